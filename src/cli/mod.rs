@@ -1,0 +1,65 @@
+//! The command line: which command, which flags, which words. Shapes only; nothing here runs anything.
+
+pub mod duration;
+pub mod flags;
+pub mod syntax;
+pub mod values;
+
+use std::ffi::OsString;
+
+use clap::{ArgMatches, Command};
+
+use crate::error::Failure;
+pub use syntax::FlagsEnd;
+pub use values::Values;
+
+/// What a command line asks for.
+pub enum Parsed {
+    /// Something to do.
+    Line(Box<Line>),
+    /// `-help` or `-version`: text for stdout.
+    Print(String),
+}
+
+/// A command line: flags, with their variables as fallback, and the words that are no flags.
+pub struct Line {
+    command: Command,
+    matches: ArgMatches,
+    /// The words that are no flags, in their order.
+    pub words: Vec<OsString>,
+}
+
+impl Line {
+    /// The flags.
+    pub fn values(&self) -> Values<'_> {
+        Values::new(&self.command, &self.matches)
+    }
+}
+
+/// Parses `args` (without the program's name) by Go's rules and `command`'s flags.
+pub fn parse(command: Command, args: Vec<OsString>, end: FlagsEnd) -> Result<Parsed, Failure> {
+    // `build` adds -help, so that the scanner knows it, too.
+    let mut command = command;
+    command.build();
+    let words = syntax::split(&command, args, end)?;
+    let name = OsString::from(command.get_name());
+    match command.try_get_matches_from_mut(std::iter::once(name).chain(words.flags)) {
+        Ok(matches) => Ok(Parsed::Line(Box::new(Line { command, matches, words: words.rest }))),
+        Err(error) if !error.use_stderr() => Ok(Parsed::Print(error.to_string())),
+        // The scanner has checked names and values, so this is a rule between flags.
+        Err(error) => {
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default();
+            Err(Failure::usage(line.strip_prefix("error: ").unwrap_or(line)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_definitions_are_sound() {
+        super::flags::main_command().debug_assert();
+        super::flags::key_command().debug_assert();
+    }
+}

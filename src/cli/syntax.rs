@@ -1,0 +1,198 @@
+//! Go's flag syntax (package `flag`, Go 1.26: `FlagSet.parseOne`), turned into what clap reads.
+//!
+//! One dash or two; `-name=value` or `-name value`; a boolean's value only after `=`. The result has
+//! every flag as `--name=value`, so that clap never guesses.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+
+use clap::{Arg, ArgAction, Command};
+
+use crate::error::Failure;
+
+/// Where the flags of a command line end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlagsEnd {
+    /// At the first word that is no flag, or at `--`, as in Go.
+    FirstWord,
+    /// At `--`: words and flags may be mixed.
+    DoubleDash,
+}
+
+/// A command line taken apart.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Words {
+    /// The flags, each as `--name` or `--name=value`.
+    pub flags: Vec<OsString>,
+    /// The words that are no flags, in their order.
+    pub rest: Vec<OsString>,
+}
+
+/// How a flag takes its value.
+enum Value {
+    /// Always: after `=`, or as the next word.
+    Required,
+    /// Go's `boolFlag`: only after `=`; alone it means true.
+    Boolean,
+    /// `-logx.debug`: as a boolean, or with a boolean as the next word (the original needs a value).
+    BooleanOrWord,
+}
+
+/// The id of the one flag that takes a boolean as its next word, too.
+pub const DEBUG_FLAG: &str = "logx.debug";
+
+fn value_of(arg: &Arg) -> Value {
+    match arg.get_action() {
+        ArgAction::Set | ArgAction::Append if arg.is_require_equals_set() => {
+            if arg.get_id() == DEBUG_FLAG {
+                Value::BooleanOrWord
+            } else {
+                Value::Boolean
+            }
+        }
+        ArgAction::Set | ArgAction::Append => Value::Required,
+        _ => Value::Boolean,
+    }
+}
+
+fn find<'a>(command: &'a Command, name: &[u8]) -> Option<&'a Arg> {
+    let named = |arg: &&Arg| arg.get_long().is_some_and(|long| long.as_bytes() == name);
+    let lettered = |arg: &&Arg| {
+        arg.get_short().is_some_and(|short| short.is_ascii() && name == [u8::try_from(short).unwrap_or(0)])
+    };
+    command.get_arguments().find(named).or_else(|| command.get_arguments().find(lettered))
+}
+
+/// Whether Go's `strconv.ParseBool` takes this word, and what it makes of it.
+pub fn parse_bool(word: &OsStr) -> Option<bool> {
+    match word.as_bytes() {
+        b"1" | b"t" | b"T" | b"TRUE" | b"true" | b"True" => Some(true),
+        b"0" | b"f" | b"F" | b"FALSE" | b"false" | b"False" => Some(false),
+        _ => None,
+    }
+}
+
+/// Splits `args` by the flags that `command` defines.
+pub fn split(
+    command: &Command,
+    args: impl IntoIterator<Item = OsString>,
+    end: FlagsEnd,
+) -> Result<Words, Failure> {
+    let mut args = args.into_iter().peekable();
+    let mut words = Words { flags: Vec::new(), rest: Vec::new() };
+    while let Some(word) = args.next() {
+        let bytes = word.as_bytes();
+        if bytes == b"--" {
+            words.rest.extend(args);
+            break;
+        }
+        if bytes.len() < 2 || bytes[0] != b'-' {
+            words.rest.push(word);
+            if end == FlagsEnd::FirstWord {
+                words.rest.extend(args);
+                break;
+            }
+            continue;
+        }
+        let body = if bytes[1] == b'-' { &bytes[2..] } else { &bytes[1..] };
+        if body.is_empty() || body[0] == b'-' || body[0] == b'=' {
+            return Err(Failure::usage(format!("bad flag syntax: {}", word.display())));
+        }
+        let (name, mut value) = match body.iter().position(|&b| b == b'=') {
+            Some(at) => (&body[..at], Some(OsStr::from_bytes(&body[at + 1..]).to_owned())),
+            None => (body, None),
+        };
+        let Some(arg) = find(command, name) else {
+            let name = OsStr::from_bytes(name).display();
+            return Err(Failure::usage(format!(
+                "unknown flag -{name}; {} -help lists the flags",
+                command.get_bin_name().unwrap_or_else(|| command.get_name())
+            )));
+        };
+        match value_of(arg) {
+            Value::Required => {
+                value = value.or_else(|| args.next());
+                if value.is_none() {
+                    let name = arg.get_long().unwrap_or_default();
+                    return Err(Failure::usage(format!("flag -{name} needs a value")));
+                }
+            }
+            Value::BooleanOrWord if value.is_none() => {
+                value = args.next_if(|next| parse_bool(next).is_some());
+            }
+            Value::Boolean | Value::BooleanOrWord => {}
+        }
+        let mut flag = b"--".to_vec();
+        flag.extend_from_slice(arg.get_long().unwrap_or_default().as_bytes());
+        if let Some(value) = value {
+            flag.push(b'=');
+            flag.extend_from_slice(value.as_bytes());
+        }
+        words.flags.push(OsString::from_vec(flag));
+    }
+    Ok(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::flags;
+
+    fn split_main(line: &[&str]) -> Result<(Vec<String>, Vec<String>), String> {
+        let command = flags::main_command();
+        let strings = |v: Vec<OsString>| v.into_iter().map(|s| s.into_string().unwrap()).collect();
+        split(&command, line.iter().map(OsString::from), FlagsEnd::FirstWord)
+            .map(|words| (strings(words.flags), strings(words.rest)))
+            .map_err(|failure| failure.message)
+    }
+
+    #[test]
+    fn one_dash_or_two_and_both_forms_of_a_value() {
+        for line in [
+            &["-machine=m", "c"][..],
+            &["--machine=m", "c"],
+            &["-machine", "m", "c"],
+            &["--machine", "m", "--", "c"],
+        ] {
+            assert_eq!(split_main(line), Ok((vec!["--machine=m".into()], vec!["c".into()])), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_boolean_takes_no_next_word() {
+        assert_eq!(
+            split_main(&["-service-url", "true", "-x"]),
+            Ok((vec!["--service-url".into()], vec!["true".into(), "-x".into()]))
+        );
+    }
+
+    #[test]
+    fn debug_takes_a_boolean_as_next_word_and_nothing_else() {
+        assert_eq!(
+            split_main(&["-logx.debug", "F", "c"]),
+            Ok((vec!["--logx.debug=F".into()], vec!["c".into()]))
+        );
+        assert_eq!(split_main(&["-logx.debug", "c"]), Ok((vec!["--logx.debug".into()], vec!["c".into()])));
+    }
+
+    #[test]
+    fn flags_end_where_they_do_in_go() {
+        assert_eq!(split_main(&["-", "-machine=m"]).unwrap().1, ["-", "-machine=m"]);
+        assert_eq!(split_main(&["--", "--", "a"]).unwrap().1, ["--", "a"]);
+        assert_eq!(split_main(&["", "a"]).unwrap().1, ["", "a"]);
+        // A value may look like a flag, or like the end of flags.
+        assert_eq!(split_main(&["-machine", "--", "c"]).unwrap().0, ["--machine=--"]);
+    }
+
+    #[test]
+    fn what_go_refuses_is_refused() {
+        for line in ["---machine=m", "-=x", "--=x"] {
+            assert_eq!(split_main(&[line]), Err(format!("bad flag syntax: {line}")));
+        }
+        assert_eq!(
+            split_main(&["-nope"]),
+            Err("unknown flag -nope; monitoring-token -help lists the flags".into())
+        );
+        assert_eq!(split_main(&["-machine"]), Err("flag -machine needs a value".into()));
+    }
+}

@@ -1,0 +1,131 @@
+//! Flag values with their origin, so that an error names what has to be mended: the flag, or the
+//! variable that stood in for it.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Command};
+
+use super::duration::{self, GoDuration};
+use super::syntax::parse_bool;
+use crate::error::Failure;
+
+/// The flags of one command line, each with its variable as a fallback. An empty variable counts as
+/// one that is not set.
+pub struct Values<'a> {
+    command: &'a Command,
+    matches: &'a ArgMatches,
+}
+
+/// A value, and where it came from.
+pub struct Given<'a> {
+    command: &'a Command,
+    name: &'static str,
+    /// The text that was given.
+    pub text: &'a OsStr,
+    /// Whether the variable gave it.
+    pub from_variable: bool,
+}
+
+impl Given<'_> {
+    /// The error of a value that cannot be used; shows the value, so not for secrets.
+    pub fn refuse(&self, why: &str) -> Failure {
+        Failure::usage(format!("{}: {} {why}", self.origin(), self.text.display()))
+    }
+
+    /// The flag or variable, for messages.
+    pub fn origin(&self) -> String {
+        let arg = self.command.get_arguments().find(|arg| arg.get_id() == self.name);
+        match arg.and_then(Arg::get_env).filter(|_| self.from_variable) {
+            Some(variable) => variable.to_string_lossy().into_owned(),
+            None => format!("-{}", self.name),
+        }
+    }
+}
+
+impl<'a> Values<'a> {
+    /// Reads from what clap has matched.
+    pub fn new(command: &'a Command, matches: &'a ArgMatches) -> Values<'a> {
+        Values { command, matches }
+    }
+
+    /// The value of `-name`, or of its variable.
+    pub fn get(&self, name: &'static str) -> Option<Given<'a>> {
+        let text = self.matches.try_get_one::<OsString>(name).ok().flatten()?.as_os_str();
+        let from_variable = self.matches.value_source(name) == Some(ValueSource::EnvVariable);
+        (!from_variable || !text.is_empty()).then_some(Given {
+            command: self.command,
+            name,
+            text,
+            from_variable,
+        })
+    }
+
+    /// A text.
+    pub fn text(&self, name: &'static str) -> Result<Option<&'a str>, Failure> {
+        self.get(name)
+            .map(|given| given.text.to_str().ok_or_else(|| given.refuse("is not UTF-8")))
+            .transpose()
+    }
+
+    /// A path; empty is refused.
+    pub fn path(&self, name: &'static str) -> Result<Option<PathBuf>, Failure> {
+        self.get(name)
+            .map(|given| {
+                if given.text.is_empty() {
+                    return Err(Failure::usage(format!("{}: an empty path", given.origin())));
+                }
+                Ok(PathBuf::from(given.text))
+            })
+            .transpose()
+    }
+
+    /// A Go boolean.
+    pub fn boolean(&self, name: &'static str) -> Result<Option<bool>, Failure> {
+        self.get(name)
+            .map(|given| parse_bool(given.text).ok_or_else(|| given.refuse("is no boolean (true or false)")))
+            .transpose()
+    }
+
+    /// A Go duration of zero or more.
+    pub fn duration(&self, name: &'static str) -> Result<Option<Duration>, Failure> {
+        self.get(name)
+            .map(|given| match given.text.to_str().and_then(duration::parse) {
+                Some(GoDuration::Positive(duration)) => Ok(duration),
+                Some(GoDuration::Negative) => Err(given.refuse("is below zero")),
+                None => Err(given.refuse("is no duration (250ms, 5s, 1m30s)")),
+            })
+            .transpose()
+    }
+
+    /// A Go duration above zero.
+    pub fn positive_duration(&self, name: &'static str) -> Result<Option<Duration>, Failure> {
+        match self.duration(name)? {
+            Some(Duration::ZERO) => Err(self.refuse(name, "must be above zero")),
+            duration => Ok(duration),
+        }
+    }
+
+    /// A count.
+    pub fn number(&self, name: &'static str) -> Result<Option<u32>, Failure> {
+        self.get(name)
+            .map(|given| {
+                given
+                    .text
+                    .to_str()
+                    .and_then(|text| text.parse().ok())
+                    .ok_or_else(|| given.refuse("is no number"))
+            })
+            .transpose()
+    }
+
+    /// The error for the value of `-name`.
+    pub fn refuse(&self, name: &'static str, why: &str) -> Failure {
+        match self.get(name) {
+            Some(given) => given.refuse(why),
+            None => Failure::usage(format!("-{name} {why}")),
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! From flags and environment to configuration: all defaults, all rules between flags. Nothing below
+//! reads the environment.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::Url;
+
+use crate::child::OutputPolicy;
+use crate::cli::syntax::{DEBUG_FLAG, parse_bool};
+use crate::cli::{Line, Values};
+use crate::deadline::{Limits, parse_script_deadline};
+use crate::error::Failure;
+use crate::http::HttpConfig;
+use crate::http::proxy::ProxyRules;
+use crate::http::trust::TrustStore;
+use crate::key::KeySource;
+use crate::log::LogFormat;
+use crate::run::RunConfig;
+use crate::run::locate::LocateRun;
+use crate::secret::{SecretString, redact_url, zero_in_environment};
+use crate::source::locate::{Exchange, LocateConfig, SERVICE_URL, SIGNER_KEY};
+
+const DEFAULT_LOCATE_URL: &str = "http://localhost:8080/v2/platform/monitoring/";
+const DEFAULT_SERVICE: &str = "ndt/ndt5";
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+const DEFAULT_KILL_AFTER: Duration = Duration::from_secs(5);
+const DEFAULT_RETRIES: u32 = 2;
+
+/// A variable that is set, UTF-8, and not empty.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// What is shown on stderr: the format, and whether debug is on.
+pub fn log(values: &Values<'_>) -> Result<(LogFormat, bool), Failure> {
+    let format = match values.text("log-format")? {
+        None | Some("text") => LogFormat::Text,
+        Some("json") => LogFormat::Json,
+        Some(_) => return Err(values.refuse("log-format", "is neither text nor json")),
+    };
+    Ok((format, values.boolean(DEBUG_FLAG)?.unwrap_or(false)))
+}
+
+/// The main command.
+pub fn locate_run(line: &Line) -> Result<LocateRun, Failure> {
+    let values = line.values();
+    let run = run(&values, limits(&values, Duration::ZERO)?, &line.words)?;
+    Ok(LocateRun { locate: locate(&values)?, http: http(&values)?, run })
+}
+
+/// How connections are made.
+pub fn http(values: &Values<'_>) -> Result<HttpConfig, Failure> {
+    let mut trust = TrustStore { extra: values.path("ca-file")?, ..TrustStore::default() };
+    // Go: SSL_CERT_FILE takes the place of the files, SSL_CERT_DIR that of the directories.
+    if let Some(file) = variable("SSL_CERT_FILE") {
+        trust.files = vec![PathBuf::from(file)];
+    }
+    if let Some(dirs) = variable("SSL_CERT_DIR") {
+        trust.dirs = dirs.split(':').map(PathBuf::from).collect();
+    }
+    // Go: in a CGI program HTTP_PROXY may come from a request's header.
+    let cgi = variable("REQUEST_METHOD").is_some();
+    let proxies = ProxyRules {
+        http: variable("HTTP_PROXY").filter(|_| !cgi).or_else(|| variable("http_proxy")),
+        https: variable("HTTPS_PROXY").or_else(|| variable("https_proxy")),
+        except: variable("NO_PROXY").or_else(|| variable("no_proxy")).unwrap_or_default(),
+    };
+    Ok(HttpConfig { trust, proxies, retries: values.number("retries")?.unwrap_or(DEFAULT_RETRIES) })
+}
+
+/// The time that a run has; `revoke_limit` is zero where nothing is revoked.
+pub fn limits(values: &Values<'_>, revoke_limit: Duration) -> Result<Limits, Failure> {
+    Ok(Limits {
+        timeout: values.positive_duration("timeout")?.unwrap_or(DEFAULT_TIMEOUT),
+        kill_after: values.duration("kill-after")?.unwrap_or(DEFAULT_KILL_AFTER),
+        revoke_limit,
+        script_deadline: variable("SCRIPT_DEADLINE").and_then(|value| parse_script_deadline(&value)),
+    })
+}
+
+/// What concerns the run of `command`.
+pub fn run(values: &Values<'_>, limits: Limits, command: &[OsString]) -> Result<RunConfig, Failure> {
+    if command.is_empty() {
+        return Err(Failure::usage(
+            "no COMMAND given; put it after the flags: monitoring-token [flags] -- COMMAND [ARG...]",
+        ));
+    }
+    let debug = values.boolean(DEBUG_FLAG)?.unwrap_or(false);
+    let output = match values.text("output")? {
+        None if debug => OutputPolicy::Inherit,
+        None | Some("discard") => OutputPolicy::Discard,
+        Some("inherit") => OutputPolicy::Inherit,
+        Some("on-failure") => OutputPolicy::OnFailure,
+        Some(_) => return Err(values.refuse("output", "is not discard, inherit or on-failure")),
+    };
+    Ok(RunConfig {
+        command: command.to_owned(),
+        limits,
+        output,
+        die_with_parent: values.boolean("die-with-parent")?.unwrap_or(false),
+        metrics_textfile: values.path("metrics-textfile")?,
+    })
+}
+
+/// The monitoring request.
+pub fn locate(values: &Values<'_>) -> Result<LocateConfig, Failure> {
+    let exchange = values.boolean("exchange")?.unwrap_or(true);
+    let wants_service_url = service_url(values)?;
+    if wants_service_url && !exchange {
+        return Err(Failure::usage("-service-url needs the exchange; leave -exchange=false out"));
+    }
+    let inherited = std::env::var_os(SERVICE_URL);
+    let is_ours = inherited.as_deref().and_then(parse_bool).is_some();
+    Ok(LocateConfig {
+        prefix: prefix(values)?,
+        key: key(values)?,
+        machine: values.text("machine")?.unwrap_or_default().to_owned(),
+        service: service(values)?,
+        env_name: env_name(values, "MONITORING_URL")?,
+        exchange: match (exchange, wants_service_url) {
+            (false, _) => Exchange::No,
+            (true, false) => Exchange::Both,
+            (true, true) => Exchange::ServiceUrl,
+        },
+        url_key: values.text("service-url-key-name")?.map(str::to_owned),
+        drop_service_url: is_ours || wants_service_url,
+    })
+}
+
+/// `-service-url`. Its variable is also the one that ndt clients read: what is no boolean is not ours.
+fn service_url(values: &Values<'_>) -> Result<bool, Failure> {
+    match values.get("service-url") {
+        Some(given) if given.from_variable && parse_bool(given.text).is_none() => Ok(false),
+        _ => Ok(values.boolean("service-url")?.unwrap_or(false)),
+    }
+}
+
+fn prefix(values: &Values<'_>) -> Result<Url, Failure> {
+    let Some(given) = values.get("locate-url") else {
+        return Ok(DEFAULT_LOCATE_URL.parse().expect("the default is a URL"));
+    };
+    let refuse = |why: &str| {
+        // The URL may hold a password.
+        let shown = given.text.to_str().and_then(|text| Url::parse(text).ok()).map(|url| redact_url(&url));
+        Failure::usage(format!("{}: {}{why}", given.origin(), shown.map(|url| url + " ").unwrap_or_default()))
+    };
+    let url = Url::parse(given.text.to_str().unwrap_or_default())
+        .map_err(|error| refuse(&format!("is no URL: {error}")))?;
+    match url.scheme() {
+        "http" | "https" if url.has_host() => Ok(url),
+        _ => Err(refuse("is no http or https URL")),
+    }
+}
+
+fn key(values: &Values<'_>) -> Result<KeySource, Failure> {
+    let Some(given) = values.get("monitoring-signer-key").filter(|given| !given.text.is_empty()) else {
+        return Err(Failure::ours(
+            crate::error::Stage::Sign,
+            "no signing key: set MONITORING_SIGNER_KEY or -monitoring-signer-key to the path of the private JWK",
+        ));
+    };
+    let inline = given.text.as_bytes().trim_ascii_start().starts_with(b"{");
+    match (inline, given.from_variable) {
+        (false, _) => Ok(KeySource::File(PathBuf::from(given.text))),
+        (true, false) => Err(Failure::usage(
+            "-monitoring-signer-key: takes a file; command lines are public, so give the key itself in MONITORING_SIGNER_KEY",
+        )),
+        (true, true) => {
+            let jwk = SecretString::from(given.text.to_string_lossy().into_owned());
+            zero_in_environment(SIGNER_KEY);
+            Ok(KeySource::Inline(jwk))
+        }
+    }
+}
+
+fn service(values: &Values<'_>) -> Result<String, Failure> {
+    let service = values.text("service")?.unwrap_or(DEFAULT_SERVICE);
+    let sound = |segment: &str| {
+        !segment.is_empty()
+            && segment != "."
+            && segment != ".."
+            && segment.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+    };
+    if service.split('/').count() == 2 && service.split('/').all(sound) {
+        Ok(service.to_owned())
+    } else {
+        Err(values.refuse("service", "is not of the form <experiment>/<datatype>, such as ndt/ndt7"))
+    }
+}
+
+/// `-env-name`: a name that an environment can hold.
+pub fn env_name(values: &Values<'_>, default: &str) -> Result<OsString, Failure> {
+    let name = values.get("env-name").map_or(default.into(), |given| given.text.to_owned());
+    if name.is_empty() || name.as_bytes().iter().any(|&byte| byte == b'=' || byte == 0) {
+        return Err(values.refuse("env-name", "is no name for a variable"));
+    }
+    Ok(name)
+}

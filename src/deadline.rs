@@ -1,0 +1,139 @@
+//! When a run must be where: the timeout, the escalation to SIGKILL, and the end of the scrape.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How long before `SCRIPT_DEADLINE` we have reported: script_exporter kills its shell at that time and
+/// Prometheus gives the scrape up soon after.
+const REPORT_MARGIN: Duration = Duration::from_millis(250);
+
+/// The points in time that bound a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeline {
+    /// When the run began.
+    pub start: Instant,
+    /// When the exchange is given up, or the command's group gets SIGTERM.
+    pub term_at: Instant,
+    /// How long after SIGTERM the group gets SIGKILL.
+    pub kill_after: Duration,
+    /// How long the revocation may take.
+    pub revoke_limit: Duration,
+    /// When we must have reported, if somebody waits for us.
+    pub report_by: Option<Instant>,
+}
+
+/// What the user asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Exchange and command together.
+    pub timeout: Duration,
+    /// Grace between SIGTERM and SIGKILL.
+    pub kill_after: Duration,
+    /// The time limit of a revocation; zero where nothing is revoked.
+    pub revoke_limit: Duration,
+    /// `SCRIPT_DEADLINE`: when the exporter gives up on us.
+    pub script_deadline: Option<SystemTime>,
+}
+
+impl Limits {
+    /// The timeline of a run that begins now, or `None` if `SCRIPT_DEADLINE` has passed.
+    pub fn begin(self, start: Instant, now: SystemTime) -> Option<Timeline> {
+        let far = start + Duration::from_secs(10 * 365 * 24 * 3600);
+        let timeout_at = start.checked_add(self.timeout).unwrap_or(far);
+        let mut timeline = Timeline {
+            start,
+            term_at: timeout_at,
+            kill_after: self.kill_after,
+            revoke_limit: self.revoke_limit,
+            report_by: None,
+        };
+        let Some(deadline) = self.script_deadline else { return Some(timeline) };
+        let left = deadline.duration_since(now).ok().filter(|left| !left.is_zero())?;
+        let usable = left.checked_sub(REPORT_MARGIN).unwrap_or(left / 2);
+        let Some(report_by) = start.checked_add(usable) else { return Some(timeline) };
+        let reserve = self.kill_after + self.revoke_limit;
+        let run_for = usable.saturating_sub(reserve).max(usable / 2);
+        // With little time left the command gets half of it, and the two graces share the other half.
+        let for_graces = usable.saturating_sub(run_for);
+        if reserve > for_graces {
+            let share = for_graces.as_secs_f64() / reserve.as_secs_f64();
+            timeline.kill_after = self.kill_after.mul_f64(share);
+            timeline.revoke_limit = self.revoke_limit.mul_f64(share);
+        }
+        if start + run_for < timeout_at {
+            timeline.term_at = start + run_for;
+        }
+        timeline.report_by = Some(report_by);
+        Some(timeline)
+    }
+}
+
+/// `SCRIPT_DEADLINE` as script_exporter sets it: Unix seconds with a fraction. Anything else is no
+/// deadline.
+pub fn parse_script_deadline(value: &str) -> Option<SystemTime> {
+    let seconds: f64 = value.trim().parse().ok()?;
+    UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: Duration = Duration::from_secs(1);
+
+    fn begin(timeout: u32, kill_after: u32, revoke: u32, left: Option<Duration>) -> Option<Timeline> {
+        let now = SystemTime::now();
+        let limits = Limits {
+            timeout: S * timeout,
+            kill_after: S * kill_after,
+            revoke_limit: S * revoke,
+            script_deadline: left.map(|left| now + left),
+        };
+        limits.begin(Instant::now(), now)
+    }
+
+    #[test]
+    fn without_a_script_deadline_the_timeout_holds() {
+        let t = begin(60, 5, 0, None).unwrap();
+        assert_eq!((t.term_at - t.start, t.kill_after, t.report_by), (60 * S, 5 * S, None));
+    }
+
+    #[test]
+    fn term_kill_and_revocation_fit_before_the_report() {
+        let t = begin(60, 5, 5, Some(20 * S + REPORT_MARGIN)).unwrap();
+        assert_eq!(t.term_at - t.start, 10 * S);
+        assert_eq!(t.report_by.unwrap() - t.start, 20 * S);
+        assert_eq!((t.kill_after, t.revoke_limit), (5 * S, 5 * S));
+    }
+
+    #[test]
+    fn with_little_time_left_term_comes_at_half_of_it() {
+        let t = begin(60, 5, 5, Some(4 * S + REPORT_MARGIN)).unwrap();
+        assert_eq!(t.term_at - t.start, 2 * S);
+        assert_eq!((t.kill_after, t.revoke_limit), (S, S));
+    }
+
+    #[test]
+    fn a_shorter_timeout_wins_over_the_script_deadline() {
+        let t = begin(3, 5, 0, Some(50 * S)).unwrap();
+        assert_eq!((t.term_at - t.start, t.kill_after), (3 * S, 5 * S));
+    }
+
+    #[test]
+    fn a_deadline_that_has_passed_leaves_nothing() {
+        assert_eq!(begin(60, 5, 0, Some(Duration::ZERO)), None);
+    }
+
+    #[test]
+    fn less_than_the_margin_is_still_used() {
+        let t = begin(60, 5, 0, Some(Duration::from_millis(100))).unwrap();
+        assert_eq!(t.term_at - t.start, Duration::from_millis(25));
+    }
+
+    #[test]
+    fn an_unreadable_script_deadline_is_none() {
+        for value in ["", "x", "NaN", "inf", "-1", "1e300"] {
+            assert_eq!(parse_script_deadline(value), None, "{value}");
+        }
+        assert_eq!(parse_script_deadline("1.5"), Some(UNIX_EPOCH + Duration::from_millis(1500)));
+    }
+}

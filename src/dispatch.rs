@@ -1,0 +1,98 @@
+//! From the first word of the command line to the command that it asks for.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+
+use crate::cli::{self, FlagsEnd, Line, Parsed, flags};
+use crate::config;
+use crate::error::{Failure, Stage};
+use crate::exit::ExitStatus;
+use crate::key::manage;
+use crate::log::Log;
+use crate::signal::Signals;
+
+/// Does what `args` (without the program's name) ask for. Says what has to be said on stderr.
+pub fn main(args: Vec<OsString>) -> ExitStatus {
+    // Before anything else: no core dump of ours, and /proc/PID/environ and mem closed to other users
+    // (prctl(2), PR_SET_DUMPABLE). The command gets its own on exec.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    let mut log = Log::default();
+    dispatch(args, &mut log).unwrap_or_else(|failure| {
+        log.failure(&failure);
+        failure.status
+    })
+}
+
+fn dispatch(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {
+    // Subcommand words count only as the very first argument.
+    if args.first().is_some_and(|word| word == "key") {
+        args.remove(0);
+        return key(args);
+    }
+    let signals = catch_signals()?;
+    let Some(line) = parse(flags::main_command(), args, FlagsEnd::FirstWord)? else {
+        return Ok(ExitStatus::SUCCESS);
+    };
+    *log = start_log(&line)?;
+    let run = config::locate_run(&line)?;
+    // It may hold the key.
+    drop(line);
+    Ok(run.execute(&signals, *log))
+}
+
+fn catch_signals() -> Result<Signals, Failure> {
+    Signals::catch().map_err(|error| Failure::ours(Stage::Sign, format!("cannot catch signals: {error}")))
+}
+
+fn start_log(line: &Line) -> Result<Log, Failure> {
+    let (format, debug) = config::log(&line.values())?;
+    Ok(Log::start(format, debug))
+}
+
+/// Parses, or prints what was asked for (`-help`, `-version`) and gives `None`.
+fn parse(command: clap::Command, args: Vec<OsString>, end: FlagsEnd) -> Result<Option<Line>, Failure> {
+    match cli::parse(command, args, end)? {
+        Parsed::Line(line) => Ok(Some(*line)),
+        Parsed::Print(text) => print(&text).map(|()| None),
+    }
+}
+
+/// Writes to stdout; a reader that has gone away is its own business, a full disk is not.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure {
+            stage: None,
+            status: ExitStatus::Failed,
+            message: format!("cannot write to stdout: {error}"),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn key(mut args: Vec<OsString>) -> Result<ExitStatus, Failure> {
+    let command = flags::key_command();
+    let verb = args.first().and_then(|word| word.to_str()).unwrap_or_default().to_owned();
+    let Some(verb_command) = command.find_subcommand(&verb).cloned() else {
+        if let Some(line) = parse(command, args, FlagsEnd::DoubleDash)? {
+            let given = line.words.first().map(|word| format!("{} is no command of key; ", word.display()));
+            return Err(Failure::usage(format!(
+                "{}use key generate, key public FILE or key inspect FILE",
+                given.unwrap_or_default()
+            )));
+        }
+        return Ok(ExitStatus::SUCCESS);
+    };
+    args.remove(0);
+    if let Some(line) = parse(verb_command, args, FlagsEnd::DoubleDash)? {
+        let text = match verb.as_str() {
+            "generate" => manage::generate(&line)?,
+            "public" => manage::public(&line)?,
+            _ => manage::inspect(&line)?,
+        };
+        print(&text)?;
+    }
+    Ok(ExitStatus::SUCCESS)
+}

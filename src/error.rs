@@ -1,0 +1,109 @@
+//! A failure of ours: what failed, in one line, and the exit status it leads to.
+
+use std::fmt;
+
+use crate::exit::ExitStatus;
+
+/// The parts of a run, as the metrics name them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Reading the key and signing, or reading the issuer's credential.
+    Sign,
+    /// Getting the credential from its issuer.
+    Exchange,
+    /// Running the command.
+    Command,
+    /// Revoking the credential.
+    Revoke,
+}
+
+impl Stage {
+    /// All stages, in the order in which a run goes through them.
+    pub const ALL: [Stage; 4] = [Stage::Sign, Stage::Exchange, Stage::Command, Stage::Revoke];
+
+    /// The value of the `stage` label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Stage::Sign => "sign",
+            Stage::Exchange => "exchange",
+            Stage::Command => "command",
+            Stage::Revoke => "revoke",
+        }
+    }
+}
+
+/// Why there is no result. The message is one line, fits behind `monitoring-token: `, names what to
+/// fix, and never holds a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Where in the run; `None` before it began.
+    pub stage: Option<Stage>,
+    /// How the program ends.
+    pub status: ExitStatus,
+    /// What is printed.
+    pub message: String,
+}
+
+impl Failure {
+    /// Bad usage: exit status 2.
+    pub fn usage(message: impl Into<String>) -> Failure {
+        Failure { stage: None, status: ExitStatus::Usage, message: message.into() }
+    }
+
+    /// A failure of ours in `stage`: exit status 125.
+    pub fn ours(stage: Stage, message: impl Into<String>) -> Failure {
+        Failure { stage: Some(stage), status: ExitStatus::Failed, message: message.into() }
+    }
+
+    /// The timeout ended the run in `stage`: exit status 124.
+    pub fn timeout(stage: Stage, message: impl Into<String>) -> Failure {
+        Failure { stage: Some(stage), status: ExitStatus::Timeout, message: message.into() }
+    }
+
+    /// A signal ended the run in `stage`, before the command began: exit status 128 + `signal`.
+    pub fn signal(stage: Stage, signal: crate::signal::Signal) -> Failure {
+        let message = format!(
+            "ended by {signal} {}",
+            match stage {
+                Stage::Sign => "while the key was read",
+                Stage::Exchange => "in the exchange; the command was not run",
+                Stage::Command | Stage::Revoke => "",
+            }
+        );
+        Failure {
+            stage: Some(stage),
+            status: ExitStatus::Signal(signal.number()),
+            message: message.trim_end().to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// `text` with everything that could break a line, or drive a terminal, made visible as an escape.
+/// Foreign text (answers, file names, environment) goes through here before it is shown.
+pub fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        // Bidirectional controls can make a line read as something else.
+        let bidi = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if c.is_control() || bidi { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable;
+
+    #[test]
+    fn control_characters_are_made_visible() {
+        assert_eq!(printable("a\nb\u{1b}[31m\0é\u{202e}"), "a\\nb\\u{1b}[31m\\u{0}é\\u{202e}");
+    }
+}

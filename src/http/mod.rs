@@ -1,0 +1,326 @@
+//! The only HTTP client. It knows limits, steps and causes, and nothing of what the services mean.
+//!
+//! One request a connection; no cookies, no decompression, no redirect to another origin (the token
+//! must not travel there). Time is bounded by the caller, who drops the request; [`Client::step`] then
+//! tells how far it came.
+
+pub mod explain;
+pub mod proxy;
+pub mod retry;
+pub mod trust;
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, SystemTime};
+
+use reqwest::header::{ACCEPT, CONNECTION, CONTENT_ENCODING, DATE, HeaderMap, HeaderValue, USER_AGENT};
+use reqwest::{Method, Url, redirect};
+
+use explain::TransportError;
+use proxy::ProxyRules;
+use trust::{TrustStore, Verifier};
+
+/// The most that is read of an answer.
+pub const MAX_ANSWER_BYTES: usize = 512 * 1024;
+/// How many redirects are followed, on the same origin.
+const MAX_REDIRECTS: usize = 3;
+
+/// How connections are made; from flags and environment.
+#[derive(Clone, Debug, Default)]
+pub struct HttpConfig {
+    /// Whom we trust.
+    pub trust: TrustStore,
+    /// Which proxy leads where.
+    pub proxies: ProxyRules,
+    /// Further tries after the first.
+    pub retries: u32,
+}
+
+/// How far a request has come, for "timed out while …".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Step {
+    /// Looking the host name up.
+    Lookup,
+    /// Making the TCP connection (and the tunnel through a proxy).
+    Connect,
+    /// In the TLS handshake.
+    Handshake,
+    /// The request is on its way; no answer yet.
+    Answer,
+    /// The head of the answer is here, the body is not.
+    Body,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Step::Lookup => "looking the host name up",
+            Step::Connect => "connecting",
+            Step::Handshake => "in the TLS handshake",
+            Step::Answer => "waiting for the answer",
+            Step::Body => "reading the answer",
+        })
+    }
+}
+
+/// The current [`Step`], shared with what the HTTP library calls back.
+#[derive(Debug, Default)]
+pub struct Progress(AtomicU8);
+
+impl Progress {
+    fn reach(&self, step: Step) {
+        self.0.store(step as u8, Ordering::Relaxed);
+    }
+
+    fn step(&self) -> Step {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Step::Lookup,
+            1 => Step::Connect,
+            2 => Step::Handshake,
+            3 => Step::Answer,
+            _ => Step::Body,
+        }
+    }
+}
+
+/// A request to make.
+pub struct Request<'a> {
+    /// The method.
+    pub method: Method,
+    /// The whole URL; its query may hold a token.
+    pub url: Url,
+    /// Headers beyond the usual; values that are secrets must be marked sensitive.
+    pub headers: HeaderMap,
+    /// A JSON body.
+    pub json: Option<&'a [u8]>,
+}
+
+impl Request<'_> {
+    /// A GET without further headers.
+    pub fn get(url: Url) -> Request<'static> {
+        Request { method: Method::GET, url, headers: HeaderMap::new(), json: None }
+    }
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, at most [`MAX_ANSWER_BYTES`].
+    pub body: Vec<u8>,
+    /// How far our clock is ahead of the server's (negative: behind), in seconds, by its `Date`.
+    pub clock_offset_seconds: Option<i64>,
+}
+
+impl Answer {
+    /// A header as text.
+    pub fn header(&self, name: impl reqwest::header::AsHeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// A client for one origin.
+pub struct Client {
+    inner: reqwest::Client,
+    progress: Arc<Progress>,
+    verifier: Arc<Verifier>,
+    /// The proxy in use, for messages.
+    pub proxy: Option<Url>,
+}
+
+/// Whether redirects are followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redirects {
+    /// Up to three, on the same origin.
+    SameOrigin,
+    /// A redirect is an answer like any other.
+    No,
+}
+
+impl Client {
+    /// A client that can reach `url`'s origin.
+    pub fn new(config: &HttpConfig, url: &Url, redirects: Redirects) -> Result<Client, TransportError> {
+        let progress = Arc::new(Progress::default());
+        let verifier = Arc::new(Verifier::new(config.trust.clone(), Arc::clone(&progress))?);
+        let tls = trust::client_config(Arc::clone(&verifier), Arc::clone(&progress));
+        let proxy = config.proxies.proxy_for(url).map_err(TransportError::proxy)?;
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            USER_AGENT,
+            HeaderValue::from_static(concat!("monitoring-token/", env!("CARGO_PKG_VERSION"))),
+        );
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        let builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .default_headers(headers)
+            .http1_only()
+            .pool_max_idle_per_host(0)
+            .referer(false)
+            .redirect(match redirects {
+                Redirects::SameOrigin => redirect::Policy::custom(same_origin),
+                Redirects::No => redirect::Policy::none(),
+            })
+            .dns_resolver(Arc::new(Resolver { progress: Arc::clone(&progress) }))
+            .no_proxy();
+        let builder = match &proxy {
+            Some(proxy) => builder.proxy(
+                reqwest::Proxy::all(proxy.clone())
+                    .map_err(|error| TransportError::proxy(error.to_string()))?,
+            ),
+            None => builder,
+        };
+        let inner = builder.build().map_err(|error| TransportError::explain(&error, url, None))?;
+        Ok(Client { inner, progress, verifier, proxy })
+    }
+
+    /// How far the current request has come.
+    pub fn step(&self) -> Step {
+        self.progress.step()
+    }
+
+    /// What TLS has seen of the server's certificates.
+    pub fn verifier(&self) -> &Verifier {
+        &self.verifier
+    }
+
+    /// Makes the request and reads the whole answer.
+    pub async fn send(&self, request: Request<'_>) -> Result<Answer, TransportError> {
+        let Request { method, url, headers, json } = request;
+        let explain = |error: &reqwest::Error| TransportError::explain(error, &url, Some(self));
+        // An address needs no look-up, and the resolver is then not asked.
+        let first = if url.domain().is_some() || self.proxy.is_some() { Step::Lookup } else { Step::Connect };
+        self.progress.reach(first);
+        let mut builder = self.inner.request(method, url.clone()).headers(headers);
+        if let Some(json) = json {
+            builder = builder.header(reqwest::header::CONTENT_TYPE, "application/json").body(json.to_vec());
+        }
+        let mut response = builder.send().await.map_err(|error| explain(&error))?;
+        let received = SystemTime::now();
+        self.progress.reach(Step::Body);
+        let head = (response.status().as_u16(), response.headers().clone());
+        if let Some(encoding) = head
+            .1
+            .get(CONTENT_ENCODING)
+            .filter(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+        {
+            return Err(TransportError::answer(
+                &url,
+                &format!(
+                    "answered with content-encoding {:?}, which was not asked for",
+                    encoding.to_str().unwrap_or("?")
+                ),
+            ));
+        }
+        let mut body = Vec::new();
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if body.len() + chunk.len() > MAX_ANSWER_BYTES => {
+                    return Err(TransportError::answer(
+                        &url,
+                        &format!("answered HTTP {} with more than {} KiB", head.0, MAX_ANSWER_BYTES / 1024),
+                    ));
+                }
+                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                Ok(None) => break,
+                Err(error) => return Err(explain(&error)),
+            }
+        }
+        let clock_offset_seconds =
+            head.1.get(DATE).and_then(|date| date.to_str().ok()).and_then(|date| offset(date, received));
+        Ok(Answer { status: head.0, headers: head.1, body, clock_offset_seconds })
+    }
+}
+
+/// How far `now` is ahead of an HTTP date, in whole seconds as that date has them.
+fn offset(date: &str, now: SystemTime) -> Option<i64> {
+    let date = httpdate::parse_http_date(date).ok()?;
+    let whole = |duration: Duration| i64::try_from(duration.as_secs()).ok();
+    match now.duration_since(date) {
+        Ok(ahead) => whole(ahead),
+        Err(behind) => whole(behind.duration() + Duration::from_millis(999)).map(|seconds| -seconds),
+    }
+}
+
+/// Why a redirect was not followed.
+#[derive(Debug)]
+pub enum RefusedRedirect {
+    /// It leads to another origin (shown without query).
+    Elsewhere(String),
+    /// There were more than [`MAX_REDIRECTS`].
+    TooMany,
+}
+
+impl fmt::Display for RefusedRedirect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RefusedRedirect::Elsewhere(origin) => {
+                write!(f, "redirects to {origin}, another origin; the token must not travel there")
+            }
+            RefusedRedirect::TooMany => write!(f, "redirected more than {MAX_REDIRECTS} times"),
+        }
+    }
+}
+
+impl StdError for RefusedRedirect {}
+
+fn same_origin(attempt: redirect::Attempt<'_>) -> redirect::Action {
+    let first = attempt.previous().first().map(Url::origin);
+    if first != Some(attempt.url().origin()) {
+        let origin = attempt.url().origin().ascii_serialization();
+        attempt.error(RefusedRedirect::Elsewhere(origin))
+    } else if attempt.previous().len() > MAX_REDIRECTS {
+        attempt.error(RefusedRedirect::TooMany)
+    } else {
+        attempt.follow()
+    }
+}
+
+/// The system's resolver, with its steps reported.
+struct Resolver {
+    progress: Arc<Progress>,
+}
+
+/// The system's resolver does not know the host.
+#[derive(Debug)]
+pub struct LookupFailed {
+    /// The name that was asked for.
+    pub host: String,
+    source: std::io::Error,
+}
+
+impl fmt::Display for LookupFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The library's prefix says nothing; what the resolver says comes after it.
+        let text = self.source.to_string();
+        f.write_str(text.strip_prefix("failed to lookup address information: ").unwrap_or(&text))
+    }
+}
+
+impl StdError for LookupFailed {}
+
+impl reqwest::dns::Resolve for Resolver {
+    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        let progress = Arc::clone(&self.progress);
+        Box::pin(async move {
+            progress.reach(Step::Lookup);
+            let host = name.as_str().to_owned();
+            let found = tokio::net::lookup_host((host.as_str(), 0)).await;
+            match found.map(Iterator::collect::<Vec<_>>) {
+                Ok(addresses) => {
+                    progress.reach(Step::Connect);
+                    Ok(Box::new(addresses.into_iter()) as reqwest::dns::Addrs)
+                }
+                Err(source) => {
+                    Err(Box::new(LookupFailed { host, source }) as Box<dyn StdError + Send + Sync>)
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,142 @@
+//! When to try again, and when not: exponential backoff with positive jitter, on top of `Retry-After`,
+//! all before the run's deadline.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use backon::BackoffBuilder as _;
+
+use super::Answer;
+
+/// The first pause is between this and twice this; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// How far tries that got the same `Retry-After` are spread: a share of it, on top.
+const RETRY_AFTER_SPREAD: f64 = 0.25;
+
+/// Whether an answer of this status may be different next time.
+pub fn is_retryable(status: u16) -> bool {
+    matches!(status, 429 | 502 | 503 | 504)
+}
+
+/// The pauses between the tries of one run.
+pub struct Pauses {
+    backoff: backon::ExponentialBackoff,
+}
+
+/// What to do after a failed try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Try again after this long.
+    After(Duration),
+    /// All tries are used up.
+    GiveUp,
+    /// The server asks for more time than the run has (its `Retry-After`).
+    TooLate(Duration),
+}
+
+impl Pauses {
+    /// Pauses for `retries` further tries.
+    pub fn new(retries: u32) -> Pauses {
+        let backoff = backon::ExponentialBuilder::new()
+            .with_min_delay(FIRST_PAUSE)
+            .with_max_delay(LONGEST_PAUSE)
+            .with_factor(2.0)
+            .with_max_times(usize::try_from(retries).unwrap_or(usize::MAX))
+            .with_jitter()
+            .build();
+        Pauses { backoff }
+    }
+
+    /// The next step at `now`, when the run's exchange must be over by `deadline`.
+    pub fn next(&mut self, retry_after: Option<Duration>, now: Instant, deadline: Instant) -> Next {
+        let Some(pause) = self.backoff.next() else { return Next::GiveUp };
+        let left = deadline.saturating_duration_since(now);
+        match retry_after {
+            Some(asked) if asked >= left => Next::TooLate(asked),
+            // There is no time for another try: the failure at hand says more than a timeout would.
+            None if pause >= left => Next::GiveUp,
+            None => Next::After(pause),
+            Some(asked) => Next::After(asked + pause + asked.mul_f64(fastrand::f64() * RETRY_AFTER_SPREAD)),
+        }
+    }
+}
+
+/// `Retry-After` (RFC 9110, 10.2.3): seconds, or a date, as the time from `now`.
+pub fn retry_after(answer: &Answer, now: SystemTime) -> Option<Duration> {
+    parse_retry_after(answer.header(reqwest::header::RETRY_AFTER)?, now)
+}
+
+/// See [`retry_after`]. A date in the past is no pause; what is neither is none.
+pub fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More digits than fit are a very long time.
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::from(u32::MAX))));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::UNIX_EPOCH;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = UNIX_EPOCH + Duration::from_secs(784_111_777);
+        for (value, expected) in [
+            ("120", Some(120)),
+            (" 0 ", Some(0)),
+            ("Sun, 06 Nov 1994 08:50:37 GMT", Some(60)),
+            ("Sun, 06 Nov 1994 08:49:30 GMT", Some(0)),
+            ("99999999999999999999", Some(u64::from(u32::MAX))),
+            ("", None),
+            ("-1", None),
+            ("soon", None),
+        ] {
+            assert_eq!(parse_retry_after(value, now), expected.map(Duration::from_secs), "{value}");
+        }
+    }
+
+    #[test]
+    fn pauses_grow_with_positive_jitter_and_end() {
+        let now = Instant::now();
+        let far = now + Duration::from_secs(600);
+        let mut pauses = Pauses::new(2);
+        let Next::After(first) = pauses.next(None, now, far) else { panic!() };
+        let Next::After(second) = pauses.next(None, now, far) else { panic!() };
+        assert!(first >= FIRST_PAUSE && second >= 2 * FIRST_PAUSE, "{first:?} {second:?}");
+        assert_eq!(pauses.next(None, now, far), Next::GiveUp);
+    }
+
+    #[test]
+    fn a_retry_after_beyond_the_deadline_fails_now() {
+        let now = Instant::now();
+        let asked = Duration::from_secs(30);
+        assert_eq!(Pauses::new(2).next(Some(asked), now, now + asked), Next::TooLate(asked));
+        let Next::After(pause) = Pauses::new(2).next(Some(asked), now, now + 3 * asked) else { panic!() };
+        assert!(pause > asked);
+    }
+
+    #[test]
+    fn a_thousand_probes_that_fail_together_do_not_come_back_together() {
+        let now = Instant::now();
+        let far = now + Duration::from_secs(600);
+        for asked in [None, Some(Duration::from_secs(10))] {
+            let mut returns: Vec<Duration> = (0..1000)
+                .map(|_| match Pauses::new(1).next(asked, now, far) {
+                    Next::After(pause) => pause,
+                    other => panic!("{other:?}"),
+                })
+                .collect();
+            returns.sort_unstable();
+            // The fullest 10 ms hold a small share of them.
+            let window = Duration::from_millis(10);
+            let most = (0..returns.len())
+                .map(|i| returns[i..].iter().take_while(|&&pause| pause < returns[i] + window).count())
+                .max();
+            assert!(most < Some(150), "{most:?} of 1000 within 10 ms, asked {asked:?}");
+        }
+    }
+}

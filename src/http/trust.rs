@@ -1,0 +1,278 @@
+//! Whom we trust over TLS: the system's roots, found as Go's `crypto/x509` finds them, and `-ca-file`.
+//!
+//! The roots are looked for only once the server's chain has arrived, and only those that could have
+//! issued it are loaded. The check itself is rustls's own, with nothing added and nothing left out.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ClientSessionStore, Resumption, WebPkiServerVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use super::explain::TransportError;
+use super::{Progress, Step};
+
+/// Where Go looks for a bundle of roots on Linux (`crypto/x509/root_linux.go`, Go 1.26); the first that
+/// can be read is taken.
+const SYSTEM_FILES: [&str; 6] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/tls/cacert.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// Where Go looks for single roots; all are read.
+const SYSTEM_DIRS: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
+
+/// The places that hold the roots.
+#[derive(Clone, Debug)]
+pub struct TrustStore {
+    /// `-ca-file`, on top of the others.
+    pub extra: Option<PathBuf>,
+    /// Bundles; the first that can be read counts.
+    pub files: Vec<PathBuf>,
+    /// Directories of single files, whatever these are called.
+    pub dirs: Vec<PathBuf>,
+}
+
+impl Default for TrustStore {
+    fn default() -> TrustStore {
+        TrustStore {
+            extra: None,
+            files: SYSTEM_FILES.map(PathBuf::from).into(),
+            dirs: SYSTEM_DIRS.map(PathBuf::from).into(),
+        }
+    }
+}
+
+impl TrustStore {
+    /// In words, for messages.
+    pub fn describe(&self) -> String {
+        let first = self.files.iter().find(|file| file.exists());
+        self.extra
+            .iter()
+            .chain(first)
+            .chain(&self.dirs)
+            .map(|path| path.display().to_string())
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+}
+
+/// What was seen of the server's certificate, for `check` and for messages.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// The server's own certificate, DER.
+    pub certificate: Vec<u8>,
+    /// Whether the check passed.
+    pub trusted: bool,
+}
+
+/// Checks the server's certificate.
+#[derive(Debug)]
+pub struct Verifier {
+    store: TrustStore,
+    extra: Vec<CertificateDer<'static>>,
+    provider: Arc<CryptoProvider>,
+    seen: Mutex<Option<Seen>>,
+    progress: Arc<Progress>,
+}
+
+impl Verifier {
+    /// Reads `-ca-file` at once, so that a wrong one is an error also where it would not have been
+    /// needed.
+    pub fn new(store: TrustStore, progress: Arc<Progress>) -> Result<Verifier, TransportError> {
+        let extra = match &store.extra {
+            Some(path) => read_ca_file(path)?,
+            None => Vec::new(),
+        };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        Ok(Verifier { store, extra, provider, seen: Mutex::new(None), progress })
+    }
+
+    /// The certificate of the last handshake.
+    pub fn seen(&self) -> Option<Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The places that hold the roots.
+    pub fn store(&self) -> &TrustStore {
+        &self.store
+    }
+
+    fn check(
+        &self,
+        anchors: RootCertStore,
+        chain: (&CertificateDer<'_>, &[CertificateDer<'_>]),
+        name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if anchors.is_empty() {
+            return Err(CertificateError::UnknownIssuer.into());
+        }
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(anchors.into(), Arc::clone(&self.provider))
+                .build()
+                .map_err(|error| rustls::Error::General(error.to_string()))?;
+        verifier.verify_server_cert(chain.0, chain.1, name, &[], now)
+    }
+}
+
+fn read_ca_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, TransportError> {
+    let pem = std::fs::read(path).map_err(|error| {
+        TransportError::setup(format!("cannot read the CA file {}: {error}", path.display()))
+    })?;
+    let certificates: Vec<_> = pem_certificates(&pem).collect();
+    // One that cannot be parsed would silently not count.
+    let sound = |cert: &CertificateDer<'_>| webpki::anchor_from_trusted_cert(cert).is_ok();
+    if certificates.is_empty() || !certificates.iter().all(sound) {
+        return Err(TransportError::setup(format!(
+            "the CA file {} holds no PEM certificates",
+            path.display()
+        )));
+    }
+    Ok(certificates)
+}
+
+/// The certificates in a PEM file (RFC 7468), those that are no base64 left out, as Go does.
+fn pem_certificates(pem: &[u8]) -> impl Iterator<Item = CertificateDer<'static>> {
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    const END: &str = "-----END CERTIFICATE-----";
+    let text = String::from_utf8_lossy(pem);
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        loop {
+            let begin = at + text[at..].find(BEGIN)? + BEGIN.len();
+            let end = begin + text[begin..].find(END)?;
+            at = end + END.len();
+            let base64: Vec<u8> =
+                text.as_bytes()[begin..end].iter().copied().filter(|b| !b.is_ascii_whitespace()).collect();
+            if let Ok(der) = STANDARD.decode(base64) {
+                return Some(CertificateDer::from(der));
+            }
+        }
+    })
+}
+
+/// The roots among `candidates` whose name is the issuer of one of the certificates in `issuers`.
+fn add_issuers(
+    anchors: &mut RootCertStore,
+    issuers: &[Vec<u8>],
+    candidates: impl Iterator<Item = CertificateDer<'static>>,
+) {
+    for candidate in candidates {
+        if let Ok(anchor) = webpki::anchor_from_trusted_cert(&candidate)
+            && issuers.iter().any(|issuer| issuer.as_slice() == anchor.subject.as_ref())
+        {
+            anchors.roots.push(anchor.to_owned());
+        }
+    }
+}
+
+fn issuers_of<'a>(chain: impl Iterator<Item = &'a CertificateDer<'a>>) -> Vec<Vec<u8>> {
+    chain
+        .filter_map(|der| webpki::EndEntityCert::try_from(der).ok().map(|cert| cert.issuer().to_vec()))
+        .collect()
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let issuers = issuers_of(std::iter::once(end_entity).chain(intermediates));
+        let mut anchors = RootCertStore::empty();
+        let chain = (end_entity, intermediates);
+        add_issuers(&mut anchors, &issuers, self.extra.iter().cloned());
+        if let Some(bundle) = self.store.files.iter().find_map(|file| std::fs::read(file).ok()) {
+            add_issuers(&mut anchors, &issuers, pem_certificates(&bundle));
+        }
+        let mut result = self.check(anchors.clone(), chain, server_name, now);
+        if matches!(result, Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer))) {
+            for entry in self.store.dirs.iter().filter_map(|dir| dir.read_dir().ok()).flatten().flatten() {
+                if let Ok(pem) = std::fs::read(entry.path()) {
+                    add_issuers(&mut anchors, &issuers, pem_certificates(&pem));
+                }
+            }
+            result = self.check(anchors, chain, server_name, now);
+        }
+        let seen = Seen { certificate: end_entity.to_vec(), trusted: result.is_ok() };
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+        result
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let valid =
+            verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms);
+        // What follows is the request.
+        self.progress.reach(Step::Answer);
+        valid
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// The TLS configuration of the client.
+///
+/// # Panics
+/// Never: ring supports the protocol versions that are asked for.
+pub fn client_config(verifier: Arc<Verifier>, progress: Arc<Progress>) -> ClientConfig {
+    let provider = Arc::clone(&verifier.provider);
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring supports the default protocol versions")
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    config.resumption = Resumption::store(Arc::new(HandshakeBegins(progress)));
+    config
+}
+
+/// There is one connection, so nothing to resume; but rustls asks for a hint when a handshake begins,
+/// and that is how we know that it has begun.
+#[derive(Debug)]
+struct HandshakeBegins(Arc<Progress>);
+
+impl ClientSessionStore for HandshakeBegins {
+    fn set_kx_hint(&self, _: ServerName<'static>, _: rustls::NamedGroup) {}
+    fn kx_hint(&self, _: &ServerName<'_>) -> Option<rustls::NamedGroup> {
+        self.0.reach(Step::Handshake);
+        None
+    }
+    fn set_tls12_session(&self, _: ServerName<'static>, _: rustls::client::Tls12ClientSessionValue) {}
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<rustls::client::Tls12ClientSessionValue> {
+        None
+    }
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {}
+    fn insert_tls13_ticket(&self, _: ServerName<'static>, _: rustls::client::Tls13ClientSessionValue) {}
+    fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<rustls::client::Tls13ClientSessionValue> {
+        None
+    }
+}

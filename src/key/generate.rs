@@ -1,0 +1,79 @@
+//! Makes key material. EdDSA and ES256 come from ring; ring makes no RSA keys, so these come from the
+//! `rsa` crate. OpenSSL, which josekit could use for all three, would treble the size of the binary.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use josekit::jwk::Jwk;
+use ring::rand::{SecureRandom as _, SystemRandom};
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
+use rsa::traits::{PrivateKeyParts as _, PublicKeyParts as _};
+use rsa::{BigUint, RsaPrivateKey};
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::jwk::{Algorithm, PrivateKey};
+
+/// What m-lab's `jwk-keygen` makes by default (go-jose v2.6.0, jwk-keygen/main.go).
+const RSA_BITS: usize = 2048;
+
+/// A fresh private JWK for `algorithm`, with `use` and `alg`, without a key id.
+///
+/// # Errors
+/// In words: no random source, or an algorithm that Locate does not take.
+pub fn private_jwk(algorithm: Algorithm) -> Result<Jwk, String> {
+    let mut jwk = match algorithm {
+        Algorithm::EdDsa => ed25519()?,
+        Algorithm::Es256 => p256()?,
+        Algorithm::Rs256 => rsa()?,
+        Algorithm::Es384 => return Err("Locate takes no ES384 keys".to_owned()),
+    };
+    jwk.set_key_use("sig");
+    jwk.set_algorithm(algorithm.name());
+    // A key that we would refuse ourselves must not leave this room.
+    PrivateKey::from_jwk(&Zeroizing::new(jwk.to_string().into_bytes()))?.check()?;
+    Ok(jwk)
+}
+
+fn jwk(members: Value) -> Result<Jwk, String> {
+    serde_json::from_value(members).map_err(|error| error.to_string())
+}
+
+fn encode(bytes: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn ed25519() -> Result<Jwk, String> {
+    let mut seed = Zeroizing::new([0_u8; 32]);
+    SystemRandom::new().fill(&mut *seed).map_err(|_| "no random source".to_owned())?;
+    let pair = Ed25519KeyPair::from_seed_unchecked(&*seed).map_err(|error| error.to_string())?;
+    jwk(json!({"kty": "OKP", "crv": "Ed25519", "x": encode(pair.public_key()), "d": encode(*seed)}))
+}
+
+fn p256() -> Result<Jwk, String> {
+    /// Where the private scalar stands in the PKCS#8 document that ring makes (RFC 5915, section 3).
+    const SCALAR: std::ops::Range<usize> = 36..68;
+    let random = SystemRandom::new();
+    let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
+    let pkcs8 =
+        EcdsaKeyPair::generate_pkcs8(algorithm, &random).map_err(|_| "no random source".to_owned())?;
+    let pair =
+        EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref(), &random).map_err(|error| error.to_string())?;
+    // An uncompressed point: 4, x, y (SEC 1, 2.3.3).
+    let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
+    let d = pkcs8.as_ref().get(SCALAR).unwrap_or_default();
+    jwk(json!({"kty": "EC", "crv": "P-256", "x": encode(x), "y": encode(y), "d": encode(d)}))
+}
+
+fn rsa() -> Result<Jwk, String> {
+    let mut key =
+        RsaPrivateKey::new(&mut rsa::rand_core::OsRng, RSA_BITS).map_err(|error| error.to_string())?;
+    key.precompute().map_err(|error| error.to_string())?;
+    let number = |number: &BigUint| encode(Zeroizing::new(number.to_bytes_be()));
+    let [p, q] = key.primes() else { return Err("an RSA key has two primes".to_owned()) };
+    let (dp, dq) = key.dp().zip(key.dq()).ok_or("no CRT exponents")?;
+    let qi = key.crt_coefficient().ok_or("no CRT coefficient")?;
+    jwk(json!({
+        "kty": "RSA", "n": number(key.n()), "e": number(key.e()), "d": number(key.d()),
+        "p": number(p), "q": number(q), "dp": number(dp), "dq": number(dq), "qi": number(&qi),
+    }))
+}

@@ -1,0 +1,93 @@
+//! Signing: the JWT that Locate asks for, with ring's cryptography under jsonwebtoken.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
+use jsonwebtoken::errors::{Error, ErrorKind, Result as JwtResult};
+use jsonwebtoken::{Algorithm as JwtAlgorithm, DecodingKey, EncodingKey, Header};
+use secrecy::SecretString;
+use serde::Serialize;
+
+use super::jwk::{Algorithm, PrivateKey, Refusal};
+use super::pair::KeyPair;
+
+/// How long our JWT is valid.
+pub const JWT_LIFETIME: Duration = Duration::from_secs(60);
+
+/// The claims (RFC 7519, 4.1). No `iat` and no `nbf`: Locate checks with zero leeway.
+#[derive(Serialize)]
+struct Claims<'a> {
+    iss: &'a str,
+    sub: &'a str,
+    aud: [&'a str; 1],
+    exp: u64,
+}
+
+/// Signs a JWT for `machine` that is valid for [`JWT_LIFETIME`] from `now` on.
+pub fn monitoring_jwt(key: &PrivateKey, machine: &str, now: SystemTime) -> Result<SecretString, Refusal> {
+    let since_epoch =
+        now.duration_since(UNIX_EPOCH).map_err(|_| "the local clock stands before 1970".to_owned())?;
+    let exp = (since_epoch + JWT_LIFETIME).as_secs();
+    jwt(key, &Claims { iss: "monitoring", sub: machine, aud: ["locate"], exp })
+}
+
+/// Signs a JWT with these claims, with `alg` and `kid` for a header, as go-jose writes it.
+pub fn jwt(key: &PrivateKey, claims: &impl Serialize) -> Result<SecretString, Refusal> {
+    let mut header = Header::new(match key.algorithm {
+        Algorithm::EdDsa => JwtAlgorithm::EdDSA,
+        Algorithm::Es256 => JwtAlgorithm::ES256,
+        Algorithm::Es384 => JwtAlgorithm::ES384,
+        Algorithm::Rs256 => JwtAlgorithm::RS256,
+    });
+    header.typ = None;
+    header.kid = Some(key.key_id.clone()).filter(|kid| !kid.is_empty());
+    install_ring();
+    match jsonwebtoken::encode(&header, claims, &key.encoding) {
+        Ok(token) => Ok(SecretString::from(token)),
+        Err(error) => Err(key.check().err().unwrap_or_else(|| format!("it cannot sign: {error}"))),
+    }
+}
+
+/// Makes ring the cryptography of jsonwebtoken in this process.
+pub fn install_ring() {
+    static PROVIDER: CryptoProvider = CryptoProvider {
+        signer_factory: signer,
+        verifier_factory: verifier,
+        key_utils: KeyUtils::new_unimplemented(),
+    };
+    // A second time changes nothing.
+    let _ = PROVIDER.install_default();
+}
+
+struct Signer(JwtAlgorithm, KeyPair);
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the type that CryptoProvider has")]
+fn signer(algorithm: &JwtAlgorithm, key: &EncodingKey) -> JwtResult<Box<dyn JwtSigner>> {
+    let ours = match algorithm {
+        JwtAlgorithm::EdDSA => Algorithm::EdDsa,
+        JwtAlgorithm::ES256 => Algorithm::Es256,
+        JwtAlgorithm::ES384 => Algorithm::Es384,
+        JwtAlgorithm::RS256 => Algorithm::Rs256,
+        _ => return Err(ErrorKind::InvalidAlgorithm.into()),
+    };
+    let pair = KeyPair::read(ours, key.as_bytes()).map_err(|_| Error::from(ErrorKind::InvalidKeyFormat))?;
+    Ok(Box::new(Signer(*algorithm, pair)))
+}
+
+impl signature::Signer<Vec<u8>> for Signer {
+    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
+        self.1.sign(message).ok_or_else(signature::Error::new)
+    }
+}
+
+impl JwtSigner for Signer {
+    fn algorithm(&self) -> JwtAlgorithm {
+        self.0
+    }
+}
+
+/// Verification is the sandbox's part; a run never comes here.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the type that CryptoProvider has")]
+fn verifier(algorithm: &JwtAlgorithm, key: &DecodingKey) -> JwtResult<Box<dyn JwtVerifier>> {
+    super::verify::verifier(*algorithm, key)
+}

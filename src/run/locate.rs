@@ -1,0 +1,87 @@
+//! The main job: sign, exchange, run.
+
+use std::time::Instant;
+
+use super::{Run, RunConfig};
+use crate::error::{Failure, Stage};
+use crate::exit::ExitStatus;
+use crate::http::{Client, HttpConfig, Redirects};
+use crate::log::Log;
+use crate::secret::scrub_stack;
+use crate::signal::Signals;
+use crate::source::Lease;
+use crate::source::locate::{Exchange, LocateConfig};
+
+/// What the main command was asked to do.
+pub struct LocateRun {
+    /// The monitoring request.
+    pub locate: LocateConfig,
+    /// How it is made.
+    pub http: HttpConfig,
+    /// The run of the command.
+    pub run: RunConfig,
+}
+
+impl LocateRun {
+    /// Signs, exchanges and runs.
+    pub fn execute(self, signals: &Signals, log: Log) -> ExitStatus {
+        let LocateRun { locate, http, run: config } = self;
+        let mut run = match Run::begin(&config, signals, log) {
+            Ok(run) => run,
+            Err(failure) => {
+                log.failure(&failure);
+                return failure.status;
+            }
+        };
+        let result = run.lease(locate, &http).and_then(|lease| run.command(&lease));
+        run.finish(result)
+    }
+}
+
+impl Run<'_> {
+    /// Signs and exchanges. When this returns, key, client and runtime are gone: nothing but the lease
+    /// waits beside the command.
+    #[expect(clippy::needless_pass_by_value, reason = "the key that it may hold goes with it")]
+    fn lease(&mut self, locate: LocateConfig, http: &HttpConfig) -> Result<Lease, Failure> {
+        let began = Instant::now();
+        let key = locate.key.load(self.signals, self.timeline.term_at)?;
+        tracing::debug!(
+            key = locate.key.describe(),
+            key_id = key.key_id,
+            algorithm = key.algorithm.name(),
+            "read the key"
+        );
+        let (jwt, url) = locate.sign(&key)?;
+        self.report.took(Stage::Sign, began.elapsed());
+        if locate.exchange == Exchange::No {
+            drop(key);
+            scrub_stack();
+            return Ok(locate.lease(jwt, &url, None));
+        }
+        self.report.insecure = insecure_host(&locate);
+        let began = Instant::now();
+        let client = Client::new(http, &locate.prefix, Redirects::SameOrigin)
+            .map_err(|error| locate.failed(&error.message))?;
+        let exchange = locate.exchange(&client, &key, (jwt, url), http.retries, self.timeline.term_at);
+        let at = crate::http::explain::origin(&locate.prefix);
+        let result = self.attempt(Stage::Exchange, exchange, || format!("while {} ({at})", client.step()));
+        self.report.took(Stage::Exchange, began.elapsed());
+        drop(client);
+        drop(key);
+        scrub_stack();
+        let (jwt, url, granted) = result?;
+        self.report.clock_offset_seconds = granted.clock_offset_seconds;
+        tracing::debug!(url_key = granted.key, host = granted.hostname, "got the service URL");
+        Ok(locate.lease(jwt, &url, Some(granted)))
+    }
+}
+
+/// The host that gets our token over plain http, unless it is this machine.
+fn insecure_host(locate: &LocateConfig) -> Option<String> {
+    let host = locate.prefix.host_str()?;
+    let name = host.trim_matches(['[', ']']);
+    let loopback = name == "localhost"
+        || name.ends_with(".localhost")
+        || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    (locate.prefix.scheme() == "http" && !loopback).then(|| host.to_owned())
+}

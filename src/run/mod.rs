@@ -1,0 +1,194 @@
+//! A run: credential, command, clean-up, exit status. The only room that knows both the issuers and
+//! the command; what passes between them is a [`Lease`](crate::source::Lease)'s environment.
+
+pub mod locate;
+mod report;
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+pub use report::Report;
+
+use crate::child::{self, End, Job, Outcome, OutputPolicy, Parent, StartError, parent::ParentError};
+use crate::cli::duration;
+use crate::deadline::{Limits, Timeline};
+use crate::error::{Failure, Stage};
+use crate::exit::ExitStatus;
+use crate::log::Log;
+use crate::secret::redact_bytes;
+use crate::signal::Signals;
+use crate::source::Lease;
+
+/// What concerns the run of a command, whoever issued the credential.
+pub struct RunConfig {
+    /// COMMAND and its arguments.
+    pub command: Vec<OsString>,
+    /// `-timeout`, `-kill-after`, `SCRIPT_DEADLINE`, and the time for a revocation.
+    pub limits: Limits,
+    /// `-output`.
+    pub output: OutputPolicy,
+    /// `-die-with-parent`.
+    pub die_with_parent: bool,
+    /// `-metrics-textfile`.
+    pub metrics_textfile: Option<PathBuf>,
+}
+
+/// What a run has at hand from its first moment to its last.
+pub struct Run<'a> {
+    config: &'a RunConfig,
+    signals: &'a Signals,
+    log: Log,
+    timeline: Timeline,
+    parent: Option<Parent>,
+    report: Report,
+}
+
+impl<'a> Run<'a> {
+    /// Begins a run: from here on time counts, and our parent is followed if it was asked for.
+    pub fn begin(config: &'a RunConfig, signals: &'a Signals, log: Log) -> Result<Run<'a>, Failure> {
+        let timeline = config.limits.begin(Instant::now(), SystemTime::now()).ok_or_else(|| {
+            Failure::timeout(
+                Stage::Exchange,
+                "SCRIPT_DEADLINE had passed before the run began; nothing was run",
+            )
+        })?;
+        let parent = match config.die_with_parent.then(Parent::follow) {
+            None => None,
+            Some(Ok(parent)) => Some(parent),
+            Some(Err(ParentError::Gone)) => return Err(parent_died(Stage::Exchange)),
+            Some(Err(ParentError::Unsupported)) => {
+                log.warning("-die-with-parent: the parent process cannot be followed here; running without");
+                None
+            }
+        };
+        Ok(Run { config, signals, log, timeline, parent, report: Report::default() })
+    }
+
+    /// Runs `work` on a runtime of its own until it is done, the time is up, or a signal or the death of
+    /// our parent ends the run. A name look-up that hangs is left behind.
+    fn attempt<T>(
+        &self,
+        stage: Stage,
+        work: impl Future<Output = Result<T, Failure>>,
+        describe_timeout: impl FnOnce() -> String,
+    ) -> Result<T, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()
+            .map_err(|error| Failure::ours(stage, format!("cannot start: {error}")))?;
+        let result = runtime.block_on(async {
+            let parent_death = async {
+                match &self.parent {
+                    Some(parent) => parent.death().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                signal = self.signals.interrupt() => Err(Failure::signal(stage, signal)),
+                () = parent_death => Err(parent_died(stage)),
+                result = work => result,
+                () = tokio::time::sleep_until(self.timeline.term_at.into()) => {
+                    let after = duration::show(self.timeline.start.elapsed());
+                    Err(Failure::timeout(stage, format!("timed out after {after} {}", describe_timeout())))
+                }
+            }
+        });
+        match &result {
+            // The idle look-up thread ends at once, so that one thread is left.
+            Ok(_) => runtime.shutdown_timeout(Duration::from_secs(1)),
+            Err(_) => runtime.shutdown_background(),
+        }
+        result
+    }
+
+    /// Runs the command in the lease's environment.
+    fn command(&mut self, lease: &Lease) -> Result<ExitStatus, Failure> {
+        if let Some(signal) = self.signals.take_interrupt() {
+            return Err(Failure::signal(Stage::Exchange, signal));
+        }
+        let job = Job {
+            words: &self.config.command,
+            set: &lease.set,
+            remove: &lease.remove,
+            output: self.config.output,
+        };
+        let name = self.config.command[0].display();
+        tracing::debug!(command = ?self.config.command, "running");
+        let began = Instant::now();
+        let started = job.start().map_err(|error| refuse_command(&name, &error))?;
+        let outcome = child::supervise(started, self.signals, self.parent.as_ref(), &self.timeline);
+        self.report.took(Stage::Command, began.elapsed());
+        tracing::debug!(end = ?outcome.end, timed_out = outcome.timed_out, after = ?began.elapsed(), "the command has ended");
+        let result = self.judge(&outcome);
+        if !outcome.output.is_empty() && !matches!(result, Ok(status) if status.is_success()) {
+            // A stderr that nobody reads does not change the result.
+            let _ = std::io::stderr().write_all(&redact_bytes(&outcome.output, &lease.secrets));
+        }
+        result
+    }
+
+    fn judge(&self, outcome: &Outcome) -> Result<ExitStatus, Failure> {
+        let name = self.config.command[0].display();
+        if outcome.timed_out {
+            let after = duration::show(self.timeline.term_at - self.timeline.start);
+            let how = match outcome.end {
+                End::Unkillable => "; not even SIGKILL ended it, and it is left behind".to_owned(),
+                End::Died(signal) => format!(" ({signal})"),
+                End::Exited(status) => format!(" (it exited with {status} after SIGTERM)"),
+            };
+            return Err(Failure::timeout(
+                Stage::Command,
+                format!("timed out: {name} was ended after {after}{how}"),
+            ));
+        }
+        Ok(match outcome.end {
+            End::Exited(status) => ExitStatus::Command(status),
+            End::Died(signal) => ExitStatus::Signal(signal.number()),
+            End::Unkillable => ExitStatus::Signal(crate::signal::Signal::KILL.number()),
+        })
+    }
+
+    /// The end of every run: what has to be said is said, and the metrics are written.
+    pub fn finish(self, result: Result<ExitStatus, Failure>) -> ExitStatus {
+        let insecure = self.report.insecure.as_deref();
+        match result {
+            Ok(status) => {
+                if let Some(host) = insecure {
+                    self.log.warning(&format!("the token went to {host} over plain http; use https"));
+                }
+                status
+            }
+            Err(mut failure) => {
+                if let Some(host) = insecure {
+                    failure.message = format!("{failure}; and tokens go to {host} over plain http");
+                }
+                self.log.failure(&failure);
+                failure.status
+            }
+        }
+    }
+}
+
+fn parent_died(stage: Stage) -> Failure {
+    Failure::ours(stage, "the parent process died before the command was run (-die-with-parent)")
+}
+
+fn refuse_command(name: &impl std::fmt::Display, error: &StartError) -> Failure {
+    let (status, message) = match error {
+        StartError::NotFound(_) => (
+            ExitStatus::NotFound,
+            format!(
+                "cannot run {name}: not found; check COMMAND and PATH, or the interpreter in its first line"
+            ),
+        ),
+        StartError::CannotRun(error) => (ExitStatus::CannotRun, format!("cannot run {name}: {error}")),
+        StartError::Ours(error) => {
+            (ExitStatus::Failed, format!("cannot run {name}: this machine is out of resources: {error}"))
+        }
+    };
+    Failure { stage: Some(Stage::Command), status, message }
+}

@@ -1,0 +1,81 @@
+//! How the sandbox misbehaves: from the command line, or while it runs, by `POST /sandbox/fault`.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Response, StatusCode};
+use axum::response::IntoResponse as _;
+use serde::{Deserialize, Serialize};
+
+use super::{Asked, json};
+
+/// Where the fault is changed.
+pub const PATH: &str = "/sandbox/fault";
+
+/// What goes wrong; the default is nothing.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Fault {
+    /// Answer only after this long.
+    pub delay_ms: u64,
+    /// Answer with this status instead.
+    pub status: Option<u16>,
+    /// Answer with this body instead.
+    pub body: Option<String>,
+    /// Give the answer this header.
+    pub header: Option<(String, String)>,
+    /// How many requests this holds for; `None` for all.
+    pub times: Option<u32>,
+}
+
+/// The fault in force.
+#[derive(Debug, Default)]
+pub struct Faults(Mutex<Fault>);
+
+impl Faults {
+    /// Starts with this fault.
+    pub fn new(fault: Fault) -> Faults {
+        Faults(Mutex::new(fault))
+    }
+
+    fn take(&self) -> Fault {
+        let mut fault = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut fault.times {
+            Some(0) => *fault = Fault::default(),
+            Some(times) => *times -= 1,
+            None => {}
+        }
+        fault.clone()
+    }
+
+    /// Delays, or answers in the place of the service.
+    pub async fn apply(&self) -> Option<Response<Body>> {
+        let fault = self.take();
+        tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
+        if fault.status.is_none() && fault.body.is_none() {
+            return None;
+        }
+        let status =
+            fault.status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(StatusCode::OK);
+        let mut response = (status, fault.body.unwrap_or_default()).into_response();
+        if let Some((name, value)) = fault.header
+            && let (Ok(name), Ok(value)) = (name.parse::<axum::http::HeaderName>(), value.parse())
+        {
+            response.headers_mut().insert(name, value);
+        }
+        Some(response)
+    }
+
+    /// Sets the fault from a JSON body; an empty object ends it.
+    pub fn change(&self, asked: &Asked) -> Response<Body> {
+        match serde_json::from_slice::<Fault>(&asked.body) {
+            Ok(fault) => {
+                let shown = serde_json::to_value(&fault).unwrap_or_default();
+                *self.0.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+                json(StatusCode::OK, &shown)
+            }
+            Err(error) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+        }
+    }
+}
