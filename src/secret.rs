@@ -114,6 +114,7 @@ fn value_range(entry: &[u8], variable: &str) -> Option<Range<usize>> {
 #[inline(never)]
 pub fn scrub_stack() {
     const SCRUBBED_BYTES: usize = 64 * 1024;
+    #[expect(clippy::large_stack_arrays, reason = "the stack is what is overwritten")]
     let mut garbage = [0xA5_u8; SCRUBBED_BYTES];
     garbage.zeroize();
     std::hint::black_box(&garbage);

@@ -129,6 +129,8 @@ fn print_exports(address: SocketAddr, key: &std::path::Path) -> std::io::Result<
     writeln!(stdout, "export LOCATE_URL=http://{address}{}", locate::PATH)?;
     writeln!(stdout, "export MONITORING_SIGNER_KEY={}", key.display())?;
     writeln!(stdout, "export MACHINE={MACHINE}")?;
+    // The last line: whoever reads until here can begin.
+    writeln!(stdout, "export SANDBOX_URL=http://{address}")?;
     stdout.flush()
 }
 

@@ -158,7 +158,7 @@ mod tests {
         let rules = ProxyRules { http: Some("p:3128".into()), ..ProxyRules::default() };
         let url = "http://a.example/".parse().unwrap();
         assert_eq!(rules.proxy_for(&url).unwrap().unwrap().as_str(), "http://p:3128/");
-        let rules = ProxyRules { http: Some("http://[".into()), ..ProxyRules::default() };
+        let rules = ProxyRules { http: Some("http://a b".into()), ..ProxyRules::default() };
         assert_eq!(rules.proxy_for(&url).unwrap_err(), "HTTP_PROXY holds no proxy URL");
     }
 }

@@ -61,7 +61,7 @@ impl Run<'_> {
         self.report.insecure = insecure_host(&locate);
         let began = Instant::now();
         let client = Client::new(http, &locate.prefix, Redirects::SameOrigin)
-            .map_err(|error| locate.failed(&error.message))?;
+            .map_err(|error| LocateConfig::failed(&error.message))?;
         let exchange = locate.exchange(&client, &key, (jwt, url), http.retries, self.timeline.term_at);
         let at = crate::http::explain::origin(&locate.prefix);
         let result = self.attempt(Stage::Exchange, exchange, || format!("while {} ({at})", client.step()));

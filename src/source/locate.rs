@@ -174,8 +174,8 @@ impl LocateConfig {
                         Err(failure) => (failure, retry::retry_after(&answer, SystemTime::now())),
                     }
                 }
-                Err(error) if !error.retryable => return Err(self.failed(&error.message)),
-                Err(error) => (self.failed(&error.message), None),
+                Err(error) if !error.retryable => return Err(Self::failed(&error.message)),
+                Err(error) => (Self::failed(&error.message), None),
             };
             match pauses.next(retry_after, Instant::now(), deadline) {
                 Next::GiveUp => return Err(failure),
@@ -196,7 +196,7 @@ impl LocateConfig {
     }
 
     /// A failure of the exchange.
-    pub fn failed(&self, message: &str) -> Failure {
+    pub fn failed(message: &str) -> Failure {
         Failure::ours(Stage::Exchange, message)
     }
 
@@ -207,33 +207,35 @@ impl LocateConfig {
             Ok(result) => Some(result),
             Err(error) if error.is_data() && answer.status == 200 => {
                 let wrong = printable(&redact_text(&error.to_string()));
-                return Err(self.failed(&format!(
+                return Err(Self::failed(&format!(
                     "locate at {at} gave an answer of another form than expected: {wrong}"
                 )));
             }
             Err(_) => None,
         };
         if let Some(error) = result.as_ref().and_then(|result| result.error.as_ref()) {
-            return Err(self.failed(&self.explain_error(error, answer, key)));
+            return Err(Self::failed(&self.explain_error(error, answer, key)));
         }
         if !(200..300).contains(&answer.status) {
-            return Err(self.failed(&self.explain_status(answer, result.as_ref(), key, client)));
+            return Err(Self::failed(&self.explain_status(answer, result.as_ref(), key, client)));
         }
         let Some(result) = result else {
-            return Err(self.failed(&match answer.body.is_empty() {
-                true => format!("locate at {at} answered HTTP {} with nothing; is -locate-url right?", answer.status),
-                false => format!(
-                    "{at} answered HTTP {} with {}, not with Locate's JSON; is -locate-url right, or a proxy in between?",
-                    answer.status,
-                    first_words(&answer.body)
-                ),
+            return Err(Self::failed(&if answer.body.is_empty() {
+                format!("locate at {at} answered HTTP {} with nothing; is -locate-url right?", answer.status)
+            } else {
+                let words = first_words(&answer.body);
+                format!(
+                    "{at} answered HTTP {} with {words}, not with Locate's JSON; is -locate-url right, or a proxy in between?",
+                    answer.status
+                )
             }));
         };
         let urls = result.target.and_then(|target| target.urls).filter(|urls| !urls.is_empty());
         let Some(urls) = urls else {
-            return Err(
-                self.failed(&format!("locate at {at} answered HTTP {} without target.urls", answer.status))
-            );
+            return Err(Self::failed(&format!(
+                "locate at {at} answered HTTP {} without target.urls",
+                answer.status
+            )));
         };
         self.choose(urls, answer.clock_offset_seconds)
     }
@@ -248,7 +250,7 @@ impl LocateConfig {
         let key = choose_key(&keys, self.url_key.as_deref(), &self.service)
             .ok_or_else(|| {
                 let on_offer = printable(&keys.join(", "));
-                self.failed(&match &self.url_key {
+                Self::failed(&match &self.url_key {
                     Some(named) => {
                         format!("locate has no URL key {named:?} for {}; it has {on_offer}", self.service)
                     }
@@ -264,7 +266,10 @@ impl LocateConfig {
         let hostname =
             Url::parse(&url).ok().filter(|_| usable).and_then(|url| url.host_str().map(str::to_owned));
         let Some(hostname) = hostname else {
-            return Err(self.failed(&format!("locate gave no usable URL under the key {}", printable(&key))));
+            return Err(Self::failed(&format!(
+                "locate gave no usable URL under the key {}",
+                printable(&key)
+            )));
         };
         Ok(Granted { url: SecretString::from(url), hostname, keys, key, clock_offset_seconds })
     }
@@ -290,12 +295,12 @@ impl LocateConfig {
                 self.machine
             ),
             "config" => format!("locate does not know the service {} {said}; set -service", self.service),
-            _ if status == 401 => self.explain_unauthorized(answer, key, &said),
+            _ if status == 401 => Self::explain_unauthorized(answer, key, &said),
             _ => format!("locate at {at} answered with an error {said}"),
         }
     }
 
-    fn explain_unauthorized(&self, answer: &Answer, key: &PrivateKey, said: &str) -> String {
+    fn explain_unauthorized(answer: &Answer, key: &PrivateKey, said: &str) -> String {
         let clock = match answer.clock_offset_seconds {
             Some(offset) if offset.abs() >= NOTABLE_CLOCK_OFFSET_SECONDS => {
                 let behind = if offset < 0 { "behind" } else { "ahead of" };
@@ -331,7 +336,7 @@ impl LocateConfig {
             None => format!("(HTTP {status}, {})", first_words(&answer.body)),
         };
         match status {
-            401 => self.explain_unauthorized(answer, key, &said),
+            401 => Self::explain_unauthorized(answer, key, &said),
             403 => format!(
                 "{at} forbids the request {said}; is -locate-url the platform's path, and is this address allowed there?"
             ),

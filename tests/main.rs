@@ -1,0 +1,18 @@
+//! The promises of the program, each tried on the real binary. One file a promise.
+
+mod support;
+
+mod cache;
+mod check;
+mod cli;
+mod deploy;
+mod docs;
+mod exchange;
+mod faults;
+mod gafaelfawr;
+mod keys;
+mod metrics;
+mod properties;
+mod secrets;
+mod stackstate;
+mod supervise;

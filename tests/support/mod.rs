@@ -1,0 +1,246 @@
+//! What the tests share: the binary in a clean environment, the sandbox, raw loopback servers, waiting.
+#![allow(dead_code, reason = "each test takes what it needs")]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// No test waits longer than this for anything.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A machine whose name Locate can parse.
+pub const MACHINE: &str = "mlab1-lga0t.mlab-sandbox.measurement-lab.org";
+
+/// A file of bytes, named for its case.
+pub fn testdata(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name)
+}
+
+/// The binary, with an environment of PATH and HOME only.
+pub fn token() -> Command {
+    binary(env!("CARGO_BIN_EXE_monitoring-token"))
+}
+
+fn binary(path: &str) -> Command {
+    let mut command = Command::new(path);
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", "/nonexistent");
+    command.stdin(Stdio::null());
+    command
+}
+
+/// How a program ended and what it said.
+#[derive(Debug)]
+pub struct Ended {
+    /// The exit status as a shell has it; -1 if a signal ended our program itself.
+    pub status: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl From<Output> for Ended {
+    fn from(output: Output) -> Ended {
+        Ended {
+            status: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+impl Ended {
+    /// Asserts the exit status, and that stderr is one line that holds all of `words`.
+    #[track_caller]
+    pub fn failed_with(&self, status: i32, words: &[&str]) -> &Ended {
+        assert_eq!(self.status, status, "{self:?}");
+        assert_eq!(self.stderr.lines().count(), 1, "one line: {self:?}");
+        assert!(self.stderr.starts_with("monitoring-token: "), "{self:?}");
+        for word in words {
+            assert!(self.stderr.contains(word), "no {word:?} in {self:?}");
+        }
+        self
+    }
+
+    /// Asserts success in silence.
+    #[track_caller]
+    pub fn succeeded(&self) -> &Ended {
+        assert_eq!((self.status, self.stderr.as_str()), (0, ""), "{self:?}");
+        self
+    }
+}
+
+/// Runs to the end, within [`PATIENCE`].
+#[track_caller]
+pub fn run(command: &mut Command) -> Ended {
+    finish(start(command))
+}
+
+/// Starts with both outputs piped.
+#[track_caller]
+pub fn start(command: &mut Command) -> Child {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts")
+}
+
+/// Waits for the end, within [`PATIENCE`]; kills what takes longer.
+#[track_caller]
+pub fn finish(child: Child) -> Ended {
+    let pid = child.id();
+    let (done, ended) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        let _ = done.send(child.wait_with_output());
+    });
+    match ended.recv_timeout(PATIENCE) {
+        Ok(output) => output.expect("the program can be waited for").into(),
+        Err(_) => {
+            kill(pid, libc::SIGKILL);
+            panic!("process {pid} did not end within {PATIENCE:?}");
+        }
+    }
+}
+
+/// Sends a signal to one process.
+pub fn kill(pid: u32, signal: i32) {
+    // SAFETY: kill has no memory to be unsafe with.
+    unsafe { libc::kill(i32::try_from(pid).unwrap(), signal) };
+}
+
+/// Waits until `condition` gives something, within [`PATIENCE`].
+#[track_caller]
+pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = condition() {
+            return found;
+        }
+        assert!(begun.elapsed() < PATIENCE, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The text of a file, once it is there and ends in a newline.
+#[track_caller]
+pub fn file_line(path: &Path) -> String {
+    eventually(&format!("a line in {}", path.display()), || {
+        std::fs::read_to_string(path).ok().filter(|text| text.ends_with('\n'))
+    })
+}
+
+/// A running sandbox; ends with the value.
+pub struct Sandbox {
+    child: Child,
+    /// What it exports.
+    pub env: Vec<(String, String)>,
+}
+
+impl Sandbox {
+    /// Starts one with these arguments.
+    pub fn start(args: &[&str]) -> Sandbox {
+        let mut command = binary(env!("CARGO_BIN_EXE_monitoring-sandbox"));
+        let mut child = command
+            .args(args)
+            .arg("--until-eof")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the sandbox starts");
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut env = Vec::new();
+        for line in stdout.lines().map_while(Result::ok) {
+            let Some((name, value)) = line.strip_prefix("export ").and_then(|line| line.split_once('='))
+            else {
+                break;
+            };
+            let last = name == "SANDBOX_URL";
+            env.push((name.to_owned(), value.to_owned()));
+            if last {
+                break;
+            }
+        }
+        Sandbox { child, env }
+    }
+
+    /// What it exports under this name.
+    pub fn var(&self, name: &str) -> &str {
+        self.env
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value.as_str())
+            .expect("the sandbox exports it")
+    }
+
+    /// The binary, in the environment that the sandbox exports.
+    pub fn token(&self) -> Command {
+        let mut command = token();
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Sets how it misbehaves, see `Fault`.
+    pub fn misbehave(&self, fault: &str) {
+        let address = self.var("SANDBOX_URL").strip_prefix("http://").unwrap();
+        let request = format!(
+            "POST /sandbox/fault HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{fault}",
+            fault.len()
+        );
+        let answer = exchange(address, request.as_bytes());
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// Writes `request` to `address` and reads until the end.
+pub fn exchange(address: &str, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).expect("the server listens");
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(request).unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// A raw server on loopback: each connection is handled by `handle`, one after the other, on a thread
+/// that ends with the process.
+pub fn serve(mut handle: impl FnMut(TcpStream) + Send + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            handle(stream);
+        }
+    });
+    address
+}
+
+/// Reads the head of a request.
+pub fn read_head(stream: &mut TcpStream) -> String {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {
+        head.push(byte[0]);
+    }
+    String::from_utf8_lossy(&head).into_owned()
+}
+
+/// A raw server that answers every request with these bytes.
+pub fn serve_bytes(answer: impl Into<Vec<u8>>) -> SocketAddr {
+    let answer = answer.into();
+    serve(move |mut stream| {
+        read_head(&mut stream);
+        let _ = stream.write_all(&answer);
+    })
+}
+
+/// An HTTP answer with this status line, headers (each with its CRLF) and body.
+pub fn http(status: &str, headers: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+}
