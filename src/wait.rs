@@ -13,6 +13,6 @@ pub async fn readable(fd: BorrowedFd<'_>) {
     let Ok(registered) = registered else { return std::future::pending().await };
     if registered.readable().await.is_err() {
         tracing::debug!(fd = fd.as_raw_fd(), "cannot be watched");
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }

@@ -32,11 +32,9 @@ impl ProxyRules {
         }
         let known =
             |url: &Url| matches!(url.scheme(), "http" | "https" | "socks5" | "socks5h") && url.has_host();
-        // Go: what has no scheme, or one that it does not know, is tried as http.
-        let parsed = Url::parse(value)
-            .ok()
-            .filter(known)
-            .or_else(|| Url::parse(&format!("http://{value}")).ok().filter(known));
+        // Go: what has no scheme is tried as http.
+        let with_scheme = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
+        let parsed = Url::parse(&with_scheme).ok().filter(known);
         parsed.map(Some).ok_or_else(|| format!("{variable} holds no proxy URL"))
     }
 

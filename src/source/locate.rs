@@ -309,9 +309,10 @@ impl LocateConfig {
             }
             _ => String::new(),
         };
-        let algorithm = match key.algorithm.is_known_to_locate() {
-            true => String::new(),
-            false => format!("; Locate does not take {} keys", key.algorithm.name()),
+        let algorithm = if key.algorithm.is_known_to_locate() {
+            String::new()
+        } else {
+            format!("; Locate does not take {} keys", key.algorithm.name())
         };
         format!(
             "locate rejected the token {said}: key id {:?} may not be registered there{algorithm}{clock}",
