@@ -36,6 +36,10 @@ interop: ## Test against real peers (needs Go; installs them into .peers)
 	scripts/peers.sh
 	$(CARGO) test --locked --test interop
 
+bench: build ## Measure what a run costs, against the floor program
+	$(RELEASE_ENV) $(CARGO) build --release --locked --target $(TARGET) --example bench-floor --example bench-launch
+	$(RELEASE_ENV) $(CARGO) bench --locked --target $(TARGET) --bench whole_process
+
 install: build ## Install the release binaries below PREFIX
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(RELEASE)/monitoring-token $(RELEASE)/monitoring-sandbox $(DESTDIR)$(PREFIX)/bin

@@ -113,7 +113,7 @@ fn value_range(entry: &[u8], variable: &str) -> Option<Range<usize>> {
 /// of a key.
 #[inline(never)]
 pub fn scrub_stack() {
-    const SCRUBBED_BYTES: usize = 64 * 1024;
+    const SCRUBBED_BYTES: usize = 32 * 1024;
     let mut area = std::mem::MaybeUninit::<[u8; SCRUBBED_BYTES]>::uninit();
     // SAFETY: the pointer is to the whole array, and any bytes are a valid one. `black_box` keeps the
     // compiler from leaving the write out, and a whole-array write is a fast one.
