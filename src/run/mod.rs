@@ -7,7 +7,7 @@ mod report;
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 pub use report::Report;
 
@@ -97,11 +97,7 @@ impl<'a> Run<'a> {
                 }
             }
         });
-        match &result {
-            // The idle look-up thread ends at once, so that one thread is left.
-            Ok(_) => runtime.shutdown_timeout(Duration::from_secs(1)),
-            Err(_) => runtime.shutdown_background(),
-        }
+        runtime.shutdown_background();
         result
     }
 
