@@ -63,24 +63,46 @@ fn redact_jwts(text: &str) -> String {
     out
 }
 
-/// `bytes` with every occurrence of one of `secrets` replaced.
+/// The shortest piece of a secret that is replaced where `bytes` begin or end in the middle of it.
+const MIN_PIECE_BYTES: usize = 8;
+
+/// `bytes` with every occurrence of one of `secrets` replaced, also one that is cut off at the beginning
+/// or at the end.
 pub fn redact_bytes(bytes: &[u8], secrets: &[SecretString]) -> Vec<u8> {
+    let secrets: Vec<&[u8]> = secrets
+        .iter()
+        .map(|secret| secret.expose_secret().as_bytes())
+        .filter(|secret| !secret.is_empty())
+        .collect();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
-        let found = secrets
-            .iter()
-            .map(|secret| secret.expose_secret().as_bytes())
-            .find(|secret| !secret.is_empty() && bytes[at..].starts_with(secret));
-        if let Some(secret) = found {
+        let rest = &bytes[at..];
+        let whole = secrets.iter().filter(|secret| rest.starts_with(secret)).map(|secret| secret.len());
+        let cut = || secrets.iter().filter_map(|secret| cut_off(rest, secret, at == 0)).max();
+        if let Some(length) = whole.max().or_else(cut) {
             out.extend_from_slice(REDACTED.as_bytes());
-            at += secret.len();
+            at += length;
         } else {
             out.push(bytes[at]);
             at += 1;
         }
     }
     out
+}
+
+/// How much of `rest` is a piece of `secret`: its beginning, if that is all of `rest`, or its end, if
+/// `rest` is where the text begins.
+fn cut_off(rest: &[u8], secret: &[u8], at_beginning: bool) -> Option<usize> {
+    let ends_in_it = rest.len() >= MIN_PIECE_BYTES && secret.starts_with(rest);
+    let begins_in_it = || (1..secret.len()).map(|from| &secret[from..]).find(|end| rest.starts_with(end));
+    if ends_in_it {
+        Some(rest.len())
+    } else if at_beginning {
+        begins_in_it().map(<[u8]>::len).filter(|&length| length >= MIN_PIECE_BYTES)
+    } else {
+        None
+    }
 }
 
 /// Overwrites the value of `variable` in the environment block that the kernel shows in
@@ -142,5 +164,19 @@ mod tests {
     fn secrets_are_replaced_in_bytes() {
         let secrets = [SecretString::from("abc"), SecretString::from("")];
         assert_eq!(redact_bytes(b"\xffabcab", &secrets), b"\xffREDACTEDab");
+    }
+
+    #[test]
+    fn a_secret_that_is_cut_off_is_replaced_too() {
+        let secrets = [SecretString::from("0123456789abcdef")];
+        for (text, shown) in [
+            (&b"6789abcdef and 0123456789abcde"[..], &b"REDACTED and REDACTED"[..]),
+            (b"456789abcdef0123456789abcdef", b"REDACTEDREDACTED"),
+            (b"9abcdef and 0123456", b"9abcdef and 0123456"),
+            (b"x 6789abcdef", b"x 6789abcdef"),
+            (b"123456789abcde", b"123456789abcde"),
+        ] {
+            assert_eq!(redact_bytes(text, &secrets), shown, "{}", text.escape_ascii());
+        }
     }
 }

@@ -11,6 +11,8 @@ pub mod trust;
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, SystemTime};
@@ -292,7 +294,7 @@ struct Resolver {
 pub struct LookupFailed {
     /// The name that was asked for.
     pub host: String,
-    source: std::io::Error,
+    source: io::Error,
 }
 
 impl fmt::Display for LookupFailed {
@@ -311,8 +313,7 @@ impl reqwest::dns::Resolve for Resolver {
         Box::pin(async move {
             progress.reach(Step::Lookup);
             let host = name.as_str().to_owned();
-            let found = tokio::net::lookup_host((host.as_str(), 0)).await;
-            match found.map(Iterator::collect::<Vec<_>>) {
+            match look_up(host.clone()).await {
                 Ok(addresses) => {
                     progress.reach(Step::Connect);
                     Ok(Box::new(addresses.into_iter()) as reqwest::dns::Addrs)
@@ -323,4 +324,16 @@ impl reqwest::dns::Resolve for Resolver {
             }
         })
     }
+}
+
+/// Asks the system's resolver on a thread of its own: it blocks, and one that hangs is left behind.
+/// (tokio's threads are no place for it: tokio panics if the system has no room for one.)
+async fn look_up(host: String) -> io::Result<Vec<SocketAddr>> {
+    let (found, wait) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new().name("lookup".to_owned()).spawn(move || {
+        let addresses = (host.as_str(), 0).to_socket_addrs().map(Iterator::collect);
+        // Nobody waits any more once the run is over.
+        let _ = found.send(addresses);
+    })?;
+    wait.await.unwrap_or_else(|_| Err(io::Error::other("the look-up gave no answer")))
 }
