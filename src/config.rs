@@ -1,7 +1,7 @@
 //! From flags and environment to configuration: all defaults, all rules between flags. Nothing below
 //! reads the environment.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -55,11 +55,12 @@ pub fn locate_run(line: &Line) -> Result<LocateRun, Failure> {
 pub fn http(values: &Values<'_>) -> Result<HttpConfig, Failure> {
     let mut trust = TrustStore { extra: values.path("ca-file")?, ..TrustStore::default() };
     // Go: SSL_CERT_FILE takes the place of the files, SSL_CERT_DIR that of the directories.
-    if let Some(file) = variable("SSL_CERT_FILE") {
+    let path_variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    if let Some(file) = path_variable("SSL_CERT_FILE") {
         trust.files = vec![PathBuf::from(file)];
     }
-    if let Some(dirs) = variable("SSL_CERT_DIR") {
-        trust.dirs = dirs.split(':').map(PathBuf::from).collect();
+    if let Some(dirs) = path_variable("SSL_CERT_DIR") {
+        trust.dirs = std::env::split_paths(&dirs).collect();
     }
     // Go: in a CGI program HTTP_PROXY may come from a request's header.
     let cgi = variable("REQUEST_METHOD").is_some();
@@ -110,7 +111,9 @@ pub fn locate(values: &Values<'_>) -> Result<LocateConfig, Failure> {
     let exchange = values.boolean("exchange")?.unwrap_or(true);
     let wants_service_url = service_url(values)?;
     if wants_service_url && !exchange {
-        return Err(Failure::usage("-service-url needs the exchange; leave -exchange=false out"));
+        return Err(Failure::usage(
+            "-service-url (or SERVICE_URL=true) needs the exchange; leave one of it and -exchange=false out",
+        ));
     }
     let inherited = std::env::var_os(SERVICE_URL);
     let is_ours = inherited.as_deref().and_then(parse_bool).is_some();
@@ -162,17 +165,18 @@ fn key(values: &Values<'_>) -> Result<KeySource, Failure> {
             "no signing key: set MONITORING_SIGNER_KEY or -monitoring-signer-key to the path of the private JWK",
         ));
     };
-    let inline = given.text.as_bytes().trim_ascii_start().starts_with(b"{");
+    let is_jwk = |text: &OsStr| text.as_bytes().trim_ascii_start().starts_with(b"{");
+    let inline = is_jwk(given.text);
+    // Also where the flag wins, and nobody asks for it.
+    if std::env::var_os(SIGNER_KEY).is_some_and(|value| is_jwk(&value)) {
+        zero_in_environment(SIGNER_KEY);
+    }
     match (inline, given.from_variable) {
         (false, _) => Ok(KeySource::File(PathBuf::from(given.text))),
         (true, false) => Err(Failure::usage(
             "-monitoring-signer-key: takes a file; command lines are public, so give the key itself in MONITORING_SIGNER_KEY",
         )),
-        (true, true) => {
-            let jwk = SecretString::from(given.text.to_string_lossy().into_owned());
-            zero_in_environment(SIGNER_KEY);
-            Ok(KeySource::Inline(jwk))
-        }
+        (true, true) => Ok(KeySource::Inline(SecretString::from(given.text.to_string_lossy().into_owned()))),
     }
 }
 

@@ -19,10 +19,12 @@ use reqwest::header::{ACCEPT, CONNECTION, CONTENT_ENCODING, DATE, HeaderMap, Hea
 use reqwest::{Method, Url, redirect};
 
 use explain::TransportError;
-pub use progress::{Progress, Step};
 use progress::WhenConnected;
+pub use progress::{Progress, Step};
 use proxy::ProxyRules;
 use trust::{TrustStore, Verifier};
+
+use crate::secret::redact_url;
 
 /// The most that is read of an answer.
 pub const MAX_ANSWER_BYTES: usize = 512 * 1024;
@@ -140,6 +142,14 @@ impl Client {
         self.progress.step()
     }
 
+    /// The proxy in between, as a clause for messages; empty without one.
+    pub fn via(&self) -> String {
+        self.proxy
+            .as_ref()
+            .map(|proxy| format!(" through the proxy {}", redact_url(proxy)))
+            .unwrap_or_default()
+    }
+
     /// What TLS has seen of the server's certificates.
     pub fn verifier(&self) -> &Verifier {
         &self.verifier
@@ -167,7 +177,8 @@ impl Client {
                 return Err(TransportError::answer(&url, &message));
             }
             Err((_, Unreadable::TooLarge)) => {
-                let message = format!("answered HTTP {} with more than {} KiB", head.0, MAX_ANSWER_BYTES / 1024);
+                let message =
+                    format!("answered HTTP {} with more than {} KiB", head.0, MAX_ANSWER_BYTES / 1024);
                 return Err(TransportError::answer(&url, &message));
             }
             Err((_, Unreadable::Broken(error))) => return Err(explain(&error)),
@@ -233,7 +244,10 @@ impl fmt::Display for RefusedRedirect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RefusedRedirect::Elsewhere(origin) => {
-                write!(f, "redirects to {origin}, another origin, where the token must not travel; if it is the right one, use its URL")
+                write!(
+                    f,
+                    "redirects to {origin}, another origin, where the token must not travel; if it is the right one, use its URL"
+                )
             }
             RefusedRedirect::TooMany => write!(f, "redirected more than {MAX_REDIRECTS} times"),
         }

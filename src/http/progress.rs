@@ -38,6 +38,19 @@ impl fmt::Display for Step {
     }
 }
 
+impl Step {
+    /// What to look at when a request gets no further than here.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Step::Lookup => "check this machine's DNS",
+            Step::Connect => "is a firewall in between, or the host down?",
+            Step::Handshake => "is it an https port, and a proxy or firewall in between?",
+            Step::Answer => "it accepts connections and does not answer; it may be overloaded",
+            Step::Body => "it stopped in the middle of its answer",
+        }
+    }
+}
+
 /// The current [`Step`], shared with what the HTTP library calls back.
 #[derive(Debug, Default)]
 pub struct Progress(AtomicU8);
