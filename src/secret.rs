@@ -39,7 +39,7 @@ pub fn redact_text(text: &str) -> String {
 }
 
 /// Replaces the signature of everything that has the shape of a JWT (RFC 7519: three base64url parts,
-/// the first an object, so `eyJ…`): a service may repeat our token in its error.
+/// the first two objects, so `eyJ…`): a service may repeat our token in its error, also only its end.
 fn redact_jwts(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -50,12 +50,13 @@ fn redact_jwts(text: &str) -> String {
             .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')))
             .unwrap_or(candidate.len());
         let word = &candidate[..end];
-        match word.match_indices('.').nth(1) {
-            Some((second_dot, _)) => {
-                out.push_str(&word[..=second_dot]);
+        // After the second dot; after the only one, where the header has been cut off.
+        match word.match_indices('.').take(2).last() {
+            Some((dot, _)) if dot + 1 < word.len() => {
+                out.push_str(&word[..=dot]);
                 out.push_str(REDACTED);
             }
-            None => out.push_str(word),
+            _ => out.push_str(word),
         }
         rest = &candidate[end..];
     }
@@ -156,6 +157,7 @@ mod tests {
     #[test]
     fn signatures_are_replaced_in_foreign_text() {
         assert_eq!(redact_text("bad eyJhbGciOi.eyJpc3M.c2ln!"), "bad eyJhbGciOi.eyJpc3M.REDACTED!");
+        assert_eq!(redact_text("…bGci.eyJpc3M.c2ln!"), "…bGci.eyJpc3M.REDACTED!");
         assert_eq!(redact_text("no eyJ here.or"), "no eyJ here.or");
         assert_eq!(redact_text("access_token="), "access_token=");
     }

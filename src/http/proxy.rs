@@ -35,7 +35,7 @@ impl ProxyRules {
         // Go: what has no scheme is tried as http.
         let with_scheme = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
         let parsed = Url::parse(&with_scheme).ok().filter(known);
-        parsed.map(Some).ok_or_else(|| format!("{variable} holds no proxy URL"))
+        parsed.map(Some).ok_or_else(|| format!("{variable} holds no proxy URL; set it to http://HOST:PORT"))
     }
 
     fn uses_proxy(&self, url: &Url) -> bool {
@@ -156,6 +156,9 @@ mod tests {
         let url = "http://a.example/".parse().unwrap();
         assert_eq!(rules.proxy_for(&url).unwrap().unwrap().as_str(), "http://p:3128/");
         let rules = ProxyRules { http: Some("http://a b".into()), ..ProxyRules::default() };
-        assert_eq!(rules.proxy_for(&url).unwrap_err(), "HTTP_PROXY holds no proxy URL");
+        assert_eq!(
+            rules.proxy_for(&url).unwrap_err(),
+            "HTTP_PROXY holds no proxy URL; set it to http://HOST:PORT"
+        );
     }
 }

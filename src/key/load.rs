@@ -65,12 +65,15 @@ impl ReadError {
     fn into_failure(self, path: &Path) -> Failure {
         let path = path.display();
         match self {
-            ReadError::Io(error) => Failure::ours(
-                Stage::Sign,
-                format!(
-                    "cannot read the key {path}: {error}; set -monitoring-signer-key or MONITORING_SIGNER_KEY"
-                ),
-            ),
+            ReadError::Io(error) => {
+                let advice = match error.kind() {
+                    io::ErrorKind::PermissionDenied => {
+                        format!("let uid {} read it", rustix::process::geteuid().as_raw())
+                    }
+                    _ => "set -monitoring-signer-key or MONITORING_SIGNER_KEY".to_owned(),
+                };
+                Failure::ours(Stage::Sign, format!("cannot read the key {path}: {error}; {advice}"))
+            }
             ReadError::TooLarge => Failure::ours(
                 Stage::Sign,
                 format!(
