@@ -210,7 +210,8 @@ async fn read_body(
     if let Some(encoding) = encoding.filter(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
         return Err((Vec::new(), Unreadable::Compressed(encoding.into_owned())));
     }
-    let mut body = Vec::new();
+    let expected = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+    let mut body = Vec::with_capacity(expected.min(MAX_ANSWER_BYTES));
     loop {
         match response.chunk().await {
             Ok(Some(chunk)) if body.len() + chunk.len() > MAX_ANSWER_BYTES => {

@@ -72,6 +72,7 @@ impl Run<'_> {
         drop(client);
         drop(key);
         scrub_stack();
+        super::give_back_memory();
         let (jwt, url, granted) = result?;
         self.report.clock_offset_seconds = granted.clock_offset_seconds;
         tracing::debug!(url_key = granted.key, host = granted.hostname, "got the service URL");
