@@ -283,7 +283,7 @@ impl LocateConfig {
             .filter(|text| !text.is_empty())
             .collect::<Vec<_>>()
             .join(": ");
-        let said = format!("(HTTP {status}, {}: {})", error.kind, redact_text(&said));
+        let said = redact_text(&format!("(HTTP {status}, {}: {said})", error.kind));
         let at = origin(&self.prefix);
         match error.kind.as_str() {
             "claim" => format!(
