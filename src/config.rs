@@ -55,11 +55,12 @@ pub fn locate_run(line: &Line) -> Result<LocateRun, Failure> {
 pub fn http(values: &Values<'_>) -> Result<HttpConfig, Failure> {
     let mut trust = TrustStore { extra: values.path("ca-file")?, ..TrustStore::default() };
     // Go: SSL_CERT_FILE takes the place of the files, SSL_CERT_DIR that of the directories.
-    if let Some(file) = variable("SSL_CERT_FILE") {
+    let path_variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    if let Some(file) = path_variable("SSL_CERT_FILE") {
         trust.files = vec![PathBuf::from(file)];
     }
-    if let Some(dirs) = variable("SSL_CERT_DIR") {
-        trust.dirs = dirs.split(':').map(PathBuf::from).collect();
+    if let Some(dirs) = path_variable("SSL_CERT_DIR") {
+        trust.dirs = std::env::split_paths(&dirs).collect();
     }
     // Go: in a CGI program HTTP_PROXY may come from a request's header.
     let cgi = variable("REQUEST_METHOD").is_some();
@@ -110,7 +111,9 @@ pub fn locate(values: &Values<'_>) -> Result<LocateConfig, Failure> {
     let exchange = values.boolean("exchange")?.unwrap_or(true);
     let wants_service_url = service_url(values)?;
     if wants_service_url && !exchange {
-        return Err(Failure::usage("-service-url needs the exchange; leave -exchange=false out"));
+        return Err(Failure::usage(
+            "-service-url (or SERVICE_URL=true) needs the exchange; leave one of it and -exchange=false out",
+        ));
     }
     let inherited = std::env::var_os(SERVICE_URL);
     let is_ours = inherited.as_deref().and_then(parse_bool).is_some();

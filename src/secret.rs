@@ -39,7 +39,7 @@ pub fn redact_text(text: &str) -> String {
 }
 
 /// Replaces the signature of everything that has the shape of a JWT (RFC 7519: three base64url parts,
-/// the first an object, so `eyJ…`): a service may repeat our token in its error.
+/// the first two objects, so `eyJ…`): a service may repeat our token in its error, also only its end.
 fn redact_jwts(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -50,12 +50,13 @@ fn redact_jwts(text: &str) -> String {
             .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')))
             .unwrap_or(candidate.len());
         let word = &candidate[..end];
-        match word.match_indices('.').nth(1) {
-            Some((second_dot, _)) => {
-                out.push_str(&word[..=second_dot]);
+        // After the second dot; after the only one, where the header has been cut off.
+        match word.match_indices('.').take(2).last() {
+            Some((dot, _)) if dot + 1 < word.len() => {
+                out.push_str(&word[..=dot]);
                 out.push_str(REDACTED);
             }
-            None => out.push_str(word),
+            _ => out.push_str(word),
         }
         rest = &candidate[end..];
     }
@@ -135,11 +136,12 @@ fn value_range(entry: &[u8], variable: &str) -> Option<Range<usize>> {
 /// of a key.
 #[inline(never)]
 pub fn scrub_stack() {
-    const SCRUBBED_BYTES: usize = 64 * 1024;
-    #[expect(clippy::large_stack_arrays, reason = "the stack is what is overwritten")]
-    let mut garbage = [0xA5_u8; SCRUBBED_BYTES];
-    garbage.zeroize();
-    std::hint::black_box(&garbage);
+    const SCRUBBED_BYTES: usize = 32 * 1024;
+    let mut area = std::mem::MaybeUninit::<[u8; SCRUBBED_BYTES]>::uninit();
+    // SAFETY: the pointer is to the whole array, and any bytes are a valid one. `black_box` keeps the
+    // compiler from leaving the write out, and a whole-array write is a fast one.
+    unsafe { area.as_mut_ptr().write_bytes(0, 1) };
+    std::hint::black_box(&area);
 }
 
 #[cfg(test)]
@@ -155,6 +157,7 @@ mod tests {
     #[test]
     fn signatures_are_replaced_in_foreign_text() {
         assert_eq!(redact_text("bad eyJhbGciOi.eyJpc3M.c2ln!"), "bad eyJhbGciOi.eyJpc3M.REDACTED!");
+        assert_eq!(redact_text("…bGci.eyJpc3M.c2ln!"), "…bGci.eyJpc3M.REDACTED!");
         assert_eq!(redact_text("no eyJ here.or"), "no eyJ here.or");
         assert_eq!(redact_text("access_token="), "access_token=");
     }

@@ -59,8 +59,9 @@ impl Locate {
             let head = read_head(&mut stream);
             let token = head.split("access_token=").nth(1).unwrap_or_default();
             let token = token.split([' ', '&']).next().unwrap_or_default();
-            let _ = stream.write_all(answer(token).as_bytes());
+            // First, so that it is known when the run has ended.
             let _ = tell.send(token.to_owned());
+            let _ = stream.write_all(answer(token).as_bytes());
         });
         Locate { address, tokens }
     }
