@@ -11,6 +11,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::error::{Failure, Stage, printable};
+use crate::secret::redact_text;
 
 /// `-log-format`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,7 +63,7 @@ struct Stderr;
 
 impl std::io::Write for Stderr {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        write_stderr(bytes);
+        write_line(&String::from_utf8_lossy(bytes));
         Ok(bytes.len())
     }
 
@@ -93,7 +94,7 @@ impl Log {
     /// The one line of a failure.
     pub fn failure(self, failure: &Failure) {
         match self.format {
-            LogFormat::Text => write_line("", &failure.message),
+            LogFormat::Text => write_message("", &failure.message),
             LogFormat::Json => {
                 let message = printable(&failure.message);
                 let stage = failure.stage.map(Stage::label);
@@ -105,13 +106,18 @@ impl Log {
     /// Something went wrong that does not change the result of the run.
     pub fn warning(self, message: &str) {
         match self.format {
-            LogFormat::Text => write_line("warning: ", message),
+            LogFormat::Text => write_message("warning: ", message),
             LogFormat::Json => tracing::warn!("{}", printable(message)),
         }
     }
 }
 
-fn write_line(kind: &str, message: &str) {
-    // One write, so that lines of runs that share a stderr do not mix.
-    write_stderr(format!("monitoring-token: {kind}{}\n", printable(message)).as_bytes());
+fn write_message(kind: &str, message: &str) {
+    write_line(&format!("monitoring-token: {kind}{}\n", printable(message)));
+}
+
+/// One write, so that lines of runs that share a stderr do not mix. Whoever made the line has replaced
+/// the secrets that it knew of; this is for those that came with foreign text.
+fn write_line(line: &str) {
+    write_stderr(redact_text(line).as_bytes());
 }

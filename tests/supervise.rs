@@ -170,12 +170,9 @@ impl SlowLocate {
 }
 
 /// Lets `prepare` make system calls in the new process, before it becomes the program.
-fn before_exec(
-    command: &mut Command,
-    mut prepare: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static,
-) {
+fn before_exec(command: &mut Command, prepare: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static) {
     // SAFETY: what the tests pass only makes system calls.
-    unsafe { command.pre_exec(move || prepare()) };
+    unsafe { command.pre_exec(prepare) };
 }
 
 /// The result of a system call.

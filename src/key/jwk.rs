@@ -126,19 +126,22 @@ impl PrivateKey {
             ("EC", "P-384") => Algorithm::Es384,
             ("RSA", _) => Algorithm::Rs256,
             ("OKP", curve) => {
-                return Err(format!("its curve {curve:?} does not sign; only Ed25519 is supported"));
+                return Err(format!("its curve {} does not sign; only Ed25519 is supported", name(curve)));
             }
             ("EC", curve) => {
-                return Err(format!("its curve {curve:?} is not supported; P-256 and P-384 are"));
+                return Err(format!("its curve {} is not supported; P-256 and P-384 are", name(curve)));
             }
-            (kind, _) => return Err(format!("its type {kind:?} is not supported; OKP, EC and RSA are")),
+            (kind, _) => {
+                return Err(format!("its type {} is not supported; OKP, EC and RSA are", name(kind)));
+            }
         };
         match text(members.alg.as_ref()) {
             "" => {}
             alg if alg == algorithm.name() => {}
             alg => {
                 return Err(format!(
-                    "its alg {alg:?} does not fit a key of this type; {} does",
+                    "its alg {} does not fit a key of this type; {} does",
+                    name(alg),
                     algorithm.name()
                 ));
             }
@@ -169,6 +172,12 @@ impl PrivateKey {
 
 fn text<'a>(member: Option<&'a Text<'_>>) -> &'a str {
     member.map_or("", |text| text.as_ref())
+}
+
+/// A name in a JWK, as it is shown: what is too long for one may be a private part in the wrong place.
+fn name(value: &str) -> String {
+    const LONGEST_NAME: usize = 20;
+    if value.len() <= LONGEST_NAME { format!("{value:?}") } else { "(not shown)".to_owned() }
 }
 
 /// JSON that is no JWK may still be recognisable.
@@ -213,7 +222,7 @@ fn refuse_by_kind(members: &Members<'_>) -> Result<(), Refusal> {
         Some(_) => {}
     }
     match &members.key_use {
-        Some(key_use) if key_use != "sig" => Err(format!("its use is {key_use:?}, not \"sig\"")),
+        Some(key_use) if key_use != "sig" => Err(format!("its use is {}, not \"sig\"", name(key_use))),
         _ => Ok(()),
     }
 }

@@ -45,7 +45,9 @@ fn exhausted_descriptors_are_a_failure_of_ours() {
 /// processes. Only the superuser needs one: limits do not bind it.
 fn as_another_user(folder: &tempfile::TempDir) -> Command {
     let copy = folder.path().join("monitoring-token");
-    std::fs::copy(env!("CARGO_BIN_EXE_monitoring-token"), &copy).unwrap();
+    // Not by us: a test beside this one could start its program while we have the copy open for writing,
+    // and nobody could then run the copy (ETXTBSY).
+    run(Command::new("cp").arg(env!("CARGO_BIN_EXE_monitoring-token")).arg(&copy)).succeeded();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new(copy);
     command.env_clear().env("PATH", "/usr/bin:/bin").env("MONITORING_SIGNER_KEY", key());

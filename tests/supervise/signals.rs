@@ -90,7 +90,7 @@ fn our_own_group_is_never_signalled() {
         expected.push_str(name);
         eventually(&format!("{name} at the command"), || {
             let got = std::fs::read_to_string(job.path("command")).unwrap_or_default();
-            got.replace("\n", "").replace("CONT", "").eq(&expected).then_some(())
+            got.replace('\n', "").replace("CONT", "").eq(&expected).then_some(())
         });
     }
     crate::support::kill(us, libc::SIGTERM);

@@ -1,9 +1,18 @@
 //! The exit status.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
 
 use super::{key, without_exchange};
 use crate::support::{run, serve_bytes, token};
+
+/// Writes a program. A shell does it: a test beside this one could start its program while we have the
+/// file open for writing, and nobody could then run it (ETXTBSY).
+fn write_executable(path: &Path, line: &str) {
+    let mut shell = Command::new("/bin/sh");
+    run(shell.args(["-c", "echo \"$1\" >\"$0\"; chmod 755 \"$0\""]).arg(path).arg(line)).succeeded();
+}
 
 #[test]
 fn every_exit_status_of_the_command_is_passed_on() {
@@ -67,8 +76,7 @@ fn what_cannot_be_run_gives_126() {
 fn what_is_not_there_gives_127() {
     let folder = tempfile::TempDir::new().unwrap();
     let script = folder.path().join("script");
-    std::fs::write(&script, "#!/nonexistent/interpreter\n").unwrap();
-    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    write_executable(&script, "#!/nonexistent/interpreter");
     for name in ["no-such-command", "./no/such/path", script.to_str().unwrap()] {
         run(without_exchange(&[]).arg(name)).failed_with(127, &["cannot run", name, "not found"]);
     }
@@ -78,8 +86,7 @@ fn what_is_not_there_gives_127() {
 fn a_script_without_an_interpreter_line_runs_as_under_env() {
     let folder = tempfile::TempDir::new().unwrap();
     let script = folder.path().join("script");
-    std::fs::write(&script, "exit 7\n").unwrap();
-    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    write_executable(&script, "exit 7");
     assert_eq!(run(without_exchange(&[]).arg(&script)).status, 7);
 }
 

@@ -47,14 +47,14 @@ fn grandchildren_that_ignore_sigterm_are_killed_after_a_timeout() {
 
 #[test]
 fn a_stopped_group_dies_of_the_timeout() {
-    for kill_after in ["20s", "0"] {
+    for (kill_after, dies_of) in [("20s", "SIGTERM"), ("0", "SIGKILL")] {
         let flag = format!("-kill-after={kill_after}");
         let mut job = Job::start(
             &["-timeout=500ms", &flag],
             "sleep $LONG & echo $! >$D/grandchild; kill -STOP -$$; exit 0",
         );
         let grandchild = job.noted_pid("grandchild");
-        job.finish().failed_with(124, &["timed out"]);
+        job.finish().failed_with(124, &["timed out", dies_of]);
         wait_until_gone(grandchild);
     }
 }
