@@ -9,6 +9,7 @@ pub mod proxy;
 pub mod retry;
 pub mod trust;
 
+use std::cell::Cell;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
@@ -130,6 +131,7 @@ pub struct Client {
     inner: reqwest::Client,
     progress: Arc<Progress>,
     verifier: Arc<Verifier>,
+    clock_offset_seconds: Cell<Option<i64>>,
     /// The proxy in use, for messages.
     pub proxy: Option<Url>,
 }
@@ -177,12 +179,17 @@ impl Client {
             None => builder,
         };
         let inner = builder.build().map_err(|error| TransportError::explain(&error, url, None))?;
-        Ok(Client { inner, progress, verifier, proxy })
+        Ok(Client { inner, progress, verifier, clock_offset_seconds: Cell::new(None), proxy })
     }
 
     /// How far the current request has come.
     pub fn step(&self) -> Step {
         self.progress.step()
+    }
+
+    /// How far our clock is ahead of the server's, by its last answer that tells, whatever that says.
+    pub fn clock_offset_seconds(&self) -> Option<i64> {
+        self.clock_offset_seconds.get()
     }
 
     /// What TLS has seen of the server's certificates.
@@ -204,6 +211,9 @@ impl Client {
         let mut response = builder.send().await.map_err(|error| explain(&error))?;
         let received = SystemTime::now();
         self.progress.reach(Step::Body);
+        let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
+        let clock_offset_seconds = date.and_then(|date| offset(date, received));
+        self.clock_offset_seconds.set(clock_offset_seconds.or(self.clock_offset_seconds.get()));
         let head = (response.status().as_u16(), response.headers().clone());
         if let Some(encoding) = head
             .1
@@ -232,8 +242,6 @@ impl Client {
                 Err(error) => return Err(explain(&error)),
             }
         }
-        let clock_offset_seconds =
-            head.1.get(DATE).and_then(|date| date.to_str().ok()).and_then(|date| offset(date, received));
         Ok(Answer { status: head.0, headers: head.1, body, clock_offset_seconds })
     }
 }

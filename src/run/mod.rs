@@ -1,6 +1,7 @@
 //! A run: credential, command, clean-up, exit status. The only room that knows both the issuers and
 //! the command; what passes between them is a [`Lease`](crate::source::Lease)'s environment.
 
+mod cached;
 pub mod locate;
 mod report;
 
@@ -17,6 +18,7 @@ use crate::deadline::{Limits, Timeline};
 use crate::error::{Failure, Stage};
 use crate::exit::ExitStatus;
 use crate::log::Log;
+use crate::metrics::{self, Figures, Labels};
 use crate::secret::redact_bytes;
 use crate::signal::Signals;
 use crate::source::Lease;
@@ -33,6 +35,18 @@ pub struct RunConfig {
     pub die_with_parent: bool,
     /// `-metrics-textfile`.
     pub metrics_textfile: Option<PathBuf>,
+    /// The labels of the metrics.
+    pub labels: Labels,
+}
+
+impl RunConfig {
+    /// Writes the metrics, if that was asked for. That they cannot be written does not change the run.
+    fn write_metrics(&self, log: Log, figures: impl FnOnce() -> Figures) {
+        let Some(path) = &self.metrics_textfile else { return };
+        if let Err(error) = metrics::write(path, &self.labels, &figures()) {
+            log.warning(&format!("cannot write the metrics to {}: {error}", path.display()));
+        }
+    }
 }
 
 /// What a run has at hand from its first moment to its last.
@@ -46,8 +60,21 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Begins a run: from here on time counts, and our parent is followed if it was asked for.
+    /// Begins a run: from here on time counts, and our parent is followed if it was asked for. The metrics
+    /// of a run that cannot begin are written.
     pub fn begin(config: &'a RunConfig, signals: &'a Signals, log: Log) -> Result<Run<'a>, Failure> {
+        Run::try_begin(config, signals, log).inspect_err(|failure| {
+            let over = config.limits.script_deadline.and_then(|deadline| deadline.elapsed().ok());
+            config.write_metrics(log, || Figures {
+                exit_status: failure.status.code(),
+                failed: failure.stage.into_iter().collect(),
+                deadline_margin_seconds: -over.unwrap_or_default().as_secs_f64(),
+                ..Figures::default()
+            });
+        })
+    }
+
+    fn try_begin(config: &'a RunConfig, signals: &'a Signals, log: Log) -> Result<Run<'a>, Failure> {
         let timeline = config.limits.begin(Instant::now(), SystemTime::now()).ok_or_else(|| {
             Failure::timeout(
                 Stage::Exchange,
@@ -122,6 +149,7 @@ impl<'a> Run<'a> {
         let started = job.start().map_err(|error| refuse_command(&name, &error))?;
         let outcome = child::supervise(started, self.signals, self.parent.as_ref(), &self.timeline);
         self.report.took(Stage::Command, began.elapsed());
+        self.report.interrupted = outcome.forwarded.is_some() || outcome.orphaned;
         tracing::debug!(end = ?outcome.end, timed_out = outcome.timed_out, after = ?began.elapsed(), "the command has ended");
         let result = self.judge(&outcome);
         if !outcome.output.is_empty() && !matches!(result, Ok(status) if status.is_success()) {
@@ -154,6 +182,8 @@ impl<'a> Run<'a> {
 
     /// The end of every run: what has to be said is said, and the metrics are written.
     pub fn finish(self, result: Result<ExitStatus, Failure>) -> ExitStatus {
+        self.config
+            .write_metrics(self.log, || self.report.figures(&result, &self.timeline, Instant::now()));
         let insecure = self.report.insecure.as_deref();
         match result {
             Ok(status) => {
