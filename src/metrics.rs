@@ -62,7 +62,8 @@ pub fn write(path: &Path, labels: &Labels, figures: &Figures) -> io::Result<()> 
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // The collector reads what ends in .prom.
-    let mut file = tempfile::Builder::new().prefix(".monitoring-token-").suffix(".tmp").tempfile_in(folder)?;
+    let mut file =
+        tempfile::Builder::new().prefix(".monitoring-token-").suffix(".tmp").tempfile_in(folder)?;
     file.write_all(text.as_bytes())?;
     // Not subject to the umask.
     file.as_file().set_permissions(Permissions::from_mode(FILE_MODE))?;
@@ -106,11 +107,7 @@ fn encode(labels: &Labels, figures: &Figures, now: SystemTime) -> String {
     let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     gauge("last_run_timestamp_seconds", "When the last run ended", since_epoch.as_secs_f64());
     if !figures.stage_seconds.is_empty() {
-        registry.register(
-            "stage_duration_seconds",
-            "How long the stages of the last run took",
-            durations,
-        );
+        registry.register("stage_duration_seconds", "How long the stages of the last run took", durations);
     }
     registry.register("failed_stage", "1 for the stage in which the last run failed", failed);
     let mut text = String::new();

@@ -83,7 +83,11 @@ impl Metrics {
         let samples = parse(&fs::read_to_string(path).expect("the metrics are written"));
         for (name, labels) in samples.keys() {
             assert!(name.starts_with("monitoring_token_"), "{name}");
-            assert_eq!((labels["machine"].as_str(), labels["service"].as_str()), (machine, service), "{name}");
+            assert_eq!(
+                (labels["machine"].as_str(), labels["service"].as_str()),
+                (machine, service),
+                "{name}"
+            );
         }
         Metrics { samples }
     }
@@ -213,9 +217,11 @@ fn a_timeout_has_no_margin_left() {
     let past = (now - 100).to_string();
     run(sandbox.token().env("SCRIPT_DEADLINE", past).args([&flag(&file), "true"]))
         .failed_with(124, &["SCRIPT_DEADLINE"]);
-    Metrics::read(&file, MACHINE, "ndt/ndt5")
-        .say(124.0, Some("exchange"))
-        .is_between("deadline_margin_seconds", -160.0, -100.0);
+    Metrics::read(&file, MACHINE, "ndt/ndt5").say(124.0, Some("exchange")).is_between(
+        "deadline_margin_seconds",
+        -160.0,
+        -100.0,
+    );
 }
 
 #[test]
@@ -225,9 +231,11 @@ fn a_clock_that_is_wrong_is_told_also_when_the_token_is_refused_for_it() {
     let an_hour_ago = httpdate::fmt_http_date(SystemTime::now() - Duration::from_secs(3600));
     sandbox.misbehave(&format!(r#"{{"status":401,"header":["Date","{an_hour_ago}"]}}"#));
     run(sandbox.token().args([&flag(&file), "true"])).failed_with(125, &["401", "ahead"]);
-    Metrics::read(&file, MACHINE, "ndt/ndt5")
-        .say(125.0, Some("exchange"))
-        .is_between("clock_offset_seconds", 3590.0, 3660.0);
+    Metrics::read(&file, MACHINE, "ndt/ndt5").say(125.0, Some("exchange")).is_between(
+        "clock_offset_seconds",
+        3590.0,
+        3660.0,
+    );
 }
 
 #[test]
@@ -262,7 +270,8 @@ fn a_run_that_is_told_to_stop_says_so() {
 fn label_values_are_escaped() {
     let (_folder, file) = folder();
     let machine = "a\"b\\c\nd\\\\n é";
-    run(token().args([&flag(&file), "-machine", machine, "true"])).failed_with(125, &["MONITORING_SIGNER_KEY"]);
+    run(token().args([&flag(&file), "-machine", machine, "true"]))
+        .failed_with(125, &["MONITORING_SIGNER_KEY"]);
     Metrics::read(&file, machine, "ndt/ndt5").say(125.0, Some("sign"));
 }
 

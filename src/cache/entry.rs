@@ -84,7 +84,11 @@ impl Entry {
 
     /// Reads an entry, whatever its key.
     pub fn read_any(path: &Path) -> Option<Entry> {
-        let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path).ok()?;
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .open(path)
+            .ok()?;
         Entry::read_from(&file)
     }
 

@@ -23,8 +23,8 @@ use std::time::{Duration, SystemTime};
 
 use ring::digest::{Context, SHA256};
 
-pub use entry::Kept;
 use entry::Entry;
+pub use entry::Kept;
 use lock::{Lock, Locked};
 
 /// Changes when what is hashed does.
@@ -122,7 +122,9 @@ impl Cache {
                 Ok(Locked::Theirs) => {
                     let next = waited.map_or(FIRST_PAUSE, |last: Duration| (last * 2).min(LONGEST_PAUSE));
                     if waited.is_none() {
-                        tracing::debug!("the same run is being made by another process; waiting for its result");
+                        tracing::debug!(
+                            "the same run is being made by another process; waiting for its result"
+                        );
                     }
                     waited = Some(next);
                     pause(next)?;

@@ -21,7 +21,11 @@ const WRITING_TAKES: Duration = Duration::from_secs(3600);
 /// Removes what is of no use any more, once an hour. Failures are of no consequence.
 pub fn prune(dir: &Path, now: SystemTime) {
     let stamp = dir.join(STAMP);
-    if stamp.metadata().and_then(|metadata| metadata.modified()).is_ok_and(|last| !is_older(last, INTERVAL, now)) {
+    if stamp
+        .metadata()
+        .and_then(|metadata| metadata.modified())
+        .is_ok_and(|last| !is_older(last, INTERVAL, now))
+    {
         return;
     }
     if touch(&stamp, now).is_err() {
@@ -63,7 +67,9 @@ fn remove_if_useless(dir: &Path, file: &DirEntry, now: SystemTime) {
         return;
     }
     let useless = match name.strip_suffix(".json") {
-        Some(key) if is_key(key) => Entry::read_any(&path).map_or_else(left_behind, |entry| entry.has_expired(now)),
+        Some(key) if is_key(key) => {
+            Entry::read_any(&path).map_or_else(left_behind, |entry| entry.has_expired(now))
+        }
         Some(_) => false,
         None => name.starts_with(TEMPORARY) && left_behind(),
     };
@@ -79,7 +85,7 @@ fn is_key(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Cache, KeyBuilder, Kept, Way};
+    use super::super::{Cache, Kept, KeyBuilder, Way};
     use super::*;
 
     fn keep(cache: &Cache, name: &str) -> String {

@@ -41,7 +41,9 @@ impl Run<'_> {
 
     fn warn_of(&self, cache: &Cache, error: &std::io::Error) {
         let dir = cache.dir().display();
-        self.log.warning(&format!("cannot keep results in {dir}: {error}; running without the cache, set -cache-dir"));
+        self.log.warning(&format!(
+            "cannot keep results in {dir}: {error}; running without the cache, set -cache-dir"
+        ));
     }
 
     /// What a result says about the target, if it does: a failure of ours, a timeout of the exchange, and
@@ -76,7 +78,9 @@ impl Run<'_> {
             return Err(ended(ExitStatus::Timeout, format!("timed out after {after} {DOING}")));
         }
         let mut fds = vec![PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN)];
-        fds.extend(self.parent.as_ref().map(|parent| PollFd::from_borrowed_fd(parent.as_fd(), PollFlags::IN)));
+        fds.extend(
+            self.parent.as_ref().map(|parent| PollFd::from_borrowed_fd(parent.as_fd(), PollFlags::IN)),
+        );
         // An error (EINTR, no memory) means to look at everything again.
         let _ = poll(&mut fds, Timespec::try_from(at_most.min(left)).ok().as_ref());
         let parent_gone = fds.get(1).is_some_and(|fd| !fd.revents().is_empty());

@@ -182,8 +182,7 @@ impl<'a> Run<'a> {
 
     /// The end of every run: what has to be said is said, and the metrics are written.
     pub fn finish(self, result: Result<ExitStatus, Failure>) -> ExitStatus {
-        self.config
-            .write_metrics(self.log, || self.report.figures(&result, &self.timeline, Instant::now()));
+        self.config.write_metrics(self.log, || self.report.figures(&result, &self.timeline, Instant::now()));
         let insecure = self.report.insecure.as_deref();
         match result {
             Ok(status) => {
