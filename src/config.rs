@@ -57,7 +57,9 @@ pub fn locate_run(line: &Line) -> Result<LocateRun, Failure> {
 pub fn locate_check(line: &Line) -> Result<LocateRun, Failure> {
     let values = line.values();
     let run = run_settings(&values, limits(&values, Duration::ZERO)?, &line.words)?;
-    locate_parts(&values, run)
+    // It is no run: it leaves neither metrics nor results.
+    let run = RunConfig { metrics_textfile: None, ..run };
+    Ok(LocateRun { cache: None, ..locate_parts(&values, run)? })
 }
 
 fn locate_parts(values: &Values<'_>, run: RunConfig) -> Result<LocateRun, Failure> {

@@ -13,6 +13,7 @@
 //! nothing below `main` exits.
 
 pub mod cache;
+pub mod check;
 pub mod child;
 pub mod cli;
 pub mod config;

@@ -109,7 +109,7 @@ impl Run<'_> {
 }
 
 /// The host that gets our token over plain http, unless it is this machine.
-fn insecure_host(locate: &LocateConfig) -> Option<String> {
+pub(crate) fn insecure_host(locate: &LocateConfig) -> Option<String> {
     let host = locate.prefix.host_str()?;
     let name = host.trim_matches(['[', ']']);
     let loopback = name == "localhost"

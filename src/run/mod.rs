@@ -93,9 +93,14 @@ impl<'a> Run<'a> {
         Ok(Run { config, signals, log, timeline, parent, report: Report::default() })
     }
 
+    /// When it must be where.
+    pub(crate) fn timeline(&self) -> &Timeline {
+        &self.timeline
+    }
+
     /// Runs `work` on a runtime of its own until it is done, the time is up, or a signal or the death of
     /// our parent ends the run. A name look-up that hangs is left behind.
-    fn attempt<T>(
+    pub(crate) fn attempt<T>(
         &self,
         stage: Stage,
         work: impl Future<Output = Result<T, Failure>>,
