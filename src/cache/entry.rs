@@ -158,7 +158,7 @@ mod tests {
         let entry = Entry { max_age_ms: ms(TTL * 3 / 4), ..entry(now) };
         for (after, ttl, expected) in [
             (Duration::ZERO, TTL, true),
-            (TTL * 3 / 4 - Duration::from_millis(2), TTL, true),
+            (TTL * 74 / 100, TTL, true),
             (TTL * 3 / 4, TTL, false),
             (TTL / 4, TTL / 4, false),
             (TTL / 4, TTL / 2, true),

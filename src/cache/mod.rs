@@ -51,6 +51,7 @@ impl Default for KeyBuilder {
 
 impl KeyBuilder {
     /// Adds a part.
+    #[must_use]
     pub fn part(mut self, part: impl AsRef<std::ffi::OsStr>) -> KeyBuilder {
         let part = part.as_ref().as_bytes();
         self.0.update(&(part.len() as u64).to_le_bytes());
@@ -59,6 +60,7 @@ impl KeyBuilder {
     }
 
     /// Adds a part that may be missing, which is not the same as an empty one.
+    #[must_use]
     pub fn optional(self, part: Option<&str>) -> KeyBuilder {
         match part {
             None => self.part("absent"),
@@ -193,7 +195,7 @@ mod tests {
     use super::*;
 
     fn key(parts: &[&str]) -> Key {
-        parts.iter().fold(KeyBuilder::default(), |key, part| key.part(part)).build()
+        parts.iter().fold(KeyBuilder::default(), KeyBuilder::part).build()
     }
 
     #[test]

@@ -10,8 +10,8 @@ use crate::http::explain::origin;
 use crate::http::{Client, Redirects};
 use crate::key::sign::JWT_LIFETIME;
 use crate::log::Log;
-use crate::run::Run;
 use crate::run::locate::{LocateRun, insecure_host};
+use crate::run::{Run, noting_plain_http};
 use crate::secret::{redact_url, scrub_stack};
 use crate::signal::Signals;
 use crate::source::locate::{Exchange, LocateConfig};
@@ -65,7 +65,9 @@ fn steps(what: &LocateRun, signals: &Signals, log: Log, list: &mut Checklist) ->
         return Ok(());
     }
 
-    let ours = |message: String| LocateConfig::failed(&message);
+    let insecure = insecure_host(locate);
+    let noting = |failure| noting_plain_http(failure, insecure.as_deref());
+    let ours = |message: String| noting(LocateConfig::failed(&message));
     let proxy = list.step("proxy", http.proxies.proxy_for(&locate.prefix).map_err(ours))?;
     list.ok("proxy", proxy.as_ref().map_or_else(|| "none".to_owned(), redact_url));
     let client = Client::new(http, &locate.prefix, Redirects::SameOrigin);
@@ -80,7 +82,7 @@ fn steps(what: &LocateRun, signals: &Signals, log: Log, list: &mut Checklist) ->
     let doing = || format!("while {} ({at})", probe.step().unwrap_or(client.step()));
     let (offer, failure) = match run.attempt(Stage::Exchange, work, doing) {
         Ok((_, _, offer)) => (Some(offer), None),
-        Err(failure) => (None, Some(failure)),
+        Err(failure) => (None, Some(noting(failure))),
     };
     let failure = probe.tell(list, &locate.prefix, &client, failure)?;
     tell_clock(list, &client, failure.as_ref())?;
@@ -88,12 +90,12 @@ fn steps(what: &LocateRun, signals: &Signals, log: Log, list: &mut Checklist) ->
         return list.step("exchange", Err(failure));
     }
     let Some(offer) = offer else { return Ok(()) };
-    let readable = match insecure_host(locate) {
+    let readable = match &insecure {
         Some(_) => "; the tokens went over plain http, where they can be read: use https",
         None => "",
     };
     list.ok("exchange", format!("locate at {at} gave URLs for {}{readable}", locate.service));
-    let granted = list.step("url_keys", locate.choose(offer))?;
+    let granted = list.step("url_keys", locate.choose(offer).map_err(noting))?;
     let others: Vec<&str> =
         granted.keys.iter().map(String::as_str).filter(|key| *key != granted.key).collect();
     let others = if others.is_empty() { "no other".to_owned() } else { others.join(", ") };

@@ -196,13 +196,21 @@ impl<'a> Run<'a> {
                 }
                 status
             }
-            Err(mut failure) => {
-                if let Some(host) = insecure {
-                    failure.message = format!("{failure}; and tokens go to {host} over plain http");
-                }
+            Err(failure) => {
+                let failure = noting_plain_http(failure, insecure);
                 self.log.failure(&failure);
                 failure.status
             }
+        }
+    }
+}
+
+/// The failure of a run whose token goes to `host` over plain http: the one line says that, too.
+pub(crate) fn noting_plain_http(failure: Failure, host: Option<&str>) -> Failure {
+    match host {
+        None => failure,
+        Some(host) => {
+            Failure { message: format!("{failure}; and tokens go to {host} over plain http"), ..failure }
         }
     }
 }
