@@ -1,7 +1,7 @@
 //! From flags and environment to configuration: all defaults, all rules between flags. Nothing below
 //! reads the environment.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::child::OutputPolicy;
 use crate::cli::syntax::{DEBUG_FLAG, parse_bool};
 use crate::cli::{Line, Values};
 use crate::deadline::{Limits, parse_script_deadline};
-use crate::error::Failure;
+use crate::error::{Failure, Stage};
 use crate::http::HttpConfig;
 use crate::http::proxy::ProxyRules;
 use crate::http::trust::TrustStore;
@@ -89,11 +89,12 @@ fn cache(values: &Values<'_>) -> Result<Option<Cache>, Failure> {
 pub fn http(values: &Values<'_>) -> Result<HttpConfig, Failure> {
     let mut trust = TrustStore { extra: values.path("ca-file")?, ..TrustStore::default() };
     // Go: SSL_CERT_FILE takes the place of the files, SSL_CERT_DIR that of the directories.
-    if let Some(file) = variable("SSL_CERT_FILE") {
+    let path_variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    if let Some(file) = path_variable("SSL_CERT_FILE") {
         trust.files = vec![PathBuf::from(file)];
     }
-    if let Some(dirs) = variable("SSL_CERT_DIR") {
-        trust.dirs = dirs.split(':').map(PathBuf::from).collect();
+    if let Some(dirs) = path_variable("SSL_CERT_DIR") {
+        trust.dirs = std::env::split_paths(&dirs).collect();
     }
     // Go: in a CGI program HTTP_PROXY may come from a request's header.
     let cgi = variable("REQUEST_METHOD").is_some();
@@ -149,7 +150,9 @@ pub fn locate(values: &Values<'_>) -> Result<LocateConfig, Failure> {
     let exchange = values.boolean("exchange")?.unwrap_or(true);
     let wants_service_url = service_url(values)?;
     if wants_service_url && !exchange {
-        return Err(Failure::usage("-service-url needs the exchange; leave -exchange=false out"));
+        return Err(Failure::usage(
+            "-service-url (or SERVICE_URL=true) needs the exchange; leave one of it and -exchange=false out",
+        ));
     }
     let inherited = std::env::var_os(SERVICE_URL);
     let is_ours = inherited.as_deref().and_then(parse_bool).is_some();
@@ -198,18 +201,38 @@ fn key(values: &Values<'_>) -> Result<KeySource, Failure> {
     let Some(given) = values.get("monitoring-signer-key").filter(|given| !given.text.is_empty()) else {
         return Ok(KeySource::Missing);
     };
-    let inline = given.text.as_bytes().trim_ascii_start().starts_with(b"{");
-    match (inline, given.from_variable) {
+    let source = match (is_inline_jwk(given.text), given.from_variable) {
+        (false, _) if looks_like_a_key(given.text) => Err(Failure::ours(
+            Stage::Sign,
+            format!(
+                "{}: holds neither the path of a private JWK nor the JWK itself (which begins with {{), but what looks like a key in another form; it is not shown",
+                given.origin()
+            ),
+        )),
         (false, _) => Ok(KeySource::File(PathBuf::from(given.text))),
         (true, false) => Err(Failure::usage(
             "-monitoring-signer-key: takes a file; command lines are public, so give the key itself in MONITORING_SIGNER_KEY",
         )),
-        (true, true) => {
-            let jwk = SecretString::from(given.text.to_string_lossy().into_owned());
-            zero_in_environment(SIGNER_KEY);
-            Ok(KeySource::Inline(jwk))
-        }
+        (true, true) => Ok(KeySource::Inline(SecretString::from(given.text.to_string_lossy().into_owned()))),
+    };
+    // Also where the flag has won over it.
+    if std::env::var_os(SIGNER_KEY).is_some_and(|value| is_inline_jwk(&value) || looks_like_a_key(&value)) {
+        zero_in_environment(SIGNER_KEY);
     }
+    source
+}
+
+fn is_inline_jwk(text: &OsStr) -> bool {
+    text.as_bytes().trim_ascii_start().starts_with(b"{")
+}
+
+/// Whether what should be a path is more likely PEM, base64 of JSON, or a damaged JWK: no error may show
+/// it then.
+fn looks_like_a_key(text: &OsStr) -> bool {
+    let text = text.as_bytes();
+    text.starts_with(b"-----BEGIN")
+        || text.starts_with(b"eyJ")
+        || text.iter().any(|byte| matches!(byte, b'{' | b'"' | b'\n'))
 }
 
 fn service(values: &Values<'_>) -> Result<String, Failure> {

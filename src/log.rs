@@ -1,7 +1,10 @@
 //! What is printed on stderr: one line for each failure and warning, and with debug on, what happens.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, StderrLock, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -25,9 +28,34 @@ pub struct Log {
     format: LogFormat,
 }
 
-/// A stderr that nobody reads, or that is full or closed, must not end the run.
-fn write_stderr(bytes: &[u8]) {
-    let _ = std::io::stderr().write_all(bytes);
+/// How long a pipe that takes nothing is waited for: whoever reads our stderr may have stopped to read,
+/// and the timeout must hold all the same.
+const STUCK_AFTER: Duration = Duration::from_secs(1);
+/// A pipe that says it can be written to takes this much without blocking (Linux: a page).
+const PIECE_BYTES: usize = 4096;
+
+/// Writes to stderr. One that is closed, full or stuck must not end the run, nor hold it up.
+pub fn write_stderr(bytes: &[u8]) {
+    static STUCK: AtomicBool = AtomicBool::new(false);
+    let mut stderr = std::io::stderr().lock();
+    for piece in bytes.chunks(PIECE_BYTES) {
+        let patience = if STUCK.load(Ordering::Relaxed) { Duration::ZERO } else { STUCK_AFTER };
+        if !takes_bytes(&stderr, patience) {
+            STUCK.store(true, Ordering::Relaxed);
+            return;
+        }
+        if stderr.write_all(piece).is_err() {
+            return;
+        }
+    }
+}
+
+/// Whether `stderr` can be written to without blocking for ever. At a terminal, whoever has stopped it
+/// is there to let it go on.
+fn takes_bytes(stderr: &StderrLock<'_>, patience: Duration) -> bool {
+    let mut fds = [PollFd::new(stderr, PollFlags::OUT)];
+    let patience = Timespec::try_from(patience).ok();
+    poll(&mut fds, patience.as_ref()) != Ok(0) || stderr.is_terminal()
 }
 
 struct Stderr;

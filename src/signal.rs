@@ -144,6 +144,10 @@ extern "C" fn record_inherited() {
 #[unsafe(link_section = ".init_array")]
 static RECORD_INHERITED: extern "C" fn() = record_inherited;
 
+/// The signals whose disposition is changed after the start: by the Rust runtime (SIGPIPE), by us
+/// (SIGCHLD), by the C library when it makes a thread (32 and 33). Exec takes care of the others.
+const CHANGED_SINCE: [i32; 4] = [libc::SIGPIPE, libc::SIGCHLD, 32, 33];
+
 /// The signal mask and the ignored signals that this process was started with.
 #[derive(Clone, Copy)]
 pub struct Inherited {
@@ -167,18 +171,10 @@ impl Inherited {
     /// Gives the calling process that mask and those dispositions. Only system calls are made, so it
     /// can stand between fork and exec.
     pub fn restore(self) {
-        for signal in 1..=LAST_SIGNAL {
-            if signal == libc::SIGKILL || signal == libc::SIGSTOP {
-                continue;
-            }
+        for signal in CHANGED_SINCE {
             let handler = if self.ignores(signal) { libc::SIG_IGN } else { libc::SIG_DFL };
-            // A handler is reset by exec; only "ignored" or not has to be put right.
-            if raw_sigaction(signal, None)
-                .is_some_and(|now| (now.handler == libc::SIG_IGN) != (handler == libc::SIG_IGN))
-            {
-                let action = KernelAction { handler, flags: 0, restorer: 0, mask: 0 };
-                raw_sigaction(signal, Some(&action));
-            }
+            let action = KernelAction { handler, flags: 0, restorer: 0, mask: 0 };
+            raw_sigaction(signal, Some(&action));
         }
         raw_sigprocmask(libc::SIG_SETMASK, Some(&self.blocked));
     }

@@ -7,56 +7,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use monitoring_token::VERSION;
+use clap::ArgMatches;
 use monitoring_token::sandbox::fault::{Fault, Faults};
 use monitoring_token::sandbox::jwt::{Signer, VerifyKeys};
-use monitoring_token::sandbox::{Sandbox, locate, probe, serve};
+use monitoring_token::sandbox::{Sandbox, flags, locate, probe, serve};
 use monitoring_token::secret::ExposeSecret as _;
 
 /// The machine that the exported variables name.
 const MACHINE: &str = "mlab1-lga0t.mlab-sandbox.measurement-lab.org";
 
-fn command() -> Command {
-    Command::new("monitoring-sandbox")
-        .about("A stand-in on loopback for Locate, a target server, Gafaelfawr and StackState")
-        .version(VERSION)
-        .args_conflicts_with_subcommands(true)
-        .arg(
-            Arg::new("port")
-                .long("port")
-                .value_parser(value_parser!(u16))
-                .default_value("0")
-                .help("Port on 127.0.0.1; 0 is a free one"),
-        )
-        .arg(
-            Arg::new("verify-key")
-                .long("verify-key")
-                .value_parser(value_parser!(PathBuf))
-                .action(ArgAction::Append)
-                .help("Public JWK that may sign monitoring requests [default: that of a throw-away key]"),
-        )
-        .arg(
-            Arg::new("fault")
-                .long("fault")
-                .value_name("JSON")
-                .help("Misbehave: {\"delay_ms\":0,\"status\":503,\"body\":\"…\",\"header\":[\"Retry-After\",\"1\"],\"times\":1}"),
-        )
-        .arg(
-            Arg::new("until-eof")
-                .long("until-eof")
-                .action(ArgAction::SetTrue)
-                .help("End when standard input is closed"),
-        )
-        .subcommand(
-            Command::new("probe")
-                .about("Open the WebSocket of a service URL; succeed if the target accepts its token")
-                .arg(Arg::new("url").value_name("URL").help("[default: $SERVICE_URL]")),
-        )
-}
-
 fn main() -> ExitCode {
-    let matches = command().get_matches();
+    let matches = flags::command().get_matches();
     let result = match matches.subcommand() {
         Some(("probe", matches)) => run_probe(matches),
         _ => run_server(&matches),

@@ -79,7 +79,10 @@ fn steps(what: &LocateRun, signals: &Signals, log: Log, list: &mut Checklist) ->
         probe.go().await;
         locate.ask(&client, &key, signed, http.retries, term_at).await
     };
-    let doing = || format!("while {} ({at})", probe.step().unwrap_or(client.step()));
+    let doing = || {
+        let step = probe.step().unwrap_or(client.step());
+        format!("while {step} ({at}{}): {}", client.via(), step.advice())
+    };
     let (offer, failure) = match run.attempt(Stage::Exchange, work, doing) {
         Ok((_, _, offer)) => (Some(offer), None),
         Err(failure) => (None, Some(noting(failure))),

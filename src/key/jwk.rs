@@ -178,7 +178,7 @@ fn explain_syntax(json: &[u8], error: &serde_json::Error) -> Refusal {
         return "it is empty".to_owned();
     }
     if begins(b"-----BEGIN") {
-        return "it is PEM, not a JWK; `monitoring-token key inspect` reads PEM and shows what it holds"
+        return "it is PEM, not a JWK; convert it, or make a new key with `monitoring-token key generate`"
             .to_owned();
     }
     // Five parts with dots: a JWE in compact form (RFC 7516, 7.1).

@@ -74,12 +74,15 @@ impl ReadError {
     fn into_failure(self, path: &Path) -> Failure {
         let path = path.display();
         match self {
-            ReadError::Io(error) => Failure::ours(
-                Stage::Sign,
-                format!(
-                    "cannot read the key {path}: {error}; set -monitoring-signer-key or MONITORING_SIGNER_KEY"
-                ),
-            ),
+            ReadError::Io(error) => {
+                let advice = match error.kind() {
+                    io::ErrorKind::PermissionDenied => {
+                        format!("let uid {} read it", rustix::process::geteuid().as_raw())
+                    }
+                    _ => "set -monitoring-signer-key or MONITORING_SIGNER_KEY".to_owned(),
+                };
+                Failure::ours(Stage::Sign, format!("cannot read the key {path}: {error}; {advice}"))
+            }
             ReadError::TooLarge => Failure::ours(
                 Stage::Sign,
                 format!(
@@ -101,22 +104,19 @@ fn read(path: &Path, signals: &Signals, deadline: Instant) -> Result<Zeroizing<V
         i32::try_from((rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY).bits()).unwrap_or(0);
     let mut file =
         std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(ReadError::Io)?;
-    let mut json = Zeroizing::new(vec![0; MAX_KEY_BYTES + 1]);
-    let mut length = 0;
+    // Larger than any key that is accepted, so that there is one copy; a larger file grows it.
+    let mut json = Zeroizing::new(Vec::with_capacity(4 * 1024));
     loop {
         wait_readable(&file, signals, deadline)?;
-        match file.read(&mut json[length..]) {
-            Ok(0) => break,
-            Ok(read) => length += read,
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+        let left = u64::try_from(MAX_KEY_BYTES + 1 - json.len()).unwrap_or_default();
+        // To the end of what is there now: of a file that is all, of a pipe what has been written.
+        match file.by_ref().take(left).read_to_end(&mut json) {
+            Ok(_) if json.len() > MAX_KEY_BYTES => return Err(ReadError::TooLarge),
+            Ok(_) => return Ok(json),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(ReadError::Io(error)),
         }
-        if length > MAX_KEY_BYTES {
-            return Err(ReadError::TooLarge);
-        }
     }
-    json.truncate(length);
-    Ok(json)
 }
 
 fn wait_readable(file: &std::fs::File, signals: &Signals, deadline: Instant) -> Result<(), ReadError> {

@@ -2,9 +2,9 @@
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -63,7 +63,8 @@ pub fn generate(line: &Line) -> Result<String, Failure> {
         let _ = std::fs::remove_file(&private_path);
     })?;
     Ok(format!(
-        "key id:      {kid}\nprivate key: {}\npublic key:  {}\n",
+        "key id:      {}\nprivate key: {}\npublic key:  {}\n",
+        crate::error::printable(&kid),
         private_path.display(),
         public_path.display()
     ))
@@ -200,7 +201,13 @@ fn thumbprint(jwk: &Jwk) -> Result<Vec<u8>, Failure> {
 fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), Failure> {
     let cannot = |error: std::io::Error| failure(format!("cannot write {}: {error}", path.display()));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(cannot)?;
-    file.write_all(text.as_bytes())
+    // The umask may have taken more away than is asked for, and a key that its owner cannot read is none.
+    let whole_mode = match mode & 0o077 {
+        0 => file.set_permissions(Permissions::from_mode(mode)),
+        _ => Ok(()),
+    };
+    whole_mode
+        .and_then(|()| file.write_all(text.as_bytes()))
         .and_then(|()| file.write_all(b"\n"))
         .and_then(|()| file.sync_all())
         .map_err(|error| {

@@ -96,7 +96,10 @@ impl Run<'_> {
             .map_err(|error| LocateConfig::failed(&error.message))?;
         let exchange = locate.exchange(&client, &key, (jwt, url), http.retries, self.timeline.term_at);
         let at = crate::http::explain::origin(&locate.prefix);
-        let result = self.attempt(Stage::Exchange, exchange, || format!("while {} ({at})", client.step()));
+        let result = self.attempt(Stage::Exchange, exchange, || {
+            let step = client.step();
+            format!("while {step} ({at}{}): {}", client.via(), step.advice())
+        });
         self.report.took(Stage::Exchange, began.elapsed());
         self.report.clock_offset_seconds = client.clock_offset_seconds();
         drop(client);

@@ -6,9 +6,8 @@ pub mod locate;
 mod report;
 
 use std::ffi::OsString;
-use std::io::Write as _;
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 pub use report::Report;
 
@@ -17,7 +16,7 @@ use crate::cli::duration;
 use crate::deadline::{Limits, Timeline};
 use crate::error::{Failure, Stage};
 use crate::exit::ExitStatus;
-use crate::log::Log;
+use crate::log::{Log, write_stderr};
 use crate::metrics::{self, Figures, Labels};
 use crate::secret::redact_bytes;
 use crate::signal::Signals;
@@ -129,11 +128,7 @@ impl<'a> Run<'a> {
                 }
             }
         });
-        match &result {
-            // The idle look-up thread ends at once, so that one thread is left.
-            Ok(_) => runtime.shutdown_timeout(Duration::from_secs(1)),
-            Err(_) => runtime.shutdown_background(),
-        }
+        runtime.shutdown_background();
         result
     }
 
@@ -156,10 +151,12 @@ impl<'a> Run<'a> {
         self.report.took(Stage::Command, began.elapsed());
         self.report.interrupted = outcome.forwarded.is_some() || outcome.orphaned;
         tracing::debug!(end = ?outcome.end, timed_out = outcome.timed_out, after = ?began.elapsed(), "the command has ended");
+        if outcome.orphaned {
+            self.log.warning("the parent process died, so the command was ended (-die-with-parent)");
+        }
         let result = self.judge(&outcome);
         if !outcome.output.is_empty() && !matches!(result, Ok(status) if status.is_success()) {
-            // A stderr that nobody reads does not change the result.
-            let _ = std::io::stderr().write_all(&redact_bytes(&outcome.output, &lease.secrets));
+            write_stderr(&redact_bytes(&outcome.output, &lease.secrets));
         }
         result
     }
@@ -229,7 +226,12 @@ fn refuse_command(name: &impl std::fmt::Display, error: &StartError) -> Failure 
         ),
         StartError::CannotRun(error) => (ExitStatus::CannotRun, format!("cannot run {name}: {error}")),
         StartError::Ours(error) => {
-            (ExitStatus::Failed, format!("cannot run {name}: this machine is out of resources: {error}"))
+            let why = if error.kind() == std::io::ErrorKind::NotFound {
+                ""
+            } else {
+                "this machine is out of resources: "
+            };
+            (ExitStatus::Failed, format!("cannot run {name}: {why}{error}"))
         }
     };
     Failure { stage: Some(Stage::Command), status, message }
