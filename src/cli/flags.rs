@@ -186,7 +186,6 @@ fn log_args() -> Vec<Arg> {
 pub fn key_command() -> Command {
     command("key", "Make and inspect the keys that sign monitoring requests")
         .bin_name("monitoring-token key")
-        .subcommand_required(true)
         .subcommand(
             command(
                 "generate",

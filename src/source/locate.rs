@@ -445,8 +445,15 @@ fn usable_host(url: &str) -> Result<String, String> {
     if url.len() > MAX_SERVICE_URL_BYTES {
         return Err(format!("it has {} bytes", url.len()));
     }
-    if url.chars().any(char::is_control) {
-        return Err("it holds control characters".to_owned());
+    if url.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err("it holds blanks or control characters".to_owned());
+    }
+    // By the rules of browsers `wss:///ndt/v7` has the host `ndt`; no client of ours reads it so.
+    if url
+        .split_once("://")
+        .is_none_or(|(_, rest)| rest.is_empty() || rest.starts_with(['/', '\\', '?', '#']))
+    {
+        return Err("it names no host".to_owned());
     }
     let parsed = Url::parse(url).map_err(|error| format!("it is none ({error})"))?;
     match parsed.host_str() {
