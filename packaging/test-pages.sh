@@ -61,6 +61,7 @@ claim bash --help "$(in_bash monitoring-sandbox probe --h)"
 
 # in_fish LINE: what fish offers for the end of the line, without the descriptions.
 in_fish() {
+    # shellcheck disable=SC2016 # fish expands it
     HOME=$home fish --no-config -c '
         source $argv[1]; source $argv[2]
         complete -C $argv[3] | string replace -r "\t.*" ""
@@ -79,6 +80,7 @@ claim fish --verify-key "$(in_fish 'monitoring-sandbox --ver')"
 
 # in_zsh LINE: the line after TAB in a real zsh, on a terminal of its own.
 in_zsh() {
+    # shellcheck disable=SC2016 # zsh expands it
     timeout 20 zsh -f -c '
         zmodload zsh/zpty
         zpty terminal zsh -f -i
