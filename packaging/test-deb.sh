@@ -75,6 +75,16 @@ done
 cp "$MONITORING_SIGNER_KEY" "$root/key.json"
 in_root() { chroot "$root" /usr/bin/monitoring-token -monitoring-signer-key=/key.json "-machine=$MACHINE" -retries=0 "$@"; }
 unset MONITORING_SIGNER_KEY
+# A container has a /dev/null. Without one it is our failure, and said so: it once passed for the command's.
+for output in discard inherit; do
+    status=0
+    in_root -output=$output -service=ndt/ndt7 -- /usr/bin/monitoring-sandbox probe 2> "$work/error" || status=$?
+    if [ "$status" != 125 ] || ! grep -q 'needs a /dev/null' "$work/error"; then
+        fail "without /dev/null: status $status, $(cat "$work/error")"
+    fi
+done
+mkdir "$root/dev"
+: > "$root/dev/null"
 in_root -service=ndt/ndt7 -- /usr/bin/monitoring-sandbox probe || fail "the run in the root: $?"
 # A name that only /etc/hosts knows; then one that nobody knows.
 in_root "-locate-url=$(printf %s "$LOCATE_URL" | sed 's/127\.0\.0\.1/locate.test/')" -service=ndt/ndt7 \
@@ -89,7 +99,7 @@ in_root -service=ndt/ndt7 -- /bin/sh 2>/dev/null || status=$?
 [ "$status" = 127 ] || fail "there is no shell, but the status is $status"
 
 # It goes without a trace.
-rm -f "$root/key.json" "$root/etc/hosts" "$root/etc/resolv.conf"
+rm -f "$root/key.json" "$root/dev/null" "$root/etc/hosts" "$root/etc/resolv.conf"
 quiet_dpkg --purge monitoring-token
 (cd "$root" && find . -type f -o -type l | sort) |
     grep -vxF -f "$work/before" | grep -vxF -f "$work/lent.list" | grep -v '^\./var/lib/dpkg/' > "$work/left" || :

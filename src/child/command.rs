@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use rustix::process::{Pid, Signal as RustixSignal};
 
@@ -45,6 +45,8 @@ pub enum StartError {
     CannotRun(io::Error),
     /// This machine has no room for another process.
     Ours(io::Error),
+    /// This machine, or the container, has no `/dev/null` for the command's input and output.
+    NoNull(io::Error),
 }
 
 /// A command that has been started and not been reaped.
@@ -60,14 +62,20 @@ impl Job<'_> {
     /// thread that started it (PR_SET_PDEATHSIG, prctl(2)).
     pub fn start(&self) -> Result<Started, StartError> {
         let mut command = Command::new(&self.words[0]);
-        command.args(&self.words[1..]).stdin(Stdio::null());
+        // Opened here and not by `spawn`, whose error would be taken for the command's.
+        let null = File::options().read(true).write(true).open("/dev/null");
+        let null = null.map_err(|error| match classify(error) {
+            StartError::NotFound(error) | StartError::CannotRun(error) => StartError::NoNull(error),
+            ours => ours,
+        })?;
+        command.args(&self.words[1..]);
         for name in self.remove {
             command.env_remove(name);
         }
         for (name, value) in self.set {
             command.env(name, value.expose_secret());
         }
-        let output = self.connect_output(&mut command).map_err(StartError::Ours)?;
+        let output = self.connect(&mut command, null).map_err(StartError::Ours)?;
         let inherited = Inherited::at_start();
         let us = rustix::process::getpid();
         // SAFETY: the closure only makes system calls, so it can run between fork and exec.
@@ -91,11 +99,11 @@ impl Job<'_> {
         Ok(Started { leader, output })
     }
 
-    fn connect_output(&self, command: &mut Command) -> io::Result<Option<OwnedFd>> {
+    fn connect(&self, command: &mut Command, null: File) -> io::Result<Option<OwnedFd>> {
+        command.stdin(null.try_clone()?);
         match self.output {
             OutputPolicy::Inherit => Ok(None),
             OutputPolicy::Discard => {
-                let null = File::options().write(true).open("/dev/null")?;
                 command.stdout(null.try_clone()?).stderr(null);
                 Ok(None)
             }

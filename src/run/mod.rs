@@ -189,6 +189,9 @@ fn refuse_command(name: &impl std::fmt::Display, error: &StartError) -> Failure 
         StartError::Ours(error) => {
             (ExitStatus::Failed, format!("cannot run {name}: this machine is out of resources: {error}"))
         }
+        StartError::NoNull(error) => {
+            (ExitStatus::Failed, format!("cannot run {name}: this machine needs a /dev/null: {error}"))
+        }
     };
     Failure { stage: Some(Stage::Command), status, message }
 }
