@@ -71,12 +71,12 @@ fn bash(text: &str) -> Result<String, String> {
         let word = line.trim_start();
         let indent = &line[..line.len() - word.len()];
         match word.strip_prefix("--").and_then(|name| name.strip_suffix(')')) {
-            Some(name) => out.push_str(&format!("{indent}--{name}|-{name})")),
+            Some(name) => out.push_str(&[indent, "--", name, "|-", name, ")"].concat()),
             None => out.push_str(line),
         }
         out.push('\n');
         if word.starts_with("opts=\"-") {
-            out.push_str(&format!("{indent}{BASH_ONE_DASH}\n"));
+            out.push_str(&[indent, BASH_ONE_DASH, "\n"].concat());
         }
     }
     Ok(out)
@@ -98,7 +98,7 @@ fn zsh(text: &str) -> Result<String, String> {
         out.push_str(line);
         out.push('\n');
         if let Some(flag) = line.strip_prefix("'--") {
-            out.push_str(&format!("'-{flag}\n"));
+            out.push_str(&["'-", flag, "\n"].concat());
         }
     }
     Ok(out)
