@@ -9,12 +9,15 @@
 //! ```
 //!
 //! [`cli`] knows shapes, [`config`] knows rules, [`source`] knows issuers, [`child`] knows processes.
-//! Only [`run`] knows issuers and processes. Nothing below [`config`] reads the environment, and
+//! Only [`run`] knows issuers and processes; [`admin`] is for people who keep service tokens. Nothing below [`config`] reads the environment, and
 //! nothing below `main` exits.
 
+pub mod admin;
 pub mod child;
 pub mod cli;
 pub mod config;
+pub mod credential;
+pub mod date;
 pub mod deadline;
 pub mod dispatch;
 pub mod error;
@@ -22,6 +25,7 @@ pub mod exit;
 pub mod http;
 pub mod key;
 pub mod log;
+pub mod read;
 pub mod run;
 pub mod sandbox;
 pub mod secret;

@@ -3,6 +3,7 @@
 pub mod duration;
 pub mod flags;
 pub mod syntax;
+pub mod tokens;
 pub mod values;
 
 use std::ffi::OsString;
@@ -61,5 +62,7 @@ mod tests {
     fn the_definitions_are_sound() {
         super::flags::main_command().debug_assert();
         super::flags::key_command().debug_assert();
+        super::tokens::gafaelfawr_command().debug_assert();
+        super::tokens::stackstate_command().debug_assert();
     }
 }

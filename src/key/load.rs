@@ -1,17 +1,13 @@
 //! Where the key comes from: a file (or a pipe: `<(…)`), or the variable itself.
 
-use std::io::{self, Read as _};
-use std::os::fd::AsFd as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use rustix::event::{PollFd, PollFlags, poll};
 use secrecy::{ExposeSecret as _, SecretString};
-use zeroize::Zeroizing;
 
 use super::PrivateKey;
 use crate::error::{Failure, Stage};
+use crate::read::{self, ReadError};
 use crate::secret::scrub_stack;
 use crate::signal::Signals;
 
@@ -40,7 +36,9 @@ impl KeySource {
         let key = match self {
             KeySource::Inline(jwk) => PrivateKey::from_jwk(jwk.expose_secret().as_bytes()),
             KeySource::File(path) => {
-                let json = read(path, signals, deadline).map_err(|error| error.into_failure(path))?;
+                let json = read::open(path)
+                    .and_then(|file| read::all(file, MAX_KEY_BYTES, Some(signals), deadline))
+                    .map_err(|error| unread(error, path))?;
                 PrivateKey::from_jwk(&json)
             }
         };
@@ -54,79 +52,23 @@ impl KeySource {
     }
 }
 
-enum ReadError {
-    Io(io::Error),
-    TooLarge,
-    Timeout,
-    Interrupted(Failure),
-}
-
-impl ReadError {
-    fn into_failure(self, path: &Path) -> Failure {
-        let path = path.display();
-        match self {
-            ReadError::Io(error) => Failure::ours(
-                Stage::Sign,
-                format!(
-                    "cannot read the key {path}: {error}; set -monitoring-signer-key or MONITORING_SIGNER_KEY"
-                ),
+/// The failure of a key file that could not be read.
+fn unread(error: ReadError, path: &Path) -> Failure {
+    let path = path.display();
+    match error {
+        ReadError::Io(error) => Failure::ours(
+            Stage::Sign,
+            format!(
+                "cannot read the key {path}: {error}; set -monitoring-signer-key or MONITORING_SIGNER_KEY"
             ),
-            ReadError::TooLarge => Failure::ours(
-                Stage::Sign,
-                format!(
-                    "cannot use the key {path}: it is larger than {} KiB, so no JWK",
-                    MAX_KEY_BYTES / 1024
-                ),
-            ),
-            ReadError::Timeout => {
-                Failure::timeout(Stage::Sign, format!("timed out while reading the key {path}"))
-            }
-            ReadError::Interrupted(failure) => failure,
+        ),
+        ReadError::TooLarge => Failure::ours(
+            Stage::Sign,
+            format!("cannot use the key {path}: it is larger than {} KiB, so no JWK", MAX_KEY_BYTES / 1024),
+        ),
+        ReadError::Timeout => {
+            Failure::timeout(Stage::Sign, format!("timed out while reading the key {path}"))
         }
-    }
-}
-
-fn read(path: &Path, signals: &Signals, deadline: Instant) -> Result<Zeroizing<Vec<u8>>, ReadError> {
-    // Opening a pipe that nobody writes to must not hang.
-    let flags =
-        i32::try_from((rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY).bits()).unwrap_or(0);
-    let mut file =
-        std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(ReadError::Io)?;
-    let mut json = Zeroizing::new(vec![0; MAX_KEY_BYTES + 1]);
-    let mut length = 0;
-    loop {
-        wait_readable(&file, signals, deadline)?;
-        match file.read(&mut json[length..]) {
-            Ok(0) => break,
-            Ok(read) => length += read,
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            Err(error) => return Err(ReadError::Io(error)),
-        }
-        if length > MAX_KEY_BYTES {
-            return Err(ReadError::TooLarge);
-        }
-    }
-    json.truncate(length);
-    Ok(json)
-}
-
-fn wait_readable(file: &std::fs::File, signals: &Signals, deadline: Instant) -> Result<(), ReadError> {
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let mut fds =
-            [PollFd::new(file, PollFlags::IN), PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
-        let ready = poll(&mut fds, rustix::event::Timespec::try_from(left).ok().as_ref());
-        if fds[1].revents().contains(PollFlags::IN)
-            && let Some(signal) = signals.take_interrupt()
-        {
-            return Err(ReadError::Interrupted(Failure::signal(Stage::Sign, signal)));
-        }
-        match ready {
-            Ok(0) => return Err(ReadError::Timeout),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(errno) => return Err(ReadError::Io(errno.into())),
-            Ok(_) if !fds[0].revents().is_empty() => return Ok(()),
-            Ok(_) => {}
-        }
+        ReadError::Interrupted(signal) => Failure::signal(Stage::Sign, signal),
     }
 }

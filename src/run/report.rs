@@ -10,6 +10,8 @@ pub struct Report {
     durations: [Option<Duration>; Stage::ALL.len()],
     /// How far our clock is ahead of the issuer's, in seconds.
     pub clock_offset_seconds: Option<i64>,
+    /// Whether a token may be left that was to be deleted.
+    pub revocation_failed: bool,
     /// The host that got a token over plain http, if it is not loopback.
     pub insecure: Option<String>,
 }
