@@ -1,6 +1,8 @@
 //! What the tests share: the binary in a clean environment, the sandbox, raw loopback servers, waiting.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
+pub mod api;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
