@@ -35,7 +35,36 @@ pub fn redact_text(text: &str) -> String {
         rest = &value[end..];
     }
     out.push_str(rest);
-    redact_jwts(&out)
+    redact_service_tokens(&redact_jwts(&out))
+}
+
+/// Replaces what identifies itself as a service token: `svctok-…`, and the secret half of `gt-KEY.SECRET`.
+fn redact_service_tokens(text: &str) -> String {
+    let end_of_word = |text: &str| {
+        text.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))).unwrap_or(text.len())
+    };
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = ["gt-", "svctok-"].iter().filter_map(|prefix| rest.find(prefix)).min() {
+        let (before, candidate) = rest.split_at(at);
+        out.push_str(before);
+        let length = end_of_word(candidate);
+        let (word, after) = candidate.split_at(length);
+        rest = after;
+        if word.starts_with("svctok-") {
+            out.push_str("svctok-");
+            out.push_str(REDACTED);
+            continue;
+        }
+        out.push_str(word);
+        if let Some(secret) = rest.strip_prefix('.').filter(|secret| end_of_word(secret) > 0) {
+            out.push('.');
+            out.push_str(REDACTED);
+            rest = &secret[end_of_word(secret)..];
+        }
+    }
+    out.push_str(rest);
+    out
 }
 
 /// Replaces the signature of everything that has the shape of a JWT (RFC 7519: three base64url parts,
@@ -160,6 +189,7 @@ mod tests {
         assert_eq!(redact_text("…bGci.eyJpc3M.c2ln!"), "…bGci.eyJpc3M.REDACTED!");
         assert_eq!(redact_text("no eyJ here.or"), "no eyJ here.or");
         assert_eq!(redact_text("access_token="), "access_token=");
+        assert_eq!(redact_text("no gt-abc.def, svctok-a-b! gt-"), "no gt-abc.REDACTED, svctok-REDACTED! gt-");
     }
 
     #[test]
