@@ -21,11 +21,12 @@ use tempfile::TempDir;
 
 use crate::support::{Ended, eventually, file_line, finish, http, kill, read_head, run, serve, start, token};
 
-/// How long a script sleeps that is not meant to come to its end. It ends by itself after a failed test.
-const LONG: &str = "25";
+/// How long a script sleeps that is not meant to come to its end: longer than a test waits for anything.
+/// It ends by itself after a failed test.
+const LONG: &str = "70";
 
 /// For `eval`: the same for a shell that has to act on signals.
-const WAIT: &str = "waited=0; while [ $waited -lt 1000 ]; do waited=$((waited+1)); sleep 0.02; done";
+const WAIT: &str = "waited=0; while [ $waited -lt 3500 ]; do waited=$((waited+1)); sleep 0.02; done";
 
 /// A throw-away private JWK, made once.
 pub fn key() -> &'static str {

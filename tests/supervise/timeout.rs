@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Job, is_alive, wait_until_gone};
+use super::{Job, wait_until_gone};
 
 #[test]
 fn sigterm_comes_first_and_sigkill_after_the_grace() {
@@ -91,17 +91,18 @@ fn after_a_normal_exit_background_processes_are_left_alone() {
     for signal in [None, Some(libc::SIGUSR1)] {
         let mut job = Job::start(
             &[],
-            "trap '' USR1; sleep $LONG & echo $! >$D/background
-             while [ ! -e $D/go ]; do sleep 0.02; done; exit 6",
+            "trap '' USR1
+             (while [ -d $D ] && [ ! -e $D/again ]; do sleep 0.02; done; echo >$D/alive) &
+             echo >$D/ready; while [ ! -e $D/go ]; do sleep 0.02; done; exit 6",
         );
-        let background = job.noted_pid("background");
+        job.note("ready");
         if let Some(signal) = signal {
             job.signal(signal);
         }
         job.leave("go");
         assert_eq!(job.finish().status, 6);
-        assert!(is_alive(background));
-        crate::support::kill(background, libc::SIGKILL);
+        job.leave("again");
+        job.note("alive");
     }
 }
 
