@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 
+use crate::cache::Cache;
 use crate::child::OutputPolicy;
 use crate::cli::syntax::{DEBUG_FLAG, parse_bool};
 use crate::cli::{Line, Values};
@@ -18,6 +19,7 @@ use crate::http::proxy::ProxyRules;
 use crate::http::trust::TrustStore;
 use crate::key::KeySource;
 use crate::log::LogFormat;
+use crate::metrics::Labels;
 use crate::run::RunConfig;
 use crate::run::locate::LocateRun;
 use crate::secret::{SecretString, redact_url, zero_in_environment};
@@ -48,7 +50,39 @@ pub fn log(values: &Values<'_>) -> Result<(LogFormat, bool), Failure> {
 pub fn locate_run(line: &Line) -> Result<LocateRun, Failure> {
     let values = line.values();
     let run = run(&values, limits(&values, Duration::ZERO)?, &line.words)?;
-    Ok(LocateRun { locate: locate(&values)?, http: http(&values)?, run })
+    locate_parts(&values, run)
+}
+
+/// `check`: the same run, without a command.
+pub fn locate_check(line: &Line) -> Result<LocateRun, Failure> {
+    let values = line.values();
+    let run = run_settings(&values, limits(&values, Duration::ZERO)?, &line.words)?;
+    // It is no run: it leaves neither metrics nor results.
+    let run = RunConfig { metrics_textfile: None, ..run };
+    Ok(LocateRun { cache: None, ..locate_parts(&values, run)? })
+}
+
+fn locate_parts(values: &Values<'_>, run: RunConfig) -> Result<LocateRun, Failure> {
+    let locate = locate(values)?;
+    let labels = Labels { machine: locate.machine.clone(), service: locate.service.clone() };
+    Ok(LocateRun { locate, http: http(values)?, run: RunConfig { labels, ..run }, cache: cache(values)? })
+}
+
+/// `-cache-ttl`, `-cache-failure-ttl` and `-cache-dir`; zero is off.
+fn cache(values: &Values<'_>) -> Result<Option<Cache>, Failure> {
+    let ttl = values.duration("cache-ttl")?.unwrap_or_default();
+    let failure_ttl = values.duration("cache-failure-ttl")?.unwrap_or_default();
+    let given = values.path("cache-dir")?;
+    if ttl.is_zero() && failure_ttl.is_zero() {
+        return Ok(None);
+    }
+    // XDG Base Directory Specification 0.8: a relative path is invalid and ignored.
+    let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let user = || absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
+    let dir = given.or_else(|| Some(user()?.join("monitoring-token"))).ok_or_else(|| {
+        Failure::usage("-cache-ttl: neither XDG_CACHE_HOME nor HOME tells where; set -cache-dir")
+    })?;
+    Ok(Some(Cache { dir, ttl, failure_ttl }))
 }
 
 /// How connections are made.
@@ -89,6 +123,10 @@ pub fn run(values: &Values<'_>, limits: Limits, command: &[OsString]) -> Result<
             "no COMMAND given; put it after the flags: monitoring-token [flags] -- COMMAND [ARG...]",
         ));
     }
+    run_settings(values, limits, command)
+}
+
+fn run_settings(values: &Values<'_>, limits: Limits, command: &[OsString]) -> Result<RunConfig, Failure> {
     let debug = values.boolean(DEBUG_FLAG)?.unwrap_or(false);
     let output = match values.text("output")? {
         None if debug => OutputPolicy::Inherit,
@@ -103,6 +141,7 @@ pub fn run(values: &Values<'_>, limits: Limits, command: &[OsString]) -> Result<
         output,
         die_with_parent: values.boolean("die-with-parent")?.unwrap_or(false),
         metrics_textfile: values.path("metrics-textfile")?,
+        labels: Labels::default(),
     })
 }
 
@@ -160,10 +199,7 @@ fn prefix(values: &Values<'_>) -> Result<Url, Failure> {
 
 fn key(values: &Values<'_>) -> Result<KeySource, Failure> {
     let Some(given) = values.get("monitoring-signer-key").filter(|given| !given.text.is_empty()) else {
-        return Err(Failure::ours(
-            Stage::Sign,
-            "no signing key: set MONITORING_SIGNER_KEY or -monitoring-signer-key to the path of the private JWK",
-        ));
+        return Ok(KeySource::Missing);
     };
     let source = match (is_inline_jwk(given.text), given.from_variable) {
         (false, _) if looks_like_a_key(given.text) => Err(Failure::ours(

@@ -12,6 +12,8 @@
 //! Only [`run`] knows issuers and processes. Nothing below [`config`] reads the environment, and
 //! nothing below `main` exits.
 
+pub mod cache;
+pub mod check;
 pub mod child;
 pub mod cli;
 pub mod config;
@@ -22,6 +24,7 @@ pub mod exit;
 pub mod http;
 pub mod key;
 pub mod log;
+pub mod metrics;
 pub mod run;
 pub mod sandbox;
 pub mod secret;

@@ -131,21 +131,20 @@ fn raw_sigprocmask(how: i32, new: Option<&KernelSet>) -> KernelSet {
 static BLOCKED_AT_START: AtomicU64 = AtomicU64::new(0);
 static IGNORED_AT_START: AtomicU64 = AtomicU64::new(0);
 
-extern "C" fn record_inherited() {
+/// Records what this process was started with, then ignores SIGPIPE: a stderr that nobody reads must not
+/// end a run. To be called before anything changes a mask or a disposition.
+pub fn record_inherited() {
     let ignored = (1..=LAST_SIGNAL)
         .filter(|&signal| raw_sigaction(signal, None).is_some_and(|action| action.handler == libc::SIG_IGN))
         .fold(0, |set, signal| set | bit(signal));
     IGNORED_AT_START.store(ignored, Ordering::Relaxed);
     BLOCKED_AT_START.store(raw_sigprocmask(libc::SIG_BLOCK, None), Ordering::Relaxed);
+    let ignore = KernelAction { handler: libc::SIG_IGN, flags: 0, restorer: 0, mask: 0 };
+    raw_sigaction(libc::SIGPIPE, Some(&ignore));
 }
 
-// The C library calls this before `main`, and so before the Rust runtime ignores SIGPIPE.
-#[used]
-#[unsafe(link_section = ".init_array")]
-static RECORD_INHERITED: extern "C" fn() = record_inherited;
-
-/// The signals whose disposition is changed after the start: by the Rust runtime (SIGPIPE), by us
-/// (SIGCHLD), by the C library when it makes a thread (32 and 33). Exec takes care of the others.
+/// The signals whose disposition is changed after the start: by us (SIGPIPE,
+/// SIGCHLD), by the C library when it makes a thread (32 and 33). Exec takes care of the others.
 const CHANGED_SINCE: [i32; 4] = [libc::SIGPIPE, libc::SIGCHLD, 32, 33];
 
 /// The signal mask and the ignored signals that this process was started with.

@@ -12,6 +12,7 @@ use monitoring_token::sandbox::fault::{Fault, Faults};
 use monitoring_token::sandbox::jwt::{Signer, VerifyKeys};
 use monitoring_token::sandbox::{Sandbox, flags, locate, probe, serve};
 use monitoring_token::secret::ExposeSecret as _;
+use monitoring_token::signal::Signals;
 
 /// The machine that the exported variables name.
 const MACHINE: &str = "mlab1-lga0t.mlab-sandbox.measurement-lab.org";
@@ -43,6 +44,7 @@ fn run_server(matches: &ArgMatches) -> Result<(), String> {
     // Says on stderr why a token was rejected.
     let log = tracing_subscriber::fmt().with_ansi(false).with_target(false).with_writer(std::io::stderr);
     let _ = tracing::subscriber::set_global_default(log.finish());
+    let signals = Signals::catch().map_err(|error| error.to_string())?;
     let signer = Signer::generate("sandbox")?;
     let mut monitoring_keys = VerifyKeys::default();
     let given: Vec<&PathBuf> = matches.get_many("verify-key").into_iter().flatten().collect();
@@ -80,7 +82,7 @@ fn run_server(matches: &ArgMatches) -> Result<(), String> {
         print_exports(address, &key_path).map_err(|error| error.to_string())?;
         tokio::select! {
             served = serve(listener, sandbox) => served.map_err(|error| error.to_string()),
-            () = asked_to_end(matches.get_flag("until-eof")) => Ok(()),
+            () = asked_to_end(&signals, matches.get_flag("until-eof")) => Ok(()),
         }
     })
 }
@@ -95,12 +97,7 @@ fn print_exports(address: SocketAddr, key: &std::path::Path) -> std::io::Result<
     stdout.flush()
 }
 
-async fn asked_to_end(until_eof: bool) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return;
-    };
+async fn asked_to_end(signals: &Signals, until_eof: bool) {
     let eof = async {
         if until_eof {
             // A thread that is left behind at the end; it holds nothing.
@@ -115,8 +112,7 @@ async fn asked_to_end(until_eof: bool) {
         }
     };
     tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
+        _ = signals.interrupt() => {}
         () = eof => {}
     }
 }

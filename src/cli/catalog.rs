@@ -7,7 +7,7 @@ use super::flags;
 
 /// The subcommands of `monitoring-token`, each with its verbs.
 pub fn subcommands() -> Vec<Command> {
-    vec![flags::key_command()]
+    vec![flags::check_command(), flags::key_command()]
 }
 
 /// `monitoring-token` with all its subcommands.

@@ -61,6 +61,7 @@ mod tests {
     #[test]
     fn the_definitions_are_sound() {
         super::flags::main_command().debug_assert();
+        super::flags::check_command().debug_assert();
         super::flags::key_command().debug_assert();
     }
 }

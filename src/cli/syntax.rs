@@ -138,6 +138,10 @@ pub fn split(
             flag.extend_from_slice(value.as_bytes());
         }
         words.flags.push(OsString::from_vec(flag));
+        // As in Go, what follows is not looked at.
+        if matches!(arg.get_action(), ArgAction::Help | ArgAction::Version) {
+            break;
+        }
     }
     Ok(words)
 }

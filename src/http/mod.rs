@@ -10,6 +10,7 @@ pub mod proxy;
 pub mod retry;
 pub mod trust;
 
+use std::cell::Cell;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
@@ -88,6 +89,8 @@ pub struct Client {
     inner: reqwest::Client,
     progress: Arc<Progress>,
     verifier: Arc<Verifier>,
+    last_status: Cell<Option<u16>>,
+    clock_offset_seconds: Cell<Option<i64>>,
     /// The proxy in use, for messages.
     pub proxy: Option<Url>,
 }
@@ -136,12 +139,29 @@ impl Client {
             None => builder,
         };
         let inner = builder.build().map_err(|error| TransportError::explain(&error, url, None))?;
-        Ok(Client { inner, progress, verifier, proxy })
+        Ok(Client {
+            inner,
+            progress,
+            verifier,
+            last_status: Cell::new(None),
+            clock_offset_seconds: Cell::new(None),
+            proxy,
+        })
     }
 
     /// How far the current request has come.
     pub fn step(&self) -> Step {
         self.progress.step()
+    }
+
+    /// The HTTP status of the last answer.
+    pub fn last_status(&self) -> Option<u16> {
+        self.last_status.get()
+    }
+
+    /// How far our clock is ahead of the server's, by its last answer that tells, whatever that says.
+    pub fn clock_offset_seconds(&self) -> Option<i64> {
+        self.clock_offset_seconds.get()
     }
 
     /// The proxy in between, as a clause for messages; empty without one.
@@ -169,6 +189,10 @@ impl Client {
         let mut response = builder.send().await.map_err(|error| explain(&error))?;
         let received = SystemTime::now();
         self.progress.reach(Step::Body);
+        self.last_status.set(Some(response.status().as_u16()));
+        let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
+        let clock_offset_seconds = date.and_then(|date| offset(date, received));
+        self.clock_offset_seconds.set(clock_offset_seconds.or(self.clock_offset_seconds.get()));
         let head = (response.status().as_u16(), response.headers().clone());
         let body = match read_body(&mut response, &head.1).await {
             Ok(body) => body,
@@ -185,8 +209,6 @@ impl Client {
             }
             Err((_, Unreadable::Broken(error))) => return Err(explain(&error)),
         };
-        let clock_offset_seconds =
-            head.1.get(DATE).and_then(|date| date.to_str().ok()).and_then(|date| offset(date, received));
         Ok(Answer { status: head.0, headers: head.1, body, clock_offset_seconds })
     }
 }
@@ -210,7 +232,8 @@ async fn read_body(
     if let Some(encoding) = encoding.filter(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
         return Err((Vec::new(), Unreadable::Compressed(encoding.into_owned())));
     }
-    let mut body = Vec::new();
+    let expected = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+    let mut body = Vec::with_capacity(expected.min(MAX_ANSWER_BYTES));
     loop {
         match response.chunk().await {
             Ok(Some(chunk)) if body.len() + chunk.len() > MAX_ANSWER_BYTES => {

@@ -11,7 +11,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 /// How far a request has come, for "timed out while …".
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Step {
     /// Looking the host name up.

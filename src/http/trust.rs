@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use memchr::memmem;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientSessionStore, Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -158,22 +159,34 @@ fn read_ca_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, TransportEr
 
 /// The certificates in a PEM file (RFC 7468), those that are no base64 left out, as Go does.
 pub fn pem_certificates(pem: &[u8]) -> impl Iterator<Item = CertificateDer<'static>> {
-    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-    const END: &str = "-----END CERTIFICATE-----";
-    let text = String::from_utf8_lossy(pem);
-    let mut at = 0;
+    const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+    const END: &[u8] = b"-----END CERTIFICATE-----";
+    let mut rest = pem;
     std::iter::from_fn(move || {
         loop {
-            let begin = at + text[at..].find(BEGIN)? + BEGIN.len();
-            let end = begin + text[begin..].find(END)?;
-            at = end + END.len();
-            let base64: Vec<u8> =
-                text.as_bytes()[begin..end].iter().copied().filter(|b| !b.is_ascii_whitespace()).collect();
+            let begin = memmem::find(rest, BEGIN)? + BEGIN.len();
+            let length = memmem::find(&rest[begin..], END)?;
+            let base64 = without_blanks(&rest[begin..begin + length]);
+            rest = &rest[begin + length + END.len()..];
             if let Ok(der) = STANDARD.decode(base64) {
                 return Some(CertificateDer::from(der));
             }
         }
     })
+}
+
+/// Line by line: a bundle has thousands of bytes for each certificate that is looked for.
+fn without_blanks(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len() - 1) + 1;
+        let (line, after) = rest.split_at(end);
+        out.extend_from_slice(line.trim_ascii());
+        rest = after;
+    }
+    out.retain(|byte| !byte.is_ascii_whitespace());
+    out
 }
 
 /// The roots among `candidates` whose name is the issuer of one of the certificates in `issuers`.
@@ -182,7 +195,9 @@ fn add_issuers(
     issuers: &[Vec<u8>],
     candidates: impl Iterator<Item = CertificateDer<'static>>,
 ) {
-    for candidate in candidates {
+    // Searching for the name is cheaper than taking every certificate apart.
+    let may_issue = |der: &CertificateDer<'_>| issuers.iter().any(|name| memmem::find(der, name).is_some());
+    for candidate in candidates.filter(may_issue) {
         if let Ok(anchor) = webpki::anchor_from_trusted_cert(&candidate)
             && issuers.iter().any(|issuer| issuer.as_slice() == anchor.subject.as_ref())
         {

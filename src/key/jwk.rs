@@ -264,7 +264,10 @@ fn rsa(members: &Members<'_>) -> Result<EncodingKey, Refusal> {
         [&members.n, &members.e, &members.d, &members.p, &members.q, &members.dp, &members.dq, &members.qi];
     let mut numbers = Vec::with_capacity(RSA_COMPONENTS.len());
     for (member, name) in given.into_iter().zip(RSA_COMPONENTS) {
-        numbers.push(unsigned(member.as_ref(), name)?);
+        numbers.push(unsigned(member.as_ref(), name).map_err(|why| match member {
+            Some(_) => why,
+            None => format!("{why}; an RSA key needs {}", RSA_COMPONENTS.join(", ")),
+        })?);
     }
     let n = &numbers[0];
     let bits = n.len() * 8 - n.first().map_or(0, |first| first.leading_zeros() as usize);

@@ -24,6 +24,8 @@ pub enum KeySource {
     File(PathBuf),
     /// The JWK itself, from the variable.
     Inline(SecretString),
+    /// Neither flag nor variable names one. It is the run that fails of it, so that its metrics say so.
+    Missing,
 }
 
 impl KeySource {
@@ -32,12 +34,19 @@ impl KeySource {
         match self {
             KeySource::File(path) => path.display().to_string(),
             KeySource::Inline(_) => "in MONITORING_SIGNER_KEY".to_owned(),
+            KeySource::Missing => "(none)".to_owned(),
         }
     }
 
     /// Reads the key. A pipe may keep us waiting: until `deadline`, or until a signal ends the run.
     pub fn load(&self, signals: &Signals, deadline: Instant) -> Result<PrivateKey, Failure> {
         let key = match self {
+            KeySource::Missing => {
+                return Err(Failure::ours(
+                    Stage::Sign,
+                    "no signing key: set MONITORING_SIGNER_KEY or -monitoring-signer-key to the path of the private JWK",
+                ));
+            }
             KeySource::Inline(jwk) => PrivateKey::from_jwk(jwk.expose_secret().as_bytes()),
             KeySource::File(path) => {
                 let json = read(path, signals, deadline).map_err(|error| error.into_failure(path))?;

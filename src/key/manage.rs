@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 use josekit::jwk::Jwk;
 use ring::digest::{SHA256, digest};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::generate::private_jwk;
@@ -20,6 +21,10 @@ use crate::error::{Failure, Stage};
 
 /// A file that is larger is no key.
 const MAX_KEY_BYTES: u64 = 64 * 1024;
+
+/// The members that are text wherever they stand (RFC 7517, section 4; RFC 7518, section 6).
+const TEXT_MEMBERS: [&str; 15] =
+    ["kid", "alg", "use", "crv", "x", "y", "d", "n", "e", "p", "q", "dp", "dq", "qi", "k"];
 
 /// `key generate`: writes FILE (0600) and FILE.pub, and says so.
 pub fn generate(line: &Line) -> Result<String, Failure> {
@@ -154,8 +159,13 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
 }
 
 fn parse(path: &Path, json: &[u8]) -> Result<Jwk, Failure> {
-    serde_json::from_slice(json).map_err(|_| {
-        // serde's message may show a value; ours says what kind of thing it is.
+    let members: Option<serde_json::Map<String, Value>> = serde_json::from_slice(json).ok();
+    // josekit takes these for granted, and panics where they are not.
+    let sound = |members: &serde_json::Map<String, Value>| {
+        members.get("kty").is_some_and(Value::is_string)
+            && TEXT_MEMBERS.iter().all(|name| members.get(*name).is_none_or(Value::is_string))
+    };
+    members.filter(sound).and_then(|_| serde_json::from_slice(json).ok()).ok_or_else(|| {
         let why = PrivateKey::from_jwk(json).err().unwrap_or_else(|| "it is no JWK".to_owned());
         failure(format!("cannot use the key {}: {why}", path.display()))
     })

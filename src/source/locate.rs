@@ -83,9 +83,10 @@ pub struct Granted {
     pub keys: Vec<String>,
     /// The key that was taken.
     pub key: String,
-    /// How far our clock is ahead of Locate's, in seconds.
-    pub clock_offset_seconds: Option<i64>,
 }
+
+/// The service URLs that Locate has given, by their keys.
+pub struct Offer(BTreeMap<String, String>);
 
 /// The answer (m-lab/locate, `api/v2/api.go`: `MonitoringResult`).
 #[derive(Deserialize)]
@@ -150,11 +151,7 @@ impl LocateConfig {
         Ok((jwt, url))
     }
 
-    /// Exchanges signed requests for a service URL, trying again where that may help. `first` is the
-    /// monitoring URL that is tried first; each further try is freshly signed. Gives the URL that was
-    /// accepted, too.
-    ///
-    /// It has no time limit of its own; `deadline` only tells which pauses are worth while.
+    /// Exchanges signed requests for a service URL. See [`LocateConfig::ask`].
     pub async fn exchange(
         &self,
         client: &Client,
@@ -163,6 +160,23 @@ impl LocateConfig {
         retries: u32,
         deadline: Instant,
     ) -> Result<(SecretString, Url, Granted), Failure> {
+        let (jwt, url, offer) = self.ask(client, key, first, retries, deadline).await?;
+        Ok((jwt, url, self.choose(offer)?))
+    }
+
+    /// Asks Locate for its service URLs, trying again where that may help. `first` is the
+    /// monitoring URL that is tried first; each further try is freshly signed. Gives the URL that was
+    /// accepted, too.
+    ///
+    /// It has no time limit of its own; `deadline` only tells which pauses are worth while.
+    pub async fn ask(
+        &self,
+        client: &Client,
+        key: &PrivateKey,
+        first: (SecretString, Url),
+        retries: u32,
+        deadline: Instant,
+    ) -> Result<(SecretString, Url, Offer), Failure> {
         let (mut jwt, mut url) = first;
         let mut pauses = Pauses::new(retries);
         loop {
@@ -176,7 +190,7 @@ impl LocateConfig {
                         "locate answered"
                     );
                     match self.read(&answer, key, client) {
-                        Ok(granted) => return Ok((jwt, url, granted)),
+                        Ok(offer) => return Ok((jwt, url, offer)),
                         Err(failure) if !retry::is_retryable(answer.status) => return Err(failure),
                         Err(failure) => (failure, retry::retry_after(&answer, SystemTime::now())),
                     }
@@ -208,7 +222,7 @@ impl LocateConfig {
     }
 
     /// Reads Locate's answer.
-    fn read(&self, answer: &Answer, key: &PrivateKey, client: &Client) -> Result<Granted, Failure> {
+    fn read(&self, answer: &Answer, key: &PrivateKey, client: &Client) -> Result<Offer, Failure> {
         let at = origin(&self.prefix);
         let result: Option<MonitoringResult> = match serde_json::from_slice(&answer.body) {
             Ok(result) => Some(result),
@@ -245,15 +259,11 @@ impl LocateConfig {
                 answer.status
             )));
         };
-        self.choose(urls, answer.clock_offset_seconds)
+        Ok(Offer(urls))
     }
 
     /// Takes the service URL out of `target.urls`.
-    fn choose(
-        &self,
-        mut urls: BTreeMap<String, String>,
-        clock_offset_seconds: Option<i64>,
-    ) -> Result<Granted, Failure> {
+    pub fn choose(&self, Offer(mut urls): Offer) -> Result<Granted, Failure> {
         let keys: Vec<String> = urls.keys().cloned().collect();
         let key = choose_key(&keys, self.url_key.as_deref(), &self.service)
             .ok_or_else(|| {
@@ -279,7 +289,7 @@ impl LocateConfig {
                 self.service
             ))
         })?;
-        Ok(Granted { url: SecretString::from(url), hostname, keys, key, clock_offset_seconds })
+        Ok(Granted { url: SecretString::from(url), hostname, keys, key })
     }
 
     /// An error object of Locate's, with its likely cause.
@@ -435,8 +445,15 @@ fn usable_host(url: &str) -> Result<String, String> {
     if url.len() > MAX_SERVICE_URL_BYTES {
         return Err(format!("it has {} bytes", url.len()));
     }
-    if url.chars().any(char::is_control) {
-        return Err("it holds control characters".to_owned());
+    if url.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err("it holds blanks or control characters".to_owned());
+    }
+    // By the rules of browsers `wss:///ndt/v7` has the host `ndt`; no client of ours reads it so.
+    if url
+        .split_once("://")
+        .is_none_or(|(_, rest)| rest.is_empty() || rest.starts_with(['/', '\\', '?', '#']))
+    {
+        return Err("it names no host".to_owned());
     }
     let parsed = Url::parse(url).map_err(|error| format!("it is none ({error})"))?;
     match parsed.host_str() {

@@ -1,6 +1,8 @@
 //! What the tests share: the binary in a clean environment, the sandbox, raw loopback servers, waiting.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
+pub mod tls;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -221,6 +223,11 @@ pub fn serve(mut handle: impl FnMut(TcpStream) + Send + 'static) -> SocketAddr {
 /// Reads the head of a request.
 pub fn read_head(stream: &mut TcpStream) -> String {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    read_head_of(stream)
+}
+
+/// Reads the head of a request from any stream.
+pub fn read_head_of(stream: &mut impl std::io::Read) -> String {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {
