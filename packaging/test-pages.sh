@@ -61,6 +61,7 @@ claim bash --help "$(in_bash monitoring-sandbox probe --h)"
 
 # in_fish LINE: what fish offers for the end of the line, without the descriptions.
 in_fish() {
+    # shellcheck disable=SC2016 # fish expands it
     HOME=$home fish --no-config -c '
         source $argv[1]; source $argv[2]
         complete -C $argv[3] | string replace -r "\t.*" ""
@@ -79,15 +80,16 @@ claim fish --verify-key "$(in_fish 'monitoring-sandbox --ver')"
 
 # in_zsh LINE: the line after TAB in a real zsh, on a terminal of its own.
 in_zsh() {
-    zsh -f -c '
+    # shellcheck disable=SC2016 # zsh expands it
+    timeout 20 zsh -f -c '
         zmodload zsh/zpty
         zpty terminal zsh -f -i
         read_until() { local chunk all=; while zpty -r terminal chunk; do all+=$chunk; [[ $all == *$1* ]] && break; done; print -r -- $all }
-        zpty -w terminal "PS1=; fpath=($2 \$fpath); autoload -U compinit; compinit -u -D; stty -echo; print -r -- rea\dy"
+        zpty -w terminal "PS1=; fpath=($2 \$fpath); autoload -U compinit; compinit -u -D; print -r -- rea\dy"
         read_until ready >/dev/null
-        zpty -w terminal "show() { print -r -- \"line:\$BUFFER:end\"; BUFFER=; }; zle -N show; bindkey \"^X\" show; print -r -- don\e"
+        zpty -w terminal "show() { print -r -- \"line:\${BUFFER}:end\"; BUFFER=; }; zle -N show; bindkey \"^]\" show; print -r -- don\e"
         read_until done >/dev/null
-        zpty -w -n terminal "$1"$'"'\\t\\x18'"'
+        zpty -w -n terminal "$1"$'"'\\t\\x1d'"'
         read_until :end
         zpty -d terminal
     ' zsh "$1" "$PWD/$pages/completions" | tr -d '\r' | sed -n 's/.*line:\(.*\):end.*/\1/p'
@@ -95,7 +97,9 @@ in_zsh() {
 claim zsh 'monitoring-token -machine=' "$(in_zsh 'monitoring-token -mach')"
 claim zsh 'monitoring-token --machine=' "$(in_zsh 'monitoring-token --mach')"
 claim zsh 'monitoring-token key generate ' "$(in_zsh 'monitoring-token key gen')"
-claim zsh 'monitoring-sandbox --verify-key=' "$(in_zsh 'monitoring-sandbox --ver')"
+claim zsh 'monitoring-token -machine=x -- monitoring-sandbox --verify-key=' \
+    "$(in_zsh 'monitoring-token -machine=x -- monitoring-sandbox --veri')"
+claim zsh 'monitoring-sandbox --verify-key=' "$(in_zsh 'monitoring-sandbox --veri')"
 
 [ "$failed" = 0 ] && echo 'man pages and completions: ok'
 exit "$failed"

@@ -397,13 +397,18 @@ fn help_names_every_flag_with_its_variable_and_default() {
         assert_eq!(ended.stdout, help, "{args:?}");
     }
     run(token().args(["-nope=1", "-help"])).failed_with(2, &["unknown flag -nope"]);
+    // One paragraph a flag, whatever its lines.
+    let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    let paragraph = |name: &str| {
+        let written = [format!("--{name} "), format!("--{name}[")];
+        let at = written.iter().find_map(|written| words.find(written.as_str()));
+        let rest = &words[at.unwrap_or_else(|| panic!("-{name} is not in the help")) + 2..];
+        rest[..rest.find(" --").unwrap_or(rest.len())].to_owned()
+    };
     for arg in flags::main_command().get_arguments() {
-        if let Some(name) = arg.get_long() {
-            let line = help.lines().find(|line| line.contains(&format!("--{name}")));
-            let line = line.unwrap_or_else(|| panic!("-{name} is not in the help"));
-            if let Some(variable) = arg.get_env() {
-                assert!(line.contains(&format!("[env: {}]", variable.display())), "{line}");
-            }
+        if let (Some(name), Some(variable)) = (arg.get_long(), arg.get_env()) {
+            let text = paragraph(name);
+            assert!(text.contains(&format!("[env: {}]", variable.display())), "{text}");
         }
     }
     for (name, default) in [
@@ -421,16 +426,7 @@ fn help_names_every_flag_with_its_variable_and_default() {
         ("die-with-parent", "false"),
         ("cache-ttl", "off"),
     ] {
-        let named = |line: &&str| {
-            line.split_whitespace()
-                .next()
-                .is_some_and(|word| word.split('[').next() == Some(&format!("--{name}")))
-        };
-        let line = help.lines().find(named).unwrap_or_else(|| panic!("-{name} is not in the help"));
-        assert!(
-            line.contains(&format!("default: {default}")) || line.contains(&format!(" {default}")),
-            "{line}"
-        );
+        assert!(paragraph(name).contains(&format!("[default: {default}]")), "{}", paragraph(name));
     }
 }
 

@@ -71,12 +71,12 @@ fn bash(text: &str) -> Result<String, String> {
         let word = line.trim_start();
         let indent = &line[..line.len() - word.len()];
         match word.strip_prefix("--").and_then(|name| name.strip_suffix(')')) {
-            Some(name) => out.push_str(&format!("{indent}--{name}|-{name})")),
+            Some(name) => out.push_str(&[indent, "--", name, "|-", name, ")"].concat()),
             None => out.push_str(line),
         }
         out.push('\n');
         if word.starts_with("opts=\"-") {
-            out.push_str(&format!("{indent}{BASH_ONE_DASH}\n"));
+            out.push_str(&[indent, BASH_ONE_DASH, "\n"].concat());
         }
     }
     Ok(out)
@@ -86,16 +86,29 @@ fn zsh(text: &str) -> Result<String, String> {
     // -s stacks letters: with it -machine would be six flags.
     let text = swap(text, "(-s -S -C)", "(-S -C)")?;
     let text = swap(&text, "(-s -C)", "(-C)")?;
+    // COMMAND would take the place of the subcommands: it is taken out here, and completed after them.
+    let command = text.lines().find(|line| line.starts_with("'::command -- "));
+    let text = swap(&text, &format!("{}\n", command.ok_or("clap no longer writes COMMAND")?), "")?;
+    let text = swap(&text, "$line[2]", "$line[1]")?;
+    let commands = "_describe -t commands 'monitoring-token commands' commands \"$@\"\n";
+    let text = swap(&text, commands, &format!("{commands}    _command_names -e\n"))?;
+    let text = text.replacen("        case $line[1] in\n", ZSH_COMMAND, 1);
     let mut out = String::new();
     for line in text.lines() {
         out.push_str(line);
         out.push('\n');
-        if let Some((before, after)) = line.split_once("--").filter(|_| line.starts_with('\'')) {
-            out.push_str(&format!("{before}-{after}\n"));
+        if let Some(flag) = line.strip_prefix("'--") {
+            out.push_str(&["'-", flag, "\n"].concat());
         }
     }
     Ok(out)
 }
+
+/// A first word that is no subcommand is a command, with a completion of its own.
+const ZSH_COMMAND: &str =
+    "        (( $+functions[_monitoring-token__subcmd__$line[1]_commands] )) || { _normal; return }
+        case $line[1] in
+";
 
 fn fish(text: &str) -> Result<String, String> {
     // -l is a flag with two dashes, -o one with one.
