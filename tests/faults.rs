@@ -27,7 +27,7 @@ enum Server {
     /// A raw server on loopback that does this with each connection.
     Does(Box<dyn FnMut(TcpStream) + Send>),
     /// The same, under https, at this host name.
-    Tls(&'static str, Identity, Vec<u8>),
+    Tls(&'static str, Box<Identity>, Vec<u8>),
 }
 use Server::At;
 
@@ -517,7 +517,7 @@ fn certificates_that_do_not_hold_are_refused() {
     let good = http("200 OK", "", r#"{"target":{"urls":{"wss:///ndt/v7/download":"wss://h/"}}}"#).into_bytes();
     let local = || server_params(&["localhost", "127.0.0.1"]);
     let with = |change: fn(&mut rcgen::CertificateParams)| { let mut params = local(); change(&mut params); params };
-    let tls = |host, identity| Server::Tls(host, identity, good.clone());
+    let tls = |host, identity| Server::Tls(host, Box::new(identity), good.clone());
     let issue = |params: &rcgen::CertificateParams| lab.authority.issue(params);
     let self_signed = Identity::self_signed(&local());
     let self_signed_ca = Identity::self_signed(&with(|p| p.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained)));

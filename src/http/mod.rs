@@ -183,8 +183,11 @@ impl Client {
             }
             Err((_, Unreadable::Broken(error))) => return Err(explain(&error)),
         };
-        let clock_offset_seconds =
-            head.1.get(DATE).and_then(|date| date.to_str().ok()).and_then(|date| offset(date, received));
+        let clock_offset_seconds = head
+            .1
+            .get(DATE)
+            .and_then(|date| date.to_str().ok())
+            .and_then(|date| self::clock_offset_seconds(date, received));
         Ok(Answer { status: head.0, headers: head.1, body, clock_offset_seconds })
     }
 }
@@ -222,7 +225,7 @@ async fn read_body(
 }
 
 /// How far `now` is ahead of an HTTP date, in whole seconds as that date has them.
-fn offset(date: &str, now: SystemTime) -> Option<i64> {
+pub fn clock_offset_seconds(date: &str, now: SystemTime) -> Option<i64> {
     let date = httpdate::parse_http_date(date).ok()?;
     let whole = |duration: Duration| i64::try_from(duration.as_secs()).ok();
     match now.duration_since(date) {

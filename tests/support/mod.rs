@@ -93,13 +93,11 @@ pub fn finish(child: Child) -> Ended {
     thread::spawn(move || {
         let _ = done.send(child.wait_with_output());
     });
-    match ended.recv_timeout(PATIENCE) {
-        Ok(output) => output.expect("the program can be waited for").into(),
-        Err(_) => {
-            kill(pid, libc::SIGKILL);
-            panic!("process {pid} did not end within {PATIENCE:?}");
-        }
-    }
+    let Ok(output) = ended.recv_timeout(PATIENCE) else {
+        kill(pid, libc::SIGKILL);
+        panic!("process {pid} did not end within {PATIENCE:?}");
+    };
+    output.expect("the program can be waited for").into()
 }
 
 /// Sends a signal to one process.
