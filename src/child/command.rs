@@ -111,7 +111,9 @@ impl Job<'_> {
 
 /// Opens /dev/null; its failure names it, so that it is not taken for the command's.
 fn null(options: &OpenOptions) -> io::Result<File> {
-    options.open("/dev/null").map_err(|error| io::Error::new(error.kind(), format!("this machine needs a /dev/null: {error}")))
+    options
+        .open("/dev/null")
+        .map_err(|error| io::Error::new(error.kind(), format!("this machine needs a /dev/null: {error}")))
 }
 
 /// Errors of `execve` belong to the command, those of what comes before it to this machine.
