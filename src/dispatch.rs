@@ -1,5 +1,7 @@
 //! From the first word of the command line to the command that it asks for.
 
+mod tokens;
+
 use std::ffi::OsString;
 use std::io::Write as _;
 
@@ -35,6 +37,10 @@ fn dispatch(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failur
     if args.first().is_some_and(|word| word == "check") {
         args.remove(0);
         return check(args, log);
+    }
+    if let Some(service) = args.first().and_then(tokens::Service::named) {
+        args.remove(0);
+        return service.dispatch(args, log);
     }
     let signals = catch_signals()?;
     let Some(line) = parse(flags::main_command(), args, FlagsEnd::FirstWord)? else {

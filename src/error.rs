@@ -67,7 +67,8 @@ impl Failure {
             match stage {
                 Stage::Sign => "while the key was read",
                 Stage::Exchange => "in the exchange; the command was not run",
-                Stage::Command | Stage::Revoke => "",
+                Stage::Command => "",
+                Stage::Revoke => "while the token was deleted",
             }
         );
         Failure {

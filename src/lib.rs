@@ -9,14 +9,17 @@
 //! ```
 //!
 //! [`cli`] knows shapes, [`config`] knows rules, [`source`] knows issuers, [`child`] knows processes.
-//! Only [`run`] knows issuers and processes. Nothing below [`config`] reads the environment, and
-//! nothing below `main` exits.
+//! Only [`run`] knows issuers and processes; [`admin`] is for people who keep service tokens, [`check`] for
+//! those on call. Nothing below [`config`] reads the environment, and nothing below `main` exits.
 
+pub mod admin;
 pub mod cache;
 pub mod check;
 pub mod child;
 pub mod cli;
 pub mod config;
+pub mod credential;
+pub mod date;
 pub mod deadline;
 pub mod dispatch;
 pub mod error;
@@ -25,6 +28,7 @@ pub mod http;
 pub mod key;
 pub mod log;
 pub mod metrics;
+pub mod read;
 pub mod run;
 pub mod sandbox;
 pub mod secret;

@@ -35,7 +35,36 @@ pub fn redact_text(text: &str) -> String {
         rest = &value[end..];
     }
     out.push_str(rest);
-    redact_jwts(&out)
+    redact_service_tokens(&redact_jwts(&out))
+}
+
+/// Replaces what identifies itself as a service token: `svctok-…`, and the secret half of `gt-KEY.SECRET`.
+fn redact_service_tokens(text: &str) -> String {
+    let end_of_word = |text: &str| {
+        text.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))).unwrap_or(text.len())
+    };
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = ["gt-", "svctok-"].iter().filter_map(|prefix| rest.find(prefix)).min() {
+        let (before, candidate) = rest.split_at(at);
+        out.push_str(before);
+        let length = end_of_word(candidate);
+        let (word, after) = candidate.split_at(length);
+        rest = after;
+        if word.starts_with("svctok-") {
+            out.push_str("svctok-");
+            out.push_str(REDACTED);
+            continue;
+        }
+        out.push_str(word);
+        if let Some(secret) = rest.strip_prefix('.').filter(|secret| end_of_word(secret) > 0) {
+            out.push('.');
+            out.push_str(REDACTED);
+            rest = &secret[end_of_word(secret)..];
+        }
+    }
+    out.push_str(rest);
+    out
 }
 
 /// Replaces the signature of everything that has the shape of a JWT (RFC 7519: three base64url parts,
@@ -50,13 +79,21 @@ fn redact_jwts(text: &str) -> String {
             .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')))
             .unwrap_or(candidate.len());
         let word = &candidate[..end];
-        // After the second dot; after the only one, where the header has been cut off.
-        match word.match_indices('.').take(2).last() {
-            Some((dot, _)) if dot + 1 < word.len() => {
-                out.push_str(&word[..=dot]);
+        match word.split_once('.').filter(|(_, rest)| !rest.trim_matches('.').is_empty()) {
+            None => out.push_str(word),
+            Some((header, rest)) => {
+                out.push_str(header);
+                out.push('.');
+                // Without claims next to it, the first part was the claims, and its header is cut off.
+                if let Some((claims, signature)) = rest.split_once('.')
+                    && claims.starts_with("eyJ")
+                    && !signature.is_empty()
+                {
+                    out.push_str(claims);
+                    out.push('.');
+                }
                 out.push_str(REDACTED);
             }
-            _ => out.push_str(word),
         }
         rest = &candidate[end..];
     }
@@ -157,9 +194,13 @@ mod tests {
     #[test]
     fn signatures_are_replaced_in_foreign_text() {
         assert_eq!(redact_text("bad eyJhbGciOi.eyJpc3M.c2ln!"), "bad eyJhbGciOi.eyJpc3M.REDACTED!");
+        assert_eq!(redact_text("eyJhbGciOi.eyJpc3M.c2ln.x"), "eyJhbGciOi.eyJpc3M.REDACTED");
+        assert_eq!(redact_text("yJhb.eyJpc3M.c2ln."), "yJhb.eyJpc3M.REDACTED");
+        assert_eq!(redact_text("eyJhb.. eyJ."), "eyJhb.. eyJ.");
         assert_eq!(redact_text("…bGci.eyJpc3M.c2ln!"), "…bGci.eyJpc3M.REDACTED!");
         assert_eq!(redact_text("no eyJ here.or"), "no eyJ here.or");
         assert_eq!(redact_text("access_token="), "access_token=");
+        assert_eq!(redact_text("no gt-abc.def, svctok-a-b! gt-"), "no gt-abc.REDACTED, svctok-REDACTED! gt-");
     }
 
     #[test]

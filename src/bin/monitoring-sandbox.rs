@@ -2,7 +2,7 @@
 //! or when its parent closes its standard input (`--until-eof`).
 
 use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use std::sync::Arc;
 use clap::ArgMatches;
 use monitoring_token::sandbox::fault::{Fault, Faults};
 use monitoring_token::sandbox::jwt::{Signer, VerifyKeys};
-use monitoring_token::sandbox::{Sandbox, flags, locate, probe, serve};
+use monitoring_token::sandbox::requests::Requests;
+use monitoring_token::sandbox::{Sandbox, flags, gafaelfawr, locate, probe, serve, stackstate};
 use monitoring_token::secret::ExposeSecret as _;
 use monitoring_token::signal::Signals;
 
@@ -77,9 +78,16 @@ fn run_server(matches: &ArgMatches) -> Result<(), String> {
         let listener = listener.map_err(|error| format!("cannot listen on 127.0.0.1:{port}: {error}"))?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         let locate_signer = Signer::generate("sandbox-locate")?;
-        let sandbox =
-            Arc::new(Sandbox { address, monitoring_keys, locate_signer, faults: Faults::new(fault) });
-        print_exports(address, &key_path).map_err(|error| error.to_string())?;
+        let sandbox = Arc::new(Sandbox {
+            address,
+            monitoring_keys,
+            locate_signer,
+            faults: Faults::new(fault),
+            gafaelfawr: gafaelfawr::Environment::new()?,
+            stackstate: stackstate::Installation::new()?,
+            requests: Requests::default(),
+        });
+        print_exports(&sandbox, &key_path).map_err(|error| error.to_string())?;
         tokio::select! {
             served = serve(listener, sandbox) => served.map_err(|error| error.to_string()),
             () = asked_to_end(&signals, matches.get_flag("until-eof")) => Ok(()),
@@ -87,11 +95,16 @@ fn run_server(matches: &ArgMatches) -> Result<(), String> {
     })
 }
 
-fn print_exports(address: SocketAddr, key: &std::path::Path) -> std::io::Result<()> {
+fn print_exports(sandbox: &Sandbox, key: &std::path::Path) -> std::io::Result<()> {
+    let address = sandbox.address;
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "export LOCATE_URL=http://{address}{}", locate::PATH)?;
     writeln!(stdout, "export MONITORING_SIGNER_KEY={}", key.display())?;
     writeln!(stdout, "export MACHINE={MACHINE}")?;
+    writeln!(stdout, "export GAFAELFAWR_URL=http://{address}")?;
+    writeln!(stdout, "export GAFAELFAWR_ADMIN_TOKEN={}", sandbox.gafaelfawr.admin_token())?;
+    writeln!(stdout, "export STS_CLI_URL=http://{address}")?;
+    writeln!(stdout, "export STS_CLI_API_TOKEN={}", sandbox.stackstate.api_token())?;
     // The last line: whoever reads until here can begin.
     writeln!(stdout, "export SANDBOX_URL=http://{address}")?;
     stdout.flush()

@@ -65,7 +65,7 @@ fn steps(what: &LocateRun, signals: &Signals, log: Log, list: &mut Checklist) ->
         return Ok(());
     }
 
-    let insecure = insecure_host(locate);
+    let insecure = insecure_host(&locate.prefix);
     let noting = |failure| noting_plain_http(failure, insecure.as_deref());
     let ours = |message: String| noting(LocateConfig::failed(&message));
     let proxy = list.step("proxy", http.proxies.proxy_for(&locate.prefix).map_err(ours))?;

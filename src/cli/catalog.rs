@@ -3,11 +3,16 @@
 
 use clap::Command;
 
-use super::flags;
+use super::{flags, tokens};
 
 /// The subcommands of `monitoring-token`, each with its verbs.
 pub fn subcommands() -> Vec<Command> {
-    vec![flags::check_command(), flags::key_command()]
+    vec![
+        flags::check_command(),
+        flags::key_command(),
+        tokens::gafaelfawr_command(),
+        tokens::stackstate_command(),
+    ]
 }
 
 /// `monitoring-token` with all its subcommands.

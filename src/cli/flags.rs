@@ -12,7 +12,7 @@ const LOG: &str = "Diagnostics";
 const CACHE: &str = "Result cache";
 
 /// A flag with a value.
-fn value(name: &'static str, value_name: &'static str, help: &'static str) -> Arg {
+pub(super) fn value(name: &'static str, value_name: &'static str, help: &'static str) -> Arg {
     Arg::new(name)
         .long(name)
         .value_name(value_name)
@@ -23,12 +23,12 @@ fn value(name: &'static str, value_name: &'static str, help: &'static str) -> Ar
 }
 
 /// A Go boolean: its value only after `=`.
-fn boolean(name: &'static str, help: &'static str) -> Arg {
+pub(super) fn boolean(name: &'static str, help: &'static str) -> Arg {
     value(name, "BOOL", help).num_args(0..=1).require_equals(true).default_missing_value("true")
 }
 
 /// What all commands share: Go's rules on repeated flags, `-help`, no surprises.
-fn command(name: &'static str, about: &'static str) -> Command {
+pub(super) fn command(name: &'static str, about: &'static str) -> Command {
     Command::new(name)
         .about(about)
         .args_override_self(true)
@@ -86,7 +86,7 @@ pub fn check_command() -> Command {
 
 /// COMMAND and its arguments. They never reach clap in a run (see [`super::syntax`]); they are here for
 /// the man page and the completions.
-fn command_words() -> Arg {
+pub(super) fn command_words() -> Arg {
     Arg::new("command")
         .value_name("COMMAND")
         .help("The program to run, and its arguments")
@@ -124,7 +124,7 @@ fn exchange_args() -> Vec<Arg> {
 }
 
 /// What concerns requests: on every command that makes one.
-fn http_args() -> Vec<Arg> {
+pub(super) fn http_args() -> Vec<Arg> {
     [
         value("retries", "N", "Further tries on connection errors, 429, 502, 503 and 504 [default: 2]")
             .env("MONITORING_TOKEN_RETRIES"),
@@ -137,7 +137,7 @@ fn http_args() -> Vec<Arg> {
 }
 
 /// What concerns the run of a command: on the main command and on `exec`.
-fn run_args() -> Vec<Arg> {
+pub(super) fn run_args() -> Vec<Arg> {
     [
         value("timeout", "DURATION", "Limit for request and command together [default: 60s]").env("TIMEOUT"),
         value("kill-after", "DURATION", "Grace between SIGTERM and SIGKILL; 0 is SIGKILL at once [default: 5s]")
@@ -172,7 +172,7 @@ fn cache_args() -> Vec<Arg> {
     .into()
 }
 
-fn log_args() -> Vec<Arg> {
+pub(super) fn log_args() -> Vec<Arg> {
     [
         boolean(DEBUG_FLAG, "Show on stderr what happens, and the command's output [default: false]")
             .env("LOGX_DEBUG"),

@@ -4,6 +4,7 @@ pub mod catalog;
 pub mod duration;
 pub mod flags;
 pub mod syntax;
+pub mod tokens;
 pub mod values;
 
 use std::ffi::OsString;
@@ -63,5 +64,7 @@ mod tests {
         super::flags::main_command().debug_assert();
         super::flags::check_command().debug_assert();
         super::flags::key_command().debug_assert();
+        super::tokens::gafaelfawr_command().debug_assert();
+        super::tokens::stackstate_command().debug_assert();
     }
 }

@@ -87,6 +87,12 @@ impl<'a> Values<'a> {
             .transpose()
     }
 
+    /// The texts of a flag that may be repeated.
+    pub fn texts(&self, name: &'static str) -> Result<Vec<&'a str>, Failure> {
+        let many = self.matches.try_get_many::<OsString>(name).ok().flatten().into_iter().flatten();
+        many.map(|text| text.to_str().ok_or_else(|| self.refuse(name, "is not UTF-8"))).collect()
+    }
+
     /// A path; empty is refused.
     pub fn path(&self, name: &'static str) -> Result<Option<PathBuf>, Failure> {
         self.get(name)

@@ -1,17 +1,14 @@
 //! Where the key comes from: a file (or a pipe: `<(…)`), or the variable itself.
 
-use std::io::{self, Read as _};
-use std::os::fd::AsFd as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use rustix::event::{PollFd, PollFlags, poll};
 use secrecy::{ExposeSecret as _, SecretString};
-use zeroize::Zeroizing;
 
 use super::PrivateKey;
 use crate::error::{Failure, Stage};
+use crate::read::{self, ReadError};
 use crate::secret::scrub_stack;
 use crate::signal::Signals;
 
@@ -49,7 +46,9 @@ impl KeySource {
             }
             KeySource::Inline(jwk) => PrivateKey::from_jwk(jwk.expose_secret().as_bytes()),
             KeySource::File(path) => {
-                let json = read(path, signals, deadline).map_err(|error| error.into_failure(path))?;
+                let json = read::open(path)
+                    .and_then(|file| read::all(file, MAX_KEY_BYTES, Some(signals), deadline))
+                    .map_err(|error| unread(error, path))?;
                 PrivateKey::from_jwk(&json)
             }
         };
@@ -63,79 +62,26 @@ impl KeySource {
     }
 }
 
-enum ReadError {
-    Io(io::Error),
-    TooLarge,
-    Timeout,
-    Interrupted(Failure),
-}
-
-impl ReadError {
-    fn into_failure(self, path: &Path) -> Failure {
-        let path = path.display();
-        match self {
-            ReadError::Io(error) => {
-                let advice = match error.kind() {
-                    io::ErrorKind::PermissionDenied => {
-                        format!("let uid {} read it", rustix::process::geteuid().as_raw())
-                    }
-                    _ => "set -monitoring-signer-key or MONITORING_SIGNER_KEY".to_owned(),
-                };
-                Failure::ours(Stage::Sign, format!("cannot read the key {path}: {error}; {advice}"))
-            }
-            ReadError::TooLarge => Failure::ours(
-                Stage::Sign,
-                format!(
-                    "cannot use the key {path}: it is larger than {} KiB, so no JWK",
-                    MAX_KEY_BYTES / 1024
-                ),
-            ),
-            ReadError::Timeout => {
-                Failure::timeout(Stage::Sign, format!("timed out while reading the key {path}"))
-            }
-            ReadError::Interrupted(failure) => failure,
+/// The failure of a key file that could not be read.
+fn unread(error: ReadError, path: &Path) -> Failure {
+    let path = path.display();
+    match error {
+        ReadError::Io(error) => {
+            let advice = match error.kind() {
+                io::ErrorKind::PermissionDenied => {
+                    format!("let uid {} read it", rustix::process::geteuid().as_raw())
+                }
+                _ => "set -monitoring-signer-key or MONITORING_SIGNER_KEY".to_owned(),
+            };
+            Failure::ours(Stage::Sign, format!("cannot read the key {path}: {error}; {advice}"))
         }
-    }
-}
-
-fn read(path: &Path, signals: &Signals, deadline: Instant) -> Result<Zeroizing<Vec<u8>>, ReadError> {
-    // Opening a pipe that nobody writes to must not hang.
-    let flags =
-        i32::try_from((rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY).bits()).unwrap_or(0);
-    let mut file =
-        std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(ReadError::Io)?;
-    // Larger than any key that is accepted, so that there is one copy; a larger file grows it.
-    let mut json = Zeroizing::new(Vec::with_capacity(4 * 1024));
-    loop {
-        wait_readable(&file, signals, deadline)?;
-        let left = u64::try_from(MAX_KEY_BYTES + 1 - json.len()).unwrap_or_default();
-        // To the end of what is there now: of a file that is all, of a pipe what has been written.
-        match file.by_ref().take(left).read_to_end(&mut json) {
-            Ok(_) if json.len() > MAX_KEY_BYTES => return Err(ReadError::TooLarge),
-            Ok(_) => return Ok(json),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(ReadError::Io(error)),
+        ReadError::TooLarge => Failure::ours(
+            Stage::Sign,
+            format!("cannot use the key {path}: it is larger than {} KiB, so no JWK", MAX_KEY_BYTES / 1024),
+        ),
+        ReadError::Timeout => {
+            Failure::timeout(Stage::Sign, format!("timed out while reading the key {path}"))
         }
-    }
-}
-
-fn wait_readable(file: &std::fs::File, signals: &Signals, deadline: Instant) -> Result<(), ReadError> {
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let mut fds =
-            [PollFd::new(file, PollFlags::IN), PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
-        let ready = poll(&mut fds, rustix::event::Timespec::try_from(left).ok().as_ref());
-        if fds[1].revents().contains(PollFlags::IN)
-            && let Some(signal) = signals.take_interrupt()
-        {
-            return Err(ReadError::Interrupted(Failure::signal(Stage::Sign, signal)));
-        }
-        match ready {
-            Ok(0) => return Err(ReadError::Timeout),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(errno) => return Err(ReadError::Io(errno.into())),
-            Ok(_) if !fds[0].revents().is_empty() => return Ok(()),
-            Ok(_) => {}
-        }
+        ReadError::Interrupted(signal) => Failure::signal(Stage::Sign, signal),
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use reqwest::Url;
+
 use super::{Run, RunConfig};
 use crate::cache::{Cache, Key, KeyBuilder};
 use crate::child::OutputPolicy;
@@ -90,7 +92,7 @@ impl Run<'_> {
             scrub_stack();
             return Ok(locate.lease(jwt, &url, None));
         }
-        self.report.insecure = insecure_host(&locate);
+        self.report.insecure = insecure_host(&locate.prefix);
         let began = Instant::now();
         let client = Client::new(http, &locate.prefix, Redirects::SameOrigin)
             .map_err(|error| LocateConfig::failed(&error.message))?;
@@ -113,11 +115,11 @@ impl Run<'_> {
 }
 
 /// The host that gets our token over plain http, unless it is this machine.
-pub(crate) fn insecure_host(locate: &LocateConfig) -> Option<String> {
-    let host = locate.prefix.host_str()?;
+pub(crate) fn insecure_host(url: &Url) -> Option<String> {
+    let host = url.host_str()?;
     let name = host.trim_matches(['[', ']']);
     let loopback = name == "localhost"
         || name.ends_with(".localhost")
         || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-    (locate.prefix.scheme() == "http" && !loopback).then(|| host.to_owned())
+    (url.scheme() == "http" && !loopback).then(|| host.to_owned())
 }

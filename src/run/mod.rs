@@ -4,6 +4,7 @@
 mod cached;
 pub mod locate;
 mod report;
+pub mod token;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -105,31 +106,35 @@ impl<'a> Run<'a> {
         work: impl Future<Output = Result<T, Failure>>,
         describe_timeout: impl FnOnce() -> String,
     ) -> Result<T, Failure> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .build()
-            .map_err(|error| Failure::ours(stage, format!("cannot start: {error}")))?;
+        let runtime = runtime(stage)?;
         let result = runtime.block_on(async {
-            let parent_death = async {
-                match &self.parent {
-                    Some(parent) => parent.death().await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 biased;
-                signal = self.signals.interrupt() => Err(Failure::signal(stage, signal)),
-                () = parent_death => Err(parent_died(stage)),
+                failure = self.ended_early(stage, describe_timeout) => Err(failure),
                 result = work => result,
-                () = tokio::time::sleep_until(self.timeline.term_at.into()) => {
-                    let after = duration::show(self.timeline.start.elapsed());
-                    Err(Failure::timeout(stage, format!("timed out after {after} {}", describe_timeout())))
-                }
             }
         });
         runtime.shutdown_background();
         result
+    }
+
+    /// What ends a run before its command: a signal, the death of our parent, the timeout.
+    async fn ended_early(&self, stage: Stage, describe_timeout: impl FnOnce() -> String) -> Failure {
+        let parent_death = async {
+            match &self.parent {
+                Some(parent) => parent.death().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            signal = self.signals.interrupt() => Failure::signal(stage, signal),
+            () = parent_death => parent_died(stage),
+            () = tokio::time::sleep_until(self.timeline.term_at.into()) => {
+                let after = duration::show(self.timeline.start.elapsed());
+                Failure::timeout(stage, format!("timed out after {after} {}", describe_timeout()))
+            }
+        }
     }
 
     /// Runs the command in the lease's environment.
@@ -219,6 +224,14 @@ pub(crate) fn noting_plain_http(failure: Failure, host: Option<&str>) -> Failure
             Failure { message: format!("{failure}; and tokens go to {host} over plain http"), ..failure }
         }
     }
+}
+
+fn runtime(stage: Stage) -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(|error| Failure::ours(stage, format!("cannot start: {error}")))
 }
 
 fn parent_died(stage: Stage) -> Failure {

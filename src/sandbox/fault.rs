@@ -27,6 +27,29 @@ pub struct Fault {
     pub header: Option<(String, String)>,
     /// How many requests this holds for; `None` for all.
     pub times: Option<u32>,
+    /// Holds only for requests whose method and path begin like this: `POST /auth/`.
+    pub only: Option<String>,
+    /// The service does its work first: only its answer is delayed or replaced.
+    pub after: bool,
+}
+
+impl Fault {
+    /// Delays, or answers in the place of the service.
+    pub async fn apply(self) -> Option<Response<Body>> {
+        tokio::time::sleep(Duration::from_millis(self.delay_ms)).await;
+        if self.status.is_none() && self.body.is_none() {
+            return None;
+        }
+        let status =
+            self.status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(StatusCode::OK);
+        let mut response = (status, self.body.unwrap_or_default()).into_response();
+        if let Some((name, value)) = self.header
+            && let (Ok(name), Ok(value)) = (name.parse::<axum::http::HeaderName>(), value.parse())
+        {
+            response.headers_mut().insert(name, value);
+        }
+        Some(response)
+    }
 }
 
 /// The fault in force.
@@ -39,32 +62,19 @@ impl Faults {
         Faults(Mutex::new(fault))
     }
 
-    fn take(&self) -> Fault {
+    /// What goes wrong with this request.
+    pub fn take(&self, asked: &Asked) -> Fault {
         let mut fault = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = format!("{} {}", asked.method, asked.uri.path());
+        if fault.only.as_ref().is_some_and(|only| !line.starts_with(only.as_str())) {
+            return Fault::default();
+        }
         match &mut fault.times {
             Some(0) => *fault = Fault::default(),
             Some(times) => *times -= 1,
             None => {}
         }
         fault.clone()
-    }
-
-    /// Delays, or answers in the place of the service.
-    pub async fn apply(&self) -> Option<Response<Body>> {
-        let fault = self.take();
-        tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
-        if fault.status.is_none() && fault.body.is_none() {
-            return None;
-        }
-        let status =
-            fault.status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(StatusCode::OK);
-        let mut response = (status, fault.body.unwrap_or_default()).into_response();
-        if let Some((name, value)) = fault.header
-            && let (Ok(name), Ok(value)) = (name.parse::<axum::http::HeaderName>(), value.parse())
-        {
-            response.headers_mut().insert(name, value);
-        }
-        Some(response)
     }
 
     /// Sets the fault from a JSON body; an empty object ends it.

@@ -6,9 +6,12 @@
 
 pub mod fault;
 pub mod flags;
+pub mod gafaelfawr;
 pub mod jwt;
 pub mod locate;
 pub mod probe;
+pub mod requests;
+pub mod stackstate;
 pub mod target;
 
 use std::net::SocketAddr;
@@ -37,6 +40,12 @@ pub struct Sandbox {
     pub locate_signer: Signer,
     /// How it misbehaves.
     pub faults: Faults,
+    /// What Gafaelfawr knows.
+    pub gafaelfawr: gafaelfawr::Environment,
+    /// What StackState knows.
+    pub stackstate: stackstate::Installation,
+    /// What the token APIs were asked.
+    pub requests: requests::Requests,
 }
 
 /// A request, read whole.
@@ -73,14 +82,37 @@ async fn answer(State(sandbox): State<Arc<Sandbox>>, request: Request) -> Respon
     if asked.uri.path() == fault::PATH {
         return sandbox.faults.change(&asked);
     }
-    if let Some(response) = sandbox.faults.apply().await {
+    match asked.uri.path() {
+        requests::PATH => return sandbox.requests.show(),
+        gafaelfawr::CONTROL => return gafaelfawr::control(&sandbox, &asked),
+        stackstate::CONTROL => return stackstate::control(&sandbox),
+        _ => {}
+    }
+    let number = sandbox.requests.begin(&asked);
+    let fault = sandbox.faults.take(&asked);
+    let (before, after) = if fault.after { (None, Some(fault)) } else { (Some(fault), None) };
+    if let Some(fault) = before
+        && let Some(response) = fault.apply().await
+    {
         return response;
     }
+    let response = sandbox.requests.end(number, route(&sandbox, &asked).await).await;
+    match after {
+        Some(fault) => fault.apply().await.unwrap_or(response),
+        None => response,
+    }
+}
+
+async fn route(sandbox: &Sandbox, asked: &Asked) -> Response<Body> {
     let path = asked.uri.path();
     if path.starts_with(locate::PATH) {
-        locate::answer(&sandbox, &asked)
+        locate::answer(sandbox, asked)
     } else if target::is_target(path) {
-        target::answer(&sandbox, &asked)
+        target::answer(sandbox, asked)
+    } else if gafaelfawr::is_path(path) {
+        gafaelfawr::answer(sandbox, asked).await
+    } else if path.starts_with(stackstate::PATH) {
+        stackstate::answer(sandbox, asked)
     } else {
         StatusCode::NOT_FOUND.into_response()
     }
@@ -89,4 +121,16 @@ async fn answer(State(sandbox): State<Arc<Sandbox>>, request: Request) -> Respon
 /// A JSON answer.
 pub fn json(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
     (status, [("content-type", "application/json")], value.to_string()).into_response()
+}
+
+/// A random word that fits into a URL: `bytes` random bytes in base64url.
+///
+/// # Errors
+/// In words, if there is no random source.
+pub fn random_word(bytes: usize) -> Result<String, String> {
+    use base64::Engine as _;
+    use ring::rand::SecureRandom as _;
+    let mut random = vec![0; bytes];
+    ring::rand::SystemRandom::new().fill(&mut random).map_err(|_| "no random source".to_owned())?;
+    Ok(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(random))
 }

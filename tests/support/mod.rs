@@ -1,6 +1,7 @@
 //! What the tests share: the binary in a clean environment, the sandbox, raw loopback servers, waiting.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
+pub mod api;
 pub mod tls;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

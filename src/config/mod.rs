@@ -1,6 +1,10 @@
 //! From flags and environment to configuration: all defaults, all rules between flags. Nothing below
 //! reads the environment.
 
+pub mod credential;
+pub mod gafaelfawr;
+pub mod stackstate;
+
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;

@@ -1,0 +1,80 @@
+//! `stackstate bootstrap`: the configuration with which an installation makes its first service token
+//! (`authentication.yaml` of the Helm chart), or the Kubernetes Secret that holds the token.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+use super::output::SecretFile;
+use crate::credential::Credential;
+use crate::error::{Failure, Stage};
+use crate::secret::{ExposeSecret as _, SecretString};
+use crate::source::stackstate::SERVICE_TOKEN_PREFIX;
+
+/// 192 bits: 32 characters.
+const RANDOM_BYTES: usize = 24;
+/// A token file may be a pipe; nobody waits longer for it.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What to print.
+pub struct Bootstrap {
+    /// Roles of the token.
+    pub roles: Vec<String>,
+    /// How long it lives, in the words of the chart.
+    pub ttl: String,
+    /// Where the token is, or is kept.
+    pub token_file: Option<PathBuf>,
+    /// The name of the Secret to print instead.
+    pub external_secret: Option<String>,
+}
+
+impl Bootstrap {
+    /// The YAML.
+    pub fn print(self) -> Result<String, Failure> {
+        let token = match &self.token_file {
+            None => random_token()?,
+            Some(path) => kept_token(path)?,
+        };
+        let token = quoted(token.expose_secret());
+        if let Some(name) = &self.external_secret {
+            return Ok(format!(
+                "apiVersion: v1\nkind: Secret\nmetadata:\n  name: {}\ntype: Opaque\nstringData:\n  bootstrap_token: {token}\n",
+                quoted(name)
+            ));
+        }
+        let roles = self.roles.iter().map(|role| quoted(role)).collect::<Vec<_>>().join("\n          - ");
+        Ok(format!(
+            "stackstate:\n  authentication:\n    servicetoken:\n      bootstrap:\n        token: {token}\n        roles:\n          - {roles}\n        ttl: {}\n",
+            quoted(&self.ttl)
+        ))
+    }
+}
+
+/// A YAML string in double quotes: JSON's are a subset.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn random_token() -> Result<SecretString, Failure> {
+    let mut random = [0_u8; RANDOM_BYTES];
+    SystemRandom::new()
+        .fill(&mut random)
+        .map_err(|_| Failure::ours(Stage::Sign, "this system gives no random numbers"))?;
+    Ok(SecretString::from(format!("{SERVICE_TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(random))))
+}
+
+/// The token in `path`; a new one, written there, if there is no such file.
+fn kept_token(path: &Path) -> Result<SecretString, Failure> {
+    match File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let token = random_token()?;
+            SecretFile::reserve(path.to_owned())?.fill(&token)?;
+            Ok(token)
+        }
+        _ => Credential::File(path.to_owned()).load(None, Instant::now() + READ_TIMEOUT),
+    }
+}

@@ -1,0 +1,121 @@
+//! `gafaelfawr`: rules of its flags.
+
+use std::time::Duration;
+
+use super::credential::{
+    administration, base_url, credential, list, no_words, out, refuse_tokens_on_the_command_line,
+};
+use super::{env_name, http, limits, run};
+use crate::admin::Administration;
+use crate::admin::gafaelfawr::Action;
+use crate::cli::{Line, Values};
+use crate::error::Failure;
+use crate::metrics::Labels;
+use crate::run::RunConfig;
+use crate::run::token::{MakeIssuer, TokenRun};
+use crate::source::gafaelfawr::exec::RunToken;
+use crate::source::gafaelfawr::{
+    ADMIN_TOKEN, Gafaelfawr, MIN_LIFETIME, NewToken, URL, is_key, is_scope, is_username,
+};
+
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+/// The time limit of a revocation.
+pub const REVOKE_LIMIT: Duration = Duration::from_secs(5);
+
+/// `--username`; a service's begins with `bot-`.
+fn username(values: &Values<'_>, service: bool) -> Result<String, Failure> {
+    let name = values.text("username")?.unwrap_or_default();
+    if name.is_empty() {
+        return Err(Failure::usage(if service {
+            "no --username given; a service's is bot-NAME"
+        } else {
+            "no --username given"
+        }));
+    }
+    if service && !name.starts_with("bot-") {
+        return Err(values.refuse("username", "must begin with bot-"));
+    }
+    if !is_username(name) {
+        return Err(values.refuse(
+            "username",
+            "is no username: at most 64 lower-case letters, digits, and single dashes within",
+        ));
+    }
+    Ok(name.to_owned())
+}
+
+fn new_token(values: &Values<'_>) -> Result<NewToken, Failure> {
+    let mut scopes = list(values.text("scopes")?);
+    scopes.sort_unstable();
+    scopes.dedup();
+    if scopes.is_empty() {
+        return Err(Failure::usage(
+            "no --scopes given, such as write:sasquatch; a token without is good for nothing",
+        ));
+    }
+    if !scopes.iter().all(|scope| is_scope(scope)) {
+        return Err(values.refuse("scopes", "is no list of scopes such as write:sasquatch,read:tap"));
+    }
+    let name = values.text("name")?.filter(|name| !name.is_empty()).map(str::to_owned);
+    Ok(NewToken { username: username(values, true)?, name, scopes })
+}
+
+/// `gafaelfawr exec`.
+pub fn exec(line: &Line) -> Result<TokenRun<RunToken>, Failure> {
+    let values = line.values();
+    let run = RunConfig {
+        labels: Labels { machine: String::new(), service: "gafaelfawr".to_owned() },
+        ..run(&values, limits(&values, REVOKE_LIMIT)?, &line.words)?
+    };
+    let new = new_token(&values)?;
+    let url = base_url(&values, URL)?;
+    let env_name = env_name(&values, "SERVICE_TOKEN")?;
+    let http = http(&values)?;
+    let credential = credential(&values, &[ADMIN_TOKEN])?;
+    let issuer: MakeIssuer<RunToken> = Box::new(move |http, token, needed| {
+        Ok(RunToken::new(Gafaelfawr::new(http, url, &token)?, new, env_name, needed))
+    });
+    Ok(TokenRun { credential, http, run, issuer })
+}
+
+/// `gafaelfawr create|list|delete`.
+pub fn verb(verb: &str, line: &Line) -> Result<(Administration, Action), Failure> {
+    let values = line.values();
+    refuse_tokens_on_the_command_line(&values, ADMIN_TOKEN)?;
+    if verb != "delete" {
+        no_words(line, "gafaelfawr", verb)?;
+    }
+    let action = match verb {
+        "create" => {
+            Action::Create { new: new_token(&values)?, lifetime: lifetime(&values)?, out: out(&values)? }
+        }
+        "list" => Action::List { username: username(&values, false)? },
+        _ => Action::Delete { username: username(&values, false)?, key: key(line)? },
+    };
+    Ok((administration(&values, URL, &[ADMIN_TOKEN])?, action))
+}
+
+fn lifetime(values: &Values<'_>) -> Result<Option<Duration>, Failure> {
+    let lifetime = values.positive_duration("lifetime")?;
+    match (lifetime, values.boolean("no-expiry")?.unwrap_or(false)) {
+        (Some(_), true) => Err(Failure::usage("--lifetime and --no-expiry: give one of them")),
+        (None, true) => Ok(None),
+        (Some(lifetime), false) if lifetime < MIN_LIFETIME => {
+            Err(values.refuse("lifetime", "is less than 5m, the least that Gafaelfawr takes"))
+        }
+        (lifetime, false) => Ok(Some(lifetime.unwrap_or(DEFAULT_LIFETIME))),
+    }
+}
+
+fn key(line: &Line) -> Result<String, Failure> {
+    let [word] = line.words.as_slice() else {
+        return Err(Failure::usage("give one KEY, as gafaelfawr list shows it"));
+    };
+    match word.to_str() {
+        Some(key) if is_key(key) => Ok(key.to_owned()),
+        // It may be the whole token, so it is not shown.
+        _ => Err(Failure::usage(
+            "delete takes the KEY of a token: the 22 characters between gt- and the dot, and never the whole token",
+        )),
+    }
+}

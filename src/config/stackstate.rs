@@ -1,0 +1,174 @@
+//! `stackstate`: rules of its flags.
+
+use super::credential::{
+    administration, base_url, credential, list, no_words, out, refuse_tokens_on_the_command_line,
+};
+use super::gafaelfawr::REVOKE_LIMIT;
+use super::{env_name, http, limits, run};
+use crate::admin::Administration;
+use crate::admin::bootstrap::Bootstrap;
+use crate::admin::stackstate::Action;
+use crate::cli::duration::{self, GoDuration};
+use crate::cli::{Line, Values};
+use crate::credential::Credential;
+use crate::date::millis_of_day;
+use crate::error::Failure;
+use crate::metrics::Labels;
+use crate::run::RunConfig;
+use crate::run::token::{MakeIssuer, TokenRun};
+use crate::source::stackstate::exec::RunToken;
+use crate::source::stackstate::{API_TOKEN, Kind, NewToken, SERVICE_TOKEN, StackState, URL};
+
+const DEFAULT_API_PATH: &str = "/api";
+const DEFAULT_NAME: &str = "monitoring-token";
+const DEFAULT_TTL: &str = "24h";
+const CREDENTIALS: [&str; 2] = [API_TOKEN, SERVICE_TOKEN];
+
+/// Which header the credential goes into, if its variable tells.
+fn kind_of(credential: &Credential) -> Option<Kind> {
+    match credential {
+        Credential::Variable(SERVICE_TOKEN, _) => Some(Kind::ServiceToken),
+        Credential::Variable(..) => Some(Kind::ApiToken),
+        Credential::File(_) | Credential::StandardInput => None,
+    }
+}
+
+fn api_path(values: &Values<'_>) -> Result<Option<String>, Failure> {
+    let path = values.text("api-path")?.filter(|&path| path != DEFAULT_API_PATH);
+    match path {
+        Some(path) if path.contains(['?', '#']) || !path.starts_with('/') => {
+            Err(values.refuse("api-path", "is no path such as /api"))
+        }
+        path => Ok(path.map(str::to_owned)),
+    }
+}
+
+fn roles(values: &Values<'_>) -> Result<Vec<String>, Failure> {
+    let roles = list(values.texts("roles")?);
+    if roles.is_empty() {
+        return Err(Failure::usage("no --roles given, such as stackstate-power-user"));
+    }
+    Ok(roles)
+}
+
+fn new_token(values: &Values<'_>, name: &str, expiry_date: Option<i64>) -> Result<NewToken, Failure> {
+    let subject = values.text("dedicated-subject")?.unwrap_or_default();
+    Ok(NewToken {
+        name: name.to_owned(),
+        roles: roles(values)?,
+        expiry_date,
+        dedicated_subject: subject.to_owned(),
+    })
+}
+
+/// `stackstate exec`.
+pub fn exec(line: &Line) -> Result<TokenRun<RunToken>, Failure> {
+    let values = line.values();
+    let run = RunConfig {
+        labels: Labels { machine: String::new(), service: "stackstate".to_owned() },
+        ..run(&values, limits(&values, REVOKE_LIMIT)?, &line.words)?
+    };
+    let name = values.text("name")?.filter(|name| !name.is_empty()).unwrap_or(DEFAULT_NAME);
+    let new = new_token(&values, name, None)?;
+    let url = base_url(&values, URL)?;
+    let path = api_path(&values)?;
+    let env_name = env_name(&values, "SERVICE_TOKEN")?;
+    let http = http(&values)?;
+    let credential = credential(&values, &CREDENTIALS)?;
+    let kind = kind_of(&credential);
+    let issuer: MakeIssuer<RunToken> = Box::new(move |http, token, needed| {
+        let kind = kind.unwrap_or_else(|| Kind::of(&token));
+        let api_path = path.as_deref().unwrap_or(DEFAULT_API_PATH);
+        let stackstate = StackState::new(http, url, api_path, kind, &token)?;
+        RunToken::new(stackstate, path, new, env_name, needed)
+    });
+    Ok(TokenRun { credential, http, run, issuer })
+}
+
+/// `stackstate create|list|delete`.
+pub fn verb(verb: &str, line: &Line) -> Result<(Administration, Action), Failure> {
+    let values = line.values();
+    refuse_tokens_on_the_command_line(&values, &CREDENTIALS.join(" or "))?;
+    if verb != "delete" {
+        no_words(line, "stackstate", verb)?;
+    }
+    let action = match verb {
+        "create" => {
+            let name = values.text("name")?.unwrap_or_default();
+            if name.is_empty() {
+                return Err(Failure::usage("no --name given"));
+            }
+            Action::Create { new: new_token(&values, name, expiration(&values)?)?, out: out(&values)? }
+        }
+        "list" => Action::List,
+        _ => Action::Delete { id: id(line)? },
+    };
+    let administration = administration(&values, URL, &CREDENTIALS)?;
+    Ok((administration, action))
+}
+
+/// What a verb needs besides: the API's path, and the credential's kind if its variable tells.
+pub fn access(line: &Line, administration: &Administration) -> Result<(String, Option<Kind>), Failure> {
+    let path = api_path(&line.values())?.unwrap_or_else(|| DEFAULT_API_PATH.to_owned());
+    Ok((path, kind_of(&administration.credential)))
+}
+
+fn expiration(values: &Values<'_>) -> Result<Option<i64>, Failure> {
+    let day = values.text("expiration")?.filter(|day| !day.is_empty());
+    day.map(|day| millis_of_day(day).ok_or_else(|| values.refuse("expiration", "is no day (YYYY-MM-DD)")))
+        .transpose()
+}
+
+fn id(line: &Line) -> Result<i64, Failure> {
+    let values = line.values();
+    let words: Option<Vec<&str>> = line.words.iter().map(|word| word.to_str()).collect();
+    let given = match (values.text("id")?, words.unwrap_or_default().as_slice()) {
+        (Some(id), []) if line.words.is_empty() => id,
+        (None, [word]) => word,
+        _ => return Err(Failure::usage("give one ID, as stackstate list shows it")),
+    };
+    given.parse().map_err(|_| Failure::usage("delete takes the ID of a token, a whole number"))
+}
+
+/// `stackstate bootstrap`.
+pub fn bootstrap(line: &Line) -> Result<Bootstrap, Failure> {
+    let values = line.values();
+    no_words(line, "stackstate", "bootstrap")?;
+    let secret = values.text("external-secret")?;
+    if secret.is_some_and(|name| !is_kubernetes_name(name)) {
+        return Err(values.refuse("external-secret", "is no name of a Kubernetes object"));
+    }
+    let ttl = values.text("ttl")?.unwrap_or(DEFAULT_TTL);
+    if !is_ttl(ttl) {
+        return Err(values.refuse("ttl", "is no duration such as 24h or 7d"));
+    }
+    Ok(Bootstrap {
+        // The Secret has the token only.
+        roles: if secret.is_some() { list(values.texts("roles")?) } else { roles(&values)? },
+        ttl: ttl.to_owned(),
+        token_file: values.path("token-file")?,
+        external_secret: secret.map(str::to_owned),
+    })
+}
+
+/// Go's durations above zero, and days.
+fn is_ttl(text: &str) -> bool {
+    let days = text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok());
+    match duration::parse(text) {
+        Some(GoDuration::Positive(duration)) => !duration.is_zero(),
+        Some(GoDuration::Negative) => false,
+        None => days.is_some_and(|days| days > 0),
+    }
+}
+
+/// A DNS subdomain (RFC 1123), as names of Kubernetes objects are.
+fn is_kubernetes_name(name: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    name.len() <= 253
+        && name.split('.').all(|label| {
+            let bytes = label.as_bytes();
+            bytes.iter().all(|&b| inner(b) || b == b'-')
+                && bytes.first().is_some_and(|&b| inner(b))
+                && bytes.last().is_some_and(|&b| inner(b))
+        })
+}

@@ -1,0 +1,113 @@
+//! `gafaelfawr` and `stackstate`: their verbs.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
+
+use super::{catch_signals, parse, print, start_log};
+use crate::admin;
+use crate::cli::{FlagsEnd, Line, tokens};
+use crate::config::{gafaelfawr, stackstate};
+use crate::error::Failure;
+use crate::exit::ExitStatus;
+use crate::log::Log;
+use crate::source::gafaelfawr::is_key;
+
+/// An issuer of service tokens.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// Of a Rubin Phalanx environment.
+    Gafaelfawr,
+    /// StackState.
+    StackState,
+}
+
+impl Service {
+    /// The service of this subcommand.
+    pub fn named(word: &OsString) -> Option<Service> {
+        match word.as_bytes() {
+            b"gafaelfawr" => Some(Service::Gafaelfawr),
+            b"stackstate" => Some(Service::StackState),
+            _ => None,
+        }
+    }
+
+    fn command(self) -> clap::Command {
+        match self {
+            Service::Gafaelfawr => tokens::gafaelfawr_command(),
+            Service::StackState => tokens::stackstate_command(),
+        }
+    }
+
+    /// Does what the words after the subcommand ask for.
+    pub fn dispatch(self, mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {
+        let command = self.command();
+        let verb = args.first().and_then(|word| word.to_str()).unwrap_or_default().to_owned();
+        let Some(verb_command) = command.find_subcommand(&verb).cloned() else {
+            let verbs: Vec<String> =
+                command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
+            let name = command.get_name().to_owned();
+            return match parse(command, args, FlagsEnd::DoubleDash)? {
+                // What stands there may be a token, so it is not shown.
+                Some(_) => {
+                    Err(Failure::usage(format!("{name} needs one of its commands: {}", verbs.join(", "))))
+                }
+                None => Ok(ExitStatus::SUCCESS),
+            };
+        };
+        args.remove(0);
+        if verb == "exec" {
+            return self.exec(verb_command, args, log);
+        }
+        if self == Service::Gafaelfawr && verb == "delete" {
+            args = keys_last(args);
+        }
+        let Some(line) = parse(verb_command, args, FlagsEnd::DoubleDash)? else {
+            return Ok(ExitStatus::SUCCESS);
+        };
+        *log = start_log(&line)?;
+        print(&self.act(&verb, &line)?)?;
+        Ok(ExitStatus::SUCCESS)
+    }
+
+    fn exec(self, command: clap::Command, args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {
+        let signals = catch_signals()?;
+        let Some(line) = parse(command, args, FlagsEnd::FirstWord)? else {
+            return Ok(ExitStatus::SUCCESS);
+        };
+        *log = start_log(&line)?;
+        Ok(match self {
+            Service::Gafaelfawr => gafaelfawr::exec(&line)?.execute(&signals, *log),
+            Service::StackState => stackstate::exec(&line)?.execute(&signals, *log),
+        })
+    }
+
+    fn act(self, verb: &str, line: &Line) -> Result<String, Failure> {
+        match self {
+            Service::Gafaelfawr => {
+                let (administration, action) = gafaelfawr::verb(verb, line)?;
+                admin::gafaelfawr::act(administration, action)
+            }
+            Service::StackState if verb == "bootstrap" => stackstate::bootstrap(line)?.print(),
+            Service::StackState => {
+                let (administration, action) = stackstate::verb(verb, line)?;
+                let (api_path, kind) = stackstate::access(line, &administration)?;
+                admin::stackstate::act(administration, &api_path, kind, action)
+            }
+        }
+    }
+}
+
+/// A key may begin with a dash. What looks like a key, and is no flag, goes behind the end of flags.
+fn keys_last(args: Vec<OsString>) -> Vec<OsString> {
+    if args.iter().any(|word| word == "--") {
+        return args;
+    }
+    let dashed_key =
+        |word: &OsString| word.to_str().is_some_and(|text| text.starts_with('-') && is_key(text));
+    let (keys, mut rest): (Vec<_>, Vec<_>) = args.into_iter().partition(dashed_key);
+    if !keys.is_empty() {
+        rest.push("--".into());
+        rest.extend(keys);
+    }
+    rest
+}

@@ -1,0 +1,197 @@
+//! `exec`: a token is made, the command runs with it, and the token is deleted, however the run ended.
+
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use super::locate::insecure_host;
+use super::{Run, RunConfig, runtime};
+use crate::cli::duration;
+use crate::credential::Credential;
+use crate::error::{Failure, Stage};
+use crate::exit::ExitStatus;
+use crate::http::HttpConfig;
+use crate::log::Log;
+use crate::secret::{SecretString, scrub_stack};
+use crate::signal::Signals;
+use crate::source::{CreateError, Issuer, Trace};
+
+/// Makes the issuer, given the credential and the time for which the token is needed.
+pub type MakeIssuer<I> = Box<dyn FnOnce(&HttpConfig, SecretString, Duration) -> Result<I, Failure>>;
+
+/// What `exec` was asked to do.
+pub struct TokenRun<I> {
+    /// Where the administrator's credential is.
+    pub credential: Credential,
+    /// How requests are made.
+    pub http: HttpConfig,
+    /// The run of the command.
+    pub run: RunConfig,
+    /// Who makes the token.
+    pub issuer: MakeIssuer<I>,
+}
+
+impl<I: Issuer> TokenRun<I> {
+    /// Makes a token, runs, deletes it.
+    pub fn execute(self, signals: &Signals, log: Log) -> ExitStatus {
+        let mut run = match Run::begin(&self.run, signals, log) {
+            Ok(run) => run,
+            Err(failure) => {
+                log.failure(&failure);
+                return failure.status;
+            }
+        };
+        let began = Instant::now();
+        let issuer = self.credential.load(Some(signals), run.timeline.term_at).and_then(|token| {
+            run.report.took(Stage::Sign, began.elapsed());
+            (self.issuer)(&self.http, token, run.needed())
+        });
+        scrub_stack();
+        let result = issuer.and_then(|issuer| run.with_token(issuer));
+        run.finish(result)
+    }
+}
+
+impl Run<'_> {
+    /// From now until the last request of this run.
+    fn needed(&self) -> Duration {
+        let timeline = &self.timeline;
+        timeline.term_at.saturating_duration_since(Instant::now())
+            + timeline.kill_after
+            + timeline.revoke_limit
+    }
+
+    fn with_token<I: Issuer>(&mut self, mut issuer: I) -> Result<ExitStatus, Failure> {
+        self.report.insecure = insecure_host(issuer.api().url());
+        let began = Instant::now();
+        let token = self.token(&mut issuer);
+        self.report.took(Stage::Exchange, began.elapsed());
+        let token = token?;
+        tracing::debug!("got a token");
+        let lease = issuer.lease(&token);
+        let result = self.command(&lease);
+        self.revoke(&issuer, &Trace::Token(token), self.revoke_by());
+        self.remember_signal(result)
+    }
+
+    fn revoke_by(&self) -> Instant {
+        Instant::now() + self.timeline.revoke_limit
+    }
+
+    /// Makes a token, after finding out that it can be deleted again.
+    fn token<I: Issuer>(&mut self, issuer: &mut I) -> Result<SecretString, Failure> {
+        let until = self.timeline.term_at;
+        self.prepare(issuer, until)?;
+        let by = self.revoke_by();
+        let (error, by) = match self.create(issuer, until) {
+            Ok(token) => return Ok(token),
+            // It had its share of the time in which it was waited for.
+            Err((error, Some(ended_at))) => (error, ended_at + self.timeline.revoke_limit),
+            Err((error, None)) => (error, by.max(self.revoke_by())),
+        };
+        if let Some(trace) = &error.trace {
+            self.revoke(issuer, trace, by);
+        }
+        Err(error.failure)
+    }
+
+    fn prepare<I: Issuer>(&self, issuer: &mut I, until: Instant) -> Result<(), Failure> {
+        let runtime = runtime(Stage::Exchange)?;
+        let result = runtime.block_on(async {
+            // The issuer is borrowed by its work, so that its step is not to be had.
+            let work = issuer.prepare(until);
+            tokio::select! {
+                biased;
+                failure = self.ended_early(Stage::Exchange, || "while the admin token was checked".to_owned()) => Err(failure),
+                result = work => result,
+            }
+        });
+        runtime.shutdown_background();
+        result.map_err(|failure| match failure.status {
+            ExitStatus::Timeout => Failure {
+                message: format!("{failure}, {} ({})", issuer.api().step(), issuer.api().origin()),
+                ..failure
+            },
+            _ => failure,
+        })
+    }
+
+    /// Makes the token. If the run is ended while the request may be on its way, its answer is awaited for
+    /// half of the time that a revocation has; when the run was ended is given with the error.
+    fn create<I: Issuer>(
+        &self,
+        issuer: &I,
+        until: Instant,
+    ) -> Result<SecretString, (CreateError, Option<Instant>)> {
+        let runtime =
+            runtime(Stage::Exchange).map_err(|failure| (CreateError { failure, trace: None }, None))?;
+        let result = runtime.block_on(async {
+            let mut create = pin!(issuer.create(until));
+            let failure = tokio::select! {
+                biased;
+                failure = self.ended_early(Stage::Exchange, || at_step(issuer)) => failure,
+                result = &mut create => return result.map_err(|error| (error, None)),
+            };
+            let ended_at = Instant::now();
+            if !issuer.api().maybe_sent() {
+                return Err((CreateError { failure, trace: None }, Some(ended_at)));
+            }
+            tracing::debug!("the creation is on its way; waiting for its answer");
+            let answer = tokio::time::timeout(self.timeline.revoke_limit / 2, create).await;
+            let trace = match answer {
+                Ok(Ok(token)) => Some(Trace::Token(token)),
+                Ok(Err(error)) => error.trace,
+                Err(_) => Some(Trace::Unanswered),
+            };
+            Err((CreateError { failure, trace }, Some(ended_at)))
+        });
+        runtime.shutdown_background();
+        result
+    }
+
+    /// Deletes the token. That it was not deleted is a warning, and not the result of the run.
+    fn revoke<I: Issuer>(&mut self, issuer: &I, trace: &Trace, by: Instant) {
+        let began = Instant::now();
+        let result = match runtime(Stage::Revoke) {
+            Err(failure) => Err(format!("{failure}; {}", issuer.by_hand(trace))),
+            Ok(runtime) => {
+                let result = runtime.block_on(async {
+                    match tokio::time::timeout_at(by.into(), issuer.revoke(trace, by)).await {
+                        Ok(result) => result,
+                        Err(_) => Err(format!(
+                            "gave up after {} {}; {}",
+                            duration::show(began.elapsed()),
+                            at_step(issuer),
+                            issuer.by_hand(trace)
+                        )),
+                    }
+                });
+                runtime.shutdown_background();
+                result
+            }
+        };
+        self.report.took(Stage::Revoke, began.elapsed());
+        match result {
+            Ok(()) => tracing::debug!("the token is deleted"),
+            Err(why) => {
+                self.report.failed(Stage::Revoke);
+                self.log.warning(&format!("could not delete the token: {why}"));
+            }
+        }
+    }
+
+    /// A signal that came during the revocation ends the run now.
+    fn remember_signal(&self, result: Result<ExitStatus, Failure>) -> Result<ExitStatus, Failure> {
+        let Some(signal) = self.signals.take_interrupt() else { return result };
+        let ended = Failure::signal(Stage::Revoke, signal);
+        Err(match result {
+            Ok(_) => ended,
+            Err(failure) => {
+                Failure { message: format!("{failure}; then {ended}"), status: ended.status, ..failure }
+            }
+        })
+    }
+}
+
+fn at_step<I: Issuer>(issuer: &I) -> String {
+    format!("while {} ({})", issuer.api().step(), issuer.api().origin())
+}

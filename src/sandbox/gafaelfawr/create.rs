@@ -1,0 +1,247 @@
+//! `POST /auth/api/v1/tokens`, with the server's order of checks: JSON, authentication, fields, rules.
+
+use axum::body::Body;
+use axum::http::{Response, StatusCode};
+use axum::response::IntoResponse as _;
+use serde_json::{Map, Value, json};
+
+use super::auth::{Bootstrap, Caller, authenticate};
+use super::error::{permission_denied, validation};
+use super::internal_error;
+use crate::date::millis_of_day;
+use crate::sandbox::{Asked, Sandbox, json as json_answer};
+use crate::source::gafaelfawr::{MAX_EXPIRES, is_username};
+
+const USERNAME_PATTERN: &str = "^[a-z0-9](?:[a-z0-9]|-[a-z0-9])*[a-z](?:[a-z0-9]|-[a-z0-9])*$";
+const MAX_USERNAME_CHARS: usize = 64;
+const KEY_CHARS: usize = 22;
+const MIN_LIFETIME_SECONDS: u64 = 300;
+/// The scopes that this environment knows.
+const SCOPES: [&str; 9] = [
+    "admin:token",
+    "exec:admin",
+    "exec:notebook",
+    "exec:portal",
+    "read:all",
+    "read:image",
+    "read:tap",
+    "user:token",
+    "write:sasquatch",
+];
+
+/// Makes a token.
+pub fn create(sandbox: &Sandbox, asked: &Asked) -> Response<Body> {
+    let body = match body(asked) {
+        Ok(body) => body,
+        Err(refusal) => return *refusal,
+    };
+    let mut state = sandbox.gafaelfawr.state();
+    match authenticate(&state, asked, &sandbox.address, Bootstrap::Accepted) {
+        Err(refusal) => return *refusal,
+        Ok(Caller::Token(token)) if !token.has("admin:token") => {
+            return permission_denied("Token does not have required scope admin:token");
+        }
+        Ok(_) => {}
+    }
+    let body = match body {
+        Value::Object(body) => body,
+        Value::Null => {
+            return validation(vec![
+                json!({"type": "missing", "loc": ["body"], "msg": "Field required", "input": null}),
+            ]);
+        }
+        other => {
+            return validation(vec![json!({
+                "type": "model_attributes_type", "loc": ["body"], "input": other,
+                "msg": "Input should be a valid dictionary or object to extract fields from",
+            })]);
+        }
+    };
+    let errors = field_errors(&body);
+    if !errors.is_empty() {
+        return validation(errors);
+    }
+    let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
+    let (username, token_type) = (text("username"), text("token_type"));
+    if token_type == "service" && !username.starts_with("bot-") {
+        return permission_denied(&format!("Username \"{username}\" must start with \"bot-\""));
+    }
+    let Some(scopes) = scopes(&body) else { return internal_error() };
+    let rule = |kind: &str, field: &str, message: &str| {
+        validation(vec![json!({"msg": message, "type": kind, "loc": ["body", field]})])
+    };
+    if !scopes.iter().all(|scope| SCOPES.contains(&scope.as_str())) {
+        return rule("invalid_scopes", "scopes", "Unknown scopes requested");
+    }
+    let expires = body.get("expires").and_then(expires);
+    if expires.is_some_and(|expires| expires < state.now() + MIN_LIFETIME_SECONDS) {
+        return rule("invalid_expires", "expires", "Token must be valid for at least five minutes");
+    }
+    let token_name = body.get("token_name").and_then(Value::as_str).map(str::to_owned);
+    let Ok(token) = state.add(username, token_type, scopes, expires, token_name) else {
+        return internal_error();
+    };
+    let key = token.strip_prefix("gt-").and_then(|rest| rest.split('.').next()).unwrap_or_default();
+    let location = format!("/auth/api/v1/users/{username}/tokens/{key}");
+    ([("location", location)], json_answer(StatusCode::CREATED, &json!({"token": token}))).into_response()
+}
+
+/// The body as it is understood: without JSON's content type it is only text.
+fn body(asked: &Asked) -> Result<Value, Box<Response<Body>>> {
+    let text = String::from_utf8_lossy(&asked.body);
+    let kind = asked.headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_json = kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"));
+    if text.is_empty() {
+        return Ok(Value::Null);
+    }
+    if !is_json {
+        return Ok(text.into_owned().into());
+    }
+    serde_json::from_str(&text).map_err(|error| {
+        // Python reads NaN, and cannot make a date of it.
+        if serde_json::from_str::<Value>(&text.replace("NaN", "0")).is_ok() {
+            return Box::new(internal_error());
+        }
+        let lines_before: usize = text.split_inclusive('\n').take(error.line() - 1).map(str::len).sum();
+        Box::new(validation(vec![json!({
+            "type": "json_invalid", "loc": ["body", lines_before + error.column()], "msg": "JSON decode error",
+            "input": {}, "ctx": {"error": error.to_string()},
+        })]))
+    })
+}
+
+fn missing(name: &str, body: &Map<String, Value>) -> Value {
+    json!({"type": "missing", "loc": ["body", name], "msg": "Field required", "input": body})
+}
+
+fn field_errors(body: &Map<String, Value>) -> Vec<Value> {
+    let mut errors = Vec::new();
+    match body.get("username") {
+        None => errors.push(missing("username", body)),
+        Some(Value::String(name)) => errors.extend(username_error(name, "body")),
+        Some(other) => errors.push(json!({
+            "type": "string_type", "loc": ["body", "username"], "msg": "Input should be a valid string", "input": other,
+        })),
+    }
+    match body.get("token_type") {
+        None => errors.push(missing("token_type", body)),
+        Some(kind) => errors.extend(token_type_error(kind)),
+    }
+    if let Some(given) = body.get("expires").filter(|given| !given.is_null() && expires(given).is_none()) {
+        errors.push(json!({
+            "type": "datetime_from_date_parsing", "loc": ["body", "expires"], "input": given,
+            "msg": "Input should be a valid datetime or date, input is too short",
+            "ctx": {"error": "input is too short"},
+        }));
+    }
+    for name in ["uid", "gid"] {
+        if let Some(number) = body.get(name).and_then(Value::as_i64).filter(|&number| number < 1) {
+            errors.push(json!({
+                "type": "greater_than_equal", "loc": ["body", name], "input": number,
+                "msg": "Input should be greater than or equal to 1", "ctx": {"ge": 1},
+            }));
+        }
+    }
+    errors
+}
+
+/// The error of a username, in a body or a path.
+pub fn username_error(name: &str, place: &str) -> Option<Value> {
+    let error = |kind: &str, msg: String, ctx: Value| {
+        Some(json!({"type": kind, "loc": [place, "username"], "msg": msg, "input": name, "ctx": ctx}))
+    };
+    if name.is_empty() {
+        error(
+            "string_too_short",
+            "String should have at least 1 character".to_owned(),
+            json!({"min_length": 1}),
+        )
+    } else if name.chars().count() > MAX_USERNAME_CHARS {
+        let msg = format!("String should have at most {MAX_USERNAME_CHARS} characters");
+        error("string_too_long", msg, json!({"max_length": MAX_USERNAME_CHARS}))
+    } else if !is_username(name) {
+        let msg = format!("String should match pattern '{USERNAME_PATTERN}'");
+        error("string_pattern_mismatch", msg, json!({"pattern": USERNAME_PATTERN}))
+    } else {
+        None
+    }
+}
+
+/// The error of a key in a path.
+pub fn key_error(key: &str) -> Option<Value> {
+    let (kind, word, limit) = match key.chars().count() {
+        KEY_CHARS => return None,
+        ..KEY_CHARS => ("string_too_short", "least", "min_length"),
+        _ => ("string_too_long", "most", "max_length"),
+    };
+    Some(json!({
+        "type": kind, "loc": ["path", "key"], "input": key, "ctx": {limit: KEY_CHARS},
+        "msg": format!("String should have at {word} {KEY_CHARS} characters"),
+    }))
+}
+
+fn token_type_error(kind: &Value) -> Option<Value> {
+    const EXPECTED: &str = "'session', 'user', 'notebook', 'internal', 'service' or 'oidc'";
+    match kind.as_str() {
+        Some("service" | "user") => None,
+        Some("session" | "notebook" | "internal" | "oidc") => Some(json!({
+            "type": "value_error", "loc": ["body", "token_type"], "input": kind, "ctx": {"error": {}},
+            "msg": "Value error, token_type must be service or user",
+        })),
+        _ => Some(json!({
+            "type": "enum", "loc": ["body", "token_type"], "input": kind, "ctx": {"expected": EXPECTED},
+            "msg": format!("Input should be {EXPECTED}"),
+        })),
+    }
+}
+
+/// The scopes; `None` for null, on which the server trips.
+fn scopes(body: &Map<String, Value>) -> Option<Vec<String>> {
+    let words = |text: &str| {
+        text.split(',').map(str::trim).filter(|scope| !scope.is_empty()).map(str::to_owned).collect()
+    };
+    match body.get("scopes") {
+        Some(Value::Null) => None,
+        Some(Value::String(text)) => Some(words(text)),
+        Some(Value::Array(list)) => Some(list.iter().filter_map(Value::as_str).map(str::to_owned).collect()),
+        _ => Some(Vec::new()),
+    }
+}
+
+/// A point in time: Unix seconds (milliseconds if large), or RFC 3339, UTC if naive.
+fn expires(given: &Value) -> Option<u64> {
+    let seconds = |number: u64| if number > MAX_EXPIRES { number / 1000 } else { number };
+    match given {
+        Value::Number(number) => match (number.as_u64(), number.as_f64()) {
+            (Some(number), _) => Some(seconds(number)),
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the floor is meant")]
+            (None, Some(number)) => Some(number.max(0.0) as u64),
+            (None, None) => None,
+        },
+        Value::String(text) => match text.parse() {
+            Ok(number) => Some(seconds(number)),
+            Err(_) => rfc3339(text),
+        },
+        _ => None,
+    }
+}
+
+fn rfc3339(text: &str) -> Option<u64> {
+    let midnight = millis_of_day(text.get(..10)?)? / 1000;
+    let clock = match text.get(10..)? {
+        "" => return u64::try_from(midnight).ok(),
+        clock => clock.strip_prefix(['T', 't', ' '])?,
+    };
+    let number = |range: std::ops::Range<usize>| clock.get(range)?.parse::<i64>().ok();
+    let of_day = number(0..2)? * 3600 + number(3..5)? * 60 + number(6..8)?;
+    let zone = clock.get(8..)?.trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
+    let offset = match zone {
+        "" | "Z" | "z" => 0,
+        _ => {
+            let sign = if zone.starts_with('-') { -1 } else { 1 };
+            sign * (zone.get(1..3)?.parse::<i64>().ok()? * 3600 + zone.get(4..6)?.parse::<i64>().ok()? * 60)
+        }
+    };
+    u64::try_from(midnight + of_day - offset).ok()
+}

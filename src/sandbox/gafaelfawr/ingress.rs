@@ -1,0 +1,72 @@
+//! The ingress check, and a REST proxy of Sasquatch's that is guarded by it.
+
+use axum::body::Body;
+use axum::http::{Method, Response, StatusCode};
+use axum::response::IntoResponse as _;
+use serde_json::json;
+
+use super::auth::{Bootstrap, Caller, authenticate};
+use super::error::{Challenge, method_not_allowed, not_found, validation};
+use crate::sandbox::{Asked, Sandbox, json as json_answer};
+
+/// Where Sasquatch's REST proxy is.
+pub const SASQUATCH: &str = "/sasquatch-rest-proxy/";
+const SCOPE: &str = "write:sasquatch";
+
+/// Answers the check, or what is behind it.
+pub fn answer(sandbox: &Sandbox, asked: &Asked) -> Response<Body> {
+    match asked.uri.path() {
+        "/ingress/auth" => {
+            let missing: Vec<_> = ["X-Original-Method", "X-Original-URL"]
+                .iter()
+                .filter(|name| !asked.headers.contains_key(**name))
+                .map(|name| {
+                    json!({"type": "missing", "loc": ["header", name], "msg": "Field required", "input": null})
+                })
+                .collect();
+            if !missing.is_empty() {
+                return validation(missing);
+            }
+            let query = asked.query();
+            let scopes = query.iter().filter(|(name, _)| name == "scope").map(|(_, scope)| scope.as_str());
+            check(sandbox, asked, &scopes.collect::<Vec<_>>())
+        }
+        path if path.starts_with(SASQUATCH) => {
+            let checked = check(sandbox, asked, &[SCOPE]);
+            if checked.status() != StatusCode::OK {
+                return checked;
+            }
+            if asked.method != Method::POST {
+                return method_not_allowed(&Method::POST);
+            }
+            let offsets = json!([{"partition": 0, "offset": 0}]);
+            json_answer(
+                StatusCode::OK,
+                &json!({"key_schema_id": null, "value_schema_id": 1, "offsets": offsets}),
+            )
+        }
+        _ => not_found(),
+    }
+}
+
+fn check(sandbox: &Sandbox, asked: &Asked, scopes: &[&str]) -> Response<Body> {
+    let state = sandbox.gafaelfawr.state();
+    let caller = match authenticate(&state, asked, &sandbox.address, Bootstrap::Refused) {
+        Ok(Caller::Token(token)) => token,
+        Ok(Caller::Bootstrap) => unreachable!("refused"),
+        Err(refusal) => return *refusal,
+    };
+    if let Some(scope) = scopes.iter().find(|scope| !caller.has(scope)) {
+        return Challenge {
+            realm: sandbox.address.ip().to_string(),
+            status: StatusCode::FORBIDDEN,
+            error_status: "403",
+            kind: "insufficient_scope",
+            message: "Token missing required scope",
+            scope: Some(scope),
+        }
+        .answer();
+    }
+    let headers = [("x-auth-request-user", caller.username)];
+    (headers, json_answer(StatusCode::OK, &json!({"status": "ok"}))).into_response()
+}

@@ -1,0 +1,197 @@
+//! StackState's service tokens (the vendor's OpenAPI specification, `testdata/stackstate/`). Stricter than
+//! that: what the specification does not know is refused, so that a client's mistake shows.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::body::Body;
+use axum::http::{Method, Response, StatusCode};
+use axum::response::IntoResponse as _;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Asked, Sandbox, json as json_answer, random_word};
+
+/// The base path.
+pub const PATH: &str = "/api/";
+/// Where its state is shown.
+pub const CONTROL: &str = "/sandbox/stackstate";
+/// Beyond what a float holds: an id is no float.
+const FIRST_ID: i64 = (1 << 53) + 1;
+/// The role that may manage tokens.
+const ADMIN_ROLE: &str = "stackstate-admin";
+
+#[derive(Clone)]
+struct Token {
+    id: i64,
+    name: String,
+    secret: String,
+    roles: Vec<String>,
+    expiration: Option<i64>,
+    dedicated_subject: Option<String>,
+}
+
+impl Token {
+    fn show(&self) -> Value {
+        let mut shown = json!({"id": self.id, "name": self.name, "roles": self.roles});
+        if let Some(expiration) = self.expiration {
+            shown["expiration"] = expiration.into();
+        }
+        if let Some(subject) = &self.dedicated_subject {
+            shown["dedicatedSubject"] = subject.as_str().into();
+        }
+        shown
+    }
+}
+
+/// What StackState knows.
+pub struct Installation {
+    api_token: String,
+    tokens: Mutex<(i64, Vec<Token>)>,
+}
+
+impl Installation {
+    /// An installation with one person.
+    ///
+    /// # Errors
+    /// In words, if there is no random source.
+    pub fn new() -> Result<Installation, String> {
+        Ok(Installation { api_token: random_word(24)?, tokens: Mutex::new((FIRST_ID, Vec::new())) })
+    }
+
+    /// The person's API token, that the sandbox exports.
+    pub fn api_token(&self) -> &str {
+        &self.api_token
+    }
+
+    fn tokens(&self) -> MutexGuard<'_, (i64, Vec<Token>)> {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn now_millis() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Shows the tokens.
+pub fn control(sandbox: &Sandbox) -> Response<Body> {
+    let tokens: Vec<Value> = sandbox.stackstate.tokens().1.iter().map(Token::show).collect();
+    json_answer(StatusCode::OK, &json!({"tokens": tokens}))
+}
+
+fn errors(status: StatusCode, message: &str) -> Response<Body> {
+    let body = json!({
+        "_type": "ErrorsResponse", "trackingKey": "sandbox", "serverTimestamp": now_millis(),
+        "errors": [{"_type": "InternalError", "message": message, "errorCode": status.as_u16()}],
+    });
+    json_answer(status, &body)
+}
+
+/// Who asks.
+enum Caller {
+    Person,
+    Service(Token),
+}
+
+fn authenticate(installation: &Installation, asked: &Asked) -> Option<Caller> {
+    let header = |name: &str| asked.headers.get(name).and_then(|value| value.to_str().ok());
+    if let Some(token) = header("x-api-token") {
+        return (token == installation.api_token).then_some(Caller::Person);
+    }
+    let key = header("x-api-key").or_else(|| header("authorization")?.strip_prefix("ApiKey "))?;
+    let tokens = installation.tokens();
+    let live = |token: &&Token| token.expiration.is_none_or(|expiration| expiration > now_millis());
+    tokens.1.iter().filter(live).find(|token| token.secret == key).cloned().map(Caller::Service)
+}
+
+/// Answers a request.
+pub fn answer(sandbox: &Sandbox, asked: &Asked) -> Response<Body> {
+    let installation = &sandbox.stackstate;
+    let Some(caller) = authenticate(installation, asked) else {
+        return errors(StatusCode::UNAUTHORIZED, "unknown or expired credential");
+    };
+    let path = asked.uri.path().strip_prefix(PATH).unwrap_or_default();
+    if path == "server/info" && asked.method == Method::GET {
+        let version =
+            json!({"major": 6, "minor": 0, "patch": 0, "diff": "", "commit": "sandbox", "isDev": false});
+        let info = json!({"version": version, "deploymentMode": "SelfHosted", "applicationDomains": ["Observability"]});
+        return json_answer(StatusCode::OK, &info);
+    }
+    let segments: Vec<&str> = path.split('/').collect();
+    if !matches!(segments.as_slice(), ["security", "tokens"] | ["security", "tokens", _]) {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    if let Caller::Service(token) = &caller
+        && !token.roles.iter().any(|role| role == ADMIN_ROLE)
+    {
+        return errors(StatusCode::FORBIDDEN, "the role does not allow it");
+    }
+    match (&asked.method, segments.get(2)) {
+        (&Method::GET, None) => {
+            let tokens: Vec<Value> = installation.tokens().1.iter().map(Token::show).collect();
+            json_answer(StatusCode::OK, &json!(tokens))
+        }
+        (&Method::POST, None) => create(installation, asked),
+        (&Method::DELETE, Some(id)) => delete(installation, id),
+        _ => StatusCode::METHOD_NOT_ALLOWED.into_response(),
+    }
+}
+
+/// `NewServiceTokenRequest`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct NewToken {
+    name: String,
+    roles: Vec<String>,
+    expiry_date: Option<i64>,
+    dedicated_subject: Option<String>,
+}
+
+fn create(installation: &Installation, asked: &Asked) -> Response<Body> {
+    if asked.headers.get("content-type").is_none_or(|kind| kind != "application/json") {
+        return errors(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must be application/json");
+    }
+    let new: NewToken = match serde_json::from_slice(&asked.body) {
+        Ok(new) => new,
+        Err(error) => return errors(StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    if new.expiry_date.is_some_and(|expiry| expiry <= now_millis()) {
+        let message = "The expiry date must be in the future";
+        let body = json!({"_type": "ServiceTokenInvalidExpiryError", "message": message});
+        return json_answer(StatusCode::BAD_REQUEST, &body);
+    }
+    let Ok(random) = random_word(24) else {
+        return errors(StatusCode::INTERNAL_SERVER_ERROR, "no random source");
+    };
+    let mut tokens = installation.tokens();
+    let token = Token {
+        id: tokens.0,
+        name: new.name,
+        secret: format!("svctok-{random}"),
+        roles: new.roles,
+        expiration: new.expiry_date,
+        dedicated_subject: new.dedicated_subject.filter(|subject| !subject.is_empty()),
+    };
+    tokens.0 += 1;
+    let mut created = json!({"name": token.name, "token": token.secret});
+    if let Some(expiration) = token.expiration {
+        created["expiration"] = expiration.into();
+    }
+    tokens.1.push(token);
+    json_answer(StatusCode::OK, &created)
+}
+
+fn delete(installation: &Installation, id: &str) -> Response<Body> {
+    let Ok(id) = id.parse::<i64>() else {
+        return errors(StatusCode::BAD_REQUEST, "the id must be an integer");
+    };
+    let mut tokens = installation.tokens();
+    match tokens.1.iter().position(|token| token.id == id) {
+        Some(at) => {
+            tokens.1.remove(at);
+            StatusCode::NO_CONTENT.into_response()
+        }
+        None => errors(StatusCode::NOT_FOUND, "no such service token"),
+    }
+}

@@ -1,0 +1,189 @@
+//! A token for one run, and how it is found again if the answer to its creation was lost.
+//!
+//! Nothing of ours shows in the list but user, scopes, and expiry. So the expiry gets a random share, the
+//! list is read before the creation, and only a single new token that fits in all is taken for ours.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::time::{Duration, Instant};
+
+use super::{
+    ADMIN_SCOPE, ADMIN_TOKEN, Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, NewToken, TokenInfo, URL, key_of,
+    unix_now,
+};
+use crate::error::{Failure, Stage, printable};
+use crate::secret::{ExposeSecret as _, SecretString};
+use crate::source::api::Api;
+use crate::source::{CreateError, Issuer, Lease, Trace};
+
+/// What a token lives beyond the least that is needed: for clocks, and for a slow creation.
+const EXPIRY_MARGIN: Duration = Duration::from_secs(30);
+/// The expiry is later by a random share of this, which tells our token from others.
+const EXPIRY_SPREAD_SECONDS: u64 = 180;
+/// How far `created` may be from what we know of the server's clock.
+const CREATED_SLACK_SECONDS: u64 = 5;
+/// The same, if the server tells no time.
+const UNKNOWN_CLOCK_SLACK_SECONDS: u64 = 300;
+/// How often the list is read for a token whose creation may be under way.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
+
+/// The issuer of one run's token.
+pub struct RunToken {
+    gafaelfawr: Gafaelfawr,
+    new: NewToken,
+    env_name: OsString,
+    lifetime: Duration,
+    before: Before,
+}
+
+/// What was known before the creation.
+#[derive(Default)]
+struct Before {
+    keys: HashSet<String>,
+    /// The server's clock, as far as it is known, and how far that is.
+    server_now: u64,
+    slack: u64,
+    expires: u64,
+}
+
+impl RunToken {
+    /// For a token that is needed for `needed`.
+    pub fn new(gafaelfawr: Gafaelfawr, new: NewToken, env_name: OsString, needed: Duration) -> RunToken {
+        let lifetime = needed.max(MIN_LIFETIME).saturating_add(EXPIRY_MARGIN);
+        RunToken { gafaelfawr, new, env_name, lifetime, before: Before::default() }
+    }
+
+    /// Whether a token of the list can be ours.
+    fn fits(&self, token: &TokenInfo) -> bool {
+        let mut scopes = token.scopes.clone();
+        scopes.sort_unstable();
+        let before = &self.before;
+        let created = token.created.unwrap_or_default();
+        !before.keys.contains(&token.token)
+            && token.username == self.new.username
+            && token.token_type == "service"
+            && scopes == self.new.scopes
+            && token.expires == Some(before.expires)
+            && created + before.slack >= before.server_now
+    }
+
+    /// Looks for the token whose creation was not answered, and deletes it.
+    async fn revoke_orphan(&self, trace: &Trace, deadline: Instant) -> Result<(), String> {
+        loop {
+            let listed = self.gafaelfawr.list(&self.new.username, deadline).await;
+            let listed = listed.map_err(|failure| format!("{failure}; {}", self.by_hand(trace)))?;
+            let ours: Vec<&TokenInfo> = listed.iter().filter(|token| self.fits(token)).collect();
+            match (ours.as_slice(), trace) {
+                ([one], _) => {
+                    tracing::debug!(key = one.token, "found the token whose creation was not answered");
+                    return self.delete(&one.token, deadline).await;
+                }
+                // The server itself said no, and has nothing.
+                ([], Trace::Unreadable) => return Ok(()),
+                ([], _) if Instant::now() + 2 * LOOK_AGAIN_AFTER < deadline => {
+                    tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+                }
+                ([], _) => return Err(format!("no new token is listed; {}", self.by_hand(trace))),
+                (many, _) => {
+                    let keys = many.iter().map(|token| token.token.as_str()).collect::<Vec<_>>();
+                    return Err(format!(
+                        "cannot tell which of {} is ours; {}",
+                        keys.join(", "),
+                        self.by_hand(trace)
+                    ));
+                }
+            }
+        }
+    }
+
+    async fn delete(&self, key: &str, deadline: Instant) -> Result<(), String> {
+        let username = &self.new.username;
+        match self.gafaelfawr.delete(username, key, deadline).await {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                tracing::debug!(key, "the token was gone already");
+                Ok(())
+            }
+            Err(failure) => Err(format!("{failure}; {}", self.delete_by_hand(key))),
+        }
+    }
+
+    fn delete_by_hand(&self, key: &str) -> String {
+        // A key may look like a flag.
+        let end = if key.starts_with('-') { "-- " } else { "" };
+        let username = &self.new.username;
+        format!(
+            "it expires at {}, or delete it: monitoring-token gafaelfawr delete --username {username} {end}{key}",
+            crate::date::time(self.before.expires)
+        )
+    }
+}
+
+impl Issuer for RunToken {
+    fn api(&self) -> &Api {
+        self.gafaelfawr.api()
+    }
+
+    async fn prepare(&mut self, deadline: Instant) -> Result<(), Failure> {
+        let (admin, clock_ahead) = self.gafaelfawr.token_info(deadline).await?;
+        if !admin.scopes.iter().any(|scope| scope == ADMIN_SCOPE) {
+            return Err(Failure::ours(
+                Stage::Exchange,
+                format!(
+                    "the admin token of {} at {} lacks the scope {ADMIN_SCOPE}, so it can make no token",
+                    printable(&admin.username),
+                    self.api().origin()
+                ),
+            ));
+        }
+        let listed = self.gafaelfawr.list(&self.new.username, deadline).await?;
+        let server_now = unix_now().saturating_add_signed(-clock_ahead.unwrap_or_default());
+        let spread = fastrand::u64(..EXPIRY_SPREAD_SECONDS);
+        self.before = Before {
+            keys: listed.into_iter().map(|token| token.token).collect(),
+            server_now,
+            slack: clock_ahead.map_or(UNKNOWN_CLOCK_SLACK_SECONDS, |_| CREATED_SLACK_SECONDS),
+            expires: server_now
+                .saturating_add(self.lifetime.as_secs().saturating_add(spread))
+                .min(MAX_EXPIRES),
+        };
+        Ok(())
+    }
+
+    async fn create(&self, deadline: Instant) -> Result<SecretString, CreateError> {
+        self.gafaelfawr.create(&self.new, Some(self.before.expires), deadline).await
+    }
+
+    async fn revoke(&self, trace: &Trace, deadline: Instant) -> Result<(), String> {
+        match trace {
+            Trace::Token(token) => self.delete(key_of(token).unwrap_or_default(), deadline).await,
+            Trace::Unreadable | Trace::Unanswered => self.revoke_orphan(trace, deadline).await,
+        }
+    }
+
+    fn by_hand(&self, trace: &Trace) -> String {
+        match trace {
+            Trace::Token(token) => self.delete_by_hand(key_of(token).unwrap_or_default()),
+            Trace::Unreadable | Trace::Unanswered => format!(
+                "a token of {} that expires at {} may be left; see: monitoring-token gafaelfawr list --username {}",
+                self.new.username,
+                crate::date::time(self.before.expires),
+                self.new.username
+            ),
+        }
+    }
+
+    fn lease(&self, token: &SecretString) -> Lease {
+        let authorization = SecretString::from(format!("bearer {}", token.expose_secret()));
+        Lease {
+            set: vec![
+                ("SERVICE_AUTHORIZATION".into(), authorization),
+                (URL.into(), SecretString::from(self.api().base())),
+                // Last, because it wins where --env-name is one of the others.
+                (self.env_name.clone(), token.clone()),
+            ],
+            remove: vec![ADMIN_TOKEN.into()],
+            secrets: vec![token.clone()],
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Gafaelfawr: service tokens of a Rubin Phalanx environment (`/auth/api/v1`, as Gafaelfawr 15.4 answers).
+
+pub mod error;
+pub mod exec;
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use reqwest::{Method, Url};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::api::Api;
+use super::{CreateError, Trace};
+use crate::error::Failure;
+use crate::http::{Answer, HttpConfig};
+use crate::secret::{ExposeSecret as _, SecretString};
+use error::Doing;
+
+/// The administrator's variable, which the command must not see.
+pub const ADMIN_TOKEN: &str = "GAFAELFAWR_ADMIN_TOKEN";
+/// The base URL's variable.
+pub const URL: &str = "GAFAELFAWR_URL";
+/// The scope that makes and deletes tokens.
+pub const ADMIN_SCOPE: &str = "admin:token";
+/// A token must live at least this long.
+pub const MIN_LIFETIME: Duration = Duration::from_secs(300);
+/// Integers above this are read as milliseconds.
+pub const MAX_EXPIRES: u64 = 20_000_000_000;
+/// Length of a token's key, and of its secret.
+const PART_CHARS: usize = 22;
+const MAX_USERNAME_CHARS: usize = 64;
+
+/// A token to make.
+#[derive(Clone, Debug)]
+pub struct NewToken {
+    /// `bot-…`
+    pub username: String,
+    /// For people; the API keeps it and does not list it.
+    pub name: Option<String>,
+    /// What it is good for, sorted.
+    pub scopes: Vec<String>,
+}
+
+/// A token, as the API describes it.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+pub struct TokenInfo {
+    /// Whose it is.
+    pub username: String,
+    /// `service`, `user`, `session`, …
+    pub token_type: String,
+    /// What it is good for.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// When it was made, Unix seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<u64>,
+    /// When it expires, Unix seconds; never, if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<u64>,
+    /// Its key: what names it.
+    pub token: String,
+    /// The name of a user's token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_name: Option<String>,
+}
+
+/// Seconds since 1970.
+pub fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+fn part(text: &str) -> bool {
+    text.len() == PART_CHARS && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+/// Whether `text` is the key of a token.
+pub fn is_key(text: &str) -> bool {
+    part(text)
+}
+
+/// The key of a token of the form `gt-KEY.SECRET`.
+pub fn key_of(token: &SecretString) -> Option<&str> {
+    let (key, secret) = token.expose_secret().strip_prefix("gt-")?.split_once('.')?;
+    (part(key) && part(secret)).then_some(key)
+}
+
+/// Whether a username is of the documented form: lower case, digits, single dashes within.
+pub fn is_username(name: &str) -> bool {
+    name.len() <= MAX_USERNAME_CHARS
+        && name.split('-').all(|word| {
+            !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        })
+        && name.bytes().any(|b| b.is_ascii_lowercase())
+}
+
+/// Whether a scope is of the documented form.
+pub fn is_scope(scope: &str) -> bool {
+    !scope.is_empty()
+        && scope.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b':' | b'.' | b'_' | b'-'))
+}
+
+/// The API of one environment.
+pub struct Gafaelfawr {
+    api: Api,
+}
+
+impl Gafaelfawr {
+    /// The API below the environment's base URL.
+    pub fn new(http: &HttpConfig, base: Url, token: &SecretString) -> Result<Gafaelfawr, Failure> {
+        Ok(Gafaelfawr { api: Api::new(http, base, ("authorization", "bearer "), token)? })
+    }
+
+    /// The requests below.
+    pub fn api(&self) -> &Api {
+        &self.api
+    }
+
+    fn user_tokens(&self, username: &str) -> Url {
+        self.api.at(&["auth", "api", "v1", "users", username, "tokens"])
+    }
+
+    fn read<T: for<'a> Deserialize<'a>>(&self, answer: &Answer, doing: Doing) -> Result<T, Failure> {
+        if answer.status != 200 {
+            return Err(error::explain(&self.api, answer, doing));
+        }
+        serde_json::from_slice(&answer.body).map_err(|_| error::no_gafaelfawr(&self.api, answer, doing))
+    }
+
+    /// What the admin token is; and how far our clock is ahead of the server's, in seconds.
+    pub async fn token_info(&self, deadline: Instant) -> Result<(TokenInfo, Option<i64>), Failure> {
+        let url = self.api.at(&["auth", "api", "v1", "token-info"]);
+        let (answer, _) =
+            self.api.repeatable(Method::GET, &url, deadline, &[]).await.map_err(error::unanswered)?;
+        Ok((self.read(&answer, Doing::Check)?, answer.clock_offset_seconds))
+    }
+
+    /// The tokens of a user.
+    pub async fn list(&self, username: &str, deadline: Instant) -> Result<Vec<TokenInfo>, Failure> {
+        let url = self.user_tokens(username);
+        let (answer, _) =
+            self.api.repeatable(Method::GET, &url, deadline, &[]).await.map_err(error::unanswered)?;
+        self.read(&answer, Doing::List)
+    }
+
+    /// Makes a token that expires at `expires` (Unix seconds); never, if that is `None`.
+    pub async fn create(
+        &self,
+        new: &NewToken,
+        expires: Option<u64>,
+        deadline: Instant,
+    ) -> Result<SecretString, CreateError> {
+        #[derive(Deserialize)]
+        struct Created {
+            token: SecretString,
+        }
+        let mut body = json!({"username": new.username, "token_type": "service", "scopes": new.scopes});
+        if let Some(name) = &new.name {
+            body["name"] = Value::from(name.as_str());
+        }
+        if let Some(expires) = expires {
+            body["expires"] = Value::from(expires);
+        }
+        let url = self.api.at(&["auth", "api", "v1", "tokens"]);
+        let answer = self.api.once(&url, body.to_string().as_bytes(), deadline).await.map_err(|error| {
+            let trace = error.maybe_sent.then_some(Trace::Unanswered);
+            CreateError { failure: error::unanswered(error), trace }
+        })?;
+        if answer.status != 201 {
+            let failure = error::explain(&self.api, &answer, Doing::Create);
+            // A proxy may have given up on a server that goes on; the server itself rolls back.
+            let trace = match answer.status {
+                200..=299 | 500 => Some(Trace::Unreadable),
+                502..=504 => Some(Trace::Unanswered),
+                _ => None,
+            };
+            return Err(CreateError { failure, trace });
+        }
+        match serde_json::from_slice::<Created>(&answer.body) {
+            Ok(Created { token }) if key_of(&token).is_some() => Ok(token),
+            _ => Err(CreateError {
+                failure: error::no_gafaelfawr(&self.api, &answer, Doing::Create),
+                trace: Some(Trace::Unreadable),
+            }),
+        }
+    }
+
+    /// Deletes a token. `false`: there was none.
+    pub async fn delete(&self, username: &str, key: &str, deadline: Instant) -> Result<bool, Failure> {
+        let mut url = self.user_tokens(username);
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.push(key);
+        }
+        // A deletion that got a 500 did not happen, and can be repeated.
+        let (answer, repeated) =
+            self.api.repeatable(Method::DELETE, &url, deadline, &[500]).await.map_err(error::unanswered)?;
+        match answer.status {
+            204 => Ok(true),
+            404 if error::is_not_found(&answer) => Ok(repeated),
+            _ => Err(error::explain(&self.api, &answer, Doing::Delete)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usernames_are_of_the_documented_form() {
+        for name in ["bot-sasquatch", "bot-a", "bot-1", "bot-a-b", "someuser"] {
+            assert!(is_username(name), "{name}");
+        }
+        let long = format!("bot-{}", "a".repeat(61));
+        for name in ["", "bot-", "bot--a", "-bot", "bot_a", "bot-A", "bot-é", "12", "a/b", &long] {
+            assert!(!is_username(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_key_of_a_token_may_begin_with_a_dash() {
+        let token = SecretString::from("gt--ILcvegmBCW73byPdV-uMg.E3fHDP5_OQkXphqpRkiZtw");
+        assert_eq!(key_of(&token), Some("-ILcvegmBCW73byPdV-uMg"));
+        for other in ["gt-a.b", "xx-ILcvegmBCW73byPdV-uMgA.E3fHDP5_OQkXphqpRkiZtw", ""] {
+            assert_eq!(key_of(&SecretString::from(other)), None);
+        }
+    }
+}

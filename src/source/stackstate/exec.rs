@@ -1,0 +1,118 @@
+//! A token for one run. The answer to its creation has no id, so it gets a name that nobody else has, and
+//! is found by it.
+
+use std::ffi::OsString;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+use super::{API_PATH, API_TOKEN, NewToken, SERVICE_TOKEN, StackState, URL};
+use crate::error::{Failure, Stage};
+use crate::secret::{ExposeSecret as _, SecretString};
+use crate::source::api::Api;
+use crate::source::{CreateError, Issuer, Lease, Trace};
+
+/// What a token lives beyond what is needed: clocks differ, and the server's is not known.
+const EXPIRY_MARGIN: Duration = Duration::from_secs(300);
+/// How often the list is read for a token whose creation may be under way.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
+
+/// The issuer of one run's token.
+pub struct RunToken {
+    stackstate: StackState,
+    api_path: Option<String>,
+    new: NewToken,
+    env_name: OsString,
+}
+
+impl RunToken {
+    /// For a token that is needed for `needed`; `new`'s name becomes the beginning of its name, and its
+    /// expiry is set. `api_path` is handed on if it is not the usual one.
+    pub fn new(
+        stackstate: StackState,
+        api_path: Option<String>,
+        mut new: NewToken,
+        env_name: OsString,
+        needed: Duration,
+    ) -> Result<RunToken, Failure> {
+        let mut random = [0_u8; 16];
+        SystemRandom::new()
+            .fill(&mut random)
+            .map_err(|_| Failure::ours(Stage::Exchange, "this system gives no random numbers"))?;
+        new.name = format!("{}-{:032x}", new.name, u128::from_be_bytes(random));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let expiry = now.saturating_add(needed).saturating_add(EXPIRY_MARGIN);
+        new.expiry_date = Some(i64::try_from(expiry.as_millis()).unwrap_or(i64::MAX));
+        Ok(RunToken { stackstate, api_path, new, env_name })
+    }
+
+    async fn ids(&self, deadline: Instant) -> Result<Vec<i64>, Failure> {
+        let listed = self.stackstate.list(deadline).await?;
+        Ok(listed.iter().filter(|token| token.name == self.new.name).filter_map(|token| token.id).collect())
+    }
+}
+
+impl Issuer for RunToken {
+    fn api(&self) -> &Api {
+        self.stackstate.api()
+    }
+
+    async fn prepare(&mut self, deadline: Instant) -> Result<(), Failure> {
+        if self.ids(deadline).await?.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::ours(Stage::Exchange, format!("a token {} is there already", self.new.name)))
+    }
+
+    async fn create(&self, deadline: Instant) -> Result<SecretString, CreateError> {
+        self.stackstate.create(&self.new, deadline).await.map(|created| created.token)
+    }
+
+    async fn revoke(&self, trace: &Trace, deadline: Instant) -> Result<(), String> {
+        let failed = |failure: Failure| format!("{failure}; {}", self.by_hand(trace));
+        loop {
+            let ids = self.ids(deadline).await.map_err(failed)?;
+            for id in &ids {
+                if !self.stackstate.delete(*id, deadline).await.map_err(failed)? {
+                    tracing::debug!(id, "the token was gone already");
+                }
+            }
+            match trace {
+                Trace::Unanswered if ids.is_empty() => {
+                    if Instant::now() + 2 * LOOK_AGAIN_AFTER >= deadline {
+                        return Err(format!("no new token is listed; {}", self.by_hand(trace)));
+                    }
+                    tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    fn by_hand(&self, _: &Trace) -> String {
+        let expires = self.new.expiry_date.and_then(|millis| u64::try_from(millis / 1000).ok());
+        format!(
+            "it expires at {}, or delete it by the id that monitoring-token stackstate list shows for {}",
+            crate::date::time(expires.unwrap_or_default()),
+            self.new.name
+        )
+    }
+
+    fn lease(&self, token: &SecretString) -> Lease {
+        let authorization = SecretString::from(format!("ApiKey {}", token.expose_secret()));
+        let mut lease = Lease {
+            set: vec![
+                ("SERVICE_AUTHORIZATION".into(), authorization),
+                (URL.into(), SecretString::from(self.stackstate.url())),
+                (SERVICE_TOKEN.into(), token.clone()),
+            ],
+            // `sts` takes exactly one of them.
+            remove: vec![API_TOKEN.into()],
+            secrets: vec![token.clone()],
+        };
+        lease.set.extend(self.api_path.as_deref().map(|path| (API_PATH.into(), SecretString::from(path))));
+        // Last, because it wins where --env-name is one of the others.
+        lease.set.push((self.env_name.clone(), token.clone()));
+        lease
+    }
+}

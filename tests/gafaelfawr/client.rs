@@ -1,0 +1,262 @@
+//! `gafaelfawr create|list|delete`, and what the program makes of each recorded answer.
+
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::Value;
+
+use super::{CONTROL, cases};
+use crate::support::{Ended, Sandbox, finish, http, read_head, run, serve, serve_bytes, start, token};
+
+const TOKEN: &str = "gt-dreXTB7K2UQEmidM_VoNkw.vrtUTq89RBGNCbBHdOLwyA";
+const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAA";
+
+/// The words that a person reads for an error of this type and status.
+fn words(kind: &str, status: u64) -> &'static str {
+    match (kind, status) {
+        ("invalid_token", _) => "the admin token",
+        ("no_authorization", _) => "saw no token",
+        ("invalid_request", _) => "cannot read the Authorization header",
+        ("permission_denied", _) => "forbids to",
+        ("invalid_expires", _) => "does not take the expiry",
+        ("invalid_scopes", _) => "does not know one of the scopes",
+        ("not_found", _) => "has no",
+        (_, 307) => "redirects to",
+        ("", 404 | 405) => "has no token API",
+        (_, 500) => "has trouble of its own",
+        _ => "refused to",
+    }
+}
+
+/// The program's request of the same kind as a recorded one.
+fn verb(method: &str, path: &str) -> Option<Vec<&'static str>> {
+    let collection = path.split('?').next().unwrap().trim_end_matches('/').ends_with("/tokens");
+    let username = ["--username", "bot-sasquatch"];
+    let new = ["--username", "bot-sasquatch", "--scopes", "write:sasquatch"];
+    Some(match (method, path.starts_with("/auth/api/v1/"), collection) {
+        ("POST", true, _) => [&["create"][..], &new].concat(),
+        ("GET", true, true) => [&["list"][..], &username].concat(),
+        ("GET", true, _) if path.ends_with("/token-info") => [&["exec"][..], &new, &["true"]].concat(),
+        ("DELETE", true, _) => [&["delete"][..], &username, &[KEY]].concat(),
+        _ => return None,
+    })
+}
+
+#[test]
+fn every_recorded_error_becomes_one_line_and_no_create_is_repeated() {
+    let mut tried = 0;
+    for case in cases() {
+        let (request, response) = (&case["request"], &case["response"]);
+        let status = response["status"].as_u64().unwrap();
+        let verb = verb(request["method"].as_str().unwrap(), request["path"].as_str().unwrap());
+        let Some(mut verb) = verb.filter(|_| status >= 300) else { continue };
+        let body = response["body"].as_str().unwrap();
+        let mut headers = String::new();
+        for (name, value) in response["headers"].as_object().unwrap() {
+            if name != "content-length" {
+                headers += &format!("{name}: {}\r\n", value.as_str().unwrap());
+            }
+        }
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let answer = http(&format!("{status} Recorded"), &headers, body);
+        let address = serve(move |mut stream| {
+            read_head(&mut stream);
+            count.fetch_add(1, Ordering::SeqCst);
+            let _ = stream.write_all(answer.as_bytes());
+        });
+        verb.insert(1, "-retries=0");
+        let ended = run(token()
+            .args(["gafaelfawr"])
+            .args(&verb)
+            .env("GAFAELFAWR_URL", format!("http://{address}"))
+            .env("GAFAELFAWR_ADMIN_TOKEN", TOKEN));
+        let name = case["case"].as_str().unwrap();
+        let json: Value = serde_json::from_str(body).unwrap_or_default();
+        let detail = &json["detail"];
+        let kind = detail[0]["type"].as_str().or(detail["type"].as_str()).unwrap_or_default();
+        let expected = words(kind, status);
+        // Our own words for a token that is not there.
+        let message = detail[0]["msg"].as_str().filter(|_| kind != "not_found").unwrap_or_default();
+        let message: String = message.chars().take(40).collect();
+        ended.failed_with(125, &[expected, &message]);
+        assert!(!ended.stderr.contains("vrtUTq89RBGNCbBHdOLwyA"), "{name}: {ended:?}");
+        assert_eq!((ended.stdout.as_str(), asked.load(Ordering::SeqCst)), ("", 1), "{name}");
+        tried += 1;
+    }
+    assert!(tried > 50, "{tried}");
+}
+
+fn create<'a>(sandbox: &Sandbox, more: impl IntoIterator<Item = &'a str>) -> Ended {
+    let new = ["gafaelfawr", "create", "--username=bot-x", "--scopes", "read:all,write:sasquatch"];
+    run(sandbox.token().args(new).args(more))
+}
+
+#[test]
+fn create_prints_the_token_alone_and_it_opens_sasquatch() {
+    let sandbox = Sandbox::start(&[]);
+    let created = create(&sandbox, ["--name", "A probe"]);
+    created.succeeded();
+    let token = created.stdout.strip_suffix('\n').unwrap();
+    assert_eq!((token.len(), token.lines().count()), (48, 1), "{token}");
+    let header = [("Authorization".to_owned(), format!("bearer {token}"))];
+    let path = "/sasquatch-rest-proxy/topics/lsst.example";
+    assert_eq!(crate::support::api::ask(&sandbox, "POST", path, &header, Some("{}")).status, 200);
+    let made = &sandbox.made_tokens(CONTROL)[0];
+    let lifetime = made["expires"].as_u64().unwrap() - made["created"].as_u64().unwrap();
+    assert!(lifetime.abs_diff(24 * 3600) < 30, "{made}");
+    let request = &sandbox.shows("/sandbox/requests")[0];
+    assert_eq!(request["content_type"], "application/json");
+    assert_eq!(request["body"]["name"], "A probe");
+    assert!(!request["headers"].as_array().unwrap().contains(&"cookie".into()), "{request}");
+}
+
+#[test]
+fn lifetimes_are_five_minutes_or_more_or_without_end() {
+    let sandbox = Sandbox::start(&[]);
+    create(&sandbox, ["--lifetime=4m59s"]).failed_with(2, &["-lifetime", "less than 5m"]);
+    create(&sandbox, ["--lifetime=1h", "--no-expiry"]).failed_with(2, &["--no-expiry"]);
+    assert_eq!(sandbox.requests(), [""; 0]);
+    create(&sandbox, ["--lifetime=5m"]).succeeded();
+    create(&sandbox, ["--no-expiry"]).succeeded();
+    let made = sandbox.made_tokens(CONTROL);
+    assert!(made[0]["expires"].is_u64() && made[1]["expires"].is_null(), "{made:?}");
+}
+
+#[test]
+fn out_is_private_never_overwritten_and_tried_before_a_token_is_made() {
+    let sandbox = Sandbox::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    let path = path.to_str().unwrap();
+    let first = create(&sandbox, ["--out", path]);
+    first.succeeded();
+    let written = std::fs::read_to_string(path).unwrap();
+    assert!(written.starts_with("gt-") && written.ends_with('\n') && !first.stdout.contains(written.trim()));
+    assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+    create(&sandbox, ["--out", path]).failed_with(125, &[path, "exists"]);
+    assert_eq!(std::fs::read_to_string(path).unwrap(), written);
+    assert_eq!(sandbox.made_tokens(CONTROL).len(), 1);
+    // What failed leaves no empty file.
+    let other = folder.path().join("other");
+    let unknown = ["gafaelfawr", "create", "--username=bot-x", "--scopes=no:such", "--out"];
+    run(sandbox.token().args(unknown).arg(&other)).failed_with(125, &["body.scopes: Unknown scopes"]);
+    assert!(!other.exists());
+}
+
+#[test]
+fn list_marks_what_has_expired_and_says_when_there_is_nothing() {
+    let list = r#"[{"username":"bot-x","token_type":"service","scopes":["a","b"],"created":1795309001,"expires":1795309302,"token":"dpQnfzjH7xskNDRuBvNKuw"},{"username":"bot-x","token_type":"service","scopes":[],"created":1,"token":"-pQnfzjH7xskNDRuBvNKuw"}]"#;
+    for (body, args, expected) in [
+        (list, &[][..], "dpQnfzjH7xskNDRuBvNKuw  service  a,b     2026-11-22 00:56:41Z"),
+        (list, &["-o", "json"], "\"expires\": 1795309302"),
+        (list, &[], "1970-01-01 00:00:01Z  never"),
+        ("[]", &[], "no tokens of bot-x"),
+        ("[]", &["--output=json"], "[]"),
+    ] {
+        let address = serve_bytes(http("200 OK", "content-type: application/json\r\n", body));
+        let ended = run(token()
+            .args(["gafaelfawr", "list", "--username=bot-x", "--url", &format!("http://{address}")])
+            .args(args)
+            .env("GAFAELFAWR_ADMIN_TOKEN", TOKEN));
+        ended.succeeded();
+        assert!(ended.stdout.contains(expected), "{expected}: {ended:?}");
+    }
+}
+
+#[test]
+fn an_expired_token_is_marked_in_the_list() {
+    let body = r#"[{"username":"bot-x","token_type":"service","scopes":[],"created":1,"expires":400,"token":"dpQnfzjH7xskNDRuBvNKuw"}]"#;
+    let address = serve_bytes(http("200 OK", "", body));
+    let list = ["gafaelfawr", "list", "--username=bot-x", "--url", &format!("http://{address}")];
+    let ended = run(token().args(list).env("GAFAELFAWR_ADMIN_TOKEN", TOKEN));
+    assert!(ended.succeeded().stdout.contains("1970-01-01 00:06:40Z (expired)"), "{ended:?}");
+}
+
+#[test]
+fn delete_takes_a_key_with_a_dash_and_never_a_whole_token() {
+    let sandbox = Sandbox::start(&[]);
+    let ended = create(&sandbox, []);
+    let made = ended.succeeded().stdout.trim();
+    let key = made[3..].split('.').next().unwrap();
+    let delete = ["gafaelfawr", "delete", "--username=bot-x"];
+    let refused = run(sandbox.token().args(delete).arg(made));
+    refused.failed_with(2, &["KEY", "22 characters"]);
+    assert!(!refused.stderr.contains(&made[26..]), "{refused:?}");
+    let dashed = "-ILcvegmBCW73byPdV-uMg";
+    run(sandbox.token().args(delete).arg(dashed)).failed_with(125, &["has no token", dashed]);
+    assert!(sandbox.requests().contains(&format!("DELETE /auth/api/v1/users/bot-x/tokens/{dashed}")));
+    run(sandbox.token().args(delete).args([key, "-o=json"])).succeeded();
+    assert_eq!(sandbox.made_tokens(CONTROL), Vec::<Value>::new());
+    run(sandbox.token().args(delete).arg(key)).failed_with(125, &["has no token"]);
+}
+
+#[test]
+fn a_token_on_the_command_line_is_refused_and_not_shown() {
+    for args in [
+        &["list", "--username=bot-x", "--admin-token", TOKEN][..],
+        &["list", "--username=bot-x", &format!("-token={TOKEN}")],
+        &["list", "--username=bot-x", "--admin-token-file", TOKEN],
+        &["list", "--username=bot-x", TOKEN],
+        &["exec", "--username=bot-x", "--scopes=a", &format!("--api-token={TOKEN}"), "--", "true"],
+        &[TOKEN],
+    ] {
+        let ended = run(token().arg("gafaelfawr").args(args).env("GAFAELFAWR_URL", "http://127.0.0.1:1"));
+        ended.failed_with(2, &[]);
+        assert!(!ended.stderr.contains("vrtUTq89RBGNCbBHdOLwyA"), "{ended:?}");
+        if args.iter().any(|arg| arg.contains("token")) {
+            assert!(ended.stderr.contains("GAFAELFAWR_ADMIN_TOKEN"), "{ended:?}");
+            assert!(ended.stderr.contains("--admin-token-file"), "{ended:?}");
+        }
+    }
+}
+
+#[test]
+fn the_admin_token_comes_from_a_file_or_from_standard_input() {
+    let sandbox = Sandbox::start(&[]);
+    let admin = sandbox.var("GAFAELFAWR_ADMIN_TOKEN").to_owned();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(&file, "{admin}").unwrap();
+    let list = ["gafaelfawr", "list", "--username=bot-x", "--admin-token-file"];
+    run(sandbox.token().env_remove("GAFAELFAWR_ADMIN_TOKEN").args(list).arg(file.path())).succeeded();
+    let mut child =
+        start(sandbox.token().env_remove("GAFAELFAWR_ADMIN_TOKEN").args(list).arg("-").stdin(Stdio::piped()));
+    writeln!(child.stdin.take().unwrap(), "{admin}").unwrap();
+    finish(child).succeeded();
+    run(sandbox.token().env("GAFAELFAWR_ADMIN_TOKEN", "two words").args(&list[..3]))
+        .failed_with(125, &["GAFAELFAWR_ADMIN_TOKEN", "no token"]);
+    run(sandbox.token().env_remove("GAFAELFAWR_ADMIN_TOKEN").args(&list[..3]))
+        .failed_with(125, &["no admin token", "--admin-token-file"]);
+}
+
+#[test]
+fn names_and_scopes_are_checked_before_anything_is_asked() {
+    let sandbox = Sandbox::start(&[]);
+    for (args, words) in [
+        (&["--username=sasquatch", "--scopes=a"][..], "must begin with bot-"),
+        (&["--username=bot-", "--scopes=a"], "is no username"),
+        (&["--username=bot--a", "--scopes=a"], "is no username"),
+        (&["--username=bot-A", "--scopes=a"], "is no username"),
+        (&["--scopes=a"], "no --username"),
+        (&["--username=bot-a"], "no --scopes"),
+        (&["--username=bot-a", "--scopes=a b"], "is no list of scopes"),
+    ] {
+        run(sandbox.token().args(["gafaelfawr", "create"]).args(args)).failed_with(2, &[words]);
+    }
+    assert_eq!(sandbox.requests(), [""; 0]);
+}
+
+#[test]
+fn the_bootstrap_token_makes_tokens_and_lists_none() {
+    let sandbox = Sandbox::start(&[]);
+    let state = sandbox.shows(CONTROL);
+    let bootstrap = state["bootstrap_token"].as_str().unwrap();
+    let with = |args: &[&str]| {
+        run(sandbox.token().env("GAFAELFAWR_ADMIN_TOKEN", bootstrap).arg("gafaelfawr").args(args))
+    };
+    with(&["create", "--username=bot-x", "--scopes=read:all"]).succeeded();
+    with(&["list", "--username=bot-x"]).failed_with(125, &["bootstrap token", "Token is not valid"]);
+}

@@ -1,0 +1,98 @@
+//! Talking to the sandbox's token APIs, beside the program.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::{Sandbox, eventually, exchange};
+
+/// An answer.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Reply {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
+    }
+}
+
+/// Makes a request of these bytes.
+pub fn ask(
+    sandbox: &Sandbox,
+    method: &str,
+    path: &str,
+    headers: &[(String, String)],
+    body: Option<&str>,
+) -> Reply {
+    let address = sandbox.var("SANDBOX_URL").strip_prefix("http://").unwrap().to_owned();
+    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        request += &format!("{name}: {value}\r\n");
+    }
+    if let Some(body) = body {
+        request += &format!("Content-Length: {}\r\n", body.len());
+    }
+    let answer = exchange(&address, format!("{request}\r\n{}", body.unwrap_or_default()).as_bytes());
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no HTTP: {answer}"));
+    let mut lines = head.lines();
+    let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok());
+    let headers = lines.filter_map(|line| line.split_once(": "));
+    Reply {
+        status: status.unwrap_or_else(|| panic!("no status: {answer}")),
+        headers: headers.map(|(name, value)| (name.to_lowercase(), value.to_owned())).collect(),
+        body: body.to_owned(),
+    }
+}
+
+impl Sandbox {
+    /// What a control path shows.
+    #[track_caller]
+    pub fn shows(&self, path: &str) -> Value {
+        ask(self, "GET", path, &[], None).json()
+    }
+
+    /// Changes Gafaelfawr's state.
+    #[track_caller]
+    pub fn change_gafaelfawr(&self, change: &str) {
+        assert_eq!(ask(self, "POST", "/sandbox/gafaelfawr", &[], Some(change)).status, 200, "{change}");
+    }
+
+    /// The tokens of an issuer that a client made.
+    #[track_caller]
+    pub fn made_tokens(&self, control: &str) -> Vec<Value> {
+        let tokens = self.shows(control)["tokens"].as_array().cloned().expect("a list of tokens");
+        tokens.into_iter().filter(|token| token["username"] != "admin").collect()
+    }
+
+    /// The requests to the token APIs so far, as `METHOD path`.
+    pub fn requests(&self) -> Vec<String> {
+        let requests = self.shows("/sandbox/requests");
+        let line = |request: &Value| {
+            format!("{} {}", request["method"].as_str().unwrap(), request["path"].as_str().unwrap())
+        };
+        requests.as_array().unwrap().iter().map(line).collect()
+    }
+
+    /// Waits for a request that begins like this.
+    #[track_caller]
+    pub fn awaits(&self, beginning: &str) {
+        eventually(&format!("a request {beginning}"), || {
+            self.requests().iter().any(|line| line.starts_with(beginning)).then_some(())
+        });
+    }
+}
+
+/// A shell script as COMMAND.
+pub fn shell<'a>(command: &'a mut Command, script: &str) -> &'a mut Command {
+    command.args(["--", "/bin/sh", "-c", script])
+}
