@@ -16,15 +16,18 @@ use zeroizing_alloc::ZeroAlloc;
 static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 
 /// The entry point that the C library calls.
+///
+/// # Safety
+/// `words` points to `count` pointers to NUL-terminated strings that outlive the call.
 #[unsafe(no_mangle)]
-pub extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
+pub unsafe extern "C" fn main(count: c_int, words: *const *const c_char) -> c_int {
     signal::record_inherited();
     open_standard_descriptors();
-    let count = usize::try_from(argc).unwrap_or_default();
+    let count = usize::try_from(count).unwrap_or_default();
     let args = (1..count).map(|index| {
-        // SAFETY: the C library passes `argc` pointers to NUL-terminated strings that outlive `main`.
-        let arg = unsafe { CStr::from_ptr(*argv.add(index)) };
-        OsStr::from_bytes(arg.to_bytes()).to_owned()
+        // SAFETY: `index` is below `count`; the rest is what the caller promises.
+        let word = unsafe { CStr::from_ptr(*words.add(index)) };
+        OsStr::from_bytes(word.to_bytes()).to_owned()
     });
     c_int::from(dispatch::main(args.collect::<Vec<OsString>>()).code())
 }
