@@ -5,6 +5,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// How long before `SCRIPT_DEADLINE` we have reported: script_exporter kills its shell at that time and
 /// Prometheus gives the scrape up soon after.
 const REPORT_MARGIN: Duration = Duration::from_millis(250);
+/// How long after SIGKILL we still wait for a leader that the kernel cannot end (uninterruptible sleep).
+const UNKILLABLE_AFTER: Duration = Duration::from_secs(2);
 
 /// The points in time that bound a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +34,15 @@ pub struct Limits {
     pub revoke_limit: Duration,
     /// `SCRIPT_DEADLINE`: when the exporter gives up on us.
     pub script_deadline: Option<SystemTime>,
+}
+
+impl Timeline {
+    /// When a command that got SIGKILL at `killed_at` and does not end is left behind.
+    pub fn give_up_at(&self, killed_at: Instant) -> Instant {
+        let at = killed_at + UNKILLABLE_AFTER;
+        // The end of a process takes a moment; what is left of the margin is for the report.
+        self.report_by.map_or(at, |by| at.min(by.max(killed_at) + REPORT_MARGIN / 2))
+    }
 }
 
 impl Limits {
@@ -110,6 +121,17 @@ mod tests {
         let t = begin(60, 5, 5, Some(4 * S + REPORT_MARGIN)).unwrap();
         assert_eq!(t.term_at - t.start, 2 * S);
         assert_eq!((t.kill_after, t.revoke_limit), (S, S));
+    }
+
+    #[test]
+    fn what_cannot_be_killed_is_given_up_before_the_script_deadline() {
+        let t = begin(60, 5, 0, Some(20 * S)).unwrap();
+        let killed_at = t.term_at + t.kill_after;
+        assert!(t.give_up_at(killed_at) > killed_at);
+        assert!(t.give_up_at(killed_at) < t.start + 20 * S);
+        assert_eq!(t.give_up_at(t.start), t.start + UNKILLABLE_AFTER);
+        let t = begin(60, 5, 0, None).unwrap();
+        assert_eq!(t.give_up_at(t.term_at), t.term_at + UNKILLABLE_AFTER);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::io::Write as _;
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
+use crate::check;
 use crate::cli::{self, FlagsEnd, Line, Parsed, flags};
 use crate::config;
 use crate::error::{Failure, Stage};
@@ -37,6 +38,10 @@ fn dispatch(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failur
         args.remove(0);
         return service.dispatch(args, log);
     }
+    if args.first().is_some_and(|word| word == "check") {
+        args.remove(0);
+        return check(args, log);
+    }
     let signals = catch_signals()?;
     let Some(line) = parse(flags::main_command(), args, FlagsEnd::FirstWord)? else {
         return Ok(ExitStatus::SUCCESS);
@@ -46,6 +51,21 @@ fn dispatch(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failur
     // It may hold the key.
     drop(line);
     Ok(run.execute(&signals, *log))
+}
+
+fn check(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {
+    let signals = catch_signals()?;
+    let Some(line) = parse(flags::check_command(), args, FlagsEnd::FirstWord)? else {
+        return Ok(ExitStatus::SUCCESS);
+    };
+    *log = start_log(&line)?;
+    let what = config::locate_check(&line)?;
+    let as_json = line.values().boolean("json")?.unwrap_or(false);
+    // It may hold the key.
+    drop(line);
+    let checked = check::locate(what, &signals, *log);
+    print(&if as_json { checked.json() } else { checked.table() })?;
+    checked.failure.map_or(Ok(ExitStatus::SUCCESS), Err)
 }
 
 fn catch_signals() -> Result<Signals, Failure> {

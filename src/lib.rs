@@ -13,6 +13,8 @@
 //! nothing below `main` exits.
 
 pub mod admin;
+pub mod cache;
+pub mod check;
 pub mod child;
 pub mod cli;
 pub mod config;
@@ -25,6 +27,7 @@ pub mod exit;
 pub mod http;
 pub mod key;
 pub mod log;
+pub mod metrics;
 pub mod read;
 pub mod run;
 pub mod sandbox;

@@ -39,22 +39,19 @@ pub fn all(
     signals: Option<&Signals>,
     deadline: Instant,
 ) -> Result<Zeroizing<Vec<u8>>, ReadError> {
-    let mut bytes = Zeroizing::new(vec![0; max_bytes + 1]);
-    let mut length = 0;
+    // Larger than any key that is accepted, so that there is one copy; a larger file grows it.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(4 * 1024));
     loop {
         wait_readable(&file, signals, deadline)?;
-        match file.read(&mut bytes[length..]) {
-            Ok(0) => break,
-            Ok(read) => length += read,
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+        let left = u64::try_from(max_bytes + 1 - bytes.len()).unwrap_or_default();
+        // To the end of what is there now: of a file that is all, of a pipe what has been written.
+        match file.by_ref().take(left).read_to_end(&mut bytes) {
+            Ok(_) if bytes.len() > max_bytes => return Err(ReadError::TooLarge),
+            Ok(_) => return Ok(bytes),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(ReadError::Io(error)),
         }
-        if length > max_bytes {
-            return Err(ReadError::TooLarge);
-        }
     }
-    bytes.truncate(length);
-    Ok(bytes)
 }
 
 fn wait_readable(file: &File, signals: Option<&Signals>, deadline: Instant) -> Result<(), ReadError> {

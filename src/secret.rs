@@ -68,7 +68,7 @@ fn redact_service_tokens(text: &str) -> String {
 }
 
 /// Replaces the signature of everything that has the shape of a JWT (RFC 7519: three base64url parts,
-/// the first an object, so `eyJ…`): a service may repeat our token in its error.
+/// the first two objects, so `eyJ…`): a service may repeat our token in its error, also only its end.
 fn redact_jwts(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -79,12 +79,13 @@ fn redact_jwts(text: &str) -> String {
             .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')))
             .unwrap_or(candidate.len());
         let word = &candidate[..end];
-        match word.match_indices('.').nth(1) {
-            Some((second_dot, _)) => {
-                out.push_str(&word[..=second_dot]);
+        // After the second dot; after the only one, where the header has been cut off.
+        match word.match_indices('.').take(2).last() {
+            Some((dot, _)) if dot + 1 < word.len() => {
+                out.push_str(&word[..=dot]);
                 out.push_str(REDACTED);
             }
-            None => out.push_str(word),
+            _ => out.push_str(word),
         }
         rest = &candidate[end..];
     }
@@ -92,24 +93,46 @@ fn redact_jwts(text: &str) -> String {
     out
 }
 
-/// `bytes` with every occurrence of one of `secrets` replaced.
+/// The shortest piece of a secret that is replaced where `bytes` begin or end in the middle of it.
+const MIN_PIECE_BYTES: usize = 8;
+
+/// `bytes` with every occurrence of one of `secrets` replaced, also one that is cut off at the beginning
+/// or at the end.
 pub fn redact_bytes(bytes: &[u8], secrets: &[SecretString]) -> Vec<u8> {
+    let secrets: Vec<&[u8]> = secrets
+        .iter()
+        .map(|secret| secret.expose_secret().as_bytes())
+        .filter(|secret| !secret.is_empty())
+        .collect();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
-        let found = secrets
-            .iter()
-            .map(|secret| secret.expose_secret().as_bytes())
-            .find(|secret| !secret.is_empty() && bytes[at..].starts_with(secret));
-        if let Some(secret) = found {
+        let rest = &bytes[at..];
+        let whole = secrets.iter().filter(|secret| rest.starts_with(secret)).map(|secret| secret.len());
+        let cut = || secrets.iter().filter_map(|secret| cut_off(rest, secret, at == 0)).max();
+        if let Some(length) = whole.max().or_else(cut) {
             out.extend_from_slice(REDACTED.as_bytes());
-            at += secret.len();
+            at += length;
         } else {
             out.push(bytes[at]);
             at += 1;
         }
     }
     out
+}
+
+/// How much of `rest` is a piece of `secret`: its beginning, if that is all of `rest`, or its end, if
+/// `rest` is where the text begins.
+fn cut_off(rest: &[u8], secret: &[u8], at_beginning: bool) -> Option<usize> {
+    let ends_in_it = rest.len() >= MIN_PIECE_BYTES && secret.starts_with(rest);
+    let begins_in_it = || (1..secret.len()).map(|from| &secret[from..]).find(|end| rest.starts_with(end));
+    if ends_in_it {
+        Some(rest.len())
+    } else if at_beginning {
+        begins_in_it().map(<[u8]>::len).filter(|&length| length >= MIN_PIECE_BYTES)
+    } else {
+        None
+    }
 }
 
 /// Overwrites the value of `variable` in the environment block that the kernel shows in
@@ -142,11 +165,12 @@ fn value_range(entry: &[u8], variable: &str) -> Option<Range<usize>> {
 /// of a key.
 #[inline(never)]
 pub fn scrub_stack() {
-    const SCRUBBED_BYTES: usize = 64 * 1024;
-    #[expect(clippy::large_stack_arrays, reason = "the stack is what is overwritten")]
-    let mut garbage = [0xA5_u8; SCRUBBED_BYTES];
-    garbage.zeroize();
-    std::hint::black_box(&garbage);
+    const SCRUBBED_BYTES: usize = 32 * 1024;
+    let mut area = std::mem::MaybeUninit::<[u8; SCRUBBED_BYTES]>::uninit();
+    // SAFETY: the pointer is to the whole array, and any bytes are a valid one. `black_box` keeps the
+    // compiler from leaving the write out, and a whole-array write is a fast one.
+    unsafe { area.as_mut_ptr().write_bytes(0, 1) };
+    std::hint::black_box(&area);
 }
 
 #[cfg(test)]
@@ -162,6 +186,7 @@ mod tests {
     #[test]
     fn signatures_are_replaced_in_foreign_text() {
         assert_eq!(redact_text("bad eyJhbGciOi.eyJpc3M.c2ln!"), "bad eyJhbGciOi.eyJpc3M.REDACTED!");
+        assert_eq!(redact_text("…bGci.eyJpc3M.c2ln!"), "…bGci.eyJpc3M.REDACTED!");
         assert_eq!(redact_text("no eyJ here.or"), "no eyJ here.or");
         assert_eq!(redact_text("access_token="), "access_token=");
         assert_eq!(redact_text("no gt-abc.def, svctok-a-b! gt-"), "no gt-abc.REDACTED, svctok-REDACTED! gt-");
@@ -171,5 +196,19 @@ mod tests {
     fn secrets_are_replaced_in_bytes() {
         let secrets = [SecretString::from("abc"), SecretString::from("")];
         assert_eq!(redact_bytes(b"\xffabcab", &secrets), b"\xffREDACTEDab");
+    }
+
+    #[test]
+    fn a_secret_that_is_cut_off_is_replaced_too() {
+        let secrets = [SecretString::from("0123456789abcdef")];
+        for (text, shown) in [
+            (&b"6789abcdef and 0123456789abcde"[..], &b"REDACTED and REDACTED"[..]),
+            (b"456789abcdef0123456789abcdef", b"REDACTEDREDACTED"),
+            (b"9abcdef and 0123456", b"9abcdef and 0123456"),
+            (b"x 6789abcdef", b"x 6789abcdef"),
+            (b"123456789abcde", b"123456789abcde"),
+        ] {
+            assert_eq!(redact_bytes(text, &secrets), shown, "{}", text.escape_ascii());
+        }
     }
 }

@@ -131,18 +131,21 @@ fn raw_sigprocmask(how: i32, new: Option<&KernelSet>) -> KernelSet {
 static BLOCKED_AT_START: AtomicU64 = AtomicU64::new(0);
 static IGNORED_AT_START: AtomicU64 = AtomicU64::new(0);
 
-extern "C" fn record_inherited() {
+/// Records what this process was started with, then ignores SIGPIPE: a stderr that nobody reads must not
+/// end a run. To be called before anything changes a mask or a disposition.
+pub fn record_inherited() {
     let ignored = (1..=LAST_SIGNAL)
         .filter(|&signal| raw_sigaction(signal, None).is_some_and(|action| action.handler == libc::SIG_IGN))
         .fold(0, |set, signal| set | bit(signal));
     IGNORED_AT_START.store(ignored, Ordering::Relaxed);
     BLOCKED_AT_START.store(raw_sigprocmask(libc::SIG_BLOCK, None), Ordering::Relaxed);
+    let ignore = KernelAction { handler: libc::SIG_IGN, flags: 0, restorer: 0, mask: 0 };
+    raw_sigaction(libc::SIGPIPE, Some(&ignore));
 }
 
-// The C library calls this before `main`, and so before the Rust runtime ignores SIGPIPE.
-#[used]
-#[unsafe(link_section = ".init_array")]
-static RECORD_INHERITED: extern "C" fn() = record_inherited;
+/// The signals whose disposition is changed after the start: by us (SIGPIPE,
+/// SIGCHLD), by the C library when it makes a thread (32 and 33). Exec takes care of the others.
+const CHANGED_SINCE: [i32; 4] = [libc::SIGPIPE, libc::SIGCHLD, 32, 33];
 
 /// The signal mask and the ignored signals that this process was started with.
 #[derive(Clone, Copy)]
@@ -167,18 +170,10 @@ impl Inherited {
     /// Gives the calling process that mask and those dispositions. Only system calls are made, so it
     /// can stand between fork and exec.
     pub fn restore(self) {
-        for signal in 1..=LAST_SIGNAL {
-            if signal == libc::SIGKILL || signal == libc::SIGSTOP {
-                continue;
-            }
+        for signal in CHANGED_SINCE {
             let handler = if self.ignores(signal) { libc::SIG_IGN } else { libc::SIG_DFL };
-            // A handler is reset by exec; only "ignored" or not has to be put right.
-            if raw_sigaction(signal, None)
-                .is_some_and(|now| (now.handler == libc::SIG_IGN) != (handler == libc::SIG_IGN))
-            {
-                let action = KernelAction { handler, flags: 0, restorer: 0, mask: 0 };
-                raw_sigaction(signal, Some(&action));
-            }
+            let action = KernelAction { handler, flags: 0, restorer: 0, mask: 0 };
+            raw_sigaction(signal, Some(&action));
         }
         raw_sigprocmask(libc::SIG_SETMASK, Some(&self.blocked));
     }

@@ -1,10 +1,465 @@
-//! The exchange with Locate, against the sandbox.
+//! The exchange with Locate: what is sent, what is tried again, whom we trust, and what the command finds.
 
-use crate::support::{Sandbox, run};
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+use crate::support::tls::{Authority, server_params};
+use crate::support::{
+    Ended, MACHINE, PATIENCE, Sandbox, http, read_head, read_head_of, run, serve, testdata, token,
+};
+
+const GOOD: &str = r#"{"target":{"urls":{"wss:///ndt/v7/download":"wss://ndt.example/ndt/v7/download?access_token=a.b.c"}}}"#;
+
+/// A server that writes down what it is asked, and when.
+#[derive(Clone, Default)]
+struct Record(Arc<Mutex<Vec<(Instant, String)>>>);
+
+impl Record {
+    /// Serves these answers, one a request, the last for all that follow.
+    fn serve(&self, answers: Vec<String>) -> SocketAddr {
+        let record = self.clone();
+        serve(move |mut stream| {
+            let head = read_head(&mut stream);
+            let at = record.add(head);
+            let _ = stream.write_all(answers[at.min(answers.len() - 1)].as_bytes());
+        })
+    }
+
+    fn add(&self, head: String) -> usize {
+        let mut seen = self.0.lock().unwrap();
+        seen.push((Instant::now(), head));
+        seen.len() - 1
+    }
+
+    fn heads(&self) -> Vec<String> {
+        self.0.lock().unwrap().iter().map(|(_, head)| head.clone()).collect()
+    }
+
+    /// The time between the first two requests.
+    fn pause(&self) -> Duration {
+        let seen = self.0.lock().unwrap();
+        seen[1].0 - seen[0].0
+    }
+}
+
+/// The binary, to ask this origin for `ndt/ndt7` with an ES256 key, whose signatures are never the same.
+fn asks(origin: &str) -> Command {
+    let mut command = token();
+    command
+        .env("LOCATE_URL", format!("{origin}/v2/platform/monitoring/"))
+        .env("MONITORING_SIGNER_KEY", testdata("keys/es256.json"))
+        .env("MACHINE", MACHINE)
+        .arg("-service=ndt/ndt7");
+    command
+}
+
+fn ok() -> String {
+    http("200 OK", "", GOOD)
+}
+
+/// The variables that `env` printed.
+fn variables(ended: &Ended) -> HashMap<&str, &str> {
+    ended.stdout.lines().filter_map(|line| line.split_once('=')).collect()
+}
+
+#[track_caller]
+fn environment(command: &mut Command) -> HashMap<String, String> {
+    let ended = run(command.args(["-output=inherit", "--", "env"]));
+    ended.succeeded();
+    variables(&ended).into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+fn jwt(head: &str) -> &str {
+    head.split("access_token=").nth(1).unwrap().split(['&', ' ']).next().unwrap()
+}
+
+fn part(jwt: &str, at: usize) -> Value {
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(jwt.split('.').nth(at).unwrap()).unwrap()).unwrap()
+}
 
 #[test]
 fn the_target_accepts_the_token_that_the_command_finds() {
     let sandbox = Sandbox::start(&[]);
     let probe = env!("CARGO_BIN_EXE_monitoring-sandbox");
     run(sandbox.token().args(["-service=ndt/ndt7", "--", probe, "probe"])).succeeded();
+}
+
+#[test]
+fn by_default_the_command_finds_both_urls_and_the_host() {
+    let sandbox = Sandbox::start(&[]);
+    let env = environment(sandbox.token().env("OTHER", "kept").args(["-service=ndt/ndt7"]));
+    let prefix = format!("{}ndt/ndt7?access_token=ey", sandbox.var("LOCATE_URL"));
+    assert!(env["MONITORING_URL"].starts_with(&prefix), "{env:?}");
+    let target = sandbox.var("SANDBOX_URL").replace("http", "ws") + "/ndt/v7/download?access_token=ey";
+    assert!(env["SERVICE_URL"].starts_with(&target), "{env:?}");
+    assert_eq!(env["SERVICE_HOSTNAME"], "127.0.0.1");
+    assert_eq!(env["OTHER"], "kept");
+    assert_eq!(env.get("MONITORING_SIGNER_KEY"), None);
+}
+
+#[test]
+fn with_service_url_the_command_finds_that_alone() {
+    let sandbox = Sandbox::start(&[]);
+    let env = environment(sandbox.token().args(["-service-url", "-service=ndt/ndt7"]));
+    assert!(env["MONITORING_URL"].starts_with("ws://"), "{env:?}");
+    for absent in ["SERVICE_URL", "SERVICE_HOSTNAME", "MONITORING_SIGNER_KEY"] {
+        assert_eq!(env.get(absent), None);
+    }
+    let env = environment(sandbox.token().args(["-service-url", "-env-name=SERVICE_URL"]));
+    assert!(env["SERVICE_URL"].starts_with("ws://"), "{env:?}");
+    assert_eq!(env.get("MONITORING_URL"), None);
+}
+
+#[test]
+fn the_original_meaning_of_env_name_wins_over_ours() {
+    let sandbox = Sandbox::start(&[]);
+    let env = environment(sandbox.token().args(["-env-name=SERVICE_URL"]));
+    assert!(env["SERVICE_URL"].starts_with(sandbox.var("LOCATE_URL")), "{env:?}");
+    assert_eq!(env["SERVICE_HOSTNAME"], "127.0.0.1");
+}
+
+#[test]
+fn credentials_of_other_modes_stay() {
+    let sandbox = Sandbox::start(&[]);
+    let others = ["GAFAELFAWR_ADMIN_TOKEN", "STS_CLI_API_TOKEN", "STS_CLI_SERVICE_TOKEN"];
+    let env = environment(sandbox.token().envs(others.map(|name| (name, "x"))));
+    for name in others {
+        assert_eq!(env.get(name).map(String::as_str), Some("x"), "{name}");
+    }
+}
+
+#[test]
+fn the_key_of_the_service_url_is_the_named_one_or_the_services_own() {
+    let sandbox = Sandbox::start(&[]);
+    for (args, path) in [
+        (&["-service=ndt/ndt7"][..], "/ndt/v7/download?"),
+        (&["-service=ndt/ndt7", "-service-url-key-name=wss:///ndt/v7/upload"], "/ndt/v7/upload?"),
+        (&["-service=ndt/ndt5"], "/ndt_protocol?"),
+        (&["-service=wehe/replay"], "/v0/envelope/access?"),
+        (&["-service=neubot/dash"], "/negotiate/dash?"),
+    ] {
+        let env = environment(sandbox.token().args(args));
+        assert!(env["SERVICE_URL"].contains(path), "{args:?}: {env:?}");
+    }
+}
+
+#[test]
+fn the_request_says_who_asks_and_for_what() {
+    let record = Record::default();
+    let address = record.serve(vec![ok()]);
+    let query = "?early_exit=250&monitoring=true&x=a%20b";
+    let prefix = format!("http://{address}/v2/platform/monitoring/{query}");
+    run(asks("").env("LOCATE_URL", prefix).args(["--", "true"])).succeeded();
+    let heads = record.heads();
+    let [head] = heads.as_slice() else { panic!("{heads:?}") };
+    let mut lines = head.lines();
+    let request = lines.next().unwrap();
+    let expected = format!(
+        "GET /v2/platform/monitoring/ndt/ndt7?access_token={}&early_exit=250&monitoring=true&x=a+b HTTP/1.1",
+        jwt(head)
+    );
+    assert_eq!(request, expected);
+    let mut headers: Vec<String> = lines.filter(|line| !line.is_empty()).map(str::to_lowercase).collect();
+    headers.sort_unstable();
+    let expected = [
+        "accept: application/json".to_owned(),
+        "connection: close".to_owned(),
+        format!("host: {address}"),
+        concat!("user-agent: monitoring-token/", env!("CARGO_PKG_VERSION")).to_owned(),
+    ];
+    assert_eq!(headers, expected);
+}
+
+#[test]
+fn the_jwt_says_what_locate_checks_and_no_more() {
+    let record = Record::default();
+    let address = record.serve(vec![ok()]);
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let before = now();
+    run(asks(&format!("http://{address}")).args(["--", "true"])).succeeded();
+    let (heads, after) = (record.heads(), now());
+    let token = jwt(&heads[0]);
+    assert_eq!(part(token, 0), json!({"alg": "ES256", "kid": "test_es256"}));
+    let exp = part(token, 1)["exp"].as_u64().unwrap();
+    assert!((before + 60..=after + 60).contains(&exp), "{before} {exp} {after}");
+    let claims = json!({"iss": "monitoring", "sub": MACHINE, "aud": ["locate"], "exp": exp});
+    assert_eq!(part(token, 1), claims);
+}
+
+#[test]
+fn each_further_try_is_freshly_signed() {
+    for status in
+        ["429 Too Many Requests", "502 Bad Gateway", "503 Service Unavailable", "504 Gateway Timeout"]
+    {
+        let record = Record::default();
+        let address = record.serve(vec![http(status, "", ""), http(status, "", ""), ok()]);
+        run(asks(&format!("http://{address}")).args(["--", "true"])).succeeded();
+        let heads = record.heads();
+        assert_eq!(heads.len(), 3, "{status}");
+        let tokens: std::collections::HashSet<&str> = heads.iter().map(|head| jwt(head)).collect();
+        assert_eq!(tokens.len(), 3, "{status}");
+        let expiries: Vec<u64> =
+            heads.iter().map(|head| part(jwt(head), 1)["exp"].as_u64().unwrap()).collect();
+        assert!(expiries.is_sorted(), "{status} {expiries:?}");
+    }
+}
+
+#[test]
+fn the_command_gets_the_url_that_was_accepted() {
+    let record = Record::default();
+    let address = record.serve(vec![http("503 Service Unavailable", "", ""), ok()]);
+    let env = environment(&mut asks(&format!("http://{address}")));
+    let heads = record.heads();
+    assert_eq!(jwt(&heads[1]), env["MONITORING_URL"].split_once("access_token=").unwrap().1);
+}
+
+#[test]
+fn a_connection_that_breaks_is_made_again() {
+    let record = Record::default();
+    let address = {
+        let record = record.clone();
+        serve(move |mut stream| {
+            if record.add(read_head(&mut stream)) > 0 {
+                let _ = stream.write_all(ok().as_bytes());
+            }
+        })
+    };
+    run(asks(&format!("http://{address}")).args(["--", "true"])).succeeded();
+    assert_eq!(record.heads().len(), 2);
+}
+
+#[test]
+fn what_will_not_change_is_not_tried_again() {
+    for status in ["400 Bad Request", "401 Unauthorized", "403 Forbidden", "404 Not Found", "500 Oops"] {
+        let record = Record::default();
+        let address = record.serve(vec![http(status, "Retry-After: 0\r\n", ""), ok()]);
+        run(asks(&format!("http://{address}")).args(["--", "true"])).failed_with(125, &[&status[..3]]);
+        assert_eq!(record.heads().len(), 1, "{status}");
+    }
+}
+
+#[test]
+fn the_number_of_retries_is_kept() {
+    for retries in [0, 1, 3] {
+        let record = Record::default();
+        let address = record.serve(vec![http("503 Service Unavailable", "", "")]);
+        run(asks(&format!("http://{address}")).arg(format!("-retries={retries}")).args(["--", "true"]))
+            .failed_with(125, &["HTTP 503"]);
+        assert_eq!(record.heads().len(), retries + 1);
+    }
+}
+
+#[test]
+fn retry_after_in_seconds_is_waited_for() {
+    let record = Record::default();
+    let address = record.serve(vec![http("503 Service Unavailable", "Retry-After: 1\r\n", ""), ok()]);
+    run(asks(&format!("http://{address}")).args(["--", "true"])).succeeded();
+    assert!(record.pause() >= Duration::from_secs(1), "{:?}", record.pause());
+}
+
+#[test]
+fn retry_after_as_a_date_is_waited_for() {
+    let record = Record::default();
+    // A date has whole seconds: 3 s from now are 2 s at least.
+    let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3));
+    let later = http("429 Too Many Requests", &format!("Retry-After: {date}\r\n"), "");
+    let address = record.serve(vec![later, ok()]);
+    run(asks(&format!("http://{address}")).args(["--", "true"])).succeeded();
+    let paused_until = SystemTime::now();
+    assert!(httpdate::parse_http_date(&date).unwrap() <= paused_until);
+    assert!(record.pause() >= Duration::from_millis(200), "{:?}", record.pause());
+}
+
+#[test]
+fn a_retry_after_beyond_the_timeout_fails_now() {
+    let record = Record::default();
+    let address = record.serve(vec![http("503 Service Unavailable", "Retry-After: 20\r\n", ""), ok()]);
+    let begun = Instant::now();
+    run(asks(&format!("http://{address}")).args(["-timeout=20s", "--", "true"]))
+        .failed_with(125, &["HTTP 503", "it asks to wait 20s, which is beyond the timeout"]);
+    assert!(begun.elapsed() < Duration::from_secs(15));
+    assert_eq!(record.heads().len(), 1);
+}
+
+#[test]
+fn three_redirects_on_the_same_origin_are_followed() {
+    let record = Record::default();
+    let address = {
+        let record = record.clone();
+        serve(move |mut stream| {
+            let head = read_head(&mut stream);
+            let host = head.lines().find_map(|line| line.strip_prefix("host: ")).unwrap().to_owned();
+            let to = |path: &str| http("302 Found", &format!("Location: {path}\r\n"), "");
+            let answer = match record.add(head) {
+                0 => to("/1?t=x"),
+                1 => to("2"),
+                2 => to(&format!("http://{host}/3")),
+                _ => ok(),
+            };
+            let _ = stream.write_all(answer.as_bytes());
+        })
+    };
+    run(asks(&format!("http://{address}")).args(["--", "true"])).succeeded();
+    let heads = record.heads();
+    let paths: Vec<&str> = heads.iter().map(|head| head.split(' ').nth(1).unwrap()).collect();
+    assert_eq!(paths[1..], ["/1?t=x", "/2", "/3"]);
+    assert!(heads.iter().all(|head| !head.to_lowercase().contains("referer")));
+}
+
+#[test]
+fn plain_http_to_another_host_brings_a_warning() {
+    let record = Record::default();
+    let proxy = record.serve(vec![ok()]);
+    for variable in ["HTTP_PROXY", "http_proxy"] {
+        let ended = run(asks("http://example.test")
+            .env(variable, format!("http://user:word@{proxy}"))
+            .args(["--", "true"]));
+        assert_eq!(ended.status, 0, "{ended:?}");
+        let expected =
+            "monitoring-token: warning: the token went to example.test over plain http; use https\n";
+        assert_eq!(ended.stderr, expected);
+    }
+    // The proxy gets the whole URL (RFC 9112, 3.2.2), and what it wants for itself.
+    let heads = record.heads();
+    assert!(heads[0].starts_with("GET http://example.test/v2/platform/monitoring/ndt/ndt7?"), "{heads:?}");
+    assert!(heads[0].to_lowercase().contains("proxy-authorization: basic dxnlcjp3b3jk"), "{heads:?}");
+    assert_eq!(heads.len(), 2);
+}
+
+#[test]
+fn no_proxy_and_loopback_are_not_proxied() {
+    let proxied = Record::default();
+    let proxy = format!("http://{}", proxied.serve(vec![ok()]));
+    let direct = Record::default();
+    let address = direct.serve(vec![ok()]);
+    for host in [format!("127.0.0.1:{}", address.port()), format!("localhost:{}", address.port())] {
+        run(asks(&format!("http://{host}")).env("HTTP_PROXY", &proxy).args(["--", "true"])).succeeded();
+    }
+    for rule in ["name.invalid", ".invalid", "*", "other, NAME.INVALID:80"] {
+        run(asks("http://name.invalid").env("HTTP_PROXY", &proxy).env("NO_PROXY", rule).args([
+            "-retries=0",
+            "--",
+            "true",
+        ]))
+        .failed_with(125, &["cannot look up name.invalid"]);
+    }
+    assert_eq!(direct.heads().len(), 2);
+    assert_eq!(proxied.heads(), Vec::<String>::new());
+}
+
+#[test]
+fn in_a_cgi_program_http_proxy_does_not_count() {
+    // A request's header may have set it (golang.org/s/cgihttpproxy).
+    let proxied = Record::default();
+    let proxy = format!("http://{}", proxied.serve(vec![ok()]));
+    run(asks("http://name.invalid").env("HTTP_PROXY", proxy).env("REQUEST_METHOD", "GET").args([
+        "-retries=0",
+        "--",
+        "true",
+    ]))
+    .failed_with(125, &["cannot look up name.invalid"]);
+    assert_eq!(proxied.heads(), Vec::<String>::new());
+}
+
+/// A server under https, for these names, with a CA of its own.
+fn https(names: &[&str], record: &Record) -> (Authority, SocketAddr) {
+    let authority = Authority::new("CA of the exchange");
+    let record = record.clone();
+    let address = authority.issue(&server_params(names)).serve(move |mut stream| {
+        let head = read_head_of(&mut stream);
+        if !head.is_empty() {
+            record.add(head);
+            let _ = stream.write_all(ok().as_bytes());
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+        }
+    });
+    (authority, address)
+}
+
+#[test]
+fn the_ca_is_found_where_it_is_named() {
+    let record = Record::default();
+    let (authority, address) = https(&["localhost", "127.0.0.1"], &record);
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    for dir in ["hashed", "empty", "linked"] {
+        std::fs::create_dir(path(dir)).unwrap();
+    }
+    // A bundle in which it is not the first, with comments as some distributions have them.
+    let other = Authority::new("Another CA").pem();
+    std::fs::write(path("bundle.pem"), format!("# one\n{other}\n# two\n{}", authority.pem())).unwrap();
+    std::fs::write(path("ca.pem"), authority.pem()).unwrap();
+    // Names as c_rehash makes them; and what else lies about in such a folder.
+    std::fs::write(path("hashed/5ad8a5d6.0"), authority.pem()).unwrap();
+    std::fs::write(path("hashed/README"), "not a certificate").unwrap();
+    assert!(Command::new("mkfifo").arg(path("hashed/fifo")).status().unwrap().success());
+    std::os::unix::fs::symlink(path("ca.pem"), path("linked/5ad8a5d6.0")).unwrap();
+    let no_file = ("SSL_CERT_FILE", "/nonexistent".to_owned());
+    for (args, variables) in [
+        (vec![format!("-ca-file={}", path("ca.pem"))], vec![]),
+        (vec![format!("-ca-file={}", path("bundle.pem"))], vec![no_file.clone()]),
+        (vec![], vec![("SSL_CERT_FILE", path("bundle.pem"))]),
+        (vec![], vec![no_file.clone(), ("SSL_CERT_DIR", path("hashed"))]),
+        (vec![], vec![no_file, ("SSL_CERT_DIR", format!("{}:{}", path("empty"), path("linked")))]),
+        (vec![], vec![("MONITORING_TOKEN_CA_FILE", path("ca.pem"))]),
+    ] {
+        for host in ["localhost", "127.0.0.1"] {
+            let origin = format!("https://{host}:{}", address.port());
+            run(asks(&origin).args(&args).envs(variables.clone()).args(["--", "true"])).succeeded();
+        }
+    }
+    assert_eq!(record.heads().len(), 12);
+    // Nothing of this is sent to a server that is not trusted.
+    for variables in [vec![], vec![("SSL_CERT_FILE", path("empty")), ("SSL_CERT_DIR", path("empty"))]] {
+        let origin = format!("https://localhost:{}", address.port());
+        run(asks(&origin).envs(variables).args(["--", "true"]))
+            .failed_with(125, &["is not trusted", "CA of the exchange"]);
+    }
+    assert_eq!(record.heads().len(), 12);
+}
+
+#[test]
+fn https_goes_through_the_tunnel_of_a_proxy() {
+    let (asked, tunnels) = (Record::default(), Record::default());
+    let (authority, address) = https(&["far.test"], &asked);
+    let proxy = {
+        let tunnels = tunnels.clone();
+        serve(move |mut client| {
+            tunnels.add(read_head(&mut client));
+            let _ = client.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+            let server = TcpStream::connect(address).unwrap();
+            for (mut from, mut to) in [
+                (client.try_clone().unwrap(), server.try_clone().unwrap()),
+                (server.try_clone().unwrap(), client.try_clone().unwrap()),
+            ] {
+                from.set_read_timeout(Some(PATIENCE)).unwrap();
+                thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Write);
+                });
+            }
+        })
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, authority.pem()).unwrap();
+    run(asks("https://far.test")
+        .env("HTTPS_PROXY", format!("http://{proxy}"))
+        .arg(format!("-ca-file={}", ca.display()))
+        .args(["--", "true"]))
+    .succeeded();
+    let heads = tunnels.heads();
+    assert!(heads.len() == 1 && heads[0].starts_with("CONNECT far.test:443 HTTP/1.1"), "{heads:?}");
+    assert!(!heads[0].contains("access_token"), "{heads:?}");
+    assert_eq!(asked.heads().len(), 1);
 }

@@ -11,6 +11,7 @@ mod exchange;
 mod faults;
 mod gafaelfawr;
 mod keys;
+mod lines;
 mod metrics;
 mod properties;
 mod secrets;

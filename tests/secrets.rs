@@ -1,1 +1,87 @@
-//! To come.
+//! Keys and tokens are where they belong, and nowhere else.
+
+mod memory;
+mod output;
+mod shown;
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::mpsc::{self, Receiver};
+
+use tempfile::TempDir;
+
+use crate::support::{http, read_head, run, serve, token};
+
+/// A private key that this test made, and what must not be shown of it.
+struct Key {
+    /// Where the file is.
+    path: PathBuf,
+    /// The JWK.
+    jwk: String,
+    members: serde_json::Map<String, serde_json::Value>,
+    _folder: TempDir,
+}
+
+impl Key {
+    fn generate(algorithm: &str) -> Key {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("key");
+        run(token().args(["key", "generate", "--alg", algorithm, "--out"]).arg(&path)).succeeded();
+        let jwk = std::fs::read_to_string(&path).unwrap();
+        let members = serde_json::from_str(&jwk).unwrap();
+        Key { path, jwk, members, _folder: folder }
+    }
+
+    /// The private members, as base64url text.
+    fn private(&self) -> Vec<&str> {
+        let names = ["d", "p", "q", "dp", "dq", "qi"];
+        names.iter().filter_map(|&name| self.members.get(name)?.as_str()).collect()
+    }
+}
+
+/// The access token that [`Locate`] gives.
+const ACCESS_TOKEN: &str =
+    "eyJhbGciOiJFZERTQSJ9.eyJpc3MiOiJsb2NhdGUifQ.c2lnbmF0dXJlLW9mLWFuLWFjY2Vzcy10b2tlbg";
+/// The part of it that makes it one.
+const ACCESS_SIGNATURE: &str = "c2lnbmF0dXJlLW9mLWFuLWFjY2Vzcy10b2tlbg";
+
+/// A Locate that tells which token it got, and answers with what the test makes of that token.
+struct Locate {
+    address: SocketAddr,
+    tokens: Receiver<String>,
+}
+
+impl Locate {
+    fn start(answer: impl Fn(&str) -> String + Send + 'static) -> Locate {
+        let (tell, tokens) = mpsc::channel();
+        let address = serve(move |mut stream| {
+            let head = read_head(&mut stream);
+            let token = head.split("access_token=").nth(1).unwrap_or_default();
+            let token = token.split([' ', '&']).next().unwrap_or_default();
+            // First, so that it is known when the run has ended.
+            let _ = tell.send(token.to_owned());
+            let _ = stream.write_all(answer(token).as_bytes());
+        });
+        Locate { address, tokens }
+    }
+
+    /// Answers with a service URL that holds [`ACCESS_TOKEN`].
+    fn that_grants() -> Locate {
+        Locate::start(|_| granted())
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}/v2/platform/monitoring/", self.address)
+    }
+
+    /// The signatures of the tokens that it got so far.
+    fn signatures(&self) -> Vec<String> {
+        self.tokens.try_iter().filter_map(|token| Some(token.rsplit_once('.')?.1.to_owned())).collect()
+    }
+}
+
+fn granted() -> String {
+    let url = format!("wss://127.0.0.1/ndt/v7/download?access_token={ACCESS_TOKEN}");
+    http("200 OK", "", &serde_json::json!({"target": {"urls": {"wss:///ndt/v7/download": url}}}).to_string())
+}

@@ -1,1 +1,181 @@
-//! To come.
+//! The command's life: its exit status, signals, the timeout, and what is left behind.
+
+mod deadline;
+mod inherit;
+mod limits;
+mod output;
+mod parent;
+mod signals;
+mod status;
+mod stress;
+mod terminal;
+mod timeout;
+
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::sync::OnceLock;
+use std::sync::mpsc::{self, Receiver, Sender};
+
+use tempfile::TempDir;
+
+use crate::support::{Ended, eventually, file_line, finish, http, kill, read_head, run, serve, start, token};
+
+/// How long a script sleeps that is not meant to come to its end. It ends by itself after a failed test.
+const LONG: &str = "25";
+
+/// A throw-away private JWK, made once.
+pub fn key() -> &'static str {
+    static KEY: OnceLock<String> = OnceLock::new();
+    KEY.get_or_init(|| {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("key");
+        run(token().args(["key", "generate", "--out"]).arg(&path)).succeeded();
+        std::fs::read_to_string(path).unwrap()
+    })
+}
+
+/// The binary, with a key and these flags, but without an exchange.
+fn without_exchange(flags: &[&str]) -> Command {
+    let mut command = token();
+    command.env("MONITORING_SIGNER_KEY", key()).arg("-exchange=false").args(flags).arg("--");
+    command
+}
+
+/// A run of a script that leaves notes in a folder, `$D`.
+struct Job {
+    folder: TempDir,
+    child: Option<Child>,
+}
+
+impl Job {
+    /// Runs `script` without an exchange. A `$LONG` sleep does not come to its end.
+    fn start(flags: &[&str], script: &str) -> Job {
+        Job::prepare(without_exchange(flags), &["/bin/sh", "-c", script], |_| {})
+    }
+
+    /// Runs `words` with what `command` has so far; `change` sees the command last.
+    fn prepare(mut command: Command, words: &[&str], change: impl FnOnce(&mut Command)) -> Job {
+        let folder = TempDir::new().unwrap();
+        command.args(words).env("D", folder.path()).env("LONG", LONG).current_dir(folder.path());
+        change(&mut command);
+        Job { child: Some(start(&mut command)), folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Waits for the note.
+    #[track_caller]
+    fn note(&self, name: &str) -> String {
+        file_line(&self.path(name)).trim_end().to_owned()
+    }
+
+    /// Waits for the note of a process id.
+    #[track_caller]
+    fn noted_pid(&self, name: &str) -> u32 {
+        self.note(name).parse().unwrap()
+    }
+
+    fn has_note(&self, name: &str) -> bool {
+        self.path(name).exists()
+    }
+
+    /// Lets a script go on that waits for this file.
+    fn leave(&self, name: &str) {
+        std::fs::write(self.path(name), "\n").unwrap();
+    }
+
+    fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    fn signal(&self, signal: i32) {
+        kill(self.pid(), signal);
+    }
+
+    #[track_caller]
+    fn finish(&mut self) -> Ended {
+        finish(self.child.take().unwrap())
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        // Only after a failed test: the command gets SIGTERM of it.
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// The state of a process (proc_pid_stat(5)), unless it is gone.
+fn state(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit(") ").next()?.chars().next()
+}
+
+fn is_alive(pid: u32) -> bool {
+    state(pid).is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
+#[track_caller]
+fn wait_until_gone(pid: u32) {
+    eventually(&format!("the end of process {pid}"), || (!is_alive(pid)).then_some(()));
+}
+
+/// A member of `/proc/PID/status`.
+fn status_of(pid: u32, member: &str) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(member)?.strip_prefix(':'));
+    line.unwrap_or_default().trim().to_owned()
+}
+
+/// A Locate that says when it was asked, and answers when it is let go on.
+struct SlowLocate {
+    url: String,
+    asked: Receiver<()>,
+    go_on: Sender<()>,
+}
+
+impl SlowLocate {
+    fn start() -> SlowLocate {
+        let (tell, asked) = mpsc::channel();
+        let (go_on, wait) = mpsc::channel::<()>();
+        let address = serve(move |mut stream| {
+            read_head(&mut stream);
+            let _ = tell.send(());
+            if wait.recv().is_ok() {
+                let urls = r#"{"target":{"urls":{"wss:///x":"wss://127.0.0.1/x?access_token=a.b.c"}}}"#;
+                let _ = std::io::Write::write_all(&mut stream, http("200 OK", "", urls).as_bytes());
+            }
+        });
+        SlowLocate { url: format!("http://{address}/"), asked, go_on }
+    }
+
+    /// The binary, with a key and this Locate.
+    fn token(&self, flags: &[&str]) -> Command {
+        let mut command = token();
+        command.env("MONITORING_SIGNER_KEY", key()).env("LOCATE_URL", &self.url);
+        command.args(flags).arg("--");
+        command
+    }
+
+    #[track_caller]
+    fn wait_until_asked(&self) {
+        self.asked.recv_timeout(crate::support::PATIENCE).expect("locate is asked");
+    }
+}
+
+/// Lets `prepare` make system calls in the new process, before it becomes the program.
+fn before_exec(command: &mut Command, prepare: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static) {
+    // SAFETY: what the tests pass only makes system calls.
+    unsafe { command.pre_exec(prepare) };
+}
+
+/// The result of a system call.
+fn check(result: impl Into<i64>) -> std::io::Result<()> {
+    if result.into() == -1 { Err(std::io::Error::last_os_error()) } else { Ok(()) }
+}

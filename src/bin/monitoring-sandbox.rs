@@ -7,57 +7,19 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use monitoring_token::VERSION;
+use clap::ArgMatches;
 use monitoring_token::sandbox::fault::{Fault, Faults};
 use monitoring_token::sandbox::jwt::{Signer, VerifyKeys};
 use monitoring_token::sandbox::requests::Requests;
-use monitoring_token::sandbox::{Sandbox, gafaelfawr, locate, probe, serve, stackstate};
+use monitoring_token::sandbox::{Sandbox, flags, gafaelfawr, locate, probe, serve, stackstate};
 use monitoring_token::secret::ExposeSecret as _;
+use monitoring_token::signal::Signals;
 
 /// The machine that the exported variables name.
 const MACHINE: &str = "mlab1-lga0t.mlab-sandbox.measurement-lab.org";
 
-fn command() -> Command {
-    Command::new("monitoring-sandbox")
-        .about("A stand-in on loopback for Locate, a target server, Gafaelfawr and StackState")
-        .version(VERSION)
-        .args_conflicts_with_subcommands(true)
-        .arg(
-            Arg::new("port")
-                .long("port")
-                .value_parser(value_parser!(u16))
-                .default_value("0")
-                .help("Port on 127.0.0.1; 0 is a free one"),
-        )
-        .arg(
-            Arg::new("verify-key")
-                .long("verify-key")
-                .value_parser(value_parser!(PathBuf))
-                .action(ArgAction::Append)
-                .help("Public JWK that may sign monitoring requests [default: that of a throw-away key]"),
-        )
-        .arg(
-            Arg::new("fault")
-                .long("fault")
-                .value_name("JSON")
-                .help("Misbehave: {\"delay_ms\":0,\"status\":503,\"body\":\"…\",\"header\":[\"Retry-After\",\"1\"],\"times\":1}"),
-        )
-        .arg(
-            Arg::new("until-eof")
-                .long("until-eof")
-                .action(ArgAction::SetTrue)
-                .help("End when standard input is closed"),
-        )
-        .subcommand(
-            Command::new("probe")
-                .about("Open the WebSocket of a service URL; succeed if the target accepts its token")
-                .arg(Arg::new("url").value_name("URL").help("[default: $SERVICE_URL]")),
-        )
-}
-
 fn main() -> ExitCode {
-    let matches = command().get_matches();
+    let matches = flags::command().get_matches();
     let result = match matches.subcommand() {
         Some(("probe", matches)) => run_probe(matches),
         _ => run_server(&matches),
@@ -83,6 +45,7 @@ fn run_server(matches: &ArgMatches) -> Result<(), String> {
     // Says on stderr why a token was rejected.
     let log = tracing_subscriber::fmt().with_ansi(false).with_target(false).with_writer(std::io::stderr);
     let _ = tracing::subscriber::set_global_default(log.finish());
+    let signals = Signals::catch().map_err(|error| error.to_string())?;
     let signer = Signer::generate("sandbox")?;
     let mut monitoring_keys = VerifyKeys::default();
     let given: Vec<&PathBuf> = matches.get_many("verify-key").into_iter().flatten().collect();
@@ -127,7 +90,7 @@ fn run_server(matches: &ArgMatches) -> Result<(), String> {
         print_exports(&sandbox, &key_path).map_err(|error| error.to_string())?;
         tokio::select! {
             served = serve(listener, sandbox) => served.map_err(|error| error.to_string()),
-            () = asked_to_end(matches.get_flag("until-eof")) => Ok(()),
+            () = asked_to_end(&signals, matches.get_flag("until-eof")) => Ok(()),
         }
     })
 }
@@ -147,12 +110,7 @@ fn print_exports(sandbox: &Sandbox, key: &std::path::Path) -> std::io::Result<()
     stdout.flush()
 }
 
-async fn asked_to_end(until_eof: bool) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return;
-    };
+async fn asked_to_end(signals: &Signals, until_eof: bool) {
     let eof = async {
         if until_eof {
             // A thread that is left behind at the end; it holds nothing.
@@ -167,8 +125,7 @@ async fn asked_to_end(until_eof: bool) {
         }
     };
     tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
+        _ = signals.interrupt() => {}
         () = eof => {}
     }
 }

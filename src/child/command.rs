@@ -1,11 +1,11 @@
 //! Starting the command, as under `env`: same mask, ignored signals, umask, directory and descriptors.
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use rustix::process::{Pid, Signal as RustixSignal};
 
@@ -43,7 +43,7 @@ pub enum StartError {
     NotFound(io::Error),
     /// COMMAND is there and cannot be run.
     CannotRun(io::Error),
-    /// This machine has no room for another process.
+    /// This machine has no room for another process, or no /dev/null.
     Ours(io::Error),
 }
 
@@ -60,7 +60,7 @@ impl Job<'_> {
     /// thread that started it (PR_SET_PDEATHSIG, prctl(2)).
     pub fn start(&self) -> Result<Started, StartError> {
         let mut command = Command::new(&self.words[0]);
-        command.args(&self.words[1..]).stdin(Stdio::null());
+        command.args(&self.words[1..]).stdin(null(File::options().read(true)).map_err(StartError::Ours)?);
         for name in self.remove {
             command.env_remove(name);
         }
@@ -95,7 +95,7 @@ impl Job<'_> {
         match self.output {
             OutputPolicy::Inherit => Ok(None),
             OutputPolicy::Discard => {
-                let null = File::options().write(true).open("/dev/null")?;
+                let null = null(File::options().write(true))?;
                 command.stdout(null.try_clone()?).stderr(null);
                 Ok(None)
             }
@@ -107,6 +107,13 @@ impl Job<'_> {
             }
         }
     }
+}
+
+/// Opens /dev/null; its failure names it, so that it is not taken for the command's.
+fn null(options: &OpenOptions) -> io::Result<File> {
+    options
+        .open("/dev/null")
+        .map_err(|error| io::Error::new(error.kind(), format!("this machine needs a /dev/null: {error}")))
 }
 
 /// Errors of `execve` belong to the command, those of what comes before it to this machine.

@@ -1,6 +1,6 @@
 //! The one loop: signals, timeout, output, the end of the command.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus, waitid};
@@ -10,9 +10,6 @@ use super::command::Started;
 use super::output::Tail;
 use crate::deadline::Timeline;
 use crate::signal::{Signal, Signals};
-
-/// How long after SIGKILL we still wait for a leader that the kernel cannot end (uninterruptible sleep).
-const UNKILLABLE_AFTER: Duration = Duration::from_secs(2);
 
 /// How the command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +67,7 @@ pub fn supervise(
 ) -> Outcome {
     let mut run = Run {
         leader: started.leader,
-        kill_after: timeline.kill_after,
+        timeline,
         phase: Phase::Running { term_at: timeline.term_at },
         timed_out: false,
         orphaned: false,
@@ -98,16 +95,16 @@ pub fn supervise(
     }
 }
 
-struct Run {
+struct Run<'a> {
     leader: Pid,
-    kill_after: Duration,
+    timeline: &'a Timeline,
     phase: Phase,
     timed_out: bool,
     orphaned: bool,
     forwarded: Option<Signal>,
 }
 
-impl Run {
+impl Run<'_> {
     /// Does what is due; gives the end if nothing more can be done.
     fn escalate(&mut self, now: Instant) -> Option<End> {
         if now < self.phase.next_at() {
@@ -129,19 +126,19 @@ impl Run {
 
     /// SIGTERM, and SIGCONT so that a stopped group can act on it; or SIGKILL if there is no grace.
     fn terminate(&mut self, now: Instant) {
-        if self.kill_after.is_zero() {
+        if self.timeline.kill_after.is_zero() {
             return self.kill(now);
         }
-        tracing::debug!(kill_after = ?self.kill_after, "sending SIGTERM to the command's group");
+        tracing::debug!(kill_after = ?self.timeline.kill_after, "sending SIGTERM to the command's group");
         self.send(Signal::TERM);
         self.send(Signal::CONT);
-        self.phase = Phase::Terminating { kill_at: now + self.kill_after };
+        self.phase = Phase::Terminating { kill_at: now + self.timeline.kill_after };
     }
 
     fn kill(&mut self, now: Instant) {
         tracing::debug!("sending SIGKILL to the command's group");
         self.send(Signal::KILL);
-        self.phase = Phase::Killed { give_up_at: now + UNKILLABLE_AFTER };
+        self.phase = Phase::Killed { give_up_at: self.timeline.give_up_at(now) };
     }
 
     fn forward(&mut self, signal: Signal) {
@@ -219,7 +216,7 @@ fn ended_child() -> Option<Pid> {
 }
 
 /// Sleeps until something happens, and passes it on.
-fn wait(signals: &Signals, tail: &mut Tail, parent: &mut Option<&Parent>, run: &mut Run) {
+fn wait(signals: &Signals, tail: &mut Tail, parent: &mut Option<&Parent>, run: &mut Run<'_>) {
     use std::os::fd::AsFd as _;
     let readable = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
     let mut fds = vec![readable(signals.as_fd())];

@@ -70,6 +70,20 @@ pub fn main_command() -> Command {
         .arg(command_words())
 }
 
+/// `monitoring-token check [flags] [COMMAND...]`
+pub fn check_command() -> Command {
+    main_command()
+        .name("check")
+        .bin_name("monitoring-token check")
+        .about("Make the request of a run, show how each step went, and run no command")
+        .override_usage("monitoring-token check [flags] [--] [COMMAND ARG...]")
+        .after_help(
+            "Put check in front of a line that fails; its COMMAND is ignored. The exit status is the one that\n\
+             the run would have had before its command: 0, 124 timeout, 125 failure, 2 bad usage.",
+        )
+        .arg(boolean("json", "Print JSON, not a table").help_heading(LOG))
+}
+
 /// COMMAND and its arguments. They never reach clap in a run (see [`super::syntax`]); they are here for
 /// the man page and the completions.
 pub(super) fn command_words() -> Arg {
@@ -172,7 +186,6 @@ pub(super) fn log_args() -> Vec<Arg> {
 pub fn key_command() -> Command {
     command("key", "Make and inspect the keys that sign monitoring requests")
         .bin_name("monitoring-token key")
-        .subcommand_required(true)
         .subcommand(
             command(
                 "generate",

@@ -1,5 +1,6 @@
 //! The command line: which command, which flags, which words. Shapes only; nothing here runs anything.
 
+pub mod catalog;
 pub mod duration;
 pub mod flags;
 pub mod syntax;
@@ -61,6 +62,7 @@ mod tests {
     #[test]
     fn the_definitions_are_sound() {
         super::flags::main_command().debug_assert();
+        super::flags::check_command().debug_assert();
         super::flags::key_command().debug_assert();
         super::tokens::gafaelfawr_command().debug_assert();
         super::tokens::stackstate_command().debug_assert();

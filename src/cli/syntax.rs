@@ -8,6 +8,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
 use clap::{Arg, ArgAction, Command};
 
+use super::values::check;
 use crate::error::Failure;
 
 /// Where the flags of a command line end.
@@ -122,6 +123,14 @@ pub fn split(
             }
             Value::Boolean | Value::BooleanOrWord => {}
         }
+        // As in Go, a value that cannot be read is an error also where a later one would win.
+        if let Some(value) = &value
+            && let Some(kind) = arg.get_value_names().and_then(<[_]>::first)
+        {
+            check(kind, value).map_err(|why| {
+                Failure::usage(format!("-{}: {} {why}", arg.get_long().unwrap_or_default(), value.display()))
+            })?;
+        }
         let mut flag = b"--".to_vec();
         flag.extend_from_slice(arg.get_long().unwrap_or_default().as_bytes());
         if let Some(value) = value {
@@ -129,6 +138,10 @@ pub fn split(
             flag.extend_from_slice(value.as_bytes());
         }
         words.flags.push(OsString::from_vec(flag));
+        // As in Go, what follows is not looked at.
+        if matches!(arg.get_action(), ArgAction::Help | ArgAction::Version) {
+            break;
+        }
     }
     Ok(words)
 }

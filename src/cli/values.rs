@@ -19,6 +19,23 @@ pub struct Values<'a> {
     matches: &'a ArgMatches,
 }
 
+/// Whether `text` is a value of the kind that a flag's help names (`BOOL`, `DURATION`, `N`; any other name
+/// stands for text), and if not, why.
+pub fn check(kind: &str, text: &OsStr) -> Result<(), &'static str> {
+    let sound = match kind {
+        "BOOL" => parse_bool(text).is_some(),
+        "DURATION" => text.to_str().and_then(duration::parse).is_some(),
+        "N" => text.to_str().is_some_and(|text| text.parse::<u32>().is_ok()),
+        _ => true,
+    };
+    match kind {
+        _ if sound => Ok(()),
+        "BOOL" => Err("is no boolean (true or false)"),
+        "DURATION" => Err("is no duration (250ms, 5s, 1m30s)"),
+        _ => Err("is no number"),
+    }
+}
+
 /// A value, and where it came from.
 pub struct Given<'a> {
     command: &'a Command,
@@ -88,22 +105,26 @@ impl<'a> Values<'a> {
             .transpose()
     }
 
+    /// The value of `-name`, if it is one of this kind.
+    fn checked(&self, name: &'static str, kind: &str) -> Result<Option<Given<'a>>, Failure> {
+        let Some(given) = self.get(name) else { return Ok(None) };
+        check(kind, given.text).map_err(|why| given.refuse(why))?;
+        Ok(Some(given))
+    }
+
     /// A Go boolean.
     pub fn boolean(&self, name: &'static str) -> Result<Option<bool>, Failure> {
-        self.get(name)
-            .map(|given| parse_bool(given.text).ok_or_else(|| given.refuse("is no boolean (true or false)")))
-            .transpose()
+        Ok(self.checked(name, "BOOL")?.and_then(|given| parse_bool(given.text)))
     }
 
     /// A Go duration of zero or more.
     pub fn duration(&self, name: &'static str) -> Result<Option<Duration>, Failure> {
-        self.get(name)
-            .map(|given| match given.text.to_str().and_then(duration::parse) {
-                Some(GoDuration::Positive(duration)) => Ok(duration),
-                Some(GoDuration::Negative) => Err(given.refuse("is below zero")),
-                None => Err(given.refuse("is no duration (250ms, 5s, 1m30s)")),
-            })
-            .transpose()
+        let Some(given) = self.checked(name, "DURATION")? else { return Ok(None) };
+        match given.text.to_str().and_then(duration::parse) {
+            Some(GoDuration::Negative) => Err(given.refuse("is below zero")),
+            Some(GoDuration::Positive(duration)) => Ok(Some(duration)),
+            None => Ok(None),
+        }
     }
 
     /// A Go duration above zero.
@@ -116,15 +137,8 @@ impl<'a> Values<'a> {
 
     /// A count.
     pub fn number(&self, name: &'static str) -> Result<Option<u32>, Failure> {
-        self.get(name)
-            .map(|given| {
-                given
-                    .text
-                    .to_str()
-                    .and_then(|text| text.parse().ok())
-                    .ok_or_else(|| given.refuse("is no number"))
-            })
-            .transpose()
+        let given = self.checked(name, "N")?;
+        Ok(given.and_then(|given| given.text.to_str()?.parse().ok()))
     }
 
     /// The error for the value of `-name`.

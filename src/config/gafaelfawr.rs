@@ -10,6 +10,8 @@ use crate::admin::Administration;
 use crate::admin::gafaelfawr::Action;
 use crate::cli::{Line, Values};
 use crate::error::Failure;
+use crate::metrics::Labels;
+use crate::run::RunConfig;
 use crate::run::token::{MakeIssuer, TokenRun};
 use crate::source::gafaelfawr::exec::RunToken;
 use crate::source::gafaelfawr::{
@@ -61,7 +63,8 @@ fn new_token(values: &Values<'_>) -> Result<NewToken, Failure> {
 /// `gafaelfawr exec`.
 pub fn exec(line: &Line) -> Result<TokenRun<RunToken>, Failure> {
     let values = line.values();
-    let run = run(&values, limits(&values, REVOKE_LIMIT)?, &line.words)?;
+    let labels = Labels { service: "gafaelfawr".to_owned(), ..Labels::default() };
+    let run = RunConfig { labels, ..run(&values, limits(&values, REVOKE_LIMIT)?, &line.words)? };
     let new = new_token(&values)?;
     let url = base_url(&values, URL)?;
     let env_name = env_name(&values, "SERVICE_TOKEN")?;

@@ -5,23 +5,25 @@ pub mod credential;
 pub mod gafaelfawr;
 pub mod stackstate;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::Url;
 
+use crate::cache::Cache;
 use crate::child::OutputPolicy;
 use crate::cli::syntax::{DEBUG_FLAG, parse_bool};
 use crate::cli::{Line, Values};
 use crate::deadline::{Limits, parse_script_deadline};
-use crate::error::Failure;
+use crate::error::{Failure, Stage};
 use crate::http::HttpConfig;
 use crate::http::proxy::ProxyRules;
 use crate::http::trust::TrustStore;
 use crate::key::KeySource;
 use crate::log::LogFormat;
+use crate::metrics::Labels;
 use crate::run::RunConfig;
 use crate::run::locate::LocateRun;
 use crate::secret::{SecretString, redact_url, zero_in_environment};
@@ -52,18 +54,51 @@ pub fn log(values: &Values<'_>) -> Result<(LogFormat, bool), Failure> {
 pub fn locate_run(line: &Line) -> Result<LocateRun, Failure> {
     let values = line.values();
     let run = run(&values, limits(&values, Duration::ZERO)?, &line.words)?;
-    Ok(LocateRun { locate: locate(&values)?, http: http(&values)?, run })
+    locate_parts(&values, run)
+}
+
+/// `check`: the same run, without a command.
+pub fn locate_check(line: &Line) -> Result<LocateRun, Failure> {
+    let values = line.values();
+    let run = run_settings(&values, limits(&values, Duration::ZERO)?, &line.words)?;
+    // It is no run: it leaves neither metrics nor results.
+    let run = RunConfig { metrics_textfile: None, ..run };
+    Ok(LocateRun { cache: None, ..locate_parts(&values, run)? })
+}
+
+fn locate_parts(values: &Values<'_>, run: RunConfig) -> Result<LocateRun, Failure> {
+    let locate = locate(values)?;
+    let labels = Labels { machine: locate.machine.clone(), service: locate.service.clone() };
+    Ok(LocateRun { locate, http: http(values)?, run: RunConfig { labels, ..run }, cache: cache(values)? })
+}
+
+/// `-cache-ttl`, `-cache-failure-ttl` and `-cache-dir`; zero is off.
+fn cache(values: &Values<'_>) -> Result<Option<Cache>, Failure> {
+    let ttl = values.duration("cache-ttl")?.unwrap_or_default();
+    let failure_ttl = values.duration("cache-failure-ttl")?.unwrap_or_default();
+    let given = values.path("cache-dir")?;
+    if ttl.is_zero() && failure_ttl.is_zero() {
+        return Ok(None);
+    }
+    // XDG Base Directory Specification 0.8: a relative path is invalid and ignored.
+    let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let user = || absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
+    let dir = given.or_else(|| Some(user()?.join("monitoring-token"))).ok_or_else(|| {
+        Failure::usage("-cache-ttl: neither XDG_CACHE_HOME nor HOME tells where; set -cache-dir")
+    })?;
+    Ok(Some(Cache { dir, ttl, failure_ttl }))
 }
 
 /// How connections are made.
 pub fn http(values: &Values<'_>) -> Result<HttpConfig, Failure> {
     let mut trust = TrustStore { extra: values.path("ca-file")?, ..TrustStore::default() };
     // Go: SSL_CERT_FILE takes the place of the files, SSL_CERT_DIR that of the directories.
-    if let Some(file) = variable("SSL_CERT_FILE") {
+    let path_variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    if let Some(file) = path_variable("SSL_CERT_FILE") {
         trust.files = vec![PathBuf::from(file)];
     }
-    if let Some(dirs) = variable("SSL_CERT_DIR") {
-        trust.dirs = dirs.split(':').map(PathBuf::from).collect();
+    if let Some(dirs) = path_variable("SSL_CERT_DIR") {
+        trust.dirs = std::env::split_paths(&dirs).collect();
     }
     // Go: in a CGI program HTTP_PROXY may come from a request's header.
     let cgi = variable("REQUEST_METHOD").is_some();
@@ -92,6 +127,10 @@ pub fn run(values: &Values<'_>, limits: Limits, command: &[OsString]) -> Result<
             "no COMMAND given; put it after the flags: monitoring-token [flags] -- COMMAND [ARG...]",
         ));
     }
+    run_settings(values, limits, command)
+}
+
+fn run_settings(values: &Values<'_>, limits: Limits, command: &[OsString]) -> Result<RunConfig, Failure> {
     let debug = values.boolean(DEBUG_FLAG)?.unwrap_or(false);
     let output = match values.text("output")? {
         None if debug => OutputPolicy::Inherit,
@@ -106,6 +145,7 @@ pub fn run(values: &Values<'_>, limits: Limits, command: &[OsString]) -> Result<
         output,
         die_with_parent: values.boolean("die-with-parent")?.unwrap_or(false),
         metrics_textfile: values.path("metrics-textfile")?,
+        labels: Labels::default(),
     })
 }
 
@@ -114,7 +154,9 @@ pub fn locate(values: &Values<'_>) -> Result<LocateConfig, Failure> {
     let exchange = values.boolean("exchange")?.unwrap_or(true);
     let wants_service_url = service_url(values)?;
     if wants_service_url && !exchange {
-        return Err(Failure::usage("-service-url needs the exchange; leave -exchange=false out"));
+        return Err(Failure::usage(
+            "-service-url (or SERVICE_URL=true) needs the exchange; leave one of it and -exchange=false out",
+        ));
     }
     let inherited = std::env::var_os(SERVICE_URL);
     let is_ours = inherited.as_deref().and_then(parse_bool).is_some();
@@ -161,23 +203,40 @@ fn prefix(values: &Values<'_>) -> Result<Url, Failure> {
 
 fn key(values: &Values<'_>) -> Result<KeySource, Failure> {
     let Some(given) = values.get("monitoring-signer-key").filter(|given| !given.text.is_empty()) else {
-        return Err(Failure::ours(
-            crate::error::Stage::Sign,
-            "no signing key: set MONITORING_SIGNER_KEY or -monitoring-signer-key to the path of the private JWK",
-        ));
+        return Ok(KeySource::Missing);
     };
-    let inline = given.text.as_bytes().trim_ascii_start().starts_with(b"{");
-    match (inline, given.from_variable) {
+    let source = match (is_inline_jwk(given.text), given.from_variable) {
+        (false, _) if looks_like_a_key(given.text) => Err(Failure::ours(
+            Stage::Sign,
+            format!(
+                "{}: holds neither the path of a private JWK nor the JWK itself (which begins with {{), but what looks like a key in another form; it is not shown",
+                given.origin()
+            ),
+        )),
         (false, _) => Ok(KeySource::File(PathBuf::from(given.text))),
         (true, false) => Err(Failure::usage(
             "-monitoring-signer-key: takes a file; command lines are public, so give the key itself in MONITORING_SIGNER_KEY",
         )),
-        (true, true) => {
-            let jwk = SecretString::from(given.text.to_string_lossy().into_owned());
-            zero_in_environment(SIGNER_KEY);
-            Ok(KeySource::Inline(jwk))
-        }
+        (true, true) => Ok(KeySource::Inline(SecretString::from(given.text.to_string_lossy().into_owned()))),
+    };
+    // Also where the flag has won over it.
+    if std::env::var_os(SIGNER_KEY).is_some_and(|value| is_inline_jwk(&value) || looks_like_a_key(&value)) {
+        zero_in_environment(SIGNER_KEY);
     }
+    source
+}
+
+fn is_inline_jwk(text: &OsStr) -> bool {
+    text.as_bytes().trim_ascii_start().starts_with(b"{")
+}
+
+/// Whether what should be a path is more likely PEM, base64 of JSON, or a damaged JWK: no error may show
+/// it then.
+fn looks_like_a_key(text: &OsStr) -> bool {
+    let text = text.as_bytes();
+    text.starts_with(b"-----BEGIN")
+        || text.starts_with(b"eyJ")
+        || text.iter().any(|byte| matches!(byte, b'{' | b'"' | b'\n'))
 }
 
 fn service(values: &Values<'_>) -> Result<String, Failure> {

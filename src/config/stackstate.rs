@@ -13,6 +13,8 @@ use crate::cli::{Line, Values};
 use crate::credential::Credential;
 use crate::date::millis_of_day;
 use crate::error::Failure;
+use crate::metrics::Labels;
+use crate::run::RunConfig;
 use crate::run::token::{MakeIssuer, TokenRun};
 use crate::source::stackstate::exec::RunToken;
 use crate::source::stackstate::{API_TOKEN, Kind, NewToken, SERVICE_TOKEN, StackState, URL};
@@ -62,7 +64,8 @@ fn new_token(values: &Values<'_>, name: &str, expiry_date: Option<i64>) -> Resul
 /// `stackstate exec`.
 pub fn exec(line: &Line) -> Result<TokenRun<RunToken>, Failure> {
     let values = line.values();
-    let run = run(&values, limits(&values, REVOKE_LIMIT)?, &line.words)?;
+    let labels = Labels { service: "stackstate".to_owned(), ..Labels::default() };
+    let run = RunConfig { labels, ..run(&values, limits(&values, REVOKE_LIMIT)?, &line.words)? };
     let name = values.text("name")?.filter(|name| !name.is_empty()).unwrap_or(DEFAULT_NAME);
     let new = new_token(&values, name, None)?;
     let url = base_url(&values, URL)?;

@@ -7,7 +7,6 @@ use reqwest::Url;
 use rustls::CertificateError;
 
 use super::{Client, LookupFailed, RefusedRedirect, Step};
-use crate::secret::redact_url;
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +39,7 @@ impl TransportError {
     pub fn explain(error: &reqwest::Error, url: &Url, client: Option<&Client>) -> TransportError {
         let at = origin(url);
         let proxy = client.and_then(|client| client.proxy.as_ref());
-        let via = proxy.map(|proxy| format!(" through the proxy {}", redact_url(proxy))).unwrap_or_default();
+        let via = client.map(Client::via).unwrap_or_default();
         let maybe_sent = !error.is_connect();
         let fatal = |message: String| TransportError { message, retryable: false, maybe_sent };
         let passing = |message: String| TransportError { message, retryable: true, maybe_sent };
@@ -64,17 +63,23 @@ impl TransportError {
                     io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
                         "; check the network of this machine"
                     }
+                    io::ErrorKind::TimedOut => "; is a firewall in between?",
                     _ => "",
                 };
-                let connected = client.is_some_and(|client| client.step() == Step::Handshake);
-                let doing = if connected { "the TLS handshake failed with" } else { "cannot connect to" };
-                return passing(format!("{doing} {at}{via}: {what}{advice}"));
+                if client.is_some_and(|client| client.step() == Step::Handshake) {
+                    return passing(format!(
+                        "the TLS handshake with {at}{via} failed: {what}; is it an https port?"
+                    ));
+                }
+                return passing(format!("cannot connect to {at}{via}: {what}{advice}"));
             }
             return passing(format!("the connection to {at}{via} broke {}: {what}", during(client)));
         }
         let text = innermost(error);
         if proxy.is_some() && error.is_connect() {
-            return passing(format!("cannot reach {at}{via}: {text}; check the proxy variables"));
+            return passing(format!(
+                "cannot reach {at}{via}: {text}; check HTTP_PROXY, HTTPS_PROXY and NO_PROXY"
+            ));
         }
         if text.contains("connection closed before message completed") || text.contains("end of file before")
         {
@@ -83,7 +88,7 @@ impl TransportError {
         if error.is_connect() {
             return passing(format!("cannot connect to {at}{via}: {text}"));
         }
-        fatal(format!("{at}{via} did not answer in HTTP: {text}"))
+        fatal(format!("{at}{via} did not answer in HTTP: {text}; are scheme and port of the URL right?"))
     }
 }
 
@@ -184,6 +189,10 @@ fn explain_tls(error: &rustls::Error, url: &Url, client: Option<&Client>) -> Str
         CertificateError::BadSignature => {
             format!("the certificate of {at}{issuer} is not signed by the CA of that name")
         }
+        // webpki's word for it; Go and OpenSSL let it pass.
+        CertificateError::Other(why) if why.to_string().contains("CaUsedAsEndEntity") => format!(
+            "the certificate of {at}{issuer} is that of a CA, which is none for a server; make one without CA:TRUE (openssl req -addext basicConstraints=CA:FALSE)"
+        ),
         other => format!("the certificate of {at}{issuer} cannot be used: {other}"),
     }
 }

@@ -5,22 +5,29 @@
 //! tells how far it came.
 
 pub mod explain;
+mod progress;
 pub mod proxy;
 pub mod retry;
 pub mod trust;
 
+use std::cell::Cell;
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{ACCEPT, CONNECTION, CONTENT_ENCODING, DATE, HeaderMap, HeaderValue, USER_AGENT};
 use reqwest::{Method, Url, redirect};
 
 use explain::TransportError;
+use progress::WhenConnected;
+pub use progress::{Progress, Step};
 use proxy::ProxyRules;
 use trust::{TrustStore, Verifier};
+
+use crate::secret::redact_url;
 
 /// The most that is read of an answer.
 pub const MAX_ANSWER_BYTES: usize = 512 * 1024;
@@ -36,54 +43,6 @@ pub struct HttpConfig {
     pub proxies: ProxyRules,
     /// Further tries after the first.
     pub retries: u32,
-}
-
-/// How far a request has come, for "timed out while …".
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Step {
-    /// Looking the host name up.
-    Lookup,
-    /// Making the TCP connection (and the tunnel through a proxy).
-    Connect,
-    /// In the TLS handshake.
-    Handshake,
-    /// The request is on its way; no answer yet.
-    Answer,
-    /// The head of the answer is here, the body is not.
-    Body,
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Step::Lookup => "looking the host name up",
-            Step::Connect => "connecting",
-            Step::Handshake => "in the TLS handshake",
-            Step::Answer => "waiting for the answer",
-            Step::Body => "reading the answer",
-        })
-    }
-}
-
-/// The current [`Step`], shared with what the HTTP library calls back.
-#[derive(Debug, Default)]
-pub struct Progress(AtomicU8);
-
-impl Progress {
-    fn reach(&self, step: Step) {
-        self.0.store(step as u8, Ordering::Relaxed);
-    }
-
-    fn step(&self) -> Step {
-        match self.0.load(Ordering::Relaxed) {
-            0 => Step::Lookup,
-            1 => Step::Connect,
-            2 => Step::Handshake,
-            3 => Step::Answer,
-            _ => Step::Body,
-        }
-    }
 }
 
 /// A request to make.
@@ -130,6 +89,8 @@ pub struct Client {
     inner: reqwest::Client,
     progress: Arc<Progress>,
     verifier: Arc<Verifier>,
+    last_status: Cell<Option<u16>>,
+    clock_offset_seconds: Cell<Option<i64>>,
     /// The proxy in use, for messages.
     pub proxy: Option<Url>,
 }
@@ -147,7 +108,7 @@ impl Client {
     /// A client that can reach `url`'s origin.
     pub fn new(config: &HttpConfig, url: &Url, redirects: Redirects) -> Result<Client, TransportError> {
         let progress = Arc::new(Progress::default());
-        let verifier = Arc::new(Verifier::new(config.trust.clone(), Arc::clone(&progress))?);
+        let verifier = Arc::new(Verifier::new(config.trust.clone())?);
         let tls = trust::client_config(Arc::clone(&verifier), Arc::clone(&progress));
         let proxy = config.proxies.proxy_for(url).map_err(TransportError::proxy)?;
         let mut headers = HeaderMap::new();
@@ -167,6 +128,7 @@ impl Client {
                 Redirects::SameOrigin => redirect::Policy::custom(same_origin),
                 Redirects::No => redirect::Policy::none(),
             })
+            .connector_layer(WhenConnected(Arc::clone(&progress)))
             .dns_resolver(Arc::new(Resolver { progress: Arc::clone(&progress) }))
             .no_proxy();
         let builder = match &proxy {
@@ -177,12 +139,37 @@ impl Client {
             None => builder,
         };
         let inner = builder.build().map_err(|error| TransportError::explain(&error, url, None))?;
-        Ok(Client { inner, progress, verifier, proxy })
+        Ok(Client {
+            inner,
+            progress,
+            verifier,
+            last_status: Cell::new(None),
+            clock_offset_seconds: Cell::new(None),
+            proxy,
+        })
     }
 
     /// How far the current request has come.
     pub fn step(&self) -> Step {
         self.progress.step()
+    }
+
+    /// The HTTP status of the last answer.
+    pub fn last_status(&self) -> Option<u16> {
+        self.last_status.get()
+    }
+
+    /// How far our clock is ahead of the server's, by its last answer that tells, whatever that says.
+    pub fn clock_offset_seconds(&self) -> Option<i64> {
+        self.clock_offset_seconds.get()
+    }
+
+    /// The proxy in between, as a clause for messages; empty without one.
+    pub fn via(&self) -> String {
+        self.proxy
+            .as_ref()
+            .map(|proxy| format!(" through the proxy {}", redact_url(proxy)))
+            .unwrap_or_default()
     }
 
     /// What TLS has seen of the server's certificates.
@@ -194,9 +181,7 @@ impl Client {
     pub async fn send(&self, request: Request<'_>) -> Result<Answer, TransportError> {
         let Request { method, url, headers, json } = request;
         let explain = |error: &reqwest::Error| TransportError::explain(error, &url, Some(self));
-        // An address needs no look-up, and the resolver is then not asked.
-        let first = if url.domain().is_some() || self.proxy.is_some() { Step::Lookup } else { Step::Connect };
-        self.progress.reach(first);
+        self.progress.reach(Step::Connect);
         let mut builder = self.inner.request(method, url.clone()).headers(headers);
         if let Some(json) = json {
             builder = builder.header(reqwest::header::CONTENT_TYPE, "application/json").body(json.to_vec());
@@ -204,37 +189,60 @@ impl Client {
         let mut response = builder.send().await.map_err(|error| explain(&error))?;
         let received = SystemTime::now();
         self.progress.reach(Step::Body);
+        self.last_status.set(Some(response.status().as_u16()));
+        let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
+        let clock_offset_seconds = date.and_then(|date| offset(date, received));
+        self.clock_offset_seconds.set(clock_offset_seconds.or(self.clock_offset_seconds.get()));
         let head = (response.status().as_u16(), response.headers().clone());
-        if let Some(encoding) = head
-            .1
-            .get(CONTENT_ENCODING)
-            .filter(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
-        {
-            return Err(TransportError::answer(
-                &url,
-                &format!(
-                    "answered with content-encoding {:?}, which was not asked for",
-                    encoding.to_str().unwrap_or("?")
-                ),
-            ));
-        }
-        let mut body = Vec::new();
-        loop {
-            match response.chunk().await {
-                Ok(Some(chunk)) if body.len() + chunk.len() > MAX_ANSWER_BYTES => {
-                    return Err(TransportError::answer(
-                        &url,
-                        &format!("answered HTTP {} with more than {} KiB", head.0, MAX_ANSWER_BYTES / 1024),
-                    ));
-                }
-                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-                Ok(None) => break,
-                Err(error) => return Err(explain(&error)),
+        let body = match read_body(&mut response, &head.1).await {
+            Ok(body) => body,
+            // The status and what is there of the body say more than what went wrong with the rest.
+            Err((body, _)) if !(200..300).contains(&head.0) => body,
+            Err((_, Unreadable::Compressed(encoding))) => {
+                let message = format!("answered with content-encoding {encoding:?}, which was not asked for");
+                return Err(TransportError::answer(&url, &message));
             }
-        }
-        let clock_offset_seconds =
-            head.1.get(DATE).and_then(|date| date.to_str().ok()).and_then(|date| offset(date, received));
+            Err((_, Unreadable::TooLarge)) => {
+                let message =
+                    format!("answered HTTP {} with more than {} KiB", head.0, MAX_ANSWER_BYTES / 1024);
+                return Err(TransportError::answer(&url, &message));
+            }
+            Err((_, Unreadable::Broken(error))) => return Err(explain(&error)),
+        };
         Ok(Answer { status: head.0, headers: head.1, body, clock_offset_seconds })
+    }
+}
+
+/// Why a body cannot be used.
+enum Unreadable {
+    /// It has this content-encoding.
+    Compressed(String),
+    /// It is larger than [`MAX_ANSWER_BYTES`].
+    TooLarge,
+    /// It did not arrive whole.
+    Broken(reqwest::Error),
+}
+
+/// Reads a body to its end; what is there of one that cannot be used comes with the reason.
+async fn read_body(
+    response: &mut reqwest::Response,
+    headers: &HeaderMap,
+) -> Result<Vec<u8>, (Vec<u8>, Unreadable)> {
+    let encoding = headers.get(CONTENT_ENCODING).map(|encoding| String::from_utf8_lossy(encoding.as_bytes()));
+    if let Some(encoding) = encoding.filter(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
+        return Err((Vec::new(), Unreadable::Compressed(encoding.into_owned())));
+    }
+    let expected = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+    let mut body = Vec::with_capacity(expected.min(MAX_ANSWER_BYTES));
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() > MAX_ANSWER_BYTES => {
+                return Err((body, Unreadable::TooLarge));
+            }
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => return Ok(body),
+            Err(error) => return Err((body, Unreadable::Broken(error))),
+        }
     }
 }
 
@@ -261,7 +269,10 @@ impl fmt::Display for RefusedRedirect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RefusedRedirect::Elsewhere(origin) => {
-                write!(f, "redirects to {origin}, another origin; the token must not travel there")
+                write!(
+                    f,
+                    "redirects to {origin}, another origin, where the token must not travel; if it is the right one, use its URL"
+                )
             }
             RefusedRedirect::TooMany => write!(f, "redirected more than {MAX_REDIRECTS} times"),
         }
@@ -292,7 +303,7 @@ struct Resolver {
 pub struct LookupFailed {
     /// The name that was asked for.
     pub host: String,
-    source: std::io::Error,
+    source: io::Error,
 }
 
 impl fmt::Display for LookupFailed {
@@ -311,8 +322,7 @@ impl reqwest::dns::Resolve for Resolver {
         Box::pin(async move {
             progress.reach(Step::Lookup);
             let host = name.as_str().to_owned();
-            let found = tokio::net::lookup_host((host.as_str(), 0)).await;
-            match found.map(Iterator::collect::<Vec<_>>) {
+            match look_up(host.clone()).await {
                 Ok(addresses) => {
                     progress.reach(Step::Connect);
                     Ok(Box::new(addresses.into_iter()) as reqwest::dns::Addrs)
@@ -323,4 +333,16 @@ impl reqwest::dns::Resolve for Resolver {
             }
         })
     }
+}
+
+/// Asks the system's resolver on a thread of its own: it blocks, and one that hangs is left behind.
+/// (tokio's threads are no place for it: tokio panics if the system has no room for one.)
+async fn look_up(host: String) -> io::Result<Vec<SocketAddr>> {
+    let (found, wait) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new().name("lookup".to_owned()).spawn(move || {
+        let addresses = (host.as_str(), 0).to_socket_addrs().map(Iterator::collect);
+        // Nobody waits any more once the run is over.
+        let _ = found.send(addresses);
+    })?;
+    wait.await.unwrap_or_else(|_| Err(io::Error::other("the look-up gave no answer")))
 }

@@ -35,16 +35,11 @@ impl ProxyRules {
         // Go: what has no scheme is tried as http.
         let with_scheme = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
         let parsed = Url::parse(&with_scheme).ok().filter(known);
-        parsed.map(Some).ok_or_else(|| format!("{variable} holds no proxy URL"))
+        parsed.map(Some).ok_or_else(|| format!("{variable} holds no proxy URL; set it to http://HOST:PORT"))
     }
 
     fn uses_proxy(&self, url: &Url) -> bool {
-        let host = url
-            .host_str()
-            .unwrap_or_default()
-            .trim_matches(['[', ']'])
-            .trim_end_matches('.')
-            .to_ascii_lowercase();
+        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_ascii_lowercase();
         let port = url.port_or_known_default().unwrap_or_default();
         let address: Option<IpAddr> = host.parse().ok();
         if host == "localhost" || address.is_some_and(|address| address.is_loopback()) {
@@ -71,11 +66,15 @@ fn matches_rule(rule: &str, host: &str, address: Option<IpAddr>, port: u16) -> b
     {
         return address.is_some_and(|address| in_network(address, network, bits));
     }
-    let (name, rule_port) = split_port(rule);
-    if rule_port.is_some_and(|rule_port| rule_port != port) {
+    let (name, rule_port) = match split_port(rule) {
+        Some(("", _)) => return false,
+        Some((name, rule_port)) => (name, Some(rule_port)),
+        None => (rule, None),
+    };
+    if rule_port.is_some_and(|rule_port| rule_port != port.to_string()) {
         return false;
     }
-    if let Ok(rule_address) = name.trim_matches(['[', ']']).parse::<IpAddr>() {
+    if let Ok(rule_address) = name.parse::<IpAddr>() {
         return address == Some(rule_address);
     }
     let name = name.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(name);
@@ -86,13 +85,13 @@ fn matches_rule(rule: &str, host: &str, address: Option<IpAddr>, port: u16) -> b
     }
 }
 
-fn split_port(rule: &str) -> (&str, Option<u16>) {
-    match rule.rsplit_once(':') {
-        Some((name, port)) if !name.contains(':') || name.ends_with(']') => match port.parse() {
-            Ok(port) => (name, Some(port)),
-            Err(_) => (rule, None),
-        },
-        _ => (rule, None),
+/// Host and port, as Go's `net.SplitHostPort` takes them apart; `None` where that fails. An IPv6 address
+/// needs its brackets here, and must not have them without a port.
+fn split_port(rule: &str) -> Option<(&str, &str)> {
+    let (name, port) = rule.rsplit_once(':')?;
+    match name.strip_prefix('[') {
+        Some(name) => Some((name.strip_suffix(']')?, port)),
+        None => (!name.contains([':', '[', ']'])).then_some((name, port)),
     }
 }
 
@@ -157,6 +156,9 @@ mod tests {
         let url = "http://a.example/".parse().unwrap();
         assert_eq!(rules.proxy_for(&url).unwrap().unwrap().as_str(), "http://p:3128/");
         let rules = ProxyRules { http: Some("http://a b".into()), ..ProxyRules::default() };
-        assert_eq!(rules.proxy_for(&url).unwrap_err(), "HTTP_PROXY holds no proxy URL");
+        assert_eq!(
+            rules.proxy_for(&url).unwrap_err(),
+            "HTTP_PROXY holds no proxy URL; set it to http://HOST:PORT"
+        );
     }
 }

@@ -56,7 +56,12 @@ impl Pauses {
             // There is no time for another try: the failure at hand says more than a timeout would.
             None if pause >= left => Next::GiveUp,
             None => Next::After(pause),
-            Some(asked) => Next::After(asked + pause + asked.mul_f64(fastrand::f64() * RETRY_AFTER_SPREAD)),
+            Some(asked) => {
+                let spread = pause + asked.mul_f64(fastrand::f64() * RETRY_AFTER_SPREAD);
+                // What was asked for fits, so the spread must not carry the try beyond the deadline.
+                let room = (left - asked).mul_f64(fastrand::f64() / 2.0);
+                Next::After(asked + spread.min(room))
+            }
         }
     }
 }
@@ -117,6 +122,16 @@ mod tests {
         assert_eq!(Pauses::new(2).next(Some(asked), now, now + asked), Next::TooLate(asked));
         let Next::After(pause) = Pauses::new(2).next(Some(asked), now, now + 3 * asked) else { panic!() };
         assert!(pause > asked);
+    }
+
+    #[test]
+    fn the_spread_does_not_carry_a_try_beyond_the_deadline() {
+        let now = Instant::now();
+        let (asked, left) = (Duration::from_secs(30), Duration::from_millis(30_100));
+        for _ in 0..1000 {
+            let Next::After(pause) = Pauses::new(2).next(Some(asked), now, now + left) else { panic!() };
+            assert!(pause >= asked && pause < left, "{pause:?}");
+        }
     }
 
     #[test]

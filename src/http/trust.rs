@@ -3,11 +3,13 @@
 //! The roots are looked for only once the server's chain has arrived, and only those that could have
 //! issued it are loaded. The check itself is rustls's own, with nothing added and nothing left out.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use memchr::memmem;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientSessionStore, Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -27,6 +29,9 @@ const SYSTEM_FILES: [&str; 6] = [
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
     "/etc/ssl/cert.pem",
 ];
+
+/// A `-ca-file` that is larger is none (`/dev/zero`, say).
+const MAX_CA_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Where Go looks for single roots; all are read.
 const SYSTEM_DIRS: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
@@ -53,16 +58,24 @@ impl Default for TrustStore {
 }
 
 impl TrustStore {
-    /// In words, for messages.
+    /// In words, for messages: the places that were searched, and those that could not be.
     pub fn describe(&self) -> String {
-        let first = self.files.iter().find(|file| file.exists());
-        self.extra
-            .iter()
-            .chain(first)
-            .chain(&self.dirs)
-            .map(|path| path.display().to_string())
-            .collect::<Vec<_>>()
-            .join(", ")
+        let bundle = self.files.iter().find(|file| std::fs::File::open(file).is_ok());
+        let unreadable = |path: &Path| format!("{} (which cannot be read)", path.display());
+        let bundle = bundle.map(|path| path.display().to_string());
+        // One file comes from SSL_CERT_FILE; several are places where a bundle may be.
+        let bundle = bundle.or_else(|| match self.files.as_slice() {
+            [named] => Some(unreadable(named)),
+            _ => None,
+        });
+        let dirs = self.dirs.iter().filter_map(|dir| match dir.read_dir() {
+            Ok(_) => Some(dir.display().to_string()),
+            Err(_) if SYSTEM_DIRS.iter().any(|system| Path::new(system) == dir) => None,
+            Err(_) => Some(unreadable(dir)),
+        });
+        let places: Vec<String> =
+            self.extra.iter().map(|path| path.display().to_string()).chain(bundle).chain(dirs).collect();
+        if places.is_empty() { "any place that was searched".to_owned() } else { places.join(", ") }
     }
 }
 
@@ -82,19 +95,18 @@ pub struct Verifier {
     extra: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
     seen: Mutex<Option<Seen>>,
-    progress: Arc<Progress>,
 }
 
 impl Verifier {
     /// Reads `-ca-file` at once, so that a wrong one is an error also where it would not have been
     /// needed.
-    pub fn new(store: TrustStore, progress: Arc<Progress>) -> Result<Verifier, TransportError> {
+    pub fn new(store: TrustStore) -> Result<Verifier, TransportError> {
         let extra = match &store.extra {
             Some(path) => read_ca_file(path)?,
             None => Vec::new(),
         };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        Ok(Verifier { store, extra, provider, seen: Mutex::new(None), progress })
+        Ok(Verifier { store, extra, provider, seen: Mutex::new(None) })
     }
 
     /// The certificate of the last handshake.
@@ -126,39 +138,55 @@ impl Verifier {
 }
 
 fn read_ca_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, TransportError> {
-    let pem = std::fs::read(path).map_err(|error| {
-        TransportError::setup(format!("cannot read the CA file {}: {error}", path.display()))
-    })?;
-    let certificates: Vec<_> = pem_certificates(&pem).collect();
-    // One that cannot be parsed would silently not count.
-    let sound = |cert: &CertificateDer<'_>| webpki::anchor_from_trusted_cert(cert).is_ok();
-    if certificates.is_empty() || !certificates.iter().all(sound) {
-        return Err(TransportError::setup(format!(
-            "the CA file {} holds no PEM certificates",
-            path.display()
-        )));
+    let wrong = |why: String| TransportError::setup(format!("the CA file {} {why}", path.display()));
+    let mut pem = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(MAX_CA_FILE_BYTES + 1).read_to_end(&mut pem))
+        .map_err(|error| wrong(format!("cannot be read: {error}; set -ca-file")))?;
+    if pem.len() as u64 > MAX_CA_FILE_BYTES {
+        return Err(wrong(format!("is larger than {} MiB", MAX_CA_FILE_BYTES / 1024 / 1024)));
     }
-    Ok(certificates)
+    let certificates: Vec<_> = pem_certificates(&pem).collect();
+    if certificates.is_empty() {
+        return Err(wrong("holds no PEM certificates".to_owned()));
+    }
+    // One that cannot be parsed would silently not count.
+    match certificates.iter().position(|cert| webpki::anchor_from_trusted_cert(cert).is_err()) {
+        Some(at) => Err(wrong(format!("holds a certificate that cannot be parsed (number {})", at + 1))),
+        None => Ok(certificates),
+    }
 }
 
 /// The certificates in a PEM file (RFC 7468), those that are no base64 left out, as Go does.
-fn pem_certificates(pem: &[u8]) -> impl Iterator<Item = CertificateDer<'static>> {
-    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-    const END: &str = "-----END CERTIFICATE-----";
-    let text = String::from_utf8_lossy(pem);
-    let mut at = 0;
+pub fn pem_certificates(pem: &[u8]) -> impl Iterator<Item = CertificateDer<'static>> {
+    const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+    const END: &[u8] = b"-----END CERTIFICATE-----";
+    let mut rest = pem;
     std::iter::from_fn(move || {
         loop {
-            let begin = at + text[at..].find(BEGIN)? + BEGIN.len();
-            let end = begin + text[begin..].find(END)?;
-            at = end + END.len();
-            let base64: Vec<u8> =
-                text.as_bytes()[begin..end].iter().copied().filter(|b| !b.is_ascii_whitespace()).collect();
+            let begin = memmem::find(rest, BEGIN)? + BEGIN.len();
+            let length = memmem::find(&rest[begin..], END)?;
+            let base64 = without_blanks(&rest[begin..begin + length]);
+            rest = &rest[begin + length + END.len()..];
             if let Ok(der) = STANDARD.decode(base64) {
                 return Some(CertificateDer::from(der));
             }
         }
     })
+}
+
+/// Line by line: a bundle has thousands of bytes for each certificate that is looked for.
+fn without_blanks(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len() - 1) + 1;
+        let (line, after) = rest.split_at(end);
+        out.extend_from_slice(line.trim_ascii());
+        rest = after;
+    }
+    out.retain(|byte| !byte.is_ascii_whitespace());
+    out
 }
 
 /// The roots among `candidates` whose name is the issuer of one of the certificates in `issuers`.
@@ -167,7 +195,9 @@ fn add_issuers(
     issuers: &[Vec<u8>],
     candidates: impl Iterator<Item = CertificateDer<'static>>,
 ) {
-    for candidate in candidates {
+    // Searching for the name is cheaper than taking every certificate apart.
+    let may_issue = |der: &CertificateDer<'_>| issuers.iter().any(|name| memmem::find(der, name).is_some());
+    for candidate in candidates.filter(may_issue) {
         if let Ok(anchor) = webpki::anchor_from_trusted_cert(&candidate)
             && issuers.iter().any(|issuer| issuer.as_slice() == anchor.subject.as_ref())
         {
@@ -201,7 +231,10 @@ impl ServerCertVerifier for Verifier {
         let mut result = self.check(anchors.clone(), chain, server_name, now);
         if matches!(result, Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer))) {
             for entry in self.store.dirs.iter().filter_map(|dir| dir.read_dir().ok()).flatten().flatten() {
-                if let Ok(pem) = std::fs::read(entry.path()) {
+                // A pipe in the directory would keep us waiting; links to files are what it is full of.
+                if std::fs::metadata(entry.path()).is_ok_and(|about| about.is_file())
+                    && let Ok(pem) = std::fs::read(entry.path())
+                {
                     add_issuers(&mut anchors, &issuers, pem_certificates(&pem));
                 }
             }
@@ -227,11 +260,7 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let valid =
-            verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms);
-        // What follows is the request.
-        self.progress.reach(Step::Answer);
-        valid
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

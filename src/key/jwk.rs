@@ -126,19 +126,22 @@ impl PrivateKey {
             ("EC", "P-384") => Algorithm::Es384,
             ("RSA", _) => Algorithm::Rs256,
             ("OKP", curve) => {
-                return Err(format!("its curve {curve:?} does not sign; only Ed25519 is supported"));
+                return Err(format!("its curve {} does not sign; only Ed25519 is supported", name(curve)));
             }
             ("EC", curve) => {
-                return Err(format!("its curve {curve:?} is not supported; P-256 and P-384 are"));
+                return Err(format!("its curve {} is not supported; P-256 and P-384 are", name(curve)));
             }
-            (kind, _) => return Err(format!("its type {kind:?} is not supported; OKP, EC and RSA are")),
+            (kind, _) => {
+                return Err(format!("its type {} is not supported; OKP, EC and RSA are", name(kind)));
+            }
         };
         match text(members.alg.as_ref()) {
             "" => {}
             alg if alg == algorithm.name() => {}
             alg => {
                 return Err(format!(
-                    "its alg {alg:?} does not fit a key of this type; {} does",
+                    "its alg {} does not fit a key of this type; {} does",
+                    name(alg),
                     algorithm.name()
                 ));
             }
@@ -171,6 +174,12 @@ fn text<'a>(member: Option<&'a Text<'_>>) -> &'a str {
     member.map_or("", |text| text.as_ref())
 }
 
+/// A name in a JWK, as it is shown: what is too long for one may be a private part in the wrong place.
+fn name(value: &str) -> String {
+    const LONGEST_NAME: usize = 20;
+    if value.len() <= LONGEST_NAME { format!("{value:?}") } else { "(not shown)".to_owned() }
+}
+
 /// JSON that is no JWK may still be recognisable.
 fn explain_syntax(json: &[u8], error: &serde_json::Error) -> Refusal {
     let begins = |prefix: &[u8]| json.trim_ascii_start().starts_with(prefix);
@@ -178,7 +187,7 @@ fn explain_syntax(json: &[u8], error: &serde_json::Error) -> Refusal {
         return "it is empty".to_owned();
     }
     if begins(b"-----BEGIN") {
-        return "it is PEM, not a JWK; `monitoring-token key inspect` reads PEM and shows what it holds"
+        return "it is PEM, not a JWK; convert it, or make a new key with `monitoring-token key generate`"
             .to_owned();
     }
     // Five parts with dots: a JWE in compact form (RFC 7516, 7.1).
@@ -213,7 +222,7 @@ fn refuse_by_kind(members: &Members<'_>) -> Result<(), Refusal> {
         Some(_) => {}
     }
     match &members.key_use {
-        Some(key_use) if key_use != "sig" => Err(format!("its use is {key_use:?}, not \"sig\"")),
+        Some(key_use) if key_use != "sig" => Err(format!("its use is {}, not \"sig\"", name(key_use))),
         _ => Ok(()),
     }
 }
@@ -255,7 +264,10 @@ fn rsa(members: &Members<'_>) -> Result<EncodingKey, Refusal> {
         [&members.n, &members.e, &members.d, &members.p, &members.q, &members.dp, &members.dq, &members.qi];
     let mut numbers = Vec::with_capacity(RSA_COMPONENTS.len());
     for (member, name) in given.into_iter().zip(RSA_COMPONENTS) {
-        numbers.push(unsigned(member.as_ref(), name)?);
+        numbers.push(unsigned(member.as_ref(), name).map_err(|why| match member {
+            Some(_) => why,
+            None => format!("{why}; an RSA key needs {}", RSA_COMPONENTS.join(", ")),
+        })?);
     }
     let n = &numbers[0];
     let bits = n.len() * 8 - n.first().map_or(0, |first| first.leading_zeros() as usize);

@@ -20,6 +20,8 @@ pub enum KeySource {
     File(PathBuf),
     /// The JWK itself, from the variable.
     Inline(SecretString),
+    /// Neither flag nor variable names one. It is the run that fails of it, so that its metrics say so.
+    Missing,
 }
 
 impl KeySource {
@@ -28,12 +30,19 @@ impl KeySource {
         match self {
             KeySource::File(path) => path.display().to_string(),
             KeySource::Inline(_) => "in MONITORING_SIGNER_KEY".to_owned(),
+            KeySource::Missing => "(none)".to_owned(),
         }
     }
 
     /// Reads the key. A pipe may keep us waiting: until `deadline`, or until a signal ends the run.
     pub fn load(&self, signals: &Signals, deadline: Instant) -> Result<PrivateKey, Failure> {
         let key = match self {
+            KeySource::Missing => {
+                return Err(Failure::ours(
+                    Stage::Sign,
+                    "no signing key: set MONITORING_SIGNER_KEY or -monitoring-signer-key to the path of the private JWK",
+                ));
+            }
             KeySource::Inline(jwk) => PrivateKey::from_jwk(jwk.expose_secret().as_bytes()),
             KeySource::File(path) => {
                 let json = read::open(path)
@@ -56,12 +65,15 @@ impl KeySource {
 fn unread(error: ReadError, path: &Path) -> Failure {
     let path = path.display();
     match error {
-        ReadError::Io(error) => Failure::ours(
-            Stage::Sign,
-            format!(
-                "cannot read the key {path}: {error}; set -monitoring-signer-key or MONITORING_SIGNER_KEY"
-            ),
-        ),
+        ReadError::Io(error) => {
+            let advice = match error.kind() {
+                std::io::ErrorKind::PermissionDenied => {
+                    format!("let uid {} read it", rustix::process::geteuid().as_raw())
+                }
+                _ => "set -monitoring-signer-key or MONITORING_SIGNER_KEY".to_owned(),
+            };
+            Failure::ours(Stage::Sign, format!("cannot read the key {path}: {error}; {advice}"))
+        }
         ReadError::TooLarge => Failure::ours(
             Stage::Sign,
             format!("cannot use the key {path}: it is larger than {} KiB, so no JWK", MAX_KEY_BYTES / 1024),

@@ -2,15 +2,16 @@
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 use josekit::jwk::Jwk;
 use ring::digest::{SHA256, digest};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::generate::private_jwk;
@@ -20,6 +21,10 @@ use crate::error::{Failure, Stage};
 
 /// A file that is larger is no key.
 const MAX_KEY_BYTES: u64 = 64 * 1024;
+
+/// The members that are text wherever they stand (RFC 7517, section 4; RFC 7518, section 6).
+const TEXT_MEMBERS: [&str; 15] =
+    ["kid", "alg", "use", "crv", "x", "y", "d", "n", "e", "p", "q", "dp", "dq", "qi", "k"];
 
 /// `key generate`: writes FILE (0600) and FILE.pub, and says so.
 pub fn generate(line: &Line) -> Result<String, Failure> {
@@ -63,7 +68,8 @@ pub fn generate(line: &Line) -> Result<String, Failure> {
         let _ = std::fs::remove_file(&private_path);
     })?;
     Ok(format!(
-        "key id:      {kid}\nprivate key: {}\npublic key:  {}\n",
+        "key id:      {}\nprivate key: {}\npublic key:  {}\n",
+        crate::error::printable(&kid),
         private_path.display(),
         public_path.display()
     ))
@@ -153,8 +159,13 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
 }
 
 fn parse(path: &Path, json: &[u8]) -> Result<Jwk, Failure> {
-    serde_json::from_slice(json).map_err(|_| {
-        // serde's message may show a value; ours says what kind of thing it is.
+    let members: Option<serde_json::Map<String, Value>> = serde_json::from_slice(json).ok();
+    // josekit takes these for granted, and panics where they are not.
+    let sound = |members: &serde_json::Map<String, Value>| {
+        members.get("kty").is_some_and(Value::is_string)
+            && TEXT_MEMBERS.iter().all(|name| members.get(*name).is_none_or(Value::is_string))
+    };
+    members.filter(sound).and_then(|_| serde_json::from_slice(json).ok()).ok_or_else(|| {
         let why = PrivateKey::from_jwk(json).err().unwrap_or_else(|| "it is no JWK".to_owned());
         failure(format!("cannot use the key {}: {why}", path.display()))
     })
@@ -200,7 +211,13 @@ fn thumbprint(jwk: &Jwk) -> Result<Vec<u8>, Failure> {
 fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), Failure> {
     let cannot = |error: std::io::Error| failure(format!("cannot write {}: {error}", path.display()));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(cannot)?;
-    file.write_all(text.as_bytes())
+    // The umask may have taken more away than is asked for, and a key that its owner cannot read is none.
+    let whole_mode = match mode & 0o077 {
+        0 => file.set_permissions(Permissions::from_mode(mode)),
+        _ => Ok(()),
+    };
+    whole_mode
+        .and_then(|()| file.write_all(text.as_bytes()))
         .and_then(|()| file.write_all(b"\n"))
         .and_then(|()| file.sync_all())
         .map_err(|error| {

@@ -5,6 +5,8 @@ use std::time::Instant;
 use reqwest::Url;
 
 use super::{Run, RunConfig};
+use crate::cache::{Cache, Key, KeyBuilder};
+use crate::child::OutputPolicy;
 use crate::error::{Failure, Stage};
 use crate::exit::ExitStatus;
 use crate::http::{Client, HttpConfig, Redirects};
@@ -22,12 +24,15 @@ pub struct LocateRun {
     pub http: HttpConfig,
     /// The run of the command.
     pub run: RunConfig,
+    /// Where results are kept, if they are.
+    pub cache: Option<Cache>,
 }
 
 impl LocateRun {
     /// Signs, exchanges and runs.
     pub fn execute(self, signals: &Signals, log: Log) -> ExitStatus {
-        let LocateRun { locate, http, run: config } = self;
+        let key = self.cache.as_ref().map(|_| self.key());
+        let LocateRun { locate, http, run: config, cache } = self;
         let mut run = match Run::begin(&config, signals, log) {
             Ok(run) => run,
             Err(failure) => {
@@ -35,8 +40,35 @@ impl LocateRun {
                 return failure.status;
             }
         };
-        let result = run.lease(locate, &http).and_then(|lease| run.command(&lease));
+        let make = |run: &mut Run<'_>| run.lease(locate, &http).and_then(|lease| run.command(&lease));
+        let result = match cache.as_ref().zip(key.as_ref()) {
+            None => make(&mut run),
+            Some((cache, key)) => run.through_cache(cache, key, make),
+        };
         run.finish(result)
+    }
+
+    /// What makes this run another than others: all that decides what is tested, and what the command
+    /// and the caller see. How it is reached (key, retries, roots, timeout) does not.
+    fn key(&self) -> Key {
+        let LocateRun { locate, run, .. } = self;
+        let key = KeyBuilder::default()
+            .part(&locate.machine)
+            .part(&locate.service)
+            .part(locate.prefix.as_str())
+            .part(&locate.env_name)
+            .part(match locate.exchange {
+                Exchange::No => "monitoring URL",
+                Exchange::Both => "both URLs",
+                Exchange::ServiceUrl => "service URL",
+            })
+            .optional(locate.url_key.as_deref())
+            .part(match run.output {
+                OutputPolicy::Discard => "discard",
+                OutputPolicy::Inherit => "inherit",
+                OutputPolicy::OnFailure => "on-failure",
+            });
+        run.command.iter().fold(key, KeyBuilder::part).build()
     }
 }
 
@@ -66,20 +98,24 @@ impl Run<'_> {
             .map_err(|error| LocateConfig::failed(&error.message))?;
         let exchange = locate.exchange(&client, &key, (jwt, url), http.retries, self.timeline.term_at);
         let at = crate::http::explain::origin(&locate.prefix);
-        let result = self.attempt(Stage::Exchange, exchange, || format!("while {} ({at})", client.step()));
+        let result = self.attempt(Stage::Exchange, exchange, || {
+            let step = client.step();
+            format!("while {step} ({at}{}): {}", client.via(), step.advice())
+        });
         self.report.took(Stage::Exchange, began.elapsed());
+        self.report.clock_offset_seconds = client.clock_offset_seconds();
         drop(client);
         drop(key);
         scrub_stack();
+        super::give_back_memory();
         let (jwt, url, granted) = result?;
-        self.report.clock_offset_seconds = granted.clock_offset_seconds;
         tracing::debug!(url_key = granted.key, host = granted.hostname, "got the service URL");
         Ok(locate.lease(jwt, &url, Some(granted)))
     }
 }
 
 /// The host that gets our token over plain http, unless it is this machine.
-pub(super) fn insecure_host(url: &Url) -> Option<String> {
+pub(crate) fn insecure_host(url: &Url) -> Option<String> {
     let host = url.host_str()?;
     let name = host.trim_matches(['[', ']']);
     let loopback = name == "localhost"

@@ -1,14 +1,14 @@
 //! A run: credential, command, clean-up, exit status. The only room that knows both the issuers and
 //! the command; what passes between them is a [`Lease`](crate::source::Lease)'s environment.
 
+mod cached;
 pub mod locate;
 mod report;
 pub mod token;
 
 use std::ffi::OsString;
-use std::io::Write as _;
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 pub use report::Report;
 
@@ -17,7 +17,8 @@ use crate::cli::duration;
 use crate::deadline::{Limits, Timeline};
 use crate::error::{Failure, Stage};
 use crate::exit::ExitStatus;
-use crate::log::Log;
+use crate::log::{Log, write_stderr};
+use crate::metrics::{self, Figures, Labels};
 use crate::secret::redact_bytes;
 use crate::signal::Signals;
 use crate::source::Lease;
@@ -34,6 +35,18 @@ pub struct RunConfig {
     pub die_with_parent: bool,
     /// `-metrics-textfile`.
     pub metrics_textfile: Option<PathBuf>,
+    /// The labels of the metrics.
+    pub labels: Labels,
+}
+
+impl RunConfig {
+    /// Writes the metrics, if that was asked for. That they cannot be written does not change the run.
+    fn write_metrics(&self, log: Log, figures: impl FnOnce() -> Figures) {
+        let Some(path) = &self.metrics_textfile else { return };
+        if let Err(error) = metrics::write(path, &self.labels, &figures()) {
+            log.warning(&format!("cannot write the metrics to {}: {error}", path.display()));
+        }
+    }
 }
 
 /// What a run has at hand from its first moment to its last.
@@ -47,8 +60,21 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Begins a run: from here on time counts, and our parent is followed if it was asked for.
+    /// Begins a run: from here on time counts, and our parent is followed if it was asked for. The metrics
+    /// of a run that cannot begin are written.
     pub fn begin(config: &'a RunConfig, signals: &'a Signals, log: Log) -> Result<Run<'a>, Failure> {
+        Run::try_begin(config, signals, log).inspect_err(|failure| {
+            let over = config.limits.script_deadline.and_then(|deadline| deadline.elapsed().ok());
+            config.write_metrics(log, || Figures {
+                exit_status: failure.status.code(),
+                failed: failure.stage.into_iter().collect(),
+                deadline_margin_seconds: -over.unwrap_or_default().as_secs_f64(),
+                ..Figures::default()
+            });
+        })
+    }
+
+    fn try_begin(config: &'a RunConfig, signals: &'a Signals, log: Log) -> Result<Run<'a>, Failure> {
         let timeline = config.limits.begin(Instant::now(), SystemTime::now()).ok_or_else(|| {
             Failure::timeout(
                 Stage::Exchange,
@@ -67,9 +93,14 @@ impl<'a> Run<'a> {
         Ok(Run { config, signals, log, timeline, parent, report: Report::default() })
     }
 
+    /// When it must be where.
+    pub(crate) fn timeline(&self) -> &Timeline {
+        &self.timeline
+    }
+
     /// Runs `work` on a runtime of its own until it is done, the time is up, or a signal or the death of
     /// our parent ends the run. A name look-up that hangs is left behind.
-    fn attempt<T>(
+    pub(crate) fn attempt<T>(
         &self,
         stage: Stage,
         work: impl Future<Output = Result<T, Failure>>,
@@ -83,11 +114,7 @@ impl<'a> Run<'a> {
                 result = work => result,
             }
         });
-        match &result {
-            // The idle look-up thread ends at once, so that one thread is left.
-            Ok(_) => runtime.shutdown_timeout(Duration::from_secs(1)),
-            Err(_) => runtime.shutdown_background(),
-        }
+        runtime.shutdown_background();
         result
     }
 
@@ -127,11 +154,14 @@ impl<'a> Run<'a> {
         let started = job.start().map_err(|error| refuse_command(&name, &error))?;
         let outcome = child::supervise(started, self.signals, self.parent.as_ref(), &self.timeline);
         self.report.took(Stage::Command, began.elapsed());
+        self.report.interrupted = outcome.forwarded.is_some() || outcome.orphaned;
         tracing::debug!(end = ?outcome.end, timed_out = outcome.timed_out, after = ?began.elapsed(), "the command has ended");
+        if outcome.orphaned {
+            self.log.warning("the parent process died, so the command was ended (-die-with-parent)");
+        }
         let result = self.judge(&outcome);
         if !outcome.output.is_empty() && !matches!(result, Ok(status) if status.is_success()) {
-            // A stderr that nobody reads does not change the result.
-            let _ = std::io::stderr().write_all(&redact_bytes(&outcome.output, &lease.secrets));
+            write_stderr(&redact_bytes(&outcome.output, &lease.secrets));
         }
         result
     }
@@ -159,6 +189,7 @@ impl<'a> Run<'a> {
 
     /// The end of every run: what has to be said is said, and the metrics are written.
     pub fn finish(self, result: Result<ExitStatus, Failure>) -> ExitStatus {
+        self.config.write_metrics(self.log, || self.report.figures(&result, &self.timeline, Instant::now()));
         let insecure = self.report.insecure.as_deref();
         match result {
             Ok(status) => {
@@ -167,10 +198,8 @@ impl<'a> Run<'a> {
                 }
                 status
             }
-            Err(mut failure) => {
-                if let Some(host) = insecure {
-                    failure.message = format!("{failure}; and tokens go to {host} over plain http");
-                }
+            Err(failure) => {
+                let failure = noting_plain_http(failure, insecure);
                 self.log.failure(&failure);
                 failure.status
             }
@@ -184,6 +213,25 @@ fn runtime(stage: Stage) -> Result<tokio::runtime::Runtime, Failure> {
         .enable_time()
         .build()
         .map_err(|error| Failure::ours(stage, format!("cannot start: {error}")))
+}
+
+/// What was freed goes back to the system: a run waits much longer than it works.
+fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim(3) only touches the allocator's own state.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// The failure of a run whose token goes to `host` over plain http: the one line says that, too.
+pub(crate) fn noting_plain_http(failure: Failure, host: Option<&str>) -> Failure {
+    match host {
+        None => failure,
+        Some(host) => {
+            Failure { message: format!("{failure}; and tokens go to {host} over plain http"), ..failure }
+        }
+    }
 }
 
 fn parent_died(stage: Stage) -> Failure {
@@ -200,7 +248,12 @@ fn refuse_command(name: &impl std::fmt::Display, error: &StartError) -> Failure 
         ),
         StartError::CannotRun(error) => (ExitStatus::CannotRun, format!("cannot run {name}: {error}")),
         StartError::Ours(error) => {
-            (ExitStatus::Failed, format!("cannot run {name}: this machine is out of resources: {error}"))
+            let why = if error.kind() == std::io::ErrorKind::NotFound {
+                ""
+            } else {
+                "this machine is out of resources: "
+            };
+            (ExitStatus::Failed, format!("cannot run {name}: {why}{error}"))
         }
     };
     Failure { stage: Some(Stage::Command), status, message }

@@ -1,8 +1,11 @@
 //! What is known of a run when it is over.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::error::Stage;
+use crate::deadline::Timeline;
+use crate::error::{Failure, Stage};
+use crate::exit::ExitStatus;
+use crate::metrics::Figures;
 
 /// The figures of a run.
 #[derive(Debug, Default)]
@@ -10,10 +13,13 @@ pub struct Report {
     durations: [Option<Duration>; Stage::ALL.len()],
     /// How far our clock is ahead of the issuer's, in seconds.
     pub clock_offset_seconds: Option<i64>,
-    /// Whether a token may be left that was to be deleted.
-    pub revocation_failed: bool,
     /// The host that got a token over plain http, if it is not loopback.
     pub insecure: Option<String>,
+    /// Whether the result was taken from the cache.
+    pub cached: bool,
+    /// Whether a signal to us, or the death of our parent, ended the run.
+    pub interrupted: bool,
+    failed: [bool; Stage::ALL.len()],
 }
 
 impl Report {
@@ -22,8 +28,43 @@ impl Report {
         self.durations[stage as usize] = Some(duration);
     }
 
+    /// Records that a stage failed, where the result of the run does not say so (a revocation).
+    pub fn failed(&mut self, stage: Stage) {
+        self.failed[stage as usize] = true;
+    }
+
     /// How long a stage took, if it was reached.
     pub fn duration(&self, stage: Stage) -> Option<Duration> {
         self.durations[stage as usize]
+    }
+
+    /// The figures for the metrics, when the run ends with `result` at `now`.
+    pub fn figures(
+        &self,
+        result: &Result<ExitStatus, Failure>,
+        timeline: &Timeline,
+        now: Instant,
+    ) -> Figures {
+        let (status, stage) = match result {
+            Ok(status) if status.is_success() => (*status, None),
+            Ok(status) => (*status, Some(Stage::Command)),
+            Err(failure) => (failure.status, failure.stage),
+        };
+        let left = timeline.term_at.saturating_duration_since(now).as_secs_f64();
+        let over = now.saturating_duration_since(timeline.term_at).as_secs_f64();
+        Figures {
+            exit_status: status.code(),
+            stage_seconds: Stage::ALL
+                .into_iter()
+                .filter_map(|stage| Some((stage, self.duration(stage)?.as_secs_f64())))
+                .collect(),
+            failed: Stage::ALL
+                .into_iter()
+                .filter(|&one| Some(one) == stage || self.failed[one as usize])
+                .collect(),
+            clock_offset_seconds: self.clock_offset_seconds,
+            deadline_margin_seconds: left - over,
+            cached: self.cached,
+        }
     }
 }

@@ -67,6 +67,7 @@ impl Run<'_> {
         self.report.took(Stage::Exchange, began.elapsed());
         let token = token?;
         tracing::debug!("got a token");
+        super::give_back_memory();
         let lease = issuer.lease(&token);
         let result = self.command(&lease);
         self.revoke(&issuer, &Trace::Token(token), self.revoke_by());
@@ -173,7 +174,7 @@ impl Run<'_> {
         match result {
             Ok(()) => tracing::debug!("the token is deleted"),
             Err(why) => {
-                self.report.revocation_failed = true;
+                self.report.failed(Stage::Revoke);
                 self.log.warning(&format!("could not delete the token: {why}"));
             }
         }

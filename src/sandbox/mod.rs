@@ -5,6 +5,7 @@
 //! specifications are named in each file). It has no TLS: URLs under `wss` keys are `ws` URLs.
 
 pub mod fault;
+pub mod flags;
 pub mod gafaelfawr;
 pub mod jwt;
 pub mod locate;

@@ -15,7 +15,7 @@ use crate::error::{Failure, Stage, printable};
 use crate::http::explain::origin;
 use crate::http::retry::{self, Next, Pauses};
 use crate::http::{Answer, Client, Request};
-use crate::key::sign::monitoring_jwt;
+use crate::key::sign::{JWT_LIFETIME, monitoring_jwt};
 use crate::key::{KeySource, PrivateKey};
 use crate::secret::{ExposeSecret as _, SecretString, redact_text, redact_url};
 
@@ -30,8 +30,16 @@ const SERVICE_HOSTNAME: &str = "SERVICE_HOSTNAME";
 pub const SIGNER_KEY: &str = "MONITORING_SIGNER_KEY";
 /// A clock that differs by less cannot be told from a slow answer: `Date` has whole seconds.
 const NOTABLE_CLOCK_OFFSET_SECONDS: i64 = 2;
+/// A clock that is behind by more lets a token expire before it arrives, or soon after.
+const FATAL_CLOCK_OFFSET_SECONDS: u64 = JWT_LIFETIME.as_secs() - 2;
 /// How much of a body that is no JSON is shown.
 const SHOWN_BODY_CHARS: usize = 80;
+/// How much of a text in an answer is shown.
+const SHOWN_TEXT_CHARS: usize = 200;
+/// How many of the keys on offer are shown.
+const SHOWN_KEYS: usize = 20;
+/// The kernel takes no variable of more than 128 KiB (execve(2), MAX_ARG_STRLEN); a URL is far smaller.
+const MAX_SERVICE_URL_BYTES: usize = 32 * 1024;
 
 /// Which variable of the command gets which URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,9 +83,10 @@ pub struct Granted {
     pub keys: Vec<String>,
     /// The key that was taken.
     pub key: String,
-    /// How far our clock is ahead of Locate's, in seconds.
-    pub clock_offset_seconds: Option<i64>,
 }
+
+/// The service URLs that Locate has given, by their keys.
+pub struct Offer(BTreeMap<String, String>);
 
 /// The answer (m-lab/locate, `api/v2/api.go`: `MonitoringResult`).
 #[derive(Deserialize)]
@@ -85,7 +94,6 @@ struct MonitoringResult {
     error: Option<LocateError>,
     target: Option<Target>,
     /// Cloud Endpoints, which stands before Locate, answers `{"code","message"}`.
-    code: Option<i64>,
     message: Option<String>,
 }
 
@@ -143,11 +151,7 @@ impl LocateConfig {
         Ok((jwt, url))
     }
 
-    /// Exchanges signed requests for a service URL, trying again where that may help. `first` is the
-    /// monitoring URL that is tried first; each further try is freshly signed. Gives the URL that was
-    /// accepted, too.
-    ///
-    /// It has no time limit of its own; `deadline` only tells which pauses are worth while.
+    /// Exchanges signed requests for a service URL. See [`LocateConfig::ask`].
     pub async fn exchange(
         &self,
         client: &Client,
@@ -156,6 +160,23 @@ impl LocateConfig {
         retries: u32,
         deadline: Instant,
     ) -> Result<(SecretString, Url, Granted), Failure> {
+        let (jwt, url, offer) = self.ask(client, key, first, retries, deadline).await?;
+        Ok((jwt, url, self.choose(offer)?))
+    }
+
+    /// Asks Locate for its service URLs, trying again where that may help. `first` is the
+    /// monitoring URL that is tried first; each further try is freshly signed. Gives the URL that was
+    /// accepted, too.
+    ///
+    /// It has no time limit of its own; `deadline` only tells which pauses are worth while.
+    pub async fn ask(
+        &self,
+        client: &Client,
+        key: &PrivateKey,
+        first: (SecretString, Url),
+        retries: u32,
+        deadline: Instant,
+    ) -> Result<(SecretString, Url, Offer), Failure> {
         let (mut jwt, mut url) = first;
         let mut pauses = Pauses::new(retries);
         loop {
@@ -169,7 +190,7 @@ impl LocateConfig {
                         "locate answered"
                     );
                     match self.read(&answer, key, client) {
-                        Ok(granted) => return Ok((jwt, url, granted)),
+                        Ok(offer) => return Ok((jwt, url, offer)),
                         Err(failure) if !retry::is_retryable(answer.status) => return Err(failure),
                         Err(failure) => (failure, retry::retry_after(&answer, SystemTime::now())),
                     }
@@ -201,12 +222,12 @@ impl LocateConfig {
     }
 
     /// Reads Locate's answer.
-    fn read(&self, answer: &Answer, key: &PrivateKey, client: &Client) -> Result<Granted, Failure> {
+    fn read(&self, answer: &Answer, key: &PrivateKey, client: &Client) -> Result<Offer, Failure> {
         let at = origin(&self.prefix);
         let result: Option<MonitoringResult> = match serde_json::from_slice(&answer.body) {
             Ok(result) => Some(result),
             Err(error) if error.is_data() && answer.status == 200 => {
-                let wrong = printable(&redact_text(&error.to_string()));
+                let wrong = shown(&error.to_string(), SHOWN_TEXT_CHARS);
                 return Err(Self::failed(&format!(
                     "locate at {at} gave an answer of another form than expected: {wrong}"
                 )));
@@ -225,7 +246,8 @@ impl LocateConfig {
             } else {
                 let words = first_words(&answer.body);
                 format!(
-                    "{at} answered HTTP {} with {words}, not with Locate's JSON; is -locate-url right, or a proxy in between?",
+                    "{at}{} answered HTTP {} with {words}, not with Locate's JSON; is -locate-url right, or a proxy in between?",
+                    client.via(),
                     answer.status
                 )
             }));
@@ -233,23 +255,21 @@ impl LocateConfig {
         let urls = result.target.and_then(|target| target.urls).filter(|urls| !urls.is_empty());
         let Some(urls) = urls else {
             return Err(Self::failed(&format!(
-                "locate at {at} answered HTTP {} without target.urls",
+                "locate at {at} answered HTTP {} without target.urls, so with no server to test; is -locate-url the monitoring path?",
                 answer.status
             )));
         };
-        self.choose(urls, answer.clock_offset_seconds)
+        Ok(Offer(urls))
     }
 
     /// Takes the service URL out of `target.urls`.
-    fn choose(
-        &self,
-        mut urls: BTreeMap<String, String>,
-        clock_offset_seconds: Option<i64>,
-    ) -> Result<Granted, Failure> {
+    pub fn choose(&self, Offer(mut urls): Offer) -> Result<Granted, Failure> {
         let keys: Vec<String> = urls.keys().cloned().collect();
         let key = choose_key(&keys, self.url_key.as_deref(), &self.service)
             .ok_or_else(|| {
-                let on_offer = printable(&keys.join(", "));
+                let more = if keys.len() > SHOWN_KEYS { ", …" } else { "" };
+                let on_offer = keys.iter().take(SHOWN_KEYS).map(|key| shown(key, SHOWN_TEXT_CHARS));
+                let on_offer = on_offer.collect::<Vec<_>>().join(", ") + more;
                 Self::failed(&match &self.url_key {
                     Some(named) => {
                         format!("locate has no URL key {named:?} for {}; it has {on_offer}", self.service)
@@ -262,28 +282,26 @@ impl LocateConfig {
             })?
             .to_owned();
         let url = urls.remove(&key).unwrap_or_default();
-        let usable = !url.chars().any(char::is_control);
-        let hostname =
-            Url::parse(&url).ok().filter(|_| usable).and_then(|url| url.host_str().map(str::to_owned));
-        let Some(hostname) = hostname else {
-            return Err(Self::failed(&format!(
-                "locate gave no usable URL under the key {}",
-                printable(&key)
-            )));
-        };
-        Ok(Granted { url: SecretString::from(url), hostname, keys, key, clock_offset_seconds })
+        let hostname = usable_host(&url).map_err(|why| {
+            let key = shown(&key, SHOWN_TEXT_CHARS);
+            Self::failed(&format!(
+                "locate gave no usable URL under the key {key} for {}: {why}; the command was not run",
+                self.service
+            ))
+        })?;
+        Ok(Granted { url: SecretString::from(url), hostname, keys, key })
     }
 
     /// An error object of Locate's, with its likely cause.
     fn explain_error(&self, error: &LocateError, answer: &Answer, key: &PrivateKey) -> String {
         let status = answer.status;
-        let said = [Some(error.title.as_str()), error.detail.as_deref()]
+        let said = [error.kind.as_str(), error.title.as_str(), error.detail.as_deref().unwrap_or_default()]
             .into_iter()
-            .flatten()
             .filter(|text| !text.is_empty())
+            .map(|text| shown(text, SHOWN_TEXT_CHARS))
             .collect::<Vec<_>>()
             .join(": ");
-        let said = format!("(HTTP {status}, {}: {})", error.kind, redact_text(&said));
+        let said = format!("(HTTP {status}, {said})");
         let at = origin(&self.prefix);
         match error.kind.as_str() {
             "claim" => format!(
@@ -291,10 +309,12 @@ impl LocateConfig {
                 self.service
             ),
             "subject" => format!(
-                "locate cannot parse the machine name {:?} {said}; it must be an M-Lab host name, set -machine",
+                "locate at {at} cannot parse the machine name {:?} {said}; set -machine to an M-Lab host name",
                 self.machine
             ),
-            "config" => format!("locate does not know the service {} {said}; set -service", self.service),
+            "config" => {
+                format!("locate at {at} does not know the service {} {said}; set -service", self.service)
+            }
             _ if status == 401 => Self::explain_unauthorized(answer, key, &said),
             _ => format!("locate at {at} answered with an error {said}"),
         }
@@ -303,9 +323,16 @@ impl LocateConfig {
     fn explain_unauthorized(answer: &Answer, key: &PrivateKey, said: &str) -> String {
         let clock = match answer.clock_offset_seconds {
             Some(offset) if offset.abs() >= NOTABLE_CLOCK_OFFSET_SECONDS => {
-                let behind = if offset < 0 { "behind" } else { "ahead of" };
                 let by = duration::show(Duration::from_secs(offset.unsigned_abs()));
-                format!("; local clock is {by} {behind} the server")
+                match offset {
+                    0.. => format!("; local clock is {by} ahead of the server"),
+                    _ if offset.unsigned_abs() < FATAL_CLOCK_OFFSET_SECONDS => {
+                        format!("; local clock is {by} behind the server")
+                    }
+                    _ => format!(
+                        "; local clock is {by} behind the server, so the token had expired when it arrived: set the clock"
+                    ),
+                }
             }
             _ => String::new(),
         };
@@ -314,10 +341,12 @@ impl LocateConfig {
         } else {
             format!("; Locate does not take {} keys", key.algorithm.name())
         };
-        format!(
-            "locate rejected the token {said}: key id {:?} may not be registered there{algorithm}{clock}",
-            key.key_id
-        )
+        let unknown = if key.key_id.is_empty() {
+            "the key has no key id (kid), by which it would be found there".to_owned()
+        } else {
+            format!("key id {:?} may not be registered there", key.key_id)
+        };
+        format!("locate rejected the token {said}: {unknown}{algorithm}{clock}")
     }
 
     /// A status that says no, without an error object.
@@ -328,11 +357,9 @@ impl LocateConfig {
         key: &PrivateKey,
         client: &Client,
     ) -> String {
-        let (status, at) = (answer.status, origin(&self.prefix));
-        let endpoints =
-            result.and_then(|result| result.message.as_deref().map(|message| (result.code, message)));
-        let said = match endpoints {
-            Some((_, message)) => format!("(HTTP {status}, {})", redact_text(message)),
+        let (status, at) = (answer.status, format!("{}{}", origin(&self.prefix), client.via()));
+        let said = match result.and_then(|result| result.message.as_deref()) {
+            Some(message) => format!("(HTTP {status}, {})", shown(message, SHOWN_TEXT_CHARS)),
             None if answer.body.is_empty() => format!("(HTTP {status})"),
             None => format!("(HTTP {status}, {})", first_words(&answer.body)),
         };
@@ -341,16 +368,27 @@ impl LocateConfig {
             403 => format!(
                 "{at} forbids the request {said}; is -locate-url the platform's path, and is this address allowed there?"
             ),
-            404 => format!("{at} has nothing at this path {said}; is -locate-url right?"),
+            404 => format!("{at} has nothing at {} {said}; is -locate-url right?", self.path()),
             407 => format!(
-                "the proxy{} wants authentication {said}",
+                "the proxy{} wants authentication {said}; put USER:PASSWORD@ into the proxy variable",
                 client.proxy.as_ref().map(|p| format!(" {}", redact_url(p))).unwrap_or_default()
             ),
-            429 => format!("{at} limits our rate {said}"),
-            300..=399 => format!("{at} redirects without saying where to {said}"),
-            500.. => format!("{at} has trouble of its own {said}"),
-            _ => format!("{at} refused the request {said}"),
+            429 => format!("{at} limits our rate {said}; probe less often, or spread the probes"),
+            300..=399 => {
+                let to = match answer.header(reqwest::header::LOCATION) {
+                    Some(to) => format!("to {:?}, which is no URL", shown(to, SHOWN_BODY_CHARS)),
+                    None => "without saying where to".to_owned(),
+                };
+                format!("{at} redirects {to} {said}; is -locate-url right?")
+            }
+            500.. => format!("{at} has trouble of its own {said}; if it lasts, tell its operators"),
+            _ => format!("{at} refused the request {said}; is -locate-url right?"),
         }
+    }
+
+    /// The path that is asked for.
+    fn path(&self) -> String {
+        shown(&format!("{}/{}", self.prefix.path().trim_end_matches('/'), self.service), SHOWN_TEXT_CHARS)
     }
 
     /// What the command finds in its environment.
@@ -386,7 +424,7 @@ fn access_token(url: &str) -> Option<SecretString> {
 }
 
 /// The key to take: the one that was named; else the original's default; else ndt7's; else the only one.
-fn choose_key<'a>(keys: &'a [String], named: Option<&str>, service: &str) -> Option<&'a str> {
+pub fn choose_key<'a>(keys: &'a [String], named: Option<&str>, service: &str) -> Option<&'a str> {
     let has = |wanted: &str| keys.iter().map(String::as_str).find(|&key| key == wanted);
     if let Some(named) = named {
         return has(named);
@@ -399,13 +437,46 @@ fn choose_key<'a>(keys: &'a [String], named: Option<&str>, service: &str) -> Opt
     has(ORIGINAL_DEFAULT_KEY).or_else(ndt7).or_else(only)
 }
 
+/// The host of a service URL that can be handed to a command.
+fn usable_host(url: &str) -> Result<String, String> {
+    if url.is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    if url.len() > MAX_SERVICE_URL_BYTES {
+        return Err(format!("it has {} bytes", url.len()));
+    }
+    if url.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err("it holds blanks or control characters".to_owned());
+    }
+    // By the rules of browsers `wss:///ndt/v7` has the host `ndt`; no client of ours reads it so.
+    if url
+        .split_once("://")
+        .is_none_or(|(_, rest)| rest.is_empty() || rest.starts_with(['/', '\\', '?', '#']))
+    {
+        return Err("it names no host".to_owned());
+    }
+    let parsed = Url::parse(url).map_err(|error| format!("it is none ({error})"))?;
+    match parsed.host_str() {
+        Some(host) if !host.is_empty() => Ok(host.to_owned()),
+        _ => Err("it names no host".to_owned()),
+    }
+}
+
+/// Foreign text as it may be shown: on one line, without tokens, and no longer than `max_chars`.
+fn shown(text: &str, max_chars: usize) -> String {
+    // Tokens first: half a token would not be known for one.
+    let text = redact_text(text);
+    let mut words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some((end, _)) = words.char_indices().nth(max_chars) {
+        words.truncate(end);
+        words.push('…');
+    }
+    printable(&words)
+}
+
 /// The beginning of a body that is no JSON, in quotes.
 fn first_words(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body);
-    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let shown: String = redact_text(&words).chars().take(SHOWN_BODY_CHARS).collect();
-    let more = if words.chars().count() > SHOWN_BODY_CHARS { "…" } else { "" };
-    format!("\"{}{more}\"", printable(&shown))
+    format!("\"{}\"", shown(&String::from_utf8_lossy(body), SHOWN_BODY_CHARS))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 pub mod api;
+pub mod tls;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -93,13 +94,11 @@ pub fn finish(child: Child) -> Ended {
     thread::spawn(move || {
         let _ = done.send(child.wait_with_output());
     });
-    match ended.recv_timeout(PATIENCE) {
-        Ok(output) => output.expect("the program can be waited for").into(),
-        Err(_) => {
-            kill(pid, libc::SIGKILL);
-            panic!("process {pid} did not end within {PATIENCE:?}");
-        }
-    }
+    let Ok(output) = ended.recv_timeout(PATIENCE) else {
+        kill(pid, libc::SIGKILL);
+        panic!("process {pid} did not end within {PATIENCE:?}");
+    };
+    output.expect("the program can be waited for").into()
 }
 
 /// Sends a signal to one process.
@@ -225,6 +224,11 @@ pub fn serve(mut handle: impl FnMut(TcpStream) + Send + 'static) -> SocketAddr {
 /// Reads the head of a request.
 pub fn read_head(stream: &mut TcpStream) -> String {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    read_head_of(stream)
+}
+
+/// Reads the head of a request from any stream.
+pub fn read_head_of(stream: &mut impl std::io::Read) -> String {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {

@@ -1,0 +1,49 @@
+# Everything that is done with this project. `make demo` and `make test` need a Rust toolchain, a C
+# compiler, make and perl (for the vendored OpenSSL that josekit is compiled against), and nothing else.
+
+CARGO  ?= cargo
+PREFIX ?= /usr/local
+TARGET ?= $(shell rustc -vV | sed -n 's/^host: //p')
+# A static binary starts faster, and runs in an empty container. STATIC=0 where there is no static libc.
+STATIC ?= 1
+TARGET_VARIABLE := CARGO_TARGET_$(shell echo '$(TARGET)' | tr 'a-z-' 'A-Z_')_RUSTFLAGS
+ifeq ($(STATIC),1)
+RELEASE_ENV := $(TARGET_VARIABLE)="-C target-feature=+crt-static -C relocation-model=static"
+endif
+RELEASE := target/$(TARGET)/release
+
+.PHONY: help build demo test check interop stress fuzz bench deb install clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-9s %s\n", $$1, $$2 }'
+
+build: ## Build the static release binaries
+	$(RELEASE_ENV) $(CARGO) build --release --locked --target $(TARGET)
+
+demo: ## Run the main job on the embedded sandbox
+	$(CARGO) build --locked --bins
+	scripts/demo.sh target/debug
+
+test: ## Run all tests
+	$(CARGO) test --locked --lib --test promises
+
+check: ## Formatting, lints, tests
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(MAKE) test
+
+interop: ## Test against real peers (needs Go; installs them into .peers)
+	scripts/peers.sh
+	$(CARGO) test --locked --test interop
+
+bench: build ## Measure what a run costs, against the floor program
+	$(RELEASE_ENV) $(CARGO) build --release --locked --target $(TARGET) --example bench-floor --example bench-launch
+	$(RELEASE_ENV) $(CARGO) bench --locked --target $(TARGET) --bench whole_process
+
+install: build ## Install the release binaries below PREFIX
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(RELEASE)/monitoring-token $(RELEASE)/monitoring-sandbox $(DESTDIR)$(PREFIX)/bin
+
+clean: ## Remove what was built, and the installed peers
+	$(CARGO) clean
+	rm -rf .peers

@@ -1,0 +1,131 @@
+//! Completions for bash, zsh and fish. clap writes them for two dashes; each shell is then taught that one
+//! dash is as good.
+
+use std::path::Path;
+
+use clap::Command;
+use clap_complete::{Generator, Shell, generate};
+use monitoring_token::cli::catalog;
+use monitoring_token::sandbox::flags;
+
+pub fn write(folder: &Path) -> Result<(), String> {
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        let name = "monitoring-token";
+        let text = script(shell, catalog::whole(), name);
+        super::save(folder, &shell.file_name(name), one_dash(shell, &text)?.as_bytes())?;
+        // The sandbox takes two dashes only.
+        let name = "monitoring-sandbox";
+        let text = script(shell, flags::command(), name);
+        super::save(folder, &shell.file_name(name), text.as_bytes())?;
+    }
+    Ok(())
+}
+
+fn script(shell: Shell, mut command: Command, name: &str) -> String {
+    let mut text = Vec::new();
+    generate(shell, &mut command, name, &mut text);
+    let text = String::from_utf8(text).expect("the shells' scripts are text");
+    // clap (4.6) writes the dash of a program's name in two ways, so that bash does not find its subcommands.
+    text.replace(&name.replace('-', "__subcmd__"), &name.replace('-', "__"))
+}
+
+fn one_dash(shell: Shell, text: &str) -> Result<String, String> {
+    match shell {
+        Shell::Bash => bash(text),
+        Shell::Zsh => zsh(text),
+        _ => fish(text),
+    }
+}
+
+/// Replaces; what is not there any more is an error, because the script would no longer be right.
+fn swap(text: &str, old: &str, new: &str) -> Result<String, String> {
+    if text.contains(old) {
+        Ok(text.replace(old, new))
+    } else {
+        Err(format!("clap no longer writes {old:?}"))
+    }
+}
+
+/// After `--` the words are those of another command: its own completion takes over.
+const BASH_END_OF_FLAGS: &str = r#"    opts=""
+
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        if [[ "${COMP_WORDS[i]}" == -- ]]; then
+            if declare -F _command_offset >/dev/null; then
+                _command_offset $((i + 1))
+            elif ((COMP_CWORD == i + 1)); then
+                COMPREPLY=( $(compgen -c -- "${cur}") )
+            fi
+            return 0
+        fi
+    done
+"#;
+
+/// A word that begins with one dash is completed with one dash.
+const BASH_ONE_DASH: &str = r#"[[ "${cur}" == -* && "${cur}" != --* ]] && opts="${opts//--/-}""#;
+
+fn bash(text: &str) -> Result<String, String> {
+    let text = swap(text, "    opts=\"\"\n", BASH_END_OF_FLAGS)?;
+    let mut out = String::new();
+    for line in text.lines() {
+        let word = line.trim_start();
+        let indent = &line[..line.len() - word.len()];
+        match word.strip_prefix("--").and_then(|name| name.strip_suffix(')')) {
+            Some(name) => out.push_str(&[indent, "--", name, "|-", name, ")"].concat()),
+            None => out.push_str(line),
+        }
+        out.push('\n');
+        if word.starts_with("opts=\"-") {
+            out.push_str(&[indent, BASH_ONE_DASH, "\n"].concat());
+        }
+    }
+    Ok(out)
+}
+
+fn zsh(text: &str) -> Result<String, String> {
+    // -s stacks letters: with it -machine would be six flags.
+    let text = swap(text, "(-s -S -C)", "(-S -C)")?;
+    let text = swap(&text, "(-s -C)", "(-C)")?;
+    // COMMAND would take the place of the subcommands: it is taken out here, and completed after them.
+    let command = text.lines().find(|line| line.starts_with("'::command -- "));
+    let text = swap(&text, &format!("{}\n", command.ok_or("clap no longer writes COMMAND")?), "")?;
+    let text = swap(&text, "$line[2]", "$line[1]")?;
+    let commands = "_describe -t commands 'monitoring-token commands' commands \"$@\"\n";
+    let text = swap(&text, commands, &format!("{commands}    _command_names -e\n"))?;
+    let text = text.replacen("        case $line[1] in\n", ZSH_COMMAND, 1);
+    let mut out = String::new();
+    for line in text.lines() {
+        out.push_str(line);
+        out.push('\n');
+        if let Some(flag) = line.strip_prefix("'--") {
+            out.push_str(&["'-", flag, "\n"].concat());
+        }
+    }
+    Ok(out)
+}
+
+/// A first word that is no subcommand is a command, with a completion of its own.
+const ZSH_COMMAND: &str =
+    "        (( $+functions[_monitoring-token__subcmd__$line[1]_commands] )) || { _normal; return }
+        case $line[1] in
+";
+
+fn fish(text: &str) -> Result<String, String> {
+    // -l is a flag with two dashes, -o one with one.
+    let both = |line: &str| match line.split_once(" -l ").filter(|_| line.starts_with("complete ")) {
+        Some((before, after)) => {
+            let name = after.split(' ').next().unwrap_or_default();
+            format!("{before} -o {name} -l {after}\n")
+        }
+        None => format!("{line}\n"),
+    };
+    let text: String = text.lines().map(both).collect();
+    // Its own parser of the words so far knows neither one dash nor a dot in a name. Subcommands count only
+    // as the very first word, so none is needed.
+    let text = swap(
+        &text,
+        "    argparse -s (__fish_monitoring_token_global_optspecs) -- $cmd 2>/dev/null\n    or return\n    if set -q argv[1]\n",
+        "    contains -- -- $cmd\n    and return 1\n    if set -q cmd[1]; and not string match -q -- '-*' $cmd[1]\n",
+    )?;
+    swap(&text, "        echo $argv[1]\n", "        echo $cmd[1]\n")
+}

@@ -1,0 +1,22 @@
+#!/bin/sh
+# Makes the Debian package in target/debian/, and prints its path.
+# Usage: packaging/build-deb.sh [dev]; with `dev` of the debug programs, for trying the packaging out.
+set -eu
+cd "$(dirname "$0")/.."
+cargo_deb=3.8.0
+target=x86_64-unknown-linux-gnu
+
+if ! .peers/cargo/bin/cargo-deb --version 2>/dev/null | grep -qwF "$cargo_deb"; then
+    cargo install --quiet --locked --root .peers/cargo --target-dir .peers/cargo-target cargo-deb@"$cargo_deb" >&2
+fi
+cargo run --quiet --locked --example pages
+if [ "${1-}" = dev ]; then
+    cargo build --quiet --locked
+    set -- --profile dev --no-strip
+else
+    # Static: runs on any distribution, and in an empty container.
+    CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS='-C target-feature=+crt-static -C relocation-model=static' \
+        cargo build --quiet --locked --release --target "$target"
+    set -- --target "$target"
+fi
+.peers/cargo/bin/cargo-deb deb --no-build --locked --output target/debian/ "$@"

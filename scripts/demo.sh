@@ -1,0 +1,45 @@
+#!/bin/sh
+# The main job on the embedded sandbox: a throw-away key, a sandbox on a free port, one run with debug
+# on. Succeeds only if the target server accepted the token. Usage: scripts/demo.sh FOLDER-OF-BINARIES
+set -eu
+
+bin=$1
+work=$(mktemp -d)
+sandbox=
+cleanup() {
+    if [ -n "$sandbox" ]; then kill "$sandbox" 2>/dev/null || true; wait "$sandbox" 2>/dev/null || true; fi
+    rm -rf "$work"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+say() { printf '\n== %s\n' "$*"; }
+
+say "a throw-away key: monitoring-token key generate"
+"$bin/monitoring-token" key generate --kid demo --out "$work/key"
+"$bin/monitoring-token" key inspect "$work/key"
+
+say "a sandbox that knows its public half: monitoring-sandbox --verify-key key.pub"
+"$bin/monitoring-sandbox" --verify-key "$work/key.pub" >"$work/env" &
+sandbox=$!
+tries=0
+until grep -q '^export SANDBOX_URL=' "$work/env" 2>/dev/null; do
+    tries=$((tries + 1))
+    if [ "$tries" -gt 200 ] || ! kill -0 "$sandbox" 2>/dev/null; then echo "the sandbox did not start" >&2; exit 1; fi
+    sleep 0.05
+done
+grep -E 'LOCATE_URL|MACHINE' "$work/env"
+. "$work/env"
+export MONITORING_SIGNER_KEY="$work/key"
+
+say "monitoring-token -service=ndt/ndt7 -logx.debug=true -- monitoring-sandbox probe"
+"$bin/monitoring-token" -service=ndt/ndt7 -logx.debug=true -- "$bin/monitoring-sandbox" probe
+
+say "without a token, the same target refuses"
+if "$bin/monitoring-sandbox" probe "ws://${SANDBOX_URL#http://}/ndt/v7/download"; then
+    echo "the target accepted a client without a token" >&2
+    exit 1
+fi
+
+say "the target accepted the token"

@@ -1,0 +1,186 @@
+//! One result on disk.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use super::Key;
+
+/// An entry is much smaller; more is not ours.
+const MAX_ENTRY_BYTES: u64 = 16 * 1024;
+
+/// How a run ended. Holds no secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Its exit status.
+    pub exit_status: u8,
+    /// What we said about it, if it was not the command that gave the status.
+    pub message: Option<String>,
+    /// When it ended, in milliseconds since 1970.
+    ended_unix_ms: u64,
+}
+
+impl Kept {
+    /// The result of a run that ends now.
+    pub fn now(exit_status: u8, message: Option<String>) -> Kept {
+        Kept { exit_status, message, ended_unix_ms: unix_ms(SystemTime::now()) }
+    }
+
+    /// How long ago the run ended.
+    pub fn age(&self) -> Duration {
+        Duration::from_millis(unix_ms(SystemTime::now()).saturating_sub(self.ended_unix_ms))
+    }
+}
+
+/// A result as it is written.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its run: an entry that was moved to another's name counts as none.
+    key: String,
+    pub kept: Kept,
+    /// How long it counts, in milliseconds.
+    max_age_ms: u64,
+}
+
+impl Entry {
+    /// An entry that counts for a random share of `ttl`, half of it at least: entries that were made
+    /// together do not expire together.
+    pub fn new(key: &Key, kept: Kept, ttl: Duration, now: SystemTime) -> Entry {
+        let max_age = ttl.mul_f64(f64::midpoint(1.0, fastrand::f64()));
+        let kept = Kept { ended_unix_ms: unix_ms(now), ..kept };
+        Entry { key: key.0.clone(), kept, max_age_ms: ms(max_age) }
+    }
+
+    /// Whether it is the result of this run.
+    pub fn is_of(&self, key: &Key) -> bool {
+        self.key == key.0
+    }
+
+    /// Whether it still counts at `now`, for somebody who wants nothing older than `ttl`. One from the
+    /// future does not: the clock was wrong then, or is now.
+    pub fn counts(&self, now: SystemTime, ttl: Duration) -> bool {
+        let age = unix_ms(now).checked_sub(self.kept.ended_unix_ms);
+        age.is_some_and(|age| age < self.max_age_ms.min(ms(ttl)))
+    }
+
+    /// Whether it was written between `began` and now.
+    pub fn was_written_since(&self, began: SystemTime) -> bool {
+        (unix_ms(began)..=unix_ms(SystemTime::now())).contains(&self.kept.ended_unix_ms)
+    }
+
+    /// Whether nobody will count it any more.
+    pub fn has_expired(&self, now: SystemTime) -> bool {
+        unix_ms(now) >= self.kept.ended_unix_ms.saturating_add(self.max_age_ms)
+    }
+
+    /// Reads the entry of `key`; one that cannot be read, or that another user has put there, is none.
+    pub fn read(path: &Path, key: &Key) -> Option<Entry> {
+        Entry::read_any(path).filter(|entry| entry.is_of(key))
+    }
+
+    /// Reads an entry, whatever its key.
+    pub fn read_any(path: &Path) -> Option<Entry> {
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .open(path)
+            .ok()?;
+        Entry::read_from(&file)
+    }
+
+    /// Reads an entry from an open file, from its beginning.
+    pub fn read_from(file: &File) -> Option<Entry> {
+        let metadata = file.metadata().ok()?;
+        if !metadata.is_file() || metadata.uid() != rustix::process::geteuid().as_raw() {
+            return None;
+        }
+        let mut json = Vec::new();
+        file.take(MAX_ENTRY_BYTES).read_to_end(&mut json).ok()?;
+        serde_json::from_slice(&json).ok()
+    }
+
+    /// Writes it to `path` in `dir`, whole.
+    pub fn write(&self, dir: &Path, path: &Path) -> io::Result<()> {
+        let mut file = tempfile::Builder::new().prefix(super::prune::TEMPORARY).tempfile_in(dir)?;
+        file.write_all(&self.to_json()?)?;
+        file.persist(path).map(drop).map_err(|error| error.error)
+    }
+
+    /// As it is written.
+    pub fn to_json(&self) -> io::Result<Vec<u8>> {
+        Ok(serde_json::to_vec(self)?)
+    }
+}
+
+fn unix_ms(time: SystemTime) -> u64 {
+    ms(time.duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::KeyBuilder;
+    use super::*;
+
+    const TTL: Duration = Duration::from_secs(3600);
+
+    fn entry(now: SystemTime) -> Entry {
+        Entry::new(&KeyBuilder::default().build(), Kept::now(0, None), TTL, now)
+    }
+
+    #[test]
+    fn entries_that_were_made_together_expire_all_over_the_second_half() {
+        const ENTRIES: u32 = 10_000;
+        const BUCKETS: usize = 10;
+        let now = SystemTime::now();
+        let (half, whole) = (ms(TTL / 2), ms(TTL));
+        let mut buckets = [0_u32; BUCKETS];
+        for _ in 0..ENTRIES {
+            let age = entry(now).max_age_ms;
+            assert!((half..=whole).contains(&age), "{age}");
+            let bucket = (age - half) * BUCKETS as u64 / (whole - half + 1);
+            buckets[usize::try_from(bucket).unwrap()] += 1;
+        }
+        // A tenth of them is 1000 with a standard deviation of 30; ten of these are never passed.
+        assert!(buckets.iter().all(|count| (700..1300).contains(count)), "{buckets:?}");
+    }
+
+    #[test]
+    fn an_entry_counts_until_its_own_age_or_the_ttl_of_today() {
+        let now = SystemTime::now();
+        let entry = Entry { max_age_ms: ms(TTL * 3 / 4), ..entry(now) };
+        for (after, ttl, expected) in [
+            (Duration::ZERO, TTL, true),
+            (TTL * 74 / 100, TTL, true),
+            (TTL * 3 / 4, TTL, false),
+            (TTL / 4, TTL / 4, false),
+            (TTL / 4, TTL / 2, true),
+            (Duration::ZERO, Duration::ZERO, false),
+        ] {
+            assert_eq!(entry.counts(now + after, ttl), expected, "{after:?} {ttl:?}");
+        }
+    }
+
+    #[test]
+    fn an_entry_from_the_future_counts_as_none() {
+        let now = SystemTime::now();
+        assert!(!entry(now + Duration::from_secs(1)).counts(now, TTL));
+        assert!(!entry(now + TTL * 100).counts(now, TTL));
+        assert!(!entry(now + Duration::from_secs(1)).has_expired(now), "it may come to count again");
+    }
+
+    #[test]
+    fn only_what_ended_while_somebody_waited_is_for_him() {
+        let began = SystemTime::now();
+        assert!(entry(began).was_written_since(began));
+        assert!(!entry(began - Duration::from_secs(1)).was_written_since(began));
+        assert!(!entry(began + TTL).was_written_since(began));
+    }
+}

@@ -1,0 +1,73 @@
+//! The lock of one entry, and the note that its holder leaves to those who wait.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Seek as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use super::Key;
+use super::entry::Entry;
+
+/// How often a file may be tidied away before our eyes.
+const MAX_TRIES: u32 = 100;
+
+/// A lock that is held until it is dropped, or until the process dies. The command does not inherit it.
+pub struct Lock(File);
+
+/// The result of a try.
+pub enum Locked {
+    /// We hold it.
+    Ours(Lock),
+    /// Somebody else does.
+    Theirs,
+}
+
+impl Lock {
+    /// Tries once.
+    pub fn acquire(path: &Path) -> io::Result<Locked> {
+        for _ in 0..MAX_TRIES {
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+                .open(path)?;
+            match file.try_lock() {
+                Ok(()) if is_at(&file, path) => return Ok(Locked::Ours(Lock(file))),
+                // It was tidied away between opening and locking; others lock the new one.
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(Locked::Theirs),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+        }
+        Err(io::Error::other("its lock files vanish"))
+    }
+
+    /// The note of the last holder.
+    pub fn read(&self, key: &Key) -> Option<Entry> {
+        (&self.0).rewind().ok()?;
+        Entry::read_from(&self.0).filter(|entry| entry.is_of(key))
+    }
+
+    /// Leaves a note.
+    pub fn write(&self, entry: &Entry) -> io::Result<()> {
+        self.clear()?;
+        (&self.0).write_all(&entry.to_json()?)
+    }
+
+    /// Takes the note away: if we die, there must be none.
+    pub fn clear(&self) -> io::Result<()> {
+        self.0.set_len(0)?;
+        (&self.0).rewind()
+    }
+}
+
+/// Whether `file` is still what stands at `path`.
+fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), path.symlink_metadata()) {
+        (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
+        _ => false,
+    }
+}

@@ -1,0 +1,220 @@
+//! Results of runs, kept for a while, so that the same run is not made again (DESIGN.md section 8).
+//!
+//! # Theory of operation
+//!
+//! A run is known by the hash of what makes it that run, its [`Key`]. `KEY.json` holds a result, and is
+//! only ever renamed into place. `KEY.lock` is locked by the process that makes the run, with flock(2),
+//! so that a process that dies lets go of it. Whoever finds it locked waits, and takes the result that
+//! the other leaves in the lock file; that one is for those who waited only, so it may also be a failure
+//! that is not kept.
+//!
+//! Nothing here is needed for a run: where the cache cannot be used, the run is made.
+
+mod entry;
+mod lock;
+mod prune;
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use ring::digest::{Context, SHA256};
+
+use entry::Entry;
+pub use entry::Kept;
+use lock::{Lock, Locked};
+
+/// Changes when what is hashed does.
+const KEY_FORMAT: &str = "monitoring-token result 1";
+/// Nobody else needs to look at it.
+const DIR_MODE: u32 = 0o700;
+/// How often a lock that somebody else holds is tried: the pauses grow from the first to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// Which run it is, as a hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key(String);
+
+/// Collects what makes a run that run. Every part is hashed with its length before it, so that neither
+/// blanks nor empty parts can make two runs look the same.
+pub struct KeyBuilder(Context);
+
+impl Default for KeyBuilder {
+    fn default() -> KeyBuilder {
+        KeyBuilder(Context::new(&SHA256)).part(KEY_FORMAT)
+    }
+}
+
+impl KeyBuilder {
+    /// Adds a part.
+    #[must_use]
+    pub fn part(mut self, part: impl AsRef<std::ffi::OsStr>) -> KeyBuilder {
+        let part = part.as_ref().as_bytes();
+        self.0.update(&(part.len() as u64).to_le_bytes());
+        self.0.update(part);
+        self
+    }
+
+    /// Adds a part that may be missing, which is not the same as an empty one.
+    #[must_use]
+    pub fn optional(self, part: Option<&str>) -> KeyBuilder {
+        match part {
+            None => self.part("absent"),
+            Some(part) => self.part("present").part(part),
+        }
+    }
+
+    /// The hash of all parts.
+    pub fn build(self) -> Key {
+        Key(self.0.finish().as_ref().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}")))
+    }
+}
+
+/// Where results are kept, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cache {
+    /// The folder; it is made if it is not there.
+    pub dir: PathBuf,
+    /// How long a success counts; zero for not at all.
+    pub ttl: Duration,
+    /// How long a failure counts; zero for not at all.
+    pub failure_ttl: Duration,
+}
+
+/// What is to be done about a run.
+pub enum Way<'a> {
+    /// Nothing: this is its result.
+    Known(Kept),
+    /// It is to be made, by us.
+    Ours(Turn<'a>),
+    /// It is to be made, without a cache: it cannot be used.
+    Without(io::Error),
+}
+
+/// The right, and the duty, to make a run while others wait for its result.
+pub struct Turn<'a> {
+    cache: &'a Cache,
+    key: &'a Key,
+    lock: Lock,
+}
+
+impl Cache {
+    /// Looks for a result, or waits for its turn. `pause` waits for that long, or fails when the run has
+    /// to end; its error is passed on.
+    pub fn enter<'a, E>(
+        &'a self,
+        key: &'a Key,
+        mut pause: impl FnMut(Duration) -> Result<(), E>,
+    ) -> Result<Way<'a>, E> {
+        if let Some(kept) = self.find(key) {
+            return Ok(Way::Known(kept));
+        }
+        if let Err(error) = DirBuilder::new().recursive(true).mode(DIR_MODE).create(&self.dir) {
+            return Ok(Way::Without(error));
+        }
+        let began = SystemTime::now();
+        let mut waited = None;
+        let lock = loop {
+            match Lock::acquire(&self.path(key, "lock")) {
+                Ok(Locked::Ours(lock)) => break lock,
+                Ok(Locked::Theirs) => {
+                    let next = waited.map_or(FIRST_PAUSE, |last: Duration| (last * 2).min(LONGEST_PAUSE));
+                    if waited.is_none() {
+                        tracing::debug!(
+                            "the same run is being made by another process; waiting for its result"
+                        );
+                    }
+                    waited = Some(next);
+                    pause(next)?;
+                }
+                Err(error) => return Ok(Way::Without(error)),
+            }
+        };
+        if waited.is_some()
+            && let Some(entry) = lock.read(key).filter(|entry| entry.was_written_since(began))
+        {
+            return Ok(Way::Known(entry.kept));
+        }
+        // It may have come in between.
+        if let Some(kept) = self.find(key) {
+            return Ok(Way::Known(kept));
+        }
+        if let Err(error) = lock.clear() {
+            return Ok(Way::Without(error));
+        }
+        Ok(Way::Ours(Turn { cache: self, key, lock }))
+    }
+
+    /// The result that is kept, if there is one that still counts.
+    fn find(&self, key: &Key) -> Option<Kept> {
+        let entry = Entry::read(&self.path(key, "json"), key)?;
+        // The flag may have become shorter since.
+        let ttl = self.ttl_of(&entry.kept);
+        entry.counts(SystemTime::now(), ttl).then_some(entry.kept)
+    }
+
+    fn ttl_of(&self, kept: &Kept) -> Duration {
+        if kept.exit_status == 0 { self.ttl } else { self.failure_ttl }
+    }
+
+    fn path(&self, key: &Key, kind: &str) -> PathBuf {
+        self.dir.join(format!("{}.{kind}", key.0))
+    }
+
+    /// The folder, for messages.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
+
+impl Turn<'_> {
+    /// Ends the turn: those who wait get `result`, and it is kept if that was asked for. `None` is for a
+    /// result that says nothing about the target; whoever waits then makes the run.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    pub fn end(self, result: Option<Kept>) -> io::Result<()> {
+        let Turn { cache, key, lock } = self;
+        let Some(kept) = result else { return Ok(()) };
+        let ttl = cache.ttl_of(&kept);
+        let entry = Entry::new(key, kept, ttl, SystemTime::now());
+        let told = lock.write(&entry);
+        let written = if ttl.is_zero() { Ok(()) } else { entry.write(&cache.dir, &cache.path(key, "json")) };
+        drop(lock);
+        prune::prune(&cache.dir, SystemTime::now());
+        written.and(told)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(parts: &[&str]) -> Key {
+        parts.iter().fold(KeyBuilder::default(), KeyBuilder::part).build()
+    }
+
+    #[test]
+    fn blanks_and_empty_parts_make_another_run() {
+        let keys = [
+            key(&["a b"]),
+            key(&["a", "b"]),
+            key(&["a b", ""]),
+            key(&["", "a b"]),
+            key(&["ab"]),
+            key(&["a", "b", ""]),
+            KeyBuilder::default().optional(None).build(),
+            KeyBuilder::default().optional(Some("")).build(),
+            KeyBuilder::default().optional(Some("absent")).build(),
+        ];
+        for (i, one) in keys.iter().enumerate() {
+            assert_eq!(one.0.len(), 64, "hex of SHA-256");
+            assert!(keys[i + 1..].iter().all(|other| other != one), "{i}");
+        }
+        assert_eq!(key(&["a b"]), key(&["a b"]));
+    }
+}

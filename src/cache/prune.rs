@@ -1,0 +1,128 @@
+//! Tidying up in passing, so that entries of runs that are never made again do not pile up.
+
+use std::fs::{DirEntry, File};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::entry::Entry;
+use super::lock::{Lock, Locked};
+
+/// How the names of files begin that are being written.
+pub const TEMPORARY: &str = ".tmp-";
+/// Its modification time is that of the last tidying.
+const STAMP: &str = ".pruned";
+/// How often it is done.
+const INTERVAL: Duration = Duration::from_secs(3600);
+/// No write takes this long: what is older was left behind.
+const WRITING_TAKES: Duration = Duration::from_secs(3600);
+
+/// Removes what is of no use any more, once an hour. Failures are of no consequence.
+pub fn prune(dir: &Path, now: SystemTime) {
+    let stamp = dir.join(STAMP);
+    if stamp
+        .metadata()
+        .and_then(|metadata| metadata.modified())
+        .is_ok_and(|last| !is_older(last, INTERVAL, now))
+    {
+        return;
+    }
+    if touch(&stamp, now).is_err() {
+        return;
+    }
+    for file in dir.read_dir().into_iter().flatten().flatten() {
+        remove_if_useless(dir, &file, now);
+    }
+}
+
+fn touch(stamp: &Path, now: SystemTime) -> io::Result<()> {
+    let mut options = File::options();
+    options.create(true).truncate(false).write(true).custom_flags(libc::O_NOFOLLOW);
+    options.open(stamp)?.set_modified(now)
+}
+
+/// Whether `time` is further from `now` than `than`; one in the future is a clock that was wrong.
+fn is_older(time: SystemTime, than: Duration, now: SystemTime) -> bool {
+    now.duration_since(time).map_or(true, |age| age > than)
+}
+
+fn remove_if_useless(dir: &Path, file: &DirEntry, now: SystemTime) {
+    let (path, name) = (file.path(), file.file_name());
+    let Some(name) = name.to_str() else { return };
+    let left_behind = || {
+        let modified = file.metadata().and_then(|metadata| metadata.modified());
+        modified.is_ok_and(|time| is_older(time, WRITING_TAKES, now))
+    };
+    if let Some(key) = name.strip_suffix(".lock") {
+        // Only its holder may remove it, and only while there is no entry: entries come and go under it.
+        if is_key(key)
+            && !dir.join(format!("{key}.json")).exists()
+            && left_behind()
+            && let Ok(Locked::Ours(held)) = Lock::acquire(&path)
+        {
+            let _ = std::fs::remove_file(&path);
+            drop(held);
+        }
+        return;
+    }
+    let useless = match name.strip_suffix(".json") {
+        Some(key) if is_key(key) => {
+            Entry::read_any(&path).map_or_else(left_behind, |entry| entry.has_expired(now))
+        }
+        Some(_) => false,
+        None => name.starts_with(TEMPORARY) && left_behind(),
+    };
+    if useless {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+/// Whether a name is one that we give.
+fn is_key(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Cache, Kept, KeyBuilder, Way};
+    use super::*;
+
+    fn keep(cache: &Cache, name: &str) -> String {
+        let key = KeyBuilder::default().part(name).build();
+        match cache.enter(&key, |_| Err(())) {
+            Ok(Way::Ours(turn)) => turn.end(Some(Kept::now(0, None))).unwrap(),
+            _ => panic!("nobody else is here"),
+        }
+        key.0
+    }
+
+    #[test]
+    fn what_has_expired_goes_and_what_counts_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = |ttl| Cache { dir: dir.path().to_owned(), ttl, failure_ttl: Duration::ZERO };
+        let short = keep(&cache(Duration::from_secs(60)), "short");
+        let long = keep(&cache(Duration::from_secs(24 * 3600)), "long");
+        let has = |name: &str| dir.path().join(name).exists();
+        std::fs::write(dir.path().join(".tmp-left"), "").unwrap();
+        std::fs::write(dir.path().join("other.json"), "not ours").unwrap();
+        std::fs::write(dir.path().join(format!("{}.json", "0".repeat(64))), "torn").unwrap();
+        // The first result was kept a moment ago, so it is not time yet.
+        prune(dir.path(), SystemTime::now());
+        assert!(has(&format!("{short}.json")) && has(".tmp-left"));
+        prune(dir.path(), SystemTime::now() + 2 * INTERVAL);
+        for (name, expected) in [
+            (format!("{short}.json"), false),
+            (format!("{long}.json"), true),
+            (format!("{long}.lock"), true),
+            (format!("{}.json", "0".repeat(64)), false),
+            (".tmp-left".to_owned(), false),
+            ("other.json".to_owned(), true),
+        ] {
+            assert_eq!(has(&name), expected, "{name}");
+        }
+        // The lock of an entry that is gone goes the next time at the latest.
+        prune(dir.path(), SystemTime::now() + 4 * INTERVAL);
+        assert!(!has(&format!("{short}.lock")));
+    }
+}

@@ -1,0 +1,135 @@
+//! The steps of the main command.
+
+use serde_json::json;
+
+use super::network::Probe;
+use super::{Checked, Checklist};
+use crate::cli::duration;
+use crate::error::{Failure, Stage};
+use crate::http::explain::origin;
+use crate::http::{Client, Redirects};
+use crate::key::sign::JWT_LIFETIME;
+use crate::log::Log;
+use crate::run::locate::{LocateRun, insecure_host};
+use crate::run::{Run, noting_plain_http};
+use crate::secret::{redact_url, scrub_stack};
+use crate::signal::Signals;
+use crate::source::locate::{Exchange, LocateConfig};
+
+const STEPS: &[&str] = &[
+    "timeout", "key", "key_id", "signing", "proxy", "roots", "dns", "tcp", "tls", "clock", "exchange",
+    "url_keys",
+];
+const UNAUTHORIZED: u16 = 401;
+
+/// Makes the request of a run, and says how each step went.
+#[expect(clippy::needless_pass_by_value, reason = "the key that it may hold goes with it")]
+pub fn locate(what: LocateRun, signals: &Signals, log: Log) -> Checked {
+    let mut list = Checklist::new(STEPS);
+    let failure = steps(&what, signals, log, &mut list).err();
+    scrub_stack();
+    Checked { rows: list.rows(), failure }
+}
+
+fn steps(what: &LocateRun, signals: &Signals, log: Log, list: &mut Checklist) -> Result<(), Failure> {
+    let LocateRun { locate, http, run: config, .. } = what;
+    let run = list.step("timeout", Run::begin(config, signals, log))?;
+    let term_at = run.timeline().term_at;
+    let limit = duration::show(term_at - run.timeline().start);
+    let by = if run.timeline().report_by.is_some() { ", within SCRIPT_DEADLINE" } else { "" };
+    list.ok("timeout", format!("{limit} for the request and the command{by}"));
+
+    let key = list.step("key", locate.key.load(signals, term_at))?;
+    let algorithm = key.algorithm.name();
+    list.ok_with("key", format!("{} ({algorithm})", locate.key.describe()), json!({"algorithm": algorithm}));
+    let key_id = match key.key_id.as_str() {
+        "" => "none, but Locate finds a key by its id",
+        key_id => key_id,
+    };
+    list.ok_with("key_id", key_id, json!({"key_id": key.key_id}));
+    let signed = list.step("signing", locate.sign(&key))?;
+    let remark = if key.algorithm.is_known_to_locate() {
+        ""
+    } else {
+        ", but Locate does not take it; it takes EdDSA, ES256 and RS256"
+    };
+    let machine = match locate.machine.as_str() {
+        "" => "no machine (-machine is not set)".to_owned(),
+        machine => format!("the machine {machine:?}"),
+    };
+    list.ok("signing", format!("{algorithm}, for {machine}{remark}"));
+    if locate.exchange == Exchange::No {
+        for &step in STEPS.iter().skip_while(|step| **step != "proxy") {
+            list.skip(step, "no request is made (-exchange=false)");
+        }
+        return Ok(());
+    }
+
+    let insecure = insecure_host(&locate.prefix);
+    let noting = |failure| noting_plain_http(failure, insecure.as_deref());
+    let ours = |message: String| noting(LocateConfig::failed(&message));
+    let proxy = list.step("proxy", http.proxies.proxy_for(&locate.prefix).map_err(ours))?;
+    list.ok("proxy", proxy.as_ref().map_or_else(|| "none".to_owned(), redact_url));
+    let client = Client::new(http, &locate.prefix, Redirects::SameOrigin);
+    let client = list.step("roots", client.map_err(|error| ours(error.message)))?;
+    list.ok("roots", client.verifier().store().describe());
+    let probe = Probe::new(&locate.prefix, proxy.as_ref());
+    let at = origin(&locate.prefix);
+    let work = async {
+        probe.go().await;
+        locate.ask(&client, &key, signed, http.retries, term_at).await
+    };
+    let doing = || {
+        let step = probe.step().unwrap_or(client.step());
+        format!("while {step} ({at}{}): {}", client.via(), step.advice())
+    };
+    let (offer, failure) = match run.attempt(Stage::Exchange, work, doing) {
+        Ok((_, _, offer)) => (Some(offer), None),
+        Err(failure) => (None, Some(noting(failure))),
+    };
+    let failure = probe.tell(list, &locate.prefix, &client, failure)?;
+    tell_clock(list, &client, failure.as_ref())?;
+    if let Some(failure) = failure {
+        return list.step("exchange", Err(failure));
+    }
+    let Some(offer) = offer else { return Ok(()) };
+    let readable = match &insecure {
+        Some(_) => "; the tokens went over plain http, where they can be read: use https",
+        None => "",
+    };
+    list.ok("exchange", format!("locate at {at} gave URLs for {}{readable}", locate.service));
+    let granted = list.step("url_keys", locate.choose(offer).map_err(noting))?;
+    let others: Vec<&str> =
+        granted.keys.iter().map(String::as_str).filter(|key| *key != granted.key).collect();
+    let others = if others.is_empty() { "no other".to_owned() } else { others.join(", ") };
+    list.ok_with(
+        "url_keys",
+        format!("{} (on {}); on offer, too: {others}", granted.key, granted.hostname),
+        json!({"taken": granted.key, "on_offer": granted.keys, "hostname": granted.hostname}),
+    );
+    Ok(())
+}
+
+/// The clock is what has failed if our token had run out for the server before it got it.
+fn tell_clock(list: &mut Checklist, client: &Client, failure: Option<&Failure>) -> Result<(), Failure> {
+    let Some(offset) = client.clock_offset_seconds() else {
+        list.skip("clock", "no answer has told the time");
+        return Ok(());
+    };
+    let by = duration::show(std::time::Duration::from_secs(offset.unsigned_abs()));
+    let detail = match offset {
+        0 => "as the server's".to_owned(),
+        1.. => format!("{by} ahead of the server"),
+        _ => format!("{by} behind the server; tokens live {}", duration::show(JWT_LIFETIME)),
+    };
+    let too_late = offset < 0 && offset.unsigned_abs() >= JWT_LIFETIME.as_secs();
+    match failure {
+        Some(failure) if too_late && client.last_status() == Some(UNAUTHORIZED) => {
+            list.step("clock", Err(failure.clone()))
+        }
+        _ => {
+            list.ok_with("clock", detail, json!({"offset_seconds": offset}));
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! `monitoring-token check`: what a run does before its command, step by step, for whoever looks for the
+//! reason of a failure. No command is run.
+//!
+//! The request is the run's own, made by the same code with the same limits, so that `check` fails where
+//! the run fails, with its status and its words. Each issuer says which steps there are, and gives their
+//! [`Row`]s; this file only shows them.
+
+mod certificate;
+mod locate;
+mod network;
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::error::{Failure, printable};
+use crate::exit::ExitStatus;
+
+pub use locate::locate;
+
+/// How a step went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// As it should.
+    Ok,
+    /// The run fails here.
+    Failed,
+    /// It was not reached, or there is nothing to do.
+    Skipped,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Row {
+    /// The step, as `--json` has it; the table shows blanks for underscores.
+    #[serde(rename = "step")]
+    pub name: &'static str,
+    /// How it went.
+    pub outcome: Outcome,
+    /// What was found, or why it failed. Never a secret.
+    pub detail: String,
+    /// Figures for scripts.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub data: Map<String, Value>,
+}
+
+/// The rows of one check, in the order of its steps.
+pub struct Checklist {
+    steps: &'static [&'static str],
+    rows: Vec<Row>,
+}
+
+impl Checklist {
+    /// A check with these steps.
+    pub fn new(steps: &'static [&'static str]) -> Checklist {
+        Checklist { steps, rows: Vec::new() }
+    }
+
+    fn push(&mut self, name: &'static str, outcome: Outcome, detail: String, data: Map<String, Value>) {
+        debug_assert!(self.steps.contains(&name), "{name} is a step");
+        self.rows.push(Row { name, outcome, detail, data });
+    }
+
+    /// A step went well.
+    pub fn ok(&mut self, name: &'static str, detail: impl Into<String>) {
+        self.push(name, Outcome::Ok, detail.into(), Map::new());
+    }
+
+    /// A step went well, and there are figures to tell: an object.
+    pub fn ok_with(&mut self, name: &'static str, detail: impl Into<String>, data: Value) {
+        let Value::Object(data) = data else { return self.ok(name, detail) };
+        self.push(name, Outcome::Ok, detail.into(), data);
+    }
+
+    /// A step has nothing to do.
+    pub fn skip(&mut self, name: &'static str, detail: impl Into<String>) {
+        self.push(name, Outcome::Skipped, detail.into(), Map::new());
+    }
+
+    /// Records the failure of a step, and passes the result on.
+    pub fn step<T>(&mut self, name: &'static str, result: Result<T, Failure>) -> Result<T, Failure> {
+        result.inspect_err(|failure| {
+            self.push(name, Outcome::Failed, failure.message.clone(), Map::new());
+        })
+    }
+
+    /// All rows; steps that were not reached are skipped.
+    pub fn rows(self) -> Vec<Row> {
+        let Checklist { steps, mut rows } = self;
+        let missing = |name: &&'static str| !rows.iter().any(|row| row.name == *name);
+        let skipped: Vec<Row> = steps
+            .iter()
+            .filter(|name| missing(name))
+            .map(|&name| Row { name, outcome: Outcome::Skipped, detail: String::new(), data: Map::new() })
+            .collect();
+        rows.extend(skipped);
+        rows.sort_by_key(|row| steps.iter().position(|name| *name == row.name));
+        rows
+    }
+}
+
+/// A check that has been made.
+pub struct Checked {
+    /// Its steps.
+    pub rows: Vec<Row>,
+    /// Why the run would fail before its command, if it would.
+    pub failure: Option<Failure>,
+}
+
+impl Checked {
+    /// The table for people.
+    pub fn table(&self) -> String {
+        let width = self.rows.iter().map(|row| row.name.len()).max().unwrap_or_default();
+        let mut text = String::new();
+        for row in &self.rows {
+            let outcome = match row.outcome {
+                Outcome::Ok => "ok",
+                Outcome::Failed => "failed",
+                Outcome::Skipped => "skipped",
+            };
+            let name = row.name.replace('_', " ");
+            let line = format!("{name:width$}  {outcome:7}  {}", printable(&row.detail));
+            let _ = writeln!(text, "{}", line.trim_end());
+        }
+        text
+    }
+
+    /// The same for scripts: one object.
+    pub fn json(&self) -> String {
+        let status = self.failure.as_ref().map_or(ExitStatus::SUCCESS, |failure| failure.status);
+        let error = self.failure.as_ref().map(|failure| printable(&failure.message));
+        let object = json!({
+            "ok": self.failure.is_none(),
+            "exit_status": status.code(),
+            "error": error,
+            "steps": self.rows,
+        });
+        format!("{object:#}\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Stage;
+
+    #[test]
+    fn what_comes_after_a_failure_is_skipped_and_all_lines_up() {
+        let mut list = Checklist::new(&["key", "key_id", "exchange"]);
+        list.ok("key", "a\nb");
+        let result: Result<(), Failure> = list.step("key_id", Err(Failure::ours(Stage::Sign, "no")));
+        let checked = Checked { rows: list.rows(), failure: result.err() };
+        assert_eq!(checked.table(), "key       ok       a\\nb\nkey id    failed   no\nexchange  skipped\n");
+        let json: Value = serde_json::from_str(&checked.json()).unwrap();
+        assert_eq!(json["exit_status"], 125);
+        assert_eq!(json["steps"][1]["outcome"], "failed");
+    }
+}

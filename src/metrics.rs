@@ -1,0 +1,116 @@
+//! The metrics of a run, as a file for node_exporter's textfile collector (DESIGN.md section 9).
+//!
+//! Each run writes the whole file anew and renames it into place, so that a scrape sees one run or the
+//! next, never half of one. What is not known of a run has no sample.
+
+use std::fs::Permissions;
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use prometheus_client::encoding::text::encode_registry;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::registry::Registry;
+
+use crate::error::Stage;
+
+/// What stands before every name.
+const PREFIX: &str = "monitoring_token";
+/// The collector runs as another user.
+const FILE_MODE: u32 = 0o644;
+
+/// The labels that every sample has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Labels {
+    /// The machine that was monitored; empty if there is none.
+    pub machine: String,
+    /// `<experiment>/<datatype>`, or the issuer of a service token.
+    pub service: String,
+}
+
+/// The figures of one run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Figures {
+    /// The exit status of the run.
+    pub exit_status: u8,
+    /// How long each stage took, in seconds, for those that were reached.
+    pub stage_seconds: Vec<(Stage, f64)>,
+    /// The stages that failed.
+    pub failed: Vec<Stage>,
+    /// How far our clock is ahead of the issuer's (negative: behind), in seconds.
+    pub clock_offset_seconds: Option<i64>,
+    /// The time that was left until the timeout would have ended the run, in seconds.
+    pub deadline_margin_seconds: f64,
+    /// Whether the result was taken from the cache.
+    pub cached: bool,
+}
+
+/// Writes `figures` to `path`, whole.
+///
+/// # Errors
+/// When the file cannot be written; what stood there is then still there.
+pub fn write(path: &Path, labels: &Labels, figures: &Figures) -> io::Result<()> {
+    let text = encode(labels, figures, SystemTime::now());
+    // A link stays a link: what it points to is replaced.
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    // Renaming onto a device would put a file into its place.
+    if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // The collector reads what ends in .prom.
+    let mut file =
+        tempfile::Builder::new().prefix(".monitoring-token-").suffix(".tmp").tempfile_in(folder)?;
+    file.write_all(text.as_bytes())?;
+    // Not subject to the umask.
+    file.as_file().set_permissions(Permissions::from_mode(FILE_MODE))?;
+    file.persist(path).map(drop).map_err(|error| error.error)
+}
+
+type StageFamily = Family<[(&'static str, &'static str); 1], Gauge<f64, AtomicU64>>;
+
+/// The file's text.
+fn encode(labels: &Labels, figures: &Figures, now: SystemTime) -> String {
+    let mut registry = Registry::with_prefix_and_labels(
+        PREFIX,
+        [("machine", &labels.machine), ("service", &labels.service)]
+            .map(|(name, value)| (name.into(), value.clone().into()))
+            .into_iter(),
+    );
+    let durations = StageFamily::default();
+    for (stage, seconds) in &figures.stage_seconds {
+        durations.get_or_create(&[("stage", stage.label())]).set(*seconds);
+    }
+    let failed = StageFamily::default();
+    for stage in Stage::ALL {
+        let value = if figures.failed.contains(&stage) { 1.0 } else { 0.0 };
+        failed.get_or_create(&[("stage", stage.label())]).set(value);
+    }
+    let mut gauge = |name: &str, help: &str, value: f64| {
+        registry.register(name, help, ConstGauge::new(value));
+    };
+    gauge("run_success", "Whether the last run succeeded", f64::from(u8::from(figures.exit_status == 0)));
+    gauge("exit_status", "Exit status of the last run", f64::from(figures.exit_status));
+    gauge("cached", "Whether the result was taken from the cache", f64::from(u8::from(figures.cached)));
+    gauge(
+        "deadline_margin_seconds",
+        "Time that was left until the timeout would have ended the last run",
+        figures.deadline_margin_seconds,
+    );
+    if let Some(offset) = figures.clock_offset_seconds {
+        #[expect(clippy::cast_precision_loss, reason = "clocks differ by less than 2^52 seconds")]
+        gauge("clock_offset_seconds", "How far the local clock is ahead of the issuer's", offset as f64);
+    }
+    let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    gauge("last_run_timestamp_seconds", "When the last run ended", since_epoch.as_secs_f64());
+    if !figures.stage_seconds.is_empty() {
+        registry.register("stage_duration_seconds", "How long the stages of the last run took", durations);
+    }
+    registry.register("failed_stage", "1 for the stage in which the last run failed", failed);
+    let mut text = String::new();
+    encode_registry(&mut text, &registry).expect("a String takes what is written to it");
+    text
+}

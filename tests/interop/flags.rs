@@ -1,0 +1,102 @@
+//! Flag syntax: a generated table of command lines, each parsed here and by Go's package `flag`.
+
+use std::ffi::OsString;
+
+use monitoring_token::cli::{self, FlagsEnd, Parsed, flags};
+use serde_json::{Value, json};
+
+use crate::go::Go;
+use crate::{Check, Found, Peers};
+
+pub const CHECKS: &[Check] = &[Check {
+    peer: "Go's package flag",
+    claim: "parses every command line of a generated table as we do",
+    run: table,
+}];
+
+const TEXT_FLAGS: [&str; 5] = ["locate-url", "machine", "service", "env-name", "service-url-key-name"];
+
+/// Ways to write one flag.
+fn forms() -> Vec<Vec<String>> {
+    let mut forms = Vec::new();
+    let line = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+    for name in TEXT_FLAGS {
+        let value = if name == "locate-url" { "http://h/" } else { "a/b" };
+        forms.push(vec![format!("-{name}={value}")]);
+        forms.push(vec![format!("--{name}"), value.to_owned()]);
+        forms.push(vec![format!("-{name}"), "-x=y".to_owned()]);
+        forms.push(vec![format!("-{name}=")]);
+    }
+    for value in ["1m30s", "1.5h", "250ms", "1us", "1µs", "60", "", "1d", ".5s", "1h2m3.5s", "x"] {
+        forms.push(vec![format!("-timeout={value}")]);
+        forms.push(vec!["--timeout".to_owned(), value.to_owned()]);
+    }
+    for value in
+        ["1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False", "yes", "tRUE", ""]
+    {
+        forms.push(vec![format!("-service-url={value}")]);
+    }
+    for words in [
+        &["-service-url"][..],
+        &["--service-url", "true"],
+        &["--"],
+        &["-"],
+        &[""],
+        &["---machine=x"],
+        &["-=x"],
+        &["--=x"],
+        &["-machine"],
+        &["-nope"],
+        &["-nope=1"],
+        &["word"],
+        &["word", "-machine=m"],
+        &["-machine", "--"],
+        &["-machine", ""],
+    ] {
+        forms.push(line(words));
+    }
+    forms
+}
+
+/// What we make of a command line, in the words of the Go peer; null if it is refused.
+fn ours(words: &[String]) -> Value {
+    let args = words.iter().map(OsString::from).collect();
+    let Ok(Parsed::Line(line)) = cli::parse(flags::main_command(), args, FlagsEnd::FirstWord) else {
+        return Value::Null;
+    };
+    let values = line.values();
+    let mut given = json!({});
+    for name in TEXT_FLAGS {
+        match values.text(name) {
+            Ok(Some(text)) => given[name] = text.into(),
+            Ok(None) => {}
+            Err(_) => return Value::Null,
+        }
+    }
+    let (Ok(timeout), Ok(service_url)) = (values.duration("timeout"), values.boolean("service-url")) else {
+        return Value::Null;
+    };
+    let timeout = timeout.map_or(60_000_000_000, |timeout| timeout.as_nanos());
+    given["timeout"] = u64::try_from(timeout).unwrap_or_default().into();
+    given["service-url"] = service_url.unwrap_or(false).into();
+    given["words"] = line.words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().into();
+    given
+}
+
+fn table(peers: &Peers) -> Found {
+    let mut go = Go::start(peers)?;
+    let forms = forms();
+    let singles = forms.iter().cloned();
+    let pairs = forms.iter().flat_map(|a| forms.iter().map(move |b| [a.clone(), b.clone()].concat()));
+    let mut rows = 0;
+    for words in singles.chain(pairs) {
+        let question: Vec<&str> = std::iter::once("flags").chain(words.iter().map(String::as_str)).collect();
+        let theirs = go.ask(&question)?;
+        let ours = ours(&words);
+        if ours != theirs {
+            return Err(format!("{words:?}: {ours} here, {theirs} in Go"));
+        }
+        rows += 1;
+    }
+    Ok(format!("{rows} command lines"))
+}

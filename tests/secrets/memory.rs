@@ -1,0 +1,251 @@
+//! What is left in our memory while the command runs.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{Child, Command};
+use std::sync::mpsc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::{Key, granted};
+use crate::support::{PATIENCE, file_line, finish, read_head, serve, start, token};
+
+const PIECE_BYTES: usize = 12;
+
+/// Pieces of the private key in each form that it can have: text, bytes, and bytes in the order of a
+/// little-endian number.
+fn pieces(key: &Key) -> Vec<Vec<u8>> {
+    let mut forms: Vec<Vec<u8>> = Vec::new();
+    for member in key.private() {
+        let bytes = URL_SAFE_NO_PAD.decode(member).unwrap();
+        forms.push(member.as_bytes().to_vec());
+        forms.push(bytes.iter().rev().copied().collect());
+        if bytes.len() == 32 {
+            // What an Ed25519 key expands to (RFC 8032, 5.1.5); the ends of the first half are changed.
+            let expanded = ring::digest::digest(&ring::digest::SHA512, &bytes);
+            forms.push(expanded.as_ref()[1..31].to_vec());
+            forms.push(expanded.as_ref()[32..].to_vec());
+        }
+        forms.push(bytes);
+    }
+    forms
+        .iter()
+        .flat_map(|form| {
+            let last = form.len() - PIECE_BYTES;
+            [0, last / 2, last].map(|from| form[from..from + PIECE_BYTES].to_vec())
+        })
+        .collect()
+}
+
+/// What of `pieces` is in `memory`.
+fn found<'a>(memory: &[u8], pieces: &'a [Vec<u8>]) -> Vec<&'a Vec<u8>> {
+    let mut begins = vec![false; 1 << 16];
+    let index = |bytes: &[u8]| usize::from(u16::from_be_bytes([bytes[0], bytes[1]]));
+    for piece in pieces {
+        begins[index(piece)] = true;
+    }
+    let here = |at: usize| pieces.iter().filter(move |piece| memory[at..].starts_with(piece));
+    let candidates =
+        (0..memory.len().saturating_sub(PIECE_BYTES - 1)).filter(|&at| begins[index(&memory[at..])]);
+    candidates.flat_map(here).collect()
+}
+
+/// All that the process could have written to (proc_pid_maps(5)).
+fn writable_memory(pid: u32) -> Vec<u8> {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("its maps can be read");
+    let mut mem = File::open(format!("/proc/{pid}/mem")).expect("its memory can be read");
+    let mut memory = Vec::new();
+    for line in maps.lines() {
+        let mut words = line.split(' ');
+        let (range, mode) = (words.next().unwrap(), words.next().unwrap());
+        if !mode.starts_with("rw") {
+            continue;
+        }
+        let (from, to) = range.split_once('-').unwrap();
+        let (from, to) = (u64::from_str_radix(from, 16).unwrap(), u64::from_str_radix(to, 16).unwrap());
+        mem.seek(SeekFrom::Start(from)).unwrap();
+        mem.by_ref().take(to - from).read_to_end(&mut memory).expect("a writable range can be read");
+    }
+    memory
+}
+
+/// Lets us read the memory of what `command` starts: it is closed to all but the superuser, and to who
+/// made its user namespace (ptrace(2)).
+fn open_to_us(command: &mut Command) {
+    // SAFETY: system calls without pointers.
+    unsafe {
+        if libc::geteuid() != 0 {
+            command.pre_exec(|| match libc::unshare(libc::CLONE_NEWUSER) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            });
+        }
+    }
+}
+
+struct Run {
+    folder: tempfile::TempDir,
+    child: Child,
+}
+
+impl Run {
+    fn start(command: &mut Command) -> Run {
+        let folder = tempfile::TempDir::new().unwrap();
+        command.args(["--", "/bin/sh", "-c", "echo $$ >$D/ready; while [ ! -e $D/go ]; do sleep 0.02; done"]);
+        open_to_us(command.env("D", folder.path()));
+        Run { child: start(command), folder }
+    }
+
+    fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until the command runs; gives its process id.
+    fn wait(&self) -> u32 {
+        file_line(&self.folder.path().join("ready")).trim().parse().unwrap()
+    }
+
+    fn end(self) {
+        std::fs::write(self.folder.path().join("go"), "").unwrap();
+        finish(self.child).succeeded();
+    }
+}
+
+/// The key is in memory while Locate is asked, and nowhere once the command runs.
+fn is_gone_when_the_command_runs(algorithm: &str, inline: bool) {
+    let key = Key::generate(algorithm);
+    let (tell, asked) = mpsc::channel();
+    let (go_on, wait) = mpsc::channel::<()>();
+    let locate = serve(move |mut stream| {
+        read_head(&mut stream);
+        let _ = tell.send(());
+        let _ = wait.recv();
+        let _ = std::io::Write::write_all(&mut stream, granted().as_bytes());
+    });
+    let mut command = token();
+    // A name, so that there is a look-up.
+    command.env("LOCATE_URL", format!("http://localhost:{}/", locate.port()));
+    if inline {
+        command.env("MONITORING_SIGNER_KEY", &key.jwk);
+    } else {
+        command.env("MONITORING_SIGNER_KEY", &key.path);
+    }
+    let run = Run::start(&mut command);
+    asked.recv_timeout(PATIENCE).expect("locate is asked");
+    let pieces = pieces(&key);
+    assert!(!found(&writable_memory(run.pid()), &pieces).is_empty(), "the search finds what is there");
+    go_on.send(()).unwrap();
+    run.wait();
+    let memory = writable_memory(run.pid());
+    assert_eq!(found(&memory, &pieces), Vec::<&Vec<u8>>::new(), "{algorithm}, inline: {inline}");
+    run.end();
+}
+
+#[test]
+fn an_ed25519_key_from_a_file_is_gone_when_the_command_runs() {
+    is_gone_when_the_command_runs("EdDSA", false);
+}
+
+#[test]
+fn an_ed25519_key_from_the_variable_is_gone_when_the_command_runs() {
+    is_gone_when_the_command_runs("EdDSA", true);
+}
+
+#[test]
+fn a_p256_key_from_a_file_is_gone_when_the_command_runs() {
+    is_gone_when_the_command_runs("ES256", false);
+}
+
+#[test]
+fn a_p256_key_from_the_variable_is_gone_when_the_command_runs() {
+    is_gone_when_the_command_runs("ES256", true);
+}
+
+#[test]
+fn an_rsa_key_from_a_file_is_gone_when_the_command_runs() {
+    is_gone_when_the_command_runs("RS256", false);
+}
+
+#[test]
+fn an_rsa_key_from_the_variable_is_gone_when_the_command_runs() {
+    is_gone_when_the_command_runs("RS256", true);
+}
+
+#[test]
+fn a_key_that_only_signs_is_gone_too() {
+    let key = Key::generate("EdDSA");
+    let mut command = token();
+    let run = Run::start(command.env("MONITORING_SIGNER_KEY", &key.path).arg("-exchange=false"));
+    run.wait();
+    let memory = writable_memory(run.pid());
+    // The token is still there: it may have to be replaced in the command's output.
+    assert!(!found(&memory, &[b"access_token".to_vec()]).is_empty());
+    assert_eq!(found(&memory, &pieces(&key)), Vec::<&Vec<u8>>::new());
+    run.end();
+}
+
+#[test]
+fn an_inline_key_is_in_no_environment_that_can_be_read() {
+    let key = Key::generate("EdDSA");
+    let other = Key::generate("EdDSA");
+    for flag_wins in [false, true] {
+        let mut command = token();
+        command.env("MONITORING_SIGNER_KEY", &key.jwk).arg("-exchange=false");
+        if flag_wins {
+            command.arg("-monitoring-signer-key").arg(&other.path);
+        }
+        let run = Run::start(&mut command);
+        let theirs = run.wait();
+        let environ = |pid: u32| std::fs::read(format!("/proc/{pid}/environ")).unwrap();
+        let (ours, theirs) = (environ(run.pid()), environ(theirs));
+        let has = |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|at| at == text.as_bytes());
+        assert!(has(&ours, "HOME=") && has(&theirs, "HOME="));
+        assert!(!has(&ours, key.private()[0]) && !has(&theirs, key.private()[0]));
+        assert!(!has(&theirs, "MONITORING_SIGNER_KEY"));
+        assert_eq!(found(&writable_memory(run.pid()), &pieces(&key)), Vec::<&Vec<u8>>::new());
+        run.end();
+    }
+}
+
+#[test]
+fn the_command_line_that_everybody_can_read_holds_no_secret() {
+    let key = Key::generate("EdDSA");
+    let mut command = token();
+    let run = Run::start(command.env("MONITORING_SIGNER_KEY", &key.jwk).arg("-exchange=false"));
+    let theirs = run.wait();
+    for pid in [run.pid(), theirs] {
+        let shown = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
+        assert!(shown.contains("/bin/sh"), "{shown}");
+        assert!(!shown.contains("eyJ") && !shown.contains(key.private()[0]), "{shown}");
+    }
+    run.end();
+}
+
+#[test]
+fn we_leave_no_core_dump() {
+    let key = Key::generate("EdDSA");
+    let mut command = token();
+    command.env("MONITORING_SIGNER_KEY", &key.path).arg("-exchange=false");
+    // SAFETY: the pointer is to a limit.
+    unsafe {
+        command.pre_exec(|| {
+            let mut limit: libc::rlimit = std::mem::zeroed();
+            libc::getrlimit(libc::RLIMIT_CORE, &raw mut limit);
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_CORE, &raw const limit);
+            Ok(())
+        });
+    }
+    let folder = tempfile::TempDir::new().unwrap();
+    let Run { mut child, folder: _notes } = {
+        let run = Run::start(command.current_dir(&folder));
+        run.wait();
+        run
+    };
+    crate::support::kill(child.id(), libc::SIGABRT);
+    let status = child.wait().unwrap();
+    assert_eq!((status.signal(), status.core_dumped()), (Some(libc::SIGABRT), false));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}

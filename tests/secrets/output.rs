@@ -1,0 +1,59 @@
+//! The command's own output, where we show it.
+
+use super::{ACCESS_SIGNATURE, ACCESS_TOKEN, Key, Locate};
+use crate::support::{Ended, run, token};
+
+/// Runs a script that fails, with its output shown.
+fn on_failure(locate: &Locate, script: &str) -> Ended {
+    let key = Key::generate("EdDSA");
+    let mut command = token();
+    command.env("MONITORING_SIGNER_KEY", &key.path).env("LOCATE_URL", locate.url());
+    run(command.args(["-output=on-failure", "-service=ndt/ndt7", "--", "sh", "-c", script]))
+}
+
+#[test]
+fn tokens_that_were_issued_are_replaced() {
+    let locate = Locate::that_grants();
+    let ended = on_failure(&locate, "echo \"to $SERVICE_URL\"; echo \"by $MONITORING_URL.\" >&2; exit 3");
+    assert_eq!(ended.status, 3);
+    let signatures = locate.signatures();
+    assert!(!ended.stderr.contains(&signatures[0]) && !ended.stderr.contains(ACCESS_SIGNATURE), "{ended:?}");
+    assert!(ended.stderr.contains("to wss://127.0.0.1/ndt/v7/download?access_token=REDACTED\n"), "{ended:?}");
+    assert!(ended.stderr.ends_with("access_token=REDACTED.\n"), "{ended:?}");
+}
+
+#[test]
+fn a_token_at_the_edge_of_what_is_kept_is_replaced() {
+    let locate = Locate::that_grants();
+    // The kept 64 KiB begin in the middle of the token: 60,000 + 5,536 are what is kept.
+    let kept_of_token = 20;
+    let script = format!(
+        "printf %s \"$SERVICE_URL\"; printf '%*s' 60000 ''; printf '%*s' {} end; exit 3",
+        64 * 1024 - 60_000 - kept_of_token
+    );
+    let ended = on_failure(&locate, &script);
+    assert_eq!(ended.status, 3);
+    assert!(ended.stderr.starts_with("REDACTED "), "{:.100}", ended.stderr);
+    assert!(ended.stderr.ends_with("end"));
+    let end_of_token = &ACCESS_TOKEN[ACCESS_TOKEN.len() - kept_of_token..];
+    assert!(!ended.stderr.contains(end_of_token));
+}
+
+#[test]
+fn a_token_that_the_command_could_not_finish_is_replaced() {
+    let locate = Locate::that_grants();
+    let ended = on_failure(&locate, "printf %s \"${SERVICE_URL%????}\"; kill -9 $$");
+    assert_eq!(ended.status, 137);
+    assert!(ended.stderr.ends_with("access_token=REDACTED"), "{ended:?}");
+}
+
+#[test]
+fn what_the_command_says_on_our_stderr_is_its_own_business() {
+    let locate = Locate::that_grants();
+    let key = Key::generate("EdDSA");
+    let mut command = token();
+    command.env("MONITORING_SIGNER_KEY", &key.path).env("LOCATE_URL", locate.url());
+    let ended =
+        run(command.args(["-output=inherit", "-service=ndt/ndt7", "--", "sh", "-c", "echo $SERVICE_URL"]));
+    assert_eq!((ended.status, ended.stdout.contains(ACCESS_TOKEN)), (0, true));
+}

@@ -1,0 +1,252 @@
+//! What is said: errors and diagnostics of every kind, searched for each secret.
+
+use std::process::Command;
+
+use super::{ACCESS_SIGNATURE, ACCESS_TOKEN, Key, Locate, granted};
+use crate::support::{Ended, http, run, token};
+
+const PASSWORD: &str = "pass-word-of-a-proxy";
+
+/// All ways to say something.
+const WAYS: [&[&str]; 4] = [
+    &[],
+    &["-log-format=json"],
+    &["-logx.debug=true", "-output=discard"],
+    &["-logx.debug=true", "-output=discard", "-log-format=json"],
+];
+
+#[track_caller]
+fn shows_nothing_of(ended: &Ended, secrets: &[&str]) {
+    for text in [&ended.stdout, &ended.stderr] {
+        for secret in secrets {
+            assert!(!secret.is_empty());
+            assert!(!text.contains(secret), "{secret} in {text}");
+        }
+    }
+}
+
+/// Runs in all ways, with everything on that other programs listen to.
+fn in_all_ways(prepare: impl Fn(&mut Command), look: impl Fn(&Ended)) {
+    for flags in WAYS {
+        let mut command = token();
+        command.args(flags).env("RUST_LOG", "trace").env("RUST_BACKTRACE", "full");
+        prepare(&mut command);
+        look(&run(command.args(["-retries=1", "--", "true"])));
+    }
+}
+
+#[test]
+fn a_run_that_goes_well_shows_no_secret() {
+    let key = Key::generate("EdDSA");
+    let locate = Locate::that_grants();
+    in_all_ways(
+        |command| {
+            command.env("MONITORING_SIGNER_KEY", &key.jwk).env("LOCATE_URL", locate.url());
+            command.arg("-service=ndt/ndt7");
+        },
+        |ended| {
+            assert_eq!(ended.status, 0, "{ended:?}");
+            let signatures = locate.signatures();
+            assert_eq!(signatures.len(), 1);
+            shows_nothing_of(ended, &[key.private()[0], &signatures[0], ACCESS_SIGNATURE]);
+        },
+    );
+}
+
+/// From the token to an answer.
+type Echo = fn(&str) -> String;
+
+/// Answers that repeat the token that they got, or hold one.
+fn echoes() -> Vec<(&'static str, Echo)> {
+    fn wrap(body: &str) -> String {
+        http("200 OK", "", body)
+    }
+    vec![
+        ("html", |token| http("400 Bad Request", "", &format!("<p>cannot parse {token}</p>"))),
+        ("html with a URL", |token| {
+            http("403 Forbidden", "", &format!("/ndt/ndt7?access_token={token}&x=1 no"))
+        }),
+        ("nothing but the token", |token| wrap(token)),
+        ("a cut token", |token| wrap(&format!("bad {}", &token[..token.len() - 5]))),
+        ("title", |token| {
+            let body = serde_json::json!({"error": {"type": "x", "title": token, "status": 400}});
+            http("400 Bad Request", "", &body.to_string())
+        }),
+        ("detail", |token| {
+            let body = serde_json::json!({"error": {"type": "claim", "title": "t", "status": 400, "detail": format!("?access_token={token}")}});
+            http("400 Bad Request", "", &body.to_string())
+        }),
+        ("type", |token| {
+            let body = serde_json::json!({"error": {"type": token, "title": "t", "status": 400}});
+            http("400 Bad Request", "", &body.to_string())
+        }),
+        ("unauthorized", |token| {
+            let body =
+                serde_json::json!({"error": {"type": "x", "title": "t", "status": 401, "detail": token}});
+            http("401 Unauthorized", "", &body.to_string())
+        }),
+        ("endpoints", |token| {
+            http("401 Unauthorized", "", &serde_json::json!({"code": 401, "message": token}).to_string())
+        }),
+        ("a wrong type", |token| wrap(&serde_json::json!({"target": token}).to_string())),
+        ("urls of a wrong type", |token| {
+            wrap(
+                &serde_json::json!({"target": {"urls": format!("wss://h/?access_token={token}")}})
+                    .to_string(),
+            )
+        }),
+        ("a URL key", |token| {
+            wrap(&serde_json::json!({"target": {"urls": {"a": "wss://h/", token: "wss://h/"}}}).to_string())
+        }),
+        ("an unusable URL", |token| {
+            wrap(&serde_json::json!({"target": {"urls": {"a": format!("wss://h:99999/?access_token={token}")}}}).to_string())
+        }),
+        ("a redirect to elsewhere", |token| {
+            http("302 Found", &format!("Location: http://127.0.0.2:1/{token}?access_token={token}\r\n"), "")
+        }),
+        ("a redirect that leads nowhere", |token| {
+            http("302 Found", &format!("Location: http://{token}\r\n"), "")
+        }),
+        ("a status line", |token| format!("HTTP/1.1 500 {token}\r\nContent-Length: 0\r\n\r\n")),
+        ("a header", |token| {
+            http(
+                "503 Service Unavailable",
+                &format!("Retry-After: {token}\r\nContent-Encoding: {token}\r\n"),
+                "",
+            )
+        }),
+        ("no HTTP", |token| format!("{token}\r\n\r\n")),
+    ]
+}
+
+#[test]
+fn a_server_that_repeats_the_token_is_not_repeated() {
+    let key = Key::generate("EdDSA");
+    for (name, echo) in echoes() {
+        let locate = Locate::start(echo);
+        in_all_ways(
+            |command| {
+                command.env("MONITORING_SIGNER_KEY", &key.path).env("LOCATE_URL", locate.url());
+            },
+            |ended| {
+                assert_eq!(ended.status, 125, "{name}: {ended:?}");
+                let signatures = locate.signatures();
+                assert!(!signatures.is_empty(), "{name}");
+                for signature in &signatures {
+                    // A part of it is too much, too.
+                    shows_nothing_of(ended, &[&signature[..16], key.private()[0]]);
+                }
+            },
+        );
+    }
+}
+
+#[test]
+fn a_failure_after_the_grant_does_not_show_the_access_token() {
+    let key = Key::generate("EdDSA");
+    for flags in [
+        &["-service-url-key-name=nope"][..],
+        &["-service=ndt/ndt5", "-service-url-key-name=wss://:3010/ndt_protocol"],
+    ] {
+        let locate = Locate::that_grants();
+        in_all_ways(
+            |command| {
+                command.env("MONITORING_SIGNER_KEY", &key.path).env("LOCATE_URL", locate.url()).args(flags);
+            },
+            |ended| {
+                assert_eq!(ended.status, 125, "{ended:?}");
+                shows_nothing_of(ended, &[ACCESS_TOKEN, ACCESS_SIGNATURE]);
+            },
+        );
+    }
+}
+
+#[test]
+fn a_command_that_cannot_run_or_times_out_shows_no_token() {
+    let key = Key::generate("EdDSA");
+    for (flags, words, status) in [
+        (&["-timeout=60s"][..], &["no-such-command"][..], 127),
+        (&["-timeout=60s"], &["/etc/passwd"], 126),
+        (&["-timeout=500ms"], &["sleep", "25"], 124),
+    ] {
+        for way in WAYS {
+            let locate = Locate::start(|_| granted());
+            let mut command = token();
+            command.env("MONITORING_SIGNER_KEY", &key.path).env("LOCATE_URL", locate.url());
+            let ended = run(command.args(way).args(flags).arg("--").args(words));
+            assert_eq!(ended.status, status, "{ended:?}");
+            let signatures = locate.signatures();
+            shows_nothing_of(&ended, &[&signatures[0], ACCESS_SIGNATURE, key.private()[0]]);
+        }
+    }
+}
+
+#[test]
+fn a_damaged_key_is_not_shown() {
+    let key = Key::generate("EdDSA");
+    let private = key.private()[0];
+    let base64 = {
+        use base64::Engine as _;
+        base64::engine::general_purpose::STANDARD.encode(&key.jwk)
+    };
+    let damaged = [
+        key.jwk.replace(private, &format!("{private}!")),
+        key.jwk.replace(&format!("\"{private}\""), &format!("[\"{private}\"]")),
+        key.jwk.replace(&format!("\"{private}\""), private),
+        key.jwk.replace("Ed25519", private),
+        key.jwk.replace("EdDSA", private).replace("OKP", private),
+        key.jwk.replacen('}', "", 1),
+        format!("\u{feff}{}", key.jwk),
+        format!("\"{}\"", key.jwk.replace('"', "\\\"")),
+        format!("-----BEGIN PRIVATE KEY-----\n{private}\n-----END PRIVATE KEY-----\n"),
+        base64.clone(),
+    ];
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("key");
+    for (number, text) in damaged.iter().enumerate() {
+        std::fs::write(&path, text).unwrap();
+        for inline in [false, true] {
+            in_all_ways(
+                |command| {
+                    let given = if inline { std::ffi::OsStr::new(text) } else { path.as_os_str() };
+                    command.env("MONITORING_SIGNER_KEY", given).arg("-exchange=false");
+                },
+                |ended| {
+                    assert_eq!(ended.status, 125, "{number} {inline} {ended:?}");
+                    shows_nothing_of(ended, &[&private[1..], &base64[..24]]);
+                },
+            );
+        }
+        // Where it must not be at all.
+        let ended = run(token().arg("-monitoring-signer-key").arg(text).args(["--", "true"]));
+        assert!([2, 125].contains(&ended.status), "{ended:?}");
+        shows_nothing_of(&ended, &[&private[1..], &base64[..24]]);
+    }
+}
+
+#[test]
+fn passwords_in_urls_are_not_shown() {
+    let key = Key::generate("EdDSA");
+    for (name, value) in [
+        ("LOCATE_URL", format!("http://user:{PASSWORD}@127.0.0.1:9/")),
+        ("LOCATE_URL", format!("ftp://user:{PASSWORD}@127.0.0.1:9/")),
+        ("LOCATE_URL", format!("http://user:{PASSWORD}@127.0.0.1:99999/")),
+        ("LOCATE_URL", format!("http://127.0.0.1:9/?access_token={PASSWORD}")),
+        ("LOCATE_URL", format!("ftp://127.0.0.1:9/?access_token={PASSWORD}")),
+        ("HTTP_PROXY", format!("http://user:{PASSWORD}@127.0.0.1:9/")),
+        ("HTTP_PROXY", format!("nonsense://user:{PASSWORD}@127.0.0.1:9/")),
+        ("HTTP_PROXY", format!("http://user:{PASSWORD}@127.0.0.1:99999/")),
+    ] {
+        in_all_ways(
+            |command| {
+                command.env("MONITORING_SIGNER_KEY", &key.path);
+                // Loopback is never proxied. Nothing leaves this machine: the proxy is on it.
+                command.env("LOCATE_URL", "http://locate.example/").env(name, &value);
+            },
+            |ended| {
+                assert!([2, 125].contains(&ended.status), "{value}: {ended:?}");
+                shows_nothing_of(ended, &[PASSWORD]);
+            },
+        );
+    }
+}

@@ -1,0 +1,160 @@
+//! A machine that has run out of something, or takes no writes.
+
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::process::Command;
+
+use super::{Job, before_exec, check, key, status_of, without_exchange};
+use crate::support::{run, serve_bytes, token};
+
+fn limit(resource: libc::__rlimit_resource_t, to: u64) -> std::io::Result<()> {
+    let limit = libc::rlimit { rlim_cur: to, rlim_max: to };
+    // SAFETY: the pointer is to a limit.
+    check(unsafe { libc::setrlimit(resource, &raw const limit) })
+}
+
+fn locate() -> std::net::SocketAddr {
+    let urls = r#"{"target":{"urls":{"wss:///x":"wss://127.0.0.1/x?access_token=a.b.c"}}}"#;
+    serve_bytes(crate::support::http("200 OK", "", urls))
+}
+
+#[test]
+fn exhausted_descriptors_are_a_failure_of_ours() {
+    let locate = locate();
+    for exchange in ["-exchange=false", "-exchange=true"] {
+        let mut failures = 0;
+        // With fewer the loader of neither program can open the C library.
+        for descriptors in 4..24 {
+            let mut command = token();
+            command.env("MONITORING_SIGNER_KEY", key());
+            command.env("LOCATE_URL", format!("http://localhost:{}/", locate.port()));
+            command.args([exchange, "-retries=0", "-output=on-failure", "--", "/bin/sh", "-c", "exit 3"]);
+            before_exec(&mut command, move || limit(libc::RLIMIT_NOFILE, descriptors));
+            let ended = run(&mut command);
+            if ended.status == 125 {
+                failures += 1;
+                ended.failed_with(125, &[]);
+            } else {
+                assert_eq!((ended.status, ended.stderr.as_str()), (3, ""), "{descriptors} descriptors");
+            }
+        }
+        assert!((1..19).contains(&failures), "{exchange}: {failures} failures");
+    }
+}
+
+/// A copy of the binary that every user may run, and the command that runs it as a user who has no
+/// processes. Only the superuser needs one: limits do not bind it.
+fn as_another_user(folder: &tempfile::TempDir) -> Command {
+    let copy = folder.path().join("monitoring-token");
+    // Not by us: a test beside this one could start its program while we have the copy open for writing,
+    // and nobody could then run the copy (ETXTBSY).
+    run(Command::new("cp").arg(env!("CARGO_BIN_EXE_monitoring-token")).arg(&copy)).succeeded();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new(copy);
+    command.env_clear().env("PATH", "/usr/bin:/bin").env("MONITORING_SIGNER_KEY", key());
+    command.stdin(std::process::Stdio::null()).current_dir("/");
+    before_exec(&mut command, || {
+        // SAFETY: no pointer but to an empty list of groups.
+        unsafe {
+            if libc::geteuid() == 0 {
+                check(libc::setgroups(0, std::ptr::null()))?;
+                check(libc::setgid(54321))?;
+                check(libc::setuid(54321))?;
+            }
+        }
+        Ok(())
+    });
+    command
+}
+
+#[test]
+fn no_room_for_another_process_is_a_failure_of_ours() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let mut command = as_another_user(&folder);
+    before_exec(&mut command, || limit(libc::RLIMIT_NPROC, 0));
+    let ended = run(command.args(["-exchange=false", "--", "true"]));
+    ended.failed_with(125, &["cannot run true", "out of resources"]);
+}
+
+#[test]
+fn no_room_for_another_thread_is_a_failure_of_ours() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let mut command = as_another_user(&folder);
+    before_exec(&mut command, || limit(libc::RLIMIT_NPROC, 0));
+    let ended = run(command.args(["-locate-url=http://localhost:9/", "-retries=0", "--", "true"]));
+    ended.failed_with(125, &["cannot look up localhost"]);
+}
+
+#[test]
+fn our_memory_and_environment_are_closed_to_other_processes_of_the_user() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let notes = tempfile::TempDir::new().unwrap();
+    std::fs::set_permissions(notes.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let mut command = as_another_user(&folder);
+    let script = "echo $$ >$D/ready; while [ ! -e $D/go ]; do sleep 0.02; done";
+    command.args(["-exchange=false", "--", "/bin/sh", "-c", script]).env("D", notes.path());
+    let child = crate::support::start(&mut command);
+    let command: u32 = crate::support::file_line(&notes.path().join("ready")).trim().parse().unwrap();
+    let owner = |pid: u32| std::fs::metadata(format!("/proc/{pid}/environ")).unwrap().uid();
+    // proc(5): the files belong to root if the process is not dumpable.
+    assert_ne!(status_of(child.id(), "Uid").split_whitespace().next(), Some("0"));
+    assert_eq!(owner(child.id()), 0);
+    assert_ne!(owner(command), 0);
+    std::fs::write(notes.path().join("go"), "").unwrap();
+    crate::support::finish(child).succeeded();
+}
+
+#[test]
+fn a_read_only_file_system_changes_nothing() {
+    let locate = locate();
+    let mut command = token();
+    command.env("MONITORING_SIGNER_KEY", key()).env("LOCATE_URL", format!("http://{locate}/"));
+    // SAFETY: geteuid has no conditions.
+    let user = if unsafe { libc::geteuid() } == 0 { 0 } else { libc::CLONE_NEWUSER };
+    before_exec(&mut command, move || {
+        let none = std::ptr::null();
+        // SAFETY: system calls with C strings.
+        unsafe {
+            check(libc::unshare(user | libc::CLONE_NEWNS))?;
+            check(libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, none.cast()))?;
+            let read_only = libc::MS_REMOUNT | libc::MS_BIND | libc::MS_RDONLY;
+            check(libc::mount(none, c"/".as_ptr(), none, read_only, none.cast()))
+        }
+    });
+    let script = "touch /monitoring-token-test 2>/dev/null && exit 9; exit 3";
+    assert_eq!(run(command.args(["--", "/bin/sh", "-c", script])).status, 3);
+}
+
+#[test]
+fn without_dev_null_it_is_a_failure_of_ours() {
+    let mut command = without_exchange(&[]);
+    // SAFETY: geteuid has no conditions.
+    let user = if unsafe { libc::geteuid() } == 0 { 0 } else { libc::CLONE_NEWUSER };
+    before_exec(command.arg("true"), move || {
+        let none = std::ptr::null();
+        // SAFETY: system calls with C strings.
+        unsafe {
+            check(libc::unshare(user | libc::CLONE_NEWNS))?;
+            check(libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, none.cast()))?;
+            check(libc::mount(c"none".as_ptr(), c"/dev".as_ptr(), c"tmpfs".as_ptr(), 0, none.cast()))
+        }
+    });
+    run(&mut command).failed_with(125, &["cannot run true", "/dev/null"]);
+}
+
+#[test]
+fn a_key_that_is_too_large_for_a_key_is_not_read_to_its_end() {
+    let mut command = token();
+    command.env("MONITORING_SIGNER_KEY", "/dev/zero");
+    run(command.args(["-exchange=false", "--", "true"]))
+        .failed_with(125, &["/dev/zero", "larger than 64 KiB"]);
+}
+
+#[test]
+fn many_arguments_and_variables_arrive_whole() {
+    let mut command = without_exchange(&["-output=inherit"]);
+    let words: Vec<String> = (0..20_000).map(|n| format!("word{n}")).collect();
+    command.args(["sh", "-c", "echo $# ${#BIG}", "sh"]).args(&words).env("BIG", "x".repeat(100_000));
+    let mut job = Job::prepare(command, &[], |_| {});
+    let ended = job.finish();
+    assert_eq!((ended.status, ended.stdout.as_str()), (0, "20000 100000\n"));
+}

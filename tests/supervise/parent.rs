@@ -1,0 +1,160 @@
+//! The death of our parent, and us as the parent of everybody: PID 1.
+
+use std::process::Command;
+use std::thread;
+
+use super::{Job, SlowLocate, is_alive, key, wait_until_gone, without_exchange};
+use crate::support::{finish, start};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_monitoring-token");
+
+/// A shell that starts us in the background and waits, as script_exporter's does.
+fn under_a_shell(flags: &str, change: impl FnOnce(&mut Command)) -> Job {
+    let script = format!(
+        "\"$BINARY\" {flags} -- /bin/sh -c '
+             trap \"exit 5\" USR1
+             trap \"echo term >$D/end; exit\" TERM; echo $$ >$D/command; while :; do sleep 0.02; done' &
+         echo $! >$D/us; wait"
+    );
+    Job::prepare(Command::new("/bin/sh"), &["-c", &script], |command| {
+        command.env("BINARY", BINARY).env("MONITORING_SIGNER_KEY", key());
+        change(command);
+    })
+}
+
+#[test]
+fn the_run_ends_with_our_parent() {
+    let job = under_a_shell("-exchange=false -die-with-parent", |_| {});
+    let (us, command) = (job.noted_pid("us"), job.noted_pid("command"));
+    job.signal(libc::SIGKILL);
+    assert_eq!(job.note("end"), "term");
+    wait_until_gone(command);
+    wait_until_gone(us);
+}
+
+#[test]
+fn the_exchange_ends_with_our_parent() {
+    let locate = SlowLocate::start();
+    let job = under_a_shell("-die-with-parent", |command| {
+        command.env("LOCATE_URL", &locate.url);
+    });
+    let us = job.noted_pid("us");
+    locate.wait_until_asked();
+    job.signal(libc::SIGKILL);
+    wait_until_gone(us);
+    assert!(!job.has_note("command"));
+}
+
+#[test]
+fn what_ignores_sigterm_is_killed_after_our_parent_died() {
+    let mut job = Job::prepare(
+        Command::new("/bin/sh"),
+        &[
+            "-c",
+            "\"$BINARY\" -exchange=false -die-with-parent=true -kill-after=100ms -- /bin/sh -c '
+                 trap \"\" TERM; echo $$ >$D/command; while :; do sleep 0.02; done' &
+             wait",
+        ],
+        |command| {
+            command.env("BINARY", BINARY).env("MONITORING_SIGNER_KEY", key());
+        },
+    );
+    let command = job.noted_pid("command");
+    job.signal(libc::SIGKILL);
+    wait_until_gone(command);
+    let ended = job.finish();
+    assert!(ended.stderr.contains("parent process died"), "{ended:?}");
+}
+
+#[test]
+fn without_the_flag_the_run_outlives_our_parent() {
+    let job = under_a_shell("-exchange=false", |_| {});
+    let (us, command) = (job.noted_pid("us"), job.noted_pid("command"));
+    job.signal(libc::SIGKILL);
+    wait_until_gone(job.pid());
+    assert!(is_alive(us));
+    // That it still forwards shows that it has not even begun to end.
+    crate::support::kill(us, libc::SIGUSR1);
+    wait_until_gone(command);
+    wait_until_gone(us);
+    assert!(!job.has_note("end"));
+}
+
+#[test]
+fn the_end_of_the_thread_that_started_us_changes_nothing() {
+    let job = thread::spawn(|| {
+        Job::prepare(
+            without_exchange(&["-die-with-parent"]),
+            &[
+                "/bin/sh",
+                "-c",
+                "trap 'echo term >$D/end' TERM; trap 'exit 5' USR1; echo >$D/ready; while :; do sleep 0.02; done",
+            ],
+            |_| {},
+        )
+    });
+    let mut job = job.join().unwrap();
+    job.note("ready");
+    job.signal(libc::SIGUSR1);
+    assert_eq!(job.finish().status, 5);
+    assert!(!job.has_note("end"));
+}
+
+/// Our program as PID 1 of a namespace of its own, which ends with it.
+fn as_pid_1(flags: &[&str], script: &str) -> Job {
+    let mut command = Command::new("unshare");
+    // SAFETY: geteuid has no conditions.
+    if unsafe { libc::geteuid() } != 0 {
+        command.args(["--user", "--map-root-user"]);
+    }
+    command.args(["--pid", "--fork", "--kill-child", "--mount-proc", "--", BINARY, "-exchange=false"]);
+    command.args(flags).args(["--", "/bin/sh", "-c"]);
+    Job::prepare(command, &[script], |command| {
+        command.env("MONITORING_SIGNER_KEY", key());
+    })
+}
+
+#[test]
+fn as_pid_1_we_reap_orphans() {
+    // Each orphan's parent ends at once, so the orphan is ours; a zombie would stay in /proc.
+    let mut job = as_pid_1(
+        &[],
+        "for i in 1 2 3; do sh -c 'sh -c \"while [ ! -e $D/go ]; do sleep 0.02; done\" & echo $!' >>$D/orphans; done
+         for pid in $(cat $D/orphans); do
+             read pid comm state parent rest </proc/$pid/stat; [ $parent = 1 ] || exit 8
+         done
+         echo >$D/go
+         for pid in $(cat $D/orphans); do
+             tries=0
+             while [ -e /proc/$pid ]; do tries=$((tries+1)); [ $tries -gt 500 ] && exit 9; sleep 0.02; done
+         done
+         exit 3",
+    );
+    let ended = job.finish();
+    assert_eq!((ended.status, ended.stderr.as_str()), (3, ""));
+    assert_eq!(job.note("orphans").lines().count(), 3);
+}
+
+#[test]
+fn as_pid_1_we_forward_signals_and_keep_the_timeout() {
+    let mut job = as_pid_1(&["-timeout=500ms"], "sleep $LONG");
+    job.finish().failed_with(124, &["timed out"]);
+    let mut job = as_pid_1(&[], "trap 'exit 4' USR1; kill -USR1 1; while :; do sleep 0.02; done");
+    assert_eq!(job.finish().status, 4);
+}
+
+#[test]
+fn a_parent_outside_our_namespace_cannot_be_followed_and_that_is_said() {
+    let mut job = as_pid_1(&["-die-with-parent"], "exit 0");
+    let ended = job.finish();
+    assert_eq!(ended.status, 0);
+    assert!(ended.stderr.contains("warning: -die-with-parent"), "{ended:?}");
+}
+
+#[test]
+fn children_that_we_were_born_with_do_not_disturb() {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "sleep 0.05 & exec \"$BINARY\" -exchange=false -- sh -c 'sleep 0.3; exit 6'"]);
+    command.env("BINARY", BINARY).env("MONITORING_SIGNER_KEY", key());
+    assert_eq!(finish(start(&mut command)).status, 6);
+}

@@ -1,0 +1,108 @@
+//! The exit status.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use super::{key, without_exchange};
+use crate::support::{run, serve_bytes, token};
+
+/// Writes a program. A shell does it: a test beside this one could start its program while we have the
+/// file open for writing, and nobody could then run it (ETXTBSY).
+fn write_executable(path: &Path, line: &str) {
+    let mut shell = Command::new("/bin/sh");
+    run(shell.args(["-c", "echo \"$1\" >\"$0\"; chmod 755 \"$0\""]).arg(path).arg(line)).succeeded();
+}
+
+#[test]
+fn every_exit_status_of_the_command_is_passed_on() {
+    for status in 0..=255 {
+        let ended = run(without_exchange(&[]).args(["sh", "-c", &format!("exit {status}")]));
+        assert_eq!((ended.status, ended.stderr.as_str()), (status, ""));
+    }
+}
+
+#[test]
+fn a_command_that_died_of_a_signal_gives_128_plus_its_number() {
+    let (first_real_time, last) = (34, 64);
+    let stop_or_nothing = [17, 18, 19, 20, 21, 22, 23, 28];
+    for signal in (1..32).filter(|signal| !stop_or_nothing.contains(signal)).chain([first_real_time, last]) {
+        let script = format!("ulimit -c 0; kill -{signal} $$; sleep 5; exit 99");
+        let ended = run(without_exchange(&[]).args(["sh", "-c", &script]));
+        assert_eq!((ended.status, ended.stderr.as_str()), (128 + signal, ""), "signal {signal}");
+    }
+}
+
+#[test]
+fn the_timeout_gives_124_and_names_the_command() {
+    let ended = run(without_exchange(&["-timeout=200ms"]).args(["sleep", "25"]));
+    ended.failed_with(124, &["timed out", "sleep", "200ms", "SIGTERM"]);
+}
+
+#[test]
+fn the_timeout_of_the_exchange_gives_124_and_the_command_is_not_run() {
+    let locate = super::SlowLocate::start();
+    let mut job = super::Job::prepare(
+        locate.token(&["-timeout=300ms"]),
+        &["/bin/sh", "-c", "echo ran >$D/ran"],
+        |_| {},
+    );
+    job.finish().failed_with(124, &["timed out after", "127.0.0.1"]);
+    assert!(!job.has_note("ran"));
+}
+
+#[test]
+fn a_failure_of_ours_gives_125_and_the_command_is_not_run() {
+    let locate = serve_bytes(crate::support::http("500 Internal Server Error", "", ""));
+    let folder = tempfile::TempDir::new().unwrap();
+    let mut command = token();
+    command.env("MONITORING_SIGNER_KEY", key()).env("LOCATE_URL", format!("http://{locate}/"));
+    run(command.arg("touch").arg(folder.path().join("ran"))).failed_with(125, &["HTTP 500"]);
+    assert!(!folder.path().join("ran").exists());
+}
+
+#[test]
+fn what_cannot_be_run_gives_126() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let plain = folder.path().join("plain");
+    std::fs::write(&plain, "#!/bin/sh\n").unwrap();
+    std::fs::set_permissions(&plain, std::fs::Permissions::from_mode(0o644)).unwrap();
+    for path in [plain.to_str().unwrap(), folder.path().to_str().unwrap(), "/etc/passwd/x"] {
+        run(without_exchange(&[]).arg(path)).failed_with(126, &["cannot run", path]);
+    }
+}
+
+#[test]
+fn what_is_not_there_gives_127() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let script = folder.path().join("script");
+    write_executable(&script, "#!/nonexistent/interpreter");
+    for name in ["no-such-command", "./no/such/path", script.to_str().unwrap()] {
+        run(without_exchange(&[]).arg(name)).failed_with(127, &["cannot run", name, "not found"]);
+    }
+}
+
+#[test]
+fn a_script_without_an_interpreter_line_runs_as_under_env() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let script = folder.path().join("script");
+    write_executable(&script, "exit 7");
+    assert_eq!(run(without_exchange(&[]).arg(&script)).status, 7);
+}
+
+#[test]
+fn bad_usage_gives_2() {
+    for (flags, word) in [
+        (&["-nope"][..], "-nope"),
+        (&["-timeout=5"], "-timeout"),
+        (&["-timeout=0"], "-timeout"),
+        (&["-timeout=-1s"], "-timeout"),
+        (&["-kill-after=-1s"], "-kill-after"),
+        (&["-output=elsewhere"], "-output"),
+        (&["-die-with-parent=perhaps"], "-die-with-parent"),
+    ] {
+        let ended = run(without_exchange(flags).arg("true"));
+        ended.failed_with(2, &[word]);
+    }
+    run(&mut without_exchange(&[])).failed_with(2, &["no COMMAND"]);
+}

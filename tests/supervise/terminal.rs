@@ -1,0 +1,121 @@
+//! At a terminal.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::process::Stdio;
+
+use super::{Job, before_exec, check, without_exchange};
+use crate::support::eventually;
+
+struct Terminal {
+    keyboard: File,
+    screen: OwnedFd,
+}
+
+impl Terminal {
+    fn new() -> Terminal {
+        let (mut ours, mut theirs) = (-1, -1);
+        let none = std::ptr::null_mut();
+        // SAFETY: the pointers are to two integers, or null. The descriptors are new.
+        unsafe {
+            check(libc::openpty(&raw mut ours, &raw mut theirs, none, none.cast(), none.cast())).unwrap();
+            for fd in [ours, theirs] {
+                check(libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC)).unwrap();
+            }
+            Terminal { keyboard: File::from_raw_fd(ours), screen: OwnedFd::from_raw_fd(theirs) }
+        }
+    }
+
+    /// Runs a script at this terminal, as the foreground job of a session of our program's.
+    fn run(&self, script: &str) -> Job {
+        let command = without_exchange(&["-output=inherit"]);
+        Job::prepare(command, &["/bin/sh", "-c", script], |command| {
+            command.stdin(Stdio::from(self.screen.try_clone().unwrap()));
+            before_exec(command, || {
+                // SAFETY: no pointers.
+                unsafe {
+                    check(libc::setsid())?;
+                    check(libc::ioctl(0, libc::TIOCSCTTY, 0))
+                }
+            });
+        })
+    }
+
+    fn attributes(&self) -> impl PartialEq + std::fmt::Debug + use<> {
+        // SAFETY: zeroed memory is a valid termios, and the pointer is to it.
+        unsafe {
+            let mut attributes: libc::termios = std::mem::zeroed();
+            check(libc::tcgetattr(self.screen.as_raw_fd(), &raw mut attributes)).unwrap();
+            (attributes.c_iflag, attributes.c_oflag, attributes.c_cflag, attributes.c_lflag, attributes.c_cc)
+        }
+    }
+
+    fn foreground(&self) -> u32 {
+        // SAFETY: no pointers.
+        let group = unsafe { libc::tcgetpgrp(self.keyboard.as_raw_fd()) };
+        u32::try_from(group).unwrap()
+    }
+}
+
+#[test]
+fn ctrl_c_interrupts_the_command_once_and_leaves_the_terminal_in_order() {
+    let mut terminal = Terminal::new();
+    let before = terminal.attributes();
+    let mut job = terminal.run(
+        "trap 'echo interrupted >>$D/got' INT; trap 'exit 5' USR1; echo >$D/ready
+         while :; do sleep 0.02; done",
+    );
+    job.note("ready");
+    assert_eq!(terminal.foreground(), job.pid());
+    terminal.keyboard.write_all(b"\x03").unwrap();
+    job.note("got");
+    assert_eq!(terminal.foreground(), job.pid());
+    job.signal(libc::SIGUSR1);
+    assert_eq!(job.finish().status, 5);
+    assert_eq!(job.note("got"), "interrupted");
+    assert_eq!(terminal.attributes(), before);
+}
+
+#[test]
+fn ctrl_c_and_ctrl_backslash_end_a_command_that_does_not_catch_them() {
+    for (key, status) in [(b"\x03", 130), (b"\x1c", 131)] {
+        let mut terminal = Terminal::new();
+        let mut job = terminal.run("ulimit -c 0; echo >$D/ready; exec sleep $LONG");
+        job.note("ready");
+        terminal.keyboard.write_all(key).unwrap();
+        assert_eq!(job.finish().status, status);
+    }
+}
+
+#[test]
+fn a_terminal_that_goes_away_ends_the_command() {
+    let terminal = Terminal::new();
+    let mut job = terminal.run("echo >$D/ready; exec sleep $LONG");
+    job.note("ready");
+    drop(terminal.keyboard);
+    assert_eq!(job.finish().status, 129);
+}
+
+#[test]
+fn a_command_that_reads_the_terminal_is_told_that_there_is_none() {
+    let terminal = Terminal::new();
+    let mut job = terminal.run("if (read line </dev/tty) 2>/dev/null; then exit 1; fi; read line; exit 4");
+    assert_eq!(job.finish().status, 4);
+}
+
+#[test]
+fn ctrl_z_stops_us_and_not_the_command() {
+    let mut terminal = Terminal::new();
+    let mut job = terminal.run(
+        "trap 'echo >$D/go_on' CONT; echo $$ >$D/pid; while [ ! -e $D/go_on ]; do sleep 0.02; done; exit 6",
+    );
+    let (us, command) = (job.pid(), job.noted_pid("pid"));
+    // The system does not stop an orphaned group by the key, and so not ours; a shell's job is none.
+    terminal.keyboard.write_all(b"\x1a").unwrap();
+    job.signal(libc::SIGSTOP);
+    eventually("the stop", || (super::state(us) == Some('T')).then_some(()));
+    assert_ne!(super::state(command), Some('T'));
+    job.signal(libc::SIGCONT);
+    assert_eq!(job.finish().status, 6);
+}

@@ -1,0 +1,116 @@
+//! The timeout: SIGTERM, SIGKILL, and what is left of the group.
+
+use std::time::{Duration, Instant};
+
+use super::{Job, is_alive, wait_until_gone};
+
+#[test]
+fn sigterm_comes_first_and_sigkill_after_the_grace() {
+    let begun = Instant::now();
+    let mut job = Job::start(
+        &["-timeout=300ms", "-kill-after=700ms"],
+        "trap 'echo term >>$D/got' TERM; echo $$ >$D/pid; while :; do sleep 0.02; done",
+    );
+    job.finish().failed_with(124, &["timed out", "300ms", "SIGKILL"]);
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+    assert_eq!(job.note("got"), "term");
+    wait_until_gone(job.noted_pid("pid"));
+}
+
+#[test]
+fn without_a_grace_sigkill_comes_at_once() {
+    let mut job = Job::start(
+        &["-timeout=500ms", "-kill-after=0"],
+        "trap 'echo term >>$D/got' TERM; while :; do sleep 0.02; done",
+    );
+    job.finish().failed_with(124, &["SIGKILL"]);
+    assert!(!job.has_note("got"));
+}
+
+#[test]
+fn a_command_that_ends_well_on_sigterm_has_timed_out_all_the_same() {
+    let mut job = Job::start(&["-timeout=300ms"], "trap 'exit 0' TERM; while :; do sleep 0.02; done");
+    job.finish().failed_with(124, &["timed out", "exited with 0"]);
+}
+
+#[test]
+fn grandchildren_that_ignore_sigterm_are_killed_after_a_timeout() {
+    let mut job = Job::start(
+        &["-timeout=500ms", "-kill-after=20s"],
+        "sh -c 'trap \"\" TERM; echo $$ >$D/grandchild; while :; do sleep 0.02; done' &
+         wait",
+    );
+    let grandchild = job.noted_pid("grandchild");
+    job.finish().failed_with(124, &["SIGTERM"]);
+    wait_until_gone(grandchild);
+}
+
+#[test]
+fn a_stopped_group_dies_of_the_timeout() {
+    for (kill_after, dies_of) in [("20s", "SIGTERM"), ("0", "SIGKILL")] {
+        let flag = format!("-kill-after={kill_after}");
+        let mut job = Job::start(
+            &["-timeout=500ms", &flag],
+            "sleep $LONG & echo $! >$D/grandchild; kill -STOP -$$; exit 0",
+        );
+        let grandchild = job.noted_pid("grandchild");
+        job.finish().failed_with(124, &["timed out", dies_of]);
+        wait_until_gone(grandchild);
+    }
+}
+
+#[test]
+fn a_stopped_group_dies_of_a_forwarded_sigterm() {
+    let mut job = Job::start(&[], "echo $$ >$D/pid; kill -STOP -$$; sleep $LONG");
+    let command = job.noted_pid("pid");
+    crate::support::eventually("the stop", || (super::state(command) == Some('T')).then_some(()));
+    job.signal(libc::SIGTERM);
+    assert_eq!(job.finish().status, 143);
+}
+
+#[test]
+fn what_a_terminated_command_leaves_behind_is_killed() {
+    for (signal, name) in
+        [(libc::SIGTERM, "TERM"), (libc::SIGINT, "INT"), (libc::SIGHUP, "HUP"), (libc::SIGQUIT, "QUIT")]
+    {
+        let mut job = Job::start(
+            &[],
+            &format!(
+                "sh -c 'trap \"\" TERM INT HUP QUIT; echo $$ >$D/grandchild; while :; do sleep 0.02; done' &
+                 trap 'exit 9' {name}; echo >$D/ready; while :; do sleep 0.02; done"
+            ),
+        );
+        let grandchild = job.noted_pid("grandchild");
+        job.note("ready");
+        job.signal(signal);
+        assert_eq!(job.finish().status, 9, "{name}");
+        wait_until_gone(grandchild);
+    }
+}
+
+#[test]
+fn after_a_normal_exit_background_processes_are_left_alone() {
+    for signal in [None, Some(libc::SIGUSR1)] {
+        let mut job = Job::start(
+            &[],
+            "trap '' USR1; sleep $LONG & echo $! >$D/background
+             while [ ! -e $D/go ]; do sleep 0.02; done; exit 6",
+        );
+        let background = job.noted_pid("background");
+        if let Some(signal) = signal {
+            job.signal(signal);
+        }
+        job.leave("go");
+        assert_eq!(job.finish().status, 6);
+        assert!(is_alive(background));
+        crate::support::kill(background, libc::SIGKILL);
+    }
+}
+
+#[test]
+fn a_command_that_ends_in_time_is_not_waited_for() {
+    let begun = Instant::now();
+    let mut job = Job::start(&["-timeout=60s"], "exit 0");
+    job.finish().succeeded();
+    assert!(begun.elapsed() < Duration::from_secs(20));
+}
