@@ -34,13 +34,13 @@ fn dispatch(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failur
         args.remove(0);
         return key(args);
     }
-    if let Some(service) = args.first().and_then(tokens::Service::named) {
-        args.remove(0);
-        return service.dispatch(args, log);
-    }
     if args.first().is_some_and(|word| word == "check") {
         args.remove(0);
         return check(args, log);
+    }
+    if let Some(service) = args.first().and_then(tokens::Service::named) {
+        args.remove(0);
+        return service.dispatch(args, log);
     }
     let signals = catch_signals()?;
     let Some(line) = parse(flags::main_command(), args, FlagsEnd::FirstWord)? else {

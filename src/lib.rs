@@ -9,8 +9,8 @@
 //! ```
 //!
 //! [`cli`] knows shapes, [`config`] knows rules, [`source`] knows issuers, [`child`] knows processes.
-//! Only [`run`] knows issuers and processes; [`admin`] is for people who keep service tokens. Nothing below [`config`] reads the environment, and
-//! nothing below `main` exits.
+//! Only [`run`] knows issuers and processes; [`admin`] is for people who keep service tokens, [`check`] for
+//! those on call. Nothing below [`config`] reads the environment, and nothing below `main` exits.
 
 pub mod admin;
 pub mod cache;

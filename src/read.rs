@@ -12,6 +12,9 @@ use zeroize::Zeroizing;
 
 use crate::signal::{Signal, Signals};
 
+/// The size of a large key.
+const USUAL_BYTES: usize = 4 * 1024;
+
 /// Why nothing was read.
 #[derive(Debug)]
 pub enum ReadError {
@@ -39,11 +42,11 @@ pub fn all(
     signals: Option<&Signals>,
     deadline: Instant,
 ) -> Result<Zeroizing<Vec<u8>>, ReadError> {
-    // Larger than any key that is accepted, so that there is one copy; a larger file grows it.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(4 * 1024));
+    // Enough for what is usually read, so that there is one copy; more grows it.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(USUAL_BYTES));
     loop {
         wait_readable(&file, signals, deadline)?;
-        let left = u64::try_from(max_bytes + 1 - bytes.len()).unwrap_or_default();
+        let left = u64::try_from((max_bytes + 1).saturating_sub(bytes.len())).unwrap_or_default();
         // To the end of what is there now: of a file that is all, of a pipe what has been written.
         match file.by_ref().take(left).read_to_end(&mut bytes) {
             Ok(_) if bytes.len() > max_bytes => return Err(ReadError::TooLarge),

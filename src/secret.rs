@@ -79,13 +79,21 @@ fn redact_jwts(text: &str) -> String {
             .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')))
             .unwrap_or(candidate.len());
         let word = &candidate[..end];
-        // After the second dot; after the only one, where the header has been cut off.
-        match word.match_indices('.').take(2).last() {
-            Some((dot, _)) if dot + 1 < word.len() => {
-                out.push_str(&word[..=dot]);
+        match word.split_once('.').filter(|(_, rest)| !rest.trim_matches('.').is_empty()) {
+            None => out.push_str(word),
+            Some((header, rest)) => {
+                out.push_str(header);
+                out.push('.');
+                // Without claims next to it, the first part was the claims, and its header is cut off.
+                if let Some((claims, signature)) = rest.split_once('.')
+                    && claims.starts_with("eyJ")
+                    && !signature.is_empty()
+                {
+                    out.push_str(claims);
+                    out.push('.');
+                }
                 out.push_str(REDACTED);
             }
-            _ => out.push_str(word),
         }
         rest = &candidate[end..];
     }
@@ -186,6 +194,9 @@ mod tests {
     #[test]
     fn signatures_are_replaced_in_foreign_text() {
         assert_eq!(redact_text("bad eyJhbGciOi.eyJpc3M.c2ln!"), "bad eyJhbGciOi.eyJpc3M.REDACTED!");
+        assert_eq!(redact_text("eyJhbGciOi.eyJpc3M.c2ln.x"), "eyJhbGciOi.eyJpc3M.REDACTED");
+        assert_eq!(redact_text("yJhb.eyJpc3M.c2ln."), "yJhb.eyJpc3M.REDACTED");
+        assert_eq!(redact_text("eyJhb.. eyJ."), "eyJhb.. eyJ.");
         assert_eq!(redact_text("…bGci.eyJpc3M.c2ln!"), "…bGci.eyJpc3M.REDACTED!");
         assert_eq!(redact_text("no eyJ here.or"), "no eyJ here.or");
         assert_eq!(redact_text("access_token="), "access_token=");

@@ -311,9 +311,13 @@ fn of_runs_that_start_together_one_runs_and_all_have_its_result() {
 /// Whether a run waits for something. It has caught its signals, and what it does between that and waiting
 /// for another's result, its exchange or its command is done awake.
 fn is_asleep(child: &Child) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap_or_default();
+    pid_is_asleep(child.id())
+}
+
+fn pid_is_asleep(id: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", id)).unwrap_or_default();
     let state = stat.rsplit(')').next().unwrap_or_default().trim_start().chars().next();
-    let has_signals = fs::read_dir(format!("/proc/{}/fd", child.id()))
+    let has_signals = fs::read_dir(format!("/proc/{}/fd", id))
         .into_iter()
         .flatten()
         .flatten()
@@ -360,6 +364,27 @@ fn a_signal_ends_a_run_that_waits() {
         assert_eq!(ended.status, 128 + signal, "{ended:?}");
         assert!(ended.stderr.contains("waiting for the result"), "{ended:?}");
     }
+    assert_eq!(bench.runs(), 1);
+    end(child);
+}
+
+#[test]
+fn the_death_of_the_parent_ends_a_run_that_waits() {
+    let bench = Bench::new();
+    let (child, script) = holder(&bench);
+    let (id_file, errors) = (bench.path("pid"), bench.path("errors"));
+    let waiter = bench.token(&[TTL, &["-die-with-parent"]].concat(), &script);
+    let mut parent = Command::new("sh");
+    parent
+        .args(["-c", "\"$0\" \"$@\" 2> \"$ERRORS\" & echo $! > \"$PIDFILE\"; wait"])
+        .arg(waiter.get_program());
+    parent.args(waiter.get_args()).envs(waiter.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let parent = start(parent.env("PIDFILE", &id_file).env("ERRORS", &errors));
+    let waiter: u32 = file_line(&id_file).trim().parse().unwrap();
+    eventually("the run waits", || pid_is_asleep(waiter).then_some(()));
+    kill(parent.id(), libc::SIGKILL);
+    finish(parent);
+    assert!(file_line(&errors).contains("the parent process died"));
     assert_eq!(bench.runs(), 1);
     end(child);
 }

@@ -25,6 +25,10 @@ if [ -n "$missing" ]; then
     # shellcheck disable=SC2086 # several packages
     DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends $missing >/dev/null
 fi
+# Only the tool: at run level 1 its daemon is not started.
+if ! command -v promtool >/dev/null; then
+    RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends prometheus >/dev/null
+fi
 # Python's.
 venv=.peers/deploy
 if [ ! -x "$venv/bin/python" ]; then
@@ -39,6 +43,9 @@ done
 check 'gitlab-ci schema' "$venv/bin/check-jsonschema" --builtin-schema vendor.gitlab-ci deploy/gitlab/*.yml
 check 'hadolint Dockerfile' "$venv/bin/hadolint" deploy/Dockerfile
 check 'shellcheck' shellcheck --severity=warning deploy/jenkins/*.sh packaging/*.sh tests/deploy.sh
+
+check 'promtool check rules' promtool check rules deploy/alerts.yml
+check 'promtool test rules' promtool test rules deploy/alerts.test.yml
 
 # The units, in a root where the programs that they start exist.
 work=$(mktemp -d)
@@ -63,6 +70,18 @@ units() {
 check 'systemd-analyze verify, systemd-sysusers' units
 check 'systemd-analyze security' systemd-analyze security --no-pager --offline=true --threshold=15 \
     deploy/systemd/monitoring-token@.service
+# What the program writes, of runs that succeed (but for the exchange) and fail, with a label to escape.
+metrics() {
+    cargo build --quiet --locked --bin monitoring-token
+    target/debug/monitoring-token key generate --out "$work/key" >/dev/null
+    for script in 'exit 0' 'exit 3'; do
+        target/debug/monitoring-token -metrics-textfile="$work/probe.prom" -monitoring-signer-key="$work/key" \
+            -machine='a "b" c\d' -exchange=false -- sh -c "$script" || [ "$?" = 3 ] || return 1
+        said=$(promtool check metrics <"$work/probe.prom" 2>&1) || { echo "$said"; return 1; }
+        [ -z "$said" ] || { echo "$said"; return 1; }
+    done
+}
+check 'promtool check metrics' metrics
 check 'man pages and completions' packaging/test-pages.sh
 
 exit "$failed"

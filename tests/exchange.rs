@@ -195,11 +195,23 @@ fn the_jwt_says_what_locate_checks_and_no_more() {
     assert_eq!(part(token, 1), claims);
 }
 
+/// Does it for all at the same time: most of it is waiting.
+fn for_each<T: Copy + Send>(cases: &[T], try_one: impl Fn(T) + Sync) {
+    thread::scope(|scope| {
+        for &case in cases {
+            scope.spawn({
+                let try_one = &try_one;
+                move || try_one(case)
+            });
+        }
+    });
+}
+
 #[test]
 fn each_further_try_is_freshly_signed() {
-    for status in
-        ["429 Too Many Requests", "502 Bad Gateway", "503 Service Unavailable", "504 Gateway Timeout"]
-    {
+    let statuses =
+        ["429 Too Many Requests", "502 Bad Gateway", "503 Service Unavailable", "504 Gateway Timeout"];
+    for_each(&statuses, |status| {
         let record = Record::default();
         let address = record.serve(vec![http(status, "", ""), http(status, "", ""), ok()]);
         run(asks(&format!("http://{address}")).args(["--", "true"])).succeeded();
@@ -210,7 +222,7 @@ fn each_further_try_is_freshly_signed() {
         let expiries: Vec<u64> =
             heads.iter().map(|head| part(jwt(head), 1)["exp"].as_u64().unwrap()).collect();
         assert!(expiries.is_sorted(), "{status} {expiries:?}");
-    }
+    });
 }
 
 #[test]
@@ -249,13 +261,15 @@ fn what_will_not_change_is_not_tried_again() {
 
 #[test]
 fn the_number_of_retries_is_kept() {
-    for retries in [0, 1, 3] {
+    for_each(&[0, 1, 3], |retries| {
         let record = Record::default();
         let address = record.serve(vec![http("503 Service Unavailable", "", "")]);
-        run(asks(&format!("http://{address}")).arg(format!("-retries={retries}")).args(["--", "true"]))
-            .failed_with(125, &["HTTP 503"]);
+        let ended =
+            run(asks(&format!("http://{address}")).arg(format!("-retries={retries}")).args(["--", "true"]));
+        ended.failed_with(125, &["HTTP 503"]);
+        assert_eq!(ended.stderr.contains(&format!("tried {} times", retries + 1)), retries > 0, "{ended:?}");
         assert_eq!(record.heads().len(), retries + 1);
-    }
+    });
 }
 
 #[test]

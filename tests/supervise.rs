@@ -21,8 +21,12 @@ use tempfile::TempDir;
 
 use crate::support::{Ended, eventually, file_line, finish, http, kill, read_head, run, serve, start, token};
 
-/// How long a script sleeps that is not meant to come to its end. It ends by itself after a failed test.
-const LONG: &str = "25";
+/// How long a script sleeps that is not meant to come to its end: longer than a test waits for anything.
+/// It ends by itself after a failed test.
+const LONG: &str = "70";
+
+/// For `eval`: the same for a shell that has to act on signals.
+const WAIT: &str = "waited=0; while [ $waited -lt 3500 ]; do waited=$((waited+1)); sleep 0.02; done";
 
 /// A throw-away private JWK, made once.
 pub fn key() -> &'static str {
@@ -49,7 +53,8 @@ struct Job {
 }
 
 impl Job {
-    /// Runs `script` without an exchange. A `$LONG` sleep does not come to its end.
+    /// Runs `script` without an exchange. A sleep of `$LONG` and `eval $WAIT` do not
+    /// come to their end.
     fn start(flags: &[&str], script: &str) -> Job {
         Job::prepare(without_exchange(flags), &["/bin/sh", "-c", script], |_| {})
     }
@@ -57,7 +62,12 @@ impl Job {
     /// Runs `words` with what `command` has so far; `change` sees the command last.
     fn prepare(mut command: Command, words: &[&str], change: impl FnOnce(&mut Command)) -> Job {
         let folder = TempDir::new().unwrap();
-        command.args(words).env("D", folder.path()).env("LONG", LONG).current_dir(folder.path());
+        command
+            .args(words)
+            .env("D", folder.path())
+            .env("LONG", LONG)
+            .env("WAIT", WAIT)
+            .current_dir(folder.path());
         change(&mut command);
         Job { child: Some(start(&mut command)), folder }
     }

@@ -63,8 +63,10 @@ fn new_token(values: &Values<'_>) -> Result<NewToken, Failure> {
 /// `gafaelfawr exec`.
 pub fn exec(line: &Line) -> Result<TokenRun<RunToken>, Failure> {
     let values = line.values();
-    let labels = Labels { service: "gafaelfawr".to_owned(), ..Labels::default() };
-    let run = RunConfig { labels, ..run(&values, limits(&values, REVOKE_LIMIT)?, &line.words)? };
+    let run = RunConfig {
+        labels: Labels { machine: String::new(), service: "gafaelfawr".to_owned() },
+        ..run(&values, limits(&values, REVOKE_LIMIT)?, &line.words)?
+    };
     let new = new_token(&values)?;
     let url = base_url(&values, URL)?;
     let env_name = env_name(&values, "SERVICE_TOKEN")?;

@@ -64,8 +64,10 @@ fn new_token(values: &Values<'_>, name: &str, expiry_date: Option<i64>) -> Resul
 /// `stackstate exec`.
 pub fn exec(line: &Line) -> Result<TokenRun<RunToken>, Failure> {
     let values = line.values();
-    let labels = Labels { service: "stackstate".to_owned(), ..Labels::default() };
-    let run = RunConfig { labels, ..run(&values, limits(&values, REVOKE_LIMIT)?, &line.words)? };
+    let run = RunConfig {
+        labels: Labels { machine: String::new(), service: "stackstate".to_owned() },
+        ..run(&values, limits(&values, REVOKE_LIMIT)?, &line.words)?
+    };
     let name = values.text("name")?.filter(|name| !name.is_empty()).unwrap_or(DEFAULT_NAME);
     let new = new_token(&values, name, None)?;
     let url = base_url(&values, URL)?;

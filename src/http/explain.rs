@@ -47,8 +47,10 @@ impl TransportError {
             return fatal(format!("{at} {refused}"));
         }
         if let Some(lookup) = cause::<LookupFailed>(error) {
+            let is_proxy = proxy.and_then(Url::host_str) == Some(lookup.host.as_str());
+            let whose = if is_proxy { "the proxy " } else { "" };
             return passing(format!(
-                "cannot look up {}{via}: {lookup}; check the host name and this machine's DNS",
+                "cannot look up {whose}{}: {lookup}; check the host name and this machine's DNS",
                 lookup.host
             ));
         }
@@ -183,7 +185,7 @@ fn explain_tls(error: &rustls::Error, url: &Url, client: Option<&Client>) -> Str
         }
         CertificateError::NotValidForNameContext { presented, .. } => format!(
             "the certificate of {at}{issuer} is not for the name {host}, but for {}",
-            if presented.is_empty() { "none".to_owned() } else { presented.join(", ") }
+            names(presented)
         ),
         CertificateError::Revoked => format!("the certificate of {at}{issuer} is revoked"),
         CertificateError::BadSignature => {
@@ -195,6 +197,18 @@ fn explain_tls(error: &rustls::Error, url: &Url, client: Option<&Client>) -> Str
         ),
         other => format!("the certificate of {at}{issuer} cannot be used: {other}"),
     }
+}
+
+/// The names in a certificate, which come as `DnsName("a.example")` and `IpAddress(127.0.0.1)`.
+fn names(presented: &[String]) -> String {
+    let bare = |name: &String| {
+        let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(name);
+        inner.trim_matches('"').to_owned()
+    };
+    if presented.is_empty() {
+        return "none".to_owned();
+    }
+    presented.iter().map(bare).collect::<Vec<_>>().join(", ")
 }
 
 fn date(unix_seconds: u64) -> String {

@@ -191,7 +191,7 @@ impl Client {
         self.progress.reach(Step::Body);
         self.last_status.set(Some(response.status().as_u16()));
         let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
-        let clock_offset_seconds = date.and_then(|date| offset(date, received));
+        let clock_offset_seconds = date.and_then(|date| self::clock_offset_seconds(date, received));
         self.clock_offset_seconds.set(clock_offset_seconds.or(self.clock_offset_seconds.get()));
         let head = (response.status().as_u16(), response.headers().clone());
         let body = match read_body(&mut response, &head.1).await {
@@ -247,7 +247,7 @@ async fn read_body(
 }
 
 /// How far `now` is ahead of an HTTP date, in whole seconds as that date has them.
-fn offset(date: &str, now: SystemTime) -> Option<i64> {
+pub fn clock_offset_seconds(date: &str, now: SystemTime) -> Option<i64> {
     let date = httpdate::parse_http_date(date).ok()?;
     let whole = |duration: Duration| i64::try_from(duration.as_secs()).ok();
     match now.duration_since(date) {

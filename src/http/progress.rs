@@ -46,7 +46,7 @@ impl Step {
             Step::Connect => "is a firewall in between, or the host down?",
             Step::Handshake => "is it an https port, and a proxy or firewall in between?",
             Step::Answer => "it accepts connections and does not answer; it may be overloaded",
-            Step::Body => "it stopped in the middle of its answer",
+            Step::Body => "the answer did not end in time",
         }
     }
 }

@@ -59,7 +59,7 @@ impl Pauses {
             Some(asked) => {
                 let spread = pause + asked.mul_f64(fastrand::f64() * RETRY_AFTER_SPREAD);
                 // What was asked for fits, so the spread must not carry the try beyond the deadline.
-                let room = (left - asked).mul_f64(fastrand::f64() / 2.0);
+                let room = left.saturating_sub(asked).mul_f64(fastrand::f64() / 2.0);
                 Next::After(asked + spread.min(room))
             }
         }

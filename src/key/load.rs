@@ -1,5 +1,6 @@
 //! Where the key comes from: a file (or a pipe: `<(…)`), or the variable itself.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -67,7 +68,7 @@ fn unread(error: ReadError, path: &Path) -> Failure {
     match error {
         ReadError::Io(error) => {
             let advice = match error.kind() {
-                std::io::ErrorKind::PermissionDenied => {
+                io::ErrorKind::PermissionDenied => {
                     format!("let uid {} read it", rustix::process::geteuid().as_raw())
                 }
                 _ => "set -monitoring-signer-key or MONITORING_SIGNER_KEY".to_owned(),

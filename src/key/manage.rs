@@ -86,8 +86,12 @@ pub fn public(line: &Line) -> Result<String, Failure> {
 /// `key inspect FILE`: what the key is, and whether it can sign monitoring requests.
 pub fn inspect(line: &Line) -> Result<String, Failure> {
     let path = file_of(line)?;
-    let json = read(&path)?;
-    let jwk = parse(&path, &json)?;
+    inspect_json(&path, &read(&path)?)
+}
+
+/// See [`inspect`]; `path` is for messages.
+pub fn inspect_json(path: &Path, json: &[u8]) -> Result<String, Failure> {
+    let jwk = parse(path, json)?;
     let mut text = String::new();
     let mut row = |name: &str, value: &str| {
         let _ = writeln!(text, "{:<12} {}", format!("{name}:"), crate::error::printable(value));
@@ -104,7 +108,7 @@ pub fn inspect(line: &Line) -> Result<String, Failure> {
     row("key id", jwk.key_id().unwrap_or("none"));
     row("thumbprint", &thumbprint(&jwk).map_or("none".to_owned(), |hash| URL_SAFE_NO_PAD.encode(hash)));
     row("private", if jwk.parameter("d").is_some() { "yes" } else { "no" });
-    row("signs", &verdict(&json));
+    row("signs", &verdict(json));
     Ok(text)
 }
 

@@ -207,14 +207,6 @@ impl<'a> Run<'a> {
     }
 }
 
-fn runtime(stage: Stage) -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()
-        .map_err(|error| Failure::ours(stage, format!("cannot start: {error}")))
-}
-
 /// What was freed goes back to the system: a run waits much longer than it works.
 fn give_back_memory() {
     #[cfg(target_env = "gnu")]
@@ -232,6 +224,14 @@ pub(crate) fn noting_plain_http(failure: Failure, host: Option<&str>) -> Failure
             Failure { message: format!("{failure}; and tokens go to {host} over plain http"), ..failure }
         }
     }
+}
+
+fn runtime(stage: Stage) -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(|error| Failure::ours(stage, format!("cannot start: {error}")))
 }
 
 fn parent_died(stage: Stage) -> Failure {

@@ -179,7 +179,9 @@ impl LocateConfig {
     ) -> Result<(SecretString, Url, Offer), Failure> {
         let (mut jwt, mut url) = first;
         let mut pauses = Pauses::new(retries);
+        let mut tries = 0;
         loop {
+            tries += 1;
             tracing::debug!(url = redact_url(&url), "asking locate");
             let (failure, retry_after) = match client.send(Request::get(url.clone())).await {
                 Ok(answer) => {
@@ -199,7 +201,10 @@ impl LocateConfig {
                 Err(error) => (Self::failed(&error.message), None),
             };
             match pauses.next(retry_after, Instant::now(), deadline) {
-                Next::GiveUp => return Err(failure),
+                Next::GiveUp if tries == 1 => return Err(failure),
+                Next::GiveUp => {
+                    return Err(Failure { message: format!("{failure}; tried {tries} times"), ..failure });
+                }
                 Next::TooLate(asked) => {
                     let asked = duration::show(asked);
                     return Err(Failure {
@@ -221,8 +226,8 @@ impl LocateConfig {
         Failure::ours(Stage::Exchange, message)
     }
 
-    /// Reads Locate's answer.
-    fn read(&self, answer: &Answer, key: &PrivateKey, client: &Client) -> Result<Offer, Failure> {
+    /// Reads Locate's answer: the URLs on offer, or in words why there are none.
+    pub fn read(&self, answer: &Answer, key: &PrivateKey, client: &Client) -> Result<Offer, Failure> {
         let at = origin(&self.prefix);
         let result: Option<MonitoringResult> = match serde_json::from_slice(&answer.body) {
             Ok(result) => Some(result),
@@ -264,6 +269,7 @@ impl LocateConfig {
 
     /// Takes the service URL out of `target.urls`.
     pub fn choose(&self, Offer(mut urls): Offer) -> Result<Granted, Failure> {
+        let at = origin(&self.prefix);
         let keys: Vec<String> = urls.keys().cloned().collect();
         let key = choose_key(&keys, self.url_key.as_deref(), &self.service)
             .ok_or_else(|| {
@@ -272,10 +278,10 @@ impl LocateConfig {
                 let on_offer = on_offer.collect::<Vec<_>>().join(", ") + more;
                 Self::failed(&match &self.url_key {
                     Some(named) => {
-                        format!("locate has no URL key {named:?} for {}; it has {on_offer}", self.service)
+                        format!("locate at {at} has no URL key {named:?} for {}; it has {on_offer}", self.service)
                     }
                     None => format!(
-                        "locate has several URL keys for {}; name one with -service-url-key-name: {on_offer}",
+                        "locate at {at} has several URL keys for {}; name one with -service-url-key-name: {on_offer}",
                         self.service
                     ),
                 })
@@ -285,7 +291,7 @@ impl LocateConfig {
         let hostname = usable_host(&url).map_err(|why| {
             let key = shown(&key, SHOWN_TEXT_CHARS);
             Self::failed(&format!(
-                "locate gave no usable URL under the key {key} for {}: {why}; the command was not run",
+                "locate at {at} gave no usable URL under the key {key} for {}: {why}; the command was not run",
                 self.service
             ))
         })?;
@@ -301,7 +307,8 @@ impl LocateConfig {
             .map(|text| shown(text, SHOWN_TEXT_CHARS))
             .collect::<Vec<_>>()
             .join(": ");
-        let said = format!("(HTTP {status}, {said})");
+        let comma = if said.is_empty() { "" } else { ", " };
+        let said = format!("(HTTP {status}{comma}{said})");
         let at = origin(&self.prefix);
         match error.kind.as_str() {
             "claim" => format!(
@@ -315,12 +322,12 @@ impl LocateConfig {
             "config" => {
                 format!("locate at {at} does not know the service {} {said}; set -service", self.service)
             }
-            _ if status == 401 => Self::explain_unauthorized(answer, key, &said),
+            _ if status == 401 => self.explain_unauthorized(answer, key, &said),
             _ => format!("locate at {at} answered with an error {said}"),
         }
     }
 
-    fn explain_unauthorized(answer: &Answer, key: &PrivateKey, said: &str) -> String {
+    fn explain_unauthorized(&self, answer: &Answer, key: &PrivateKey, said: &str) -> String {
         let clock = match answer.clock_offset_seconds {
             Some(offset) if offset.abs() >= NOTABLE_CLOCK_OFFSET_SECONDS => {
                 let by = duration::show(Duration::from_secs(offset.unsigned_abs()));
@@ -346,7 +353,7 @@ impl LocateConfig {
         } else {
             format!("key id {:?} may not be registered there", key.key_id)
         };
-        format!("locate rejected the token {said}: {unknown}{algorithm}{clock}")
+        format!("locate rejected the token {said}: {unknown}{algorithm}{clock} ({})", origin(&self.prefix))
     }
 
     /// A status that says no, without an error object.
@@ -364,7 +371,7 @@ impl LocateConfig {
             None => format!("(HTTP {status}, {})", first_words(&answer.body)),
         };
         match status {
-            401 => Self::explain_unauthorized(answer, key, &said),
+            401 => self.explain_unauthorized(answer, key, &said),
             403 => format!(
                 "{at} forbids the request {said}; is -locate-url the platform's path, and is this address allowed there?"
             ),

@@ -250,3 +250,21 @@ fn passwords_in_urls_are_not_shown() {
         );
     }
 }
+
+#[test]
+fn a_token_among_the_words_of_the_command_is_not_logged() {
+    let key = Key::generate("EdDSA");
+    for format in ["text", "json"] {
+        let mut command = token();
+        command.env("MONITORING_SIGNER_KEY", &key.path).args([
+            "-exchange=false",
+            "-logx.debug",
+            "-log-format",
+            format,
+        ]);
+        let ended = run(command.args(["--", "true", ACCESS_TOKEN, "access_token=opaque-token"]));
+        assert_eq!(ended.status, 0);
+        assert!(ended.stderr.contains("running"), "{ended:?}");
+        shows_nothing_of(&ended, &[ACCESS_SIGNATURE, "opaque-token"]);
+    }
+}

@@ -13,7 +13,7 @@ fn under_a_shell(flags: &str, change: impl FnOnce(&mut Command)) -> Job {
     let script = format!(
         "\"$BINARY\" {flags} -- /bin/sh -c '
              trap \"exit 5\" USR1
-             trap \"echo term >$D/end; exit\" TERM; echo $$ >$D/command; while :; do sleep 0.02; done' &
+             trap \"echo term >$D/end; exit\" TERM; echo $$ >$D/command; eval $WAIT' &
          echo $! >$D/us; wait"
     );
     Job::prepare(Command::new("/bin/sh"), &["-c", &script], |command| {
@@ -52,7 +52,7 @@ fn what_ignores_sigterm_is_killed_after_our_parent_died() {
         &[
             "-c",
             "\"$BINARY\" -exchange=false -die-with-parent=true -kill-after=100ms -- /bin/sh -c '
-                 trap \"\" TERM; echo $$ >$D/command; while :; do sleep 0.02; done' &
+                 trap \"\" TERM; echo $$ >$D/command; eval $WAIT' &
              wait",
         ],
         |command| {
@@ -88,7 +88,7 @@ fn the_end_of_the_thread_that_started_us_changes_nothing() {
             &[
                 "/bin/sh",
                 "-c",
-                "trap 'echo term >$D/end' TERM; trap 'exit 5' USR1; echo >$D/ready; while :; do sleep 0.02; done",
+                "trap 'echo term >$D/end' TERM; trap 'exit 5' USR1; echo >$D/ready; eval $WAIT",
             ],
             |_| {},
         )
@@ -139,7 +139,7 @@ fn as_pid_1_we_reap_orphans() {
 fn as_pid_1_we_forward_signals_and_keep_the_timeout() {
     let mut job = as_pid_1(&["-timeout=500ms"], "sleep $LONG");
     job.finish().failed_with(124, &["timed out"]);
-    let mut job = as_pid_1(&[], "trap 'exit 4' USR1; kill -USR1 1; while :; do sleep 0.02; done");
+    let mut job = as_pid_1(&[], "trap 'exit 4' USR1; kill -USR1 1; eval $WAIT");
     assert_eq!(job.finish().status, 4);
 }
 

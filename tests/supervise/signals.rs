@@ -37,7 +37,7 @@ fn each_signal_reaches_the_whole_group_once() {
             &format!(
                 "trap 'echo leader >>$D/got' {name}
                  sh -c 'trap \"echo grandchild >>$D/got; exit\" {name}
-                        echo >$D/ready; while :; do sleep 0.02; done'
+                        echo >$D/ready; eval $WAIT'
                  exit 7"
             ),
         );
@@ -70,9 +70,9 @@ fn our_own_group_is_never_signalled() {
             "for name in TERM INT HUP QUIT USR1 USR2 CONT; do trap \"echo $name >>$D/shell\" $name; done
              \"$BINARY\" -exchange=false -timeout=$T -- /bin/sh -c '
                  for name in HUP USR1 USR2 CONT; do trap \"echo $name >>$D/command\" $name; done
-                 echo >$D/ready; while :; do sleep 0.02; done' &
+                 echo >$D/ready; eval $WAIT' &
              echo $! >$D/us
-             while :; do wait; [ -e $D/end ] && exit 0; sleep 0.02; done",
+             while [ -d $D ] && [ ! -e $D/end ]; do wait; sleep 0.02; done; exit 0",
         ],
         |command| {
             command
@@ -108,7 +108,7 @@ fn the_timeout_does_not_reach_our_own_group() {
             "-c",
             "for name in TERM CONT; do trap \"echo $name >>$D/shell\" $name; done
              \"$BINARY\" -exchange=false -timeout=200ms -kill-after=200ms -- /bin/sh -c '
-                 trap \"\" TERM; while :; do sleep 0.02; done'
+                 trap \"\" TERM; eval $WAIT'
              echo $? >$D/status",
         ],
         |command| {
@@ -133,7 +133,7 @@ fn what_was_ignored_at_the_start_stays_ignored_and_is_not_forwarded() {
             "--default-signal=HUP",
             "/bin/sh",
             "-c",
-            "trap 'echo >$D/hup' HUP; trap 'exit 5' USR1; echo >$D/ready; while :; do sleep 0.02; done",
+            "trap 'echo >$D/hup' HUP; trap 'exit 5' USR1; echo >$D/ready; eval $WAIT",
         ],
         |command| {
             before_exec(command, || {
@@ -245,10 +245,7 @@ fn the_timeout_ends_a_run_whose_name_lookup_hangs() {
 
 #[test]
 fn sigkill_of_us_takes_the_command_along() {
-    let mut job = Job::start(
-        &[],
-        "trap 'echo got SIGTERM >$D/end; exit' TERM; echo $$ >$D/pid; while :; do sleep 0.02; done",
-    );
+    let mut job = Job::start(&[], "trap 'echo got SIGTERM >$D/end; exit' TERM; echo $$ >$D/pid; eval $WAIT");
     let command = job.noted_pid("pid");
     job.signal(libc::SIGKILL);
     assert_eq!(job.finish().status, -1);

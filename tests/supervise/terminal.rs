@@ -64,7 +64,7 @@ fn ctrl_c_interrupts_the_command_once_and_leaves_the_terminal_in_order() {
     let before = terminal.attributes();
     let mut job = terminal.run(
         "trap 'echo interrupted >>$D/got' INT; trap 'exit 5' USR1; echo >$D/ready
-         while :; do sleep 0.02; done",
+         eval $WAIT",
     );
     job.note("ready");
     assert_eq!(terminal.foreground(), job.pid());

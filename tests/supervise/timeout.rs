@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Job, is_alive, wait_until_gone};
+use super::{Job, wait_until_gone};
 
 #[test]
 fn sigterm_comes_first_and_sigkill_after_the_grace() {
     let begun = Instant::now();
     let mut job = Job::start(
         &["-timeout=300ms", "-kill-after=700ms"],
-        "trap 'echo term >>$D/got' TERM; echo $$ >$D/pid; while :; do sleep 0.02; done",
+        "trap 'echo term >>$D/got' TERM; echo $$ >$D/pid; eval $WAIT",
     );
     job.finish().failed_with(124, &["timed out", "300ms", "SIGKILL"]);
     assert!(begun.elapsed() >= Duration::from_secs(1));
@@ -19,17 +19,15 @@ fn sigterm_comes_first_and_sigkill_after_the_grace() {
 
 #[test]
 fn without_a_grace_sigkill_comes_at_once() {
-    let mut job = Job::start(
-        &["-timeout=500ms", "-kill-after=0"],
-        "trap 'echo term >>$D/got' TERM; while :; do sleep 0.02; done",
-    );
+    let mut job =
+        Job::start(&["-timeout=500ms", "-kill-after=0"], "trap 'echo term >>$D/got' TERM; eval $WAIT");
     job.finish().failed_with(124, &["SIGKILL"]);
     assert!(!job.has_note("got"));
 }
 
 #[test]
 fn a_command_that_ends_well_on_sigterm_has_timed_out_all_the_same() {
-    let mut job = Job::start(&["-timeout=300ms"], "trap 'exit 0' TERM; while :; do sleep 0.02; done");
+    let mut job = Job::start(&["-timeout=300ms"], "trap 'exit 0' TERM; eval $WAIT");
     job.finish().failed_with(124, &["timed out", "exited with 0"]);
 }
 
@@ -37,7 +35,7 @@ fn a_command_that_ends_well_on_sigterm_has_timed_out_all_the_same() {
 fn grandchildren_that_ignore_sigterm_are_killed_after_a_timeout() {
     let mut job = Job::start(
         &["-timeout=500ms", "-kill-after=20s"],
-        "sh -c 'trap \"\" TERM; echo $$ >$D/grandchild; while :; do sleep 0.02; done' &
+        "sh -c 'trap \"\" TERM; echo $$ >$D/grandchild; eval $WAIT' &
          wait",
     );
     let grandchild = job.noted_pid("grandchild");
@@ -76,8 +74,8 @@ fn what_a_terminated_command_leaves_behind_is_killed() {
         let mut job = Job::start(
             &[],
             &format!(
-                "sh -c 'trap \"\" TERM INT HUP QUIT; echo $$ >$D/grandchild; while :; do sleep 0.02; done' &
-                 trap 'exit 9' {name}; echo >$D/ready; while :; do sleep 0.02; done"
+                "sh -c 'trap \"\" TERM INT HUP QUIT; echo $$ >$D/grandchild; eval $WAIT' &
+                 trap 'exit 9' {name}; echo >$D/ready; eval $WAIT"
             ),
         );
         let grandchild = job.noted_pid("grandchild");
@@ -93,17 +91,18 @@ fn after_a_normal_exit_background_processes_are_left_alone() {
     for signal in [None, Some(libc::SIGUSR1)] {
         let mut job = Job::start(
             &[],
-            "trap '' USR1; sleep $LONG & echo $! >$D/background
-             while [ ! -e $D/go ]; do sleep 0.02; done; exit 6",
+            "trap '' USR1
+             (while [ -d $D ] && [ ! -e $D/again ]; do sleep 0.02; done; echo >$D/alive) &
+             echo >$D/ready; while [ ! -e $D/go ]; do sleep 0.02; done; exit 6",
         );
-        let background = job.noted_pid("background");
+        job.note("ready");
         if let Some(signal) = signal {
             job.signal(signal);
         }
         job.leave("go");
         assert_eq!(job.finish().status, 6);
-        assert!(is_alive(background));
-        crate::support::kill(background, libc::SIGKILL);
+        job.leave("again");
+        job.note("alive");
     }
 }
 
