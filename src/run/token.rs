@@ -67,6 +67,7 @@ impl Run<'_> {
         self.report.took(Stage::Exchange, began.elapsed());
         let token = token?;
         tracing::debug!("got a token");
+        super::give_back_memory();
         let lease = issuer.lease(&token);
         let result = self.command(&lease);
         self.revoke(&issuer, &Trace::Token(token), self.revoke_by());
