@@ -8,6 +8,7 @@ mod flags;
 mod go;
 mod keys;
 mod rules;
+mod stackstate;
 
 use std::path::{Path, PathBuf};
 
@@ -36,7 +37,7 @@ impl Peers {
 fn main() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(".peers");
     let peers = Peers { folder };
-    let checks = [keys::CHECKS, flags::CHECKS, rules::CHECKS].concat();
+    let checks = [keys::CHECKS, flags::CHECKS, rules::CHECKS, stackstate::CHECKS].concat();
     let mut failed = 0;
     println!("{:<24} {:<72} result", "peer", "check");
     for check in &checks {
