@@ -65,7 +65,7 @@ esac
 "$root/usr/bin/monitoring-sandbox" > "$work/exports" 2>/dev/null &
 sandbox=$!
 tries=0
-until grep -q SANDBOX_URL "$work/exports"; do
+until grep -qs SANDBOX_URL "$work/exports"; do
     tries=$((tries + 1))
     [ "$tries" -lt 100 ] || fail 'the sandbox does not start'
     sleep 0.1

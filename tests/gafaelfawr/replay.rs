@@ -45,9 +45,12 @@ impl Words {
         let mut rest = text.as_str();
         while let Some(at) = rest.find("17953") {
             out.push_str(&rest[..at]);
-            let number: u64 = rest[at..at + 10].parse().unwrap();
-            out.push_str(&(number + now() - RECORDED_AT).to_string());
-            rest = &rest[at + 10..];
+            let (number, after) = rest[at..].split_at(10);
+            // In a name it is a word like any other.
+            let is_time = out.trim_end().ends_with(':');
+            let moved = number.parse::<u64>().unwrap() + now() - RECORDED_AT;
+            out.push_str(&if is_time { moved.to_string() } else { number.to_owned() });
+            rest = after;
         }
         out + rest
     }

@@ -1,5 +1,6 @@
 //! Talking to the sandbox's token APIs, beside the program.
 
+use std::fmt::Write as _;
 use std::process::Command;
 
 use serde_json::Value;
@@ -37,10 +38,10 @@ pub fn ask(
     let address = sandbox.var("SANDBOX_URL").strip_prefix("http://").unwrap().to_owned();
     let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
     for (name, value) in headers {
-        request += &format!("{name}: {value}\r\n");
+        let _ = write!(request, "{name}: {value}\r\n");
     }
     if let Some(body) = body {
-        request += &format!("Content-Length: {}\r\n", body.len());
+        let _ = write!(request, "Content-Length: {}\r\n", body.len());
     }
     let answer = exchange(&address, format!("{request}\r\n{}", body.unwrap_or_default()).as_bytes());
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no HTTP: {answer}"));
