@@ -7,7 +7,7 @@ use std::io::Write as _;
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
-use crate::check;
+use crate::check::{self, Checked};
 use crate::cli::{self, FlagsEnd, Line, Parsed, flags};
 use crate::config;
 use crate::error::{Failure, Stage};
@@ -53,7 +53,11 @@ fn dispatch(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failur
     Ok(run.execute(&signals, *log))
 }
 
-fn check(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {
+fn check(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {
+    if let Some(service) = args.first().and_then(tokens::Service::named) {
+        args.remove(0);
+        return service.check(args, log);
+    }
     let signals = catch_signals()?;
     let Some(line) = parse(flags::check_command(), args, FlagsEnd::FirstWord)? else {
         return Ok(ExitStatus::SUCCESS);
@@ -63,7 +67,10 @@ fn check(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {
     let as_json = line.values().boolean("json")?.unwrap_or(false);
     // It may hold the key.
     drop(line);
-    let checked = check::locate(what, &signals, *log);
+    tell(check::locate(what, &signals, *log), as_json)
+}
+
+fn tell(checked: Checked, as_json: bool) -> Result<ExitStatus, Failure> {
     print(&if as_json { checked.json() } else { checked.table() })?;
     checked.failure.map_or(Ok(ExitStatus::SUCCESS), Err)
 }

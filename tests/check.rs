@@ -389,3 +389,64 @@ fn no_secret_is_shown() {
         }
     }
 }
+
+/// The rows of a check in front of `exec`.
+const TOKEN_STEPS: [&str; 10] =
+    ["timeout", "credential", "roots", "proxy", "dns", "tcp", "tls", "clock", "token", "server"];
+
+/// Runs such a check; gives how it ended, its JSON, and the step that has failed.
+#[track_caller]
+fn token_check(command: &mut Command) -> (Ended, Value, Option<String>) {
+    let ended = run(command);
+    let json: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("JSON: {ended:?}"));
+    let names: Vec<&str> = rows(&json).map(|row| row["step"].as_str().unwrap()).collect();
+    assert_eq!(names, TOKEN_STEPS);
+    let failed = rows(&json).filter(|row| row["outcome"] == "failed");
+    let mut failed: Vec<String> = failed.map(|row| row["step"].as_str().unwrap().to_owned()).collect();
+    assert!(failed.len() <= 1 && json["exit_status"] == ended.status, "{json:#}");
+    let step = failed.pop();
+    (ended, json, step)
+}
+
+#[test]
+fn service_tokens_are_checked_and_none_is_made() {
+    let sandbox = Sandbox::start(&[]);
+    let cases: [(&[&str], &str, &str); 2] = [
+        (
+            &["gafaelfawr", "exec", "--username=bot-x", "--scopes=write:sasquatch"],
+            "admin:token",
+            "gafaelfawr",
+        ),
+        (&["stackstate", "exec", "--roles=stackstate-k8s-troubleshooter"], "list service tokens", "6.0.0"),
+    ];
+    for (line, credential, server) in cases {
+        let check = |more: &[&str]| {
+            let mut command = sandbox.token();
+            command.args(["check"]).args(line).args(["--json"]).args(more);
+            command
+        };
+        let (ended, json, step) = token_check(&mut check(&["--", "false"]));
+        assert_eq!((ended.status, step), (0, None), "{json:#}");
+        let detail = |step: &str| rows(&json).find(|row| row["step"] == step).unwrap()["detail"].clone();
+        assert!(detail("token").as_str().unwrap().contains(credential), "{json:#}");
+        assert!(detail("server").as_str().unwrap().contains(server), "{json:#}");
+        let posts = sandbox.requests().into_iter().filter(|request| request.starts_with("POST")).count();
+        assert_eq!(posts, 0, "none is made");
+
+        let unknown = "gt-AAAAAAAAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAA";
+        let mut refused = check(&[]);
+        refused.env("GAFAELFAWR_ADMIN_TOKEN", unknown).env("STS_CLI_API_TOKEN", unknown);
+        let (ended, json, step) = token_check(&mut refused);
+        assert_eq!(step.as_deref(), Some("token"), "{json:#}");
+        ended.failed_with(125, &[sandbox.var("SANDBOX_URL")]);
+        assert!(!(ended.stdout + &ended.stderr).contains(unknown));
+
+        let mut away = check(&["--retries=0"]);
+        away.env("GAFAELFAWR_URL", "http://127.0.0.1:1").env("STS_CLI_URL", "http://127.0.0.1:1");
+        let (ended, _, step) = token_check(&mut away);
+        assert_eq!(step.as_deref(), Some("tcp"));
+        ended.failed_with(125, &["connection refused"]);
+    }
+    let other_verb = run(sandbox.token().args(["check", "gafaelfawr", "list"]));
+    assert_eq!((other_verb.status, other_verb.stdout.as_str()), (2, ""));
+}

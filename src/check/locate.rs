@@ -3,12 +3,10 @@
 use serde_json::json;
 
 use super::network::Probe;
-use super::{Checked, Checklist};
-use crate::cli::duration;
+use super::{Checked, Checklist, tell_clock, tell_timeout};
 use crate::error::{Failure, Stage};
 use crate::http::explain::origin;
 use crate::http::{Client, Redirects};
-use crate::key::sign::JWT_LIFETIME;
 use crate::log::Log;
 use crate::run::locate::{LocateRun, insecure_host};
 use crate::run::{Run, noting_plain_http};
@@ -20,7 +18,6 @@ const STEPS: &[&str] = &[
     "timeout", "key", "key_id", "signing", "proxy", "roots", "dns", "tcp", "tls", "clock", "exchange",
     "url_keys",
 ];
-const UNAUTHORIZED: u16 = 401;
 
 /// Makes the request of a run, and says how each step went.
 #[expect(clippy::needless_pass_by_value, reason = "the key that it may hold goes with it")]
@@ -34,10 +31,7 @@ pub fn locate(what: LocateRun, signals: &Signals, log: Log) -> Checked {
 fn steps(what: &LocateRun, signals: &Signals, log: Log, list: &mut Checklist) -> Result<(), Failure> {
     let LocateRun { locate, http, run: config, .. } = what;
     let run = list.step("timeout", Run::begin(config, signals, log))?;
-    let term_at = run.timeline().term_at;
-    let limit = duration::show(term_at - run.timeline().start);
-    let by = if run.timeline().report_by.is_some() { ", within SCRIPT_DEADLINE" } else { "" };
-    list.ok("timeout", format!("{limit} for the request and the command{by}"));
+    let term_at = tell_timeout(list, run.timeline());
 
     let key = list.step("key", locate.key.load(signals, term_at))?;
     let algorithm = key.algorithm.name();
@@ -108,28 +102,4 @@ fn steps(what: &LocateRun, signals: &Signals, log: Log, list: &mut Checklist) ->
         json!({"taken": granted.key, "on_offer": granted.keys, "hostname": granted.hostname}),
     );
     Ok(())
-}
-
-/// The clock is what has failed if our token had run out for the server before it got it.
-fn tell_clock(list: &mut Checklist, client: &Client, failure: Option<&Failure>) -> Result<(), Failure> {
-    let Some(offset) = client.clock_offset_seconds() else {
-        list.skip("clock", "no answer has told the time");
-        return Ok(());
-    };
-    let by = duration::show(std::time::Duration::from_secs(offset.unsigned_abs()));
-    let detail = match offset {
-        0 => "as the server's".to_owned(),
-        1.. => format!("{by} ahead of the server"),
-        _ => format!("{by} behind the server; tokens live {}", duration::show(JWT_LIFETIME)),
-    };
-    let too_late = offset < 0 && offset.unsigned_abs() >= JWT_LIFETIME.as_secs();
-    match failure {
-        Some(failure) if too_late && client.last_status() == Some(UNAUTHORIZED) => {
-            list.step("clock", Err(failure.clone()))
-        }
-        _ => {
-            list.ok_with("clock", detail, json!({"offset_seconds": offset}));
-            Ok(())
-        }
-    }
 }

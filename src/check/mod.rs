@@ -8,16 +8,25 @@
 mod certificate;
 mod locate;
 mod network;
+mod token;
 
 use std::fmt::Write as _;
+use std::time::Instant;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::cli::duration;
+use crate::deadline::Timeline;
 use crate::error::{Failure, printable};
 use crate::exit::ExitStatus;
+use crate::http::Client;
+use crate::key::sign::JWT_LIFETIME;
 
 pub use locate::locate;
+pub use token::token;
+
+const UNAUTHORIZED: u16 = 401;
 
 /// How a step went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -138,6 +147,38 @@ impl Checked {
             "steps": self.rows,
         });
         format!("{object:#}\n")
+    }
+}
+
+/// Writes the row `timeout`; gives the time at which the run is over.
+fn tell_timeout(list: &mut Checklist, timeline: &Timeline) -> Instant {
+    let limit = duration::show(timeline.term_at - timeline.start);
+    let by = if timeline.report_by.is_some() { ", within SCRIPT_DEADLINE" } else { "" };
+    list.ok("timeout", format!("{limit} for the requests and the command{by}"));
+    timeline.term_at
+}
+
+/// The clock is what has failed if our token had run out for the server before it got it.
+fn tell_clock(list: &mut Checklist, client: &Client, failure: Option<&Failure>) -> Result<(), Failure> {
+    let Some(offset) = client.clock_offset_seconds() else {
+        list.skip("clock", "no answer has told the time");
+        return Ok(());
+    };
+    let by = duration::show(std::time::Duration::from_secs(offset.unsigned_abs()));
+    let detail = match offset {
+        0 => "as the server's".to_owned(),
+        1.. => format!("{by} ahead of the server"),
+        _ => format!("{by} behind the server"),
+    };
+    let too_late = offset < 0 && offset.unsigned_abs() >= JWT_LIFETIME.as_secs();
+    match failure {
+        Some(failure) if too_late && client.last_status() == Some(UNAUTHORIZED) => {
+            list.step("clock", Err(failure.clone()))
+        }
+        _ => {
+            list.ok_with("clock", detail, json!({"offset_seconds": offset}));
+            Ok(())
+        }
     }
 }
 

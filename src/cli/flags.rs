@@ -78,10 +78,16 @@ pub fn check_command() -> Command {
         .about("Make the request of a run, show how each step went, and run no command")
         .override_usage("monitoring-token check [flags] [--] [COMMAND ARG...]")
         .after_help(
-            "Put check in front of a line that fails; its COMMAND is ignored. The exit status is the one that\n\
+            "Put check in front of a line that fails, also of gafaelfawr exec and stackstate exec; its COMMAND is\n\
+             ignored, and no token is made. The exit status is the one that\n\
              the run would have had before its command: 0, 124 timeout, 125 failure, 2 bad usage.",
         )
-        .arg(boolean("json", "Print JSON, not a table").help_heading(LOG))
+        .arg(json_arg())
+}
+
+/// `--json`, on every check.
+pub(crate) fn json_arg() -> Arg {
+    boolean("json", "Print JSON, not a table").help_heading(LOG)
 }
 
 /// COMMAND and its arguments. They never reach clap in a run (see [`super::syntax`]); they are here for

@@ -130,6 +130,9 @@ pub fn run(values: &Values<'_>, limits: Limits, command: &[OsString]) -> Result<
     run_settings(values, limits, command)
 }
 
+/// Reads what concerns the run: [`run`], or what makes do without a command.
+type Settings = fn(&Values<'_>, Limits, &[OsString]) -> Result<RunConfig, Failure>;
+
 fn run_settings(values: &Values<'_>, limits: Limits, command: &[OsString]) -> Result<RunConfig, Failure> {
     let debug = values.boolean(DEBUG_FLAG)?.unwrap_or(false);
     let output = match values.text("output")? {

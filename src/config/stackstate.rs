@@ -4,7 +4,7 @@ use super::credential::{
     administration, base_url, credential, list, no_words, out, refuse_tokens_on_the_command_line,
 };
 use super::gafaelfawr::REVOKE_LIMIT;
-use super::{env_name, http, limits, run};
+use super::{Settings, env_name, http, limits, run, run_settings};
 use crate::admin::Administration;
 use crate::admin::bootstrap::Bootstrap;
 use crate::admin::stackstate::Action;
@@ -63,6 +63,16 @@ fn new_token(values: &Values<'_>, name: &str, expiry_date: Option<i64>) -> Resul
 
 /// `stackstate exec`.
 pub fn exec(line: &Line) -> Result<TokenRun<RunToken>, Failure> {
+    exec_with(line, run)
+}
+
+/// `check stackstate exec`: the same, without a command, and without metrics.
+pub fn check(line: &Line) -> Result<TokenRun<RunToken>, Failure> {
+    exec_with(line, run_settings)
+        .map(|what| TokenRun { run: RunConfig { metrics_textfile: None, ..what.run }, ..what })
+}
+
+fn exec_with(line: &Line, run: Settings) -> Result<TokenRun<RunToken>, Failure> {
     let values = line.values();
     let run = RunConfig {
         labels: Labels { machine: String::new(), service: "stackstate".to_owned() },

@@ -3,8 +3,10 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 
-use super::{catch_signals, parse, print, start_log};
+use super::{catch_signals, parse, print, start_log, tell};
 use crate::admin;
+use crate::check;
+use crate::cli::flags::json_arg;
 use crate::cli::{FlagsEnd, Line, tokens};
 use crate::config::{gafaelfawr, stackstate};
 use crate::error::Failure;
@@ -79,6 +81,29 @@ impl Service {
             Service::Gafaelfawr => gafaelfawr::exec(&line)?.execute(&signals, *log),
             Service::StackState => stackstate::exec(&line)?.execute(&signals, *log),
         })
+    }
+
+    /// `check`, in front of the line of `exec`.
+    pub fn check(self, mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {
+        let command = self.command();
+        let exec =
+            command.find_subcommand("exec").filter(|_| args.first().is_some_and(|word| word == "exec"));
+        let Some(exec) = exec.cloned() else {
+            let name = command.get_name();
+            return Err(Failure::usage(format!("check {name} takes the line of {name} exec")));
+        };
+        args.remove(0);
+        let signals = catch_signals()?;
+        let Some(line) = parse(exec.arg(json_arg()), args, FlagsEnd::FirstWord)? else {
+            return Ok(ExitStatus::SUCCESS);
+        };
+        *log = start_log(&line)?;
+        let as_json = line.values().boolean("json")?.unwrap_or(false);
+        let checked = match self {
+            Service::Gafaelfawr => check::token(gafaelfawr::check(&line)?, &signals, *log),
+            Service::StackState => check::token(stackstate::check(&line)?, &signals, *log),
+        };
+        tell(checked, as_json)
     }
 
     fn act(self, verb: &str, line: &Line) -> Result<String, Failure> {

@@ -53,7 +53,7 @@ impl<I: Issuer> TokenRun<I> {
 
 impl Run<'_> {
     /// From now until the last request of this run.
-    fn needed(&self) -> Duration {
+    pub(crate) fn needed(&self) -> Duration {
         let timeline = &self.timeline;
         timeline.term_at.saturating_duration_since(Instant::now())
             + timeline.kill_after
@@ -65,6 +65,7 @@ impl Run<'_> {
         let began = Instant::now();
         let token = self.token(&mut issuer);
         self.report.took(Stage::Exchange, began.elapsed());
+        self.report.clock_offset_seconds = issuer.api().client().clock_offset_seconds();
         let token = token?;
         tracing::debug!("got a token");
         super::give_back_memory();

@@ -53,6 +53,11 @@ impl Api {
         &self.base
     }
 
+    /// What is known of its connections.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// How far the current request has come.
     pub fn step(&self) -> Step {
         self.client.step()

@@ -65,6 +65,9 @@ pub trait Issuer {
     /// Finds out, before anything is made, that the credential can delete what it will make.
     async fn prepare(&mut self, deadline: Instant) -> Result<(), Failure>;
 
+    /// What the issuer tells of the credential (`token`) and of itself (`server`), for `check`.
+    async fn describe(&self, deadline: Instant) -> Vec<(&'static str, String)>;
+
     /// Makes the token.
     async fn create(&self, deadline: Instant) -> Result<SecretString, CreateError>;
 

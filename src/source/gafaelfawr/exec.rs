@@ -150,6 +150,16 @@ impl Issuer for RunToken {
         Ok(())
     }
 
+    async fn describe(&self, deadline: Instant) -> Vec<(&'static str, String)> {
+        let Ok((admin, _)) = self.gafaelfawr.token_info(deadline).await else { return Vec::new() };
+        let expires = admin.expires.map_or("never".to_owned(), crate::date::time);
+        let (username, scopes) = (printable(&admin.username), printable(&admin.scopes.join(",")));
+        vec![
+            ("token", format!("of {username}, with the scopes {scopes}; expires: {expires}")),
+            ("server", format!("gafaelfawr at {}; it tells no version", self.api().origin())),
+        ]
+    }
+
     async fn create(&self, deadline: Instant) -> Result<SecretString, CreateError> {
         self.gafaelfawr.create(&self.new, Some(self.before.expires), deadline).await
     }

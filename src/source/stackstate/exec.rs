@@ -64,6 +64,15 @@ impl Issuer for RunToken {
         Err(Failure::ours(Stage::Exchange, format!("a token {} is there already", self.new.name)))
     }
 
+    async fn describe(&self, deadline: Instant) -> Vec<(&'static str, String)> {
+        let version =
+            self.stackstate.version(deadline).await.unwrap_or_else(|| "tells no version".to_owned());
+        vec![
+            ("token", "it may list service tokens".to_owned()),
+            ("server", format!("StackState at {}: {version}", self.api().origin())),
+        ]
+    }
+
     async fn create(&self, deadline: Instant) -> Result<SecretString, CreateError> {
         self.stackstate.create(&self.new, deadline).await.map(|created| created.token)
     }

@@ -137,6 +137,15 @@ impl StackState {
         serde_json::from_slice(&answer.body).map_err(|_| error::no_stackstate(&self.api, answer, doing))
     }
 
+    /// The server's version (`/server/info`), if it tells.
+    pub async fn version(&self, deadline: Instant) -> Option<String> {
+        let url = self.api.at(&["server", "info"]);
+        let (answer, _) = self.api.repeatable(Method::GET, &url, deadline, &[]).await.ok()?;
+        let info: Value = serde_json::from_slice(&answer.body).ok()?;
+        let part = |name: &str| info["version"][name].as_u64();
+        Some(format!("{}.{}.{}", part("major")?, part("minor")?, part("patch")?))
+    }
+
     /// All tokens, as the server describes them, by name.
     pub async fn list_raw(&self, deadline: Instant) -> Result<Vec<Value>, Failure> {
         let url = self.tokens();

@@ -1,0 +1,64 @@
+//! The steps of `exec`, up to the creation of a token: none is made.
+
+use super::network::Probe;
+use super::{Checked, Checklist, tell_clock, tell_timeout};
+use crate::error::{Failure, Stage};
+use crate::log::Log;
+use crate::run::locate::insecure_host;
+use crate::run::token::TokenRun;
+use crate::run::{Run, noting_plain_http};
+use crate::secret::{redact_url, scrub_stack};
+use crate::signal::Signals;
+use crate::source::Issuer;
+
+const STEPS: &[&str] =
+    &["timeout", "credential", "roots", "proxy", "dns", "tcp", "tls", "clock", "token", "server"];
+
+/// Asks the issuer what a run asks before it makes a token, and says how each step went.
+pub fn token<I: Issuer>(what: TokenRun<I>, signals: &Signals, log: Log) -> Checked {
+    let mut list = Checklist::new(STEPS);
+    let failure = steps(what, signals, log, &mut list).err();
+    scrub_stack();
+    Checked { rows: list.rows(), failure }
+}
+
+fn steps<I: Issuer>(
+    what: TokenRun<I>,
+    signals: &Signals,
+    log: Log,
+    list: &mut Checklist,
+) -> Result<(), Failure> {
+    let TokenRun { credential, http, run: config, issuer } = what;
+    let run = list.step("timeout", Run::begin(&config, signals, log))?;
+    let until = tell_timeout(list, run.timeline());
+    let admin = list.step("credential", credential.load(Some(signals), until))?;
+    list.ok("credential", "read");
+    let mut issuer = list.step("roots", issuer(&http, admin, run.needed()))?;
+    list.ok("roots", issuer.api().client().verifier().store().describe());
+    let url = issuer.api().url().clone();
+    let proxy = issuer.api().client().proxy.clone();
+    list.ok("proxy", proxy.as_ref().map_or_else(|| "none".to_owned(), redact_url));
+
+    let insecure = insecure_host(&url);
+    let probe = Probe::new(&url, proxy.as_ref());
+    let work = async {
+        probe.go().await;
+        issuer.prepare(until).await?;
+        Ok(issuer.describe(until).await)
+    };
+    let doing = || "while the admin token was checked".to_owned();
+    let (told, failure) = match run.attempt(Stage::Exchange, work, doing) {
+        Ok(told) => (told, None),
+        Err(failure) => (Vec::new(), Some(noting_plain_http(failure, insecure.as_deref()))),
+    };
+    let client = issuer.api().client();
+    let failure = probe.tell(list, &url, client, failure)?;
+    tell_clock(list, client, None)?;
+    if let Some(failure) = failure {
+        return list.step("token", Err(failure));
+    }
+    for (step, detail) in told {
+        list.ok(step, detail);
+    }
+    Ok(())
+}
