@@ -604,6 +604,7 @@ fn keys_that_cannot_sign_are_refused_with_their_reason() {
         ("another public part, EC", none(), &["-monitoring-signer-key={keys}/mismatched-ec.json"], 125, &["its public part does not belong to the private one"]),
         ("another public part, Ed25519", none(), &["-monitoring-signer-key={keys}/mismatched-ed25519.json"], 125, &["its public part does not belong to the private one"]),
         ("another public part, RSA", none(), &["-monitoring-signer-key={keys}/mismatched-rsa.json"], 125, &["its public part does not belong to the private one"]),
+        ("another exponent, RSA", none(), &["-monitoring-signer-key={keys}/wrong-dp.json"], 125, &["its parts do not belong together"]),
         ("RSA of 1024 bits", none(), &["-monitoring-signer-key={keys}/rsa-1024.json"], 125, &["RSA key of 1024 bits; at least 2048"]),
         ("RSA without primes", none(), &["-monitoring-signer-key={keys}/rsa-without-primes.json"], 125, &["it has no p; an RSA key needs n, e, d, p, q, dp, dq, qi"]),
         ("P-521", none(), &["-monitoring-signer-key={keys}/p521.json"], 125, &["its curve \"P-521\" is not supported"]),

@@ -276,6 +276,7 @@ fn inspect_tells_what_a_key_is_and_nothing_private() {
         ("mismatched-ec.json", &["no: its public part does not belong to the private one"]),
         ("mismatched-ed25519.json", &["no: its public part does not belong"]),
         ("mismatched-rsa.json", &["no: its public part does not belong"]),
+        ("wrong-dp.json", &["no: its parts do not belong together"]),
         ("rsa-1024.json", &["RSA (1024 bits)", "no: it is an RSA key of 1024 bits"]),
         ("rsa-5120.json", &["RSA (5120 bits)", "no: it is an RSA key of more than 4096 bits"]),
         ("p521.json", &["EC (P-521)", "no: its curve"]),

@@ -1,0 +1,21 @@
+//! A key file: refused with a reason or able to sign, and looked at without a panic.
+#![no_main]
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use libfuzzer_sys::fuzz_target;
+use monitoring_token::key::PrivateKey;
+use monitoring_token::key::manage::inspect_json;
+use monitoring_token::key::sign::monitoring_jwt;
+
+fuzz_target!(|json: &[u8]| {
+    match PrivateKey::from_jwk(json) {
+        Ok(key) => {
+            let sound = key.check().is_ok();
+            assert_eq!(monitoring_jwt(&key, "m", SystemTime::now()).is_ok(), sound);
+        }
+        Err(refusal) => assert!(!refusal.is_empty()),
+    }
+    let _ = inspect_json(Path::new("k"), json);
+});

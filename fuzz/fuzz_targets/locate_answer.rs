@@ -1,0 +1,56 @@
+//! Locate's answer: no bytes make us panic, say more than a line, or hand over a URL that is none.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use monitoring_token::error::printable;
+use monitoring_token::http::{Answer, Client, HttpConfig, Redirects};
+use monitoring_token::key::{KeySource, PrivateKey};
+use monitoring_token::secret::{ExposeSecret as _, SecretString};
+use monitoring_token::source::locate::{Exchange, LocateConfig};
+
+/// What a reader of one line can bear.
+const LONGEST_MESSAGE: usize = 8 * 1024;
+
+static LOCATE: LazyLock<(LocateConfig, PrivateKey, Client)> = LazyLock::new(|| {
+    let jwk = include_bytes!("../../testdata/keys/eddsa.json");
+    let key = PrivateKey::from_jwk(jwk).expect("a sound key");
+    let locate = LocateConfig {
+        prefix: "https://locate.example/v2/platform/monitoring/".parse().expect("a URL"),
+        key: KeySource::Inline(SecretString::from("{}")),
+        machine: "m".to_owned(),
+        service: "ndt/ndt7".to_owned(),
+        env_name: "MONITORING_URL".into(),
+        exchange: Exchange::Both,
+        url_key: None,
+        drop_service_url: false,
+    };
+    let client = Client::new(&HttpConfig::default(), &locate.prefix, Redirects::No).expect("a client");
+    (locate, key, client)
+});
+
+fuzz_target!(|input: (u16, i16, &[u8])| {
+    let (status, offset, body) = input;
+    let (locate, key, client) = &*LOCATE;
+    let answer = Answer {
+        status: 100 + status % 500,
+        headers: reqwest::header::HeaderMap::new(),
+        body: body.to_vec(),
+        clock_offset_seconds: Some(i64::from(offset)),
+    };
+    match locate.read(&answer, key, client) {
+        Ok(granted) => {
+            let url = granted.url.expose_secret();
+            assert!(!url.is_empty() && !granted.hostname.is_empty());
+            assert!(!url.chars().any(char::is_control));
+            assert!((200..300).contains(&answer.status));
+        }
+        Err(failure) => {
+            assert_eq!(failure.status.code(), 125);
+            assert!(failure.message.len() < LONGEST_MESSAGE, "{} bytes", failure.message.len());
+            // What the answer held has been made visible already.
+            assert_eq!(printable(&failure.message), failure.message);
+        }
+    }
+});
