@@ -65,6 +65,7 @@ impl Run<'_> {
         let began = Instant::now();
         let token = self.token(&mut issuer);
         self.report.took(Stage::Exchange, began.elapsed());
+        self.report.clock_offset_seconds = issuer.api().clock_offset_seconds();
         let token = token?;
         tracing::debug!("got a token");
         super::give_back_memory();

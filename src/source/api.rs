@@ -43,14 +43,19 @@ impl Api {
         crate::http::explain::origin(&self.base)
     }
 
-    /// The base URL, without a slash at its end.
+    /// The base URL as text, without a slash at its end.
     pub fn base(&self) -> &str {
         self.base.as_str().trim_end_matches('/')
     }
 
-    /// The host, if what goes there is not encrypted.
+    /// The base URL.
     pub fn url(&self) -> &Url {
         &self.base
+    }
+
+    /// How far our clock is ahead of the server's, in seconds, by its last answer.
+    pub fn clock_offset_seconds(&self) -> Option<i64> {
+        self.client.clock_offset_seconds()
     }
 
     /// How far the current request has come.
