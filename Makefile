@@ -32,9 +32,16 @@ check: ## Formatting, lints, tests
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(MAKE) test
 
-interop: ## Test against real peers (needs Go; installs them into .peers)
+interop: ## Test against real peers (needs Go and root; installs them into .peers)
 	scripts/peers.sh
 	$(CARGO) test --locked --test interop
+	tests/deploy.sh
+
+stress: ## Run the supervision tests ten times under load, then a thousand runs at once
+	tests/stress.sh
+
+deb: ## Build the Debian package, and install it into an empty root
+	packaging/test-deb.sh "$$(packaging/build-deb.sh)"
 
 bench: build ## Measure what a run costs, against the floor program
 	$(RELEASE_ENV) $(CARGO) build --release --locked --target $(TARGET) --example bench-floor --example bench-launch

@@ -168,7 +168,7 @@ fn https(folder: &Path, padding: usize) -> Vec<(String, String)> {
     vec![
         ("LOCATE_URL".to_owned(), format!("https://{address}/")),
         ("SSL_CERT_FILE".to_owned(), bundle.display().to_string()),
-        ("MONITORING_SIGNER_KEY".to_owned(), support::testdata("keys/ed25519.json").display().to_string()),
+        ("MONITORING_SIGNER_KEY".to_owned(), support::testdata("keys/eddsa.json").display().to_string()),
         ("MACHINE".to_owned(), support::MACHINE.to_owned()),
     ]
 }

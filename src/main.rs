@@ -6,8 +6,11 @@
 #![no_main]
 
 use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
+use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
+use std::panic::PanicHookInfo;
 
+use monitoring_token::exit::ExitStatus;
 use monitoring_token::{dispatch, signal};
 use zeroizing_alloc::ZeroAlloc;
 
@@ -16,17 +19,31 @@ use zeroizing_alloc::ZeroAlloc;
 static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 
 /// The entry point that the C library calls.
+///
+/// # Safety
+/// `words` points to `count` pointers to NUL-terminated strings that outlive the call.
 #[unsafe(no_mangle)]
-pub extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
+pub unsafe extern "C" fn main(count: c_int, words: *const *const c_char) -> c_int {
     signal::record_inherited();
+    std::panic::set_hook(Box::new(end_on_panic));
     open_standard_descriptors();
-    let count = usize::try_from(argc).unwrap_or_default();
+    let count = usize::try_from(count).unwrap_or_default();
     let args = (1..count).map(|index| {
-        // SAFETY: the C library passes `argc` pointers to NUL-terminated strings that outlive `main`.
-        let arg = unsafe { CStr::from_ptr(*argv.add(index)) };
-        OsStr::from_bytes(arg.to_bytes()).to_owned()
+        // SAFETY: `index` is below `count`; the rest is what the caller promises.
+        let word = unsafe { CStr::from_ptr(*words.add(index)) };
+        OsStr::from_bytes(word.to_bytes()).to_owned()
     });
     c_int::from(dispatch::main(args.collect::<Vec<OsString>>()).code())
+}
+
+/// A bug of ours is a failure of ours: an abort would read as a signal that ended the command. The
+/// place is shown, the message is not: it may hold what was at hand.
+fn end_on_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(|place| format!(" at {}:{}", place.file(), place.line()));
+    let place = place.unwrap_or_default();
+    let line = format!("monitoring-token: internal error{place}; please report it with the command line\n");
+    let _ = std::io::stderr().write_all(line.as_bytes());
+    std::process::exit(i32::from(ExitStatus::Failed.code()));
 }
 
 /// A standard descriptor that is closed would be taken by the next file that is opened, and then written

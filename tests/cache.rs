@@ -315,9 +315,9 @@ fn is_asleep(child: &Child) -> bool {
 }
 
 fn pid_is_asleep(id: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", id)).unwrap_or_default();
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
     let state = stat.rsplit(')').next().unwrap_or_default().trim_start().chars().next();
-    let has_signals = fs::read_dir(format!("/proc/{}/fd", id))
+    let has_signals = fs::read_dir(format!("/proc/{id}/fd"))
         .into_iter()
         .flatten()
         .flatten()

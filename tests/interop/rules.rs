@@ -153,7 +153,7 @@ fn queries(peers: &Peers) -> Found {
         "http://h.test/?k=a%26b%3Dc&zz",
     ];
     for prefix in prefixes {
-        let ended = run(token().env("MONITORING_SIGNER_KEY", testdata("keys/ed25519.json")).args([
+        let ended = run(token().env("MONITORING_SIGNER_KEY", testdata("keys/eddsa.json")).args([
             "-exchange=false",
             "-output=inherit",
             "-service=ndt/ndt7",
