@@ -12,7 +12,7 @@ RELEASE_ENV := $(TARGET_VARIABLE)="-C target-feature=+crt-static -C relocation-m
 endif
 RELEASE := target/$(TARGET)/release
 
-.PHONY: help build demo test check interop stress fuzz bench deb install clean
+.PHONY: help build demo test check interop stress fuzz bench guard deb install clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -46,6 +46,10 @@ deb: ## Build the Debian package, and install it into an empty root
 bench: build ## Measure what a run costs, against the floor program
 	$(RELEASE_ENV) $(CARGO) build --release --locked --target $(TARGET) --example bench-floor --example bench-launch
 	$(RELEASE_ENV) $(CARGO) bench --locked --target $(TARGET) --bench whole_process
+
+guard: build ## Count the instructions of a run against the committed figures (needs valgrind)
+	command -v valgrind >/dev/null || apt-get install --yes --quiet --no-install-recommends valgrind >/dev/null
+	$(RELEASE_ENV) $(CARGO) bench --locked --target $(TARGET) --bench instructions
 
 install: build ## Install the release binaries below PREFIX
 	install -d $(DESTDIR)$(PREFIX)/bin

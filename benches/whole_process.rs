@@ -6,16 +6,16 @@
 
 #![expect(clippy::cast_precision_loss, reason = "figures for people")]
 
+mod servers;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use support::tls::{Authority, server_params};
-use support::{Sandbox, eventually, http};
+use servers::{https, system_roots};
+use support::{Sandbox, eventually};
 
 /// Runs of each command that count; those before warm the caches.
 const RUNS: usize = 60;
@@ -146,33 +146,6 @@ fn waiting(
     met
 }
 
-/// A Locate behind TLS, trusted through a bundle as Debian has it with one more root. Its answer holds
-/// `padding` bytes that nobody reads.
-fn https(folder: &Path, padding: usize) -> Vec<(String, String)> {
-    let authority = Authority::new("bench CA");
-    let address = authority.issue(&server_params(&["127.0.0.1"])).serve(move |mut stream| {
-        let mut head = Vec::new();
-        let mut byte = [0];
-        while !head.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {
-            head.push(byte[0]);
-        }
-        let urls = r#"{"wss:///ndt/v7/download":"wss://127.0.0.1/ndt/v7/download?access_token=x"}"#;
-        let body = format!(r#"{{"padding":"{}","target":{{"urls":{urls}}}}}"#, "x".repeat(padding));
-        let _ = stream.write_all(http("200 OK", "", &body).as_bytes());
-        stream.conn.send_close_notify();
-        let _ = stream.flush();
-    });
-    let bundle = folder.join(format!("roots-{padding}.pem"));
-    let system = std::fs::read_to_string("/etc/ssl/certs/ca-certificates.crt").unwrap_or_default();
-    std::fs::write(&bundle, system + &authority.pem()).expect("the bundle can be written");
-    vec![
-        ("LOCATE_URL".to_owned(), format!("https://{address}/")),
-        ("SSL_CERT_FILE".to_owned(), bundle.display().to_string()),
-        ("MONITORING_SIGNER_KEY".to_owned(), support::testdata("keys/eddsa.json").display().to_string()),
-        ("MACHINE".to_owned(), support::MACHINE.to_owned()),
-    ]
-}
-
 /// Many runs that wait at once: every one succeeds, at a total cost that is a small multiple of as many
 /// floor programs.
 fn at_once(bin: &Bins, env: &[(String, String)], most: f64) -> bool {
@@ -204,8 +177,8 @@ fn main() {
     let sandbox = Sandbox::start(&[]);
     let plain = sandbox.env.clone();
     let folder = tempfile::tempdir().expect("a folder");
-    let tls = https(folder.path(), 0);
-    let large = https(folder.path(), 500 * 1024);
+    let tls = https(folder.path(), &system_roots(), 0);
+    let large = https(folder.path(), &system_roots(), 500 * 1024);
     let exchange = ["-service=ndt/ndt7"];
     let mut met = vec![
         compare(&bin, "no exchange", &["-exchange=false"], &plain, Some(&Goal { cpu: 1.65, wall: 1.74 })).1,

@@ -4,6 +4,7 @@
 mod client;
 mod exec;
 mod replay;
+mod secrets;
 
 use serde_json::Value;
 

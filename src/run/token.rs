@@ -1,5 +1,6 @@
 //! `exec`: a token is made, the command runs with it, and the token is deleted, however the run ended.
 
+use std::cell::Cell;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -127,14 +128,19 @@ impl Run<'_> {
         let runtime =
             runtime(Stage::Exchange).map_err(|failure| (CreateError { failure, trace: None }, None))?;
         let result = runtime.block_on(async {
-            let mut create = pin!(issuer.create(until));
+            // Not to be begun by waiting for its answer.
+            let begun = Cell::new(false);
+            let mut create = pin!(async {
+                begun.set(true);
+                issuer.create(until).await
+            });
             let failure = tokio::select! {
                 biased;
                 failure = self.ended_early(Stage::Exchange, || at_step(issuer)) => failure,
                 result = &mut create => return result.map_err(|error| (error, None)),
             };
             let ended_at = Instant::now();
-            if !issuer.api().maybe_sent() {
+            if !begun.get() || !issuer.api().maybe_sent() {
                 return Err((CreateError { failure, trace: None }, Some(ended_at)));
             }
             tracing::debug!("the creation is on its way; waiting for its answer");

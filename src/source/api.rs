@@ -43,12 +43,12 @@ impl Api {
         crate::http::explain::origin(&self.base)
     }
 
-    /// The base URL, without a slash at its end.
+    /// The base URL as text, without a slash at its end.
     pub fn base(&self) -> &str {
         self.base.as_str().trim_end_matches('/')
     }
 
-    /// The host, if what goes there is not encrypted.
+    /// The base URL.
     pub fn url(&self) -> &Url {
         &self.base
     }

@@ -13,7 +13,7 @@ use crate::support::{Sandbox, eventually, file_line, finish, kill, read_head, ru
 const CREATE: &str = "POST /auth/api/v1/tokens";
 const DELETE: &str = "DELETE /auth/api/v1/users/bot-x/tokens/";
 
-fn exec(sandbox: &Sandbox) -> Command {
+pub fn exec(sandbox: &Sandbox) -> Command {
     let mut command = sandbox.token();
     command.args(["gafaelfawr", "exec", "--username=bot-x", "--scopes=write:sasquatch"]);
     command
@@ -251,8 +251,23 @@ fn a_credential_that_could_not_delete_makes_nothing() {
 }
 
 #[test]
-fn the_last_of_the_output_does_not_show_the_token() {
-    let sandbox = Sandbox::start(&[]);
-    let ended = run(shell(exec(&sandbox).arg("-output=on-failure"), "echo \"got $SERVICE_TOKEN\"; exit 1"));
-    assert_eq!((ended.status, ended.stderr.as_str()), (1, "got REDACTED\n"));
+fn a_failed_revocation_is_in_the_metrics() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.prom");
+    let metrics = format!("-metrics-textfile={}", file.display());
+    for (fault, failed) in [("{}", 0), (r#"{"status":403,"body":"","only":"DELETE /auth/"}"#, 1)] {
+        let sandbox = Sandbox::start(&[]);
+        sandbox.misbehave(fault);
+        assert_eq!(run(exec(&sandbox).arg(&metrics).args(["--", "true"])).status, 0);
+        let written = std::fs::read_to_string(&file).unwrap();
+        let value = |line: &str| line.rsplit(' ').next().map(str::to_owned);
+        let stage = |name: &str| {
+            let found =
+                written.lines().find(|line| line.starts_with(name) && line.contains("stage=\"revoke\""));
+            found.and_then(value)
+        };
+        assert_eq!(stage("monitoring_token_failed_stage"), Some(format!("{failed}.0")), "{written}");
+        assert!(stage("monitoring_token_stage_duration_seconds").is_some(), "{written}");
+        assert!(written.contains("service=\"gafaelfawr\""), "{written}");
+    }
 }

@@ -1,0 +1,74 @@
+//! The instructions that a run executes, counted by valgrind, against committed figures: unlike time, they
+//! are the same on a busy machine, so a dependency that costs start-up cannot creep in unseen.
+//!
+//! Who changes a figure on purpose writes the new one here, with the reason in the commit.
+
+mod servers;
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::process::Command;
+
+use servers::https;
+use support::Sandbox;
+use support::tls::Authority;
+
+/// How far a count may be from its figure, either way.
+const TOLERANCE: f64 = 0.05;
+/// Roots in the bundle: about as many as a distribution has.
+const ROOTS: usize = 140;
+/// Each run is counted as often, and the least counts: handshakes differ a little.
+const RUNS: usize = 3;
+
+const NO_EXCHANGE: u64 = 0;
+const HTTP: u64 = 0;
+const HTTPS: u64 = 0;
+
+fn count(args: &[&str], env: &[(String, String)]) -> u64 {
+    let counts = (0..RUNS).map(|_| {
+        let output = Command::new("valgrind")
+            .args([
+                "--tool=callgrind",
+                "--callgrind-out-file=/dev/null",
+                env!("CARGO_BIN_EXE_monitoring-token"),
+            ])
+            .args(args)
+            .args(["--", "/bin/true"])
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .envs(env.iter().map(|(name, value)| (name, value)))
+            .output()
+            .expect("valgrind runs");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{text}");
+        let collected = text.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok());
+        collected.unwrap_or_else(|| panic!("no count in {text}"))
+    });
+    counts.min().expect("at least one run")
+}
+
+fn main() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let sandbox = Sandbox::start(&[]);
+    let roots: String = (0..ROOTS).map(|number| Authority::new(&format!("root {number}")).pem()).collect();
+    let tls = https(folder.path(), &roots, 0);
+    let exchange = ["-service=ndt/ndt7"];
+    let counts = [
+        ("no exchange", count(&["-exchange=false"], &sandbox.env), NO_EXCHANGE),
+        ("exchange, http", count(&exchange, &sandbox.env), HTTP),
+        ("exchange, https", count(&exchange, &tls), HTTPS),
+    ];
+    let mut held = true;
+    for (name, counted, figure) in counts {
+        #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
+        let change = counted as f64 / figure as f64 - 1.0;
+        let ok = change.abs() <= TOLERANCE;
+        println!(
+            "{name:<16} {counted:>9} instructions, {:+.1} % of {figure}   {}",
+            change * 100.0,
+            if ok { "ok" } else { "CHANGED" }
+        );
+        held &= ok;
+    }
+    assert!(held, "a run costs more, or less, than the figures say");
+}
