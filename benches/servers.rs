@@ -6,11 +6,6 @@ use std::path::Path;
 use crate::support::http;
 use crate::support::tls::{Authority, server_params};
 
-/// The system's roots, as PEM.
-pub fn system_roots() -> String {
-    std::fs::read_to_string("/etc/ssl/certs/ca-certificates.crt").unwrap_or_default()
-}
-
 /// A Locate behind TLS, trusted through a bundle of `roots` and one more; gives the environment of a run.
 /// Its answer holds `padding` bytes that nobody reads.
 pub fn https(folder: &Path, roots: &str, padding: usize) -> Vec<(String, String)> {
