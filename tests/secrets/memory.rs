@@ -115,7 +115,7 @@ impl Run {
 
 /// The key is in memory while Locate is asked, and nowhere once the command runs.
 fn is_gone_when_the_command_runs(algorithm: &str, inline: bool) {
-    let key = Key::generate(algorithm);
+    let key = Key::make(algorithm);
     let (tell, asked) = mpsc::channel();
     let (go_on, wait) = mpsc::channel::<()>();
     let locate = serve(move |mut stream| {
@@ -175,7 +175,7 @@ fn an_rsa_key_from_the_variable_is_gone_when_the_command_runs() {
 
 #[test]
 fn a_key_that_only_signs_is_gone_too() {
-    let key = Key::generate("EdDSA");
+    let key = Key::make("EdDSA");
     let mut command = token();
     let run = Run::start(command.env("MONITORING_SIGNER_KEY", &key.path).arg("-exchange=false"));
     run.wait();
@@ -188,8 +188,8 @@ fn a_key_that_only_signs_is_gone_too() {
 
 #[test]
 fn an_inline_key_is_in_no_environment_that_can_be_read() {
-    let key = Key::generate("EdDSA");
-    let other = Key::generate("EdDSA");
+    let key = Key::make("EdDSA");
+    let other = Key::make("EdDSA");
     for flag_wins in [false, true] {
         let mut command = token();
         command.env("MONITORING_SIGNER_KEY", &key.jwk).arg("-exchange=false");
@@ -211,7 +211,7 @@ fn an_inline_key_is_in_no_environment_that_can_be_read() {
 
 #[test]
 fn the_command_line_that_everybody_can_read_holds_no_secret() {
-    let key = Key::generate("EdDSA");
+    let key = Key::make("EdDSA");
     let mut command = token();
     let run = Run::start(command.env("MONITORING_SIGNER_KEY", &key.jwk).arg("-exchange=false"));
     let theirs = run.wait();
@@ -225,7 +225,7 @@ fn the_command_line_that_everybody_can_read_holds_no_secret() {
 
 #[test]
 fn we_leave_no_core_dump() {
-    let key = Key::generate("EdDSA");
+    let key = Key::make("EdDSA");
     let mut command = token();
     command.env("MONITORING_SIGNER_KEY", &key.path).arg("-exchange=false");
     // SAFETY: the pointer is to a limit.

@@ -5,7 +5,7 @@ use crate::support::{Ended, run, token};
 
 /// Runs a script that fails, with its output shown.
 fn on_failure(locate: &Locate, script: &str) -> Ended {
-    let key = Key::generate("EdDSA");
+    let key = Key::make("EdDSA");
     let mut command = token();
     command.env("MONITORING_SIGNER_KEY", &key.path).env("LOCATE_URL", locate.url());
     run(command.args(["-output=on-failure", "-service=ndt/ndt7", "--", "sh", "-c", script]))
@@ -50,7 +50,7 @@ fn a_token_that_the_command_could_not_finish_is_replaced() {
 #[test]
 fn what_the_command_says_on_our_stderr_is_its_own_business() {
     let locate = Locate::that_grants();
-    let key = Key::generate("EdDSA");
+    let key = Key::make("EdDSA");
     let mut command = token();
     command.env("MONITORING_SIGNER_KEY", &key.path).env("LOCATE_URL", locate.url());
     let ended =

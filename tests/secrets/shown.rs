@@ -37,7 +37,7 @@ fn in_all_ways(prepare: impl Fn(&mut Command), look: impl Fn(&Ended)) {
 
 #[test]
 fn a_run_that_goes_well_shows_no_secret() {
-    let key = Key::generate("EdDSA");
+    let key = Key::make("EdDSA");
     let locate = Locate::that_grants();
     in_all_ways(
         |command| {
@@ -121,7 +121,7 @@ fn echoes() -> Vec<(&'static str, Echo)> {
 
 #[test]
 fn a_server_that_repeats_the_token_is_not_repeated() {
-    let key = Key::generate("EdDSA");
+    let key = Key::make("EdDSA");
     for (name, echo) in echoes() {
         let locate = Locate::start(echo);
         in_all_ways(
@@ -143,7 +143,7 @@ fn a_server_that_repeats_the_token_is_not_repeated() {
 
 #[test]
 fn a_failure_after_the_grant_does_not_show_the_access_token() {
-    let key = Key::generate("EdDSA");
+    let key = Key::make("EdDSA");
     for flags in [
         &["-service-url-key-name=nope"][..],
         &["-service=ndt/ndt5", "-service-url-key-name=wss://:3010/ndt_protocol"],
@@ -163,7 +163,7 @@ fn a_failure_after_the_grant_does_not_show_the_access_token() {
 
 #[test]
 fn a_command_that_cannot_run_or_times_out_shows_no_token() {
-    let key = Key::generate("EdDSA");
+    let key = Key::make("EdDSA");
     for (flags, words, status) in [
         (&["-timeout=60s"][..], &["no-such-command"][..], 127),
         (&["-timeout=60s"], &["/etc/passwd"], 126),
@@ -183,7 +183,7 @@ fn a_command_that_cannot_run_or_times_out_shows_no_token() {
 
 #[test]
 fn a_damaged_key_is_not_shown() {
-    let key = Key::generate("EdDSA");
+    let key = Key::make("EdDSA");
     let private = key.private()[0];
     let base64 = {
         use base64::Engine as _;
@@ -226,7 +226,7 @@ fn a_damaged_key_is_not_shown() {
 
 #[test]
 fn passwords_in_urls_are_not_shown() {
-    let key = Key::generate("EdDSA");
+    let key = Key::make("EdDSA");
     for (name, value) in [
         ("LOCATE_URL", format!("http://user:{PASSWORD}@127.0.0.1:9/")),
         ("LOCATE_URL", format!("ftp://user:{PASSWORD}@127.0.0.1:9/")),
@@ -253,7 +253,7 @@ fn passwords_in_urls_are_not_shown() {
 
 #[test]
 fn a_token_among_the_words_of_the_command_is_not_logged() {
-    let key = Key::generate("EdDSA");
+    let key = Key::make("EdDSA");
     for format in ["text", "json"] {
         let mut command = token();
         command.env("MONITORING_SIGNER_KEY", &key.path).args([
