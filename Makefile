@@ -40,6 +40,9 @@ interop: ## Test against real peers (needs Go and root; installs them into .peer
 stress: ## Run the supervision tests ten times under load, then a thousand runs at once
 	tests/stress.sh
 
+fuzz: ## Fuzz each parser of foreign bytes for a while (needs a nightly compiler)
+	fuzz/run.sh
+
 deb: ## Build the Debian package, and install it into an empty root
 	packaging/test-deb.sh "$$(packaging/build-deb.sh)"
 
