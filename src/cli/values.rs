@@ -80,6 +80,11 @@ impl<'a> Values<'a> {
         })
     }
 
+    /// Whether `-name` itself was given, and not only its variable.
+    pub fn is_flag(&self, name: &'static str) -> bool {
+        self.get(name).is_some_and(|given| !given.from_variable)
+    }
+
     /// A text.
     pub fn text(&self, name: &'static str) -> Result<Option<&'a str>, Failure> {
         self.get(name)
