@@ -370,7 +370,7 @@ fn what_is_deployed_uses_the_metrics_that_are_written_and_shows_all_of_them() {
 #[test]
 fn a_failure_says_in_its_one_line_that_the_metrics_are_missing() {
     let sandbox = Sandbox::start(&[]);
-    let args = ["-metrics-textfile=/nonexistent/m.prom", "-service-url-key-name=nope", "--", "true"];
+    let args = ["-metrics-textfile=/proc/no/m.prom", "-service-url-key-name=nope", "--", "true"];
     run(sandbox.token().args(args))
         .failed_with(125, &["no URL key \"nope\"", "; and cannot write the metrics to"]);
 }
