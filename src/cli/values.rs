@@ -68,6 +68,11 @@ impl<'a> Values<'a> {
         Values { command, matches }
     }
 
+    /// What stands before the flags, such as `monitoring-token gafaelfawr exec`.
+    pub fn program(&self) -> &'a str {
+        self.command.get_bin_name().unwrap_or_else(|| self.command.get_name())
+    }
+
     /// The value of `-name`, or of its variable.
     pub fn get(&self, name: &'static str) -> Option<Given<'a>> {
         let text = self.matches.try_get_one::<OsString>(name).ok().flatten()?.as_os_str();

@@ -123,9 +123,10 @@ pub fn limits(values: &Values<'_>, revoke_limit: Duration) -> Result<Limits, Fai
 /// What concerns the run of `command`.
 pub fn run(values: &Values<'_>, limits: Limits, command: &[OsString]) -> Result<RunConfig, Failure> {
     if command.is_empty() {
-        return Err(Failure::usage(
-            "no COMMAND given; put it after the flags: monitoring-token [flags] -- COMMAND [ARG...]",
-        ));
+        return Err(Failure::usage(format!(
+            "no COMMAND given; put it after the flags: {} [flags] -- COMMAND [ARG...]",
+            values.program()
+        )));
     }
     run_settings(values, limits, command)
 }

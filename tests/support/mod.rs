@@ -86,6 +86,13 @@ pub fn start(command: &mut Command) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts")
 }
 
+/// Starts with a standard output that nobody reads any more.
+#[track_caller]
+pub fn into_no_reader(command: &mut Command) -> Child {
+    let (_, writer) = std::io::pipe().expect("a pipe");
+    command.stdout(writer).stderr(Stdio::piped()).spawn().expect("the program starts")
+}
+
 /// Waits for the end, within [`PATIENCE`]; kills what takes longer.
 #[track_caller]
 pub fn finish(child: Child) -> Ended {
