@@ -29,7 +29,10 @@ pub fn token() -> Command {
 
 fn binary(path: &str) -> Command {
     let mut command = Command::new(path);
-    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", "/nonexistent");
+    command
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", "/proc/no-home");
     command.stdin(Stdio::null());
     command
 }
