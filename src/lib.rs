@@ -34,6 +34,7 @@ pub mod sandbox;
 pub mod secret;
 pub mod signal;
 pub mod source;
+pub mod stdout;
 pub mod wait;
 
 /// Version, commit and date of the commit.

@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::panic::PanicHookInfo;
 
 use monitoring_token::exit::ExitStatus;
-use monitoring_token::{dispatch, signal};
+use monitoring_token::{dispatch, signal, stdout};
 use zeroizing_alloc::ZeroAlloc;
 
 /// Every freed allocation is zeroed, so that no copy of a key outlives its use.
@@ -54,6 +54,9 @@ fn open_standard_descriptors() {
         unsafe {
             if libc::fcntl(fd, libc::F_GETFD) == -1 {
                 libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
+                if fd == libc::STDOUT_FILENO {
+                    stdout::record_closed();
+                }
             }
         }
     }

@@ -46,6 +46,8 @@ pub struct Figures {
     pub deadline_margin_seconds: f64,
     /// Whether the result was taken from the cache.
     pub cached: bool,
+    /// When the run ended; now, if `None`.
+    pub ended: Option<SystemTime>,
 }
 
 /// Writes `figures` to `path`, whole.
@@ -53,7 +55,7 @@ pub struct Figures {
 /// # Errors
 /// When the file cannot be written; what stood there is then still there.
 pub fn write(path: &Path, labels: &Labels, figures: &Figures) -> io::Result<()> {
-    let text = encode(labels, figures, SystemTime::now());
+    let text = encode(labels, figures, figures.ended.unwrap_or_else(SystemTime::now));
     // A link stays a link: what it points to is replaced.
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     // Renaming onto a device would put a file into its place.

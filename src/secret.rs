@@ -22,11 +22,24 @@ pub fn redact_url(url: &Url) -> String {
 /// `text` with the value of each `access_token=` replaced, and what else `text` has kept. For foreign
 /// text, which may repeat our request.
 pub fn redact_text(text: &str) -> String {
-    const PARAMETER: &str = "access_token=";
+    const PARAMETER: &str = "access_token";
+    // How a value begins in a URL, in an escaped URL, and in JSON.
+    let introduction = |rest: &str| {
+        let trimmed = rest.trim_start_matches('"').trim_start();
+        let value = ["=", "%3D", ":"].iter().find_map(|mark| trimmed.strip_prefix(mark))?;
+        Some(rest.len() - value.trim_start().trim_start_matches('"').len())
+    };
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find(PARAMETER) {
-        let (before, value) = rest.split_at(at + PARAMETER.len());
+        let name_end = at + PARAMETER.len();
+        let value_at = name_end + introduction(&rest[name_end..]).unwrap_or_default();
+        let (before, value) = rest.split_at(value_at);
+        if value_at == name_end {
+            out.push_str(before);
+            rest = value;
+            continue;
+        }
         let end = value
             .find(|c: char| c == '&' || c == '#' || c.is_whitespace() || c == '"')
             .unwrap_or(value.len());

@@ -19,6 +19,8 @@ use crate::wait::readable;
 pub struct Signal(i32);
 
 impl Signal {
+    /// SIGHUP.
+    pub const HUP: Signal = Signal(libc::SIGHUP);
     /// SIGTERM.
     pub const TERM: Signal = Signal(libc::SIGTERM);
     /// SIGKILL.

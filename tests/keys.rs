@@ -355,3 +355,22 @@ fn the_sandbox_refuses_what_locate_refuses() {
         assert!(answer.starts_with("HTTP/1.1 401") && answer.ends_with("\r\n\r\n"), "{query}: {answer}");
     }
 }
+
+#[test]
+fn a_key_in_another_form_in_the_variable_is_refused_unseen() {
+    let d = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A";
+    for form in [
+        d,
+        " -----BEGIN PRIVATE KEY-----MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v",
+        "ewogImt0eSI6ICJPS1AiLCAiZCI6ICJuV0d4bmVfOVdtQzZoRXIwa3V3c3hFUkp4V2wi/fQ==",
+        "LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0tTUM0Q0FRQXdCUVlESzJWd0JDSUVJ",
+        "eyJrdHkiOiJPS1AiLCJkIjoibldHeG5lXzlXbUM2aEVyMGt1d3N4RVJKeFdsIn0=",
+    ] {
+        for words in [&["true"][..], &["check"]] {
+            let ended = run(token().env("MONITORING_SIGNER_KEY", form).args(words));
+            ended.failed_with(125, &["MONITORING_SIGNER_KEY", "it is not shown"]);
+            let shown = ended.stdout + &ended.stderr;
+            assert!(!shown.contains(&form.trim()[..20]), "{shown}");
+        }
+    }
+}

@@ -248,7 +248,8 @@ fn a_run_that_is_told_to_stop_says_so() {
     file_line(&ready);
     kill(child.id(), libc::SIGTERM);
     assert_eq!(finish(child).status, 143);
-    Metrics::read(&file, MACHINE, "ndt/ndt5").say(143.0, Some("command"));
+    // Who was told to stop says nothing of the target.
+    Metrics::read(&file, MACHINE, "ndt/ndt5").say(143.0, None);
 
     // In the exchange.
     fs::remove_file(&file).unwrap();
@@ -364,4 +365,12 @@ fn what_is_deployed_uses_the_metrics_that_are_written_and_shows_all_of_them() {
     for alert in of("alerts.yml").lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
         assert!(of("alerts.test.yml").contains(alert), "{alert} is not tried");
     }
+}
+
+#[test]
+fn a_failure_says_in_its_one_line_that_the_metrics_are_missing() {
+    let sandbox = Sandbox::start(&[]);
+    let args = ["-metrics-textfile=/proc/no/m.prom", "-service-url-key-name=nope", "--", "true"];
+    run(sandbox.token().args(args))
+        .failed_with(125, &["no URL key \"nope\"", "; and cannot write the metrics to"]);
 }

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::{Value, json};
 
-use crate::support::{Ended, Sandbox, http, run, serve_bytes, token};
+use crate::support::{Ended, Sandbox, finish, http, into_no_reader, run, serve_bytes, token};
 
 const CONTROL: &str = "/sandbox/stackstate";
 
@@ -130,7 +130,9 @@ fn bad_usage_is_refused_and_tokens_are_not_shown() {
         (&["delete", "9223372036854775808"], "whole number"),
         (&["list", "-o=yaml"], "neither text nor json"),
         (&["frobnicate"], "create, list, delete, bootstrap, exec"),
-        (&["exec", "--roles=a"], "no COMMAND"),
+        (&["exec", "--roles=a"], "monitoring-token stackstate exec [flags] -- COMMAND"),
+        (&["list", "--url=http://u:secret@127.0.0.1"], "-url: has a user or a password"),
+        (&["list", "--url=http://127.0.0.1/?a=secret"], "-url: has a query"),
     ] {
         let ended = run(token()
             .arg("stackstate")
@@ -174,6 +176,14 @@ fn every_error_says_what_to_do() {
 }
 
 #[test]
+fn a_token_that_does_not_get_to_stdout_is_an_error_that_names_it() {
+    let sandbox = Sandbox::start(&[]);
+    let ended = finish(into_no_reader(sandbox.token().args(["stackstate", "create", "-n=x", "--roles=a"])));
+    ended.failed_with(125, &["cannot write to stdout", "the token x is lost", "stackstate list"]);
+    assert!(!ended.stderr.contains("svctok-"), "{ended:?}");
+}
+
+#[test]
 fn bootstrap_prints_the_values_or_the_secret_with_a_fresh_token() {
     let yaml = |args: &[&str]| run(token().args(["stackstate", "bootstrap"]).args(args));
     let first = yaml(&["--roles", "stackstate-power-user,stackstate-admin", "--ttl=48h"]);
@@ -183,6 +193,7 @@ fn bootstrap_prints_the_values_or_the_secret_with_a_fresh_token() {
     assert_eq!(bootstrap["ttl"], "48h");
     let token = bootstrap["token"].as_str().unwrap();
     assert!(token.starts_with("svctok-") && token.len() == 39, "{token}");
+    assert!(yaml(&["--roles=a", "--ttl=7d"]).succeeded().stdout.contains("ttl: \"7d\""));
     let second = yaml(&["--roles=a"]);
     assert!(second.succeeded().stdout.contains("ttl: \"24h\"") && !second.stdout.contains(token));
     // The token that is kept is the one of both.

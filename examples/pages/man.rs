@@ -108,7 +108,7 @@ impl Page {
         let mut text = Vec::new();
         // The words that are no flags stand in the synopsis.
         let command = command.clone().mut_args(|arg| {
-            let hide = arg.is_positional();
+            let hide = arg.is_positional() || arg.is_hide_set();
             arg.hide(hide)
         });
         Man::new(command).render_options_section(&mut text).map_err(|error| error.to_string())?;

@@ -6,15 +6,16 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::output::{Format, SecretFile, json, table};
-use super::{Administration, wait};
+use super::{Administration, deliver, refuse_closed_stdout, wait};
 use crate::date;
 use crate::error::{Failure, Stage};
 use crate::exit::ExitStatus;
 use crate::secret::{ExposeSecret as _, SecretString};
+use crate::signal::Signals;
+use crate::source::CreateError;
 use crate::source::gafaelfawr::{
     Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, NewToken, TokenInfo, key_of, unix_now,
 };
-use crate::source::{CreateError, Trace};
 
 /// On top of the shortest lifetime: the server counts from when it gets the request.
 const LIFETIME_MARGIN: Duration = Duration::from_secs(10);
@@ -44,19 +45,26 @@ pub enum Action {
     },
 }
 
-/// Does it; gives the text for stdout.
-pub fn act(administration: Administration, action: Action) -> Result<String, Failure> {
+/// Does it; gives the text for stdout. `signals` are caught where a token is made.
+pub fn act(
+    administration: Administration,
+    action: Action,
+    signals: Option<&Signals>,
+) -> Result<String, Failure> {
     let Administration { url, format, timeout, http, credential } = administration;
     let deadline = Instant::now() + timeout;
     // Before the token is made, so that none is made in vain.
     let (action, out) = match action {
         Action::Create { new, lifetime, out } => {
+            if out.is_none() {
+                refuse_closed_stdout()?;
+            }
             let file = out.map(SecretFile::reserve).transpose()?;
             (Action::Create { new, lifetime, out: None }, file)
         }
         action => (action, None),
     };
-    let admin_token = credential.load(None, deadline)?;
+    let admin_token = credential.load(signals, deadline)?;
     let gafaelfawr = Gafaelfawr::new(&http, url, &admin_token)?;
     let api = gafaelfawr.api();
     match action {
@@ -68,14 +76,31 @@ pub fn act(administration: Administration, action: Action) -> Result<String, Fai
             let work = async {
                 gafaelfawr.create(&new, expires, deadline).await.map_err(|error| unclear(error, &new))
             };
-            let token = wait(api, timeout, deadline, work).map_err(|failure| match failure.status {
-                ExitStatus::Timeout if api.maybe_sent() => maybe_made(&failure, &new),
-                _ => failure,
+            let token =
+                wait(api, timeout, deadline, signals, work).map_err(|failure| match failure.status {
+                    ExitStatus::Timeout | ExitStatus::Signal(_) if api.maybe_sent() => {
+                        maybe_made(&failure, &new)
+                    }
+                    _ => failure,
+                })?;
+            let on_stdout = out.is_none();
+            let text = created(&token, &new, expires, out, format)?;
+            if !on_stdout {
+                return Ok(text);
+            }
+            deliver(&text, || {
+                let key = key_of(&token).unwrap_or_default();
+                let deadline = Instant::now() + timeout;
+                let work = gafaelfawr.delete(&new.username, key, deadline);
+                match wait(api, timeout, deadline, signals, work) {
+                    Ok(_) => format!("the token {key} is deleted again; see --out"),
+                    Err(failure) => format!("{}; {failure}", lost(&new.username, key)),
+                }
             })?;
-            created(&token, &new, expires, out, format)
+            Ok(String::new())
         }
         Action::List { username } => {
-            let tokens = wait(api, timeout, deadline, gafaelfawr.list(&username, deadline))?;
+            let tokens = wait(api, timeout, deadline, None, gafaelfawr.list(&username, deadline))?;
             Ok(match format {
                 Format::Json => json(&tokens),
                 Format::Text if tokens.is_empty() => format!("no tokens of {username}\n"),
@@ -83,7 +108,7 @@ pub fn act(administration: Administration, action: Action) -> Result<String, Fai
             })
         }
         Action::Delete { username, key } => {
-            if !wait(api, timeout, deadline, gafaelfawr.delete(&username, &key, deadline))? {
+            if !wait(api, timeout, deadline, None, gafaelfawr.delete(&username, &key, deadline))? {
                 return Err(Failure::ours(
                     Stage::Revoke,
                     format!(
@@ -102,8 +127,8 @@ pub fn act(administration: Administration, action: Action) -> Result<String, Fai
 /// After an error that leaves it open whether there is a token.
 fn unclear(error: CreateError, new: &NewToken) -> Failure {
     match error.trace {
-        Some(Trace::Unanswered | Trace::Token(_)) => maybe_made(&error.failure, new),
-        Some(Trace::Unreadable) | None => error.failure,
+        Some(_) => maybe_made(&error.failure, new),
+        None => error.failure,
     }
 }
 
@@ -115,6 +140,10 @@ fn maybe_made(failure: &Failure, new: &NewToken) -> Failure {
         ),
         ..failure.clone()
     }
+}
+
+fn lost(username: &str, key: &str) -> String {
+    format!("the token is lost, delete it: monitoring-token gafaelfawr delete --username {username} -- {key}")
 }
 
 /// The token, alone on stdout, or in its file.
@@ -136,12 +165,8 @@ fn created(
             })),
         });
     };
-    file.fill(token).map_err(|failure| Failure {
-        message: format!(
-            "{failure}; the token is lost, delete it: monitoring-token gafaelfawr delete --username {username} -- {key}"
-        ),
-        ..failure
-    })?;
+    file.fill(token)
+        .map_err(|failure| Failure { message: format!("{failure}; {}", lost(username, key)), ..failure })?;
     let path = file.path().display();
     Ok(match format {
         Format::Text => {

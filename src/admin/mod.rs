@@ -1,5 +1,6 @@
 //! What administrators do with service tokens by hand: make, list, delete, prepare an installation.
-//! Text for stdout is the result; nothing here runs a command.
+//! Text for stdout is the result, but for a new token, whose loss has to be dealt with; nothing here runs a
+//! command.
 
 pub mod bootstrap;
 pub mod gafaelfawr;
@@ -13,8 +14,11 @@ use reqwest::Url;
 use crate::cli::duration;
 use crate::credential::Credential;
 use crate::error::{Failure, Stage};
+use crate::exit::ExitStatus;
 use crate::http::HttpConfig;
+use crate::signal::Signals;
 use crate::source::api::Api;
+use crate::stdout;
 use output::Format;
 
 /// What the verbs have in common.
@@ -31,27 +35,57 @@ pub struct Administration {
     pub credential: Credential,
 }
 
-/// Runs `work` until it is done, or until `deadline`, `timeout` after the beginning.
+/// Runs `work` until it is done, until `deadline`, `timeout` after the beginning, or until a signal ends us,
+/// where these are caught.
 fn wait<T>(
     api: &Api,
     timeout: Duration,
     deadline: Instant,
+    signals: Option<&Signals>,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     let failed = |error: std::io::Error| Failure::ours(Stage::Exchange, format!("cannot start: {error}"));
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().map_err(failed)?;
+    let interrupt = async {
+        match signals {
+            Some(signals) => signals.interrupt().await,
+            None => std::future::pending().await,
+        }
+    };
+    let at_step = || format!("while {} ({})", api.step(), api.origin());
     let result = runtime.block_on(async {
-        tokio::time::timeout_at(deadline.into(), work).await.unwrap_or_else(|_| {
-            let message = format!(
-                "timed out after {} while {} ({})",
-                duration::show(timeout),
-                api.step(),
-                api.origin()
-            );
-            Err(Failure::timeout(Stage::Exchange, message))
-        })
+        tokio::select! {
+            biased;
+            result = work => result,
+            signal = interrupt => Err(Failure {
+                message: format!("ended by {signal} {}", at_step()),
+                ..Failure::signal(Stage::Exchange, signal)
+            }),
+            () = tokio::time::sleep_until(deadline.into()) => Err(Failure::timeout(
+                Stage::Exchange,
+                format!("timed out after {} {}", duration::show(timeout), at_step()),
+            )),
+        }
     });
     runtime.shutdown_background();
     result
+}
+
+/// That a token would get lost on standard output, before it is made.
+fn refuse_closed_stdout() -> Result<(), Failure> {
+    stdout::check_open().map_err(|_| Failure {
+        stage: None,
+        status: ExitStatus::Failed,
+        message: "stdout is closed, so the token would get lost and none was made; see --out".to_owned(),
+    })
+}
+
+/// Writes a new token to stdout. The failure says what `undo` says of the token that is lost.
+fn deliver(text: &str, undo: impl FnOnce() -> String) -> Result<(), Failure> {
+    stdout::deliver(text).map_err(|error| Failure {
+        stage: None,
+        status: ExitStatus::Failed,
+        message: format!("cannot write to stdout: {error}; {}", undo()),
+    })
 }

@@ -7,13 +7,14 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::output::{Format, SecretFile, json, table};
-use super::{Administration, wait};
+use super::{Administration, deliver, refuse_closed_stdout, wait};
 use crate::date;
-use crate::error::{Failure, Stage};
+use crate::error::{Failure, Stage, printable};
 use crate::exit::ExitStatus;
 use crate::secret::{ExposeSecret as _, SecretString};
+use crate::signal::Signals;
+use crate::source::CreateError;
 use crate::source::stackstate::{Created, Kind, NewToken, ServiceToken, StackState};
-use crate::source::{CreateError, Trace};
 
 /// What to do.
 pub enum Action {
@@ -33,21 +34,27 @@ pub enum Action {
     },
 }
 
-/// Does it at the API below `api_path`; gives the text for stdout.
+/// Does it at the API below `api_path`; gives the text for stdout. `signals` are caught where a token is
+/// made.
 pub fn act(
     administration: Administration,
     api_path: &str,
     kind: Option<Kind>,
     action: Action,
+    signals: Option<&Signals>,
 ) -> Result<String, Failure> {
     let Administration { url, format, timeout, http, credential } = administration;
     let deadline = Instant::now() + timeout;
     // Before the token is made, so that none is made in vain.
     let out = match &action {
         Action::Create { out: Some(path), .. } => Some(SecretFile::reserve(path.clone())?),
+        Action::Create { out: None, .. } => {
+            refuse_closed_stdout()?;
+            None
+        }
         _ => None,
     };
-    let token: SecretString = credential.load(None, deadline)?;
+    let token: SecretString = credential.load(signals, deadline)?;
     let kind = kind.unwrap_or_else(|| Kind::of(&token));
     let stackstate = StackState::new(&http, url, api_path, kind, &token)?;
     let api = stackstate.api();
@@ -55,19 +62,29 @@ pub fn act(
         Action::Create { new, .. } => {
             let work =
                 async { stackstate.create(&new, deadline).await.map_err(|error| unclear(error, &new)) };
-            let made = wait(api, timeout, deadline, work).map_err(|failure| match failure.status {
-                ExitStatus::Timeout if api.maybe_sent() => maybe_made(&failure, &new),
-                _ => failure,
-            })?;
-            created(&made, out, format)
+            let made =
+                wait(api, timeout, deadline, signals, work).map_err(|failure| match failure.status {
+                    ExitStatus::Timeout | ExitStatus::Signal(_) if api.maybe_sent() => {
+                        maybe_made(&failure, &new)
+                    }
+                    _ => failure,
+                })?;
+            let on_stdout = out.is_none();
+            let text = created(&made, out, format)?;
+            if !on_stdout {
+                return Ok(text);
+            }
+            // Its answer has no id, and others may have its name, so that it is not deleted here.
+            deliver(&text, || lost(&made.name))?;
+            Ok(String::new())
         }
         Action::List => match format {
             Format::Json => {
-                let tokens = wait(api, timeout, deadline, stackstate.list_raw(deadline))?;
+                let tokens = wait(api, timeout, deadline, None, stackstate.list_raw(deadline))?;
                 Ok(json(&json!({"service-tokens": tokens})))
             }
             Format::Text => {
-                let tokens = wait(api, timeout, deadline, stackstate.list(deadline))?;
+                let tokens = wait(api, timeout, deadline, None, stackstate.list(deadline))?;
                 Ok(if tokens.is_empty() {
                     "No service tokens found.\n".to_owned()
                 } else {
@@ -76,7 +93,7 @@ pub fn act(
             }
         },
         Action::Delete { id } => {
-            if !wait(api, timeout, deadline, stackstate.delete(id, deadline))? {
+            if !wait(api, timeout, deadline, None, stackstate.delete(id, deadline))? {
                 return Err(Failure::ours(
                     Stage::Revoke,
                     format!("there is no service token {id}; see: monitoring-token stackstate list"),
@@ -92,8 +109,8 @@ pub fn act(
 
 fn unclear(error: CreateError, new: &NewToken) -> Failure {
     match error.trace {
-        Some(Trace::Unanswered | Trace::Token(_)) => maybe_made(&error.failure, new),
-        Some(Trace::Unreadable) | None => error.failure,
+        Some(_) => maybe_made(&error.failure, new),
+        None => error.failure,
     }
 }
 
@@ -105,6 +122,13 @@ fn maybe_made(failure: &Failure, new: &NewToken) -> Failure {
         ),
         ..failure.clone()
     }
+}
+
+fn lost(name: &str) -> String {
+    format!(
+        "the token {} is lost, delete it by the id that monitoring-token stackstate list shows",
+        printable(name)
+    )
 }
 
 /// The order of the fields is that of `sts`.
@@ -124,7 +148,7 @@ fn created(made: &Created, out: Option<SecretFile>, format: Format) -> Result<St
         None => made.token.expose_secret().to_owned(),
         Some(mut file) => {
             file.fill(&made.token).map_err(|failure| Failure {
-                message: format!("{failure}; the token {} is lost, delete it by its id", made.name),
+                message: format!("{failure}; {}", lost(&made.name)),
                 ..failure
             })?;
             shown.token = None;

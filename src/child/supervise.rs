@@ -168,7 +168,9 @@ impl Run<'_> {
     /// After the leader's end: what is left of a group that was told to go is killed; after a normal
     /// exit, background processes are left alone. Then the leader is reaped.
     fn sweep(&self, end: End) {
-        if self.timed_out || self.orphaned || self.forwarded.is_some() {
+        // A leader that took a SIGHUP for "read your configuration again" went on, and ended by itself.
+        let died_of_it = |signal: Signal| signal != Signal::HUP || end != End::Exited(0);
+        if self.timed_out || self.orphaned || self.forwarded.is_some_and(died_of_it) {
             self.send(Signal::KILL);
         }
         if end != End::Unkillable {

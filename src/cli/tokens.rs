@@ -78,7 +78,7 @@ pub fn stackstate_command() -> Command {
             command("bootstrap", "Print the Helm values of a bootstrap token, made here")
                 .bin_name("monitoring-token stackstate bootstrap")
                 .arg(roles())
-                .arg(value("ttl", "DURATION", "How long the token lives [default: 24h]"))
+                .arg(value("ttl", "TTL", "How long the token lives, in days, too: 7d [default: 24h]"))
                 .arg(
                     value(
                         "token-file",

@@ -68,6 +68,11 @@ impl<'a> Values<'a> {
         Values { command, matches }
     }
 
+    /// What stands before the flags, such as `monitoring-token gafaelfawr exec`.
+    pub fn program(&self) -> &'a str {
+        self.command.get_bin_name().unwrap_or_else(|| self.command.get_name())
+    }
+
     /// The value of `-name`, or of its variable.
     pub fn get(&self, name: &'static str) -> Option<Given<'a>> {
         let text = self.matches.try_get_one::<OsString>(name).ok().flatten()?.as_os_str();
@@ -78,6 +83,11 @@ impl<'a> Values<'a> {
             text,
             from_variable,
         })
+    }
+
+    /// Whether `-name` itself was given, and not only its variable.
+    pub fn is_flag(&self, name: &'static str) -> bool {
+        self.get(name).is_some_and(|given| !given.from_variable)
     }
 
     /// A text.

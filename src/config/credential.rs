@@ -11,7 +11,7 @@ use crate::cli::tokens::REFUSED;
 use crate::cli::{Line, Values};
 use crate::credential::{Credential, sound};
 use crate::error::{Failure, Stage};
-use crate::secret::{redact_url, zero_in_environment};
+use crate::secret::zero_in_environment;
 
 /// Refuses a token that was given as a flag's value, without showing it; `variables` are where it may be.
 pub fn refuse_tokens_on_the_command_line(values: &Values<'_>, variables: &str) -> Result<(), Failure> {
@@ -65,11 +65,14 @@ pub fn base_url(values: &Values<'_>, variable: &str) -> Result<Url, Failure> {
     };
     let url = given.text.to_str().and_then(|text| Url::parse(text.trim_end_matches('/')).ok());
     match url {
-        Some(url) if url.query().is_some() || url.fragment().is_some() => Err(Failure::usage(format!(
-            "{}: {} has a query or a fragment; give the base URL",
-            given.origin(),
-            redact_url(&url)
+        // What does not belong there may be a secret, so it is not shown.
+        Some(url) if !url.username().is_empty() || url.password().is_some() => Err(Failure::usage(format!(
+            "{}: has a user or a password; give the base URL alone",
+            given.origin()
         ))),
+        Some(url) if url.query().is_some() || url.fragment().is_some() => {
+            Err(Failure::usage(format!("{}: has a query or a fragment; give the base URL", given.origin())))
+        }
         Some(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
         _ => Err(Failure::usage(format!("{}: is no http or https URL", given.origin()))),
     }

@@ -123,9 +123,10 @@ pub fn limits(values: &Values<'_>, revoke_limit: Duration) -> Result<Limits, Fai
 /// What concerns the run of `command`.
 pub fn run(values: &Values<'_>, limits: Limits, command: &[OsString]) -> Result<RunConfig, Failure> {
     if command.is_empty() {
-        return Err(Failure::usage(
-            "no COMMAND given; put it after the flags: monitoring-token [flags] -- COMMAND [ARG...]",
-        ));
+        return Err(Failure::usage(format!(
+            "no COMMAND given; put it after the flags: {} [flags] -- COMMAND [ARG...]",
+            values.program()
+        )));
     }
     run_settings(values, limits, command)
 }
@@ -136,7 +137,9 @@ type Settings = fn(&Values<'_>, Limits, &[OsString]) -> Result<RunConfig, Failur
 fn run_settings(values: &Values<'_>, limits: Limits, command: &[OsString]) -> Result<RunConfig, Failure> {
     let debug = values.boolean(DEBUG_FLAG)?.unwrap_or(false);
     let output = match values.text("output")? {
-        None if debug => OutputPolicy::Inherit,
+        // Who debugs wants to see it all; only a flag on the same command line can say otherwise.
+        Some("discard" | "on-failure") | None if debug && !values.is_flag("output") => OutputPolicy::Inherit,
+        Some("on-failure") if debug => OutputPolicy::Inherit,
         None | Some("discard") => OutputPolicy::Discard,
         Some("inherit") => OutputPolicy::Inherit,
         Some("on-failure") => OutputPolicy::OnFailure,
@@ -233,13 +236,19 @@ fn is_inline_jwk(text: &OsStr) -> bool {
     text.as_bytes().trim_ascii_start().starts_with(b"{")
 }
 
-/// Whether what should be a path is more likely PEM, base64 of JSON, or a damaged JWK: no error may show
-/// it then.
+/// Whether what should be a path is more likely PEM, base64 of a key, a bare `d`, or a damaged JWK: no
+/// error may show it then.
 fn looks_like_a_key(text: &OsStr) -> bool {
-    let text = text.as_bytes();
-    text.starts_with(b"-----BEGIN")
-        || text.starts_with(b"eyJ")
-        || text.iter().any(|byte| matches!(byte, b'{' | b'"' | b'\n'))
+    /// The `d` of an Ed25519 key has 43 characters.
+    const SHORTEST_SECRET: usize = 40;
+    let text = text.as_bytes().trim_ascii();
+    let damaged = text.iter().any(|byte| matches!(byte, b'{' | b'"' | b'\n')) || text.starts_with(b"-----");
+    // A path of that length has a slash or a dot; base64 of more than a few bytes has a slash, too, but
+    // then it begins as JSON or PEM does.
+    let base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'-' | b'_');
+    let one_word = text.len() >= SHORTEST_SECRET && text.iter().all(base64);
+    let begins = [&b"eyJ"[..], b"ewo", b"ewA", b"ey", b"LS0tLS"].iter().any(|start| text.starts_with(start));
+    damaged || (one_word && (begins || !text.contains(&b'/')))
 }
 
 fn service(values: &Values<'_>) -> Result<String, Failure> {

@@ -107,16 +107,17 @@ impl Service {
     }
 
     fn act(self, verb: &str, line: &Line) -> Result<String, Failure> {
+        let signals = if verb == "create" { Some(catch_signals()?) } else { None };
         match self {
             Service::Gafaelfawr => {
                 let (administration, action) = gafaelfawr::verb(verb, line)?;
-                admin::gafaelfawr::act(administration, action)
+                admin::gafaelfawr::act(administration, action, signals.as_ref())
             }
             Service::StackState if verb == "bootstrap" => stackstate::bootstrap(line)?.print(),
             Service::StackState => {
                 let (administration, action) = stackstate::verb(verb, line)?;
                 let (api_path, kind) = stackstate::access(line, &administration)?;
-                admin::stackstate::act(administration, &api_path, kind, action)
+                admin::stackstate::act(administration, &api_path, kind, action, signals.as_ref())
             }
         }
     }

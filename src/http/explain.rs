@@ -6,6 +6,8 @@ use std::io;
 use reqwest::Url;
 use rustls::CertificateError;
 
+use crate::secret::redact_url;
+
 use super::{Client, LookupFailed, RefusedRedirect, Step};
 
 /// Why there is no answer.
@@ -73,12 +75,19 @@ impl TransportError {
                         "the TLS handshake with {at}{via} failed: {what}; is it an https port?"
                     ));
                 }
-                return passing(format!("cannot connect to {at}{via}: {what}{advice}"));
+                if let Some(proxy) = proxy {
+                    return passing(format!(
+                        "cannot connect to the proxy {} for {at}: {what}; check HTTP_PROXY, HTTPS_PROXY and NO_PROXY",
+                        redact_url(proxy)
+                    ));
+                }
+                return passing(format!("cannot connect to {at}: {what}{advice}"));
             }
             return passing(format!("the connection to {at}{via} broke {}: {what}", during(client)));
         }
         let text = innermost(error);
         if proxy.is_some() && error.is_connect() {
+            let text = if text.contains("unsuccessful") { "it refused the tunnel (CONNECT)" } else { &text };
             return passing(format!(
                 "cannot reach {at}{via}: {text}; check HTTP_PROXY, HTTPS_PROXY and NO_PROXY"
             ));

@@ -1,7 +1,7 @@
 //! A run whose result may be known already.
 
 use std::os::fd::AsFd as _;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -22,6 +22,7 @@ impl Run<'_> {
         let turn = match cache.enter(key, |pause| self.pause(pause))? {
             Way::Known(kept) => {
                 self.report.cached = true;
+                self.report.ended = SystemTime::now().checked_sub(kept.age());
                 let age = duration::show(kept.age());
                 tracing::debug!(exit_status = kept.exit_status, age, "the result is known; nothing is run");
                 return replay(kept, &age);
@@ -39,9 +40,9 @@ impl Run<'_> {
         result
     }
 
-    fn warn_of(&self, cache: &Cache, error: &std::io::Error) {
+    fn warn_of(&mut self, cache: &Cache, error: &std::io::Error) {
         let dir = cache.dir().display();
-        self.log.warning(&format!(
+        self.report.warnings.push(format!(
             "cannot keep results in {dir}: {error}; running without the cache, set -cache-dir"
         ));
     }
@@ -52,7 +53,10 @@ impl Run<'_> {
         if self.report.interrupted {
             return None;
         }
+        // Who had less time than was asked for says nothing to those who have it.
+        let shortened = self.timeline.term_at < self.timeline.start + self.config.limits.timeout;
         match result {
+            Err(failure) if failure.status == ExitStatus::Timeout && shortened => None,
             // A command that is this program itself has not tested anything either.
             Ok(status) if *status == ExitStatus::Command(ExitStatus::Failed.code()) => None,
             Ok(ExitStatus::Command(code)) => Some(Kept::now(*code, None)),

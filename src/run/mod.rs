@@ -40,12 +40,12 @@ pub struct RunConfig {
 }
 
 impl RunConfig {
-    /// Writes the metrics, if that was asked for. That they cannot be written does not change the run.
-    fn write_metrics(&self, log: Log, figures: impl FnOnce() -> Figures) {
-        let Some(path) = &self.metrics_textfile else { return };
-        if let Err(error) = metrics::write(path, &self.labels, &figures()) {
-            log.warning(&format!("cannot write the metrics to {}: {error}", path.display()));
-        }
+    /// Writes the metrics, if that was asked for. That they cannot be written does not change the run:
+    /// the warning is given.
+    fn write_metrics(&self, figures: impl FnOnce() -> Figures) -> Option<String> {
+        let path = self.metrics_textfile.as_ref()?;
+        let error = metrics::write(path, &self.labels, &figures()).err()?;
+        Some(format!("cannot write the metrics to {}: {error}", path.display()))
     }
 }
 
@@ -63,14 +63,15 @@ impl<'a> Run<'a> {
     /// Begins a run: from here on time counts, and our parent is followed if it was asked for. The metrics
     /// of a run that cannot begin are written.
     pub fn begin(config: &'a RunConfig, signals: &'a Signals, log: Log) -> Result<Run<'a>, Failure> {
-        Run::try_begin(config, signals, log).inspect_err(|failure| {
+        Run::try_begin(config, signals, log).map_err(|failure| {
             let over = config.limits.script_deadline.and_then(|deadline| deadline.elapsed().ok());
-            config.write_metrics(log, || Figures {
+            let warning = config.write_metrics(|| Figures {
                 exit_status: failure.status.code(),
                 failed: failure.stage.into_iter().collect(),
                 deadline_margin_seconds: -over.unwrap_or_default().as_secs_f64(),
                 ..Figures::default()
             });
+            with_clauses(failure, warning)
         })
     }
 
@@ -81,16 +82,18 @@ impl<'a> Run<'a> {
                 "SCRIPT_DEADLINE had passed before the run began; nothing was run",
             )
         })?;
+        let mut report = Report::default();
         let parent = match config.die_with_parent.then(Parent::follow) {
             None => None,
             Some(Ok(parent)) => Some(parent),
             Some(Err(ParentError::Gone)) => return Err(parent_died(Stage::Exchange)),
             Some(Err(ParentError::Unsupported)) => {
-                log.warning("-die-with-parent: the parent process cannot be followed here; running without");
+                let warning = "-die-with-parent: the parent process cannot be followed here; running without";
+                report.warnings.push(warning.to_owned());
                 None
             }
         };
-        Ok(Run { config, signals, log, timeline, parent, report: Report::default() })
+        Ok(Run { config, signals, log, timeline, parent, report })
     }
 
     /// When it must be where.
@@ -157,11 +160,17 @@ impl<'a> Run<'a> {
         self.report.interrupted = outcome.forwarded.is_some() || outcome.orphaned;
         tracing::debug!(end = ?outcome.end, timed_out = outcome.timed_out, after = ?began.elapsed(), "the command has ended");
         if outcome.orphaned {
-            self.log.warning("the parent process died, so the command was ended (-die-with-parent)");
+            let warning = "the parent process died, so the command was ended (-die-with-parent)";
+            self.report.warnings.push(warning.to_owned());
         }
         let result = self.judge(&outcome);
         if !outcome.output.is_empty() && !matches!(result, Ok(status) if status.is_success()) {
-            write_stderr(&redact_bytes(&outcome.output, &lease.secrets));
+            let mut shown = redact_bytes(&outcome.output, &lease.secrets);
+            if shown.last() != Some(&b'\n') {
+                // What we say begins a line of its own.
+                shown.push(b'\n');
+            }
+            write_stderr(&shown);
         }
         result
     }
@@ -188,23 +197,35 @@ impl<'a> Run<'a> {
     }
 
     /// The end of every run: what has to be said is said, and the metrics are written.
-    pub fn finish(self, result: Result<ExitStatus, Failure>) -> ExitStatus {
-        self.config.write_metrics(self.log, || self.report.figures(&result, &self.timeline, Instant::now()));
+    pub fn finish(mut self, result: Result<ExitStatus, Failure>) -> ExitStatus {
+        let warning =
+            self.config.write_metrics(|| self.report.figures(&result, &self.timeline, Instant::now()));
+        self.report.warnings.extend(warning);
         let insecure = self.report.insecure.as_deref();
         match result {
             Ok(status) => {
                 if let Some(host) = insecure {
-                    self.log.warning(&format!("the token went to {host} over plain http; use https"));
+                    self.report.warnings.push(format!("the token went to {host} over plain http; use https"));
+                }
+                for warning in &self.report.warnings {
+                    self.log.warning(warning);
                 }
                 status
             }
             Err(failure) => {
-                let failure = noting_plain_http(failure, insecure);
+                let failure = with_clauses(noting_plain_http(failure, insecure), self.report.warnings);
                 self.log.failure(&failure);
                 failure.status
             }
         }
     }
+}
+
+/// A failure that says, in its one line, what went wrong beside it.
+fn with_clauses(failure: Failure, warnings: impl IntoIterator<Item = String>) -> Failure {
+    let message =
+        warnings.into_iter().fold(failure.message, |message, warning| format!("{message}; and {warning}"));
+    Failure { message, ..failure }
 }
 
 /// What was freed goes back to the system: a run waits much longer than it works.

@@ -1,6 +1,6 @@
 //! What is known of a run when it is over.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::deadline::Timeline;
 use crate::error::{Failure, Stage};
@@ -15,6 +15,10 @@ pub struct Report {
     pub clock_offset_seconds: Option<i64>,
     /// The host that got a token over plain http, if it is not loopback.
     pub insecure: Option<String>,
+    /// What went wrong without changing the result.
+    pub warnings: Vec<String>,
+    /// When the run ended whose result was taken from the cache.
+    pub ended: Option<SystemTime>,
     /// Whether the result was taken from the cache.
     pub cached: bool,
     /// Whether a signal to us, or the death of our parent, ended the run.
@@ -60,11 +64,13 @@ impl Report {
                 .collect(),
             failed: Stage::ALL
                 .into_iter()
-                .filter(|&one| Some(one) == stage || self.failed[one as usize])
+                // Who was told to stop says nothing of the target.
+                .filter(|&one| (Some(one) == stage && !self.interrupted) || self.failed[one as usize])
                 .collect(),
             clock_offset_seconds: self.clock_offset_seconds,
             deadline_margin_seconds: left - over,
             cached: self.cached,
+            ended: self.ended,
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::exit::ExitStatus;
 use crate::http::HttpConfig;
 use crate::log::Log;
 use crate::secret::{SecretString, scrub_stack};
-use crate::signal::Signals;
+use crate::signal::{Signal, Signals};
 use crate::source::{CreateError, Issuer, Trace};
 
 /// Makes the issuer, given the credential and the time for which the token is needed.
@@ -187,16 +187,20 @@ impl Run<'_> {
         }
     }
 
-    /// A signal that came during the revocation ends the run now.
+    /// A signal that came during the revocation, and wants the run to be over, takes away a success. How
+    /// a command failed says more.
     fn remember_signal(&self, result: Result<ExitStatus, Failure>) -> Result<ExitStatus, Failure> {
-        let Some(signal) = self.signals.take_interrupt() else { return result };
-        let ended = Failure::signal(Stage::Revoke, signal);
-        Err(match result {
-            Ok(_) => ended,
-            Err(failure) => {
-                Failure { message: format!("{failure}; then {ended}"), status: ended.status, ..failure }
+        let came: Vec<Signal> = std::iter::from_fn(|| self.signals.take()).collect();
+        if !came.is_empty() {
+            tracing::debug!(signals = ?came, "came while the token was deleted");
+        }
+        match (&result, came.into_iter().find(|signal| signal.is_terminating())) {
+            (Ok(status), Some(signal)) if status.is_success() => {
+                // The revocation did not fail.
+                Err(Failure { stage: None, ..Failure::signal(Stage::Revoke, signal) })
             }
-        })
+            _ => result,
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::error::{Failure, Stage};
 use crate::http::explain::TransportError;
 use crate::http::retry::{self, Next, Pauses};
 use crate::http::{Answer, Client, HttpConfig, Redirects, Request, Step};
-use crate::secret::{ExposeSecret as _, SecretString};
+use crate::secret::{ExposeSecret as _, SecretString, redact_url};
 
 /// An API, its client, and the right to use it.
 pub struct Api {
@@ -96,7 +96,7 @@ impl Api {
         let mut pauses = Pauses::new(self.retries);
         let mut repeated = false;
         loop {
-            tracing::debug!(%method, url = url.as_str(), "asking");
+            tracing::debug!(%method, url = redact_url(url), "asking");
             let result = self.client.send(self.request(method.clone(), url, None)).await;
             let asked = match &result {
                 Ok(answer) => {
@@ -121,7 +121,7 @@ impl Api {
     pub async fn once(&self, url: &Url, json: &[u8], deadline: Instant) -> Result<Answer, TransportError> {
         let mut pauses = Pauses::new(self.retries);
         loop {
-            tracing::debug!(method = "POST", url = url.as_str(), "asking");
+            tracing::debug!(method = "POST", url = redact_url(url), "asking");
             let error = match self.client.send(self.request(Method::POST, url, Some(json))).await {
                 Ok(answer) => {
                     tracing::debug!(status = answer.status, bytes = answer.body.len(), "answered");

@@ -229,8 +229,11 @@ impl LocateConfig {
     /// Reads Locate's answer: the URLs on offer, or in words why there are none.
     pub fn read(&self, answer: &Answer, key: &PrivateKey, client: &Client) -> Result<Offer, Failure> {
         let at = origin(&self.prefix);
-        let result: Option<MonitoringResult> = match serde_json::from_slice(&answer.body) {
-            Ok(result) => Some(result),
+        // serde would take an array for the struct, member by member.
+        let is_object = answer.body.trim_ascii_start().starts_with(b"{");
+        let parsed = is_object.then(|| serde_json::from_slice(&answer.body)).transpose();
+        let result: Option<MonitoringResult> = match parsed {
+            Ok(result) => result,
             Err(error) if error.is_data() && answer.status == 200 => {
                 let wrong = shown(&error.to_string(), SHOWN_TEXT_CHARS);
                 return Err(Self::failed(&format!(
@@ -411,6 +414,8 @@ impl LocateConfig {
             Some(granted) => {
                 lease.secrets.extend(access_token(granted.url.expose_secret()));
                 if self.exchange == Exchange::ServiceUrl {
+                    // One that we were started with is of another server.
+                    lease.remove.push(SERVICE_HOSTNAME.into());
                     lease.set.push((self.env_name.clone(), granted.url));
                 } else {
                     lease.set.push((SERVICE_URL.into(), granted.url));
@@ -463,8 +468,17 @@ fn usable_host(url: &str) -> Result<String, String> {
         return Err("it names no host".to_owned());
     }
     let parsed = Url::parse(url).map_err(|error| format!("it is none ({error})"))?;
+    if !matches!(parsed.scheme(), "ws" | "wss" | "http" | "https") {
+        return Err(format!("its scheme is {}, not ws, wss, http or https", parsed.scheme()));
+    }
+    let sound = |label: &str| {
+        label.bytes().any(|b| b.is_ascii_alphanumeric())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    };
     match parsed.host_str() {
-        Some(host) if !host.is_empty() => Ok(host.to_owned()),
+        Some(host) if host.starts_with('[') || host.trim_end_matches('.').split('.').all(sound) => {
+            Ok(host.to_owned())
+        }
         _ => Err("it names no host".to_owned()),
     }
 }

@@ -56,6 +56,22 @@ pub enum Trace {
     Unanswered,
 }
 
+impl Trace {
+    /// What a creation that was answered with this status, and not with a token, has left. `own` says
+    /// whether the error has the issuer's own form.
+    pub fn of_refusal(status: u16, own: bool) -> Option<Trace> {
+        match status {
+            // A proxy may have given up on a server that goes on.
+            408 | 501..=599 => Some(Trace::Unanswered),
+            // The server itself rolls back.
+            200..=299 | 500 => Some(Trace::Unreadable),
+            // Who is not let in has made nothing; such an answer has no body at some servers.
+            401 => None,
+            _ => (!own).then_some(Trace::Unreadable),
+        }
+    }
+}
+
 /// An issuer of tokens that are deleted after the run.
 #[expect(async_fn_in_trait, reason = "used on one thread, with the type known")]
 pub trait Issuer {

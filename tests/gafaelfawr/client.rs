@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::Value;
 
 use super::{CONTROL, cases};
-use crate::support::{Ended, Sandbox, finish, http, read_head, run, serve, serve_bytes, start, token};
+use crate::support::{
+    Ended, Sandbox, finish, http, into_no_reader, kill, read_head, run, serve, serve_bytes, start, token,
+};
 
 const TOKEN: &str = "gt-dreXTB7K2UQEmidM_VoNkw.vrtUTq89RBGNCbBHdOLwyA";
 const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAA";
@@ -259,4 +261,78 @@ fn the_bootstrap_token_makes_tokens_and_lists_none() {
     };
     with(&["create", "--username=bot-x", "--scopes=read:all"]).succeeded();
     with(&["list", "--username=bot-x"]).failed_with(125, &["bootstrap token", "Token is not valid"]);
+}
+
+const CREATE: [&str; 4] = ["gafaelfawr", "create", "--username=bot-x", "--scopes=read:all"];
+
+#[test]
+fn a_token_that_does_not_get_to_stdout_is_deleted_again() {
+    let sandbox = Sandbox::start(&[]);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let into_full = sandbox.token().args(CREATE).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+    for child in [into_no_reader(sandbox.token().args(CREATE)), into_full] {
+        let ended = finish(child);
+        ended.failed_with(125, &["cannot write to stdout", "is deleted again", "--out"]);
+        assert!(!ended.stderr.contains("gt-"), "{ended:?}");
+        assert_eq!(sandbox.made_tokens(CONTROL), Vec::<Value>::new());
+    }
+    sandbox.misbehave(r#"{"status":403,"body":"","only":"DELETE /auth/"}"#);
+    let ended = finish(into_no_reader(sandbox.token().args(CREATE)));
+    let key = sandbox.made_tokens(CONTROL)[0]["token"].as_str().unwrap().to_owned();
+    ended.failed_with(125, &["the token is lost", &format!("delete --username bot-x -- {key}")]);
+}
+
+#[test]
+fn a_closed_stdout_makes_no_token() {
+    let sandbox = Sandbox::start(&[]);
+    let program = sandbox.token().get_program().to_owned();
+    let mut shell = sandbox.token();
+    let mut closed = std::process::Command::new("sh");
+    closed.arg("-c").arg("exec \"$0\" \"$@\" >&-").arg(program).args(CREATE).env_clear();
+    closed.envs(shell.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    run(&mut closed).failed_with(125, &["stdout is closed", "--out"]);
+    assert_eq!(sandbox.requests(), [""; 0]);
+    // With a file it is not needed.
+    let folder = tempfile::tempdir().unwrap();
+    closed.arg("--out").arg(folder.path().join("token"));
+    assert_eq!(run(&mut closed).status, 0);
+    assert_eq!(sandbox.made_tokens(CONTROL).len(), 1);
+    run(shell.args(CREATE)).succeeded();
+}
+
+#[test]
+fn a_signal_to_create_leaves_no_file_and_says_what_may_be_left() {
+    let sandbox = Sandbox::start(&[]);
+    sandbox.misbehave(r#"{"delay_ms":20000,"only":"POST /auth/api/v1/tokens","after":true}"#);
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("token");
+    let child = start(sandbox.token().args(CREATE).arg("--out").arg(&out));
+    sandbox.awaits("POST /auth/api/v1/tokens");
+    kill(child.id(), libc::SIGTERM);
+    finish(child).failed_with(143, &["ended by SIGTERM", "may have been made", "gafaelfawr list"]);
+    assert!(!out.exists());
+}
+
+#[test]
+fn create_says_that_a_token_may_have_been_made() {
+    for status in [200, 201, 303, 408, 500, 502, 520] {
+        let sandbox = Sandbox::start(&[]);
+        sandbox.misbehave(&format!(
+            r#"{{"status":{status},"body":"<html>","only":"POST /auth/","after":true}}"#
+        ));
+        let ended = run(sandbox.token().args(CREATE));
+        ended.failed_with(125, &["may have been made", "gafaelfawr list --username bot-x"]);
+        assert!(!ended.stderr.contains("did not make"), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_password_in_the_url_is_refused_and_not_shown() {
+    for url in ["http://u:hunter2@127.0.0.1:1", "http://hunter2@127.0.0.1:1", "http://127.0.0.1:1/?k=hunter2"]
+    {
+        let list = ["gafaelfawr", "list", "--username=bot-x", "-logx.debug"];
+        let ended = run(token().args(list).env("GAFAELFAWR_URL", url).env("GAFAELFAWR_ADMIN_TOKEN", TOKEN));
+        ended.failed_with(2, &["GAFAELFAWR_URL: has a"]);
+        assert!(!ended.stderr.contains("hunter2"), "{ended:?}");
+    }
 }

@@ -34,7 +34,7 @@ fn a_token_at_the_edge_of_what_is_kept_is_replaced() {
     let ended = on_failure(&locate, &script);
     assert_eq!(ended.status, 3);
     assert!(ended.stderr.starts_with("REDACTED "), "{:.100}", ended.stderr);
-    assert!(ended.stderr.ends_with("end"));
+    assert!(ended.stderr.ends_with("end\n"));
     let end_of_token = &ACCESS_TOKEN[ACCESS_TOKEN.len() - kept_of_token..];
     assert!(!ended.stderr.contains(end_of_token));
 }
@@ -44,7 +44,7 @@ fn a_token_that_the_command_could_not_finish_is_replaced() {
     let locate = Locate::that_grants();
     let ended = on_failure(&locate, "printf %s \"${SERVICE_URL%????}\"; kill -9 $$");
     assert_eq!(ended.status, 137);
-    assert!(ended.stderr.ends_with("access_token=REDACTED"), "{ended:?}");
+    assert!(ended.stderr.ends_with("access_token=REDACTED\n"), "{ended:?}");
 }
 
 #[test]

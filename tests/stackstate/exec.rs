@@ -1,7 +1,7 @@
 //! `stackstate exec`: the token is gone afterwards, whatever ends the run and whenever.
 
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
@@ -152,4 +152,69 @@ fn a_credential_that_may_not_manage_tokens_makes_none() {
     command.env_remove("STS_CLI_API_TOKEN").env("STS_CLI_SERVICE_TOKEN", weak).args(["--", "true"]);
     run(&mut command).failed_with(125, &["forbids to list the tokens"]);
     assert_eq!(sandbox.requests().iter().filter(|line| *line == CREATE).count(), 1);
+}
+
+#[test]
+fn a_token_that_is_not_listed_is_not_taken_for_deleted() {
+    let sandbox = Sandbox::start(&[]);
+    sandbox.misbehave(r#"{"status":200,"body":"[]","only":"GET /api/security/tokens"}"#);
+    // The end of the scrape leaves the revocation less than its five seconds.
+    let deadline = (SystemTime::now() + Duration::from_secs(4)).duration_since(UNIX_EPOCH).unwrap();
+    let ended =
+        run(exec(&sandbox).env("SCRIPT_DEADLINE", deadline.as_secs_f64().to_string()).args(["--", "true"]));
+    ended.failed_with(0, &["could not delete the token", "not in the list", "stackstate list"]);
+    assert_eq!(sandbox.made_tokens(CONTROL).len(), 1);
+}
+
+#[test]
+fn a_token_that_is_listed_late_is_deleted() {
+    let sandbox = Sandbox::start(&[]);
+    let list = "GET /api/security/tokens";
+    let fault = r#"{"status":200,"body":"[]","times":3,"only":"GET /api/security/tokens"}"#;
+    sandbox.misbehave(fault);
+    run(exec(&sandbox).args(["--", "true"])).succeeded();
+    assert_eq!(sandbox.requests().iter().filter(|line| *line == list).count(), 4);
+    made_and_deleted(&sandbox);
+}
+
+#[test]
+fn only_204_says_that_the_token_is_deleted() {
+    let sandbox = Sandbox::start(&[]);
+    sandbox.misbehave(&format!(r#"{{"status":200,"body":"<html>login</html>","only":"{DELETE}"}}"#));
+    let ended = run(exec(&sandbox).args(["--", "true"]));
+    ended.failed_with(0, &["could not delete the token", "something else than StackState's JSON"]);
+    let id = sandbox.made_tokens(CONTROL)[0]["id"].to_string();
+    sts(&sandbox, &["delete", &id]).failed_with(125, &["something else than StackState's JSON"]);
+}
+
+#[test]
+fn an_answer_of_a_proxy_that_lost_the_creation_leaves_no_orphan() {
+    for status in [408, 520, 499, 303] {
+        let sandbox = Sandbox::start(&[]);
+        sandbox
+            .misbehave(&format!(r#"{{"status":{status},"body":"<html>","only":"{CREATE}","after":true}}"#));
+        run(exec(&sandbox).args(["--", "true"])).failed_with(125, &[]);
+        made_and_deleted(&sandbox);
+    }
+}
+
+#[test]
+fn a_signal_during_the_revocation_does_not_hide_how_the_command_failed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.prom");
+    for (script, signal, status) in
+        [("exit 7", libc::SIGTERM, 7), ("exit 0", libc::SIGUSR1, 0), ("exit 0", libc::SIGTERM, 143)]
+    {
+        let sandbox = Sandbox::start(&[]);
+        sandbox.misbehave(&format!(r#"{{"delay_ms":700,"only":"{DELETE}"}}"#));
+        let metrics = format!("-metrics-textfile={}", file.display());
+        let child = start(shell(exec(&sandbox).arg(metrics), script));
+        sandbox.awaits(DELETE);
+        kill(child.id(), signal);
+        assert_eq!(finish(child).status, status, "{script}");
+        let written = std::fs::read_to_string(&file).unwrap();
+        let revoke = written.lines().find(|line| line.contains("failed_stage") && line.contains("revoke"));
+        assert!(revoke.is_some_and(|line| line.ends_with(" 0.0")), "{written}");
+        made_and_deleted(&sandbox);
+    }
 }

@@ -29,7 +29,10 @@ pub fn token() -> Command {
 
 fn binary(path: &str) -> Command {
     let mut command = Command::new(path);
-    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", "/nonexistent");
+    command
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", "/proc/no-home");
     command.stdin(Stdio::null());
     command
 }
@@ -84,6 +87,13 @@ pub fn run(command: &mut Command) -> Ended {
 #[track_caller]
 pub fn start(command: &mut Command) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts")
+}
+
+/// Starts with a standard output that nobody reads any more.
+#[track_caller]
+pub fn into_no_reader(command: &mut Command) -> Child {
+    let (_, writer) = std::io::pipe().expect("a pipe");
+    command.stdout(writer).stderr(Stdio::piped()).spawn().expect("the program starts")
 }
 
 /// Waits for the end, within [`PATIENCE`]; kills what takes longer.

@@ -74,6 +74,11 @@ pub fn is_not_found(answer: &Answer) -> bool {
     entries(answer).iter().any(|entry| entry.kind == "not_found")
 }
 
+/// Whether an error is Gafaelfawr's own, and not one of a proxy in between.
+pub fn is_gafaelfawrs(answer: &Answer) -> bool {
+    !entries(answer).is_empty()
+}
+
 fn failed(message: String) -> Failure {
     Failure::ours(Stage::Exchange, message)
 }
@@ -106,6 +111,9 @@ pub fn no_gafaelfawr(api: &Api, answer: &Answer, doing: Doing) -> Failure {
 
 /// What a refusal means, and what to do.
 pub fn explain(api: &Api, answer: &Answer, doing: Doing) -> Failure {
+    if (200..300).contains(&answer.status) {
+        return no_gafaelfawr(api, answer, doing);
+    }
     let (at, status) = (api.origin(), answer.status);
     let entries = entries(answer);
     let kind = entries.first().map(|entry| entry.kind.as_str()).unwrap_or_default();
@@ -155,6 +163,9 @@ pub fn explain(api: &Api, answer: &Answer, doing: Doing) -> Failure {
             )
         }
         (_, 404 | 405) => format!("{at} has no token API {said}; is --url the base URL of the environment?"),
+        (_, 500..) if doing == Doing::Create => {
+            format!("{at} has trouble of its own and may not have made a token {said}")
+        }
         (_, 500..) => format!("{at} has trouble of its own and did not {what} {said}"),
         _ => format!("gafaelfawr at {at} refused to {what} {said}"),
     })

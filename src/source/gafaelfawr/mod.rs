@@ -167,12 +167,7 @@ impl Gafaelfawr {
         })?;
         if answer.status != 201 {
             let failure = error::explain(&self.api, &answer, Doing::Create);
-            // A proxy may have given up on a server that goes on; the server itself rolls back.
-            let trace = match answer.status {
-                200..=299 | 500 => Some(Trace::Unreadable),
-                502..=504 => Some(Trace::Unanswered),
-                _ => None,
-            };
+            let trace = Trace::of_refusal(answer.status, error::is_gafaelfawrs(&answer));
             return Err(CreateError { failure, trace });
         }
         match serde_json::from_slice::<Created>(&answer.body) {

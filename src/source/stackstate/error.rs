@@ -73,6 +73,9 @@ pub fn no_stackstate(api: &Api, answer: &Answer, doing: Doing) -> Failure {
 
 /// What a refusal means, and what to do.
 pub fn explain(api: &Api, answer: &Answer, doing: Doing) -> Failure {
+    if (200..300).contains(&answer.status) {
+        return no_stackstate(api, answer, doing);
+    }
     let (at, status) = (api.origin(), answer.status);
     let found = words(answer);
     let said = match &found {
@@ -104,6 +107,9 @@ pub fn explain(api: &Api, answer: &Answer, doing: Doing) -> Failure {
         }
         ("", 404) => format!("{at} has no token API {said}; are --url and --api-path right?"),
         (_, 404) => format!("stackstate at {at} has no such token {said}"),
+        (_, 500..) if doing == Doing::Create => {
+            format!("{at} has trouble of its own and may not have made a token {said}")
+        }
         (_, 500..) => format!("stackstate at {at} has trouble of its own and did not {what} {said}"),
         _ => format!("stackstate at {at} refused to {what} {said}"),
     })

@@ -14,7 +14,7 @@ use crate::source::{CreateError, Issuer, Lease, Trace};
 
 /// What a token lives beyond what is needed: clocks differ, and the server's is not known.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(300);
-/// How often the list is read for a token whose creation may be under way.
+/// How often the list is read for a token that is not in it.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 /// The issuer of one run's token.
@@ -87,9 +87,10 @@ impl Issuer for RunToken {
                 }
             }
             match trace {
-                Trace::Unanswered if ids.is_empty() => {
+                // That it is not listed (yet) does not say that it is gone.
+                Trace::Token(_) | Trace::Unanswered if ids.is_empty() => {
                     if Instant::now() + 2 * LOOK_AGAIN_AFTER >= deadline {
-                        return Err(format!("no new token is listed; {}", self.by_hand(trace)));
+                        return Err(format!("it is not in the list; {}", self.by_hand(trace)));
                     }
                     tokio::time::sleep(LOOK_AGAIN_AFTER).await;
                 }

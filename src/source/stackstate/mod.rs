@@ -179,11 +179,7 @@ impl StackState {
                 Err(CreateError { failure, trace: Some(Trace::Unreadable) })
             }
             Err(failure) => {
-                let trace = match answer.status {
-                    200..=299 | 500 => Some(Trace::Unreadable),
-                    502..=504 => Some(Trace::Unanswered),
-                    _ => None,
-                };
+                let trace = Trace::of_refusal(answer.status, error::is_stackstates(&answer));
                 Err(CreateError { failure, trace })
             }
         }
@@ -195,7 +191,7 @@ impl StackState {
         let (answer, repeated) =
             self.api.repeatable(Method::DELETE, &url, deadline, &[500]).await.map_err(error::unanswered)?;
         match answer.status {
-            200..=299 => Ok(true),
+            204 => Ok(true),
             404 if error::is_stackstates(&answer) => Ok(repeated),
             _ => Err(error::explain(&self.api, &answer, Doing::Delete)),
         }

@@ -1,0 +1,31 @@
+//! Standard output for what must not get lost: a closed descriptor, and a reader that has gone away, are
+//! errors here.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether it was closed when the program was started. `/dev/null` stands in for it since.
+static CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Records that it was closed.
+pub fn record_closed() {
+    CLOSED.store(true, Ordering::Relaxed);
+}
+
+/// Fails if it was closed when the program was started.
+pub fn check_open() -> io::Result<()> {
+    if CLOSED.load(Ordering::Relaxed) {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    Ok(())
+}
+
+/// Writes all of `text`, or says why it did not get there: a reader that has gone away is an error, too.
+pub fn deliver(text: &str) -> io::Result<()> {
+    check_open()?;
+    // A file of its own, because `std::io::Stdout` hides EBADF.
+    let mut stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    stdout.write_all(text.as_bytes())
+}
