@@ -35,7 +35,7 @@ pub const MAX_ANSWER_BYTES: usize = 512 * 1024;
 const MAX_REDIRECTS: usize = 3;
 
 /// How connections are made; from flags and environment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct HttpConfig {
     /// Whom we trust.
     pub trust: TrustStore,
@@ -64,8 +64,7 @@ impl Request<'_> {
     }
 }
 
-/// An answer, read whole.
-#[derive(Debug)]
+/// An answer, read whole. It may hold a token, so that it has no `Debug`.
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,

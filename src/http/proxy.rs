@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use reqwest::Url;
 
-/// The proxy variables.
-#[derive(Clone, Debug, Default)]
+/// The proxy variables. They may hold a password, so that they have no `Debug`.
+#[derive(Clone, Default)]
 pub struct ProxyRules {
     /// `HTTP_PROXY` or `http_proxy`, for http URLs.
     pub http: Option<String>,

@@ -27,7 +27,21 @@ pub fn token() -> Command {
     binary(env!("CARGO_BIN_EXE_monitoring-token"))
 }
 
+/// What a job in the background of a shell is started with (SIGINT and SIGQUIT ignored) would reach every
+/// program that the tests start, which would then keep to it.
+fn take_signals_back() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGUSR1, libc::SIGUSR2]
+        {
+            // SAFETY: the default disposition runs no code of ours.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+    });
+}
+
 fn binary(path: &str) -> Command {
+    take_signals_back();
     let mut command = Command::new(path);
     command
         .env_clear()
