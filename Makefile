@@ -46,7 +46,8 @@ fuzz: ## Fuzz each parser of foreign bytes for a while (needs a nightly compiler
 deb: ## Build the Debian package, and install it into an empty root
 	packaging/test-deb.sh "$$(packaging/build-deb.sh)"
 
-bench: build ## Measure what a run costs, against the floor program
+bench: build ## Measure what a run costs, against the original, or a floor program where that cannot be installed
+	scripts/original.sh
 	$(RELEASE_ENV) $(CARGO) build --release --locked --target $(TARGET) --example bench-floor --example bench-launch
 	$(RELEASE_ENV) $(CARGO) bench --locked --target $(TARGET) --bench whole_process
 
