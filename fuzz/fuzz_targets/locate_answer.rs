@@ -1,8 +1,6 @@
 //! Locate's answer: no bytes make us panic, say more than a line, or hand over a URL that is none.
 #![no_main]
 
-use std::sync::LazyLock;
-
 use libfuzzer_sys::fuzz_target;
 use monitoring_token::error::printable;
 use monitoring_token::http::{Answer, Client, HttpConfig, Redirects};
@@ -13,7 +11,11 @@ use monitoring_token::source::locate::{Exchange, LocateConfig};
 /// What a reader of one line can bear.
 const LONGEST_MESSAGE: usize = 8 * 1024;
 
-static LOCATE: LazyLock<(LocateConfig, PrivateKey, Client)> = LazyLock::new(|| {
+thread_local! {
+    static LOCATE: (LocateConfig, PrivateKey, Client) = locate();
+}
+
+fn locate() -> (LocateConfig, PrivateKey, Client) {
     let jwk = include_bytes!("../../testdata/keys/eddsa.json");
     let key = PrivateKey::from_jwk(jwk).expect("a sound key");
     let locate = LocateConfig {
@@ -28,18 +30,20 @@ static LOCATE: LazyLock<(LocateConfig, PrivateKey, Client)> = LazyLock::new(|| {
     };
     let client = Client::new(&HttpConfig::default(), &locate.prefix, Redirects::No).expect("a client");
     (locate, key, client)
-});
+}
 
 fuzz_target!(|input: (u16, i16, &[u8])| {
     let (status, offset, body) = input;
-    let (locate, key, client) = &*LOCATE;
     let answer = Answer {
         status: 100 + status % 500,
         headers: reqwest::header::HeaderMap::new(),
         body: body.to_vec(),
         clock_offset_seconds: Some(i64::from(offset)),
     };
-    match locate.read(&answer, key, client) {
+    let taken = LOCATE.with(|(locate, key, client)| {
+        locate.read(&answer, key, client).and_then(|offer| locate.choose(offer))
+    });
+    match taken {
         Ok(granted) => {
             let url = granted.url.expose_secret();
             assert!(!url.is_empty() && !granted.hostname.is_empty());

@@ -9,10 +9,8 @@ fuzz_target!(|input: (&str, &str, &str)| {
     let (proxy, except, url) = input;
     let rules =
         ProxyRules { http: Some(proxy.to_owned()), https: Some(proxy.to_owned()), except: except.to_owned() };
-    if let Ok(url) = Url::parse(url) {
-        if let Ok(Some(proxy)) = rules.proxy_for(&url) {
-            assert!(proxy.has_host());
-        }
+    if let Ok(Some(proxy)) = Url::parse(url).map_or(Ok(None), |url| rules.proxy_for(&url)) {
+        assert!(proxy.has_host());
     }
     for local in ["http://localhost/", "http://127.0.0.1:8080/", "https://[::1]/"] {
         assert_eq!(rules.proxy_for(&local.parse().expect("a URL")), Ok(None));
