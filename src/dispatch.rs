@@ -9,7 +9,7 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::check::{self, Checked};
 use crate::cli::{self, FlagsEnd, Line, Parsed, flags};
-use crate::config;
+use crate::config::{self, Purpose};
 use crate::error::{Failure, Stage};
 use crate::exit::ExitStatus;
 use crate::key::manage;
@@ -47,7 +47,7 @@ fn dispatch(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failur
         return Ok(ExitStatus::SUCCESS);
     };
     *log = start_log(&line)?;
-    let run = config::locate_run(&line)?;
+    let run = config::locate_run(&line, Purpose::Run)?;
     // It may hold the key.
     drop(line);
     Ok(run.execute(&signals, *log))
@@ -63,7 +63,7 @@ fn check(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> 
         return Ok(ExitStatus::SUCCESS);
     };
     *log = start_log(&line)?;
-    let what = config::locate_check(&line)?;
+    let what = config::locate_run(&line, Purpose::Check)?;
     let as_json = line.values().boolean("json")?.unwrap_or(false);
     // It may hold the key.
     drop(line);

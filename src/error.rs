@@ -60,6 +60,13 @@ impl Failure {
         Failure { stage: Some(stage), status: ExitStatus::Timeout, message: message.into() }
     }
 
+    /// The failure with one more clause.
+    #[must_use]
+    pub fn with(mut self, clause: impl fmt::Display) -> Failure {
+        self.message = format!("{}; {clause}", self.message);
+        self
+    }
+
     /// A signal ended the run in `stage`, before the command began: exit status 128 + `signal`.
     pub fn signal(stage: Stage, signal: crate::signal::Signal) -> Failure {
         let message = format!(

@@ -1,9 +1,10 @@
 //! From flags and environment to configuration: all defaults, all rules between flags. Nothing below
 //! reads the environment.
 
-pub mod credential;
+mod credential;
 pub mod gafaelfawr;
 pub mod stackstate;
+mod token;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
@@ -50,26 +51,24 @@ pub fn log(values: &Values<'_>) -> Result<(LogFormat, bool), Failure> {
     Ok((format, values.boolean(DEBUG_FLAG)?.unwrap_or(false)))
 }
 
-/// The main command.
-pub fn locate_run(line: &Line) -> Result<LocateRun, Failure> {
-    let values = line.values();
-    let run = run(&values, limits(&values, Duration::ZERO)?, &line.words)?;
-    locate_parts(&values, run)
+/// What a line is read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be run.
+    Run,
+    /// To be checked: it needs no COMMAND, and leaves neither metrics nor results.
+    Check,
 }
 
-/// `check`: the same run, without a command.
-pub fn locate_check(line: &Line) -> Result<LocateRun, Failure> {
+/// The main command, or `check` in front of it.
+pub fn locate_run(line: &Line, purpose: Purpose) -> Result<LocateRun, Failure> {
     let values = line.values();
-    let run = run_settings(&values, limits(&values, Duration::ZERO)?, &line.words)?;
-    // It is no run: it leaves neither metrics nor results.
-    let run = RunConfig { metrics_textfile: None, ..run };
-    Ok(LocateRun { cache: None, ..locate_parts(&values, run)? })
-}
-
-fn locate_parts(values: &Values<'_>, run: RunConfig) -> Result<LocateRun, Failure> {
-    let locate = locate(values)?;
+    let run = run(line, Duration::ZERO, purpose)?;
+    let locate = locate(&values)?;
     let labels = Labels { machine: locate.machine.clone(), service: locate.service.clone() };
-    Ok(LocateRun { locate, http: http(values)?, run: RunConfig { labels, ..run }, cache: cache(values)? })
+    let http = http(&values)?;
+    let cache = cache(&values)?.filter(|_| purpose == Purpose::Run);
+    Ok(LocateRun { locate, http, run: RunConfig { labels, ..run }, cache })
 }
 
 /// `-cache-ttl`, `-cache-failure-ttl` and `-cache-dir`; zero is off.
@@ -90,7 +89,7 @@ fn cache(values: &Values<'_>) -> Result<Option<Cache>, Failure> {
 }
 
 /// How connections are made.
-pub fn http(values: &Values<'_>) -> Result<HttpConfig, Failure> {
+fn http(values: &Values<'_>) -> Result<HttpConfig, Failure> {
     let mut trust = TrustStore { extra: values.path("ca-file")?, ..TrustStore::default() };
     // Go: SSL_CERT_FILE takes the place of the files, SSL_CERT_DIR that of the directories.
     let path_variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
@@ -111,7 +110,7 @@ pub fn http(values: &Values<'_>) -> Result<HttpConfig, Failure> {
 }
 
 /// The time that a run has; `revoke_limit` is zero where nothing is revoked.
-pub fn limits(values: &Values<'_>, revoke_limit: Duration) -> Result<Limits, Failure> {
+fn limits(values: &Values<'_>, revoke_limit: Duration) -> Result<Limits, Failure> {
     Ok(Limits {
         timeout: values.positive_duration("timeout")?.unwrap_or(DEFAULT_TIMEOUT),
         kill_after: values.duration("kill-after")?.unwrap_or(DEFAULT_KILL_AFTER),
@@ -120,21 +119,16 @@ pub fn limits(values: &Values<'_>, revoke_limit: Duration) -> Result<Limits, Fai
     })
 }
 
-/// What concerns the run of `command`.
-pub fn run(values: &Values<'_>, limits: Limits, command: &[OsString]) -> Result<RunConfig, Failure> {
-    if command.is_empty() {
+/// What concerns the run of COMMAND. The labels are still missing.
+fn run(line: &Line, revoke_limit: Duration, purpose: Purpose) -> Result<RunConfig, Failure> {
+    let values = line.values();
+    let limits = limits(&values, revoke_limit)?;
+    if line.words.is_empty() && purpose == Purpose::Run {
         return Err(Failure::usage(format!(
             "no COMMAND given; put it after the flags: {} [flags] -- COMMAND [ARG...]",
             values.program()
         )));
     }
-    run_settings(values, limits, command)
-}
-
-/// Reads what concerns the run: [`run`], or what makes do without a command.
-type Settings = fn(&Values<'_>, Limits, &[OsString]) -> Result<RunConfig, Failure>;
-
-fn run_settings(values: &Values<'_>, limits: Limits, command: &[OsString]) -> Result<RunConfig, Failure> {
     let debug = values.boolean(DEBUG_FLAG)?.unwrap_or(false);
     let output = match values.text("output")? {
         // Who debugs wants to see it all; only a flag on the same command line can say otherwise.
@@ -146,17 +140,17 @@ fn run_settings(values: &Values<'_>, limits: Limits, command: &[OsString]) -> Re
         Some(_) => return Err(values.refuse("output", "is not discard, inherit or on-failure")),
     };
     Ok(RunConfig {
-        command: command.to_owned(),
+        command: line.words.clone(),
         limits,
         output,
         die_with_parent: values.boolean("die-with-parent")?.unwrap_or(false),
-        metrics_textfile: values.path("metrics-textfile")?,
+        metrics_textfile: values.path("metrics-textfile")?.filter(|_| purpose == Purpose::Run),
         labels: Labels::default(),
     })
 }
 
 /// The monitoring request.
-pub fn locate(values: &Values<'_>) -> Result<LocateConfig, Failure> {
+fn locate(values: &Values<'_>) -> Result<LocateConfig, Failure> {
     let exchange = values.boolean("exchange")?.unwrap_or(true);
     let wants_service_url = service_url(values)?;
     if wants_service_url && !exchange {
@@ -267,7 +261,7 @@ fn service(values: &Values<'_>) -> Result<String, Failure> {
 }
 
 /// `-env-name`: a name that an environment can hold.
-pub fn env_name(values: &Values<'_>, default: &str) -> Result<OsString, Failure> {
+fn env_name(values: &Values<'_>, default: &str) -> Result<OsString, Failure> {
     let name = values.get("env-name").map_or(default.into(), |given| given.text.to_owned());
     if name.is_empty() || name.as_bytes().iter().any(|&byte| byte == b'=' || byte == 0) {
         return Err(values.refuse("env-name", "is no name for a variable"));

@@ -22,6 +22,7 @@ use crate::metrics::{self, Figures, Labels};
 use crate::secret::redact_bytes;
 use crate::signal::Signals;
 use crate::source::Lease;
+use crate::wait::until_done;
 
 /// What concerns the run of a command, whoever issued the credential.
 pub struct RunConfig {
@@ -101,24 +102,20 @@ impl<'a> Run<'a> {
         &self.timeline
     }
 
-    /// Runs `work` on a runtime of its own until it is done, the time is up, or a signal or the death of
-    /// our parent ends the run. A name look-up that hangs is left behind.
+    /// Runs `work` until it is done, the time is up, or a signal or the death of our parent ends the run.
     pub(crate) fn attempt<T>(
         &self,
         stage: Stage,
         work: impl Future<Output = Result<T, Failure>>,
         describe_timeout: impl FnOnce() -> String,
     ) -> Result<T, Failure> {
-        let runtime = runtime(stage)?;
-        let result = runtime.block_on(async {
+        until_done(stage, async {
             tokio::select! {
                 biased;
                 failure = self.ended_early(stage, describe_timeout) => Err(failure),
                 result = work => result,
             }
-        });
-        runtime.shutdown_background();
-        result
+        })?
     }
 
     /// What ends a run before its command: a signal, the death of our parent, the timeout.
@@ -223,9 +220,7 @@ impl<'a> Run<'a> {
 
 /// A failure that says, in its one line, what went wrong beside it.
 fn with_clauses(failure: Failure, warnings: impl IntoIterator<Item = String>) -> Failure {
-    let message =
-        warnings.into_iter().fold(failure.message, |message, warning| format!("{message}; and {warning}"));
-    Failure { message, ..failure }
+    warnings.into_iter().fold(failure, |failure, warning| failure.with(format_args!("and {warning}")))
 }
 
 /// What was freed goes back to the system: a run waits much longer than it works.
@@ -241,18 +236,8 @@ fn give_back_memory() {
 pub(crate) fn noting_plain_http(failure: Failure, host: Option<&str>) -> Failure {
     match host {
         None => failure,
-        Some(host) => {
-            Failure { message: format!("{failure}; and tokens go to {host} over plain http"), ..failure }
-        }
+        Some(host) => failure.with(format_args!("and tokens go to {host} over plain http")),
     }
-}
-
-fn runtime(stage: Stage) -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()
-        .map_err(|error| Failure::ours(stage, format!("cannot start: {error}")))
 }
 
 fn parent_died(stage: Stage) -> Failure {
