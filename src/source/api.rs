@@ -145,23 +145,20 @@ impl Api {
         let mut repeated = false;
         loop {
             let result = self.ask(method.clone(), url, None).await;
-            let asked = match &result {
-                // A deletion that got a 500 did not happen.
-                Ok(answer)
-                    if retry::is_retryable(answer.status)
-                        || (answer.status == 500 && method == Method::DELETE) =>
-                {
-                    retry::retry_after(answer, SystemTime::now())
+            let trouble = match &result {
+                Ok(answer) if retry::is_retryable(answer.status) => {
+                    Some(retry::retry_after(answer, SystemTime::now()))
                 }
-                Err(error) if error.retryable => None,
-                _ => return result.map(|answer| (answer, repeated)).map_err(unanswered),
+                // It did not happen.
+                Ok(answer) if answer.status == 500 && method == Method::DELETE => Some(None),
+                Err(error) if error.retryable => Some(None),
+                _ => None,
             };
-            match pauses.next(asked, Instant::now(), deadline) {
-                Next::After(pause) => self.pause(pause).await,
-                Next::GiveUp | Next::TooLate(_) => {
-                    return result.map(|answer| (answer, repeated)).map_err(unanswered);
-                }
-            }
+            let next = trouble.map(|asked| pauses.next(asked, Instant::now(), deadline));
+            let Some(Next::After(pause)) = next else {
+                return result.map(|answer| (answer, repeated)).map_err(unanswered);
+            };
+            self.pause(pause).await;
             repeated = true;
         }
     }
@@ -170,14 +167,12 @@ impl Api {
     async fn once(&self, url: &Url, json: &[u8], deadline: Instant) -> Result<Answer, TransportError> {
         let mut pauses = Pauses::new(self.retries);
         loop {
-            let error = match self.ask(Method::POST, url, Some(json)).await {
-                Err(error) if error.retryable && !error.maybe_sent => error,
-                result => return result,
-            };
-            match pauses.next(None, Instant::now(), deadline) {
-                Next::After(pause) => self.pause(pause).await,
-                Next::GiveUp | Next::TooLate(_) => return Err(error),
+            let result = self.ask(Method::POST, url, Some(json)).await;
+            if !matches!(&result, Err(error) if error.retryable && !error.maybe_sent) {
+                return result;
             }
+            let Next::After(pause) = pauses.next(None, Instant::now(), deadline) else { return result };
+            self.pause(pause).await;
         }
     }
 

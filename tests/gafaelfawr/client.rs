@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{CONTROL, cases};
 use crate::support::{
-    Ended, Sandbox, finish, http, into_no_reader, kill, read_head, run, serve, serve_bytes, start, token,
+    Ended, Sandbox, finish, http, into_no_reader, read_head, run, serve, serve_bytes, start, token,
 };
 
 const TOKEN: &str = "gt-dreXTB7K2UQEmidM_VoNkw.vrtUTq89RBGNCbBHdOLwyA";
@@ -280,37 +280,6 @@ fn a_token_that_does_not_get_to_stdout_is_deleted_again() {
     let ended = finish(into_no_reader(sandbox.token().args(CREATE)));
     let key = sandbox.made_tokens(CONTROL)[0]["token"].as_str().unwrap().to_owned();
     ended.failed_with(125, &["the token is lost", &format!("delete --username bot-x -- {key}")]);
-}
-
-#[test]
-fn a_closed_stdout_makes_no_token() {
-    let sandbox = Sandbox::start(&[]);
-    let program = sandbox.token().get_program().to_owned();
-    let mut shell = sandbox.token();
-    let mut closed = std::process::Command::new("sh");
-    closed.arg("-c").arg("exec \"$0\" \"$@\" >&-").arg(program).args(CREATE).env_clear();
-    closed.envs(shell.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    run(&mut closed).failed_with(125, &["stdout is closed", "--out"]);
-    assert_eq!(sandbox.requests(), [""; 0]);
-    // With a file it is not needed.
-    let folder = tempfile::tempdir().unwrap();
-    closed.arg("--out").arg(folder.path().join("token"));
-    assert_eq!(run(&mut closed).status, 0);
-    assert_eq!(sandbox.made_tokens(CONTROL).len(), 1);
-    run(shell.args(CREATE)).succeeded();
-}
-
-#[test]
-fn a_signal_to_create_leaves_no_file_and_says_what_may_be_left() {
-    let sandbox = Sandbox::start(&[]);
-    sandbox.misbehave(r#"{"delay_ms":20000,"only":"POST /auth/api/v1/tokens","after":true}"#);
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("token");
-    let child = start(sandbox.token().args(CREATE).arg("--out").arg(&out));
-    sandbox.awaits("POST /auth/api/v1/tokens");
-    kill(child.id(), libc::SIGTERM);
-    finish(child).failed_with(143, &["ended by SIGTERM", "may have been made", "gafaelfawr list"]);
-    assert!(!out.exists());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 pub mod api;
+pub mod issuer;
 pub mod tls;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
