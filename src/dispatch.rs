@@ -42,11 +42,9 @@ fn dispatch(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failur
         args.remove(0);
         return service.dispatch(args, log);
     }
-    let signals = catch_signals()?;
-    let Some(line) = parse(flags::main_command(), args, FlagsEnd::FirstWord)? else {
+    let Some((line, signals)) = begin(flags::main_command(), args, FlagsEnd::FirstWord, log)? else {
         return Ok(ExitStatus::SUCCESS);
     };
-    *log = start_log(&line)?;
     let run = config::locate_run(&line, Purpose::Run)?;
     // It may hold the key.
     drop(line);
@@ -58,11 +56,9 @@ fn check(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> 
         args.remove(0);
         return service.check(args, log);
     }
-    let signals = catch_signals()?;
-    let Some(line) = parse(flags::check_command(), args, FlagsEnd::FirstWord)? else {
+    let Some((line, signals)) = begin(flags::check_command(), args, FlagsEnd::FirstWord, log)? else {
         return Ok(ExitStatus::SUCCESS);
     };
-    *log = start_log(&line)?;
     let what = config::locate_run(&line, Purpose::Check)?;
     let as_json = line.values().boolean("json")?.unwrap_or(false);
     // It may hold the key.
@@ -75,13 +71,20 @@ fn tell(checked: Checked, as_json: bool) -> Result<ExitStatus, Failure> {
     checked.failure.map_or(Ok(ExitStatus::SUCCESS), Err)
 }
 
-fn catch_signals() -> Result<Signals, Failure> {
-    Signals::catch().map_err(|error| Failure::ours(Stage::Sign, format!("cannot catch signals: {error}")))
-}
-
-fn start_log(line: &Line) -> Result<Log, Failure> {
+/// Begins what makes requests: signals are caught before anything is read, the line is parsed, the log
+/// started. `None` if the line only asked for a text.
+fn begin(
+    command: clap::Command,
+    args: Vec<OsString>,
+    end: FlagsEnd,
+    log: &mut Log,
+) -> Result<Option<(Line, Signals)>, Failure> {
+    let signals = Signals::catch()
+        .map_err(|error| Failure::ours(Stage::Sign, format!("cannot catch signals: {error}")))?;
+    let Some(line) = parse(command, args, end)? else { return Ok(None) };
     let (format, debug) = config::log(&line.values())?;
-    Ok(Log::start(format, debug))
+    *log = Log::start(format, debug);
+    Ok(Some((line, signals)))
 }
 
 /// Parses, or prints what was asked for (`-help`, `-version`) and gives `None`.

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 
-use super::{catch_signals, parse, print, start_log, tell};
+use super::{begin, parse, print, tell};
 use crate::admin;
 use crate::check;
 use crate::cli::flags::json_arg;
@@ -65,11 +65,9 @@ impl Service {
         if self == Service::Gafaelfawr && verb == "delete" {
             args = keys_last(args);
         }
-        let signals = catch_signals()?;
-        let Some(line) = parse(verb_command, args, FlagsEnd::DoubleDash)? else {
+        let Some((line, signals)) = begin(verb_command, args, FlagsEnd::DoubleDash, log)? else {
             return Ok(ExitStatus::SUCCESS);
         };
-        *log = start_log(&line)?;
         let text = self.act(&verb, &line, &signals)?;
         // A long list may wait for a reader, who may lose patience.
         signals.release();
@@ -78,11 +76,9 @@ impl Service {
     }
 
     fn exec(self, command: clap::Command, args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {
-        let signals = catch_signals()?;
-        let Some(line) = parse(command, args, FlagsEnd::FirstWord)? else {
+        let Some((line, signals)) = begin(command, args, FlagsEnd::FirstWord, log)? else {
             return Ok(ExitStatus::SUCCESS);
         };
-        *log = start_log(&line)?;
         Ok(self.token_run(&line, Purpose::Run)?.execute(&signals, *log))
     }
 
@@ -103,11 +99,9 @@ impl Service {
             return Err(Failure::usage(format!("check {name} takes the line of {name} exec")));
         };
         args.remove(0);
-        let signals = catch_signals()?;
-        let Some(line) = parse(exec.arg(json_arg()), args, FlagsEnd::FirstWord)? else {
+        let Some((line, signals)) = begin(exec.arg(json_arg()), args, FlagsEnd::FirstWord, log)? else {
             return Ok(ExitStatus::SUCCESS);
         };
-        *log = start_log(&line)?;
         let as_json = line.values().boolean("json")?.unwrap_or(false);
         let checked = check::token(self.token_run(&line, Purpose::Check)?, &signals, *log);
         tell(checked, as_json)
