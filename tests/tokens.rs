@@ -1,6 +1,7 @@
 //! Service tokens, whoever issues them: gone after the run, whatever ends it and whenever; and one line for
 //! whatever goes wrong.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 
 use crate::support::api::{proxy, shell};
@@ -160,6 +161,29 @@ fn who_is_held_back_at_the_creation_has_made_nothing_and_looks_for_nothing() {
         let ended = run(issuer.exec(&sandbox).args(["--", "true"]));
         ended.failed_with(125, &["limits our rate", "asks to wait 30s"]);
         assert_eq!(sandbox.requests().last().unwrap(), issuer.create);
+    }
+}
+
+#[test]
+fn out_is_private_never_overwritten_and_tried_before_a_token_is_made() {
+    for issuer in ISSUERS {
+        let sandbox = Sandbox::start(&[]);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let out = format!("--out={}", path.display());
+        let first = run(issuer.create(&sandbox).arg(&out));
+        let written = std::fs::read_to_string(&path).unwrap();
+        assert!(written.starts_with(issuer.prefix) && written.ends_with('\n'), "{}", issuer.name);
+        assert!(!first.succeeded().stdout.contains(issuer.prefix), "{first:?}");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        run(issuer.create(&sandbox).arg(&out)).failed_with(125, &["exists", "see --out"]);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), written);
+        assert_eq!(sandbox.made_tokens(issuer.control).len(), 1);
+        // What failed leaves no empty file.
+        sandbox.misbehave(&format!(r#"{{"status":400,"body":"","only":"{}"}}"#, issuer.create));
+        let other = folder.path().join("other");
+        run(issuer.create(&sandbox).arg("--out").arg(&other)).failed_with(125, &["refused to make a token"]);
+        assert!(!other.exists());
     }
 }
 

@@ -54,21 +54,28 @@ impl<'a> Session<'a> {
 
     /// Runs `work` until it is done, the time is up, or a signal ends us.
     fn wait<T>(self, api: &Api, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        let at_step = || format!("while {} ({})", api.step(), api.origin());
         until_done(Stage::Exchange, async {
             tokio::select! {
                 biased;
                 result = work => result,
-                signal = self.signals.interrupt() => Err(Failure {
-                    message: format!("ended by {signal} {}", at_step()),
-                    ..Failure::signal(Stage::Exchange, signal)
-                }),
-                () = tokio::time::sleep_until(self.deadline.into()) => Err(Failure::timeout(
-                    Stage::Exchange,
-                    format!("timed out after {} {}", duration::show(self.timeout), at_step()),
-                )),
+                failure = self.ended_early(api) => Err(failure),
             }
         })?
+    }
+
+    async fn ended_early(self, api: &Api) -> Failure {
+        let at_step = || format!("while {} ({})", api.step(), api.origin());
+        tokio::select! {
+            biased;
+            signal = self.signals.interrupt() => Failure {
+                message: format!("ended by {signal} {}", at_step()),
+                ..Failure::signal(Stage::Exchange, signal)
+            },
+            () = tokio::time::sleep_until(self.deadline.into()) => {
+                let after = duration::show(self.timeout);
+                Failure::timeout(Stage::Exchange, format!("timed out after {after} {}", at_step()))
+            }
+        }
     }
 
     /// The same for what changes something: if its end is not awaited, `open` says what that leaves open.

@@ -107,19 +107,19 @@ impl<'a> Run<'a> {
         &self,
         stage: Stage,
         work: impl Future<Output = Result<T, Failure>>,
-        describe_timeout: impl FnOnce() -> String,
+        describe_timeout: impl Fn() -> String,
     ) -> Result<T, Failure> {
         until_done(stage, async {
             tokio::select! {
                 biased;
-                failure = self.ended_early(stage, describe_timeout) => Err(failure),
+                failure = self.ended_early(stage, &describe_timeout) => Err(failure),
                 result = work => result,
             }
         })?
     }
 
     /// What ends a run before its command: a signal, the death of our parent, the timeout.
-    async fn ended_early(&self, stage: Stage, describe_timeout: impl FnOnce() -> String) -> Failure {
+    async fn ended_early(&self, stage: Stage, describe_timeout: &dyn Fn() -> String) -> Failure {
         let parent_death = async {
             match &self.parent {
                 Some(parent) => parent.death().await,

@@ -102,6 +102,7 @@ impl Run<'_> {
         issuer: &dyn Issuer,
         until: Instant,
     ) -> Result<SecretString, (CreateError, Option<Instant>)> {
+        let at_step = || format!("while {}", step(issuer));
         let made = until_done(Stage::Exchange, async {
             // Not to be begun by waiting for its answer.
             let begun = Cell::new(false);
@@ -111,7 +112,7 @@ impl Run<'_> {
             });
             let failure = tokio::select! {
                 biased;
-                failure = self.ended_early(Stage::Exchange, || format!("while {}", step(issuer))) => failure,
+                failure = self.ended_early(Stage::Exchange, &at_step) => failure,
                 result = &mut create => return result.map_err(|error| (error, None)),
             };
             let ended_at = Instant::now();

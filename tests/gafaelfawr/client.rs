@@ -1,7 +1,6 @@
 //! `gafaelfawr create|list|delete`, and what the program makes of each recorded answer.
 
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -129,27 +128,6 @@ fn lifetimes_are_five_minutes_or_more_or_without_end() {
 }
 
 #[test]
-fn out_is_private_never_overwritten_and_tried_before_a_token_is_made() {
-    let sandbox = Sandbox::start(&[]);
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("token");
-    let path = path.to_str().unwrap();
-    let first = create(&sandbox, ["--out", path]);
-    first.succeeded();
-    let written = std::fs::read_to_string(path).unwrap();
-    assert!(written.starts_with("gt-") && written.ends_with('\n') && !first.stdout.contains(written.trim()));
-    assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
-    create(&sandbox, ["--out", path]).failed_with(125, &[path, "exists"]);
-    assert_eq!(std::fs::read_to_string(path).unwrap(), written);
-    assert_eq!(sandbox.made_tokens(CONTROL).len(), 1);
-    // What failed leaves no empty file.
-    let other = folder.path().join("other");
-    let unknown = ["gafaelfawr", "create", "--username=bot-x", "--scopes=no:such", "--out"];
-    run(sandbox.token().args(unknown).arg(&other)).failed_with(125, &["body.scopes: Unknown scopes"]);
-    assert!(!other.exists());
-}
-
-#[test]
 fn list_marks_what_has_expired_and_says_when_there_is_nothing() {
     let list = r#"[{"username":"bot-x","token_type":"service","scopes":["a","b"],"created":1795309001,"expires":1795309302,"token":"dpQnfzjH7xskNDRuBvNKuw"},{"username":"bot-x","token_type":"service","scopes":[],"created":1,"token":"-pQnfzjH7xskNDRuBvNKuw"}]"#;
     for (body, args, expected) in [
@@ -235,7 +213,7 @@ fn the_admin_token_comes_from_a_file_or_from_standard_input() {
 }
 
 #[test]
-fn names_and_scopes_are_checked_before_anything_is_asked() {
+fn names_and_the_form_of_scopes_are_checked_before_anything_is_asked() {
     let sandbox = Sandbox::start(&[]);
     for (args, words) in [
         (&["--username=sasquatch", "--scopes=a"][..], "must begin with bot-"),
@@ -249,6 +227,8 @@ fn names_and_scopes_are_checked_before_anything_is_asked() {
         run(sandbox.token().args(["gafaelfawr", "create"]).args(args)).failed_with(2, &[words]);
     }
     assert_eq!(sandbox.requests(), [""; 0]);
+    let unknown = ["gafaelfawr", "create", "--username=bot-x", "--scopes=no:such"];
+    run(sandbox.token().args(unknown)).failed_with(125, &["body.scopes: Unknown scopes", "--scopes"]);
 }
 
 #[test]
