@@ -245,6 +245,22 @@ fn a_list_or_delete_that_is_ended_says_so_in_one_line() {
 }
 
 #[test]
+fn a_list_that_nobody_reads_is_ended_by_a_signal() {
+    let token = r#"{"id":1,"name":"a token with a name of some length","roles":["a","b"]}"#;
+    let address = serve_bytes(http("200 OK", "", &format!("[{}]", vec![token; 4000].join(","))));
+    let mut command = crate::support::token();
+    command.args(["stackstate", "list", "--url", &format!("http://{address}")]);
+    let child = start(command.env("STS_CLI_API_TOKEN", "x"));
+    let stdout = child.stdout.as_ref().unwrap();
+    // A pipe holds 64 KiB.
+    crate::support::eventually("a full pipe", || {
+        (rustix::io::ioctl_fionread(stdout).unwrap() >= 64 * 1024).then_some(())
+    });
+    kill(child.id(), libc::SIGTERM);
+    assert_eq!(finish(child).status, -1);
+}
+
+#[test]
 fn a_credential_that_does_not_come_is_not_waited_for_beyond_a_signal_or_the_timeout() {
     for issuer in ISSUERS {
         let sandbox = Sandbox::start(&[]);
