@@ -1,6 +1,6 @@
 //! What Gafaelfawr's errors mean. The `type` decides, not the status: a 403 may be a malformed header.
 
-use serde::Deserialize;
+use serde_json::Value;
 
 use crate::cli::duration;
 use crate::http::Answer;
@@ -19,45 +19,32 @@ pub static SERVICE: Service = Service {
 /// A clock that differs by less cannot be told from a slow answer: `Date` has whole seconds.
 const NOTABLE_CLOCK_OFFSET_SECONDS: i64 = 2;
 
-/// `detail` has three shapes: a list, an object, a string.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Detail {
-    Many(Vec<Entry>),
-    One(Entry),
-    Text(String),
-}
-
-#[derive(Deserialize)]
+/// One of the things that are wrong.
 struct Entry {
-    #[serde(default)]
-    msg: String,
-    #[serde(default, rename = "type")]
     kind: String,
-    #[serde(default)]
-    loc: Vec<serde_json::Value>,
-}
-
-#[derive(Deserialize)]
-struct ErrorBody {
-    detail: Detail,
+    /// The message, with the field that it is about.
+    text: String,
 }
 
 impl Entry {
-    /// The message, with the field that it is about.
-    fn show(&self) -> String {
-        let parts = self.loc.iter().map(|part| part.as_str().map_or_else(|| part.to_string(), str::to_owned));
+    fn read(entry: &Value) -> Option<Entry> {
+        let entry = entry.as_object()?;
+        let word = |name| entry.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let parts = entry.get("loc").and_then(Value::as_array).into_iter().flatten();
+        let parts = parts.map(|part| part.as_str().map_or_else(|| part.to_string(), str::to_owned));
         let field = parts.collect::<Vec<_>>().join(".");
-        if field.is_empty() { self.msg.clone() } else { format!("{field}: {}", self.msg) }
+        let about = if field.is_empty() { field } else { field + ": " };
+        Some(Entry { kind: word("type"), text: about + &word("msg") })
     }
 }
 
+/// `detail` has three shapes: a list, an object, a string.
 fn entries(answer: &Answer) -> Vec<Entry> {
-    match serde_json::from_slice::<ErrorBody>(&answer.body).map(|body| body.detail) {
-        Ok(Detail::Many(many)) => many,
-        Ok(Detail::One(one)) => vec![one],
-        Ok(Detail::Text(msg)) => vec![Entry { msg, kind: String::new(), loc: Vec::new() }],
-        Err(_) => Vec::new(),
+    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    match &body["detail"] {
+        Value::Array(many) => many.iter().filter_map(Entry::read).collect(),
+        Value::String(text) => vec![Entry { kind: String::new(), text: text.clone() }],
+        one => Entry::read(one).into_iter().collect(),
     }
 }
 
@@ -73,7 +60,7 @@ fn is_own(answer: &Answer) -> bool {
 fn explain(refusal: &Refusal<'_>) -> String {
     let entries = entries(refusal.answer);
     let kind = entries.first().map(|entry| entry.kind.as_str()).unwrap_or_default();
-    let texts = entries.iter().map(Entry::show).collect::<Vec<_>>().join("; ");
+    let texts = entries.iter().map(|entry| entry.text.as_str()).collect::<Vec<_>>().join("; ");
     let (server, said) = (refusal.server(), refusal.said(&texts));
     match kind {
         "invalid_token" if refusal.doing == Doing::Create => {
