@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::error::{Failure, Stage};
-use crate::read::{self, ReadError};
+use crate::read::{self, ReadError, Until};
 use crate::secret::SecretString;
 use crate::signal::Signals;
 
@@ -35,6 +35,11 @@ impl Credential {
     /// Reads the credential, without the white space around it. A pipe may keep us waiting: until
     /// `deadline`, or until a signal ends the run.
     pub fn load(self, signals: Option<&Signals>, deadline: Instant) -> Result<SecretString, Failure> {
+        self.read(&Until { signals, ..Until::at(deadline) })
+    }
+
+    /// The same, until something ends the wait.
+    pub fn read(self, until: &Until<'_>) -> Result<SecretString, Failure> {
         use std::os::fd::AsFd as _;
         let at = self.describe();
         let file = match self {
@@ -46,7 +51,7 @@ impl Credential {
             }
         };
         let bytes = file
-            .and_then(|file| read::all(file, MAX_TOKEN_BYTES, signals, deadline))
+            .and_then(|file| read::all(file, MAX_TOKEN_BYTES, until))
             .map_err(|error| unread(&error, &at))?;
         let text = std::str::from_utf8(bytes.trim_ascii()).unwrap_or_default();
         sound(text, &at)
@@ -68,9 +73,6 @@ fn unread(error: &ReadError, at: &str) -> Failure {
             format!("cannot read the admin token from {at}: {error}; see --admin-token-file"),
         ),
         ReadError::TooLarge => Failure::ours(Stage::Sign, format!("{at}: is too large to be a token")),
-        ReadError::Timeout => {
-            Failure::timeout(Stage::Sign, format!("timed out while reading the admin token from {at}"))
-        }
-        ReadError::Interrupted(signal) => Failure::signal(Stage::Sign, *signal),
+        ReadError::Ended(ended) => ended.failure(Stage::Sign, &format!("the admin token from {at}")),
     }
 }

@@ -65,9 +65,8 @@ impl Failure {
         let message = format!(
             "ended by {signal} {}",
             match stage {
-                Stage::Sign => "while the key was read",
                 Stage::Exchange => "in the exchange; the command was not run",
-                Stage::Command => "",
+                Stage::Sign | Stage::Command => "",
                 Stage::Revoke => "while the token was deleted",
             }
         );
@@ -76,6 +75,19 @@ impl Failure {
             status: ExitStatus::Signal(signal.number()),
             message: message.trim_end().to_owned(),
         }
+    }
+
+    /// Our parent died in `stage`, before the command began.
+    pub fn orphaned(stage: Stage) -> Failure {
+        Failure::ours(stage, "the parent process died before the command was run (-die-with-parent)")
+    }
+
+    /// The same, with a further clause in its one line.
+    #[must_use]
+    pub fn and(mut self, clause: &str) -> Failure {
+        self.message.push_str(if self.message.ends_with('?') { " " } else { "; " });
+        self.message.push_str(clause);
+        self
     }
 }
 

@@ -199,6 +199,9 @@ fn prefix(values: &Values<'_>) -> Result<Url, Failure> {
         let shown = given.text.to_str().and_then(|text| Url::parse(text).ok()).map(|url| redact_url(&url));
         Failure::usage(format!("{}: {}{why}", given.origin(), shown.map(|url| url + " ").unwrap_or_default()))
     };
+    if given.text.is_empty() {
+        return Err(refuse("is empty; give the URL of Locate's monitoring path, or leave the flag out"));
+    }
     let url = Url::parse(given.text.to_str().unwrap_or_default())
         .map_err(|error| refuse(&format!("is no URL: {error}")))?;
     match url.scheme() {

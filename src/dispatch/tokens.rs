@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 
 use super::{catch_signals, parse, print, start_log, tell};
-use crate::admin;
+use crate::admin::{self, Administration};
 use crate::check;
 use crate::cli::flags::json_arg;
 use crate::cli::{FlagsEnd, Line, tokens};
@@ -12,6 +12,8 @@ use crate::config::{gafaelfawr, stackstate};
 use crate::error::Failure;
 use crate::exit::ExitStatus;
 use crate::log::Log;
+use crate::read::Until;
+use crate::signal::Signals;
 use crate::source::gafaelfawr::is_key;
 
 /// An issuer of service tokens.
@@ -110,17 +112,25 @@ impl Service {
         let signals = if verb == "create" { Some(catch_signals()?) } else { None };
         match self {
             Service::Gafaelfawr => {
-                let (administration, action) = gafaelfawr::verb(verb, line)?;
+                let (mut administration, action) = gafaelfawr::verb(verb, line)?;
+                read_roots(&mut administration, signals.as_ref())?;
                 admin::gafaelfawr::act(administration, action, signals.as_ref())
             }
             Service::StackState if verb == "bootstrap" => stackstate::bootstrap(line)?.print(),
             Service::StackState => {
-                let (administration, action) = stackstate::verb(verb, line)?;
+                let (mut administration, action) = stackstate::verb(verb, line)?;
+                read_roots(&mut administration, signals.as_ref())?;
                 let (api_path, kind) = stackstate::access(line, &administration)?;
                 admin::stackstate::act(administration, &api_path, kind, action, signals.as_ref())
             }
         }
     }
+}
+
+/// Reads `-ca-file`, which may be a pipe.
+fn read_roots(administration: &mut Administration, signals: Option<&Signals>) -> Result<(), Failure> {
+    let until = Until { signals, ..Until::in_time(administration.timeout) };
+    administration.http.trust.read_extra(&until)
 }
 
 /// A key may begin with a dash. What looks like a key, and is no flag, goes behind the end of flags.
