@@ -14,7 +14,7 @@ use reqwest::Url;
 
 use crate::cache::Cache;
 use crate::child::OutputPolicy;
-use crate::cli::syntax::{DEBUG_FLAG, parse_bool};
+use crate::cli::syntax::{DEBUG_FLAG, LOG_FORMAT_FLAG, parse_bool};
 use crate::cli::{Line, Values};
 use crate::deadline::{Limits, parse_script_deadline};
 use crate::error::{Failure, Stage};
@@ -40,14 +40,18 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// What is shown on stderr: the format, and whether debug is on.
-pub fn log(values: &Values<'_>) -> Result<(LogFormat, bool), Failure> {
-    let format = match values.text("log-format")? {
-        None | Some("text") => LogFormat::Text,
-        Some("json") => LogFormat::Json,
-        Some(_) => return Err(values.refuse("log-format", "is neither text nor json")),
-    };
-    Ok((format, values.boolean(DEBUG_FLAG)?.unwrap_or(false)))
+/// How failures are told.
+pub fn log_format(values: &Values<'_>) -> Result<LogFormat, Failure> {
+    match values.text(LOG_FORMAT_FLAG)? {
+        None | Some("text") => Ok(LogFormat::Text),
+        Some("json") => Ok(LogFormat::Json),
+        Some(_) => Err(values.refuse(LOG_FORMAT_FLAG, "is neither text nor json")),
+    }
+}
+
+/// Whether what happens is shown, too.
+pub fn debug(values: &Values<'_>) -> Result<bool, Failure> {
+    Ok(values.boolean(DEBUG_FLAG)?.unwrap_or(false))
 }
 
 /// The main command.
@@ -135,7 +139,7 @@ pub fn run(values: &Values<'_>, limits: Limits, command: &[OsString]) -> Result<
 type Settings = fn(&Values<'_>, Limits, &[OsString]) -> Result<RunConfig, Failure>;
 
 fn run_settings(values: &Values<'_>, limits: Limits, command: &[OsString]) -> Result<RunConfig, Failure> {
-    let debug = values.boolean(DEBUG_FLAG)?.unwrap_or(false);
+    let debug = debug(values)?;
     let output = match values.text("output")? {
         // Who debugs wants to see it all; only a flag on the same command line can say otherwise.
         Some("discard" | "on-failure") | None if debug && !values.is_flag("output") => OutputPolicy::Inherit,

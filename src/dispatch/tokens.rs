@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 
-use super::{catch_signals, parse, print, start_log, tell};
+use super::{catch_signals, parse, print, tell};
 use crate::admin::{self, Administration};
 use crate::check;
 use crate::cli::flags::json_arg;
@@ -50,7 +50,7 @@ impl Service {
             let verbs: Vec<String> =
                 command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
             let name = command.get_name().to_owned();
-            return match parse(command, args, FlagsEnd::DoubleDash)? {
+            return match parse(command, args, FlagsEnd::DoubleDash, log)? {
                 // What stands there may be a token, so it is not shown.
                 Some(_) => {
                     Err(Failure::usage(format!("{name} needs one of its commands: {}", verbs.join(", "))))
@@ -65,20 +65,18 @@ impl Service {
         if self == Service::Gafaelfawr && verb == "delete" {
             args = keys_last(args);
         }
-        let Some(line) = parse(verb_command, args, FlagsEnd::DoubleDash)? else {
+        let Some(line) = parse(verb_command, args, FlagsEnd::DoubleDash, log)? else {
             return Ok(ExitStatus::SUCCESS);
         };
-        *log = start_log(&line)?;
         print(&self.act(&verb, &line)?)?;
         Ok(ExitStatus::SUCCESS)
     }
 
     fn exec(self, command: clap::Command, args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {
         let signals = catch_signals()?;
-        let Some(line) = parse(command, args, FlagsEnd::FirstWord)? else {
+        let Some(line) = parse(command, args, FlagsEnd::FirstWord, log)? else {
             return Ok(ExitStatus::SUCCESS);
         };
-        *log = start_log(&line)?;
         Ok(match self {
             Service::Gafaelfawr => gafaelfawr::exec(&line)?.execute(&signals, *log),
             Service::StackState => stackstate::exec(&line)?.execute(&signals, *log),
@@ -96,10 +94,9 @@ impl Service {
         };
         args.remove(0);
         let signals = catch_signals()?;
-        let Some(line) = parse(exec.arg(json_arg()), args, FlagsEnd::FirstWord)? else {
+        let Some(line) = parse(exec.arg(json_arg()), args, FlagsEnd::FirstWord, log)? else {
             return Ok(ExitStatus::SUCCESS);
         };
-        *log = start_log(&line)?;
         let as_json = line.values().boolean("json")?.unwrap_or(false);
         let checked = match self {
             Service::Gafaelfawr => check::token(gafaelfawr::check(&line)?, &signals, *log),

@@ -80,7 +80,8 @@ pub fn generate(line: &Line) -> Result<String, Failure> {
 /// `key public FILE`: the public JWK, or a set of it.
 pub fn public(line: &Line) -> Result<String, Failure> {
     let path = file_of(line)?;
-    let public = to_json(&public_half(&parse(&path, &read(&path, line)?)?).map_err(|failure| at(&path, &failure))?)?;
+    let public =
+        to_json(&public_half(&parse(&path, &read(&path, line)?)?).map_err(|failure| at(&path, &failure))?)?;
     let as_set = line.values().boolean("jwks")?.unwrap_or(false);
     Ok(if as_set { format!("{{\"keys\":[{public}]}}\n") } else { public + "\n" })
 }
