@@ -9,20 +9,22 @@ mod servers;
 mod tls;
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::manual;
+use crate::support::manual;
 use crate::support::tls::{Authority, Identity};
 use crate::support::{MACHINE, read_head, read_head_of, serve, start, testdata, token, wait_for};
 
 /// A fault: its name; who answers under `LOCATE_URL`; flags (`-…`) and variables (`NAME=value`) on top
 /// of the usual ones; the exit status; words of the one line.
 ///
-/// In flags and variables `{url}` is the server's origin, `{keys}` the folder of keys, `{dir}` a folder
+/// In flags and variables `{ff}` is a byte that is no UTF-8, `{url}` the server's origin, `{keys}` the folder of keys, `{dir}` a folder
 /// of this run's own, `{host}` the server's host and port, `{soon}` a time in 2.5 s, `{ca}` the certificate of the CA that [`Server::Tls`] have theirs from. The usual:
 /// an EdDSA key, `-service=ndt/ndt7`, no retries, and a timeout that is not reached.
 type Row = (&'static str, Server, &'static [&'static str], i32, &'static [&'static str]);
@@ -104,12 +106,14 @@ impl Lab {
         let fill = |text: &str| {
             let soon = SystemTime::now() + Duration::from_millis(2500);
             let soon = soon.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
-            text.replace("{url}", &url)
+            let text = text
+                .replace("{url}", &url)
                 .replace("{host}", url.rsplit("//").next().unwrap())
                 .replace("{soon}", &soon.to_string())
                 .replace("{keys}", testdata("keys").to_str().unwrap())
                 .replace("{dir}", self.folder.path().to_str().unwrap())
-                .replace("{ca}", self.path("ca.pem").to_str().unwrap())
+                .replace("{ca}", self.path("ca.pem").to_str().unwrap());
+            OsString::from_vec(text.split("{ff}").map(str::as_bytes).collect::<Vec<_>>().join(&0xff))
         };
         let prefix = if url.matches('/').count() > 2 || !url.contains("://") {
             url.clone()
@@ -280,12 +284,20 @@ fn the_faults_of_the_command_are_those_of_the_manual() {
         ("cannot run COMMAND: this machine is out of resources", "tests/supervise/limits.rs"),
         ("cannot run COMMAND: this machine needs a /dev/null", "tests/supervise/limits.rs"),
         ("cannot start: …", "tests/supervise/limits.rs"),
-        ("cannot catch signals: …", "tests/supervise/limits.rs"),
+        ("cannot catch signals: …", "what forbids that keeps the program from being loaded, too"),
         ("this system gives no random numbers", "it would take a kernel without them"),
         ("cannot write to stdout: …", "tests/supervise/output.rs"),
         ("internal error at PLACE", "it would take a bug"),
     ];
     hold("The command", &[local::commands], &elsewhere);
+}
+
+/// What else is said of the issuers is provoked by `gafaelfawr` and `stackstate`.
+#[test]
+fn the_faults_of_an_administrators_credential_are_in_the_manual() {
+    let lab = Lab::new();
+    let (_, wrong) = lab.try_all(local::credentials(&lab));
+    assert!(wrong.is_empty(), "{} faults:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[test]

@@ -12,7 +12,6 @@ mod faults;
 mod gafaelfawr;
 mod keys;
 mod lines;
-mod manual;
 mod metrics;
 mod properties;
 mod secrets;

@@ -63,11 +63,11 @@ pub fn proxies(_: &Lab) -> Vec<Row> {
     let wants_password = "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     vec![
         ("no proxy URL", At("http://far.invalid/"), &["HTTP_PROXY=http://a b"], 125, &["HTTP_PROXY holds no proxy URL"]),
+        ("no proxy URL for https", At("https://far.invalid/"), &["HTTPS_PROXY=http://a b"], 125, &["HTTPS_PROXY holds no proxy URL; set it to"]),
         ("no proxy URL, with a password", At("http://far.invalid/"), &["http_proxy=ftp://u:pw@h/"], 125, &["HTTP_PROXY holds no proxy URL"]),
         ("a question before a warning", proxy("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"), &["HTTP_PROXY={url}", "LOCATE_URL=http://far.invalid/"], 125, &["is -locate-url right? and tokens go to far.invalid over plain http"]),
         ("a proxy that is down", At("http://far.invalid/"), &["HTTP_PROXY=http://127.0.0.1:1"], 125, &["cannot connect to the proxy http://127.0.0.1:1/ for http://far.invalid", "connection refused", "; and tokens go to far.invalid over plain http"]),
         ("a proxy nobody knows", At("https://far.invalid/"), &["HTTPS_PROXY=http://proxy.invalid:1"], 125, &["cannot look up the proxy proxy.invalid"]),
-        ("a proxy that wants a password", proxy(wants_password), &["HTTP_PROXY={url}", "LOCATE_URL=http://far.invalid/"], 125, &["the proxy http://127.0.0.1:", "wants authentication (HTTP 407)"]),
         ("a tunnel that wants a password", proxy(wants_password), &["HTTPS_PROXY={url}", "LOCATE_URL=https://far.invalid/"], 125, &["cannot reach https://far.invalid through the proxy http://127.0.0.1:", "authorization required"]),
         ("a tunnel that is refused", proxy("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"), &["HTTPS_PROXY={url}", "LOCATE_URL=https://far.invalid/"], 125, &["cannot reach https://far.invalid through the proxy", "HTTPS_PROXY"]),
         ("a proxy's own error", answers("503 Service Unavailable", "", "squid"), &["HTTP_PROXY={url}", "LOCATE_URL=http://far.invalid/"], 125, &["http://far.invalid through the proxy http://127.0.0.1:", "HTTP 503, \"squid\"", "tokens go to far.invalid over plain http"]),

@@ -80,6 +80,7 @@ pub fn usage(_: &Lab) -> Vec<Row> {
         ("an unknown flag", Line(&["-nope", "true"]), &[], 2, &["unknown flag -nope", "-help"]),
         ("three dashes", Line(&["---machine=m", "true"]), &[], 2, &["bad flag syntax: ---machine=m"]),
         ("a flag without its value", Line(&["-machine"]), &[], 2, &["flag -machine needs a value"]),
+        ("a machine that is no text", Line(&["-machine={ff}", "true"]), &[], 2, &["-machine: \u{fffd} is not UTF-8"]),
         ("no command", Line(&["-machine=m", "--"]), &[], 2, &["no COMMAND given; put it after the flags"]),
         ("a timeout without a unit", Line(&["true"]), &["TIMEOUT=5"], 2, &["TIMEOUT: 5 is no duration"]),
         ("a timeout of zero", Line(&["-timeout=0s", "true"]), &[], 2, &["-timeout: 0s must be above zero"]),
@@ -94,6 +95,25 @@ pub fn usage(_: &Lab) -> Vec<Row> {
         ("gafaelfawr without a verb", Line(&["gafaelfawr"]), &[], 2, &["gafaelfawr needs one of its commands"]),
         ("stackstate with an unknown verb", Line(&["stackstate", "exek"]), &[], 2, &["stackstate needs one of its commands"]),
         ("check without exec", Line(&["check", "gafaelfawr", "list"]), &[], 2, &["check gafaelfawr takes the line of gafaelfawr exec"]),
+    ]
+}
+
+/// Credentials of administrators that cannot be had.
+#[rustfmt::skip]
+pub fn credentials(lab: &Lab) -> Vec<Row> {
+    const LIST: &[&str] = &["gafaelfawr", "list", "-url=http://127.0.0.1:1", "-username=u", "-timeout=500ms", "-admin-token-file"];
+    let list = |file: &'static str| Line(Box::leak([LIST, &[file]].concat().into_boxed_slice()));
+    lab.write("large.token", "x".repeat(64 * 1024 + 1));
+    lab.write("two.tokens", "gt-a.b gt-c.d");
+    lab.make_fifo("token-fifo");
+    vec![
+        ("no such file", list("{dir}/none"), &[], 125, &["cannot read the admin token from", "none: No such file", "--admin-token-file"]),
+        ("too large", list("{dir}/large.token"), &[], 125, &["large.token: is too large to be a token"]),
+        ("two of them", list("{dir}/two.tokens"), &[], 125, &["two.tokens: holds no token, which is one word of ASCII"]),
+        ("a pipe nobody writes to", list("{dir}/token-fifo"), &[], 124, &["timed out after 5", "while reading the admin token from", "token-fifo", "does anybody write to it?"]),
+        ("no key to delete", Line(&["gafaelfawr", "delete", "-url=http://127.0.0.1:1", "-username=u"]), &["GAFAELFAWR_ADMIN_TOKEN=gt-a.b"], 2, &["give one KEY, as gafaelfawr list shows it"]),
+        ("no path of an API", Line(&["stackstate", "list", "-url=http://127.0.0.1:1", "-api-path=?"]), &["STS_CLI_API_TOKEN=x"], 2, &["-api-path: ? is no path such as /api"]),
+        ("a CA file nobody writes to", Line(&["gafaelfawr", "list", "-url=https://127.0.0.1:1", "-username=u", "-timeout=500ms", "-ca-file={dir}/token-fifo"]), &["GAFAELFAWR_ADMIN_TOKEN=gt-a.b"], 124, &["timed out after 5", "while reading the CA file"]),
     ]
 }
 

@@ -7,8 +7,8 @@ use crate::support::{http, testdata};
 /// Answers that say no.
 #[rustfmt::skip]
 pub fn answers_that_say_no(lab: &Lab) -> Vec<Row> {
-    lab.write("long-kid.json", std::fs::read_to_string(testdata("keys/eddsa.json")).unwrap().replace("test_eddsa", &"x".repeat(40_000)));
     const HTML: &str = "<html>\n<head><title>Error</title></head><body>\x1b[31mno</body></html>";
+    lab.write("long-kid.json", std::fs::read_to_string(testdata("keys/eddsa.json")).unwrap().replace("test_eddsa", &"x".repeat(40_000)));
     let error = |kind: &str, title: &str| format!(r#"{{"error":{{"type":"{kind}","title":"{title}","status":400}}}}"#);
     vec![
         ("200 without a body", answers("200 OK", "", ""), &[], 125, &["locate at http://127.0.0.1:", "HTTP 200 with nothing", "-locate-url"]),
@@ -30,6 +30,7 @@ pub fn answers_that_say_no(lab: &Lab) -> Vec<Row> {
         ("404 with HTML", answers("404 Not Found", "", HTML), &[], 125, &["\"<html> <head><title>Error", "\\u{1b}[31mno"]),
         ("405", answers("405 Method Not Allowed", "", ""), &[], 125, &["refused the request (HTTP 405)"]),
         ("407 from the server itself", answers("407 Proxy Authentication Required", "", ""), &[], 125, &["the proxy wants authentication (HTTP 407)"]),
+        ("a proxy that wants a password", answers("407 Proxy Authentication Required", "Proxy-Authenticate: Basic\r\n", ""), &["HTTP_PROXY={url}", "LOCATE_URL=http://far.invalid/"], 125, &["the proxy http://127.0.0.1:", "wants authentication (HTTP 407)"]),
         ("429", answers("429 Too Many Requests", "", ""), &[], 125, &["limits our rate (HTTP 429)"]),
         ("429 for an hour", answers("429 Too Many Requests", "Retry-After: 3600\r\n", ""), &["-retries=2"], 125, &["HTTP 429", "asks to wait 1h0m0s, which is beyond the timeout"]),
         ("503 until a date", replies(|_| http("503 Service Unavailable", &format!("Retry-After: {}\r\n", date(7201)), "")), &["-retries=2"], 125, &["HTTP 503", "asks to wait 2h", "beyond the timeout"]),

@@ -10,10 +10,13 @@ use crate::support::tls::{Authority, Identity, server_params};
 /// Handshakes that fail.
 #[rustfmt::skip]
 pub fn handshakes(_: &Lab) -> Vec<Row> {
+    // A ServerHello (RFC 4346, 7.4.1.3), with TLS_RSA_WITH_AES_128_CBC_SHA.
+    let old_hello = [&[0x16, 3, 2, 0, 42, 2, 0, 0, 38, 3, 2][..], &[7; 32], &[0, 0, 0x2f, 0]].concat();
     vec![
         ("https to an http port", does(|mut stream| { let _ = stream.read(&mut [0; 1024]); let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n"); }), &["LOCATE_URL=https://{host}/"], 125, &["does not speak TLS on this port", "is it an http URL?"]),
         ("closed in the TLS handshake", does(|mut stream| { let _ = stream.read(&mut [0; 4096]); }), &["LOCATE_URL=https://{host}/"], 125, &["the TLS handshake with https://127.0.0.1:", "failed"]),
         ("reset in the TLS handshake", does(|mut stream| { let _ = stream.read(&mut [0; 4096]); reset(&stream); }), &["LOCATE_URL=https://{host}/"], 125, &["the TLS handshake with https://127.0.0.1:", "reset"]),
+        ("TLS 1.1", does(move |mut stream| { let _ = stream.read(&mut [0; 4096]); let _ = stream.write_all(&old_hello); }), &["LOCATE_URL=https://{host}/"], 125, &["and this program have no TLS version or cipher in common"]),
         ("a TLS alert", does(|mut stream| { let _ = stream.read(&mut [0; 4096]); let _ = stream.write_all(b"\x15\x03\x03\x00\x02\x02\x28"); }), &["LOCATE_URL=https://{host}/"], 125, &["refused the TLS handshake: HandshakeFailure"]),
     ]
 }

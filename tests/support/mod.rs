@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 pub mod api;
+pub mod manual;
 pub mod tls;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -10,8 +11,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
-
-use crate::manual;
 
 /// No test waits longer than this for anything.
 pub const PATIENCE: Duration = Duration::from_secs(30);

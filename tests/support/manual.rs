@@ -86,7 +86,7 @@ fn row(section: &'static str, line: &'static str) -> impl Iterator<Item = Messag
 /// The messages of the page.
 pub fn messages() -> &'static [Message] {
     static MESSAGES: LazyLock<Vec<Message>> = LazyLock::new(|| {
-        let (_, page) = include_str!("../README.md").split_once("\n## When it fails\n").expect("the page");
+        let (_, page) = include_str!("../../README.md").split_once("\n## When it fails\n").expect("the page");
         let page = page.split("\n## ").next().unwrap_or_default();
         let mut section = "";
         let mut messages = Vec::new();
