@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -33,6 +34,9 @@ const SYSTEM_FILES: [&str; 6] = [
 
 /// A `-ca-file` that is larger is none (`/dev/zero`, say).
 const MAX_CA_FILE_BYTES: usize = 16 * 1024 * 1024;
+
+/// How long a bundle that is a pipe is waited for.
+const PIPE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where Go looks for single roots; all are read.
 const SYSTEM_DIRS: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
@@ -72,7 +76,7 @@ impl TrustStore {
 
     /// In words, for messages: the places that were searched, and those that could not be.
     pub fn describe(&self) -> String {
-        let bundle = self.files.iter().find(|file| std::fs::File::open(file).is_ok());
+        let bundle = self.files.iter().find(|file| read::open(file).is_ok());
         let unreadable = |path: &Path| format!("{} (which cannot be read)", path.display());
         let bundle = bundle.map(|path| path.display().to_string());
         // One file comes from SSL_CERT_FILE; several are places where a bundle may be.
@@ -167,6 +171,17 @@ fn read_ca_file(path: &Path, until: &Until<'_>) -> Result<Vec<CertificateDer<'st
     }
 }
 
+/// A bundle of roots, if it can be read. One that is a pipe (`SSL_CERT_FILE`) is not waited for long: it is
+/// read in the middle of a handshake, where nothing else can end the wait.
+fn read_bundle(path: &Path) -> Option<Vec<u8>> {
+    if std::fs::metadata(path).is_ok_and(|about| about.is_file()) {
+        return std::fs::read(path).ok();
+    }
+    let pipe =
+        read::open(path).and_then(|file| read::all(file, MAX_CA_FILE_BYTES, &Until::in_time(PIPE_PATIENCE)));
+    pipe.ok().map(|bytes| bytes.to_vec())
+}
+
 /// The certificates in a PEM file (RFC 7468), those that are no base64 left out, as Go does.
 pub fn pem_certificates(pem: &[u8]) -> impl Iterator<Item = CertificateDer<'static>> {
     const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
@@ -235,7 +250,7 @@ impl ServerCertVerifier for Verifier {
         let mut anchors = RootCertStore::empty();
         let chain = (end_entity, intermediates);
         add_issuers(&mut anchors, &issuers, self.store.extra_roots.iter().cloned());
-        if let Some(bundle) = self.store.files.iter().find_map(|file| std::fs::read(file).ok()) {
+        if let Some(bundle) = self.store.files.iter().find_map(|file| read_bundle(file)) {
             add_issuers(&mut anchors, &issuers, pem_certificates(&bundle));
         }
         let mut result = self.check(anchors.clone(), chain, server_name, now);

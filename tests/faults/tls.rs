@@ -32,9 +32,11 @@ pub fn certificates(lab: &Lab) -> Vec<Row> {
     let self_signed = Identity::self_signed(&local());
     let self_signed_ca = Identity::self_signed(&with(|p| p.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained)));
     lab.write("self-signed.pem", &self_signed_ca.pem);
+    lab.make_fifo("fifo");
     let impostor = Authority::new("Authority of the tests").issue(&local());
     vec![
         ("unknown CA", tls("127.0.0.1", issue(&local())), &["SSL_CERT_FILE=/nonexistent/ca.pem"], 125, &["certificate of https://127.0.0.1:", "(issuer \"Authority of the tests\") is not trusted", "/nonexistent/ca.pem (which cannot be read)", "-ca-file"]),
+        ("a pipe into which nobody writes the CA", tls("127.0.0.1", issue(&local())), &["SSL_CERT_FILE={dir}/fifo", "-timeout=15s"], 125, &["is not trusted: its issuer is not in /", "fifo"]),
         ("unknown to -ca-file and to the system", tls("127.0.0.1", Identity::self_signed(&local())), &["-ca-file={ca}"], 125, &["is not trusted", "ca.pem"]),
         ("self-signed", tls("127.0.0.1", self_signed), &[], 125, &["(issuer \"a test server\") is not trusted"]),
         ("self-signed by openssl req -x509, trusted", tls("127.0.0.1", self_signed_ca), &["-ca-file={dir}/self-signed.pem"], 125, &["is that of a CA", "CA:FALSE"]),
