@@ -4,12 +4,10 @@
 use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
-use std::time::Instant;
 
 use crate::error::{Failure, Stage};
-use crate::read::{self, ReadError};
+use crate::read::{self, ReadError, Until};
 use crate::secret::SecretString;
-use crate::signal::Signals;
 
 /// A file that is larger holds no token.
 const MAX_TOKEN_BYTES: usize = 64 * 1024;
@@ -34,8 +32,8 @@ impl Credential {
         }
     }
 
-    /// Reads the credential. A pipe may keep us waiting: until `deadline`, or until a signal ends the run.
-    pub fn load(self, signals: &Signals, deadline: Instant) -> Result<SecretString, Failure> {
+    /// Reads the credential. A pipe may keep us waiting.
+    pub fn read(self, until: &Until<'_>) -> Result<SecretString, Failure> {
         let at = self.describe();
         let file = match self {
             Credential::Variable(_, token) => return Ok(token),
@@ -45,31 +43,26 @@ impl Credential {
                 stdin.map(File::from).map_err(ReadError::Io)
             }
         };
-        token_in(file, &at, "--admin-token-file", signals, deadline)
+        token_in(file, &at, "the admin token", "--admin-token-file", until)
     }
 }
 
-/// The token that `file` holds, without the white space around it; `flag` is where `at` came from.
+/// The token that `file` holds, without the white space around it. `what` it is and the `flag` that named
+/// the file are for messages.
 pub fn token_in(
     file: Result<File, ReadError>,
     at: &str,
+    what: &str,
     flag: &str,
-    signals: &Signals,
-    deadline: Instant,
+    until: &Until<'_>,
 ) -> Result<SecretString, Failure> {
-    let read = file.and_then(|file| read::all(file, MAX_TOKEN_BYTES, Some(signals), deadline));
+    let read = file.and_then(|file| read::all(file, MAX_TOKEN_BYTES, until));
     let bytes = read.map_err(|error| match error {
         ReadError::Io(error) => {
-            Failure::ours(Stage::Sign, format!("cannot read the token from {at}: {error}; see {flag}"))
+            Failure::ours(Stage::Sign, format!("cannot read {what} from {at}: {error}; see {flag}"))
         }
         ReadError::TooLarge => Failure::ours(Stage::Sign, format!("{at}: is too large to be a token")),
-        ReadError::Timeout => {
-            Failure::timeout(Stage::Sign, format!("timed out while reading the token from {at}"))
-        }
-        ReadError::Interrupted(signal) => Failure {
-            message: format!("ended by {signal} while the token was read from {at}"),
-            ..Failure::signal(Stage::Sign, signal)
-        },
+        ReadError::Ended(ended) => ended.failure(Stage::Sign, &format!("{what} from {at}")),
     })?;
     sound(std::str::from_utf8(bytes.trim_ascii()).unwrap_or_default(), at)
 }

@@ -60,21 +60,13 @@ impl Failure {
         Failure { stage: Some(stage), status: ExitStatus::Timeout, message: message.into() }
     }
 
-    /// The failure with one more clause.
-    #[must_use]
-    pub fn with(mut self, clause: impl fmt::Display) -> Failure {
-        self.message = format!("{}; {clause}", self.message);
-        self
-    }
-
     /// A signal ended the run in `stage`, before the command began: exit status 128 + `signal`.
     pub fn signal(stage: Stage, signal: crate::signal::Signal) -> Failure {
         let message = format!(
             "ended by {signal} {}",
             match stage {
-                Stage::Sign => "while the key was read",
                 Stage::Exchange => "in the exchange; the command was not run",
-                Stage::Command => "",
+                Stage::Sign | Stage::Command => "",
                 Stage::Revoke => "while the token was deleted",
             }
         );
@@ -83,6 +75,19 @@ impl Failure {
             status: ExitStatus::Signal(signal.number()),
             message: message.trim_end().to_owned(),
         }
+    }
+
+    /// Our parent died in `stage`, before the command began.
+    pub fn orphaned(stage: Stage) -> Failure {
+        Failure::ours(stage, "the parent process died before the command was run (-die-with-parent)")
+    }
+
+    /// The same, with a further clause in its one line.
+    #[must_use]
+    pub fn and(mut self, clause: &str) -> Failure {
+        self.message.push_str(if self.message.ends_with('?') { " " } else { "; " });
+        self.message.push_str(clause);
+        self
     }
 }
 

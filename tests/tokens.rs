@@ -270,10 +270,11 @@ fn a_credential_that_does_not_come_is_not_waited_for_beyond_a_signal_or_the_time
         let child = start(&mut command);
         catches_signals(child.id());
         kill(child.id(), libc::SIGHUP);
-        finish(child).failed_with(129, &["ended by SIGHUP while the token was read from standard input"]);
+        finish(child)
+            .failed_with(129, &["ended by SIGHUP while reading the admin token from standard input"]);
         let mut child = start(command.arg("-timeout=300ms"));
         let open = child.stdin.take();
-        finish(child).failed_with(124, &["timed out while reading the token from standard input"]);
+        finish(child).failed_with(124, &["while reading the admin token from standard input"]);
         drop(open);
         assert_eq!(sandbox.requests(), [""; 0]);
     }
@@ -286,7 +287,7 @@ fn a_bootstrap_whose_token_does_not_come_is_ended_by_a_signal() {
     let child = start(&mut command);
     catches_signals(child.id());
     kill(child.id(), libc::SIGTERM);
-    finish(child).failed_with(143, &["ended by SIGTERM while the token was read from /dev/stdin"]);
+    finish(child).failed_with(143, &["ended by SIGTERM while reading the token from /dev/stdin"]);
     let folder = tempfile::tempdir().unwrap();
     let file = format!("--token-file={}", folder.path().display());
     run(token().args(["stackstate", "bootstrap", "--roles=a", &file]))

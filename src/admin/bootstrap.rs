@@ -2,7 +2,6 @@
 //! (`authentication.yaml` of the Helm chart), or the Kubernetes Secret that holds the token.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,15 +10,13 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use super::output::SecretFile;
 use crate::credential::token_in;
 use crate::error::{Failure, Stage};
-use crate::read::{self, ReadError};
+use crate::read::{self, DEFAULT_PATIENCE, ReadError, Until};
 use crate::secret::{ExposeSecret as _, SecretString};
 use crate::signal::Signals;
 use crate::source::stackstate::SERVICE_TOKEN_PREFIX;
 
 /// 192 bits: 32 characters.
 const RANDOM_BYTES: usize = 24;
-/// A token file may be a pipe; nobody waits longer for it.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What to print.
 pub struct Bootstrap {
@@ -78,7 +75,8 @@ fn kept_token(path: &Path, signals: &Signals) -> Result<SecretString, Failure> {
         }
         file => {
             let at = path.display().to_string();
-            token_in(file, &at, "--token-file", signals, Instant::now() + READ_TIMEOUT)
+            let until = Until { signals: Some(signals), ..Until::in_time(DEFAULT_PATIENCE) };
+            token_in(file, &at, "the token", "--token-file", &until)
         }
     }
 }

@@ -47,7 +47,10 @@ pub enum Action {
 pub fn act(administration: Administration, action: Action, signals: &Signals) -> Result<String, Failure> {
     let Administration { url, format, timeout, http, credential } = administration;
     let session = Session::begin(timeout, signals);
-    let gafaelfawr = || Gafaelfawr::new(&http, url, &credential.load(signals, session.deadline)?);
+    let gafaelfawr = || {
+        let (http, token) = session.read(http, credential)?;
+        Gafaelfawr::new(&http, url, &token)
+    };
     match action {
         Action::Create { new, lifetime, out } => {
             let place = Place::reserve(out)?;
@@ -102,7 +105,7 @@ fn create(
     };
     match place {
         Place::File(mut file) => {
-            file.fill(&token).map_err(|failure| failure.with(lost(username, key)))?;
+            file.fill(&token).map_err(|failure| failure.and(&lost(username, key)))?;
             let path = file.path().display().to_string();
             let until = expires.map_or_else(|| "never".to_owned(), date::time);
             Ok(match format {

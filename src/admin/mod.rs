@@ -17,6 +17,8 @@ use crate::credential::Credential;
 use crate::error::{Failure, Stage};
 use crate::exit::ExitStatus;
 use crate::http::HttpConfig;
+use crate::read::Until;
+use crate::secret::SecretString;
 use crate::signal::Signals;
 use crate::source::CreateError;
 use crate::source::api::Api;
@@ -50,6 +52,17 @@ impl<'a> Session<'a> {
     /// From now on, for `timeout`.
     fn begin(timeout: Duration, signals: &'a Signals) -> Session<'a> {
         Session { timeout, deadline: Instant::now() + timeout, signals }
+    }
+
+    /// Reads what may be pipes: `-ca-file`, and the credential.
+    fn read(
+        self,
+        mut http: HttpConfig,
+        credential: Credential,
+    ) -> Result<(HttpConfig, SecretString), Failure> {
+        let until = Until { signals: Some(self.signals), ..Until::at(self.deadline) };
+        http.trust.read_extra(&until)?;
+        Ok((http, credential.read(&until)?))
     }
 
     /// Runs `work` until it is done, the time is up, or a signal ends us.
@@ -86,7 +99,7 @@ impl<'a> Session<'a> {
         open: &str,
     ) -> Result<T, Failure> {
         self.wait(api, work).map_err(|failure| match failure.status {
-            ExitStatus::Timeout | ExitStatus::Signal(_) if api.maybe_sent() => failure.with(open),
+            ExitStatus::Timeout | ExitStatus::Signal(_) if api.maybe_sent() => failure.and(open),
             _ => failure,
         })
     }
@@ -100,7 +113,7 @@ impl<'a> Session<'a> {
     ) -> Result<T, Failure> {
         let work = async {
             work.await.map_err(|error| match error.trace {
-                Some(_) => error.failure.with(open),
+                Some(_) => error.failure.and(open),
                 None => error.failure,
             })
         };

@@ -44,7 +44,7 @@ pub fn act(
     let Administration { url, format, timeout, http, credential } = administration;
     let session = Session::begin(timeout, signals);
     let stackstate = || {
-        let token = credential.load(signals, session.deadline)?;
+        let (http, token) = session.read(http, credential)?;
         let kind = kind.unwrap_or_else(|| Kind::of(&token));
         StackState::new(&http, url, api_path, kind, &token)
     };
@@ -97,7 +97,7 @@ fn create(
     };
     match place {
         Place::File(mut file) => {
-            file.fill(&token).map_err(|failure| failure.with(lost(&name)))?;
+            file.fill(&token).map_err(|failure| failure.and(&lost(&name)))?;
             Ok(text(&file.path().display().to_string(), None))
         }
         Place::Stdout => {

@@ -1,7 +1,5 @@
 //! The steps of the main command.
 
-use std::time::Instant;
-
 use reqwest::Url;
 use serde_json::json;
 
@@ -12,6 +10,7 @@ use crate::http::explain::origin;
 use crate::http::{Client, Redirects};
 use crate::key::PrivateKey;
 use crate::log::Log;
+use crate::read::Until;
 use crate::run::locate::{LocateRun, insecure_host};
 use crate::run::{Run, noting_plain_http};
 use crate::secret::{SecretString, redact_url, scrub_stack};
@@ -24,20 +23,19 @@ const STEPS: &[&str] = &[
 ];
 
 /// Makes the request of a run, and says how each step went.
-#[expect(clippy::needless_pass_by_value, reason = "the key that it may hold goes with it")]
 pub fn locate(what: LocateRun, signals: &Signals, log: Log) -> Checked {
     let mut list = Checklist::new(STEPS);
-    let failure = steps(&what, signals, log, &mut list).err();
+    let failure = steps(what, signals, log, &mut list).err();
     scrub_stack();
     Checked { rows: list.rows(), failure }
 }
 
-fn steps(what: &LocateRun, signals: &Signals, log: Log, list: &mut Checklist) -> Result<(), Failure> {
-    let LocateRun { locate, http, run: config, .. } = what;
-    let run = list.step("timeout", Run::begin(config, signals, log))?;
+fn steps(what: LocateRun, signals: &Signals, log: Log, list: &mut Checklist) -> Result<(), Failure> {
+    let LocateRun { locate, mut http, run: config, .. } = what;
+    let run = list.step("timeout", Run::begin(&config, signals, log))?;
     let term_at = tell_timeout(list, run.timeline());
 
-    let (key, signed) = sign(locate, signals, term_at, list)?;
+    let (key, signed) = sign(&locate, &run.until(), list)?;
     if locate.exchange == Exchange::No {
         for &step in STEPS.iter().skip_while(|step| **step != "proxy") {
             list.skip(step, "no request is made (-exchange=false)");
@@ -50,7 +48,8 @@ fn steps(what: &LocateRun, signals: &Signals, log: Log, list: &mut Checklist) ->
     let ours = |message: String| noting(LocateConfig::failed(&message));
     let proxy = list.step("proxy", http.proxies.proxy_for(&locate.prefix).map_err(ours))?;
     list.ok("proxy", proxy.as_ref().map_or_else(|| "none".to_owned(), redact_url));
-    let client = Client::new(http, &locate.prefix, Redirects::SameOrigin);
+    list.step("roots", http.trust.read_extra(&run.until()).map_err(noting))?;
+    let client = Client::new(&http, &locate.prefix, Redirects::SameOrigin);
     let client = list.step("roots", client.map_err(|error| ours(error.message)))?;
     list.ok("roots", client.verifier().store().describe());
     let probe = Probe::new(&locate.prefix, proxy.as_ref());
@@ -93,11 +92,10 @@ fn steps(what: &LocateRun, signals: &Signals, log: Log, list: &mut Checklist) ->
 /// The steps that need no network. The key is for the tries that come after the first.
 fn sign(
     locate: &LocateConfig,
-    signals: &Signals,
-    until: Instant,
+    until: &Until<'_>,
     list: &mut Checklist,
 ) -> Result<(PrivateKey, (SecretString, Url)), Failure> {
-    let key = list.step("key", locate.key.load(signals, until))?;
+    let key = list.step("key", locate.key.load(until))?;
     let algorithm = key.algorithm.name();
     list.ok_with("key", format!("{} ({algorithm})", locate.key.describe()), json!({"algorithm": algorithm}));
     let key_id = match key.key_id.as_str() {

@@ -22,11 +22,12 @@ pub fn token(what: TokenRun, signals: &Signals, log: Log) -> Checked {
 }
 
 fn steps(what: TokenRun, signals: &Signals, log: Log, list: &mut Checklist) -> Result<(), Failure> {
-    let TokenRun { credential, http, run: config, issuer } = what;
+    let TokenRun { credential, mut http, run: config, issuer } = what;
     let run = list.step("timeout", Run::begin(&config, signals, log))?;
     let until = tell_timeout(list, run.timeline());
-    let admin = list.step("credential", credential.load(signals, until))?;
+    let admin = list.step("credential", credential.read(&run.until()))?;
     list.ok("credential", "read");
+    list.step("roots", http.trust.read_extra(&run.until()))?;
     let issuer = list.step("roots", issuer(&http, admin, run.needed()))?;
     list.ok("roots", issuer.api().client().verifier().store().describe());
     let url = issuer.api().url().clone();

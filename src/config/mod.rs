@@ -15,7 +15,7 @@ use reqwest::Url;
 
 use crate::cache::Cache;
 use crate::child::OutputPolicy;
-use crate::cli::syntax::{DEBUG_FLAG, parse_bool};
+use crate::cli::syntax::{DEBUG_FLAG, LOG_FORMAT_FLAG, parse_bool};
 use crate::cli::{Line, Values};
 use crate::deadline::{Limits, parse_script_deadline};
 use crate::error::{Failure, Stage};
@@ -41,14 +41,18 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// What is shown on stderr: the format, and whether debug is on.
-pub fn log(values: &Values<'_>) -> Result<(LogFormat, bool), Failure> {
-    let format = match values.text("log-format")? {
-        None | Some("text") => LogFormat::Text,
-        Some("json") => LogFormat::Json,
-        Some(_) => return Err(values.refuse("log-format", "is neither text nor json")),
-    };
-    Ok((format, values.boolean(DEBUG_FLAG)?.unwrap_or(false)))
+/// How failures are told.
+pub fn log_format(values: &Values<'_>) -> Result<LogFormat, Failure> {
+    match values.text(LOG_FORMAT_FLAG)? {
+        None | Some("text") => Ok(LogFormat::Text),
+        Some("json") => Ok(LogFormat::Json),
+        Some(_) => Err(values.refuse(LOG_FORMAT_FLAG, "is neither text nor json")),
+    }
+}
+
+/// Whether what happens is shown, too.
+pub fn debug(values: &Values<'_>) -> Result<bool, Failure> {
+    Ok(values.boolean(DEBUG_FLAG)?.unwrap_or(false))
 }
 
 /// What a line is read for.
@@ -129,7 +133,7 @@ fn run(line: &Line, revoke_limit: Duration, purpose: Purpose) -> Result<RunConfi
             values.program()
         )));
     }
-    let debug = values.boolean(DEBUG_FLAG)?.unwrap_or(false);
+    let debug = debug(&values)?;
     let output = match values.text("output")? {
         // Who debugs wants to see it all; only a flag on the same command line can say otherwise.
         Some("discard" | "on-failure") | None if debug && !values.is_flag("output") => OutputPolicy::Inherit,
@@ -193,6 +197,9 @@ fn prefix(values: &Values<'_>) -> Result<Url, Failure> {
         let shown = given.text.to_str().and_then(|text| Url::parse(text).ok()).map(|url| redact_url(&url));
         Failure::usage(format!("{}: {}{why}", given.origin(), shown.map(|url| url + " ").unwrap_or_default()))
     };
+    if given.text.is_empty() {
+        return Err(refuse("is empty; give the URL of Locate's monitoring path, or leave the flag out"));
+    }
     let url = Url::parse(given.text.to_str().unwrap_or_default())
         .map_err(|error| refuse(&format!("is no URL: {error}")))?;
     match url.scheme() {

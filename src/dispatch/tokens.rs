@@ -50,7 +50,7 @@ impl Service {
             let verbs: Vec<String> =
                 command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
             let name = command.get_name().to_owned();
-            return match parse(command, args, FlagsEnd::DoubleDash)? {
+            return match parse(command, args, FlagsEnd::DoubleDash, log)? {
                 // What stands there may be a token, so it is not shown.
                 Some(_) => {
                     Err(Failure::usage(format!("{name} needs one of its commands: {}", verbs.join(", "))))

@@ -129,6 +129,10 @@ impl Client {
             .connector_layer(WhenConnected(Arc::clone(&progress)))
             .dns_resolver(Arc::new(Resolver { progress: Arc::clone(&progress) }))
             .no_proxy();
+        // An address needs no look-up.
+        if proxy.as_ref().unwrap_or(url).domain().is_none() {
+            progress.reach(Step::Connect);
+        }
         let builder = match &proxy {
             Some(proxy) => builder.proxy(
                 reqwest::Proxy::all(proxy.clone())

@@ -7,6 +7,7 @@ mod report;
 pub mod token;
 
 use std::ffi::OsString;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 
@@ -19,6 +20,7 @@ use crate::error::{Failure, Stage};
 use crate::exit::ExitStatus;
 use crate::log::{Log, write_stderr};
 use crate::metrics::{self, Figures, Labels};
+use crate::read::Until;
 use crate::secret::redact_bytes;
 use crate::signal::Signals;
 use crate::source::Lease;
@@ -87,7 +89,7 @@ impl<'a> Run<'a> {
         let parent = match config.die_with_parent.then(Parent::follow) {
             None => None,
             Some(Ok(parent)) => Some(parent),
-            Some(Err(ParentError::Gone)) => return Err(parent_died(Stage::Exchange)),
+            Some(Err(ParentError::Gone)) => return Err(Failure::orphaned(Stage::Exchange)),
             Some(Err(ParentError::Unsupported)) => {
                 let warning = "-die-with-parent: the parent process cannot be followed here; running without";
                 report.warnings.push(warning.to_owned());
@@ -95,6 +97,15 @@ impl<'a> Run<'a> {
             }
         };
         Ok(Run { config, signals, log, timeline, parent, report })
+    }
+
+    /// What ends the wait for a file that is a pipe.
+    pub(crate) fn until(&self) -> Until<'_> {
+        Until {
+            deadline: self.timeline.term_at,
+            signals: Some(self.signals),
+            parent: self.parent.as_ref().map(AsFd::as_fd),
+        }
     }
 
     /// When it must be where.
@@ -129,7 +140,7 @@ impl<'a> Run<'a> {
         tokio::select! {
             biased;
             signal = self.signals.interrupt() => Failure::signal(stage, signal),
-            () = parent_death => parent_died(stage),
+            () = parent_death => Failure::orphaned(stage),
             () = tokio::time::sleep_until(self.timeline.term_at.into()) => {
                 let after = duration::show(self.timeline.start.elapsed());
                 Failure::timeout(stage, format!("timed out after {after} {}", describe_timeout()))
@@ -148,7 +159,7 @@ impl<'a> Run<'a> {
             remove: &lease.remove,
             output: self.config.output,
         };
-        let name = self.config.command[0].display();
+        let name = shown_command(&self.config.command[0]);
         tracing::debug!(command = ?self.config.command, "running");
         let began = Instant::now();
         let started = job.start().map_err(|error| refuse_command(&name, &error))?;
@@ -220,7 +231,7 @@ impl<'a> Run<'a> {
 
 /// A failure that says, in its one line, what went wrong beside it.
 fn with_clauses(failure: Failure, warnings: impl IntoIterator<Item = String>) -> Failure {
-    warnings.into_iter().fold(failure, |failure, warning| failure.with(format_args!("and {warning}")))
+    warnings.into_iter().fold(failure, |failure, warning| failure.and(&format!("and {warning}")))
 }
 
 /// What was freed goes back to the system: a run waits much longer than it works.
@@ -236,15 +247,16 @@ fn give_back_memory() {
 pub(crate) fn noting_plain_http(failure: Failure, host: Option<&str>) -> Failure {
     match host {
         None => failure,
-        Some(host) => failure.with(format_args!("and tokens go to {host} over plain http")),
+        Some(host) => failure.and(&format!("and tokens go to {host} over plain http")),
     }
 }
 
-fn parent_died(stage: Stage) -> Failure {
-    Failure::ours(stage, "the parent process died before the command was run (-die-with-parent)")
+/// COMMAND as it is shown; one without a name as `env` shows it.
+fn shown_command(word: &OsString) -> String {
+    if word.is_empty() { "''".to_owned() } else { word.display().to_string() }
 }
 
-fn refuse_command(name: &impl std::fmt::Display, error: &StartError) -> Failure {
+fn refuse_command(name: &str, error: &StartError) -> Failure {
     let (status, message) = match error {
         StartError::NotFound(_) => (
             ExitStatus::NotFound,

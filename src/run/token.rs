@@ -44,9 +44,12 @@ impl TokenRun {
             }
         };
         let began = Instant::now();
-        let issuer = self.credential.load(signals, run.timeline.term_at).and_then(|token| {
+        let mut http = self.http;
+        let token = self.credential.read(&run.until());
+        let issuer = token.and_then(|token| {
             run.report.took(Stage::Sign, began.elapsed());
-            (self.issuer)(&self.http, token, run.needed())
+            http.trust.read_extra(&run.until())?;
+            (self.issuer)(&http, token, run.needed())
         });
         scrub_stack();
         let result = issuer.and_then(|issuer| run.with_token(issuer.as_ref()));
