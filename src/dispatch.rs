@@ -10,7 +10,7 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use crate::check::{self, Checked};
 use crate::cli::{self, FlagsEnd, Line, Parsed, Values, flags};
 use crate::config::{self, Purpose};
-use crate::error::{Failure, Stage};
+use crate::error::{Failure, Stage, brief};
 use crate::exit::ExitStatus;
 use crate::key::manage;
 use crate::log::{Log, LogFormat};
@@ -132,7 +132,7 @@ fn key(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {
     let verb = args.first().and_then(|word| word.to_str()).unwrap_or_default().to_owned();
     let Some(verb_command) = command.find_subcommand(&verb).cloned() else {
         if let Some(line) = parse(command, args, FlagsEnd::DoubleDash, log)? {
-            let given = line.words.first().map(|word| format!("{} is no command of key; ", word.display()));
+            let given = line.words.first().map(|word| format!("{} is no command of key; ", brief(word)));
             return Err(Failure::usage(format!(
                 "{}use key generate, key public FILE or key inspect FILE",
                 given.unwrap_or_default()

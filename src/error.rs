@@ -1,5 +1,6 @@
 //! A failure of ours: what failed, in one line, and the exit status it leads to.
 
+use std::ffi::OsStr;
 use std::fmt;
 
 use crate::exit::ExitStatus;
@@ -109,6 +110,17 @@ pub fn printable(text: &str) -> String {
         if c.is_control() || bidi { out.extend(c.escape_default()) } else { out.push(c) }
     }
     out
+}
+
+/// A word of the command line as a message shows it: its beginning, if it is very long.
+pub fn brief(word: &OsStr) -> String {
+    const SHOWN_CHARS: usize = 64;
+    let mut text = word.display().to_string();
+    if let Some((end, _)) = text.char_indices().nth(SHOWN_CHARS) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(60);
 /// What ends the wait for whoever writes to a pipe.
 #[derive(Clone, Copy)]
 pub struct Until<'a> {
+    /// When the time began that is shown when it is up.
+    pub since: Instant,
     /// When the time is up.
     pub deadline: Instant,
     /// The signals that end us, where they are caught.
@@ -33,7 +35,7 @@ pub struct Until<'a> {
 impl Until<'_> {
     /// Nothing but the time.
     pub fn at(deadline: Instant) -> Until<'static> {
-        Until { deadline, signals: None, parent: None }
+        Until { since: Instant::now(), deadline, signals: None, parent: None }
     }
 
     /// The same, from now on. What is too long for a clock is the usual time.
@@ -94,11 +96,10 @@ pub fn open(path: &Path) -> Result<File, ReadError> {
 
 /// Reads at most `max_bytes`, which must be all.
 pub fn all(mut file: File, max_bytes: usize, until: &Until<'_>) -> Result<Zeroizing<Vec<u8>>, ReadError> {
-    let began = Instant::now();
     // Enough for what is usually read, so that there is one copy; more grows it.
     let mut bytes = Zeroizing::new(Vec::with_capacity(USUAL_BYTES));
     loop {
-        wait_readable(&file, until, began)?;
+        wait_readable(&file, until)?;
         let left = u64::try_from((max_bytes + 1).saturating_sub(bytes.len())).unwrap_or_default();
         // To the end of what is there now: of a file that is all, of a pipe what has been written.
         match file.by_ref().take(left).read_to_end(&mut bytes) {
@@ -110,7 +111,7 @@ pub fn all(mut file: File, max_bytes: usize, until: &Until<'_>) -> Result<Zeroiz
     }
 }
 
-fn wait_readable(file: &File, until: &Until<'_>, began: Instant) -> Result<(), ReadError> {
+fn wait_readable(file: &File, until: &Until<'_>) -> Result<(), ReadError> {
     loop {
         let left = until.deadline.saturating_duration_since(Instant::now());
         let readable = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
@@ -123,7 +124,7 @@ fn wait_readable(file: &File, until: &Until<'_>, began: Instant) -> Result<(), R
         }
         let is_ready = |at: usize| !fds[at].revents().is_empty();
         match ready {
-            Ok(0) => return Err(ReadError::Ended(Ended::Timeout(began.elapsed()))),
+            Ok(0) => return Err(ReadError::Ended(Ended::Timeout(until.since.elapsed()))),
             Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(ReadError::Io(errno.into())),
             Ok(_) if until.parent.is_some() && is_ready(1) => return Err(ReadError::Ended(Ended::Orphaned)),

@@ -361,6 +361,13 @@ fn bad_usage_is_one_line_and_status_2() {
         ended.failed_with(2, words);
         assert_eq!(ended.stdout, "", "{args:?}");
     }
+    // What is very long is not shown whole.
+    let long = "x".repeat(100_000);
+    for flag in ["-retries=", "-service=", "-output=", "-", "---"] {
+        let ended = run(offline().arg(format!("{flag}{long}")).arg("true"));
+        ended.failed_with(2, &["xxx…"]);
+        assert!(ended.stderr.len() < 300, "{}", ended.stderr.len());
+    }
     for (variable, value) in [
         ("LOGX_DEBUG", "maybe"),
         ("MONITORING_TOKEN_EXCHANGE", "no"),

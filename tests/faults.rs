@@ -13,7 +13,8 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::ffi::OsStringExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -24,9 +25,10 @@ use crate::support::{MACHINE, read_head, read_head_of, serve, start, testdata, t
 /// A fault: its name; who answers under `LOCATE_URL`; flags (`-…`) and variables (`NAME=value`) on top
 /// of the usual ones; the exit status; words of the one line.
 ///
-/// In flags and variables `{ff}` is a byte that is no UTF-8, `{url}` the server's origin, `{keys}` the folder of keys, `{dir}` a folder
-/// of this run's own, `{host}` the server's host and port, `{soon}` a time in 2.5 s, `{ca}` the certificate of the CA that [`Server::Tls`] have theirs from. The usual:
-/// an EdDSA key, `-service=ndt/ndt7`, no retries, and a timeout that is not reached.
+/// In words, flags and variables `{url}` is the server's origin, `{host}` its host and port, `{keys}` the
+/// folder of keys, `{dir}` a folder of this section's own, `{ca}` the certificate of the CA that
+/// [`Server::Tls`] have theirs from, `{soon}` a time in 2.5 s, `{ff}` a byte that is no UTF-8. The usual: an
+/// EdDSA key, `-service=ndt/ndt7`, no retries, and a timeout that is not reached.
 type Row = (&'static str, Server, &'static [&'static str], i32, &'static [&'static str]);
 
 /// Who answers.
@@ -89,20 +91,14 @@ impl Lab {
     }
 
     fn make_fifo(&self, name: &str) {
-        let status = std::process::Command::new("mkfifo").arg(self.path(name)).status().expect("mkfifo runs");
+        let status = Command::new("mkfifo").arg(self.path(name)).status().expect("mkfifo runs");
         assert!(status.success());
     }
 
-    /// Tries one fault; gives the messages of the manual that speak of it, or what is wrong with what happened.
-    fn try_one(
-        &self,
-        at: usize,
-        (name, server, settings, status, words): Row,
-    ) -> Result<BTreeSet<usize>, String> {
+    /// The run that meets the fault. Its command would write `ran`.
+    fn command(&self, server: Server, settings: &[&str], ran: &Path) -> Command {
         let line = if let Server::Line(line) = server { Some(line) } else { None };
         let url = server.start();
-        let ran = self.path(&format!("ran-{at}"));
-        let mut command = token();
         let fill = |text: &str| {
             let soon = SystemTime::now() + Duration::from_millis(2500);
             let soon = soon.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
@@ -115,71 +111,52 @@ impl Lab {
                 .replace("{ca}", self.path("ca.pem").to_str().unwrap());
             OsString::from_vec(text.split("{ff}").map(str::as_bytes).collect::<Vec<_>>().join(&0xff))
         };
-        let prefix = if url.matches('/').count() > 2 || !url.contains("://") {
-            url.clone()
-        } else {
-            format!("{url}/v2/platform/monitoring/")
-        };
+        let mut command = token();
         command.env("MONITORING_SIGNER_KEY", testdata("keys/eddsa.json"));
-        match line {
-            Some(line) => {
-                command.env("MONITORING_TOKEN_EXCHANGE", "false").args(line.iter().map(|word| fill(word)))
-            }
-            None => command.env("LOCATE_URL", prefix).env("MACHINE", MACHINE).args([
-                "-service=ndt/ndt7",
-                "-retries=0",
-                "-timeout=25s",
-            ]),
-        };
+        if let Some(line) = line {
+            command.env("MONITORING_TOKEN_EXCHANGE", "false").args(line.iter().map(|word| fill(word)));
+        } else {
+            let is_origin = url.matches('/').count() == 2;
+            let path = if is_origin { "/v2/platform/monitoring/" } else { "" };
+            command.env("LOCATE_URL", format!("{url}{path}")).env("MACHINE", MACHINE);
+            command.args(["-service=ndt/ndt7", "-retries=0", "-timeout=25s"]);
+        }
         for setting in settings {
             match setting.split_once('=') {
-                _ if setting.starts_with('-') => {
-                    command.arg(fill(setting));
-                }
-                Some((variable, value)) => {
-                    command.env(variable, fill(value));
-                }
-                None => {
-                    command.env_remove(setting);
-                }
-            }
+                _ if setting.starts_with('-') => command.arg(fill(setting)),
+                Some((variable, value)) => command.env(variable, fill(value)),
+                None => command.env_remove(setting),
+            };
         }
         if line.is_none() {
-            command.arg("--").arg("touch").arg(&ran);
+            command.arg("--").arg("touch").arg(ran);
         }
+        command
+    }
+
+    /// Tries one fault; gives the messages of the manual that speak of it, or what is wrong with what happened.
+    fn try_one(
+        &self,
+        at: usize,
+        (name, server, settings, status, words): Row,
+    ) -> Result<BTreeSet<usize>, String> {
+        let ran = self.path(&format!("ran-{at}"));
+        let mut command = self.command(server, settings, &ran);
         let begun = Instant::now();
         let ended = wait_for(start(&mut command));
-        let mut wrong = Vec::new();
+        let mut wrong = unfit_for_people(&ended.stderr);
         let in_manual = manual::explain(ended.stderr.trim_end(), Some(status)).unwrap_or_else(|why| {
             wrong.push(why);
             BTreeSet::new()
         });
+        if ended.status != status {
+            wrong.push(format!("status {} instead of {status}", ended.status));
+        }
+        wrong.extend(words.iter().filter(|word| !ended.stderr.contains(**word)).map(|w| format!("no {w:?}")));
         // What has a timeout of its own ends soon after that.
         let is_short = settings.iter().any(|setting| setting.starts_with("-timeout="));
         if is_short && begun.elapsed() > Duration::from_secs(20) {
             wrong.push(format!("it took {:?}", begun.elapsed()));
-        }
-        if ended.status != status {
-            wrong.push(format!("status {} instead of {status}", ended.status));
-        }
-        if ended.stderr.lines().count() != 1 || !ended.stderr.starts_with("monitoring-token: ") {
-            wrong.push("not one line".to_owned());
-        }
-        // A person has to read it.
-        if ended.stderr.chars().count() > 700 {
-            wrong.push(format!("a line of {} characters", ended.stderr.chars().count()));
-        }
-        if ended.stderr.chars().any(|c| c.is_control() && c != '\n') {
-            wrong.push("control characters".to_owned());
-        }
-        wrong.extend(words.iter().filter(|word| !ended.stderr.contains(**word)).map(|w| format!("no {w:?}")));
-        // Of a token that is echoed its last part must be gone: replaced, or cut off with what follows.
-        let echoed = ended.stderr.split(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c)));
-        for word in echoed.filter(|word| word.contains("eyJ")) {
-            let last = word.rsplit('.').next().unwrap_or_default();
-            if !(last.starts_with("eyJ") || "REDACTED".starts_with(last) || last.starts_with("REDACTED")) {
-                wrong.push("a token".to_owned());
-            }
         }
         if ran.exists() {
             wrong.push("the command was run".to_owned());
@@ -217,6 +194,29 @@ impl Lab {
     }
 }
 
+/// Why what was printed is not one line that a person can read, and may.
+fn unfit_for_people(stderr: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if stderr.lines().count() != 1 || !stderr.starts_with("monitoring-token: ") {
+        wrong.push("not one line".to_owned());
+    }
+    if stderr.chars().count() > 700 {
+        wrong.push(format!("a line of {} characters", stderr.chars().count()));
+    }
+    if stderr.chars().any(|c| c.is_control() && c != '\n') {
+        wrong.push("control characters".to_owned());
+    }
+    // Of a token that is echoed its last part must be gone: replaced, or cut off with what follows.
+    let echoed = stderr.split(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c)));
+    for word in echoed.filter(|word| word.contains("eyJ")) {
+        let last = word.rsplit('.').next().unwrap_or_default();
+        if !(last.starts_with("eyJ") || "REDACTED".starts_with(last) || last.starts_with("REDACTED")) {
+            wrong.push("a token".to_owned());
+        }
+    }
+    wrong
+}
+
 /// Tries the faults of these tables, and holds them against a section of the manual: each message there is
 /// provoked here, but for those of `elsewhere`, which come with the test that does so, or the reason why none
 /// can.
@@ -233,6 +233,11 @@ fn hold(section: &str, tables: &[fn(&Lab) -> Vec<Row>], elsewhere: &[(&str, &str
             _ => {}
         }
     }
+    for (text, _) in elsewhere {
+        if !manual::messages().iter().any(|message| message.section == section && message.text == *text) {
+            wrong.push(format!("not in the manual any more: {text}"));
+        }
+    }
     if *lab.elsewhere.1.lock().unwrap() != Vec::<String>::new() {
         wrong.push("a token travelled elsewhere".to_owned());
     }
@@ -241,7 +246,10 @@ fn hold(section: &str, tables: &[fn(&Lab) -> Vec<Row>], elsewhere: &[(&str, &str
 
 #[test]
 fn the_faults_of_the_key_are_those_of_the_manual() {
-    let elsewhere = [("ended by SIGNAL while reading the key FILE", "tests/supervise/signals.rs")];
+    let elsewhere = [
+        ("ended by SIGNAL while reading the key FILE", "tests/supervise/signals.rs"),
+        ("cannot make a key: …", "it would take a kernel without random numbers"),
+    ];
     hold("The key", &[local::keys], &elsewhere);
 }
 

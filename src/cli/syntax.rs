@@ -10,7 +10,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use clap::{Arg, ArgAction, Command};
 
 use super::values::check;
-use crate::error::Failure;
+use crate::error::{Failure, brief};
 
 /// Where the flags of a command line end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,14 +136,14 @@ fn read_flag<'a>(
     let bytes = word.as_bytes();
     let body = if bytes[1] == b'-' { &bytes[2..] } else { &bytes[1..] };
     if body.is_empty() || body[0] == b'-' || body[0] == b'=' {
-        return Err(Failure::usage(format!("bad flag syntax: {}", word.display())));
+        return Err(Failure::usage(format!("bad flag syntax: {}", brief(word))));
     }
     let (name, mut value) = match body.iter().position(|&b| b == b'=') {
         Some(at) => (&body[..at], Some(OsStr::from_bytes(&body[at + 1..]).to_owned())),
         None => (body, None),
     };
     let Some(arg) = find(command, name) else {
-        let name = OsStr::from_bytes(name).display();
+        let name = brief(OsStr::from_bytes(name));
         return Err(Failure::usage(format!(
             "unknown flag -{name}; {} -help lists the flags",
             command.get_bin_name().unwrap_or_else(|| command.get_name())
@@ -166,7 +166,7 @@ fn read_flag<'a>(
     if let Some(value) = &value
         && let Some(kind) = arg.get_value_names().and_then(<[_]>::first)
     {
-        check(kind, value).map_err(|why| Failure::usage(format!("-{long}: {} {why}", value.display())))?;
+        check(kind, value).map_err(|why| Failure::usage(format!("-{long}: {} {why}", brief(value))))?;
     }
     let mut flag = b"--".to_vec();
     flag.extend_from_slice(long.as_bytes());

@@ -18,7 +18,7 @@ use super::generate::private_jwk;
 use super::load::read_file;
 use super::{Algorithm, PrivateKey};
 use crate::cli::Line;
-use crate::error::{Failure, Stage};
+use crate::error::{Failure, Stage, brief};
 use crate::read::{DEFAULT_PATIENCE, Until};
 
 /// The members that are text wherever they stand (RFC 7517, section 4; RFC 7518, section 6).
@@ -30,7 +30,7 @@ pub fn generate(line: &Line) -> Result<String, Failure> {
     if let Some(word) = line.words.first() {
         return Err(Failure::usage(format!(
             "key generate takes no argument {}; name the file with --out",
-            word.display()
+            brief(word)
         )));
     }
     let values = line.values();

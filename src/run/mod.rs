@@ -102,6 +102,7 @@ impl<'a> Run<'a> {
     /// What ends the wait for a file that is a pipe.
     pub(crate) fn until(&self) -> Until<'_> {
         Until {
+            since: self.timeline.start,
             deadline: self.timeline.term_at,
             signals: Some(self.signals),
             parent: self.parent.as_ref().map(AsFd::as_fd),
