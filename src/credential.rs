@@ -1,13 +1,13 @@
 //! An administrator's credential: the token that makes and deletes service tokens. From a variable or a
 //! file, never from a flag's value.
 
+use std::fs::File;
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
-use std::time::Instant;
 
 use crate::error::{Failure, Stage};
-use crate::read::{self, ReadError};
+use crate::read::{self, ReadError, Until};
 use crate::secret::SecretString;
-use crate::signal::Signals;
 
 /// A file that is larger holds no token.
 const MAX_TOKEN_BYTES: usize = 64 * 1024;
@@ -32,25 +32,39 @@ impl Credential {
         }
     }
 
-    /// Reads the credential, without the white space around it. A pipe may keep us waiting: until
-    /// `deadline`, or until a signal ends the run.
-    pub fn load(self, signals: Option<&Signals>, deadline: Instant) -> Result<SecretString, Failure> {
-        use std::os::fd::AsFd as _;
+    /// Reads the credential. A pipe may keep us waiting.
+    pub fn read(self, until: &Until<'_>) -> Result<SecretString, Failure> {
         let at = self.describe();
         let file = match self {
             Credential::Variable(_, token) => return Ok(token),
             Credential::File(path) => read::open(&path),
             Credential::StandardInput => {
                 let stdin = std::io::stdin().as_fd().try_clone_to_owned();
-                stdin.map(std::fs::File::from).map_err(ReadError::Io)
+                stdin.map(File::from).map_err(ReadError::Io)
             }
         };
-        let bytes = file
-            .and_then(|file| read::all(file, MAX_TOKEN_BYTES, signals, deadline))
-            .map_err(|error| unread(&error, &at))?;
-        let text = std::str::from_utf8(bytes.trim_ascii()).unwrap_or_default();
-        sound(text, &at)
+        token_in(file, &at, "the admin token", "--admin-token-file", until)
     }
+}
+
+/// The token that `file` holds, without the white space around it. `what` it is and the `flag` that named
+/// the file are for messages.
+pub fn token_in(
+    file: Result<File, ReadError>,
+    at: &str,
+    what: &str,
+    flag: &str,
+    until: &Until<'_>,
+) -> Result<SecretString, Failure> {
+    let read = file.and_then(|file| read::all(file, MAX_TOKEN_BYTES, until));
+    let bytes = read.map_err(|error| match error {
+        ReadError::Io(error) => {
+            Failure::ours(Stage::Sign, format!("cannot read {what} from {at}: {error}; see {flag}"))
+        }
+        ReadError::TooLarge => Failure::ours(Stage::Sign, format!("{at}: is too large to be a token")),
+        ReadError::Ended(ended) => ended.failure(Stage::Sign, &format!("{what} from {at}")),
+    })?;
+    sound(std::str::from_utf8(bytes.trim_ascii()).unwrap_or_default(), at)
 }
 
 /// `text` as a token that fits into a header.
@@ -59,18 +73,4 @@ pub fn sound(text: &str, at: &str) -> Result<SecretString, Failure> {
         return Err(Failure::ours(Stage::Sign, format!("{at}: holds no token, which is one word of ASCII")));
     }
     Ok(SecretString::from(text))
-}
-
-fn unread(error: &ReadError, at: &str) -> Failure {
-    match error {
-        ReadError::Io(error) => Failure::ours(
-            Stage::Sign,
-            format!("cannot read the admin token from {at}: {error}; see --admin-token-file"),
-        ),
-        ReadError::TooLarge => Failure::ours(Stage::Sign, format!("{at}: is too large to be a token")),
-        ReadError::Timeout => {
-            Failure::timeout(Stage::Sign, format!("timed out while reading the admin token from {at}"))
-        }
-        ReadError::Interrupted(signal) => Failure::signal(Stage::Sign, *signal),
-    }
 }

@@ -8,12 +8,12 @@ use std::io::Write as _;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::check::{self, Checked};
-use crate::cli::{self, FlagsEnd, Line, Parsed, flags};
-use crate::config;
-use crate::error::{Failure, Stage};
+use crate::cli::{self, FlagsEnd, Line, Parsed, Values, flags};
+use crate::config::{self, Purpose};
+use crate::error::{Failure, Stage, brief};
 use crate::exit::ExitStatus;
 use crate::key::manage;
-use crate::log::Log;
+use crate::log::{Log, LogFormat};
 use crate::signal::Signals;
 
 /// Does what `args` (without the program's name) ask for. Says what has to be said on stderr.
@@ -32,7 +32,7 @@ fn dispatch(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failur
     // Subcommand words count only as the very first argument.
     if args.first().is_some_and(|word| word == "key") {
         args.remove(0);
-        return key(args);
+        return key(args, log);
     }
     if args.first().is_some_and(|word| word == "check") {
         args.remove(0);
@@ -42,12 +42,10 @@ fn dispatch(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failur
         args.remove(0);
         return service.dispatch(args, log);
     }
-    let signals = catch_signals()?;
-    let Some(line) = parse(flags::main_command(), args, FlagsEnd::FirstWord)? else {
+    let Some((line, signals)) = begin(flags::main_command(), args, FlagsEnd::FirstWord, log)? else {
         return Ok(ExitStatus::SUCCESS);
     };
-    *log = start_log(&line)?;
-    let run = config::locate_run(&line)?;
+    let run = config::locate_run(&line, Purpose::Run)?;
     // It may hold the key.
     drop(line);
     Ok(run.execute(&signals, *log))
@@ -58,12 +56,10 @@ fn check(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> 
         args.remove(0);
         return service.check(args, log);
     }
-    let signals = catch_signals()?;
-    let Some(line) = parse(flags::check_command(), args, FlagsEnd::FirstWord)? else {
+    let Some((line, signals)) = begin(flags::check_command(), args, FlagsEnd::FirstWord, log)? else {
         return Ok(ExitStatus::SUCCESS);
     };
-    *log = start_log(&line)?;
-    let what = config::locate_check(&line)?;
+    let what = config::locate_run(&line, Purpose::Check)?;
     let as_json = line.values().boolean("json")?.unwrap_or(false);
     // It may hold the key.
     drop(line);
@@ -75,21 +71,47 @@ fn tell(checked: Checked, as_json: bool) -> Result<ExitStatus, Failure> {
     checked.failure.map_or(Ok(ExitStatus::SUCCESS), Err)
 }
 
-fn catch_signals() -> Result<Signals, Failure> {
-    Signals::catch().map_err(|error| Failure::ours(Stage::Sign, format!("cannot catch signals: {error}")))
-}
-
-fn start_log(line: &Line) -> Result<Log, Failure> {
-    let (format, debug) = config::log(&line.values())?;
-    Ok(Log::start(format, debug))
+/// Begins what makes requests: signals are caught before anything is read. `None` if the line only asked
+/// for a text.
+fn begin(
+    command: clap::Command,
+    args: Vec<OsString>,
+    end: FlagsEnd,
+    log: &mut Log,
+) -> Result<Option<(Line, Signals)>, Failure> {
+    let signals = Signals::catch()
+        .map_err(|error| Failure::ours(Stage::Sign, format!("cannot catch signals: {error}")))?;
+    Ok(parse(command, args, end, log)?.map(|line| (line, signals)))
 }
 
 /// Parses, or prints what was asked for (`-help`, `-version`) and gives `None`.
-fn parse(command: clap::Command, args: Vec<OsString>, end: FlagsEnd) -> Result<Option<Line>, Failure> {
-    match cli::parse(command, args, end)? {
-        Parsed::Line(line) => Ok(Some(*line)),
-        Parsed::Print(text) => print(&text).map(|()| None),
+fn parse(
+    command: clap::Command,
+    args: Vec<OsString>,
+    end: FlagsEnd,
+    log: &mut Log,
+) -> Result<Option<Line>, Failure> {
+    match cli::parse(command, args, end) {
+        Ok(Parsed::Line(line)) => {
+            start_log(&line.values(), log)?;
+            Ok(Some(*line))
+        }
+        Ok(Parsed::Print(text)) => print(&text).map(|()| None),
+        Err(refused) => {
+            if refused.as_json {
+                *log = Log::start(LogFormat::Json, false);
+            }
+            Err(refused.failure)
+        }
     }
+}
+
+fn start_log(values: &Values<'_>, log: &mut Log) -> Result<(), Failure> {
+    let format = config::log_format(values)?;
+    let debug = config::debug(values);
+    // A wrong value is told in that format, too.
+    *log = Log::start(format, matches!(debug, Ok(true)));
+    debug.map(drop)
 }
 
 /// Writes to stdout; a reader that has gone away is its own business, a full disk is not.
@@ -105,12 +127,12 @@ fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-fn key(mut args: Vec<OsString>) -> Result<ExitStatus, Failure> {
+fn key(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {
     let command = flags::key_command();
     let verb = args.first().and_then(|word| word.to_str()).unwrap_or_default().to_owned();
     let Some(verb_command) = command.find_subcommand(&verb).cloned() else {
-        if let Some(line) = parse(command, args, FlagsEnd::DoubleDash)? {
-            let given = line.words.first().map(|word| format!("{} is no command of key; ", word.display()));
+        if let Some(line) = parse(command, args, FlagsEnd::DoubleDash, log)? {
+            let given = line.words.first().map(|word| format!("{} is no command of key; ", brief(word)));
             return Err(Failure::usage(format!(
                 "{}use key generate, key public FILE or key inspect FILE",
                 given.unwrap_or_default()
@@ -119,7 +141,7 @@ fn key(mut args: Vec<OsString>) -> Result<ExitStatus, Failure> {
         return Ok(ExitStatus::SUCCESS);
     };
     args.remove(0);
-    if let Some(line) = parse(verb_command, args, FlagsEnd::DoubleDash)? {
+    if let Some(line) = parse(verb_command, args, FlagsEnd::DoubleDash, log)? {
         let text = match verb.as_str() {
             "generate" => manage::generate(&line)?,
             "public" => manage::public(&line)?,

@@ -1,5 +1,6 @@
 //! A failure of ours: what failed, in one line, and the exit status it leads to.
 
+use std::ffi::OsStr;
 use std::fmt;
 
 use crate::exit::ExitStatus;
@@ -65,9 +66,8 @@ impl Failure {
         let message = format!(
             "ended by {signal} {}",
             match stage {
-                Stage::Sign => "while the key was read",
                 Stage::Exchange => "in the exchange; the command was not run",
-                Stage::Command => "",
+                Stage::Sign | Stage::Command => "",
                 Stage::Revoke => "while the token was deleted",
             }
         );
@@ -76,6 +76,19 @@ impl Failure {
             status: ExitStatus::Signal(signal.number()),
             message: message.trim_end().to_owned(),
         }
+    }
+
+    /// Our parent died in `stage`, before the command began.
+    pub fn orphaned(stage: Stage) -> Failure {
+        Failure::ours(stage, "the parent process died before the command was run (-die-with-parent)")
+    }
+
+    /// The same, with a further clause in its one line.
+    #[must_use]
+    pub fn and(mut self, clause: &str) -> Failure {
+        self.message.push_str(if self.message.ends_with('?') { " " } else { "; " });
+        self.message.push_str(clause);
+        self
     }
 }
 
@@ -97,6 +110,17 @@ pub fn printable(text: &str) -> String {
         if c.is_control() || bidi { out.extend(c.escape_default()) } else { out.push(c) }
     }
     out
+}
+
+/// A word of the command line as a message shows it: its beginning, if it is very long.
+pub fn brief(word: &OsStr) -> String {
+    const SHOWN_CHARS: usize = 64;
+    let mut text = word.display().to_string();
+    if let Some((end, _)) = text.char_indices().nth(SHOWN_CHARS) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 #[cfg(test)]

@@ -2,18 +2,48 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use zeroize::Zeroizing;
 
+use crate::cli::duration;
+use crate::error::{Failure, Stage};
 use crate::signal::{Signal, Signals};
 
 /// The size of a large key.
 const USUAL_BYTES: usize = 4 * 1024;
+/// How long a pipe is waited for where no run sets a time.
+pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What ends the wait for whoever writes to a pipe.
+#[derive(Clone, Copy)]
+pub struct Until<'a> {
+    /// When the time began that is shown when it is up.
+    pub since: Instant,
+    /// When the time is up.
+    pub deadline: Instant,
+    /// The signals that end us, where they are caught.
+    pub signals: Option<&'a Signals>,
+    /// Readable once our parent has died, where it is followed.
+    pub parent: Option<BorrowedFd<'a>>,
+}
+
+impl Until<'_> {
+    /// Nothing but the time.
+    pub fn at(deadline: Instant) -> Until<'static> {
+        Until { since: Instant::now(), deadline, signals: None, parent: None }
+    }
+
+    /// The same, from now on. What is too long for a clock is the usual time.
+    pub fn in_time(patience: Duration) -> Until<'static> {
+        let now = Instant::now();
+        Until::at(now.checked_add(patience).unwrap_or(now + DEFAULT_PATIENCE))
+    }
+}
 
 /// Why nothing was read.
 #[derive(Debug)]
@@ -22,10 +52,39 @@ pub enum ReadError {
     Io(io::Error),
     /// There is more than was expected.
     TooLarge,
-    /// It was not all there in time.
-    Timeout,
+    /// The wait was ended.
+    Ended(Ended),
+}
+
+/// What ended a wait.
+#[derive(Debug)]
+pub enum Ended {
+    /// It was not all there in time: after this long.
+    Timeout(Duration),
     /// This signal came first.
     Interrupted(Signal),
+    /// Our parent died.
+    Orphaned,
+}
+
+impl Ended {
+    /// The failure of whoever waited for `what` in `stage`.
+    pub fn failure(&self, stage: Stage, what: &str) -> Failure {
+        match self {
+            Ended::Timeout(after) => Failure::timeout(
+                stage,
+                format!(
+                    "timed out after {} while reading {what}; if it is a pipe, does anybody write to it?",
+                    duration::show(*after)
+                ),
+            ),
+            Ended::Interrupted(signal) => Failure {
+                message: format!("ended by {signal} while reading {what}"),
+                ..Failure::signal(stage, *signal)
+            },
+            Ended::Orphaned => Failure::orphaned(stage),
+        }
+    }
 }
 
 /// Opens a file without waiting for somebody who writes to it.
@@ -35,17 +94,12 @@ pub fn open(path: &Path) -> Result<File, ReadError> {
     std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(ReadError::Io)
 }
 
-/// Reads at most `max_bytes`, which must be all, until `deadline`, or until one of `signals` comes.
-pub fn all(
-    mut file: File,
-    max_bytes: usize,
-    signals: Option<&Signals>,
-    deadline: Instant,
-) -> Result<Zeroizing<Vec<u8>>, ReadError> {
+/// Reads at most `max_bytes`, which must be all.
+pub fn all(mut file: File, max_bytes: usize, until: &Until<'_>) -> Result<Zeroizing<Vec<u8>>, ReadError> {
     // Enough for what is usually read, so that there is one copy; more grows it.
     let mut bytes = Zeroizing::new(Vec::with_capacity(USUAL_BYTES));
     loop {
-        wait_readable(&file, signals, deadline)?;
+        wait_readable(&file, until)?;
         let left = u64::try_from((max_bytes + 1).saturating_sub(bytes.len())).unwrap_or_default();
         // To the end of what is there now: of a file that is all, of a pipe what has been written.
         match file.by_ref().take(left).read_to_end(&mut bytes) {
@@ -57,20 +111,24 @@ pub fn all(
     }
 }
 
-fn wait_readable(file: &File, signals: Option<&Signals>, deadline: Instant) -> Result<(), ReadError> {
+fn wait_readable(file: &File, until: &Until<'_>) -> Result<(), ReadError> {
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let mut fds = vec![PollFd::new(file, PollFlags::IN)];
-        fds.extend(signals.map(|signals| PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)));
+        let left = until.deadline.saturating_duration_since(Instant::now());
+        let readable = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
+        let mut fds = vec![readable(file.as_fd())];
+        fds.extend(until.parent.map(readable));
+        fds.extend(until.signals.map(|signals| readable(signals.as_fd())));
         let ready = poll(&mut fds, rustix::event::Timespec::try_from(left).ok().as_ref());
-        if let Some(signal) = signals.and_then(Signals::take_interrupt) {
-            return Err(ReadError::Interrupted(signal));
+        if let Some(signal) = until.signals.and_then(Signals::take_interrupt) {
+            return Err(ReadError::Ended(Ended::Interrupted(signal)));
         }
+        let is_ready = |at: usize| !fds[at].revents().is_empty();
         match ready {
-            Ok(0) => return Err(ReadError::Timeout),
+            Ok(0) => return Err(ReadError::Ended(Ended::Timeout(until.since.elapsed()))),
             Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(ReadError::Io(errno.into())),
-            Ok(_) if !fds[0].revents().is_empty() => return Ok(()),
+            Ok(_) if until.parent.is_some() && is_ready(1) => return Err(ReadError::Ended(Ended::Orphaned)),
+            Ok(_) if is_ready(0) => return Ok(()),
             Ok(_) => {}
         }
     }

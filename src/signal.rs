@@ -220,6 +220,13 @@ impl Signals {
         }
     }
 
+    /// Lets signals do what they did before they were caught; those that came while all went well are
+    /// forgotten.
+    pub fn release(self) {
+        while self.take().is_some() {}
+        raw_sigprocmask(libc::SIG_SETMASK, Some(&Inherited::at_start().blocked));
+    }
+
     /// The next signal that waits, if there is one.
     pub fn take(&self) -> Option<Signal> {
         let mut info = MaybeUninit::<libc::signalfd_siginfo>::uninit();

@@ -361,6 +361,13 @@ fn bad_usage_is_one_line_and_status_2() {
         ended.failed_with(2, words);
         assert_eq!(ended.stdout, "", "{args:?}");
     }
+    // What is very long is not shown whole.
+    let long = "x".repeat(100_000);
+    for flag in ["-retries=", "-service=", "-output=", "-", "---"] {
+        let ended = run(offline().arg(format!("{flag}{long}")).arg("true"));
+        ended.failed_with(2, &["xxx…"]);
+        assert!(ended.stderr.len() < 300, "{}", ended.stderr.len());
+    }
     for (variable, value) in [
         ("LOGX_DEBUG", "maybe"),
         ("MONITORING_TOKEN_EXCHANGE", "no"),
@@ -386,6 +393,37 @@ fn a_failure_is_one_object_where_json_is_asked_for() {
     assert_eq!(line["stage"], "sign");
     assert_eq!(line["exit_status"], 125);
     assert!(line["message"].as_str().unwrap().contains("no signing key"), "{line}");
+}
+
+#[test]
+fn bad_usage_is_one_object_where_json_is_asked_for() {
+    for (variable, args, why) in [
+        ("text", &["-log-format=json", "-nope", "true"][..], "unknown flag -nope"),
+        ("text", &["-nope", "--log-format", "json", "true"], "unknown flag -nope"),
+        ("", &["-timeout=5", "-log-format=json", "true"], "-timeout: 5 is no duration"),
+        ("", &["-log-format=xml", "-log-format=json", "-machine"], "flag -machine needs a value"),
+        ("json", &["-retries=many", "true"], "-retries: many is no number"),
+        ("json", &["-service=ndt", "true"], "-service: ndt is not of the form"),
+        ("json", &[], "no COMMAND given"),
+        ("json", &["check", "-nope"], "unknown flag -nope"),
+        ("json", &["gafaelfawr", "exec", "-nope", "true"], "unknown flag -nope"),
+    ] {
+        let ended = run(token().env("MONITORING_TOKEN_LOG_FORMAT", variable).args(args));
+        assert_eq!(ended.status, 2, "{args:?}");
+        let line: serde_json::Value = serde_json::from_str(&ended.stderr).expect("one JSON object");
+        assert!(line["message"].as_str().unwrap().contains(why), "{line}");
+        assert_eq!(line["exit_status"], 2);
+    }
+    let mut command = token();
+    command.env("MONITORING_TOKEN_LOG_FORMAT", "json").env("LOGX_DEBUG", "maybe");
+    let ended = run(command.arg("true"));
+    assert!(ended.stderr.starts_with('{') && ended.stderr.contains("LOGX_DEBUG: maybe"), "{ended:?}");
+    // The command's own flags are not ours, and the flag beats the variable.
+    for args in [&["-nope", "true", "-log-format=json"][..], &["-nope", "-log-format=text", "true"]] {
+        let variable = if args[1] == "true" { "" } else { "json" };
+        run(token().env("MONITORING_TOKEN_LOG_FORMAT", variable).args(args))
+            .failed_with(2, &["unknown flag"]);
+    }
 }
 
 #[test]

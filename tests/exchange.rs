@@ -443,6 +443,30 @@ fn the_ca_is_found_where_it_is_named() {
 }
 
 #[test]
+fn the_ca_file_may_come_through_a_pipe() {
+    let record = Record::default();
+    let (authority, address) = https(&["localhost"], &record);
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, authority.pem()).unwrap();
+    // It comes in pieces, and late.
+    let line = format!(
+        "exec {} -ca-file <(head -c 100 {1}; sleep 0.1; tail -c +101 {1}) -service=ndt/ndt7 -machine=m true",
+        env!("CARGO_BIN_EXE_monitoring-token"),
+        ca.display()
+    );
+    let mut shell = Command::new("bash");
+    run(shell
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("LOCATE_URL", format!("https://localhost:{}/", address.port()))
+        .env("MONITORING_SIGNER_KEY", testdata("keys/es256.json"))
+        .args(["-c", &line]))
+    .succeeded();
+    assert_eq!(record.heads().len(), 1);
+}
+
+#[test]
 fn https_goes_through_the_tunnel_of_a_proxy() {
     let (asked, tunnels) = (Record::default(), Record::default());
     let (authority, address) = https(&["far.test"], &asked);

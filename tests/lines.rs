@@ -105,7 +105,7 @@ fn parse(command: clap::Command, args: &[String], end: FlagsEnd) -> Result<Optio
     match cli::parse(command, args.iter().map(OsString::from).collect(), end) {
         Ok(Parsed::Line(line)) => Ok(Some(line.words)),
         Ok(Parsed::Print(_)) => Ok(None),
-        Err(failure) => Err(failure.message),
+        Err(refused) => Err(refused.failure.message),
     }
 }
 

@@ -17,3 +17,4 @@ mod properties;
 mod secrets;
 mod stackstate;
 mod supervise;
+mod tokens;

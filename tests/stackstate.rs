@@ -81,20 +81,6 @@ fn json_is_that_of_sts() {
 }
 
 #[test]
-fn out_holds_the_token_and_stdout_does_not() {
-    let sandbox = Sandbox::start(&[]);
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("token");
-    let out = path.to_str().unwrap();
-    let ended = sts(&sandbox, &["create", "-n=x", "--roles=a", "--out", out]);
-    let written = std::fs::read_to_string(&path).unwrap();
-    assert!(written.starts_with("svctok-") && !ended.succeeded().stdout.contains("svctok-"), "{ended:?}");
-    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    sts(&sandbox, &["create", "-n=x", "--roles=a", "--out", out]).failed_with(125, &[out, "exists"]);
-    assert_eq!(sandbox.made_tokens(CONTROL).len(), 1);
-}
-
-#[test]
 fn exactly_one_credential_may_be_set() {
     let sandbox = Sandbox::start(&[]);
     let admin = token_of(&sts(&sandbox, &["create", "-n=admin", "--roles=stackstate-admin"]));

@@ -12,7 +12,7 @@ mod terminal;
 mod timeout;
 
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::OnceLock;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -177,6 +177,23 @@ impl SlowLocate {
     fn wait_until_asked(&self) {
         self.asked.recv_timeout(crate::support::PATIENCE).expect("locate is asked");
     }
+}
+
+/// A pipe in `folder`, for somebody who waits for what is written to it.
+fn make_fifo(folder: &TempDir) -> PathBuf {
+    let fifo = folder.path().join("fifo");
+    let path = std::ffi::CString::new(fifo.to_str().unwrap()).unwrap();
+    // SAFETY: the path is a C string.
+    check(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }).unwrap();
+    fifo
+}
+
+/// Waits until this process has opened this file.
+#[track_caller]
+fn wait_until_open(pid: u32, path: &Path) {
+    let fds = format!("/proc/{pid}/fd");
+    let is_it = |fd: std::fs::DirEntry| std::fs::read_link(fd.path()).is_ok_and(|to| to == path);
+    eventually("a file to be opened", || std::fs::read_dir(&fds).ok()?.flatten().any(is_it).then_some(()));
 }
 
 /// Lets `prepare` make system calls in the new process, before it becomes the program.

@@ -1,24 +1,22 @@
 //! `stackstate bootstrap`: the configuration with which an installation makes its first service token
 //! (`authentication.yaml` of the Helm chart), or the Kubernetes Secret that holds the token.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::output::SecretFile;
-use crate::credential::Credential;
+use crate::credential::token_in;
 use crate::error::{Failure, Stage};
+use crate::read::{self, DEFAULT_PATIENCE, ReadError, Until};
 use crate::secret::{ExposeSecret as _, SecretString};
+use crate::signal::Signals;
 use crate::source::stackstate::SERVICE_TOKEN_PREFIX;
 
 /// 192 bits: 32 characters.
 const RANDOM_BYTES: usize = 24;
-/// A token file may be a pipe; nobody waits longer for it.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What to print.
 pub struct Bootstrap {
@@ -34,10 +32,10 @@ pub struct Bootstrap {
 
 impl Bootstrap {
     /// The YAML.
-    pub fn print(self) -> Result<String, Failure> {
+    pub fn print(self, signals: &Signals) -> Result<String, Failure> {
         let token = match &self.token_file {
             None => random_token()?,
-            Some(path) => kept_token(path)?,
+            Some(path) => kept_token(path, signals)?,
         };
         let token = quoted(token.expose_secret());
         if let Some(name) = &self.external_secret {
@@ -68,13 +66,17 @@ fn random_token() -> Result<SecretString, Failure> {
 }
 
 /// The token in `path`; a new one, written there, if there is no such file.
-fn kept_token(path: &Path) -> Result<SecretString, Failure> {
-    match File::open(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+fn kept_token(path: &Path, signals: &Signals) -> Result<SecretString, Failure> {
+    match read::open(path) {
+        Err(ReadError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => {
             let token = random_token()?;
-            SecretFile::reserve(path.to_owned())?.fill(&token)?;
+            SecretFile::reserve(path.to_owned(), "--token-file")?.fill(&token)?;
             Ok(token)
         }
-        _ => Credential::File(path.to_owned()).load(None, Instant::now() + READ_TIMEOUT),
+        file => {
+            let at = path.display().to_string();
+            let until = Until { signals: Some(signals), ..Until::in_time(DEFAULT_PATIENCE) };
+            token_in(file, &at, "the token", "--token-file", &until)
+        }
     }
 }

@@ -7,6 +7,7 @@ pub mod gafaelfawr;
 pub mod output;
 pub mod stackstate;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use reqwest::Url;
@@ -16,10 +17,14 @@ use crate::credential::Credential;
 use crate::error::{Failure, Stage};
 use crate::exit::ExitStatus;
 use crate::http::HttpConfig;
+use crate::read::Until;
+use crate::secret::SecretString;
 use crate::signal::Signals;
+use crate::source::CreateError;
 use crate::source::api::Api;
 use crate::stdout;
-use output::Format;
+use crate::wait::until_done;
+use output::{Format, SecretFile};
 
 /// What the verbs have in common.
 pub struct Administration {
@@ -35,50 +40,107 @@ pub struct Administration {
     pub credential: Credential,
 }
 
-/// Runs `work` until it is done, until `deadline`, `timeout` after the beginning, or until a signal ends us,
-/// where these are caught.
-fn wait<T>(
-    api: &Api,
+/// The time that a verb has, and what may end it before.
+#[derive(Clone, Copy)]
+struct Session<'a> {
     timeout: Duration,
     deadline: Instant,
-    signals: Option<&Signals>,
-    work: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
-    let failed = |error: std::io::Error| Failure::ours(Stage::Exchange, format!("cannot start: {error}"));
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().map_err(failed)?;
-    let interrupt = async {
-        match signals {
-            Some(signals) => signals.interrupt().await,
-            None => std::future::pending().await,
-        }
-    };
-    let at_step = || format!("while {} ({})", api.step(), api.origin());
-    let result = runtime.block_on(async {
-        tokio::select! {
-            biased;
-            result = work => result,
-            signal = interrupt => Err(Failure {
-                message: format!("ended by {signal} {}", at_step()),
-                ..Failure::signal(Stage::Exchange, signal)
-            }),
-            () = tokio::time::sleep_until(deadline.into()) => Err(Failure::timeout(
-                Stage::Exchange,
-                format!("timed out after {} {}", duration::show(timeout), at_step()),
-            )),
-        }
-    });
-    runtime.shutdown_background();
-    result
+    signals: &'a Signals,
 }
 
-/// That a token would get lost on standard output, before it is made.
-fn refuse_closed_stdout() -> Result<(), Failure> {
-    stdout::check_open().map_err(|_| Failure {
-        stage: None,
-        status: ExitStatus::Failed,
-        message: "stdout is closed, so the token would get lost and none was made; see --out".to_owned(),
-    })
+impl<'a> Session<'a> {
+    /// From now on, for `timeout`.
+    fn begin(timeout: Duration, signals: &'a Signals) -> Session<'a> {
+        Session { timeout, deadline: Instant::now() + timeout, signals }
+    }
+
+    /// Reads what may be pipes: `-ca-file`, and the credential.
+    fn read(
+        self,
+        mut http: HttpConfig,
+        credential: Credential,
+    ) -> Result<(HttpConfig, SecretString), Failure> {
+        let until = Until { signals: Some(self.signals), ..Until::at(self.deadline) };
+        http.trust.read_extra(&until)?;
+        Ok((http, credential.read(&until)?))
+    }
+
+    /// Runs `work` until it is done, the time is up, or a signal ends us.
+    fn wait<T>(self, api: &Api, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        until_done(Stage::Exchange, async {
+            tokio::select! {
+                biased;
+                result = work => result,
+                failure = self.ended_early(api) => Err(failure),
+            }
+        })?
+    }
+
+    async fn ended_early(self, api: &Api) -> Failure {
+        let at_step = || format!("while {} ({})", api.step(), api.origin());
+        tokio::select! {
+            biased;
+            signal = self.signals.interrupt() => Failure {
+                message: format!("ended by {signal} {}", at_step()),
+                ..Failure::signal(Stage::Exchange, signal)
+            },
+            () = tokio::time::sleep_until(self.deadline.into()) => {
+                let after = duration::show(self.timeout);
+                Failure::timeout(Stage::Exchange, format!("timed out after {after} {}", at_step()))
+            }
+        }
+    }
+
+    /// The same for what changes something: if its end is not awaited, `open` says what that leaves open.
+    fn change<T>(
+        self,
+        api: &Api,
+        work: impl Future<Output = Result<T, Failure>>,
+        open: &str,
+    ) -> Result<T, Failure> {
+        self.wait(api, work).map_err(|failure| match failure.status {
+            ExitStatus::Timeout | ExitStatus::Signal(_) if api.maybe_sent() => failure.and(open),
+            _ => failure,
+        })
+    }
+
+    /// Makes a token; `open` says that there may be one.
+    fn make<T>(
+        self,
+        api: &Api,
+        work: impl Future<Output = Result<T, CreateError>>,
+        open: &str,
+    ) -> Result<T, Failure> {
+        let work = async {
+            work.await.map_err(|error| match error.trace {
+                Some(_) => error.failure.and(open),
+                None => error.failure,
+            })
+        };
+        self.change(api, work, open)
+    }
+}
+
+/// Where a new token goes.
+enum Place {
+    /// To standard output.
+    Stdout,
+    /// Into this file.
+    File(SecretFile),
+}
+
+impl Place {
+    /// Fails if a token would get lost there: before one is made, so that none is made in vain.
+    fn reserve(out: Option<PathBuf>) -> Result<Place, Failure> {
+        if let Some(path) = out {
+            return SecretFile::reserve(path, "--out").map(Place::File);
+        }
+        stdout::check_open().map(|()| Place::Stdout).map_err(|_| Failure {
+            stage: None,
+            status: ExitStatus::Failed,
+            message: "stdout is closed, so the token would get lost and none was made; see --out".to_owned(),
+        })
+    }
 }
 
 /// Writes a new token to stdout. The failure says what `undo` says of the token that is lost.

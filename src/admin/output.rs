@@ -45,29 +45,22 @@ pub fn table(rows: &[Vec<String>], separator: &str) -> String {
     text
 }
 
-fn failed(path: &Path, error: &std::io::Error) -> Failure {
-    Failure {
-        stage: None,
-        status: ExitStatus::Failed,
-        message: format!("cannot write {}: {error}; see --out", path.display()),
-    }
-}
-
 /// A new file for a secret, 0600 from the first byte. It is there before the secret is made, so that none
 /// is made in vain; unless it is filled, it goes away.
 pub struct SecretFile {
     path: PathBuf,
+    flag: &'static str,
     file: File,
     filled: bool,
 }
 
 impl SecretFile {
-    /// Makes the file, which must not be there yet.
-    pub fn reserve(path: PathBuf) -> Result<SecretFile, Failure> {
+    /// Makes the file that `flag` names, which must not be there yet.
+    pub fn reserve(path: PathBuf, flag: &'static str) -> Result<SecretFile, Failure> {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         match file {
-            Ok(file) => Ok(SecretFile { path, file, filled: false }),
-            Err(error) => Err(failed(&path, &error)),
+            Ok(file) => Ok(SecretFile { path, flag, file, filled: false }),
+            Err(error) => Err(unwritten(&path, flag, &error)),
         }
     }
 
@@ -82,9 +75,17 @@ impl SecretFile {
             .write_all(secret.expose_secret().as_bytes())
             .and_then(|()| self.file.write_all(b"\n"))
             .and_then(|()| self.file.sync_all())
-            .map_err(|error| failed(&self.path, &error))?;
+            .map_err(|error| unwritten(&self.path, self.flag, &error))?;
         self.filled = true;
         Ok(())
+    }
+}
+
+fn unwritten(path: &Path, flag: &str, error: &std::io::Error) -> Failure {
+    Failure {
+        stage: None,
+        status: ExitStatus::Failed,
+        message: format!("cannot write {}: {error}; see {flag}", path.display()),
     }
 }
 

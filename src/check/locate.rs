@@ -1,5 +1,6 @@
 //! The steps of the main command.
 
+use reqwest::Url;
 use serde_json::json;
 
 use super::network::Probe;
@@ -7,10 +8,12 @@ use super::{Checked, Checklist, tell_clock, tell_timeout};
 use crate::error::{Failure, Stage};
 use crate::http::explain::origin;
 use crate::http::{Client, Redirects};
+use crate::key::PrivateKey;
 use crate::log::Log;
+use crate::read::Until;
 use crate::run::locate::{LocateRun, insecure_host};
 use crate::run::{Run, noting_plain_http};
-use crate::secret::{redact_url, scrub_stack};
+use crate::secret::{SecretString, redact_url, scrub_stack};
 use crate::signal::Signals;
 use crate::source::locate::{Exchange, LocateConfig};
 
@@ -20,38 +23,19 @@ const STEPS: &[&str] = &[
 ];
 
 /// Makes the request of a run, and says how each step went.
-#[expect(clippy::needless_pass_by_value, reason = "the key that it may hold goes with it")]
 pub fn locate(what: LocateRun, signals: &Signals, log: Log) -> Checked {
     let mut list = Checklist::new(STEPS);
-    let failure = steps(&what, signals, log, &mut list).err();
+    let failure = steps(what, signals, log, &mut list).err();
     scrub_stack();
     Checked { rows: list.rows(), failure }
 }
 
-fn steps(what: &LocateRun, signals: &Signals, log: Log, list: &mut Checklist) -> Result<(), Failure> {
-    let LocateRun { locate, http, run: config, .. } = what;
-    let run = list.step("timeout", Run::begin(config, signals, log))?;
+fn steps(what: LocateRun, signals: &Signals, log: Log, list: &mut Checklist) -> Result<(), Failure> {
+    let LocateRun { locate, mut http, run: config, .. } = what;
+    let run = list.step("timeout", Run::begin(&config, signals, log))?;
     let term_at = tell_timeout(list, run.timeline());
 
-    let key = list.step("key", locate.key.load(signals, term_at))?;
-    let algorithm = key.algorithm.name();
-    list.ok_with("key", format!("{} ({algorithm})", locate.key.describe()), json!({"algorithm": algorithm}));
-    let key_id = match key.key_id.as_str() {
-        "" => "none, but Locate finds a key by its id",
-        key_id => key_id,
-    };
-    list.ok_with("key_id", key_id, json!({"key_id": key.key_id}));
-    let signed = list.step("signing", locate.sign(&key))?;
-    let remark = if key.algorithm.is_known_to_locate() {
-        ""
-    } else {
-        ", but Locate does not take it; it takes EdDSA, ES256 and RS256"
-    };
-    let machine = match locate.machine.as_str() {
-        "" => "no machine (-machine is not set)".to_owned(),
-        machine => format!("the machine {machine:?}"),
-    };
-    list.ok("signing", format!("{algorithm}, for {machine}{remark}"));
+    let (key, signed) = sign(&locate, &run.until(), list)?;
     if locate.exchange == Exchange::No {
         for &step in STEPS.iter().skip_while(|step| **step != "proxy") {
             list.skip(step, "no request is made (-exchange=false)");
@@ -64,7 +48,8 @@ fn steps(what: &LocateRun, signals: &Signals, log: Log, list: &mut Checklist) ->
     let ours = |message: String| noting(LocateConfig::failed(&message));
     let proxy = list.step("proxy", http.proxies.proxy_for(&locate.prefix).map_err(ours))?;
     list.ok("proxy", proxy.as_ref().map_or_else(|| "none".to_owned(), redact_url));
-    let client = Client::new(http, &locate.prefix, Redirects::SameOrigin);
+    list.step("roots", http.trust.read_extra(&run.until()).map_err(noting))?;
+    let client = Client::new(&http, &locate.prefix, Redirects::SameOrigin);
     let client = list.step("roots", client.map_err(|error| ours(error.message)))?;
     list.ok("roots", client.verifier().store().describe());
     let probe = Probe::new(&locate.prefix, proxy.as_ref());
@@ -102,4 +87,32 @@ fn steps(what: &LocateRun, signals: &Signals, log: Log, list: &mut Checklist) ->
         json!({"taken": granted.key, "on_offer": granted.keys, "hostname": granted.hostname}),
     );
     Ok(())
+}
+
+/// The steps that need no network. The key is for the tries that come after the first.
+fn sign(
+    locate: &LocateConfig,
+    until: &Until<'_>,
+    list: &mut Checklist,
+) -> Result<(PrivateKey, (SecretString, Url)), Failure> {
+    let key = list.step("key", locate.key.load(until))?;
+    let algorithm = key.algorithm.name();
+    list.ok_with("key", format!("{} ({algorithm})", locate.key.describe()), json!({"algorithm": algorithm}));
+    let key_id = match key.key_id.as_str() {
+        "" => "none, but Locate finds a key by its id",
+        key_id => key_id,
+    };
+    list.ok_with("key_id", key_id, json!({"key_id": key.key_id}));
+    let signed = list.step("signing", locate.sign(&key))?;
+    let remark = if key.algorithm.is_known_to_locate() {
+        ""
+    } else {
+        ", but Locate does not take it; it takes EdDSA, ES256 and RS256"
+    };
+    let machine = match locate.machine.as_str() {
+        "" => "no machine (-machine is not set)".to_owned(),
+        machine => format!("the machine {machine:?}"),
+    };
+    list.ok("signing", format!("{algorithm}, for {machine}{remark}"));
+    Ok((key, signed))
 }

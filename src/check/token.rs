@@ -9,31 +9,26 @@ use crate::run::token::TokenRun;
 use crate::run::{Run, noting_plain_http};
 use crate::secret::{redact_url, scrub_stack};
 use crate::signal::Signals;
-use crate::source::Issuer;
 
 const STEPS: &[&str] =
     &["timeout", "credential", "roots", "proxy", "dns", "tcp", "tls", "clock", "token", "server"];
 
 /// Asks the issuer what a run asks before it makes a token, and says how each step went.
-pub fn token<I: Issuer>(what: TokenRun<I>, signals: &Signals, log: Log) -> Checked {
+pub fn token(what: TokenRun, signals: &Signals, log: Log) -> Checked {
     let mut list = Checklist::new(STEPS);
     let failure = steps(what, signals, log, &mut list).err();
     scrub_stack();
     Checked { rows: list.rows(), failure }
 }
 
-fn steps<I: Issuer>(
-    what: TokenRun<I>,
-    signals: &Signals,
-    log: Log,
-    list: &mut Checklist,
-) -> Result<(), Failure> {
-    let TokenRun { credential, http, run: config, issuer } = what;
+fn steps(what: TokenRun, signals: &Signals, log: Log, list: &mut Checklist) -> Result<(), Failure> {
+    let TokenRun { credential, mut http, run: config, issuer } = what;
     let run = list.step("timeout", Run::begin(&config, signals, log))?;
     let until = tell_timeout(list, run.timeline());
-    let admin = list.step("credential", credential.load(Some(signals), until))?;
+    let admin = list.step("credential", credential.read(&run.until()))?;
     list.ok("credential", "read");
-    let mut issuer = list.step("roots", issuer(&http, admin, run.needed()))?;
+    list.step("roots", http.trust.read_extra(&run.until()))?;
+    let issuer = list.step("roots", issuer(&http, admin, run.needed()))?;
     list.ok("roots", issuer.api().client().verifier().store().describe());
     let url = issuer.api().url().clone();
     let proxy = issuer.api().client().proxy.clone();

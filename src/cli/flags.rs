@@ -3,7 +3,7 @@
 
 use clap::{Arg, ArgAction, Command, ValueHint};
 
-use super::syntax::DEBUG_FLAG;
+use super::syntax::{DEBUG_FLAG, LOG_FORMAT_FLAG};
 use crate::VERSION;
 
 const RUN: &str = "Running the command";
@@ -182,7 +182,7 @@ pub(super) fn log_args() -> Vec<Arg> {
     [
         boolean(DEBUG_FLAG, "Show on stderr what happens, and the command's output [default: false]")
             .env("LOGX_DEBUG"),
-        value("log-format", "FORMAT", "text or json [default: text]").env("MONITORING_TOKEN_LOG_FORMAT"),
+        value(LOG_FORMAT_FLAG, "FORMAT", "text or json [default: text]").env("MONITORING_TOKEN_LOG_FORMAT"),
     ]
     .map(|arg| arg.hide_env_values(true).help_heading(LOG))
     .into()
@@ -209,20 +209,23 @@ pub fn key_command() -> Command {
             command("public", "Print the public key that belongs to a private one")
                 .bin_name("monitoring-token key public")
                 .arg(boolean("jwks", "Print a JWK set"))
-                .arg(file_word()),
+                .args(file_to_read()),
         )
         .subcommand(
             command("inspect", "Print type, algorithm, key id and thumbprint; never private parts")
                 .bin_name("monitoring-token key inspect")
-                .arg(file_word()),
+                .args(file_to_read()),
         )
 }
 
-fn file_word() -> Arg {
-    Arg::new("file")
-        .value_name("FILE")
-        .help("JWK file")
-        .num_args(0..)
-        .value_hint(ValueHint::FilePath)
-        .value_parser(clap::value_parser!(std::ffi::OsString))
+fn file_to_read() -> [Arg; 2] {
+    [
+        value("timeout", "DURATION", "Limit for reading FILE, which may be a pipe [default: 60s]"),
+        Arg::new("file")
+            .value_name("FILE")
+            .help("JWK file")
+            .num_args(0..)
+            .value_hint(ValueHint::FilePath)
+            .value_parser(clap::value_parser!(std::ffi::OsString)),
+    ]
 }

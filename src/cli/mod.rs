@@ -13,6 +13,7 @@ use clap::{ArgMatches, Command};
 
 use crate::error::Failure;
 pub use syntax::FlagsEnd;
+use syntax::LOG_FORMAT_FLAG;
 pub use values::Values;
 
 /// What a command line asks for.
@@ -38,12 +39,23 @@ impl Line {
     }
 }
 
+/// Why a command line is not taken.
+pub struct Refused {
+    /// What is wrong with it.
+    pub failure: Failure,
+    /// Whether it asks for JSON on stderr all the same.
+    pub as_json: bool,
+}
+
 /// Parses `args` (without the program's name) by Go's rules and `command`'s flags.
-pub fn parse(command: Command, args: Vec<OsString>, end: FlagsEnd) -> Result<Parsed, Failure> {
+pub fn parse(command: Command, args: Vec<OsString>, end: FlagsEnd) -> Result<Parsed, Refused> {
     // `build` adds -help, so that the scanner knows it, too.
     let mut command = command;
     command.build();
-    let words = syntax::split(&command, args, end)?;
+    let (words, wrong) = syntax::scan(&command, args, end);
+    if let Some(failure) = wrong {
+        return Err(Refused { failure, as_json: asks_for_json(&command, &words.flags) });
+    }
     let name = OsString::from(command.get_name());
     match command.try_get_matches_from_mut(std::iter::once(name).chain(words.flags)) {
         Ok(matches) => Ok(Parsed::Line(Box::new(Line { command, matches, words: words.rest }))),
@@ -52,8 +64,20 @@ pub fn parse(command: Command, args: Vec<OsString>, end: FlagsEnd) -> Result<Par
         Err(error) => {
             let text = error.to_string();
             let line = text.lines().next().unwrap_or_default();
-            Err(Failure::usage(line.strip_prefix("error: ").unwrap_or(line)))
+            let failure = Failure::usage(line.strip_prefix("error: ").unwrap_or(line));
+            Err(Refused { failure, as_json: false })
         }
+    }
+}
+
+/// Whether `flags`, or the variable that stands in for them, say `-log-format=json`.
+fn asks_for_json(command: &Command, flags: &[OsString]) -> bool {
+    let Some(arg) = command.get_arguments().find(|arg| arg.get_id() == LOG_FORMAT_FLAG) else { return false };
+    let beginning = format!("--{LOG_FORMAT_FLAG}=");
+    let flag = flags.iter().rev().find_map(|flag| flag.to_str()?.strip_prefix(&beginning));
+    match flag {
+        Some(format) => format == "json",
+        None => arg.get_env().and_then(std::env::var_os).is_some_and(|format| format == "json"),
     }
 }
 

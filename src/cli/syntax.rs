@@ -4,12 +4,13 @@
 //! every flag as `--name=value`, so that clap never guesses.
 
 use std::ffi::{OsStr, OsString};
+use std::iter::Peekable;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
 use clap::{Arg, ArgAction, Command};
 
 use super::values::check;
-use crate::error::Failure;
+use crate::error::{Failure, brief};
 
 /// Where the flags of a command line end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,8 @@ enum Value {
 
 /// The id of the one flag that takes a boolean as its next word, too.
 pub const DEBUG_FLAG: &str = "logx.debug";
+/// The id of the flag that says how failures are told, also those of the other flags.
+pub const LOG_FORMAT_FLAG: &str = "log-format";
 
 fn value_of(arg: &Arg) -> Value {
     match arg.get_action() {
@@ -79,8 +82,22 @@ pub fn split(
     args: impl IntoIterator<Item = OsString>,
     end: FlagsEnd,
 ) -> Result<Words, Failure> {
+    match scan(command, args, end) {
+        (words, None) => Ok(words),
+        (_, Some(failure)) => Err(failure),
+    }
+}
+
+/// The same, and the first thing that is wrong. What follows it is read all the same: it may say how
+/// failures are to be told.
+pub fn scan(
+    command: &Command,
+    args: impl IntoIterator<Item = OsString>,
+    end: FlagsEnd,
+) -> (Words, Option<Failure>) {
     let mut args = args.into_iter().peekable();
     let mut words = Words { flags: Vec::new(), rest: Vec::new() };
+    let mut wrong = None;
     while let Some(word) = args.next() {
         let bytes = word.as_bytes();
         if bytes == b"--" {
@@ -95,55 +112,69 @@ pub fn split(
             }
             continue;
         }
-        let body = if bytes[1] == b'-' { &bytes[2..] } else { &bytes[1..] };
-        if body.is_empty() || body[0] == b'-' || body[0] == b'=' {
-            return Err(Failure::usage(format!("bad flag syntax: {}", word.display())));
-        }
-        let (name, mut value) = match body.iter().position(|&b| b == b'=') {
-            Some(at) => (&body[..at], Some(OsStr::from_bytes(&body[at + 1..]).to_owned())),
-            None => (body, None),
-        };
-        let Some(arg) = find(command, name) else {
-            let name = OsStr::from_bytes(name).display();
-            return Err(Failure::usage(format!(
-                "unknown flag -{name}; {} -help lists the flags",
-                command.get_bin_name().unwrap_or_else(|| command.get_name())
-            )));
-        };
-        match value_of(arg) {
-            Value::Required => {
-                value = value.or_else(|| args.next());
-                if value.is_none() {
-                    let name = arg.get_long().unwrap_or_default();
-                    return Err(Failure::usage(format!("flag -{name} needs a value")));
+        match read_flag(command, &word, &mut args) {
+            Ok((arg, flag)) => {
+                words.flags.push(flag);
+                // As in Go, what follows is not looked at.
+                if matches!(arg.get_action(), ArgAction::Help | ArgAction::Version) {
+                    break;
                 }
             }
-            Value::BooleanOrWord if value.is_none() => {
-                value = args.next_if(|next| parse_bool(next).is_some());
-            }
-            Value::Boolean | Value::BooleanOrWord => {}
-        }
-        // As in Go, a value that cannot be read is an error also where a later one would win.
-        if let Some(value) = &value
-            && let Some(kind) = arg.get_value_names().and_then(<[_]>::first)
-        {
-            check(kind, value).map_err(|why| {
-                Failure::usage(format!("-{}: {} {why}", arg.get_long().unwrap_or_default(), value.display()))
-            })?;
-        }
-        let mut flag = b"--".to_vec();
-        flag.extend_from_slice(arg.get_long().unwrap_or_default().as_bytes());
-        if let Some(value) = value {
-            flag.push(b'=');
-            flag.extend_from_slice(value.as_bytes());
-        }
-        words.flags.push(OsString::from_vec(flag));
-        // As in Go, what follows is not looked at.
-        if matches!(arg.get_action(), ArgAction::Help | ArgAction::Version) {
-            break;
+            Err(failure) => wrong = wrong.or(Some(failure)),
         }
     }
-    Ok(words)
+    (words, wrong)
+}
+
+/// Reads the flag `word`, and its value, if that is one of the `args` that follow. Gives it as
+/// `--name=value`.
+fn read_flag<'a>(
+    command: &'a Command,
+    word: &OsStr,
+    args: &mut Peekable<impl Iterator<Item = OsString>>,
+) -> Result<(&'a Arg, OsString), Failure> {
+    let bytes = word.as_bytes();
+    let body = if bytes[1] == b'-' { &bytes[2..] } else { &bytes[1..] };
+    if body.is_empty() || body[0] == b'-' || body[0] == b'=' {
+        return Err(Failure::usage(format!("bad flag syntax: {}", brief(word))));
+    }
+    let (name, mut value) = match body.iter().position(|&b| b == b'=') {
+        Some(at) => (&body[..at], Some(OsStr::from_bytes(&body[at + 1..]).to_owned())),
+        None => (body, None),
+    };
+    let Some(arg) = find(command, name) else {
+        let name = brief(OsStr::from_bytes(name));
+        return Err(Failure::usage(format!(
+            "unknown flag -{name}; {} -help lists the flags",
+            command.get_bin_name().unwrap_or_else(|| command.get_name())
+        )));
+    };
+    let long = arg.get_long().unwrap_or_default();
+    match value_of(arg) {
+        Value::Required => {
+            value = value.or_else(|| args.next());
+            if value.is_none() {
+                return Err(Failure::usage(format!("flag -{long} needs a value")));
+            }
+        }
+        Value::BooleanOrWord if value.is_none() => {
+            value = args.next_if(|next| parse_bool(next).is_some());
+        }
+        Value::Boolean | Value::BooleanOrWord => {}
+    }
+    // As in Go, a value that cannot be read is an error also where a later one would win.
+    if let Some(value) = &value
+        && let Some(kind) = arg.get_value_names().and_then(<[_]>::first)
+    {
+        check(kind, value).map_err(|why| Failure::usage(format!("-{long}: {} {why}", brief(value))))?;
+    }
+    let mut flag = b"--".to_vec();
+    flag.extend_from_slice(long.as_bytes());
+    if let Some(value) = value {
+        flag.push(b'=');
+        flag.extend_from_slice(value.as_bytes());
+    }
+    Ok((arg, OsString::from_vec(flag)))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use clap::{Arg, ArgMatches, Command};
 
 use super::duration::{self, GoDuration};
 use super::syntax::parse_bool;
-use crate::error::Failure;
+use crate::error::{Failure, brief};
 
 /// The flags of one command line, each with its variable as a fallback. An empty variable counts as
 /// one that is not set.
@@ -49,7 +49,7 @@ pub struct Given<'a> {
 impl Given<'_> {
     /// The error of a value that cannot be used; shows the value, so not for secrets.
     pub fn refuse(&self, why: &str) -> Failure {
-        Failure::usage(format!("{}: {} {why}", self.origin(), self.text.display()))
+        Failure::usage(format!("{}: {} {why}", self.origin(), brief(self.text)))
     }
 
     /// The flag or variable, for messages.

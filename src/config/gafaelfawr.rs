@@ -2,16 +2,13 @@
 
 use std::time::Duration;
 
-use super::credential::{
-    administration, base_url, credential, list, no_words, out, refuse_tokens_on_the_command_line,
-};
-use super::{Settings, env_name, http, limits, run, run_settings};
+use super::Purpose;
+use super::credential::{credential, refuse_tokens_on_the_command_line};
+use super::token::{self, Exec, administration, list, no_words, out};
 use crate::admin::Administration;
 use crate::admin::gafaelfawr::Action;
 use crate::cli::{Line, Values};
 use crate::error::Failure;
-use crate::metrics::Labels;
-use crate::run::RunConfig;
 use crate::run::token::{MakeIssuer, TokenRun};
 use crate::source::gafaelfawr::exec::RunToken;
 use crate::source::gafaelfawr::{
@@ -19,8 +16,6 @@ use crate::source::gafaelfawr::{
 };
 
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(24 * 3600);
-/// The time limit of a revocation.
-pub const REVOKE_LIMIT: Duration = Duration::from_secs(5);
 
 /// `--username`; a service's begins with `bot-`.
 fn username(values: &Values<'_>, service: bool) -> Result<String, Failure> {
@@ -60,30 +55,14 @@ fn new_token(values: &Values<'_>) -> Result<NewToken, Failure> {
     Ok(NewToken { username: username(values, true)?, name, scopes })
 }
 
-/// `gafaelfawr exec`.
-pub fn exec(line: &Line) -> Result<TokenRun<RunToken>, Failure> {
-    exec_with(line, run)
-}
-
-/// `check gafaelfawr exec`: the same, without a command, and without metrics.
-pub fn check(line: &Line) -> Result<TokenRun<RunToken>, Failure> {
-    exec_with(line, run_settings)
-        .map(|what| TokenRun { run: RunConfig { metrics_textfile: None, ..what.run }, ..what })
-}
-
-fn exec_with(line: &Line, run: Settings) -> Result<TokenRun<RunToken>, Failure> {
+/// `gafaelfawr exec`, or `check` in front of it.
+pub fn exec(line: &Line, purpose: Purpose) -> Result<TokenRun, Failure> {
     let values = line.values();
-    let run = RunConfig {
-        labels: Labels { machine: String::new(), service: "gafaelfawr".to_owned() },
-        ..run(&values, limits(&values, REVOKE_LIMIT)?, &line.words)?
-    };
+    let Exec { run, url, env_name, http } = token::exec(line, purpose, URL, "gafaelfawr")?;
     let new = new_token(&values)?;
-    let url = base_url(&values, URL)?;
-    let env_name = env_name(&values, "SERVICE_TOKEN")?;
-    let http = http(&values)?;
     let credential = credential(&values, &[ADMIN_TOKEN])?;
-    let issuer: MakeIssuer<RunToken> = Box::new(move |http, token, needed| {
-        Ok(RunToken::new(Gafaelfawr::new(http, url, &token)?, new, env_name, needed))
+    let issuer: MakeIssuer = Box::new(move |http, token, needed| {
+        Ok(Box::new(RunToken::new(Gafaelfawr::new(http, url, &token)?, new, env_name, needed)))
     });
     Ok(TokenRun { credential, http, run, issuer })
 }

@@ -1,9 +1,10 @@
 //! From flags and environment to configuration: all defaults, all rules between flags. Nothing below
 //! reads the environment.
 
-pub mod credential;
+mod credential;
 pub mod gafaelfawr;
 pub mod stackstate;
+mod token;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
@@ -14,7 +15,7 @@ use reqwest::Url;
 
 use crate::cache::Cache;
 use crate::child::OutputPolicy;
-use crate::cli::syntax::{DEBUG_FLAG, parse_bool};
+use crate::cli::syntax::{DEBUG_FLAG, LOG_FORMAT_FLAG, parse_bool};
 use crate::cli::{Line, Values};
 use crate::deadline::{Limits, parse_script_deadline};
 use crate::error::{Failure, Stage};
@@ -40,36 +41,38 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// What is shown on stderr: the format, and whether debug is on.
-pub fn log(values: &Values<'_>) -> Result<(LogFormat, bool), Failure> {
-    let format = match values.text("log-format")? {
-        None | Some("text") => LogFormat::Text,
-        Some("json") => LogFormat::Json,
-        Some(_) => return Err(values.refuse("log-format", "is neither text nor json")),
-    };
-    Ok((format, values.boolean(DEBUG_FLAG)?.unwrap_or(false)))
+/// How failures are told.
+pub fn log_format(values: &Values<'_>) -> Result<LogFormat, Failure> {
+    match values.text(LOG_FORMAT_FLAG)? {
+        None | Some("text") => Ok(LogFormat::Text),
+        Some("json") => Ok(LogFormat::Json),
+        Some(_) => Err(values.refuse(LOG_FORMAT_FLAG, "is neither text nor json")),
+    }
 }
 
-/// The main command.
-pub fn locate_run(line: &Line) -> Result<LocateRun, Failure> {
+/// Whether what happens is shown, too.
+pub fn debug(values: &Values<'_>) -> Result<bool, Failure> {
+    Ok(values.boolean(DEBUG_FLAG)?.unwrap_or(false))
+}
+
+/// What a line is read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be run.
+    Run,
+    /// To be checked: it needs no COMMAND, and leaves neither metrics nor results.
+    Check,
+}
+
+/// The main command, or `check` in front of it.
+pub fn locate_run(line: &Line, purpose: Purpose) -> Result<LocateRun, Failure> {
     let values = line.values();
-    let run = run(&values, limits(&values, Duration::ZERO)?, &line.words)?;
-    locate_parts(&values, run)
-}
-
-/// `check`: the same run, without a command.
-pub fn locate_check(line: &Line) -> Result<LocateRun, Failure> {
-    let values = line.values();
-    let run = run_settings(&values, limits(&values, Duration::ZERO)?, &line.words)?;
-    // It is no run: it leaves neither metrics nor results.
-    let run = RunConfig { metrics_textfile: None, ..run };
-    Ok(LocateRun { cache: None, ..locate_parts(&values, run)? })
-}
-
-fn locate_parts(values: &Values<'_>, run: RunConfig) -> Result<LocateRun, Failure> {
-    let locate = locate(values)?;
+    let run = run(line, Duration::ZERO, purpose)?;
+    let locate = locate(&values)?;
     let labels = Labels { machine: locate.machine.clone(), service: locate.service.clone() };
-    Ok(LocateRun { locate, http: http(values)?, run: RunConfig { labels, ..run }, cache: cache(values)? })
+    let http = http(&values)?;
+    let cache = cache(&values)?.filter(|_| purpose == Purpose::Run);
+    Ok(LocateRun { locate, http, run: RunConfig { labels, ..run }, cache })
 }
 
 /// `-cache-ttl`, `-cache-failure-ttl` and `-cache-dir`; zero is off.
@@ -90,7 +93,7 @@ fn cache(values: &Values<'_>) -> Result<Option<Cache>, Failure> {
 }
 
 /// How connections are made.
-pub fn http(values: &Values<'_>) -> Result<HttpConfig, Failure> {
+fn http(values: &Values<'_>) -> Result<HttpConfig, Failure> {
     let mut trust = TrustStore { extra: values.path("ca-file")?, ..TrustStore::default() };
     // Go: SSL_CERT_FILE takes the place of the files, SSL_CERT_DIR that of the directories.
     let path_variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
@@ -111,7 +114,7 @@ pub fn http(values: &Values<'_>) -> Result<HttpConfig, Failure> {
 }
 
 /// The time that a run has; `revoke_limit` is zero where nothing is revoked.
-pub fn limits(values: &Values<'_>, revoke_limit: Duration) -> Result<Limits, Failure> {
+fn limits(values: &Values<'_>, revoke_limit: Duration) -> Result<Limits, Failure> {
     Ok(Limits {
         timeout: values.positive_duration("timeout")?.unwrap_or(DEFAULT_TIMEOUT),
         kill_after: values.duration("kill-after")?.unwrap_or(DEFAULT_KILL_AFTER),
@@ -120,22 +123,17 @@ pub fn limits(values: &Values<'_>, revoke_limit: Duration) -> Result<Limits, Fai
     })
 }
 
-/// What concerns the run of `command`.
-pub fn run(values: &Values<'_>, limits: Limits, command: &[OsString]) -> Result<RunConfig, Failure> {
-    if command.is_empty() {
+/// What concerns the run of COMMAND. The labels are still missing.
+fn run(line: &Line, revoke_limit: Duration, purpose: Purpose) -> Result<RunConfig, Failure> {
+    let values = line.values();
+    let limits = limits(&values, revoke_limit)?;
+    if line.words.is_empty() && purpose == Purpose::Run {
         return Err(Failure::usage(format!(
             "no COMMAND given; put it after the flags: {} [flags] -- COMMAND [ARG...]",
             values.program()
         )));
     }
-    run_settings(values, limits, command)
-}
-
-/// Reads what concerns the run: [`run`], or what makes do without a command.
-type Settings = fn(&Values<'_>, Limits, &[OsString]) -> Result<RunConfig, Failure>;
-
-fn run_settings(values: &Values<'_>, limits: Limits, command: &[OsString]) -> Result<RunConfig, Failure> {
-    let debug = values.boolean(DEBUG_FLAG)?.unwrap_or(false);
+    let debug = debug(&values)?;
     let output = match values.text("output")? {
         // Who debugs wants to see it all; only a flag on the same command line can say otherwise.
         Some("discard" | "on-failure") | None if debug && !values.is_flag("output") => OutputPolicy::Inherit,
@@ -146,17 +144,17 @@ fn run_settings(values: &Values<'_>, limits: Limits, command: &[OsString]) -> Re
         Some(_) => return Err(values.refuse("output", "is not discard, inherit or on-failure")),
     };
     Ok(RunConfig {
-        command: command.to_owned(),
+        command: line.words.clone(),
         limits,
         output,
         die_with_parent: values.boolean("die-with-parent")?.unwrap_or(false),
-        metrics_textfile: values.path("metrics-textfile")?,
+        metrics_textfile: values.path("metrics-textfile")?.filter(|_| purpose == Purpose::Run),
         labels: Labels::default(),
     })
 }
 
 /// The monitoring request.
-pub fn locate(values: &Values<'_>) -> Result<LocateConfig, Failure> {
+fn locate(values: &Values<'_>) -> Result<LocateConfig, Failure> {
     let exchange = values.boolean("exchange")?.unwrap_or(true);
     let wants_service_url = service_url(values)?;
     if wants_service_url && !exchange {
@@ -199,6 +197,9 @@ fn prefix(values: &Values<'_>) -> Result<Url, Failure> {
         let shown = given.text.to_str().and_then(|text| Url::parse(text).ok()).map(|url| redact_url(&url));
         Failure::usage(format!("{}: {}{why}", given.origin(), shown.map(|url| url + " ").unwrap_or_default()))
     };
+    if given.text.is_empty() {
+        return Err(refuse("is empty; give the URL of Locate's monitoring path, or leave the flag out"));
+    }
     let url = Url::parse(given.text.to_str().unwrap_or_default())
         .map_err(|error| refuse(&format!("is no URL: {error}")))?;
     match url.scheme() {
@@ -267,7 +268,7 @@ fn service(values: &Values<'_>) -> Result<String, Failure> {
 }
 
 /// `-env-name`: a name that an environment can hold.
-pub fn env_name(values: &Values<'_>, default: &str) -> Result<OsString, Failure> {
+fn env_name(values: &Values<'_>, default: &str) -> Result<OsString, Failure> {
     let name = values.get("env-name").map_or(default.into(), |given| given.text.to_owned());
     if name.is_empty() || name.as_bytes().iter().any(|&byte| byte == b'=' || byte == 0) {
         return Err(values.refuse("env-name", "is no name for a variable"));

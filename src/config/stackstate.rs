@@ -1,10 +1,8 @@
 //! `stackstate`: rules of its flags.
 
-use super::credential::{
-    administration, base_url, credential, list, no_words, out, refuse_tokens_on_the_command_line,
-};
-use super::gafaelfawr::REVOKE_LIMIT;
-use super::{Settings, env_name, http, limits, run, run_settings};
+use super::Purpose;
+use super::credential::{credential, refuse_tokens_on_the_command_line};
+use super::token::{self, Exec, administration, list, no_words, out};
 use crate::admin::Administration;
 use crate::admin::bootstrap::Bootstrap;
 use crate::admin::stackstate::Action;
@@ -13,8 +11,6 @@ use crate::cli::{Line, Values};
 use crate::credential::Credential;
 use crate::date::millis_of_day;
 use crate::error::Failure;
-use crate::metrics::Labels;
-use crate::run::RunConfig;
 use crate::run::token::{MakeIssuer, TokenRun};
 use crate::source::stackstate::exec::RunToken;
 use crate::source::stackstate::{API_TOKEN, Kind, NewToken, SERVICE_TOKEN, StackState, URL};
@@ -61,36 +57,20 @@ fn new_token(values: &Values<'_>, name: &str, expiry_date: Option<i64>) -> Resul
     })
 }
 
-/// `stackstate exec`.
-pub fn exec(line: &Line) -> Result<TokenRun<RunToken>, Failure> {
-    exec_with(line, run)
-}
-
-/// `check stackstate exec`: the same, without a command, and without metrics.
-pub fn check(line: &Line) -> Result<TokenRun<RunToken>, Failure> {
-    exec_with(line, run_settings)
-        .map(|what| TokenRun { run: RunConfig { metrics_textfile: None, ..what.run }, ..what })
-}
-
-fn exec_with(line: &Line, run: Settings) -> Result<TokenRun<RunToken>, Failure> {
+/// `stackstate exec`, or `check` in front of it.
+pub fn exec(line: &Line, purpose: Purpose) -> Result<TokenRun, Failure> {
     let values = line.values();
-    let run = RunConfig {
-        labels: Labels { machine: String::new(), service: "stackstate".to_owned() },
-        ..run(&values, limits(&values, REVOKE_LIMIT)?, &line.words)?
-    };
+    let Exec { run, url, env_name, http } = token::exec(line, purpose, URL, "stackstate")?;
     let name = values.text("name")?.filter(|name| !name.is_empty()).unwrap_or(DEFAULT_NAME);
     let new = new_token(&values, name, None)?;
-    let url = base_url(&values, URL)?;
     let path = api_path(&values)?;
-    let env_name = env_name(&values, "SERVICE_TOKEN")?;
-    let http = http(&values)?;
     let credential = credential(&values, &CREDENTIALS)?;
     let kind = kind_of(&credential);
-    let issuer: MakeIssuer<RunToken> = Box::new(move |http, token, needed| {
+    let issuer: MakeIssuer = Box::new(move |http, token, needed| {
         let kind = kind.unwrap_or_else(|| Kind::of(&token));
         let api_path = path.as_deref().unwrap_or(DEFAULT_API_PATH);
         let stackstate = StackState::new(http, url, api_path, kind, &token)?;
-        RunToken::new(stackstate, path, new, env_name, needed)
+        Ok(Box::new(RunToken::new(stackstate, path, new, env_name, needed)?))
     });
     Ok(TokenRun { credential, http, run, issuer })
 }

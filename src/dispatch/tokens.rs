@@ -3,15 +3,17 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 
-use super::{catch_signals, parse, print, start_log, tell};
+use super::{begin, parse, print, tell};
 use crate::admin;
 use crate::check;
 use crate::cli::flags::json_arg;
 use crate::cli::{FlagsEnd, Line, tokens};
-use crate::config::{gafaelfawr, stackstate};
+use crate::config::{Purpose, gafaelfawr, stackstate};
 use crate::error::Failure;
 use crate::exit::ExitStatus;
 use crate::log::Log;
+use crate::run::token::TokenRun;
+use crate::signal::Signals;
 use crate::source::gafaelfawr::is_key;
 
 /// An issuer of service tokens.
@@ -48,7 +50,7 @@ impl Service {
             let verbs: Vec<String> =
                 command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
             let name = command.get_name().to_owned();
-            return match parse(command, args, FlagsEnd::DoubleDash)? {
+            return match parse(command, args, FlagsEnd::DoubleDash, log)? {
                 // What stands there may be a token, so it is not shown.
                 Some(_) => {
                     Err(Failure::usage(format!("{name} needs one of its commands: {}", verbs.join(", "))))
@@ -63,24 +65,28 @@ impl Service {
         if self == Service::Gafaelfawr && verb == "delete" {
             args = keys_last(args);
         }
-        let Some(line) = parse(verb_command, args, FlagsEnd::DoubleDash)? else {
+        let Some((line, signals)) = begin(verb_command, args, FlagsEnd::DoubleDash, log)? else {
             return Ok(ExitStatus::SUCCESS);
         };
-        *log = start_log(&line)?;
-        print(&self.act(&verb, &line)?)?;
+        let text = self.act(&verb, &line, &signals)?;
+        // A long list may wait for a reader, who may lose patience.
+        signals.release();
+        print(&text)?;
         Ok(ExitStatus::SUCCESS)
     }
 
     fn exec(self, command: clap::Command, args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {
-        let signals = catch_signals()?;
-        let Some(line) = parse(command, args, FlagsEnd::FirstWord)? else {
+        let Some((line, signals)) = begin(command, args, FlagsEnd::FirstWord, log)? else {
             return Ok(ExitStatus::SUCCESS);
         };
-        *log = start_log(&line)?;
-        Ok(match self {
-            Service::Gafaelfawr => gafaelfawr::exec(&line)?.execute(&signals, *log),
-            Service::StackState => stackstate::exec(&line)?.execute(&signals, *log),
-        })
+        Ok(self.token_run(&line, Purpose::Run)?.execute(&signals, *log))
+    }
+
+    fn token_run(self, line: &Line, purpose: Purpose) -> Result<TokenRun, Failure> {
+        match self {
+            Service::Gafaelfawr => gafaelfawr::exec(line, purpose),
+            Service::StackState => stackstate::exec(line, purpose),
+        }
     }
 
     /// `check`, in front of the line of `exec`.
@@ -93,31 +99,25 @@ impl Service {
             return Err(Failure::usage(format!("check {name} takes the line of {name} exec")));
         };
         args.remove(0);
-        let signals = catch_signals()?;
-        let Some(line) = parse(exec.arg(json_arg()), args, FlagsEnd::FirstWord)? else {
+        let Some((line, signals)) = begin(exec.arg(json_arg()), args, FlagsEnd::FirstWord, log)? else {
             return Ok(ExitStatus::SUCCESS);
         };
-        *log = start_log(&line)?;
         let as_json = line.values().boolean("json")?.unwrap_or(false);
-        let checked = match self {
-            Service::Gafaelfawr => check::token(gafaelfawr::check(&line)?, &signals, *log),
-            Service::StackState => check::token(stackstate::check(&line)?, &signals, *log),
-        };
+        let checked = check::token(self.token_run(&line, Purpose::Check)?, &signals, *log);
         tell(checked, as_json)
     }
 
-    fn act(self, verb: &str, line: &Line) -> Result<String, Failure> {
-        let signals = if verb == "create" { Some(catch_signals()?) } else { None };
+    fn act(self, verb: &str, line: &Line, signals: &Signals) -> Result<String, Failure> {
         match self {
             Service::Gafaelfawr => {
                 let (administration, action) = gafaelfawr::verb(verb, line)?;
-                admin::gafaelfawr::act(administration, action, signals.as_ref())
+                admin::gafaelfawr::act(administration, action, signals)
             }
-            Service::StackState if verb == "bootstrap" => stackstate::bootstrap(line)?.print(),
+            Service::StackState if verb == "bootstrap" => stackstate::bootstrap(line)?.print(signals),
             Service::StackState => {
                 let (administration, action) = stackstate::verb(verb, line)?;
                 let (api_path, kind) = stackstate::access(line, &administration)?;
-                admin::stackstate::act(administration, &api_path, kind, action, signals.as_ref())
+                admin::stackstate::act(administration, &api_path, kind, action, signals)
             }
         }
     }

@@ -88,7 +88,6 @@ pub struct Client {
     inner: reqwest::Client,
     progress: Arc<Progress>,
     verifier: Arc<Verifier>,
-    last_status: Cell<Option<u16>>,
     clock_offset_seconds: Cell<Option<i64>>,
     /// The proxy in use, for messages.
     pub proxy: Option<Url>,
@@ -130,6 +129,10 @@ impl Client {
             .connector_layer(WhenConnected(Arc::clone(&progress)))
             .dns_resolver(Arc::new(Resolver { progress: Arc::clone(&progress) }))
             .no_proxy();
+        // An address needs no look-up.
+        if proxy.as_ref().unwrap_or(url).domain().is_none() {
+            progress.reach(Step::Connect);
+        }
         let builder = match &proxy {
             Some(proxy) => builder.proxy(
                 reqwest::Proxy::all(proxy.clone())
@@ -138,24 +141,12 @@ impl Client {
             None => builder,
         };
         let inner = builder.build().map_err(|error| TransportError::explain(&error, url, None))?;
-        Ok(Client {
-            inner,
-            progress,
-            verifier,
-            last_status: Cell::new(None),
-            clock_offset_seconds: Cell::new(None),
-            proxy,
-        })
+        Ok(Client { inner, progress, verifier, clock_offset_seconds: Cell::new(None), proxy })
     }
 
     /// How far the current request has come.
     pub fn step(&self) -> Step {
         self.progress.step()
-    }
-
-    /// The HTTP status of the last answer.
-    pub fn last_status(&self) -> Option<u16> {
-        self.last_status.get()
     }
 
     /// How far our clock is ahead of the server's, by its last answer that tells, whatever that says.
@@ -188,7 +179,6 @@ impl Client {
         let mut response = builder.send().await.map_err(|error| explain(&error))?;
         let received = SystemTime::now();
         self.progress.reach(Step::Body);
-        self.last_status.set(Some(response.status().as_u16()));
         let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
         let clock_offset_seconds = date.and_then(|date| self::clock_offset_seconds(date, received));
         self.clock_offset_seconds.set(clock_offset_seconds.or(self.clock_offset_seconds.get()));

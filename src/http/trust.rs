@@ -3,9 +3,9 @@
 //! The roots are looked for only once the server's chain has arrived, and only those that could have
 //! issued it are loaded. The check itself is rustls's own, with nothing added and nothing left out.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -18,6 +18,8 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStor
 
 use super::explain::TransportError;
 use super::{Progress, Step};
+use crate::error::{Failure, Stage};
+use crate::read::{self, DEFAULT_PATIENCE, ReadError, Until};
 
 /// Where Go looks for a bundle of roots on Linux (`crypto/x509/root_linux.go`, Go 1.26); the first that
 /// can be read is taken.
@@ -31,7 +33,10 @@ const SYSTEM_FILES: [&str; 6] = [
 ];
 
 /// A `-ca-file` that is larger is none (`/dev/zero`, say).
-const MAX_CA_FILE_BYTES: u64 = 16 * 1024 * 1024;
+const MAX_CA_FILE_BYTES: usize = 16 * 1024 * 1024;
+
+/// How long a bundle that is a pipe is waited for.
+const PIPE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where Go looks for single roots; all are read.
 const SYSTEM_DIRS: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
@@ -41,6 +46,8 @@ const SYSTEM_DIRS: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
 pub struct TrustStore {
     /// `-ca-file`, on top of the others.
     pub extra: Option<PathBuf>,
+    /// What was read of it.
+    pub extra_roots: Vec<CertificateDer<'static>>,
     /// Bundles; the first that can be read counts.
     pub files: Vec<PathBuf>,
     /// Directories of single files, whatever these are called.
@@ -51,6 +58,7 @@ impl Default for TrustStore {
     fn default() -> TrustStore {
         TrustStore {
             extra: None,
+            extra_roots: Vec::new(),
             files: SYSTEM_FILES.map(PathBuf::from).into(),
             dirs: SYSTEM_DIRS.map(PathBuf::from).into(),
         }
@@ -58,9 +66,17 @@ impl Default for TrustStore {
 }
 
 impl TrustStore {
+    /// Reads `-ca-file`, once: it may be a pipe.
+    pub fn read_extra(&mut self, until: &Until<'_>) -> Result<(), Failure> {
+        if let (Some(path), true) = (&self.extra, self.extra_roots.is_empty()) {
+            self.extra_roots = read_ca_file(path, until)?;
+        }
+        Ok(())
+    }
+
     /// In words, for messages: the places that were searched, and those that could not be.
     pub fn describe(&self) -> String {
-        let bundle = self.files.iter().find(|file| std::fs::File::open(file).is_ok());
+        let bundle = self.files.iter().find(|file| read::open(file).is_ok());
         let unreadable = |path: &Path| format!("{} (which cannot be read)", path.display());
         let bundle = bundle.map(|path| path.display().to_string());
         // One file comes from SSL_CERT_FILE; several are places where a bundle may be.
@@ -92,21 +108,19 @@ pub struct Seen {
 #[derive(Debug)]
 pub struct Verifier {
     store: TrustStore,
-    extra: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
     seen: Mutex<Option<Seen>>,
 }
 
 impl Verifier {
     /// Reads `-ca-file` at once, so that a wrong one is an error also where it would not have been
-    /// needed.
-    pub fn new(store: TrustStore) -> Result<Verifier, TransportError> {
-        let extra = match &store.extra {
-            Some(path) => read_ca_file(path)?,
-            None => Vec::new(),
-        };
+    /// needed; unless [`TrustStore::read_extra`] has done so.
+    pub fn new(mut store: TrustStore) -> Result<Verifier, TransportError> {
+        store
+            .read_extra(&Until::in_time(DEFAULT_PATIENCE))
+            .map_err(|failure| TransportError::setup(failure.message))?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        Ok(Verifier { store, extra, provider, seen: Mutex::new(None) })
+        Ok(Verifier { store, provider, seen: Mutex::new(None) })
     }
 
     /// The certificate of the last handshake.
@@ -137,15 +151,15 @@ impl Verifier {
     }
 }
 
-fn read_ca_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, TransportError> {
-    let wrong = |why: String| TransportError::setup(format!("the CA file {} {why}", path.display()));
-    let mut pem = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(MAX_CA_FILE_BYTES + 1).read_to_end(&mut pem))
-        .map_err(|error| wrong(format!("cannot be read: {error}; set -ca-file")))?;
-    if pem.len() as u64 > MAX_CA_FILE_BYTES {
-        return Err(wrong(format!("is larger than {} MiB", MAX_CA_FILE_BYTES / 1024 / 1024)));
-    }
+fn read_ca_file(path: &Path, until: &Until<'_>) -> Result<Vec<CertificateDer<'static>>, Failure> {
+    let what = format!("the CA file {}", path.display());
+    let wrong = |why: String| Failure::ours(Stage::Exchange, format!("{what} {why}; set -ca-file"));
+    let read = read::open(path).and_then(|file| read::all(file, MAX_CA_FILE_BYTES, until));
+    let pem = read.map_err(|error| match error {
+        ReadError::Io(error) => wrong(format!("cannot be read: {error}")),
+        ReadError::TooLarge => wrong(format!("is larger than {} MiB", MAX_CA_FILE_BYTES / 1024 / 1024)),
+        ReadError::Ended(ended) => ended.failure(Stage::Exchange, &what),
+    })?;
     let certificates: Vec<_> = pem_certificates(&pem).collect();
     if certificates.is_empty() {
         return Err(wrong("holds no PEM certificates".to_owned()));
@@ -155,6 +169,17 @@ fn read_ca_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, TransportEr
         Some(at) => Err(wrong(format!("holds a certificate that cannot be parsed (number {})", at + 1))),
         None => Ok(certificates),
     }
+}
+
+/// A bundle of roots, if it can be read. One that is a pipe (`SSL_CERT_FILE`) is not waited for long: it is
+/// read in the middle of a handshake, where nothing else can end the wait.
+fn read_bundle(path: &Path) -> Option<Vec<u8>> {
+    if std::fs::metadata(path).is_ok_and(|about| about.is_file()) {
+        return std::fs::read(path).ok();
+    }
+    let pipe =
+        read::open(path).and_then(|file| read::all(file, MAX_CA_FILE_BYTES, &Until::in_time(PIPE_PATIENCE)));
+    pipe.ok().map(|bytes| bytes.to_vec())
 }
 
 /// The certificates in a PEM file (RFC 7468), those that are no base64 left out, as Go does.
@@ -224,8 +249,8 @@ impl ServerCertVerifier for Verifier {
         let issuers = issuers_of(std::iter::once(end_entity).chain(intermediates));
         let mut anchors = RootCertStore::empty();
         let chain = (end_entity, intermediates);
-        add_issuers(&mut anchors, &issuers, self.extra.iter().cloned());
-        if let Some(bundle) = self.store.files.iter().find_map(|file| std::fs::read(file).ok()) {
+        add_issuers(&mut anchors, &issuers, self.store.extra_roots.iter().cloned());
+        if let Some(bundle) = self.store.files.iter().find_map(|file| read_bundle(file)) {
             add_issuers(&mut anchors, &issuers, pem_certificates(&bundle));
         }
         let mut result = self.check(anchors.clone(), chain, server_name, now);

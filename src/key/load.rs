@@ -2,15 +2,14 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use secrecy::{ExposeSecret as _, SecretString};
+use zeroize::Zeroizing;
 
 use super::PrivateKey;
 use crate::error::{Failure, Stage};
-use crate::read::{self, ReadError};
+use crate::read::{self, ReadError, Until};
 use crate::secret::scrub_stack;
-use crate::signal::Signals;
 
 /// A file that is larger is no key.
 const MAX_KEY_BYTES: usize = 64 * 1024;
@@ -35,8 +34,8 @@ impl KeySource {
         }
     }
 
-    /// Reads the key. A pipe may keep us waiting: until `deadline`, or until a signal ends the run.
-    pub fn load(&self, signals: &Signals, deadline: Instant) -> Result<PrivateKey, Failure> {
+    /// Reads the key. A pipe may keep us waiting.
+    pub fn load(&self, until: &Until<'_>) -> Result<PrivateKey, Failure> {
         let key = match self {
             KeySource::Missing => {
                 return Err(Failure::ours(
@@ -46,10 +45,8 @@ impl KeySource {
             }
             KeySource::Inline(jwk) => PrivateKey::from_jwk(jwk.expose_secret().as_bytes()),
             KeySource::File(path) => {
-                let json = read::open(path)
-                    .and_then(|file| read::all(file, MAX_KEY_BYTES, Some(signals), deadline))
-                    .map_err(|error| unread(error, path))?;
-                PrivateKey::from_jwk(&json)
+                let advice = "set -monitoring-signer-key or MONITORING_SIGNER_KEY";
+                PrivateKey::from_jwk(&read_file(path, until, advice)?)
             }
         };
         scrub_stack();
@@ -62,16 +59,17 @@ impl KeySource {
     }
 }
 
-/// The failure of a key file that could not be read.
-fn unread(error: ReadError, path: &Path) -> Failure {
+/// Reads a key file. `advice` is for one that is not there.
+pub(super) fn read_file(path: &Path, until: &Until<'_>, advice: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let read = read::open(path).and_then(|file| read::all(file, MAX_KEY_BYTES, until));
     let path = path.display();
-    match error {
+    read.map_err(|error| match error {
         ReadError::Io(error) => {
             let advice = match error.kind() {
                 io::ErrorKind::PermissionDenied => {
                     format!("let uid {} read it", rustix::process::geteuid().as_raw())
                 }
-                _ => "set -monitoring-signer-key or MONITORING_SIGNER_KEY".to_owned(),
+                _ => advice.to_owned(),
             };
             Failure::ours(Stage::Sign, format!("cannot read the key {path}: {error}; {advice}"))
         }
@@ -79,9 +77,6 @@ fn unread(error: ReadError, path: &Path) -> Failure {
             Stage::Sign,
             format!("cannot use the key {path}: it is larger than {} KiB, so no JWK", MAX_KEY_BYTES / 1024),
         ),
-        ReadError::Timeout => {
-            Failure::timeout(Stage::Sign, format!("timed out while reading the key {path}"))
-        }
-        ReadError::Interrupted(signal) => Failure::signal(Stage::Sign, signal),
-    }
+        ReadError::Ended(ended) => ended.failure(Stage::Sign, &format!("the key {path}")),
+    })
 }

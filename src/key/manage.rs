@@ -2,8 +2,8 @@
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions, Permissions};
-use std::io::{Read as _, Write as _};
+use std::fs::{OpenOptions, Permissions};
+use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -15,12 +15,11 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::generate::private_jwk;
+use super::load::read_file;
 use super::{Algorithm, PrivateKey};
 use crate::cli::Line;
-use crate::error::{Failure, Stage};
-
-/// A file that is larger is no key.
-const MAX_KEY_BYTES: u64 = 64 * 1024;
+use crate::error::{Failure, Stage, brief};
+use crate::read::{DEFAULT_PATIENCE, Until};
 
 /// The members that are text wherever they stand (RFC 7517, section 4; RFC 7518, section 6).
 const TEXT_MEMBERS: [&str; 15] =
@@ -31,7 +30,7 @@ pub fn generate(line: &Line) -> Result<String, Failure> {
     if let Some(word) = line.words.first() {
         return Err(Failure::usage(format!(
             "key generate takes no argument {}; name the file with --out",
-            word.display()
+            brief(word)
         )));
     }
     let values = line.values();
@@ -45,6 +44,9 @@ pub fn generate(line: &Line) -> Result<String, Failure> {
             );
         }
     };
+    if values.get("kid").is_some_and(|given| given.text.is_empty()) {
+        return Err(Failure::usage("-kid: is empty; give an id, or leave it out for the key's thumbprint"));
+    }
     let mut jwk = private_jwk(algorithm).map_err(|why| failure(format!("cannot make a key: {why}")))?;
     let kid = match values.text("kid")? {
         Some(kid) => kid.to_owned(),
@@ -55,7 +57,7 @@ pub fn generate(line: &Line) -> Result<String, Failure> {
     let private_path = match values.path("out")? {
         Some(path) => path,
         None if kid.contains('/') => {
-            return Err(Failure::usage("--kid: holds a slash, so name the file with --out"));
+            return Err(Failure::usage("-kid: holds a slash, so name the file with --out"));
         }
         None => PathBuf::from(format!("jwk_sig_{}_{kid}", algorithm.name())),
     };
@@ -78,7 +80,8 @@ pub fn generate(line: &Line) -> Result<String, Failure> {
 /// `key public FILE`: the public JWK, or a set of it.
 pub fn public(line: &Line) -> Result<String, Failure> {
     let path = file_of(line)?;
-    let public = to_json(&public_half(&read_jwk(&path)?).map_err(|failure| at(&path, &failure))?)?;
+    let public =
+        to_json(&public_half(&parse(&path, &read(&path, line)?)?).map_err(|failure| at(&path, &failure))?)?;
     let as_set = line.values().boolean("jwks")?.unwrap_or(false);
     Ok(if as_set { format!("{{\"keys\":[{public}]}}\n") } else { public + "\n" })
 }
@@ -86,7 +89,7 @@ pub fn public(line: &Line) -> Result<String, Failure> {
 /// `key inspect FILE`: what the key is, and whether it can sign monitoring requests.
 pub fn inspect(line: &Line) -> Result<String, Failure> {
     let path = file_of(line)?;
-    inspect_json(&path, &read(&path)?)
+    inspect_json(&path, &read(&path, line)?)
 }
 
 /// See [`inspect`]; `path` is for messages.
@@ -149,17 +152,9 @@ fn file_of(line: &Line) -> Result<PathBuf, Failure> {
     }
 }
 
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let mut json = Zeroizing::new(Vec::new());
-    let read = File::open(path).and_then(|file| file.take(MAX_KEY_BYTES + 1).read_to_end(&mut json));
-    match read {
-        Err(error) => Err(failure(format!("cannot read the key {}: {error}", path.display()))),
-        Ok(_) if json.len() as u64 > MAX_KEY_BYTES => Err(failure(format!(
-            "cannot use the key {}: it is larger than 64 KiB, so no JWK",
-            path.display()
-        ))),
-        Ok(_) => Ok(json),
-    }
+fn read(path: &Path, line: &Line) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let patience = line.values().positive_duration("timeout")?.unwrap_or(DEFAULT_PATIENCE);
+    read_file(path, &Until::in_time(patience), "give the path of a JWK")
 }
 
 fn parse(path: &Path, json: &[u8]) -> Result<Jwk, Failure> {
@@ -173,10 +168,6 @@ fn parse(path: &Path, json: &[u8]) -> Result<Jwk, Failure> {
         let why = PrivateKey::from_jwk(json).err().unwrap_or_else(|| "it is no JWK".to_owned());
         failure(format!("cannot use the key {}: {why}", path.display()))
     })
-}
-
-fn read_jwk(path: &Path) -> Result<Jwk, Failure> {
-    parse(path, &read(path)?)
 }
 
 /// The public key of a pair, with what names it.
@@ -213,7 +204,13 @@ fn thumbprint(jwk: &Jwk) -> Result<Vec<u8>, Failure> {
 
 /// Writes a file that must not exist yet, with its mode from the first byte.
 fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), Failure> {
-    let cannot = |error: std::io::Error| failure(format!("cannot write {}: {error}", path.display()));
+    let cannot = |error: std::io::Error| {
+        let advice = match error.kind() {
+            std::io::ErrorKind::AlreadyExists => "name another with --out",
+            _ => "see --out",
+        };
+        failure(format!("cannot write {}: {error}; {advice}", path.display()))
+    };
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(cannot)?;
     // The umask may have taken more away than is asked for, and a key that its owner cannot read is none.
     let whole_mode = match mode & 0o077 {

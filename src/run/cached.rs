@@ -92,7 +92,7 @@ impl Run<'_> {
             return Err(ended(ExitStatus::Signal(signal.number()), format!("ended by {signal} {DOING}")));
         }
         if parent_gone {
-            return Err(Failure { stage: None, ..super::parent_died(Stage::Command) });
+            return Err(Failure { stage: None, ..Failure::orphaned(Stage::Command) });
         }
         Ok(())
     }

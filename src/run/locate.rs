@@ -40,7 +40,7 @@ impl LocateRun {
                 return failure.status;
             }
         };
-        let make = |run: &mut Run<'_>| run.lease(locate, &http).and_then(|lease| run.command(&lease));
+        let make = |run: &mut Run<'_>| run.lease(locate, http).and_then(|lease| run.command(&lease));
         let result = match cache.as_ref().zip(key.as_ref()) {
             None => make(&mut run),
             Some((cache, key)) => run.through_cache(cache, key, make),
@@ -76,9 +76,9 @@ impl Run<'_> {
     /// Signs and exchanges. When this returns, key, client and runtime are gone: nothing but the lease
     /// waits beside the command.
     #[expect(clippy::needless_pass_by_value, reason = "the key that it may hold goes with it")]
-    fn lease(&mut self, locate: LocateConfig, http: &HttpConfig) -> Result<Lease, Failure> {
+    fn lease(&mut self, locate: LocateConfig, mut http: HttpConfig) -> Result<Lease, Failure> {
         let began = Instant::now();
-        let key = locate.key.load(self.signals, self.timeline.term_at)?;
+        let key = locate.key.load(&self.until())?;
         tracing::debug!(
             key = locate.key.describe(),
             key_id = key.key_id,
@@ -94,7 +94,8 @@ impl Run<'_> {
         }
         self.report.insecure = insecure_host(&locate.prefix);
         let began = Instant::now();
-        let client = Client::new(http, &locate.prefix, Redirects::SameOrigin)
+        http.trust.read_extra(&self.until())?;
+        let client = Client::new(&http, &locate.prefix, Redirects::SameOrigin)
             .map_err(|error| LocateConfig::failed(&error.message))?;
         let exchange = locate.exchange(&client, &key, (jwt, url), http.retries, self.timeline.term_at);
         let at = crate::http::explain::origin(&locate.prefix);

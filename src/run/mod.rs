@@ -7,6 +7,7 @@ mod report;
 pub mod token;
 
 use std::ffi::OsString;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 
@@ -19,9 +20,11 @@ use crate::error::{Failure, Stage};
 use crate::exit::ExitStatus;
 use crate::log::{Log, write_stderr};
 use crate::metrics::{self, Figures, Labels};
+use crate::read::Until;
 use crate::secret::redact_bytes;
 use crate::signal::Signals;
 use crate::source::Lease;
+use crate::wait::until_done;
 
 /// What concerns the run of a command, whoever issued the credential.
 pub struct RunConfig {
@@ -86,7 +89,7 @@ impl<'a> Run<'a> {
         let parent = match config.die_with_parent.then(Parent::follow) {
             None => None,
             Some(Ok(parent)) => Some(parent),
-            Some(Err(ParentError::Gone)) => return Err(parent_died(Stage::Exchange)),
+            Some(Err(ParentError::Gone)) => return Err(Failure::orphaned(Stage::Exchange)),
             Some(Err(ParentError::Unsupported)) => {
                 let warning = "-die-with-parent: the parent process cannot be followed here; running without";
                 report.warnings.push(warning.to_owned());
@@ -96,33 +99,39 @@ impl<'a> Run<'a> {
         Ok(Run { config, signals, log, timeline, parent, report })
     }
 
+    /// What ends the wait for a file that is a pipe.
+    pub(crate) fn until(&self) -> Until<'_> {
+        Until {
+            since: self.timeline.start,
+            deadline: self.timeline.term_at,
+            signals: Some(self.signals),
+            parent: self.parent.as_ref().map(AsFd::as_fd),
+        }
+    }
+
     /// When it must be where.
     pub(crate) fn timeline(&self) -> &Timeline {
         &self.timeline
     }
 
-    /// Runs `work` on a runtime of its own until it is done, the time is up, or a signal or the death of
-    /// our parent ends the run. A name look-up that hangs is left behind.
+    /// Runs `work` until it is done, the time is up, or a signal or the death of our parent ends the run.
     pub(crate) fn attempt<T>(
         &self,
         stage: Stage,
         work: impl Future<Output = Result<T, Failure>>,
-        describe_timeout: impl FnOnce() -> String,
+        describe_timeout: impl Fn() -> String,
     ) -> Result<T, Failure> {
-        let runtime = runtime(stage)?;
-        let result = runtime.block_on(async {
+        until_done(stage, async {
             tokio::select! {
                 biased;
-                failure = self.ended_early(stage, describe_timeout) => Err(failure),
+                failure = self.ended_early(stage, &describe_timeout) => Err(failure),
                 result = work => result,
             }
-        });
-        runtime.shutdown_background();
-        result
+        })?
     }
 
     /// What ends a run before its command: a signal, the death of our parent, the timeout.
-    async fn ended_early(&self, stage: Stage, describe_timeout: impl FnOnce() -> String) -> Failure {
+    async fn ended_early(&self, stage: Stage, describe_timeout: &dyn Fn() -> String) -> Failure {
         let parent_death = async {
             match &self.parent {
                 Some(parent) => parent.death().await,
@@ -132,7 +141,7 @@ impl<'a> Run<'a> {
         tokio::select! {
             biased;
             signal = self.signals.interrupt() => Failure::signal(stage, signal),
-            () = parent_death => parent_died(stage),
+            () = parent_death => Failure::orphaned(stage),
             () = tokio::time::sleep_until(self.timeline.term_at.into()) => {
                 let after = duration::show(self.timeline.start.elapsed());
                 Failure::timeout(stage, format!("timed out after {after} {}", describe_timeout()))
@@ -151,7 +160,7 @@ impl<'a> Run<'a> {
             remove: &lease.remove,
             output: self.config.output,
         };
-        let name = self.config.command[0].display();
+        let name = shown_command(&self.config.command[0]);
         tracing::debug!(command = ?self.config.command, "running");
         let began = Instant::now();
         let started = job.start().map_err(|error| refuse_command(&name, &error))?;
@@ -223,9 +232,7 @@ impl<'a> Run<'a> {
 
 /// A failure that says, in its one line, what went wrong beside it.
 fn with_clauses(failure: Failure, warnings: impl IntoIterator<Item = String>) -> Failure {
-    let message =
-        warnings.into_iter().fold(failure.message, |message, warning| format!("{message}; and {warning}"));
-    Failure { message, ..failure }
+    warnings.into_iter().fold(failure, |failure, warning| failure.and(&format!("and {warning}")))
 }
 
 /// What was freed goes back to the system: a run waits much longer than it works.
@@ -241,25 +248,16 @@ fn give_back_memory() {
 pub(crate) fn noting_plain_http(failure: Failure, host: Option<&str>) -> Failure {
     match host {
         None => failure,
-        Some(host) => {
-            Failure { message: format!("{failure}; and tokens go to {host} over plain http"), ..failure }
-        }
+        Some(host) => failure.and(&format!("and tokens go to {host} over plain http")),
     }
 }
 
-fn runtime(stage: Stage) -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()
-        .map_err(|error| Failure::ours(stage, format!("cannot start: {error}")))
+/// COMMAND as it is shown; one without a name as `env` shows it.
+fn shown_command(word: &OsString) -> String {
+    if word.is_empty() { "''".to_owned() } else { word.display().to_string() }
 }
 
-fn parent_died(stage: Stage) -> Failure {
-    Failure::ours(stage, "the parent process died before the command was run (-die-with-parent)")
-}
-
-fn refuse_command(name: &impl std::fmt::Display, error: &StartError) -> Failure {
+fn refuse_command(name: &str, error: &StartError) -> Failure {
     let (status, message) = match error {
         StartError::NotFound(_) => (
             ExitStatus::NotFound,

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use super::locate::insecure_host;
-use super::{Run, RunConfig, runtime};
+use super::{Run, RunConfig};
 use crate::cli::duration;
 use crate::credential::Credential;
 use crate::error::{Failure, Stage};
@@ -15,12 +15,14 @@ use crate::log::Log;
 use crate::secret::{SecretString, scrub_stack};
 use crate::signal::{Signal, Signals};
 use crate::source::{CreateError, Issuer, Trace};
+use crate::wait::until_done;
 
 /// Makes the issuer, given the credential and the time for which the token is needed.
-pub type MakeIssuer<I> = Box<dyn FnOnce(&HttpConfig, SecretString, Duration) -> Result<I, Failure>>;
+pub type MakeIssuer =
+    Box<dyn FnOnce(&HttpConfig, SecretString, Duration) -> Result<Box<dyn Issuer>, Failure>>;
 
 /// What `exec` was asked to do.
-pub struct TokenRun<I> {
+pub struct TokenRun {
     /// Where the administrator's credential is.
     pub credential: Credential,
     /// How requests are made.
@@ -28,10 +30,10 @@ pub struct TokenRun<I> {
     /// The run of the command.
     pub run: RunConfig,
     /// Who makes the token.
-    pub issuer: MakeIssuer<I>,
+    pub issuer: MakeIssuer,
 }
 
-impl<I: Issuer> TokenRun<I> {
+impl TokenRun {
     /// Makes a token, runs, deletes it.
     pub fn execute(self, signals: &Signals, log: Log) -> ExitStatus {
         let mut run = match Run::begin(&self.run, signals, log) {
@@ -42,12 +44,15 @@ impl<I: Issuer> TokenRun<I> {
             }
         };
         let began = Instant::now();
-        let issuer = self.credential.load(Some(signals), run.timeline.term_at).and_then(|token| {
+        let mut http = self.http;
+        let token = self.credential.read(&run.until());
+        let issuer = token.and_then(|token| {
             run.report.took(Stage::Sign, began.elapsed());
-            (self.issuer)(&self.http, token, run.needed())
+            http.trust.read_extra(&run.until())?;
+            (self.issuer)(&http, token, run.needed())
         });
         scrub_stack();
-        let result = issuer.and_then(|issuer| run.with_token(issuer));
+        let result = issuer.and_then(|issuer| run.with_token(issuer.as_ref()));
         run.finish(result)
     }
 }
@@ -61,10 +66,10 @@ impl Run<'_> {
             + timeline.revoke_limit
     }
 
-    fn with_token<I: Issuer>(&mut self, mut issuer: I) -> Result<ExitStatus, Failure> {
+    fn with_token(&mut self, issuer: &dyn Issuer) -> Result<ExitStatus, Failure> {
         self.report.insecure = insecure_host(issuer.api().url());
         let began = Instant::now();
-        let token = self.token(&mut issuer);
+        let token = self.token(issuer);
         self.report.took(Stage::Exchange, began.elapsed());
         self.report.clock_offset_seconds = issuer.api().client().clock_offset_seconds();
         let token = token?;
@@ -72,62 +77,36 @@ impl Run<'_> {
         super::give_back_memory();
         let lease = issuer.lease(&token);
         let result = self.command(&lease);
-        self.revoke(&issuer, &Trace::Token(token), self.revoke_by());
+        self.revoke(issuer, &Trace::Token(token), Instant::now() + self.timeline.revoke_limit);
         self.remember_signal(result)
     }
 
-    fn revoke_by(&self) -> Instant {
-        Instant::now() + self.timeline.revoke_limit
-    }
-
     /// Makes a token, after finding out that it can be deleted again.
-    fn token<I: Issuer>(&mut self, issuer: &mut I) -> Result<SecretString, Failure> {
+    fn token(&mut self, issuer: &dyn Issuer) -> Result<SecretString, Failure> {
         let until = self.timeline.term_at;
-        self.prepare(issuer, until)?;
-        let by = self.revoke_by();
-        let (error, by) = match self.create(issuer, until) {
+        let checked = || format!("while the admin token was checked, {}", step(issuer));
+        self.attempt(Stage::Exchange, issuer.prepare(until), checked)?;
+        let (CreateError { failure, trace }, ended_at) = match self.create(issuer, until) {
             Ok(token) => return Ok(token),
-            // It had its share of the time in which it was waited for.
-            Err((error, Some(ended_at))) => (error, ended_at + self.timeline.revoke_limit),
-            Err((error, None)) => (error, by.max(self.revoke_by())),
+            Err(error) => error,
         };
-        if let Some(trace) = &error.trace {
-            self.revoke(issuer, trace, by);
+        if let Some(trace) = &trace {
+            // It had its share of the time in which it was waited for.
+            let began = ended_at.unwrap_or_else(Instant::now);
+            self.revoke(issuer, trace, began + self.timeline.revoke_limit);
         }
-        Err(error.failure)
-    }
-
-    fn prepare<I: Issuer>(&self, issuer: &mut I, until: Instant) -> Result<(), Failure> {
-        let runtime = runtime(Stage::Exchange)?;
-        let result = runtime.block_on(async {
-            // The issuer is borrowed by its work, so that its step is not to be had.
-            let work = issuer.prepare(until);
-            tokio::select! {
-                biased;
-                failure = self.ended_early(Stage::Exchange, || "while the admin token was checked".to_owned()) => Err(failure),
-                result = work => result,
-            }
-        });
-        runtime.shutdown_background();
-        result.map_err(|failure| match failure.status {
-            ExitStatus::Timeout => Failure {
-                message: format!("{failure}, {} ({})", issuer.api().step(), issuer.api().origin()),
-                ..failure
-            },
-            _ => failure,
-        })
+        Err(failure)
     }
 
     /// Makes the token. If the run is ended while the request may be on its way, its answer is awaited for
     /// half of the time that a revocation has; when the run was ended is given with the error.
-    fn create<I: Issuer>(
+    fn create(
         &self,
-        issuer: &I,
+        issuer: &dyn Issuer,
         until: Instant,
     ) -> Result<SecretString, (CreateError, Option<Instant>)> {
-        let runtime =
-            runtime(Stage::Exchange).map_err(|failure| (CreateError { failure, trace: None }, None))?;
-        let result = runtime.block_on(async {
+        let at_step = || format!("while {}", step(issuer));
+        let made = until_done(Stage::Exchange, async {
             // Not to be begun by waiting for its answer.
             let begun = Cell::new(false);
             let mut create = pin!(async {
@@ -136,7 +115,7 @@ impl Run<'_> {
             });
             let failure = tokio::select! {
                 biased;
-                failure = self.ended_early(Stage::Exchange, || at_step(issuer)) => failure,
+                failure = self.ended_early(Stage::Exchange, &at_step) => failure,
                 result = &mut create => return result.map_err(|error| (error, None)),
             };
             let ended_at = Instant::now();
@@ -152,37 +131,25 @@ impl Run<'_> {
             };
             Err((CreateError { failure, trace }, Some(ended_at)))
         });
-        runtime.shutdown_background();
-        result
+        made.unwrap_or_else(|failure| Err((CreateError { failure, trace: None }, None)))
     }
 
     /// Deletes the token. That it was not deleted is a warning, and not the result of the run.
-    fn revoke<I: Issuer>(&mut self, issuer: &I, trace: &Trace, by: Instant) {
+    fn revoke(&mut self, issuer: &dyn Issuer, trace: &Trace, by: Instant) {
         let began = Instant::now();
-        let result = match runtime(Stage::Revoke) {
-            Err(failure) => Err(format!("{failure}; {}", issuer.by_hand(trace))),
-            Ok(runtime) => {
-                let result = runtime.block_on(async {
-                    match tokio::time::timeout_at(by.into(), issuer.revoke(trace, by)).await {
-                        Ok(result) => result,
-                        Err(_) => Err(format!(
-                            "gave up after {} {}; {}",
-                            duration::show(began.elapsed()),
-                            at_step(issuer),
-                            issuer.by_hand(trace)
-                        )),
-                    }
-                });
-                runtime.shutdown_background();
-                result
-            }
-        };
+        let left = |why: String| Err(format!("{why}; {}", issuer.by_hand(trace)));
+        let result = until_done(Stage::Revoke, async {
+            tokio::time::timeout_at(by.into(), issuer.revoke(trace, by)).await.unwrap_or_else(|_| {
+                left(format!("gave up after {} while {}", duration::show(began.elapsed()), step(issuer)))
+            })
+        });
+        let result = result.unwrap_or_else(|failure| left(failure.message));
         self.report.took(Stage::Revoke, began.elapsed());
         match result {
             Ok(()) => tracing::debug!("the token is deleted"),
             Err(why) => {
                 self.report.failed(Stage::Revoke);
-                self.log.warning(&format!("could not delete the token: {why}"));
+                self.report.warnings.push(format!("could not delete the token: {why}"));
             }
         }
     }
@@ -204,6 +171,6 @@ impl Run<'_> {
     }
 }
 
-fn at_step<I: Issuer>(issuer: &I) -> String {
-    format!("while {} ({})", issuer.api().step(), issuer.api().origin())
+fn step(issuer: &dyn Issuer) -> String {
+    format!("{} ({})", issuer.api().step(), issuer.api().origin())
 }

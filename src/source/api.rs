@@ -5,7 +5,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
+use serde::de::DeserializeOwned;
 
+use super::refusal::{Doing, Refusal, Service};
+use super::{CreateError, Trace};
 use crate::error::{Failure, Stage};
 use crate::http::explain::TransportError;
 use crate::http::retry::{self, Next, Pauses};
@@ -14,6 +17,7 @@ use crate::secret::{ExposeSecret as _, SecretString, redact_url};
 
 /// An API, its client, and the right to use it.
 pub struct Api {
+    service: &'static Service,
     client: Client,
     base: Url,
     headers: HeaderMap,
@@ -23,6 +27,7 @@ pub struct Api {
 impl Api {
     /// The API below `base`. `authentication` is a header's name and what stands before the token.
     pub fn new(
+        service: &'static Service,
         http: &HttpConfig,
         base: Url,
         authentication: (&'static str, &str),
@@ -35,7 +40,7 @@ impl Api {
             .map_err(|_| failed("the admin token cannot stand in a header".to_owned()))?;
         value.set_sensitive(true);
         let headers = HeaderMap::from_iter([(HeaderName::from_static(name), value)]);
-        Ok(Api { client, base, headers, retries: http.retries })
+        Ok(Api { service, client, base, headers, retries: http.retries })
     }
 
     /// Where it is, for messages.
@@ -80,65 +85,114 @@ impl Api {
         url
     }
 
-    fn request<'a>(&self, method: Method, url: &Url, json: Option<&'a [u8]>) -> Request<'a> {
-        Request { method, url: url.clone(), headers: self.headers.clone(), json }
+    /// What is at `url`.
+    pub async fn get<T: DeserializeOwned>(
+        &self,
+        url: &Url,
+        doing: Doing,
+        deadline: Instant,
+    ) -> Result<T, Failure> {
+        let (answer, _) = self.repeatable(Method::GET, url, deadline).await?;
+        let read = (answer.status == 200).then(|| serde_json::from_slice(&answer.body).ok()).flatten();
+        read.ok_or_else(|| self.refused(&answer, doing))
     }
 
-    /// Makes a request that may be made again: while the answer is one of trouble, `also` included, and
-    /// `deadline` leaves time. Gives the last answer, and whether it was not the first request.
-    pub async fn repeatable(
+    /// Makes something. A good answer has `status`, and is `usable`.
+    pub async fn create<T: DeserializeOwned>(
+        &self,
+        url: &Url,
+        json: &[u8],
+        status: u16,
+        usable: impl Fn(&T) -> bool,
+        deadline: Instant,
+    ) -> Result<T, CreateError> {
+        let answer = self.once(url, json, deadline).await.map_err(|error| CreateError {
+            trace: error.maybe_sent.then_some(Trace::Unanswered),
+            failure: unanswered(error),
+        })?;
+        let read = (answer.status == status).then(|| serde_json::from_slice(&answer.body).ok()).flatten();
+        read.filter(usable).ok_or_else(|| CreateError {
+            trace: Trace::of_refusal(answer.status, (self.service.is_own)(&answer)),
+            failure: self.refused(&answer, Doing::Create),
+        })
+    }
+
+    /// Deletes what is at `url`. `false`: there was nothing.
+    pub async fn delete(&self, url: &Url, deadline: Instant) -> Result<bool, Failure> {
+        let (answer, repeated) = self.repeatable(Method::DELETE, url, deadline).await?;
+        match answer.status {
+            204 => Ok(true),
+            404 if (self.service.is_not_found)(&answer) => Ok(repeated),
+            _ => Err(self.refused(&answer, Doing::Delete)),
+        }
+    }
+
+    /// An answer that is not the one that was asked for.
+    fn refused(&self, answer: &Answer, doing: Doing) -> Failure {
+        let refusal = Refusal { service: self.service, origin: &self.origin(), answer, doing };
+        Failure::ours(Stage::Exchange, refusal.explain())
+    }
+
+    /// Makes a request that may be made again: while the answer is one of trouble, and `deadline` leaves
+    /// time. Gives the last answer, and whether it was not the first request.
+    async fn repeatable(
         &self,
         method: Method,
         url: &Url,
         deadline: Instant,
-        also: &[u16],
-    ) -> Result<(Answer, bool), TransportError> {
+    ) -> Result<(Answer, bool), Failure> {
         let mut pauses = Pauses::new(self.retries);
         let mut repeated = false;
         loop {
-            tracing::debug!(%method, url = redact_url(url), "asking");
-            let result = self.client.send(self.request(method.clone(), url, None)).await;
-            let asked = match &result {
-                Ok(answer) => {
-                    tracing::debug!(status = answer.status, bytes = answer.body.len(), "answered");
-                    if !retry::is_retryable(answer.status) && !also.contains(&answer.status) {
-                        return result.map(|answer| (answer, repeated));
-                    }
-                    retry::retry_after(answer, SystemTime::now())
+            let result = self.ask(method.clone(), url, None).await;
+            let trouble = match &result {
+                Ok(answer) if retry::is_retryable(answer.status) => {
+                    Some(retry::retry_after(answer, SystemTime::now()))
                 }
-                Err(error) if !error.retryable => return result.map(|answer| (answer, repeated)),
-                Err(_) => None,
+                // It did not happen.
+                Ok(answer) if answer.status == 500 && method == Method::DELETE => Some(None),
+                Err(error) if error.retryable => Some(None),
+                _ => None,
             };
-            match pauses.next(asked, Instant::now(), deadline) {
-                Next::After(pause) => self.pause(pause).await,
-                Next::GiveUp | Next::TooLate(_) => return result.map(|answer| (answer, repeated)),
-            }
+            let next = trouble.map(|asked| pauses.next(asked, Instant::now(), deadline));
+            let Some(Next::After(pause)) = next else {
+                return result.map(|answer| (answer, repeated)).map_err(unanswered);
+            };
+            self.pause(pause).await;
             repeated = true;
         }
     }
 
     /// Makes a request that must not be made twice: again only if it cannot have arrived.
-    pub async fn once(&self, url: &Url, json: &[u8], deadline: Instant) -> Result<Answer, TransportError> {
+    async fn once(&self, url: &Url, json: &[u8], deadline: Instant) -> Result<Answer, TransportError> {
         let mut pauses = Pauses::new(self.retries);
         loop {
-            tracing::debug!(method = "POST", url = redact_url(url), "asking");
-            let error = match self.client.send(self.request(Method::POST, url, Some(json))).await {
-                Ok(answer) => {
-                    tracing::debug!(status = answer.status, bytes = answer.body.len(), "answered");
-                    return Ok(answer);
-                }
-                Err(error) if error.maybe_sent || !error.retryable => return Err(error),
-                Err(error) => error,
-            };
-            match pauses.next(None, Instant::now(), deadline) {
-                Next::After(pause) => self.pause(pause).await,
-                Next::GiveUp | Next::TooLate(_) => return Err(error),
+            let result = self.ask(Method::POST, url, Some(json)).await;
+            if !matches!(&result, Err(error) if error.retryable && !error.maybe_sent) {
+                return result;
             }
+            let Next::After(pause) = pauses.next(None, Instant::now(), deadline) else { return result };
+            self.pause(pause).await;
         }
+    }
+
+    async fn ask(&self, method: Method, url: &Url, json: Option<&[u8]>) -> Result<Answer, TransportError> {
+        tracing::debug!(%method, url = redact_url(url), "asking");
+        let headers = self.headers.clone();
+        let result = self.client.send(Request { method, url: url.clone(), headers, json }).await;
+        if let Ok(answer) = &result {
+            tracing::debug!(status = answer.status, bytes = answer.body.len(), "answered");
+        }
+        result
     }
 
     async fn pause(&self, pause: Duration) {
         tracing::debug!(pause = crate::cli::duration::show(pause), "trying again");
         tokio::time::sleep(pause).await;
     }
+}
+
+/// The failure of a request without an answer.
+fn unanswered(error: TransportError) -> Failure {
+    Failure::ours(Stage::Exchange, error.message)
 }

@@ -3,11 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
+use std::marker::PhantomData;
 use std::time::{Duration, Instant, SystemTime};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Url;
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::Lease;
 use crate::cli::duration;
@@ -36,6 +40,8 @@ const FATAL_CLOCK_OFFSET_SECONDS: u64 = JWT_LIFETIME.as_secs() - 2;
 const SHOWN_BODY_CHARS: usize = 80;
 /// How much of a text in an answer is shown.
 const SHOWN_TEXT_CHARS: usize = 200;
+/// How much of a key id, or of another name of the user's, is shown.
+const SHOWN_NAME_CHARS: usize = 64;
 /// How many of the keys on offer are shown.
 const SHOWN_KEYS: usize = 20;
 /// The kernel takes no variable of more than 128 KiB (execve(2), MAX_ARG_STRLEN); a URL is far smaller.
@@ -91,7 +97,9 @@ pub struct Offer(BTreeMap<String, String>);
 /// The answer (m-lab/locate, `api/v2/api.go`: `MonitoringResult`).
 #[derive(Deserialize)]
 struct MonitoringResult {
+    #[serde(default, deserialize_with = "object")]
     error: Option<LocateError>,
+    #[serde(default, deserialize_with = "object")]
     target: Option<Target>,
     /// Cloud Endpoints, which stands before Locate, answers `{"code","message"}`.
     message: Option<String>,
@@ -110,6 +118,27 @@ struct LocateError {
 #[derive(Deserialize)]
 struct Target {
     urls: Option<BTreeMap<String, String>>,
+}
+
+/// An object, or nothing. serde itself would take an array for a struct, member by member.
+fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    struct Object<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
+        type Value = Option<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_unit<E>(self) -> Result<Option<T>, E> {
+            Ok(None)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Option<T>, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map)).map(Some)
+        }
+    }
+    from.deserialize_any(Object(PhantomData))
 }
 
 /// What Go's `url.QueryEscape` leaves as it is.
@@ -203,14 +232,11 @@ impl LocateConfig {
             match pauses.next(retry_after, Instant::now(), deadline) {
                 Next::GiveUp if tries == 1 => return Err(failure),
                 Next::GiveUp => {
-                    return Err(Failure { message: format!("{failure}; tried {tries} times"), ..failure });
+                    return Err(failure.and(&format!("tried {tries} times")));
                 }
                 Next::TooLate(asked) => {
                     let asked = duration::show(asked);
-                    return Err(Failure {
-                        message: format!("{failure}; it asks to wait {asked}, which is beyond the timeout"),
-                        ..failure
-                    });
+                    return Err(failure.and(&format!("it asks to wait {asked}, which is beyond the timeout")));
                 }
                 Next::After(pause) => {
                     tracing::debug!(%failure, pause = duration::show(pause), "trying again");
@@ -281,7 +307,11 @@ impl LocateConfig {
                 let on_offer = on_offer.collect::<Vec<_>>().join(", ") + more;
                 Self::failed(&match &self.url_key {
                     Some(named) => {
-                        format!("locate at {at} has no URL key {named:?} for {}; it has {on_offer}", self.service)
+                        format!(
+                            "locate at {at} has no URL key {} for {}; it has {on_offer}",
+                            quoted(named),
+                            self.service
+                        )
                     }
                     None => format!(
                         "locate at {at} has several URL keys for {}; name one with -service-url-key-name: {on_offer}",
@@ -319,14 +349,17 @@ impl LocateConfig {
                 self.service
             ),
             "subject" => format!(
-                "locate at {at} cannot parse the machine name {:?} {said}; set -machine to an M-Lab host name",
-                self.machine
+                "locate at {at} cannot parse the machine name {} {said}; set -machine to an M-Lab host name",
+                quoted(&self.machine)
             ),
             "config" => {
                 format!("locate at {at} does not know the service {} {said}; set -service", self.service)
             }
             _ if status == 401 => self.explain_unauthorized(answer, key, &said),
-            _ => format!("locate at {at} answered with an error {said}"),
+            _ => {
+                let advice = if status < 300 { "" } else { advice(status) };
+                format!("locate at {at} answered with an error {said}{advice}")
+            }
         }
     }
 
@@ -354,7 +387,7 @@ impl LocateConfig {
         let unknown = if key.key_id.is_empty() {
             "the key has no key id (kid), by which it would be found there".to_owned()
         } else {
-            format!("key id {:?} may not be registered there", key.key_id)
+            format!("key id {} may not be registered there", quoted(&key.key_id))
         };
         format!("locate rejected the token {said}: {unknown}{algorithm}{clock} ({})", origin(&self.prefix))
     }
@@ -375,24 +408,22 @@ impl LocateConfig {
         };
         match status {
             401 => self.explain_unauthorized(answer, key, &said),
-            403 => format!(
-                "{at} forbids the request {said}; is -locate-url the platform's path, and is this address allowed there?"
-            ),
-            404 => format!("{at} has nothing at {} {said}; is -locate-url right?", self.path()),
+            403 => format!("{at} forbids the request {said}{}", advice(status)),
+            404 => format!("{at} has nothing at {} {said}{}", self.path(), advice(status)),
             407 => format!(
                 "the proxy{} wants authentication {said}; put USER:PASSWORD@ into the proxy variable",
                 client.proxy.as_ref().map(|p| format!(" {}", redact_url(p))).unwrap_or_default()
             ),
-            429 => format!("{at} limits our rate {said}; probe less often, or spread the probes"),
+            429 => format!("{at} limits our rate {said}{}", advice(status)),
             300..=399 => {
                 let to = match answer.header(reqwest::header::LOCATION) {
                     Some(to) => format!("to {:?}, which is no URL", shown(to, SHOWN_BODY_CHARS)),
                     None => "without saying where to".to_owned(),
                 };
-                format!("{at} redirects {to} {said}; is -locate-url right?")
+                format!("{at} redirects {to} {said}{}", advice(status))
             }
-            500.. => format!("{at} has trouble of its own {said}; if it lasts, tell its operators"),
-            _ => format!("{at} refused the request {said}; is -locate-url right?"),
+            500.. => format!("{at} has trouble of its own {said}{}", advice(status)),
+            _ => format!("{at} refused the request {said}{}", advice(status)),
         }
     }
 
@@ -426,6 +457,16 @@ impl LocateConfig {
             }
         }
         lease
+    }
+}
+
+/// What to do about a status that says no, as a further clause.
+fn advice(status: u16) -> &'static str {
+    match status {
+        403 => "; is -locate-url the platform's path, and is this address allowed there?",
+        429 => "; probe less often, or spread the probes",
+        500.. => "; if it lasts, tell its operators",
+        _ => "; is -locate-url right?",
     }
 }
 
@@ -493,6 +534,11 @@ fn shown(text: &str, max_chars: usize) -> String {
         words.push('…');
     }
     printable(&words)
+}
+
+/// A name that the user gave, in quotes.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", shown(name, SHOWN_NAME_CHARS))
 }
 
 /// The beginning of a body that is no JSON, in quotes.

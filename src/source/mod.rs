@@ -4,12 +4,14 @@
 pub mod api;
 pub mod gafaelfawr;
 pub mod locate;
+pub mod refusal;
 pub mod stackstate;
 
 use std::ffi::OsString;
+use std::pin::Pin;
 use std::time::Instant;
 
-use crate::error::{Failure, Stage};
+use crate::error::Failure;
 use crate::secret::SecretString;
 use api::Api;
 
@@ -33,18 +35,6 @@ pub struct CreateError {
     pub trace: Option<Trace>,
 }
 
-impl CreateError {
-    /// The issuer said no: there is no token.
-    pub fn refused(message: impl Into<String>) -> CreateError {
-        CreateError { failure: Failure::ours(Stage::Exchange, message), trace: None }
-    }
-
-    /// There may be a token.
-    pub fn unclear(message: impl Into<String>, trace: Trace) -> CreateError {
-        CreateError { failure: Failure::ours(Stage::Exchange, message), trace: Some(trace) }
-    }
-}
-
 /// What is known of a token that has to be deleted.
 #[derive(Debug)]
 pub enum Trace {
@@ -65,30 +55,32 @@ impl Trace {
             408 | 501..=599 => Some(Trace::Unanswered),
             // The server itself rolls back.
             200..=299 | 500 => Some(Trace::Unreadable),
-            // Who is not let in has made nothing; such an answer has no body at some servers.
-            401 => None,
+            // Who is not let in, or is held back, has made nothing; such an answer has no body at some servers.
+            401 | 429 => None,
             _ => (!own).then_some(Trace::Unreadable),
         }
     }
 }
 
+/// What an issuer does, whichever it is: what is made of it is there once, and not for each issuer.
+pub type Work<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
 /// An issuer of tokens that are deleted after the run.
-#[expect(async_fn_in_trait, reason = "used on one thread, with the type known")]
 pub trait Issuer {
     /// The API that is used.
     fn api(&self) -> &Api;
 
     /// Finds out, before anything is made, that the credential can delete what it will make.
-    async fn prepare(&mut self, deadline: Instant) -> Result<(), Failure>;
+    fn prepare(&self, deadline: Instant) -> Work<'_, Result<(), Failure>>;
 
     /// What the issuer tells of the credential (`token`) and of itself (`server`), for `check`.
-    async fn describe(&self, deadline: Instant) -> Vec<(&'static str, String)>;
+    fn describe(&self, deadline: Instant) -> Work<'_, Vec<(&'static str, String)>>;
 
     /// Makes the token.
-    async fn create(&self, deadline: Instant) -> Result<SecretString, CreateError>;
+    fn create(&self, deadline: Instant) -> Work<'_, Result<SecretString, CreateError>>;
 
     /// Deletes the token. A failure says what went wrong, and what to do by hand.
-    async fn revoke(&self, trace: &Trace, deadline: Instant) -> Result<(), String>;
+    fn revoke<'a>(&'a self, trace: &'a Trace, deadline: Instant) -> Work<'a, Result<(), String>>;
 
     /// What remains to be done by hand where a token was not deleted. Never shows the token.
     fn by_hand(&self, trace: &Trace) -> String;

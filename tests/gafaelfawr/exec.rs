@@ -1,35 +1,17 @@
-//! `gafaelfawr exec`: the token is gone afterwards, whatever ends the run and whenever.
+//! `gafaelfawr exec`: what its token is, and how it is found again; the rest is as with all issuers.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::process::Command;
 
-use serde_json::Value;
-
 use super::CONTROL;
-use crate::support::api::{ask, shell};
-use crate::support::{Sandbox, eventually, file_line, finish, kill, read_head, run, serve, start};
+use crate::support::api::{ask, proxy, shell};
+use crate::support::issuer::GAFAELFAWR;
+use crate::support::{Sandbox, eventually, file_line, finish, kill, run, start};
 
-const CREATE: &str = "POST /auth/api/v1/tokens";
-const DELETE: &str = "DELETE /auth/api/v1/users/bot-x/tokens/";
+const CREATE: &str = GAFAELFAWR.create;
+const DELETE: &str = GAFAELFAWR.delete;
 
 pub fn exec(sandbox: &Sandbox) -> Command {
-    let mut command = sandbox.token();
-    command.args(["gafaelfawr", "exec", "--username=bot-x", "--scopes=write:sasquatch"]);
-    command
-}
-
-#[track_caller]
-fn nothing_is_left(sandbox: &Sandbox) {
-    assert_eq!(sandbox.made_tokens(CONTROL), Vec::<Value>::new());
-}
-
-#[track_caller]
-fn made_and_deleted(sandbox: &Sandbox) {
-    nothing_is_left(sandbox);
-    let requests = sandbox.requests();
-    assert_eq!(requests.iter().filter(|line| *line == CREATE).count(), 1, "{requests:?}");
-    assert!(requests.last().unwrap().starts_with(DELETE), "{requests:?}");
+    GAFAELFAWR.exec(sandbox)
 }
 
 #[test]
@@ -49,7 +31,7 @@ fn the_command_finds_the_token_and_not_the_administrators() {
     assert_eq!(value("STS_CLI_API_TOKEN"), Some("other"));
     assert_eq!((value("GAFAELFAWR_ADMIN_TOKEN"), value("SERVICE_TOKEN")), (None, None), "{seen}");
     assert!(!seen.contains(sandbox.var("GAFAELFAWR_ADMIN_TOKEN")), "{seen}");
-    made_and_deleted(&sandbox);
+    GAFAELFAWR.made_and_deleted(&sandbox);
 }
 
 #[test]
@@ -68,44 +50,8 @@ fn the_token_works_during_the_run_and_expires_soon_after_it() {
     assert!((300..600).contains(&lifetime), "{made}");
     kill(child.id(), libc::SIGTERM);
     assert_eq!(finish(child).status, 143);
-    nothing_is_left(&sandbox);
+    GAFAELFAWR.nothing_is_left(&sandbox);
     assert_eq!(ask(&sandbox, "POST", path, &header, Some("{}")).status, 401);
-}
-
-#[test]
-fn the_token_is_deleted_however_the_command_ends() {
-    for (args, script, status, words) in [
-        (&[][..], "exit 0", 0, ""),
-        (&[], "exit 7", 7, ""),
-        (&[], "kill -KILL $$", 137, ""),
-        (&["-timeout=1s", "-kill-after=0"], "sleep 60", 124, "timed out"),
-    ] {
-        let sandbox = Sandbox::start(&[]);
-        let ended = run(shell(exec(&sandbox).args(args), script));
-        assert_eq!(ended.status, status, "{script}: {ended:?}");
-        assert!(ended.stderr.contains(words), "{script}: {ended:?}");
-        made_and_deleted(&sandbox);
-    }
-    let sandbox = Sandbox::start(&[]);
-    run(exec(&sandbox).args(["--", "/no/such/program"])).failed_with(127, &["/no/such/program"]);
-    made_and_deleted(&sandbox);
-    let sandbox = Sandbox::start(&[]);
-    run(exec(&sandbox).args(["--", "/etc/passwd"])).failed_with(126, &["/etc/passwd"]);
-    made_and_deleted(&sandbox);
-}
-
-#[test]
-fn the_token_is_deleted_after_every_forwarded_signal() {
-    let folder = tempfile::tempdir().unwrap();
-    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2] {
-        let sandbox = Sandbox::start(&[]);
-        let ready = folder.path().join(signal.to_string());
-        let child = start(shell(&mut exec(&sandbox), &format!("echo > {}; exec sleep 60", ready.display())));
-        file_line(&ready);
-        kill(child.id(), signal);
-        assert_eq!(finish(child).status, 128 + signal);
-        made_and_deleted(&sandbox);
-    }
 }
 
 #[test]
@@ -117,20 +63,7 @@ fn a_signal_before_the_creation_makes_none() {
     kill(child.id(), libc::SIGTERM);
     finish(child).failed_with(143, &["SIGTERM", "not run"]);
     assert!(!sandbox.requests().iter().any(|line| line == CREATE));
-    nothing_is_left(&sandbox);
-}
-
-#[test]
-fn a_signal_in_the_middle_of_the_creation_waits_for_the_token_and_deletes_it() {
-    for after in [true, false] {
-        let sandbox = Sandbox::start(&[]);
-        sandbox.misbehave(&format!(r#"{{"delay_ms":700,"only":"{CREATE}","after":{after}}}"#));
-        let child = start(exec(&sandbox).args(["--", "true"]));
-        sandbox.awaits(CREATE);
-        kill(child.id(), libc::SIGINT);
-        finish(child).failed_with(130, &["SIGINT"]);
-        made_and_deleted(&sandbox);
-    }
+    GAFAELFAWR.nothing_is_left(&sandbox);
 }
 
 #[test]
@@ -151,27 +84,13 @@ fn an_answer_that_is_lost_on_the_way_leaves_no_orphan() {
     let sandbox = Sandbox::start(&[]);
     sandbox.misbehave(&format!(r#"{{"status":502,"body":"<html>","only":"{CREATE}","after":true}}"#));
     run(exec(&sandbox).args(["--", "true"])).failed_with(125, &["trouble of its own", "502"]);
-    made_and_deleted(&sandbox);
+    GAFAELFAWR.made_and_deleted(&sandbox);
     // A connection that breaks: the request is passed on, the answer is not.
     let sandbox = Sandbox::start(&[]);
-    let upstream = sandbox.var("GAFAELFAWR_URL").strip_prefix("http://").unwrap().to_owned();
-    let address = serve(move |mut stream| pass_on(&mut stream, &upstream));
+    let address = proxy(sandbox.var("GAFAELFAWR_URL"), |head| head.starts_with(CREATE).then(String::new));
     run(exec(&sandbox).env("GAFAELFAWR_URL", format!("http://{address}")).args(["--", "true"]))
         .failed_with(125, &["closed the connection"]);
-    made_and_deleted(&sandbox);
-}
-
-/// A proxy that loses the answers to creations.
-fn pass_on(stream: &mut TcpStream, upstream: &str) {
-    let head = read_head(stream);
-    let length =
-        head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
-    let mut body = vec![0; length.unwrap_or(0)];
-    let _ = stream.read_exact(&mut body);
-    let answer = crate::support::exchange(upstream, &[head.as_bytes(), &body].concat());
-    if !head.starts_with(CREATE) {
-        let _ = stream.write_all(answer.as_bytes());
-    }
+    GAFAELFAWR.made_and_deleted(&sandbox);
 }
 
 #[test]
@@ -179,8 +98,8 @@ fn a_creation_that_failed_is_not_tried_again() {
     let sandbox = Sandbox::start(&[]);
     sandbox.misbehave(&format!(r#"{{"status":500,"body":"Internal Server Error","only":"{CREATE}"}}"#));
     run(exec(&sandbox).args(["--", "true"])).failed_with(125, &["trouble of its own"]);
-    assert_eq!(sandbox.requests().iter().filter(|line| *line == CREATE).count(), 1);
-    nothing_is_left(&sandbox);
+    assert_eq!(GAFAELFAWR.creations(&sandbox), 1);
+    GAFAELFAWR.nothing_is_left(&sandbox);
 }
 
 #[test]
@@ -205,17 +124,6 @@ fn a_revocation_that_hangs_is_given_up() {
     let deadline = deadline.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
     let ended = run(exec(&sandbox).env("SCRIPT_DEADLINE", deadline.to_string()).args(["--", "true"]));
     ended.failed_with(0, &["warning: could not delete the token: gave up after", "gafaelfawr delete"]);
-}
-
-#[test]
-fn a_signal_during_the_revocation_is_remembered_and_does_not_cut_it_short() {
-    let sandbox = Sandbox::start(&[]);
-    sandbox.misbehave(r#"{"delay_ms":700,"only":"DELETE /auth/"}"#);
-    let child = start(exec(&sandbox).args(["--", "true"]));
-    sandbox.awaits(DELETE);
-    kill(child.id(), libc::SIGTERM);
-    finish(child).failed_with(143, &["SIGTERM", "while the token was deleted"]);
-    made_and_deleted(&sandbox);
 }
 
 #[test]
@@ -247,7 +155,7 @@ fn a_credential_that_could_not_delete_makes_nothing() {
     let weak = run(sandbox.token().args(weak)).succeeded().stdout.trim().to_owned();
     run(exec(&sandbox).env("GAFAELFAWR_ADMIN_TOKEN", weak).args(["--", "true"]))
         .failed_with(125, &["bot-weak", "lacks the scope admin:token"]);
-    assert_eq!(sandbox.requests().iter().filter(|line| *line == CREATE).count(), 1);
+    assert_eq!(GAFAELFAWR.creations(&sandbox), 1);
 }
 
 #[test]

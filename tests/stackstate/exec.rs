@@ -1,4 +1,4 @@
-//! `stackstate exec`: the token is gone afterwards, whatever ends the run and whenever.
+//! `stackstate exec`: what its token is, and how it is found in the list; the rest is as with all issuers.
 
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,23 +7,14 @@ use serde_json::Value;
 
 use super::{CONTROL, sts, token_of};
 use crate::support::api::shell;
-use crate::support::{Sandbox, file_line, finish, kill, run, start};
+use crate::support::issuer::STACKSTATE;
+use crate::support::{Sandbox, run};
 
-const CREATE: &str = "POST /api/security/tokens";
-const DELETE: &str = "DELETE /api/security/tokens/";
+const CREATE: &str = STACKSTATE.create;
+const DELETE: &str = STACKSTATE.delete;
 
 fn exec(sandbox: &Sandbox) -> Command {
-    let mut command = sandbox.token();
-    command.args(["stackstate", "exec", "--roles=stackstate-power-user"]);
-    command
-}
-
-#[track_caller]
-fn made_and_deleted(sandbox: &Sandbox) {
-    assert_eq!(sandbox.made_tokens(CONTROL), Vec::<Value>::new());
-    let requests = sandbox.requests();
-    assert_eq!(requests.iter().filter(|line| *line == CREATE).count(), 1, "{requests:?}");
-    assert!(requests.last().unwrap().starts_with(DELETE), "{requests:?}");
+    STACKSTATE.exec(sandbox)
 }
 
 #[test]
@@ -43,7 +34,7 @@ fn the_command_finds_what_sts_needs() {
     assert_eq!(value("STS_CLI_API_TOKEN"), None);
     // Another mode's stay, so that calls can be nested.
     assert_eq!(value("GAFAELFAWR_ADMIN_TOKEN"), Some(sandbox.var("GAFAELFAWR_ADMIN_TOKEN")));
-    made_and_deleted(&sandbox);
+    STACKSTATE.made_and_deleted(&sandbox);
 }
 
 #[test]
@@ -54,7 +45,7 @@ fn the_program_itself_works_with_the_token_that_it_hands_over() {
     outer.args(["stackstate", "exec", "-n=nested", "--roles=stackstate-admin", "-output=inherit", "--"]);
     let ended = run(outer.args(nested));
     assert!(ended.succeeded().stdout.contains(" | nested-"), "{ended:?}");
-    made_and_deleted(&sandbox);
+    STACKSTATE.made_and_deleted(&sandbox);
 }
 
 #[test]
@@ -74,74 +65,13 @@ fn the_token_has_a_name_of_its_own_and_expires_in_minutes() {
 }
 
 #[test]
-fn the_token_is_deleted_however_the_command_ends() {
-    for (args, script, status) in
-        [(&[][..], "exit 0", 0), (&[], "exit 7", 7), (&["-timeout=1s", "-kill-after=0"], "sleep 60", 124)]
-    {
-        let sandbox = Sandbox::start(&[]);
-        assert_eq!(run(shell(exec(&sandbox).args(args), script)).status, status, "{script}");
-        made_and_deleted(&sandbox);
-    }
-    let sandbox = Sandbox::start(&[]);
-    run(exec(&sandbox).args(["--", "/no/such/program"])).failed_with(127, &["/no/such/program"]);
-    made_and_deleted(&sandbox);
-}
-
-#[test]
-fn the_token_is_deleted_after_every_forwarded_signal() {
-    let folder = tempfile::tempdir().unwrap();
-    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2] {
-        let sandbox = Sandbox::start(&[]);
-        let ready = folder.path().join(signal.to_string());
-        let child = start(shell(&mut exec(&sandbox), &format!("echo > {}; exec sleep 60", ready.display())));
-        file_line(&ready);
-        kill(child.id(), signal);
-        assert_eq!(finish(child).status, 128 + signal);
-        made_and_deleted(&sandbox);
-    }
-}
-
-#[test]
-fn a_signal_in_the_middle_of_the_creation_leaves_nothing() {
-    for after in [true, false] {
-        let sandbox = Sandbox::start(&[]);
-        sandbox.misbehave(&format!(r#"{{"delay_ms":700,"only":"{CREATE}","after":{after}}}"#));
-        let child = start(exec(&sandbox).args(["--", "true"]));
-        sandbox.awaits(CREATE);
-        kill(child.id(), libc::SIGTERM);
-        finish(child).failed_with(143, &["SIGTERM"]);
-        made_and_deleted(&sandbox);
-    }
-}
-
-#[test]
 fn a_lost_answer_leaves_no_orphan_and_other_tokens_alone() {
     let sandbox = Sandbox::start(&[]);
-    token_of(&sts(&sandbox, &["create", "-n=monitoring-token", "--roles=stackstate-power-user"]));
+    token_of(&sts(&sandbox, &["create", "-n=x", "--roles=stackstate-power-user"]));
     sandbox.misbehave(&format!(r#"{{"status":502,"body":"","only":"{CREATE}","after":true}}"#));
     run(exec(&sandbox).args(["--", "true"])).failed_with(125, &["502"]);
     let left = sandbox.made_tokens(CONTROL);
-    assert_eq!((left.len(), &left[0]["name"]), (1, &Value::from("monitoring-token")));
-}
-
-#[test]
-fn a_signal_during_the_revocation_is_remembered_and_does_not_cut_it_short() {
-    let sandbox = Sandbox::start(&[]);
-    sandbox.misbehave(&format!(r#"{{"delay_ms":700,"only":"{DELETE}"}}"#));
-    let child = start(exec(&sandbox).args(["--", "true"]));
-    sandbox.awaits(DELETE);
-    kill(child.id(), libc::SIGTERM);
-    finish(child).failed_with(143, &["while the token was deleted"]);
-    made_and_deleted(&sandbox);
-}
-
-#[test]
-fn a_failed_revocation_is_a_warning_that_says_what_to_do() {
-    let sandbox = Sandbox::start(&[]);
-    sandbox.misbehave(&format!(r#"{{"status":500,"body":"","only":"{DELETE}"}}"#));
-    let ended = run(shell(exec(&sandbox).arg("-retries=0"), "exit 3"));
-    ended.failed_with(3, &["warning: could not delete the token", "expires at", "stackstate list"]);
-    assert!(!ended.stderr.contains("svctok-"), "{ended:?}");
+    assert_eq!((left.len(), &left[0]["name"]), (1, &Value::from("x")));
 }
 
 #[test]
@@ -151,7 +81,7 @@ fn a_credential_that_may_not_manage_tokens_makes_none() {
     let mut command = exec(&sandbox);
     command.env_remove("STS_CLI_API_TOKEN").env("STS_CLI_SERVICE_TOKEN", weak).args(["--", "true"]);
     run(&mut command).failed_with(125, &["forbids to list the tokens"]);
-    assert_eq!(sandbox.requests().iter().filter(|line| *line == CREATE).count(), 1);
+    assert_eq!(STACKSTATE.creations(&sandbox), 1);
 }
 
 #[test]
@@ -174,7 +104,7 @@ fn a_token_that_is_listed_late_is_deleted() {
     sandbox.misbehave(fault);
     run(exec(&sandbox).args(["--", "true"])).succeeded();
     assert_eq!(sandbox.requests().iter().filter(|line| *line == list).count(), 4);
-    made_and_deleted(&sandbox);
+    STACKSTATE.made_and_deleted(&sandbox);
 }
 
 #[test]
@@ -194,27 +124,6 @@ fn an_answer_of_a_proxy_that_lost_the_creation_leaves_no_orphan() {
         sandbox
             .misbehave(&format!(r#"{{"status":{status},"body":"<html>","only":"{CREATE}","after":true}}"#));
         run(exec(&sandbox).args(["--", "true"])).failed_with(125, &[]);
-        made_and_deleted(&sandbox);
-    }
-}
-
-#[test]
-fn a_signal_during_the_revocation_does_not_hide_how_the_command_failed() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("run.prom");
-    for (script, signal, status) in
-        [("exit 7", libc::SIGTERM, 7), ("exit 0", libc::SIGUSR1, 0), ("exit 0", libc::SIGTERM, 143)]
-    {
-        let sandbox = Sandbox::start(&[]);
-        sandbox.misbehave(&format!(r#"{{"delay_ms":700,"only":"{DELETE}"}}"#));
-        let metrics = format!("-metrics-textfile={}", file.display());
-        let child = start(shell(exec(&sandbox).arg(metrics), script));
-        sandbox.awaits(DELETE);
-        kill(child.id(), signal);
-        assert_eq!(finish(child).status, status, "{script}");
-        let written = std::fs::read_to_string(&file).unwrap();
-        let revoke = written.lines().find(|line| line.contains("failed_stage") && line.contains("revoke"));
-        assert!(revoke.is_some_and(|line| line.ends_with(" 0.0")), "{written}");
-        made_and_deleted(&sandbox);
+        STACKSTATE.made_and_deleted(&sandbox);
     }
 }

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::thread;
 
-use super::{Job, SlowLocate, is_alive, key, wait_until_gone, without_exchange};
+use super::{Job, SlowLocate, is_alive, key, make_fifo, wait_until_gone, wait_until_open, without_exchange};
 use crate::support::{finish, start};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_monitoring-token");
@@ -42,6 +42,22 @@ fn the_exchange_ends_with_our_parent() {
     locate.wait_until_asked();
     job.signal(libc::SIGKILL);
     wait_until_gone(us);
+    assert!(!job.has_note("command"));
+}
+
+#[test]
+fn the_wait_for_a_key_ends_with_our_parent() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let fifo = make_fifo(&folder);
+    let mut job = under_a_shell("-die-with-parent", |command| {
+        command.env("MONITORING_SIGNER_KEY", &fifo);
+    });
+    let us = job.noted_pid("us");
+    wait_until_open(us, &fifo);
+    job.signal(libc::SIGKILL);
+    wait_until_gone(us);
+    let ended = job.finish();
+    assert!(ended.stderr.contains("the parent process died before the command was run"), "{ended:?}");
     assert!(!job.has_note("command"));
 }
 

@@ -7,7 +7,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::{
-    Job, SlowLocate, before_exec, check, is_alive, key, status_of, wait_until_gone, without_exchange,
+    Job, SlowLocate, before_exec, check, is_alive, key, make_fifo, status_of, wait_until_gone,
+    wait_until_open, without_exchange,
 };
 use crate::support::{eventually, finish, start, token};
 
@@ -185,26 +186,33 @@ fn sigcont_in_the_exchange_does_not_end_it() {
 fn a_signal_ends_a_run_that_waits_for_its_key() {
     for with_writer in [true, false] {
         let folder = tempfile::TempDir::new().unwrap();
-        let fifo = folder.path().join("key");
-        let path = std::ffi::CString::new(fifo.to_str().unwrap()).unwrap();
-        // SAFETY: the path is a C string.
-        check(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }).unwrap();
+        let fifo = make_fifo(&folder);
         let mut command = token();
         command.env("MONITORING_SIGNER_KEY", &fifo).args(["-exchange=false", "--", "true"]);
         let writer =
             with_writer.then(|| std::fs::OpenOptions::new().read(true).write(true).open(&fifo).unwrap());
         let child = start(&mut command);
-        let pid = child.id();
-        let fds = format!("/proc/{pid}/fd");
-        eventually("the key to be opened", || {
-            std::fs::read_dir(&fds)
-                .ok()?
-                .flatten()
-                .find(|fd| std::fs::read_link(fd.path()).is_ok_and(|to| to == fifo))
-        });
-        crate::support::kill(pid, libc::SIGTERM);
-        finish(child).failed_with(143, &["SIGTERM", "key"]);
+        wait_until_open(child.id(), &fifo);
+        crate::support::kill(child.id(), libc::SIGTERM);
+        finish(child).failed_with(143, &["ended by SIGTERM while reading the key"]);
         drop(writer);
+    }
+}
+
+#[test]
+fn a_signal_ends_a_run_that_waits_for_its_ca_file_or_its_admin_token() {
+    let exec = ["gafaelfawr", "exec", "-url=http://127.0.0.1:1", "-username=bot-a", "-scopes=a"];
+    for (words, flag, what) in
+        [(&[][..], "-ca-file", "the CA file"), (&exec, "-admin-token-file", "the admin token from")]
+    {
+        let folder = tempfile::TempDir::new().unwrap();
+        let fifo = make_fifo(&folder);
+        let mut command = token();
+        command.env("MONITORING_SIGNER_KEY", key()).args(words).arg(flag).arg(&fifo);
+        let child = start(command.args(["--", "true"]));
+        wait_until_open(child.id(), &fifo);
+        crate::support::kill(child.id(), libc::SIGTERM);
+        finish(child).failed_with(143, &[&format!("ended by SIGTERM while reading {what}")]);
     }
 }
 

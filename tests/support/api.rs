@@ -1,11 +1,13 @@
 //! Talking to the sandbox's token APIs, beside the program.
 
 use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
 use std::process::Command;
 
 use serde_json::Value;
 
-use super::{Sandbox, eventually, exchange};
+use super::{Sandbox, eventually, exchange, read_head, serve};
 
 /// An answer.
 #[derive(Debug)]
@@ -91,6 +93,21 @@ impl Sandbox {
             self.requests().iter().any(|line| line.starts_with(beginning)).then_some(())
         });
     }
+}
+
+/// A proxy that passes requests on to `upstream`, a URL; the answer is what `instead` gives for the head
+/// of the request, if it gives anything.
+pub fn proxy(upstream: &str, instead: impl Fn(&str) -> Option<String> + Send + 'static) -> SocketAddr {
+    let upstream = upstream.strip_prefix("http://").unwrap().to_owned();
+    serve(move |mut stream| {
+        let head = read_head(&mut stream);
+        let length =
+            head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        let mut body = vec![0; length.unwrap_or(0)];
+        let _ = stream.read_exact(&mut body);
+        let answer = exchange(&upstream, &[head.as_bytes(), &body].concat());
+        let _ = stream.write_all(instead(&head).unwrap_or(answer).as_bytes());
+    })
 }
 
 /// A shell script as COMMAND.

@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 pub mod api;
+pub mod issuer;
+pub mod manual;
 pub mod tls;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -80,6 +82,7 @@ impl Ended {
         for word in words {
             assert!(self.stderr.contains(word), "no {word:?} in {self:?}");
         }
+        assert_eq!(manual::explain(self.stderr.trim_end(), Some(status)).err(), None);
         self
     }
 
@@ -110,9 +113,17 @@ pub fn into_no_reader(command: &mut Command) -> Child {
     command.stdout(writer).stderr(Stdio::piped()).spawn().expect("the program starts")
 }
 
-/// Waits for the end, within [`PATIENCE`]; kills what takes longer.
+/// Waits for the end, within [`PATIENCE`]; kills what takes longer. Each line of ours must be in the manual.
 #[track_caller]
 pub fn finish(child: Child) -> Ended {
+    let ended = wait_for(child);
+    manual::all_explained(&ended.stderr);
+    ended
+}
+
+/// The same, whatever the lines are.
+#[track_caller]
+pub fn wait_for(child: Child) -> Ended {
     let pid = child.id();
     let (done, ended) = std::sync::mpsc::channel();
     thread::spawn(move || {

@@ -1,174 +1,91 @@
 //! What Gafaelfawr's errors mean. The `type` decides, not the status: a 403 may be a malformed header.
 
-use serde::Deserialize;
+use serde_json::Value;
 
-use super::Api;
 use crate::cli::duration;
-use crate::error::{Failure, Stage, printable};
 use crate::http::Answer;
-use crate::http::explain::TransportError;
-use crate::secret::redact_text;
+use crate::source::refusal::{Doing, Refusal, Service};
 
-/// How much of foreign text is shown.
-const SHOWN_CHARS: usize = 160;
+/// Gafaelfawr's part of what is said of an answer.
+pub static SERVICE: Service = Service {
+    name: "gafaelfawr",
+    owner: "Gafaelfawr",
+    advice: "is --url the base URL of the environment, or a proxy in between?",
+    is_own,
+    is_not_found,
+    explain,
+};
+
 /// A clock that differs by less cannot be told from a slow answer: `Date` has whole seconds.
 const NOTABLE_CLOCK_OFFSET_SECONDS: i64 = 2;
 
-/// What was tried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doing {
-    /// Asking what the admin token is.
-    Check,
-    /// Making a token.
-    Create,
-    /// Listing tokens.
-    List,
-    /// Deleting a token.
-    Delete,
-}
-
-/// `detail` has three shapes: a list, an object, a string.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Detail {
-    Many(Vec<Entry>),
-    One(Entry),
-    Text(String),
-}
-
-#[derive(Deserialize)]
+/// One of the things that are wrong.
 struct Entry {
-    #[serde(default)]
-    msg: String,
-    #[serde(default, rename = "type")]
     kind: String,
-    #[serde(default)]
-    loc: Vec<serde_json::Value>,
-}
-
-#[derive(Deserialize)]
-struct ErrorBody {
-    detail: Detail,
+    /// The message, with the field that it is about.
+    text: String,
 }
 
 impl Entry {
-    /// The message, with the field that it is about.
-    fn show(&self) -> String {
-        let parts = self.loc.iter().map(|part| part.as_str().map_or_else(|| part.to_string(), str::to_owned));
+    fn read(entry: &Value) -> Option<Entry> {
+        let entry = entry.as_object()?;
+        let word = |name| entry.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let parts = entry.get("loc").and_then(Value::as_array).into_iter().flatten();
+        let parts = parts.map(|part| part.as_str().map_or_else(|| part.to_string(), str::to_owned));
         let field = parts.collect::<Vec<_>>().join(".");
-        if field.is_empty() { self.msg.clone() } else { format!("{field}: {}", self.msg) }
+        let about = if field.is_empty() { field } else { field + ": " };
+        Some(Entry { kind: word("type"), text: about + &word("msg") })
     }
 }
 
+/// `detail` has three shapes: a list, an object, a string.
 fn entries(answer: &Answer) -> Vec<Entry> {
-    match serde_json::from_slice::<ErrorBody>(&answer.body).map(|body| body.detail) {
-        Ok(Detail::Many(many)) => many,
-        Ok(Detail::One(one)) => vec![one],
-        Ok(Detail::Text(msg)) => vec![Entry { msg, kind: String::new(), loc: Vec::new() }],
-        Err(_) => Vec::new(),
+    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    match &body["detail"] {
+        Value::Array(many) => many.iter().filter_map(Entry::read).collect(),
+        Value::String(text) => vec![Entry { kind: String::new(), text: text.clone() }],
+        one => Entry::read(one).into_iter().collect(),
     }
 }
 
-/// Whether this is Gafaelfawr's own 404, and not one of a server that does not know it.
-pub fn is_not_found(answer: &Answer) -> bool {
+/// FastAPI has a 404 of its own, for paths that it does not know.
+fn is_not_found(answer: &Answer) -> bool {
     entries(answer).iter().any(|entry| entry.kind == "not_found")
 }
 
-/// Whether an error is Gafaelfawr's own, and not one of a proxy in between.
-pub fn is_gafaelfawrs(answer: &Answer) -> bool {
+fn is_own(answer: &Answer) -> bool {
     !entries(answer).is_empty()
 }
 
-fn failed(message: String) -> Failure {
-    Failure::ours(Stage::Exchange, message)
-}
-
-/// The failure of a request without an answer.
-pub fn unanswered(error: TransportError) -> Failure {
-    failed(error.message)
-}
-
-/// Foreign text, shortened, on one line, without tokens.
-fn shown(text: &str) -> String {
-    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let short: String = redact_text(&words).chars().take(SHOWN_CHARS).collect();
-    printable(&short)
-}
-
-/// An answer with a good status, and not what Gafaelfawr answers.
-pub fn no_gafaelfawr(api: &Api, answer: &Answer, doing: Doing) -> Failure {
-    // The body of a creation may hold a token.
-    let said = match doing {
-        Doing::Create => String::new(),
-        _ => format!(" (\"{}\")", shown(&String::from_utf8_lossy(&answer.body))),
-    };
-    failed(format!(
-        "{} answered HTTP {} with something else than Gafaelfawr's JSON{said}; is --url right, or a proxy in between?",
-        api.origin(),
-        answer.status
-    ))
-}
-
-/// What a refusal means, and what to do.
-pub fn explain(api: &Api, answer: &Answer, doing: Doing) -> Failure {
-    if (200..300).contains(&answer.status) {
-        return no_gafaelfawr(api, answer, doing);
-    }
-    let (at, status) = (api.origin(), answer.status);
-    let entries = entries(answer);
+fn explain(refusal: &Refusal<'_>) -> String {
+    let entries = entries(refusal.answer);
     let kind = entries.first().map(|entry| entry.kind.as_str()).unwrap_or_default();
-    let said = match entries.as_slice() {
-        [] if answer.body.is_empty() => format!("(HTTP {status})"),
-        [] => format!("(HTTP {status}, \"{}\")", shown(&String::from_utf8_lossy(&answer.body))),
-        entries => {
-            let texts = entries.iter().map(Entry::show).collect::<Vec<_>>().join("; ");
-            format!("(HTTP {status}, {})", shown(&texts))
+    let texts = entries.iter().map(|entry| entry.text.as_str()).collect::<Vec<_>>().join("; ");
+    let (server, said) = (refusal.server(), refusal.said(&texts));
+    match kind {
+        "invalid_token" if refusal.doing == Doing::Create => {
+            format!("{server} does not know the admin token {said}: it is unknown or expired")
         }
-    };
-    let what = match doing {
-        Doing::Check => "tell what the admin token is",
-        Doing::Create => "make a token",
-        Doing::List => "list the tokens",
-        Doing::Delete => "delete the token",
-    };
-    failed(match (kind, status) {
-        ("invalid_token", _) if doing == Doing::Create => {
-            format!("gafaelfawr at {at} does not know the admin token {said}: it is unknown or expired")
-        }
-        ("invalid_token", _) => format!(
-            "gafaelfawr at {at} does not take the admin token {said}: it is unknown, expired, or the bootstrap token, which can make tokens and not delete them"
+        "invalid_token" => format!(
+            "{server} does not take the admin token {said}: it is unknown, expired, or the bootstrap token, which can make tokens and not delete them"
         ),
-        ("no_authorization", _) => {
-            format!("gafaelfawr at {at} saw no token {said}; does a proxy remove the Authorization header?")
+        "no_authorization" => {
+            format!("{server} saw no token {said}; does a proxy remove the Authorization header?")
         }
-        ("invalid_request", _) => {
-            format!("gafaelfawr at {at} cannot read the Authorization header {said}; is it the whole token?")
+        "invalid_request" => {
+            format!("{server} cannot read the Authorization header {said}; is it the whole token?")
         }
-        ("permission_denied", _) => {
-            format!(
-                "gafaelfawr at {at} forbids to {what} {said}; the admin token needs the scope admin:token"
-            )
+        "permission_denied" => format!(
+            "{server} forbids to {} {said}; the admin token needs the scope admin:token",
+            refusal.what()
+        ),
+        "invalid_expires" => {
+            format!("{server} does not take the expiry {said}{}", clock(refusal.answer))
         }
-        ("invalid_expires", _) => {
-            format!("gafaelfawr at {at} does not take the expiry {said}{}", clock(answer))
-        }
-        ("invalid_scopes", _) => {
-            format!("gafaelfawr at {at} does not know one of the scopes {said}; see --scopes")
-        }
-        ("not_found", _) => format!("gafaelfawr at {at} has no such token {said}"),
-        (_, 300..=399) => {
-            let to = answer.header("location").map_or_else(|| "elsewhere".to_owned(), shown);
-            format!(
-                "{at} redirects to {to}, and the token must not travel there; is --url the base URL, with its scheme?"
-            )
-        }
-        (_, 404 | 405) => format!("{at} has no token API {said}; is --url the base URL of the environment?"),
-        (_, 500..) if doing == Doing::Create => {
-            format!("{at} has trouble of its own and may not have made a token {said}")
-        }
-        (_, 500..) => format!("{at} has trouble of its own and did not {what} {said}"),
-        _ => format!("gafaelfawr at {at} refused to {what} {said}"),
-    })
+        "invalid_scopes" => format!("{server} does not know one of the scopes {said}; see --scopes"),
+        "not_found" => format!("{server} has no such token {said}"),
+        _ => refusal.usual(&said),
+    }
 }
 
 fn clock(answer: &Answer) -> String {

@@ -3,6 +3,7 @@
 //! Nothing of ours shows in the list but user, scopes, and expiry. So the expiry gets a random share, the
 //! list is read before the creation, and only a single new token that fits in all is taken for ours.
 
+use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use super::{
 use crate::error::{Failure, Stage, printable};
 use crate::secret::{ExposeSecret as _, SecretString};
 use crate::source::api::Api;
-use crate::source::{CreateError, Issuer, Lease, Trace};
+use crate::source::{CreateError, Issuer, Lease, Trace, Work};
 
 /// What a token lives beyond the least that is needed: for clocks, and for a slow creation.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(30);
@@ -33,11 +34,10 @@ pub struct RunToken {
     new: NewToken,
     env_name: OsString,
     lifetime: Duration,
-    before: Before,
+    before: OnceCell<Before>,
 }
 
 /// What was known before the creation.
-#[derive(Default)]
 struct Before {
     keys: HashSet<String>,
     /// The server's clock, as far as it is known, and how far that is.
@@ -46,18 +46,36 @@ struct Before {
     expires: u64,
 }
 
+impl Before {
+    /// Now, with the `keys` that are listed, for a token that lives as long as `lifetime`.
+    fn new(keys: HashSet<String>, clock_ahead_seconds: Option<i64>, lifetime: Duration) -> Before {
+        let server_now = unix_now().saturating_add_signed(-clock_ahead_seconds.unwrap_or_default());
+        let spread = fastrand::u64(..EXPIRY_SPREAD_SECONDS);
+        Before {
+            keys,
+            server_now,
+            slack: clock_ahead_seconds.map_or(UNKNOWN_CLOCK_SLACK_SECONDS, |_| CREATED_SLACK_SECONDS),
+            expires: server_now.saturating_add(lifetime.as_secs().saturating_add(spread)).min(MAX_EXPIRES),
+        }
+    }
+}
+
 impl RunToken {
     /// For a token that is needed for `needed`.
     pub fn new(gafaelfawr: Gafaelfawr, new: NewToken, env_name: OsString, needed: Duration) -> RunToken {
         let lifetime = needed.max(MIN_LIFETIME).saturating_add(EXPIRY_MARGIN);
-        RunToken { gafaelfawr, new, env_name, lifetime, before: Before::default() }
+        RunToken { gafaelfawr, new, env_name, lifetime, before: OnceCell::new() }
+    }
+
+    fn before(&self) -> &Before {
+        self.before.get_or_init(|| Before::new(HashSet::new(), None, self.lifetime))
     }
 
     /// Whether a token of the list can be ours.
     fn fits(&self, token: &TokenInfo) -> bool {
         let mut scopes = token.scopes.clone();
         scopes.sort_unstable();
-        let before = &self.before;
+        let before = self.before();
         let created = token.created.unwrap_or_default();
         !before.keys.contains(&token.token)
             && token.username == self.new.username
@@ -114,7 +132,7 @@ impl RunToken {
         let username = &self.new.username;
         format!(
             "it expires at {}, or delete it: monitoring-token gafaelfawr delete --username {username} {end}{key}",
-            crate::date::time(self.before.expires)
+            crate::date::time(self.before().expires)
         )
     }
 }
@@ -124,50 +142,46 @@ impl Issuer for RunToken {
         self.gafaelfawr.api()
     }
 
-    async fn prepare(&mut self, deadline: Instant) -> Result<(), Failure> {
-        let (admin, clock_ahead) = self.gafaelfawr.token_info(deadline).await?;
-        if !admin.scopes.iter().any(|scope| scope == ADMIN_SCOPE) {
-            return Err(Failure::ours(
-                Stage::Exchange,
-                format!(
-                    "the admin token of {} at {} lacks the scope {ADMIN_SCOPE}, so it can make no token",
-                    printable(&admin.username),
-                    self.api().origin()
-                ),
-            ));
-        }
-        let listed = self.gafaelfawr.list(&self.new.username, deadline).await?;
-        let server_now = unix_now().saturating_add_signed(-clock_ahead.unwrap_or_default());
-        let spread = fastrand::u64(..EXPIRY_SPREAD_SECONDS);
-        self.before = Before {
-            keys: listed.into_iter().map(|token| token.token).collect(),
-            server_now,
-            slack: clock_ahead.map_or(UNKNOWN_CLOCK_SLACK_SECONDS, |_| CREATED_SLACK_SECONDS),
-            expires: server_now
-                .saturating_add(self.lifetime.as_secs().saturating_add(spread))
-                .min(MAX_EXPIRES),
-        };
-        Ok(())
+    fn prepare(&self, deadline: Instant) -> Work<'_, Result<(), Failure>> {
+        Box::pin(async move {
+            let (admin, clock_ahead) = self.gafaelfawr.token_info(deadline).await?;
+            if !admin.scopes.iter().any(|scope| scope == ADMIN_SCOPE) {
+                return Err(Failure::ours(
+                    Stage::Exchange,
+                    format!(
+                        "the admin token of {} at {} lacks the scope {ADMIN_SCOPE}, so it can make no token",
+                        printable(&admin.username),
+                        self.api().origin()
+                    ),
+                ));
+            }
+            let listed = self.gafaelfawr.list(&self.new.username, deadline).await?;
+            let keys = listed.into_iter().map(|token| token.token).collect();
+            self.before.get_or_init(|| Before::new(keys, clock_ahead, self.lifetime));
+            Ok(())
+        })
     }
 
-    async fn describe(&self, deadline: Instant) -> Vec<(&'static str, String)> {
-        let Ok((admin, _)) = self.gafaelfawr.token_info(deadline).await else { return Vec::new() };
-        let expires = admin.expires.map_or("never".to_owned(), crate::date::time);
-        let (username, scopes) = (printable(&admin.username), printable(&admin.scopes.join(",")));
-        vec![
-            ("token", format!("of {username}, with the scopes {scopes}; expires: {expires}")),
-            ("server", format!("gafaelfawr at {}; it tells no version", self.api().origin())),
-        ]
+    fn describe(&self, deadline: Instant) -> Work<'_, Vec<(&'static str, String)>> {
+        Box::pin(async move {
+            let Ok((admin, _)) = self.gafaelfawr.token_info(deadline).await else { return Vec::new() };
+            let expires = admin.expires.map_or("never".to_owned(), crate::date::time);
+            let (username, scopes) = (printable(&admin.username), printable(&admin.scopes.join(",")));
+            vec![
+                ("token", format!("of {username}, with the scopes {scopes}; expires: {expires}")),
+                ("server", format!("gafaelfawr at {}; it tells no version", self.api().origin())),
+            ]
+        })
     }
 
-    async fn create(&self, deadline: Instant) -> Result<SecretString, CreateError> {
-        self.gafaelfawr.create(&self.new, Some(self.before.expires), deadline).await
+    fn create(&self, deadline: Instant) -> Work<'_, Result<SecretString, CreateError>> {
+        Box::pin(self.gafaelfawr.create(&self.new, Some(self.before().expires), deadline))
     }
 
-    async fn revoke(&self, trace: &Trace, deadline: Instant) -> Result<(), String> {
+    fn revoke<'a>(&'a self, trace: &'a Trace, deadline: Instant) -> Work<'a, Result<(), String>> {
         match trace {
-            Trace::Token(token) => self.delete(key_of(token).unwrap_or_default(), deadline).await,
-            Trace::Unreadable | Trace::Unanswered => self.revoke_orphan(trace, deadline).await,
+            Trace::Token(token) => Box::pin(self.delete(key_of(token).unwrap_or_default(), deadline)),
+            Trace::Unreadable | Trace::Unanswered => Box::pin(self.revoke_orphan(trace, deadline)),
         }
     }
 
@@ -177,7 +191,7 @@ impl Issuer for RunToken {
             Trace::Unreadable | Trace::Unanswered => format!(
                 "a token of {} that expires at {} may be left; see: monitoring-token gafaelfawr list --username {}",
                 self.new.username,
-                crate::date::time(self.before.expires),
+                crate::date::time(self.before().expires),
                 self.new.username
             ),
         }

@@ -1,20 +1,20 @@
 //! Gafaelfawr: service tokens of a Rubin Phalanx environment (`/auth/api/v1`, as Gafaelfawr 15.4 answers).
 
-pub mod error;
+mod error;
 pub mod exec;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use reqwest::{Method, Url};
+use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::CreateError;
 use super::api::Api;
-use super::{CreateError, Trace};
+use super::refusal::Doing;
 use crate::error::Failure;
-use crate::http::{Answer, HttpConfig};
+use crate::http::HttpConfig;
 use crate::secret::{ExposeSecret as _, SecretString};
-use error::Doing;
 
 /// The administrator's variable, which the command must not see.
 pub const ADMIN_TOKEN: &str = "GAFAELFAWR_ADMIN_TOKEN";
@@ -107,7 +107,7 @@ pub struct Gafaelfawr {
 impl Gafaelfawr {
     /// The API below the environment's base URL.
     pub fn new(http: &HttpConfig, base: Url, token: &SecretString) -> Result<Gafaelfawr, Failure> {
-        Ok(Gafaelfawr { api: Api::new(http, base, ("authorization", "bearer "), token)? })
+        Ok(Gafaelfawr { api: Api::new(&error::SERVICE, http, base, ("authorization", "bearer "), token)? })
     }
 
     /// The requests below.
@@ -119,27 +119,16 @@ impl Gafaelfawr {
         self.api.at(&["auth", "api", "v1", "users", username, "tokens"])
     }
 
-    fn read<T: for<'a> Deserialize<'a>>(&self, answer: &Answer, doing: Doing) -> Result<T, Failure> {
-        if answer.status != 200 {
-            return Err(error::explain(&self.api, answer, doing));
-        }
-        serde_json::from_slice(&answer.body).map_err(|_| error::no_gafaelfawr(&self.api, answer, doing))
-    }
-
     /// What the admin token is; and how far our clock is ahead of the server's, in seconds.
     pub async fn token_info(&self, deadline: Instant) -> Result<(TokenInfo, Option<i64>), Failure> {
         let url = self.api.at(&["auth", "api", "v1", "token-info"]);
-        let (answer, _) =
-            self.api.repeatable(Method::GET, &url, deadline, &[]).await.map_err(error::unanswered)?;
-        Ok((self.read(&answer, Doing::Check)?, answer.clock_offset_seconds))
+        let info = self.api.get(&url, Doing::Check, deadline).await?;
+        Ok((info, self.api.client().clock_offset_seconds()))
     }
 
     /// The tokens of a user.
     pub async fn list(&self, username: &str, deadline: Instant) -> Result<Vec<TokenInfo>, Failure> {
-        let url = self.user_tokens(username);
-        let (answer, _) =
-            self.api.repeatable(Method::GET, &url, deadline, &[]).await.map_err(error::unanswered)?;
-        self.read(&answer, Doing::List)
+        self.api.get(&self.user_tokens(username), Doing::List, deadline).await
     }
 
     /// Makes a token that expires at `expires` (Unix seconds); never, if that is `None`.
@@ -161,22 +150,9 @@ impl Gafaelfawr {
             body["expires"] = Value::from(expires);
         }
         let url = self.api.at(&["auth", "api", "v1", "tokens"]);
-        let answer = self.api.once(&url, body.to_string().as_bytes(), deadline).await.map_err(|error| {
-            let trace = error.maybe_sent.then_some(Trace::Unanswered);
-            CreateError { failure: error::unanswered(error), trace }
-        })?;
-        if answer.status != 201 {
-            let failure = error::explain(&self.api, &answer, Doing::Create);
-            let trace = Trace::of_refusal(answer.status, error::is_gafaelfawrs(&answer));
-            return Err(CreateError { failure, trace });
-        }
-        match serde_json::from_slice::<Created>(&answer.body) {
-            Ok(Created { token }) if key_of(&token).is_some() => Ok(token),
-            _ => Err(CreateError {
-                failure: error::no_gafaelfawr(&self.api, &answer, Doing::Create),
-                trace: Some(Trace::Unreadable),
-            }),
-        }
+        let usable = |created: &Created| key_of(&created.token).is_some();
+        let body = body.to_string();
+        self.api.create(&url, body.as_bytes(), 201, usable, deadline).await.map(|created| created.token)
     }
 
     /// Deletes a token. `false`: there was none.
@@ -185,14 +161,7 @@ impl Gafaelfawr {
         if let Ok(mut path) = url.path_segments_mut() {
             path.push(key);
         }
-        // A deletion that got a 500 did not happen, and can be repeated.
-        let (answer, repeated) =
-            self.api.repeatable(Method::DELETE, &url, deadline, &[500]).await.map_err(error::unanswered)?;
-        match answer.status {
-            204 => Ok(true),
-            404 if error::is_not_found(&answer) => Ok(repeated),
-            _ => Err(error::explain(&self.api, &answer, Doing::Delete)),
-        }
+        self.api.delete(&url, deadline).await
     }
 }
 

@@ -10,7 +10,7 @@ use super::{API_PATH, API_TOKEN, NewToken, SERVICE_TOKEN, StackState, URL};
 use crate::error::{Failure, Stage};
 use crate::secret::{ExposeSecret as _, SecretString};
 use crate::source::api::Api;
-use crate::source::{CreateError, Issuer, Lease, Trace};
+use crate::source::{CreateError, Issuer, Lease, Trace, Work};
 
 /// What a token lives beyond what is needed: clocks differ, and the server's is not known.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(300);
@@ -50,34 +50,8 @@ impl RunToken {
         let listed = self.stackstate.list(deadline).await?;
         Ok(listed.iter().filter(|token| token.name == self.new.name).filter_map(|token| token.id).collect())
     }
-}
 
-impl Issuer for RunToken {
-    fn api(&self) -> &Api {
-        self.stackstate.api()
-    }
-
-    async fn prepare(&mut self, deadline: Instant) -> Result<(), Failure> {
-        if self.ids(deadline).await?.is_empty() {
-            return Ok(());
-        }
-        Err(Failure::ours(Stage::Exchange, format!("a token {} is there already", self.new.name)))
-    }
-
-    async fn describe(&self, deadline: Instant) -> Vec<(&'static str, String)> {
-        let version =
-            self.stackstate.version(deadline).await.unwrap_or_else(|| "tells no version".to_owned());
-        vec![
-            ("token", "it may list service tokens".to_owned()),
-            ("server", format!("StackState at {}: {version}", self.api().origin())),
-        ]
-    }
-
-    async fn create(&self, deadline: Instant) -> Result<SecretString, CreateError> {
-        self.stackstate.create(&self.new, deadline).await.map(|created| created.token)
-    }
-
-    async fn revoke(&self, trace: &Trace, deadline: Instant) -> Result<(), String> {
+    async fn revoke_listed(&self, trace: &Trace, deadline: Instant) -> Result<(), String> {
         let failed = |failure: Failure| format!("{failure}; {}", self.by_hand(trace));
         loop {
             let ids = self.ids(deadline).await.map_err(failed)?;
@@ -97,6 +71,40 @@ impl Issuer for RunToken {
                 _ => return Ok(()),
             }
         }
+    }
+}
+
+impl Issuer for RunToken {
+    fn api(&self) -> &Api {
+        self.stackstate.api()
+    }
+
+    fn prepare(&self, deadline: Instant) -> Work<'_, Result<(), Failure>> {
+        Box::pin(async move {
+            if self.ids(deadline).await?.is_empty() {
+                return Ok(());
+            }
+            Err(Failure::ours(Stage::Exchange, format!("a token {} is there already", self.new.name)))
+        })
+    }
+
+    fn describe(&self, deadline: Instant) -> Work<'_, Vec<(&'static str, String)>> {
+        Box::pin(async move {
+            let version = self.stackstate.version(deadline).await;
+            let version = version.unwrap_or_else(|| "tells no version".to_owned());
+            vec![
+                ("token", "it may list service tokens".to_owned()),
+                ("server", format!("StackState at {}: {version}", self.api().origin())),
+            ]
+        })
+    }
+
+    fn create(&self, deadline: Instant) -> Work<'_, Result<SecretString, CreateError>> {
+        Box::pin(async move { Ok(self.stackstate.create(&self.new, deadline).await?.token) })
+    }
+
+    fn revoke<'a>(&'a self, trace: &'a Trace, deadline: Instant) -> Work<'a, Result<(), String>> {
+        Box::pin(self.revoke_listed(trace, deadline))
     }
 
     fn by_hand(&self, _: &Trace) -> String {

@@ -1,21 +1,21 @@
 //! StackState, also sold as Rancher Observability and SUSE Observability: service tokens, as the vendor's
 //! OpenAPI specification has them (`/api/security/tokens`).
 
-pub mod error;
+mod error;
 pub mod exec;
 
 use std::time::Instant;
 
-use reqwest::{Method, Url};
+use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::CreateError;
 use super::api::Api;
-use super::{CreateError, Trace};
+use super::refusal::Doing;
 use crate::error::Failure;
-use crate::http::{Answer, HttpConfig};
+use crate::http::HttpConfig;
 use crate::secret::{ExposeSecret as _, SecretString};
-use error::Doing;
 
 /// The base URL's variable.
 pub const URL: &str = "STS_CLI_URL";
@@ -65,13 +65,15 @@ pub struct NewToken {
 }
 
 /// A token, as the list has it.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct ServiceToken {
     /// What it is deleted by. Not a number that survives a float.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<i64>,
     /// Its name.
     pub name: String,
     /// When it expires, Unix milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub expiration: Option<i64>,
     /// Its roles.
     #[serde(default)]
@@ -113,7 +115,7 @@ impl StackState {
         if let Ok(mut path) = base.path_segments_mut() {
             path.pop_if_empty().extend(api_path.split('/').filter(|segment| !segment.is_empty()));
         }
-        Ok(StackState { api: Api::new(http, base, (header, ""), token)?, url })
+        Ok(StackState { api: Api::new(&error::SERVICE, http, base, (header, ""), token)?, url })
     }
 
     /// The requests below.
@@ -130,71 +132,31 @@ impl StackState {
         self.api.at(&["security", "tokens"])
     }
 
-    fn read<T: for<'a> Deserialize<'a>>(&self, answer: &Answer, doing: Doing) -> Result<T, Failure> {
-        if answer.status != 200 {
-            return Err(error::explain(&self.api, answer, doing));
-        }
-        serde_json::from_slice(&answer.body).map_err(|_| error::no_stackstate(&self.api, answer, doing))
-    }
-
     /// The server's version (`/server/info`), if it tells.
     pub async fn version(&self, deadline: Instant) -> Option<String> {
         let url = self.api.at(&["server", "info"]);
-        let (answer, _) = self.api.repeatable(Method::GET, &url, deadline, &[]).await.ok()?;
-        let info: Value = serde_json::from_slice(&answer.body).ok()?;
+        let info: Value = self.api.get(&url, Doing::Check, deadline).await.ok()?;
         let part = |name: &str| info["version"][name].as_u64();
         Some(format!("{}.{}.{}", part("major")?, part("minor")?, part("patch")?))
     }
 
-    /// All tokens, as the server describes them, by name.
-    pub async fn list_raw(&self, deadline: Instant) -> Result<Vec<Value>, Failure> {
-        let url = self.tokens();
-        let (answer, _) =
-            self.api.repeatable(Method::GET, &url, deadline, &[]).await.map_err(error::unanswered)?;
-        // Checked against what we know of a token, and kept as it is.
-        let _: Vec<ServiceToken> = self.read(&answer, Doing::List)?;
-        let mut tokens: Vec<Value> = self.read(&answer, Doing::List)?;
-        tokens.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
-        Ok(tokens)
-    }
-
     /// All tokens, by name.
     pub async fn list(&self, deadline: Instant) -> Result<Vec<ServiceToken>, Failure> {
-        let raw = self.list_raw(deadline).await?;
-        Ok(raw.into_iter().filter_map(|token| serde_json::from_value(token).ok()).collect())
+        let mut tokens: Vec<ServiceToken> = self.api.get(&self.tokens(), Doing::List, deadline).await?;
+        tokens.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(tokens)
     }
 
     /// Makes a token.
     pub async fn create(&self, new: &NewToken, deadline: Instant) -> Result<Created, CreateError> {
-        let body = serde_json::to_vec(new)
-            .map_err(|error| CreateError::refused(format!("cannot write the request: {error}")))?;
-        let answer = self.api.once(&self.tokens(), &body, deadline).await.map_err(|error| {
-            let trace = error.maybe_sent.then_some(Trace::Unanswered);
-            CreateError { failure: error::unanswered(error), trace }
-        })?;
-        match self.read::<Created>(&answer, Doing::Create) {
-            Ok(created) if usable(&created.token) => Ok(created),
-            Ok(_) => {
-                let failure = error::no_stackstate(&self.api, &answer, Doing::Create);
-                Err(CreateError { failure, trace: Some(Trace::Unreadable) })
-            }
-            Err(failure) => {
-                let trace = Trace::of_refusal(answer.status, error::is_stackstates(&answer));
-                Err(CreateError { failure, trace })
-            }
-        }
+        let body = serde_json::json!(new).to_string();
+        let usable = |created: &Created| usable(&created.token);
+        self.api.create(&self.tokens(), body.as_bytes(), 200, usable, deadline).await
     }
 
     /// Deletes a token. `false`: there was none.
     pub async fn delete(&self, id: i64, deadline: Instant) -> Result<bool, Failure> {
-        let url = self.api.at(&["security", "tokens", &id.to_string()]);
-        let (answer, repeated) =
-            self.api.repeatable(Method::DELETE, &url, deadline, &[500]).await.map_err(error::unanswered)?;
-        match answer.status {
-            204 => Ok(true),
-            404 if error::is_stackstates(&answer) => Ok(repeated),
-            _ => Err(error::explain(&self.api, &answer, Doing::Delete)),
-        }
+        self.api.delete(&self.api.at(&["security", "tokens", &id.to_string()]), deadline).await
     }
 }
 

@@ -1,0 +1,131 @@
+//! What is wrong on this machine: the key, the command line, the command.
+
+use super::Server::{At, Line};
+use super::{Lab, Row};
+
+/// Keys that cannot sign.
+#[rustfmt::skip]
+pub fn keys(lab: &Lab) -> Vec<Row> {
+    lab.write("large.json", " ".repeat(64 * 1024 + 1));
+    lab.make_fifo("fifo");
+    let none = || At("http://127.0.0.1:1");
+    vec![
+        ("no key", none(), &["MONITORING_SIGNER_KEY"], 125, &["no signing key: set MONITORING_SIGNER_KEY"]),
+        ("an empty variable", none(), &["MONITORING_SIGNER_KEY="], 125, &["no signing key"]),
+        ("no such file", none(), &["-monitoring-signer-key=/nonexistent/key"], 125, &["cannot read the key /nonexistent/key: No such file", "MONITORING_SIGNER_KEY"]),
+        ("a folder", none(), &["-monitoring-signer-key={dir}"], 125, &["cannot read the key /", "Is a directory"]),
+        ("too large", none(), &["-monitoring-signer-key={dir}/large.json"], 125, &["larger than 64 KiB"]),
+        ("a device", none(), &["-monitoring-signer-key=/dev/zero"], 125, &["larger than 64 KiB"]),
+        ("nothing", none(), &["-monitoring-signer-key=/dev/null"], 125, &["it is empty"]),
+        ("a pipe nobody writes to", none(), &["-monitoring-signer-key={dir}/fifo", "-timeout=500ms"], 124, &["timed out after ", "while reading the key", "fifo", "does anybody write to it?"]),
+        ("PEM in the variable", none(), &["MONITORING_SIGNER_KEY=-----BEGIN PRIVATE KEY-----"], 125, &["MONITORING_SIGNER_KEY: holds neither the path", "it is not shown"]),
+        ("PEM on the command line", none(), &["-monitoring-signer-key=-----BEGIN PRIVATE KEY-----"], 125, &["-monitoring-signer-key: holds neither the path", "it is not shown"]),
+        ("a pipe to inspect", Line(&["key", "inspect", "-timeout=500ms", "{dir}/fifo"]), &[], 124, &["timed out after ", "while reading the key", "fifo"]),
+        ("a pipe to publish", Line(&["key", "public", "-timeout=500ms", "{dir}/fifo"]), &[], 124, &["timed out after ", "while reading the key", "fifo"]),
+        ("a large file to inspect", Line(&["key", "inspect", "{dir}/large.json"]), &[], 125, &["larger than 64 KiB"]),
+        ("nothing to inspect", Line(&["key", "inspect", "{dir}/none"]), &[], 125, &["No such file", "give the path of a JWK"]),
+        ("a key in the place of a file", Line(&["key", "generate", "-out={dir}/large.json"]), &[], 125, &["large.json: File exists", "name another with --out"]),
+        ("a key in a folder that is not there", Line(&["key", "generate", "-out={dir}/no/key"]), &[], 125, &["cannot write", "no/key: No such file", "see --out"]),
+        ("no file to inspect", Line(&["key", "inspect"]), &[], 2, &["give one FILE, the JWK"]),
+        ("a file to generate", Line(&["key", "generate", "x"]), &[], 2, &["key generate takes no argument x; name the file with --out"]),
+        ("a key id with a slash", Line(&["key", "generate", "-kid=a/b"]), &[], 2, &["-kid: holds a slash, so name the file with --out"]),
+        ("an empty key id", Line(&["key", "generate", "-kid", ""]), &[], 2, &["-kid: is empty; give an id, or leave it out"]),
+        ("an algorithm that Locate does not take", Line(&["key", "generate", "-alg=ES384"]), &[], 2, &["-alg: ES384 is not EdDSA, ES256 or RS256"]),
+        ("the key on the command line", none(), &["-monitoring-signer-key={\"kty\":\"OKP\"}"], 2, &["command lines are public", "MONITORING_SIGNER_KEY"]),
+        ("half a key in the variable", none(), &["MONITORING_SIGNER_KEY={\"kty\":\"OKP\""], 125, &["cannot use the key in MONITORING_SIGNER_KEY: it is no JSON"]),
+        ("public", none(), &["-monitoring-signer-key={keys}/public.json"], 125, &["public.json: it is a public key; signing needs the private one"]),
+        ("symmetric", none(), &["-monitoring-signer-key={keys}/symmetric.json"], 125, &["it is a symmetric key"]),
+        ("a set", none(), &["-monitoring-signer-key={keys}/set.json"], 125, &["it is a JWK set"]),
+        ("encrypted, compact", none(), &["-monitoring-signer-key={keys}/encrypted.jwe"], 125, &["it is encrypted (JWE)"]),
+        ("encrypted, as JSON", none(), &["-monitoring-signer-key={keys}/encrypted.json"], 125, &["it is encrypted (JWE)"]),
+        ("PEM", none(), &["-monitoring-signer-key={keys}/private.pem"], 125, &["it is PEM, not a JWK", "key generate"]),
+        ("another alg", none(), &["-monitoring-signer-key={keys}/wrong-alg.json"], 125, &["its alg \"RS256\" does not fit a key of this type; ES256 does"]),
+        ("an alg of HMAC", none(), &["-monitoring-signer-key={keys}/hmac-alg.json"], 125, &["its alg \"HS256\" does not fit"]),
+        ("another use", none(), &["-monitoring-signer-key={keys}/wrong-use.json"], 125, &["its use is \"enc\", not \"sig\""]),
+        ("another public part, EC", none(), &["-monitoring-signer-key={keys}/mismatched-ec.json"], 125, &["its public part does not belong to the private one"]),
+        ("another public part, Ed25519", none(), &["-monitoring-signer-key={keys}/mismatched-ed25519.json"], 125, &["its public part does not belong to the private one"]),
+        ("another public part, RSA", none(), &["-monitoring-signer-key={keys}/mismatched-rsa.json"], 125, &["its public part does not belong to the private one"]),
+        ("another exponent, RSA", none(), &["-monitoring-signer-key={keys}/wrong-dp.json"], 125, &["its parts do not belong together"]),
+        ("RSA of 1024 bits", none(), &["-monitoring-signer-key={keys}/rsa-1024.json"], 125, &["RSA key of 1024 bits; at least 2048"]),
+        ("RSA without primes", none(), &["-monitoring-signer-key={keys}/rsa-without-primes.json"], 125, &["it has no p; an RSA key needs n, e, d, p, q, dp, dq, qi"]),
+        ("P-521", none(), &["-monitoring-signer-key={keys}/p521.json"], 125, &["its curve \"P-521\" is not supported"]),
+        ("secp256k1", none(), &["-monitoring-signer-key={keys}/secp256k1.json"], 125, &["its curve \"secp256k1\" is not supported"]),
+        ("X25519", none(), &["-monitoring-signer-key={keys}/x25519.json"], 125, &["its curve \"X25519\" does not sign"]),
+        ("no base64url", none(), &["-monitoring-signer-key={keys}/bad-base64.json"], 125, &["its d is no base64url"]),
+        ("short", none(), &["-monitoring-signer-key={keys}/short.json"], 125, &["its d must have 32 bytes, not 30"]),
+        ("without a type", none(), &["-monitoring-signer-key={keys}/without-kty.json"], 125, &["it is no JWK: it has no kty"]),
+        ("of an unknown type", none(), &["-monitoring-signer-key={keys}/unknown-kty.json"], 125, &["its type \"AKP\" is not supported"]),
+        ("without a public part", none(), &["-monitoring-signer-key={keys}/without-x.json"], 125, &["it has no x"]),
+        ("a number for a name", none(), &["-monitoring-signer-key={keys}/kid-number.json"], 125, &["a member of the JWK has the wrong type (line 1"]),
+        ("a list", none(), &["-monitoring-signer-key={keys}/array.json"], 125, &["wrong type"]),
+        ("text", none(), &["-monitoring-signer-key={keys}/not-json.txt"], 125, &["it is no JSON (line 1, column 1)"]),
+        ("cut off", none(), &["-monitoring-signer-key={keys}/truncated.json"], 125, &["it is no JSON"]),
+        ("empty", none(), &["-monitoring-signer-key={keys}/empty.json"], 125, &["it is empty"]),
+    ]
+}
+
+/// Lines that cannot be understood.
+#[rustfmt::skip]
+pub fn usage(_: &Lab) -> Vec<Row> {
+    vec![
+        ("no CA file", At("http://x"), &["-ca-file="], 2, &["-ca-file"]),
+        ("a Locate URL that is none", At("nonsense"), &[], 2, &["LOCATE_URL: is no URL"]),
+        ("a Locate URL of another scheme", At("ftp://h/x"), &[], 2, &["LOCATE_URL: ftp://h/x is no http or https URL"]),
+        ("a Locate URL without a host", At("x"), &["-locate-url=http://"], 2, &["-locate-url: is no URL: empty host"]),
+        ("a variable that can be none", At("http://x"), &["-env-name=A=B"], 2, &["-env-name: A=B is no name for a variable"]),
+        ("a service that is none", At("http://x"), &["-service=ndt7"], 2, &["-service: ndt7 is not of the form <experiment>/<datatype>"]),
+        ("a service that climbs", At("http://x"), &["-service=../x"], 2, &["-service: ../x"]),
+        ("retries that are none", At("http://x"), &["-retries=-1"], 2, &["-retries: -1 is no number"]),
+        ("an empty Locate URL", At("http://x"), &["-locate-url="], 2, &["-locate-url: is empty; give the URL of Locate's monitoring path"]),
+        ("an unknown flag", Line(&["-nope", "true"]), &[], 2, &["unknown flag -nope", "-help"]),
+        ("three dashes", Line(&["---machine=m", "true"]), &[], 2, &["bad flag syntax: ---machine=m"]),
+        ("a flag without its value", Line(&["-machine"]), &[], 2, &["flag -machine needs a value"]),
+        ("a machine that is no text", Line(&["-machine={ff}", "true"]), &[], 2, &["-machine: \u{fffd} is not UTF-8"]),
+        ("no command", Line(&["-machine=m", "--"]), &[], 2, &["no COMMAND given; put it after the flags"]),
+        ("a timeout without a unit", Line(&["true"]), &["TIMEOUT=5"], 2, &["TIMEOUT: 5 is no duration"]),
+        ("a timeout of zero", Line(&["-timeout=0s", "true"]), &[], 2, &["-timeout: 0s must be above zero"]),
+        ("a grace below zero", Line(&["-kill-after=-1s", "true"]), &[], 2, &["-kill-after: -1s is below zero"]),
+        ("a boolean that is none", Line(&["-exchange=no", "true"]), &[], 2, &["-exchange: no is no boolean"]),
+        ("an output that is none", Line(&["-output=x", "true"]), &[], 2, &["-output: x is not discard, inherit or on-failure"]),
+        ("a format that is none", Line(&["-log-format=xml", "true"]), &[], 2, &["-log-format: xml is neither text nor json"]),
+        ("a service URL without an exchange", Line(&["-service-url", "true"]), &[], 2, &["-service-url (or SERVICE_URL=true) needs the exchange"]),
+        ("a cache without a place", Line(&["-cache-ttl=1h", "true"]), &["HOME"], 2, &["-cache-ttl: neither XDG_CACHE_HOME nor HOME tells where"]),
+        ("key without a verb", Line(&["key"]), &[], 2, &["use key generate, key public FILE or key inspect FILE"]),
+        ("an unknown verb of key", Line(&["key", "make"]), &[], 2, &["make is no command of key; use key generate"]),
+        ("gafaelfawr without a verb", Line(&["gafaelfawr"]), &[], 2, &["gafaelfawr needs one of its commands"]),
+        ("stackstate with an unknown verb", Line(&["stackstate", "exek"]), &[], 2, &["stackstate needs one of its commands"]),
+        ("check without exec", Line(&["check", "gafaelfawr", "list"]), &[], 2, &["check gafaelfawr takes the line of gafaelfawr exec"]),
+    ]
+}
+
+/// Credentials of administrators that cannot be had.
+#[rustfmt::skip]
+pub fn credentials(lab: &Lab) -> Vec<Row> {
+    const LIST: &[&str] = &["gafaelfawr", "list", "-url=http://127.0.0.1:1", "-username=u", "-timeout=500ms", "-admin-token-file"];
+    let list = |file: &'static str| Line(Box::leak([LIST, &[file]].concat().into_boxed_slice()));
+    lab.write("large.token", "x".repeat(64 * 1024 + 1));
+    lab.write("two.tokens", "gt-a.b gt-c.d");
+    lab.make_fifo("token-fifo");
+    vec![
+        ("no such file", list("{dir}/none"), &[], 125, &["cannot read the admin token from", "none: No such file", "--admin-token-file"]),
+        ("too large", list("{dir}/large.token"), &[], 125, &["large.token: is too large to be a token"]),
+        ("two of them", list("{dir}/two.tokens"), &[], 125, &["two.tokens: holds no token, which is one word of ASCII"]),
+        ("a pipe nobody writes to", list("{dir}/token-fifo"), &[], 124, &["timed out after ", "while reading the admin token from", "token-fifo", "does anybody write to it?"]),
+        ("no key to delete", Line(&["gafaelfawr", "delete", "-url=http://127.0.0.1:1", "-username=u"]), &["GAFAELFAWR_ADMIN_TOKEN=gt-a.b"], 2, &["give one KEY, as gafaelfawr list shows it"]),
+        ("no path of an API", Line(&["stackstate", "list", "-url=http://127.0.0.1:1", "-api-path=?"]), &["STS_CLI_API_TOKEN=x"], 2, &["-api-path: ? is no path such as /api"]),
+        ("a CA file nobody writes to", Line(&["gafaelfawr", "list", "-url=https://127.0.0.1:1", "-username=u", "-timeout=500ms", "-ca-file={dir}/token-fifo"]), &["GAFAELFAWR_ADMIN_TOKEN=gt-a.b"], 124, &["timed out after ", "while reading the CA file"]),
+    ]
+}
+
+/// Commands that cannot be run, or do not end.
+#[rustfmt::skip]
+pub fn commands(lab: &Lab) -> Vec<Row> {
+    lab.write("text", "no program");
+    vec![
+        ("SCRIPT_DEADLINE passed", At("http://x"), &["SCRIPT_DEADLINE=1.5"], 124, &["SCRIPT_DEADLINE had passed"]),
+        ("no such program", Line(&["--", "/nonexistent/program", "x"]), &[], 127, &["cannot run /nonexistent/program: not found"]),
+        ("no name of a program", Line(&["--", ""]), &[], 127, &["cannot run '': not found; check COMMAND"]),
+        ("no program", Line(&["--", "{dir}/text"]), &[], 126, &["text: Permission denied"]),
+        ("a program without end", Line(&["-timeout=300ms", "--", "sleep", "60"]), &[], 124, &["timed out: sleep was ended after 300ms (SIGTERM)"]),
+    ]
+}

@@ -1,0 +1,69 @@
+//! TLS: handshakes, certificates, roots.
+
+use std::io::{Read as _, Write as _};
+
+use super::servers::{closed_port, does, reset};
+use super::{Lab, Row, Server};
+use crate::support::http;
+use crate::support::tls::{Authority, Identity, server_params};
+
+/// Handshakes that fail.
+#[rustfmt::skip]
+pub fn handshakes(_: &Lab) -> Vec<Row> {
+    // A ServerHello (RFC 4346, 7.4.1.3), with TLS_RSA_WITH_AES_128_CBC_SHA.
+    let old_hello = [&[0x16, 3, 2, 0, 42, 2, 0, 0, 38, 3, 2][..], &[7; 32], &[0, 0, 0x2f, 0]].concat();
+    vec![
+        ("https to an http port", does(|mut stream| { let _ = stream.read(&mut [0; 1024]); let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n"); }), &["LOCATE_URL=https://{host}/"], 125, &["does not speak TLS on this port", "is it an http URL?"]),
+        ("closed in the TLS handshake", does(|mut stream| { let _ = stream.read(&mut [0; 4096]); }), &["LOCATE_URL=https://{host}/"], 125, &["the TLS handshake with https://127.0.0.1:", "failed"]),
+        ("reset in the TLS handshake", does(|mut stream| { let _ = stream.read(&mut [0; 4096]); reset(&stream); }), &["LOCATE_URL=https://{host}/"], 125, &["the TLS handshake with https://127.0.0.1:", "reset"]),
+        ("TLS 1.1", does(move |mut stream| { let _ = stream.read(&mut [0; 4096]); let _ = stream.write_all(&old_hello); }), &["LOCATE_URL=https://{host}/"], 125, &["and this program have no TLS version or cipher in common"]),
+        ("a TLS alert", does(|mut stream| { let _ = stream.read(&mut [0; 4096]); let _ = stream.write_all(b"\x15\x03\x03\x00\x02\x02\x28"); }), &["LOCATE_URL=https://{host}/"], 125, &["refused the TLS handshake: HandshakeFailure"]),
+    ]
+}
+
+/// Certificates that do not hold.
+#[rustfmt::skip]
+pub fn certificates(lab: &Lab) -> Vec<Row> {
+    let good = http("200 OK", "", r#"{"target":{"urls":{"wss:///ndt/v7/download":"wss://h/"}}}"#).into_bytes();
+    let local = || server_params(&["localhost", "127.0.0.1"]);
+    let with = |change: fn(&mut rcgen::CertificateParams)| { let mut params = local(); change(&mut params); params };
+    let tls = |host, identity| Server::Tls(host, Box::new(identity), good.clone());
+    let issue = |params: &rcgen::CertificateParams| lab.authority.issue(params);
+    let self_signed = Identity::self_signed(&local());
+    let self_signed_ca = Identity::self_signed(&with(|p| p.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained)));
+    lab.write("self-signed.pem", &self_signed_ca.pem);
+    lab.make_fifo("fifo");
+    let impostor = Authority::new("Authority of the tests").issue(&local());
+    vec![
+        ("unknown CA", tls("127.0.0.1", issue(&local())), &["SSL_CERT_FILE=/nonexistent/ca.pem"], 125, &["certificate of https://127.0.0.1:", "(issuer \"Authority of the tests\") is not trusted", "/nonexistent/ca.pem (which cannot be read)", "-ca-file"]),
+        ("a pipe into which nobody writes the CA", tls("127.0.0.1", issue(&local())), &["SSL_CERT_FILE={dir}/fifo", "-timeout=15s"], 125, &["is not trusted: its issuer is not in /", "fifo"]),
+        ("unknown to -ca-file and to the system", tls("127.0.0.1", Identity::self_signed(&local())), &["-ca-file={ca}"], 125, &["is not trusted", "ca.pem"]),
+        ("self-signed", tls("127.0.0.1", self_signed), &[], 125, &["(issuer \"a test server\") is not trusted"]),
+        ("self-signed by openssl req -x509, trusted", tls("127.0.0.1", self_signed_ca), &["-ca-file={dir}/self-signed.pem"], 125, &["is that of a CA", "CA:FALSE"]),
+        ("another CA of the same name", tls("127.0.0.1", impostor), &["-ca-file={ca}"], 125, &["certificate of https://127.0.0.1:", "issuer \"Authority of the tests\""]),
+        ("for another host", tls("localhost", issue(&server_params(&["other.example", "third.example"]))), &["-ca-file={ca}"], 125, &["is not for the name localhost, but for other.example, third.example"]),
+        ("for another address", tls("127.0.0.1", issue(&server_params(&["127.0.0.2"]))), &["-ca-file={ca}"], 125, &["is not for the name 127.0.0.1, but for 127.0.0.2"]),
+        ("for nobody", tls("localhost", issue(&server_params(&[]))), &["-ca-file={ca}"], 125, &["is not for the name localhost"]),
+        ("expired", tls("127.0.0.1", issue(&with(|p| p.not_after = rcgen::date_time_ymd(2021, 2, 3)))), &["-ca-file={ca}"], 125, &["has expired on Wed, 03 Feb 2021", "or the local clock is ahead"]),
+        ("not yet valid", tls("127.0.0.1", issue(&with(|p| p.not_before = rcgen::date_time_ymd(2100, 1, 1)))), &["-ca-file={ca}"], 125, &["not valid before Fri, 01 Jan 2100", "or the local clock is behind"]),
+        ("for clients", tls("127.0.0.1", issue(&with(|p| p.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth]))), &["-ca-file={ca}"], 125, &["certificate of https://127.0.0.1:", "cannot be used"]),
+        ("http to an https port", tls("127.0.0.1", issue(&local())), &["LOCATE_URL=http://{host}/"], 125, &["http://127.0.0.1:"]),
+    ]
+}
+
+/// Files of roots that are none.
+#[rustfmt::skip]
+pub fn roots(lab: &Lab) -> Vec<Row> {
+    lab.write("empty.pem", "");
+    lab.write("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    lab.make_fifo("ca-fifo");
+    vec![
+        ("no such CA file", closed_port(), &["-ca-file=/nonexistent/ca.pem"], 125, &["the CA file /nonexistent/ca.pem cannot be read: No such file"]),
+        ("a folder for a CA file", closed_port(), &["-ca-file={dir}"], 125, &["the CA file /", "Is a directory"]),
+        ("an empty CA file", closed_port(), &["-ca-file={dir}/empty.pem"], 125, &["holds no PEM certificates"]),
+        ("a broken certificate", closed_port(), &["-ca-file={dir}/broken.pem"], 125, &["cannot be parsed (number 1)"]),
+        ("an endless CA file", closed_port(), &["-ca-file=/dev/zero"], 125, &["the CA file /dev/zero is larger than 16 MiB"]),
+        ("the CA file by variable", closed_port(), &["MONITORING_TOKEN_CA_FILE=/nonexistent/ca.pem"], 125, &["/nonexistent/ca.pem cannot be read"]),
+        ("a CA file into which nobody writes", closed_port(), &["-ca-file={dir}/ca-fifo", "-timeout=500ms"], 124, &["timed out after ", "while reading the CA file /", "does anybody write to it?"]),
+    ]
+}

@@ -1,0 +1,170 @@
+//! The page "When it fails" of the README: what it has to say of each message. Every line that the program
+//! prints in these tests is held against it, and the fault table (`faults`) shows that each of its rows is
+//! true.
+//!
+//! A message in a table is the beginning of what is printed. The words in [`PLACEHOLDERS`] stand for something
+//! else, `…` for anything or nothing.
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+/// The capitals of the page that stand for what differs.
+const PLACEHOLDERS: &[&str] = &[
+    "ALERT", "COMMAND", "DATE", "DIR", "DO", "ENCODING", "FILE", "HOST", "ID", "KEY", "MACHINE", "N", "NAME",
+    "PATH", "PLACE", "SERVER", "SERVICE", "SIGNAL", "STEP", "T", "TITLE", "TYPE", "URL", "URL2", "USER",
+    "VALUE", "VARIABLE", "WORD",
+];
+
+/// What the lines begin with.
+const PREFIX: &str = "monitoring-token: ";
+/// How a warning goes on.
+const WARNING: &str = "warning: ";
+
+/// A message of the page.
+pub struct Message {
+    /// The heading above it.
+    pub section: &'static str,
+    /// It, as it is written there.
+    pub text: &'static str,
+    statuses: &'static str,
+    /// What stands between its placeholders.
+    pieces: Vec<&'static str>,
+}
+
+impl Message {
+    fn new(section: &'static str, text: &'static str, statuses: &'static str) -> Message {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let (mut pieces, mut begin, mut at) = (Vec::new(), 0, 0);
+        while at < text.len() {
+            let rest = &text[at..];
+            let length = match rest.find(|c| !is_word(c)) {
+                Some(0) => rest.chars().next().map_or(1, char::len_utf8),
+                length => length.unwrap_or(rest.len()),
+            };
+            if rest.starts_with('…') || PLACEHOLDERS.contains(&&rest[..length]) {
+                pieces.push(&text[begin..at]);
+                begin = at + length;
+            }
+            at += length;
+        }
+        pieces.push(&text[begin..]);
+        Message { section, text, statuses, pieces }
+    }
+
+    fn begins(&self, message: &str) -> bool {
+        let Some(mut rest) = message.strip_prefix(self.pieces[0]) else { return false };
+        self.pieces[1..].iter().all(|piece| match rest.find(piece) {
+            Some(at) => {
+                rest = &rest[at + piece.len()..];
+                true
+            }
+            None => false,
+        })
+    }
+
+    fn has_status(&self, status: i32) -> bool {
+        self.statuses.split(", ").any(|one| match one {
+            "128+N" => status > 128,
+            "that result's" => true,
+            one => one == status.to_string(),
+        })
+    }
+}
+
+/// The messages of one row of a table.
+fn row(section: &'static str, line: &'static str) -> impl Iterator<Item = Message> {
+    let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+    let statuses = match (section, cells.as_slice()) {
+        ("Usage", [_, _]) => "2",
+        ("Warnings", [_, _]) => "",
+        (_, [_, statuses, _]) => statuses,
+        _ => panic!("{section}: a row of another form: {line}"),
+    };
+    cells[0].split('`').skip(1).step_by(2).map(move |text| Message::new(section, text, statuses))
+}
+
+/// The messages of the page.
+pub fn messages() -> &'static [Message] {
+    static MESSAGES: LazyLock<Vec<Message>> = LazyLock::new(|| {
+        let (_, page) = include_str!("../../README.md").split_once("\n## When it fails\n").expect("the page");
+        let page = page.split("\n## ").next().unwrap_or_default();
+        let mut section = "";
+        let mut messages = Vec::new();
+        for line in page.lines() {
+            if let Some(heading) = line.strip_prefix("### ") {
+                section = heading;
+            }
+            if line.starts_with("| ") && !line.starts_with("| message") {
+                messages.extend(row(section, line));
+            }
+        }
+        messages
+    });
+    &MESSAGES
+}
+
+/// The messages of the page that speak of `line`, which the program has printed; or in words, that there is
+/// none. The exit status counts where it is known.
+pub fn explain(line: &str, status: Option<i32>) -> Result<BTreeSet<usize>, String> {
+    let Some(said) = line.strip_prefix(PREFIX) else { return Ok(BTreeSet::new()) };
+    let find = |what: &str, said: &str, warning: bool| {
+        let speaks_of_it = |message: &Message| {
+            let sound = warning || status.is_none_or(|status| message.has_status(status));
+            sound && (message.section == "Warnings") == warning && message.begins(said)
+        };
+        let all = messages().iter().enumerate();
+        let found: BTreeSet<usize> =
+            all.filter(|(_, message)| speaks_of_it(message)).map(|(at, _)| at).collect();
+        if found.is_empty() {
+            Err(format!("README.md, \"When it fails\", has no row for the {what}: {said}"))
+        } else {
+            Ok(found)
+        }
+    };
+    if let Some(warning) = said.strip_prefix(WARNING) {
+        return find("warning", warning, true);
+    }
+    let mut found = find(&format!("failure (status {status:?})"), said, false)?;
+    // The warnings of a run that fails are clauses of its line.
+    for clause in said.split("; and ").skip(1).chain(said.split("? and ").skip(1)) {
+        found.extend(find("clause", clause, true)?);
+    }
+    Ok(found)
+}
+
+/// Asserts that each line of ours on this stderr has a row.
+#[track_caller]
+pub fn all_explained(stderr: &str) {
+    let missing: Vec<String> = stderr.lines().filter_map(|line| explain(line, None).err()).collect();
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+#[test]
+fn the_page_says_enough_of_each_message() {
+    for Message { section, text, pieces, .. } in messages() {
+        let letters = pieces.iter().flat_map(|piece| piece.chars()).filter(char::is_ascii_alphabetic);
+        assert!(letters.count() >= 7, "{section}: too little of a message: {text}");
+    }
+    let sections: BTreeSet<&str> = messages().iter().map(|message| message.section).collect();
+    assert_eq!(sections.len(), 8, "{sections:?}");
+}
+
+#[test]
+fn a_message_without_a_row_is_found_out() {
+    for (line, status) in [
+        ("monitoring-token: something new went wrong", None),
+        ("monitoring-token: warning: something new went wrong", None),
+        ("monitoring-token: no signing key: set MONITORING_SIGNER_KEY", Some(124)),
+        ("monitoring-token: no signing key: set it; and something new went wrong", Some(125)),
+    ] {
+        explain(line, status).expect_err(line);
+    }
+    for (line, status) in [
+        ("monitoring-token: no signing key: set MONITORING_SIGNER_KEY", Some(125)),
+        ("monitoring-token: ended by SIGTERM while reading the key x", Some(143)),
+        ("monitoring-token: no signing key: set it; and cannot write the metrics to x: no", Some(125)),
+        ("what the command says", None),
+    ] {
+        assert_eq!(explain(line, status).err(), None);
+    }
+}

@@ -1,0 +1,306 @@
+//! Service tokens, whoever issues them: gone after the run, whatever ends it and whenever; and one line for
+//! whatever goes wrong.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Stdio};
+
+use crate::support::api::{proxy, shell};
+use crate::support::issuer::ISSUERS;
+use crate::support::{Sandbox, file_line, finish, http, kill, run, serve_bytes, start, token};
+
+#[test]
+fn the_token_is_deleted_however_the_command_ends() {
+    for issuer in ISSUERS {
+        for (args, script, status, words) in [
+            (&[][..], "exit 0", 0, ""),
+            (&[], "exit 7", 7, ""),
+            (&[], "kill -KILL $$", 137, ""),
+            (&["-timeout=1s", "-kill-after=0"], "sleep 60", 124, "timed out"),
+        ] {
+            let sandbox = Sandbox::start(&[]);
+            let ended = run(shell(issuer.exec(&sandbox).args(args), script));
+            assert_eq!(ended.status, status, "{script}: {ended:?}");
+            assert!(ended.stderr.contains(words), "{script}: {ended:?}");
+            issuer.made_and_deleted(&sandbox);
+        }
+        for (program, status) in [("/no/such/program", 127), ("/etc/passwd", 126)] {
+            let sandbox = Sandbox::start(&[]);
+            run(issuer.exec(&sandbox).args(["--", program])).failed_with(status, &[program]);
+            issuer.made_and_deleted(&sandbox);
+        }
+    }
+}
+
+#[test]
+fn the_token_is_deleted_after_every_forwarded_signal() {
+    let folder = tempfile::tempdir().unwrap();
+    for issuer in ISSUERS {
+        for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2]
+        {
+            let sandbox = Sandbox::start(&[]);
+            let ready = folder.path().join(format!("{}-{signal}", issuer.name));
+            let script = format!("echo > {}; exec sleep 60", ready.display());
+            let child = start(shell(&mut issuer.exec(&sandbox), &script));
+            file_line(&ready);
+            kill(child.id(), signal);
+            assert_eq!(finish(child).status, 128 + signal);
+            issuer.made_and_deleted(&sandbox);
+        }
+    }
+}
+
+#[test]
+fn a_signal_in_the_middle_of_the_creation_waits_for_the_token_and_deletes_it() {
+    for issuer in ISSUERS {
+        for after in [true, false] {
+            let sandbox = Sandbox::start(&[]);
+            let only = issuer.create;
+            sandbox.misbehave(&format!(r#"{{"delay_ms":700,"only":"{only}","after":{after}}}"#));
+            let child = start(issuer.exec(&sandbox).args(["--", "true"]));
+            sandbox.awaits(only);
+            kill(child.id(), libc::SIGINT);
+            finish(child).failed_with(130, &["SIGINT"]);
+            issuer.made_and_deleted(&sandbox);
+        }
+    }
+}
+
+#[test]
+fn a_signal_during_the_deletion_does_not_cut_it_short_nor_hide_how_the_command_failed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.prom");
+    for issuer in ISSUERS {
+        for (script, signal, status, words) in [
+            ("exit 7", libc::SIGTERM, 7, ""),
+            ("exit 0", libc::SIGUSR1, 0, ""),
+            ("exit 0", libc::SIGTERM, 143, "ended by SIGTERM while the token was deleted"),
+        ] {
+            let sandbox = Sandbox::start(&[]);
+            sandbox.misbehave(&format!(r#"{{"delay_ms":700,"only":"{}"}}"#, issuer.delete));
+            let metrics = format!("-metrics-textfile={}", file.display());
+            let child = start(shell(issuer.exec(&sandbox).arg(metrics), script));
+            sandbox.awaits(issuer.delete);
+            kill(child.id(), signal);
+            let ended = finish(child);
+            assert_eq!((ended.status, ended.stderr.is_empty()), (status, words.is_empty()), "{ended:?}");
+            assert!(ended.stderr.contains(words), "{ended:?}");
+            let written = std::fs::read_to_string(&file).unwrap();
+            let revoke =
+                written.lines().find(|line| line.contains("failed_stage") && line.contains("revoke"));
+            assert!(revoke.is_some_and(|line| line.ends_with(" 0.0")), "{written}");
+            issuer.made_and_deleted(&sandbox);
+        }
+    }
+}
+
+#[test]
+fn a_deletion_that_fails_is_one_warning_or_a_clause_of_our_failure() {
+    for issuer in ISSUERS {
+        let by_hand = format!("monitoring-token {} ", issuer.name);
+        let what = ["could not delete the token: ", "expires at", &by_hand];
+        for (args, command, status, words) in [
+            (&[][..], &["sh", "-c", "exit 0"][..], 0, "monitoring-token: warning: could not delete"),
+            (&[], &["sh", "-c", "exit 3"], 3, "monitoring-token: warning: could not delete"),
+            (&[], &["sh", "-c", "kill -KILL $$"], 137, "monitoring-token: warning: could not delete"),
+            (&["-timeout=1s", "-kill-after=0"], &["sleep", "60"], 124, "(SIGKILL); and could not delete"),
+            (&[], &["/no/such/program"], 127, "; and could not delete"),
+        ] {
+            let sandbox = Sandbox::start(&[]);
+            sandbox.misbehave(&format!(r#"{{"status":403,"body":"","only":"{}"}}"#, issuer.delete));
+            let ended = run(issuer.exec(&sandbox).args(args).arg("--").args(command));
+            ended.failed_with(status, &what).failed_with(status, &[words]);
+            assert!(!ended.stderr.contains(issuer.prefix), "{ended:?}");
+            assert_eq!(sandbox.made_tokens(issuer.control).len(), 1);
+        }
+        // The answer to the creation is lost, and the token that is found cannot be deleted.
+        let sandbox = Sandbox::start(&[]);
+        let address = proxy(sandbox.var(issuer.url), |head| match head.split(' ').next() {
+            Some("POST") => Some(http("502 Bad Gateway", "", "")),
+            Some("DELETE") => Some(http("403 Forbidden", "", "")),
+            _ => None,
+        });
+        let mut exec = issuer.exec(&sandbox);
+        run(exec.env(issuer.url, format!("http://{address}")).args(["--", "true"]))
+            .failed_with(125, &["may not have made a token (HTTP 502); and could not delete the token: "]);
+    }
+}
+
+#[test]
+fn a_rate_limit_is_named_with_the_time_that_it_asks_for() {
+    for issuer in ISSUERS {
+        let exec = [&["exec"], issuer.new, &["true"]].concat();
+        let create = [&["create"], issuer.new].concat();
+        let [list, delete] = issuer.verbs;
+        for args in [&create[..], list, delete, &exec] {
+            for (headers, words) in [
+                ("Retry-After: 3600\r\n", "asks to wait 1h"),
+                ("", "try again later"),
+                ("Retry-After: soon\r\n", "try again later"),
+            ] {
+                let address = serve_bytes(http("429 Too Many Requests", headers, ""));
+                let mut command = token();
+                command.env("GAFAELFAWR_ADMIN_TOKEN", "x").env("STS_CLI_API_TOKEN", "x");
+                command.arg(issuer.name).arg(args[0]).arg("-retries=0").args(&args[1..]);
+                let ended = run(command.env(issuer.url, format!("http://{address}")));
+                let server = format!("{} at http://{address} limits our rate (HTTP 429)", issuer.name);
+                ended.failed_with(125, &[&server, words]);
+                assert!(!ended.stderr.contains("may have been made"), "{ended:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn who_is_held_back_at_the_creation_has_made_nothing_and_looks_for_nothing() {
+    for issuer in ISSUERS {
+        let sandbox = Sandbox::start(&[]);
+        sandbox.misbehave(&format!(
+            r#"{{"status":429,"body":"","header":["Retry-After","30"],"only":"{}"}}"#,
+            issuer.create
+        ));
+        let ended = run(issuer.exec(&sandbox).args(["--", "true"]));
+        ended.failed_with(125, &["limits our rate", "asks to wait 30s"]);
+        assert_eq!(sandbox.requests().last().unwrap(), issuer.create);
+    }
+}
+
+#[test]
+fn out_is_private_never_overwritten_and_tried_before_a_token_is_made() {
+    for issuer in ISSUERS {
+        let sandbox = Sandbox::start(&[]);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let out = format!("--out={}", path.display());
+        let first = run(issuer.create(&sandbox).arg(&out));
+        let written = std::fs::read_to_string(&path).unwrap();
+        assert!(written.starts_with(issuer.prefix) && written.ends_with('\n'), "{}", issuer.name);
+        assert!(!first.succeeded().stdout.contains(issuer.prefix), "{first:?}");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        run(issuer.create(&sandbox).arg(&out)).failed_with(125, &["exists", "see --out"]);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), written);
+        assert_eq!(sandbox.made_tokens(issuer.control).len(), 1);
+        // What failed leaves no empty file.
+        sandbox.misbehave(&format!(r#"{{"status":400,"body":"","only":"{}"}}"#, issuer.create));
+        let other = folder.path().join("other");
+        run(issuer.create(&sandbox).arg("--out").arg(&other)).failed_with(125, &["refused to make a token"]);
+        assert!(!other.exists());
+    }
+}
+
+#[test]
+fn a_closed_stdout_makes_no_token() {
+    for issuer in ISSUERS {
+        let sandbox = Sandbox::start(&[]);
+        let create = issuer.create(&sandbox);
+        let mut closed = Command::new("sh");
+        closed.args(["-c", "exec \"$0\" \"$@\" >&-"]).arg(create.get_program()).args(create.get_args());
+        closed.env_clear().envs(create.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        run(&mut closed).failed_with(125, &["stdout is closed", "--out"]);
+        assert_eq!(sandbox.requests(), [""; 0]);
+        // With a file it is not needed.
+        let folder = tempfile::tempdir().unwrap();
+        closed.arg("--out").arg(folder.path().join("token"));
+        assert_eq!(run(&mut closed).status, 0);
+        assert_eq!(sandbox.made_tokens(issuer.control).len(), 1);
+    }
+}
+
+#[test]
+fn a_create_that_is_ended_leaves_no_file_and_says_what_may_be_left() {
+    for issuer in ISSUERS {
+        let sandbox = Sandbox::start(&[]);
+        sandbox.misbehave(&format!(r#"{{"delay_ms":20000,"only":"{}","after":true}}"#, issuer.create));
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("token");
+        let child = start(issuer.create(&sandbox).arg("--out").arg(&out));
+        sandbox.awaits(issuer.create);
+        kill(child.id(), libc::SIGTERM);
+        let see = format!("may have been made, see: monitoring-token {} list", issuer.name);
+        finish(child).failed_with(143, &["ended by SIGTERM while waiting for the answer (http:", &see]);
+        assert!(!out.exists());
+        run(issuer.create(&sandbox).arg("-timeout=1s").arg("--out").arg(&out))
+            .failed_with(124, &["timed out after 1s while"]);
+        assert!(!out.exists());
+    }
+}
+
+#[test]
+fn a_list_or_delete_that_is_ended_says_so_in_one_line() {
+    for issuer in ISSUERS {
+        for (args, words) in issuer.verbs.into_iter().zip([&[][..], &["may be deleted", "list"]]) {
+            let sandbox = Sandbox::start(&[]);
+            sandbox.misbehave(r#"{"delay_ms":20000}"#);
+            for (signal, name) in [(libc::SIGTERM, "SIGTERM"), (libc::SIGINT, "SIGINT")] {
+                let before = sandbox.requests().len();
+                let child = start(&mut issuer.command(&sandbox, args));
+                crate::support::eventually("a request", || (sandbox.requests().len() > before).then_some(()));
+                kill(child.id(), signal);
+                let line = format!("ended by {name} while waiting for the answer (http:");
+                finish(child).failed_with(128 + signal, &[&line]).failed_with(128 + signal, words);
+            }
+            run(issuer.command(&sandbox, args).arg("-timeout=300ms"))
+                .failed_with(124, &["timed out after 300ms while"]);
+        }
+    }
+}
+
+#[test]
+fn a_list_that_nobody_reads_is_ended_by_a_signal() {
+    let token = r#"{"id":1,"name":"a token with a name of some length","roles":["a","b"]}"#;
+    let address = serve_bytes(http("200 OK", "", &format!("[{}]", vec![token; 4000].join(","))));
+    let mut command = crate::support::token();
+    command.args(["stackstate", "list", "--url", &format!("http://{address}")]);
+    let child = start(command.env("STS_CLI_API_TOKEN", "x"));
+    let stdout = child.stdout.as_ref().unwrap();
+    // A pipe holds 64 KiB.
+    crate::support::eventually("a full pipe", || {
+        (rustix::io::ioctl_fionread(stdout).unwrap() >= 64 * 1024).then_some(())
+    });
+    kill(child.id(), libc::SIGTERM);
+    assert_eq!(finish(child).status, -1);
+}
+
+#[test]
+fn a_credential_that_does_not_come_is_not_waited_for_beyond_a_signal_or_the_timeout() {
+    for issuer in ISSUERS {
+        let sandbox = Sandbox::start(&[]);
+        let [list, _] = issuer.verbs;
+        let mut command = issuer.command(&sandbox, list);
+        command.args(["--admin-token-file=-"]).stdin(Stdio::piped());
+        let child = start(&mut command);
+        catches_signals(child.id());
+        kill(child.id(), libc::SIGHUP);
+        finish(child)
+            .failed_with(129, &["ended by SIGHUP while reading the admin token from standard input"]);
+        let mut child = start(command.arg("-timeout=300ms"));
+        let open = child.stdin.take();
+        finish(child).failed_with(124, &["while reading the admin token from standard input"]);
+        drop(open);
+        assert_eq!(sandbox.requests(), [""; 0]);
+    }
+}
+
+#[test]
+fn a_bootstrap_whose_token_does_not_come_is_ended_by_a_signal() {
+    let mut command = token();
+    command.args(["stackstate", "bootstrap", "--roles=a", "--token-file=/dev/stdin"]).stdin(Stdio::piped());
+    let child = start(&mut command);
+    catches_signals(child.id());
+    kill(child.id(), libc::SIGTERM);
+    finish(child).failed_with(143, &["ended by SIGTERM while reading the token from /dev/stdin"]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = format!("--token-file={}", folder.path().display());
+    run(token().args(["stackstate", "bootstrap", "--roles=a", &file]))
+        .failed_with(125, &["cannot read the token from", "see --token-file"]);
+}
+
+/// Waits until the process has blocked SIGTERM, which it reads from a descriptor then.
+#[track_caller]
+fn catches_signals(pid: u32) {
+    crate::support::eventually("signals are caught", || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:"))?;
+        let blocked = u64::from_str_radix(blocked.trim(), 16).ok()?;
+        (blocked & (1 << (libc::SIGTERM - 1)) != 0).then_some(())
+    });
+}
