@@ -407,6 +407,9 @@ fn bad_usage_is_one_object_where_json_is_asked_for() {
         ("json", &[], "no COMMAND given"),
         ("json", &["check", "-nope"], "unknown flag -nope"),
         ("json", &["gafaelfawr", "exec", "-nope", "true"], "unknown flag -nope"),
+        ("json", &["gafaelfawr"], "gafaelfawr needs one of its commands"),
+        ("json", &["key", "inspect", "-nope"], "unknown flag -nope"),
+        ("json", &["key", "inspect"], "give one FILE"),
     ] {
         let ended = run(token().env("MONITORING_TOKEN_LOG_FORMAT", variable).args(args));
         assert_eq!(ended.status, 2, "{args:?}");

@@ -3,7 +3,7 @@
 
 use clap::{Arg, ArgAction, Command, ValueHint};
 
-use super::syntax::{DEBUG_FLAG, LOG_FORMAT_FLAG};
+use super::syntax::{DEBUG_FLAG, LOG_FORMAT_FLAG, LOG_FORMAT_VARIABLE};
 use crate::VERSION;
 
 const RUN: &str = "Running the command";
@@ -182,7 +182,7 @@ pub(super) fn log_args() -> Vec<Arg> {
     [
         boolean(DEBUG_FLAG, "Show on stderr what happens, and the command's output [default: false]")
             .env("LOGX_DEBUG"),
-        value(LOG_FORMAT_FLAG, "FORMAT", "text or json [default: text]").env("MONITORING_TOKEN_LOG_FORMAT"),
+        value(LOG_FORMAT_FLAG, "FORMAT", "text or json [default: text]").env(LOG_FORMAT_VARIABLE),
     ]
     .map(|arg| arg.hide_env_values(true).help_heading(LOG))
     .into()

@@ -13,7 +13,7 @@ use clap::{ArgMatches, Command};
 
 use crate::error::Failure;
 pub use syntax::FlagsEnd;
-use syntax::LOG_FORMAT_FLAG;
+use syntax::{LOG_FORMAT_FLAG, LOG_FORMAT_VARIABLE};
 pub use values::Values;
 
 /// What a command line asks for.
@@ -54,7 +54,7 @@ pub fn parse(command: Command, args: Vec<OsString>, end: FlagsEnd) -> Result<Par
     command.build();
     let (words, wrong) = syntax::scan(&command, args, end);
     if let Some(failure) = wrong {
-        return Err(Refused { failure, as_json: asks_for_json(&command, &words.flags) });
+        return Err(Refused { failure, as_json: asks_for_json(&words.flags) });
     }
     let name = OsString::from(command.get_name());
     match command.try_get_matches_from_mut(std::iter::once(name).chain(words.flags)) {
@@ -71,13 +71,12 @@ pub fn parse(command: Command, args: Vec<OsString>, end: FlagsEnd) -> Result<Par
 }
 
 /// Whether `flags`, or the variable that stands in for them, say `-log-format=json`.
-fn asks_for_json(command: &Command, flags: &[OsString]) -> bool {
-    let Some(arg) = command.get_arguments().find(|arg| arg.get_id() == LOG_FORMAT_FLAG) else { return false };
+fn asks_for_json(flags: &[OsString]) -> bool {
     let beginning = format!("--{LOG_FORMAT_FLAG}=");
     let flag = flags.iter().rev().find_map(|flag| flag.to_str()?.strip_prefix(&beginning));
     match flag {
         Some(format) => format == "json",
-        None => arg.get_env().and_then(std::env::var_os).is_some_and(|format| format == "json"),
+        None => std::env::var_os(LOG_FORMAT_VARIABLE).is_some_and(|format| format == "json"),
     }
 }
 

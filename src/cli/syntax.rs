@@ -44,6 +44,8 @@ enum Value {
 pub const DEBUG_FLAG: &str = "logx.debug";
 /// The id of the flag that says how failures are told, also those of the other flags.
 pub const LOG_FORMAT_FLAG: &str = "log-format";
+/// Its variable, which counts on commands without the flag, too.
+pub const LOG_FORMAT_VARIABLE: &str = "MONITORING_TOKEN_LOG_FORMAT";
 
 fn value_of(arg: &Arg) -> Value {
     match arg.get_action() {

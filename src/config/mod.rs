@@ -15,7 +15,7 @@ use reqwest::Url;
 
 use crate::cache::Cache;
 use crate::child::OutputPolicy;
-use crate::cli::syntax::{DEBUG_FLAG, LOG_FORMAT_FLAG, parse_bool};
+use crate::cli::syntax::{DEBUG_FLAG, LOG_FORMAT_FLAG, LOG_FORMAT_VARIABLE, parse_bool};
 use crate::cli::{Line, Values};
 use crate::deadline::{Limits, parse_script_deadline};
 use crate::error::{Failure, Stage};
@@ -44,6 +44,7 @@ fn variable(name: &str) -> Option<String> {
 /// How failures are told.
 pub fn log_format(values: &Values<'_>) -> Result<LogFormat, Failure> {
     match values.text(LOG_FORMAT_FLAG)? {
+        None if variable(LOG_FORMAT_VARIABLE).as_deref() == Some("json") => Ok(LogFormat::Json),
         None | Some("text") => Ok(LogFormat::Text),
         Some("json") => Ok(LogFormat::Json),
         Some(_) => Err(values.refuse(LOG_FORMAT_FLAG, "is neither text nor json")),

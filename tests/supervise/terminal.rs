@@ -116,6 +116,10 @@ fn ctrl_z_stops_us_and_not_the_command() {
     job.signal(libc::SIGSTOP);
     eventually("the stop", || (super::state(us) == Some('T')).then_some(()));
     assert_ne!(super::state(command), Some('T'));
-    job.signal(libc::SIGCONT);
+    // The terminal passes the key on in its own time, and a stop signal takes away a SIGCONT that waits.
+    eventually("SIGCONT to reach the command", || {
+        job.signal(libc::SIGCONT);
+        job.has_note("go_on").then_some(())
+    });
     assert_eq!(job.finish().status, 6);
 }
