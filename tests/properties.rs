@@ -12,7 +12,7 @@ use monitoring_token::error::printable;
 use monitoring_token::http::clock_offset_seconds;
 use monitoring_token::http::proxy::ProxyRules;
 use monitoring_token::http::retry::parse_retry_after;
-use monitoring_token::http::trust::pem_certificates;
+use monitoring_token::http::roots::each_certificate;
 use monitoring_token::key::{KeySource, PrivateKey};
 use monitoring_token::secret::{SecretString, redact_bytes, redact_text, redact_url};
 use monitoring_token::source::locate::{Exchange, LocateConfig, ORIGINAL_DEFAULT_KEY, choose_key};
@@ -353,14 +353,16 @@ proptest! {
         text in "[a-zA-Z #\n]{0,30}",
         width in 1_usize..80,
         end in prop_oneof![Just("\n"), Just("\r\n")],
+        between in prop_oneof![Just("\n"), Just("\r\n"), Just(" "), Just(" \t\n")],
     ) {
         let mut pem = text.clone();
         for der in &certificates {
             let base64 = STANDARD.encode(der);
             let lines: Vec<&str> = (0..base64.len()).step_by(width).map(|at| &base64[at..base64.len().min(at + width)]).collect();
-            write!(pem, "-----BEGIN CERTIFICATE-----{end}{}{end}-----END CERTIFICATE-----{end}{text}{end}", lines.join(end)).unwrap();
+            write!(pem, "-----BEGIN CERTIFICATE-----{end}{}{end}-----END CERTIFICATE-----{end}{text}{end}", lines.join(between)).unwrap();
         }
-        let found: Vec<Vec<u8>> = pem_certificates(pem.as_bytes()).map(|der| der.to_vec()).collect();
+        let mut found: Vec<Vec<u8>> = Vec::new();
+        each_certificate(pem.as_bytes(), |der| found.push(der.to_vec()));
         prop_assert_eq!(found, certificates);
     }
 

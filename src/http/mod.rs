@@ -8,6 +8,7 @@ pub mod explain;
 mod progress;
 pub mod proxy;
 pub mod retry;
+pub mod roots;
 pub mod trust;
 
 use std::cell::Cell;

@@ -5,11 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use memchr::memmem;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientSessionStore, Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -17,6 +13,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::explain::TransportError;
+use super::roots::{Issuers, MAX_BUNDLE_BYTES, each_certificate, read_bundle};
 use super::{Progress, Step};
 use crate::error::{Failure, Stage};
 use crate::read::{self, DEFAULT_PATIENCE, ReadError, Until};
@@ -31,12 +28,6 @@ const SYSTEM_FILES: [&str; 6] = [
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
     "/etc/ssl/cert.pem",
 ];
-
-/// A `-ca-file` that is larger is none (`/dev/zero`, say).
-const MAX_CA_FILE_BYTES: usize = 16 * 1024 * 1024;
-
-/// How long a bundle that is a pipe is waited for.
-const PIPE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where Go looks for single roots; all are read.
 const SYSTEM_DIRS: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
@@ -154,13 +145,14 @@ impl Verifier {
 fn read_ca_file(path: &Path, until: &Until<'_>) -> Result<Vec<CertificateDer<'static>>, Failure> {
     let what = format!("the CA file {}", path.display());
     let wrong = |why: String| Failure::ours(Stage::Exchange, format!("{what} {why}; set -ca-file"));
-    let read = read::open(path).and_then(|file| read::all(file, MAX_CA_FILE_BYTES, until));
+    let read = read::open(path).and_then(|file| read::all(file, MAX_BUNDLE_BYTES, until));
     let pem = read.map_err(|error| match error {
         ReadError::Io(error) => wrong(format!("cannot be read: {error}")),
-        ReadError::TooLarge => wrong(format!("is larger than {} MiB", MAX_CA_FILE_BYTES / 1024 / 1024)),
+        ReadError::TooLarge => wrong(format!("is larger than {} MiB", MAX_BUNDLE_BYTES / 1024 / 1024)),
         ReadError::Ended(ended) => ended.failure(Stage::Exchange, &what),
     })?;
-    let certificates: Vec<_> = pem_certificates(&pem).collect();
+    let mut certificates = Vec::new();
+    each_certificate(&pem, |der| certificates.push(der.clone().into_owned()));
     if certificates.is_empty() {
         return Err(wrong("holds no PEM certificates".to_owned()));
     }
@@ -169,72 +161,6 @@ fn read_ca_file(path: &Path, until: &Until<'_>) -> Result<Vec<CertificateDer<'st
         Some(at) => Err(wrong(format!("holds a certificate that cannot be parsed (number {})", at + 1))),
         None => Ok(certificates),
     }
-}
-
-/// A bundle of roots, if it can be read. One that is a pipe (`SSL_CERT_FILE`) is not waited for long: it is
-/// read in the middle of a handshake, where nothing else can end the wait.
-fn read_bundle(path: &Path) -> Option<Vec<u8>> {
-    if std::fs::metadata(path).is_ok_and(|about| about.is_file()) {
-        return std::fs::read(path).ok();
-    }
-    let pipe =
-        read::open(path).and_then(|file| read::all(file, MAX_CA_FILE_BYTES, &Until::in_time(PIPE_PATIENCE)));
-    pipe.ok().map(|bytes| bytes.to_vec())
-}
-
-/// The certificates in a PEM file (RFC 7468), those that are no base64 left out, as Go does.
-pub fn pem_certificates(pem: &[u8]) -> impl Iterator<Item = CertificateDer<'static>> {
-    const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
-    const END: &[u8] = b"-----END CERTIFICATE-----";
-    let mut rest = pem;
-    std::iter::from_fn(move || {
-        loop {
-            let begin = memmem::find(rest, BEGIN)? + BEGIN.len();
-            let length = memmem::find(&rest[begin..], END)?;
-            let base64 = without_blanks(&rest[begin..begin + length]);
-            rest = &rest[begin + length + END.len()..];
-            if let Ok(der) = STANDARD.decode(base64) {
-                return Some(CertificateDer::from(der));
-            }
-        }
-    })
-}
-
-/// Line by line: a bundle has thousands of bytes for each certificate that is looked for.
-fn without_blanks(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while !rest.is_empty() {
-        let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len() - 1) + 1;
-        let (line, after) = rest.split_at(end);
-        out.extend_from_slice(line.trim_ascii());
-        rest = after;
-    }
-    out.retain(|byte| !byte.is_ascii_whitespace());
-    out
-}
-
-/// The roots among `candidates` whose name is the issuer of one of the certificates in `issuers`.
-fn add_issuers(
-    anchors: &mut RootCertStore,
-    issuers: &[Vec<u8>],
-    candidates: impl Iterator<Item = CertificateDer<'static>>,
-) {
-    // Searching for the name is cheaper than taking every certificate apart.
-    let may_issue = |der: &CertificateDer<'_>| issuers.iter().any(|name| memmem::find(der, name).is_some());
-    for candidate in candidates.filter(may_issue) {
-        if let Ok(anchor) = webpki::anchor_from_trusted_cert(&candidate)
-            && issuers.iter().any(|issuer| issuer.as_slice() == anchor.subject.as_ref())
-        {
-            anchors.roots.push(anchor.to_owned());
-        }
-    }
-}
-
-fn issuers_of<'a>(chain: impl Iterator<Item = &'a CertificateDer<'a>>) -> Vec<Vec<u8>> {
-    chain
-        .filter_map(|der| webpki::EndEntityCert::try_from(der).ok().map(|cert| cert.issuer().to_vec()))
-        .collect()
 }
 
 impl ServerCertVerifier for Verifier {
@@ -246,12 +172,12 @@ impl ServerCertVerifier for Verifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let issuers = issuers_of(std::iter::once(end_entity).chain(intermediates));
+        let issuers = Issuers::of(std::iter::once(end_entity).chain(intermediates));
         let mut anchors = RootCertStore::empty();
         let chain = (end_entity, intermediates);
-        add_issuers(&mut anchors, &issuers, self.store.extra_roots.iter().cloned());
+        self.store.extra_roots.iter().for_each(|root| issuers.take(root, &mut anchors));
         if let Some(bundle) = self.store.files.iter().find_map(|file| read_bundle(file)) {
-            add_issuers(&mut anchors, &issuers, pem_certificates(&bundle));
+            each_certificate(&bundle, |root| issuers.take(root, &mut anchors));
         }
         let mut result = self.check(anchors.clone(), chain, server_name, now);
         if matches!(result, Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer))) {
@@ -260,7 +186,7 @@ impl ServerCertVerifier for Verifier {
                 if std::fs::metadata(entry.path()).is_ok_and(|about| about.is_file())
                     && let Ok(pem) = std::fs::read(entry.path())
                 {
-                    add_issuers(&mut anchors, &issuers, pem_certificates(&pem));
+                    each_certificate(&pem, |root| issuers.take(root, &mut anchors));
                 }
             }
             result = self.check(anchors, chain, server_name, now);
