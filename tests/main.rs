@@ -12,6 +12,7 @@ mod faults;
 mod gafaelfawr;
 mod keys;
 mod lines;
+mod manual;
 mod metrics;
 mod properties;
 mod secrets;
