@@ -33,9 +33,12 @@ const PLACEHOLDERS: &[(&str, fn(&Stage) -> String)] = &[
     ("sleep 1;", |_| "until grep -q SANDBOX_URL sandbox.env; do sleep 0.05; done;".to_owned()),
 ];
 
-/// Lines that begin like this change the machine, or are whole builds: who else runs them, and the words there.
-const ELSEWHERE: &[(&str, &str, &str)] =
-    &[("make demo ", ".ci/run", "make demo"), ("make test ", ".ci/run", "make test")];
+/// Examples that begin like this change the machine, or are whole builds: who runs them, and the words there.
+const ELSEWHERE: [(&str, &str, &[&str]); 2] = [
+    ("make demo ", ".ci/run", &["\nmake demo\n", "\nmake test\n"]),
+    // Under a systemd of its own.
+    ("make deb\n", "tests/walk-through.sh", &["$0 == \"## Deploy\"", "grep -vx 'make deb'"]),
+];
 
 /// What a reader has in the environment before the first line: the exporter's variable, the administrator's
 /// secrets. All else is set by the examples themselves; what one exports holds in those that follow it.
@@ -202,12 +205,6 @@ fn man_pages() -> Vec<Example> {
     pages.iter().flat_map(|page| examples(&format!("packaging/man/{page}"), ".EX", ".EE", plain)).collect()
 }
 
-/// The lines that a test can run; the others must be in the table.
-fn runnable(example: &Example) -> String {
-    let elsewhere = |line: &&str| ELSEWHERE.iter().any(|(begin, _, _)| format!("{line} ").starts_with(begin));
-    example.text.lines().filter(|line| !elsewhere(line)).map(|line| format!("{line}\n")).collect()
-}
-
 /// The stand-ins that a text is to call: those in command position, and those behind `--` unless it is `check`
 /// that stands before.
 fn wanted_calls(text: &str) -> Vec<String> {
@@ -231,12 +228,12 @@ fn all_do(examples: &[Example]) -> BTreeSet<String> {
     let mut exported = String::new();
     let mut called = BTreeSet::new();
     for example in examples {
-        let text = runnable(example);
-        if !text.trim().is_empty() {
+        let text = &example.text;
+        if !ELSEWHERE.iter().any(|(begin, _, _)| text.starts_with(begin)) {
             let stage = Stage::new();
             let ended = stage.run(&format!("{exported}{text}"));
             assert_eq!(ended.status, 0, "{}:\n{}\n{ended:?}", example.origin, example.text);
-            assert_eq!(stage.calls(), wanted_calls(&text), "{}: {ended:?}", example.origin);
+            assert_eq!(stage.calls(), wanted_calls(text), "{}: {ended:?}", example.origin);
             called.extend(stage.calls());
         }
         exported
@@ -258,4 +255,77 @@ fn every_example_of_the_man_pages_does_what_it_says() {
     let examples = man_pages();
     assert!(examples.len() >= 10, "{examples:?}");
     all_do(&examples);
+}
+
+#[test]
+fn what_is_run_elsewhere_is_run_there() {
+    let read = |name: &str| fs::read_to_string(repository().join(name)).unwrap();
+    let examples = readme();
+    for (begin, name, words) in ELSEWHERE {
+        assert!(
+            examples.iter().any(|example| example.text.starts_with(begin)),
+            "{begin} is not in the manual"
+        );
+        for word in words {
+            assert!(read(name).contains(word), "{word:?} is not in {name}");
+        }
+    }
+    // From CI to the walk-through.
+    for (name, word) in [
+        (".ci/run", "\nmake interop\n"),
+        ("Makefile", "\ttests/deploy.sh\n"),
+        ("tests/deploy.sh", "packaging/build-deb.sh"),
+        ("tests/deploy.sh", "packaging/test-deb.sh"),
+        ("tests/deploy.sh", "packaging/test-image.sh"),
+        ("tests/deploy.sh", "tests/walk-through.sh"),
+    ] {
+        assert!(read(name).contains(word), "{word:?} is not in {name}");
+    }
+}
+
+#[test]
+fn every_placeholder_stands_for_something_in_the_manual() {
+    let text: String = readme().into_iter().chain(man_pages()).map(|example| example.text).collect();
+    for (written, _) in PLACEHOLDERS {
+        assert!(text.contains(written), "{written} is in no example");
+    }
+}
+
+/// The commands within a sentence of the README, in backquotes.
+fn inline_commands() -> Vec<String> {
+    let text = fs::read_to_string(repository().join("README.md")).unwrap();
+    let mut found = Vec::new();
+    let mut code = false;
+    for line in text.lines() {
+        if line.starts_with("```") {
+            code = !code;
+        } else if !code {
+            let spans = line.split('`').skip(1).step_by(2);
+            let ours = |span: &&str| span.starts_with("monitoring-token ") || span.starts_with("make ");
+            found.extend(spans.filter(ours).map(str::to_owned));
+        }
+    }
+    assert!(!code, "a block without an end");
+    found
+}
+
+#[test]
+fn every_command_in_a_sentence_of_the_readme_works() {
+    let makefile = fs::read_to_string(repository().join("Makefile")).unwrap();
+    let stage = Stage::new();
+    let user = "export GAFAELFAWR_URL=https://data.example.org STS_CLI_URL=https://data.example.org\n\
+         export LOCATE_URL=https://locate-dot-PROJECT.appspot.com/v2/platform/monitoring/\n\
+         export MONITORING_SIGNER_KEY=/keys/monitoring-signer-key.json SERVICE=ndt/ndt7\n";
+    // A program named check, for `monitoring-token -- check`.
+    symlink(which("true").expect("true"), stage.path("bin/check")).unwrap();
+    for command in inline_commands() {
+        if let Some(target) = command.strip_prefix("make ") {
+            assert!(makefile.contains(&format!("\n{target}: ")), "there is no {command}");
+            continue;
+        }
+        let command =
+            command.replace("FILE", "/keys/monitoring-signer-key.json").replace("USER", "bot-sasquatch");
+        let ended = stage.run(&format!("{user}{command}\n"));
+        assert_eq!(ended.status, 0, "{command}: {ended:?}");
+    }
 }
