@@ -14,6 +14,7 @@ mod keys;
 mod lines;
 mod manual;
 mod metrics;
+mod pipelines;
 mod properties;
 mod secrets;
 mod stackstate;

@@ -50,7 +50,7 @@ const TOOLS: [&str; 6] = ["sh", "cat", "grep", "sleep", "env", "date"];
 /// Foreign programs, by the file that stands in for them.
 const STAND_INS: [&str; 4] = ["ndt7-client", "ndt5-client", "sts", "curl"];
 
-fn repository() -> &'static Path {
+pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -61,13 +61,13 @@ fn stdout_of(command: &mut Command) -> String {
 }
 
 /// A folder and a sandbox of its own for one example.
-struct Stage {
+pub struct Stage {
     folder: tempfile::TempDir,
-    sandbox: Sandbox,
+    pub sandbox: Sandbox,
 }
 
 impl Stage {
-    fn new() -> Stage {
+    pub fn new() -> Stage {
         let stage = Stage { folder: tempfile::tempdir().expect("a folder"), sandbox: Sandbox::start(&[]) };
         for folder in ["bin", "keys", "collected", "work", "home"] {
             fs::create_dir(stage.path(folder)).unwrap();
@@ -89,7 +89,7 @@ impl Stage {
         stage
     }
 
-    fn path(&self, name: &str) -> String {
+    pub fn path(&self, name: &str) -> String {
         self.folder.path().join(name).display().to_string()
     }
 
@@ -125,7 +125,7 @@ impl Stage {
     }
 
     /// Runs the text as a shell's script; what it leaves in the background is ended.
-    fn run(&self, text: &str) -> Ended {
+    pub fn run(&self, text: &str) -> Ended {
         let script = self.path("script");
         fs::write(&script, self.fill_in(text)).unwrap();
         let mut shell = Command::new(self.path("bin/sh"));
@@ -150,7 +150,7 @@ impl Stage {
     }
 
     /// The stand-ins that were called, sorted.
-    fn calls(&self) -> Vec<String> {
+    pub fn calls(&self) -> Vec<String> {
         let calls = fs::read_to_string(self.path("calls")).unwrap_or_default();
         let mut calls: Vec<String> = calls.lines().map(str::to_owned).collect();
         calls.sort();
