@@ -197,6 +197,12 @@ fn the_runs_end_before_the_exporters_limits() {
         assert!(seconds("-timeout=") + seconds("-kill-after=") < limit, "{name}");
         assert!(text.contains(" -die-with-parent "), "{name}");
     }
+    // Here SCRIPT_DEADLINE shortens the run.
+    for (name, script) in scripts("script_exporter/ricoberger.yml") {
+        let text = script["args"][1].as_str().unwrap();
+        assert!(text.contains(" -die-with-parent "), "{name}");
+        assert!(!text.contains(" -timeout="), "{name}");
+    }
 }
 
 #[test]

@@ -41,6 +41,8 @@ fn sequence<'a, 'b>(node: &'a Yaml<'b>, path: &str) -> &'a [Yaml<'b>] {
 #[test]
 fn the_jenkins_stage_posts_the_metrics_with_a_token_of_its_own() {
     let file = read("jenkins/Jenkinsfile");
+    let code: String = file.lines().filter(|line| !line.starts_with("//")).collect();
+    assert_eq!(code.matches('{').count(), code.matches('}').count(), "a brace is missing");
     let script = file.split("sh '''").nth(1).and_then(|rest| rest.split("'''").next()).expect("a sh step");
     let environment = file.split("environment {").nth(1).and_then(|rest| rest.split('}').next()).unwrap();
     let exports: String = environment
@@ -53,7 +55,6 @@ fn the_jenkins_stage_posts_the_metrics_with_a_token_of_its_own() {
     // Jenkins has the administrator's token in a file of its own, and in no variable.
     let given = format!("unset GAFAELFAWR_ADMIN_TOKEN\nexport JOB_NAME=nightly {secret}=admin.token\n");
     let stage = Stage::new();
-    // In a groovy string a backslash is the shell's only if it is doubled, but for one before a newline.
     let ended = stage.run(&format!("{exports}{given}{script}"));
     assert_eq!(ended.status, 0, "{ended:?}");
     assert_eq!(stage.calls(), ["curl"], "{ended:?}");
@@ -236,9 +237,19 @@ fn the_runs_of_a_pod_end_before_its_limits() {
         let grace = at(pod, "terminationGracePeriodSeconds").as_integer().unwrap();
         assert!(kill_after.unwrap_or(5) + 5 <= grace, "{name}");
     }
-    // All machines, so many at a time, each so often.
+    // Only 125, which says that the target was not tested, is tried again.
+    for (spec, action) in [(job, "FailJob"), (&machines[1]["spec"], "FailIndex")] {
+        let rule = at(spec, "podFailurePolicy.rules.1");
+        assert_eq!(text(rule, "action"), action);
+        assert_eq!(text(rule, "onExitCodes.operator"), "NotIn");
+        let statuses: Vec<_> = sequence(rule, "onExitCodes.values").iter().map(Yaml::as_integer).collect();
+        assert_eq!(statuses, [Some(125)], "{action}");
+        assert_eq!(text(spec, "podFailurePolicy.rules.0.onPodConditions.0.type"), "DisruptionTarget");
+    }
+    // All machines, so many at a time, each so often; one that fails does not stop the others.
     let spec = &machines[1]["spec"];
     let number = |name: &str| spec[name].as_integer().unwrap_or_else(|| panic!("no {name}"));
+    assert!(number("maxFailedIndexes") >= number("completions"));
     let rounds = (number("completions") + number("parallelism") - 1) / number("parallelism");
     assert!(
         rounds * (number("backoffLimitPerIndex") + 1) * index <= number("activeDeadlineSeconds"),

@@ -56,6 +56,7 @@ has() { grep -q "^monitoring_token_$1{.*} $2\.0\$" "$file"; }
 has run_success 1
 [ "$(stat -c '%U %a' "$file")" = 'monitoring-token 644' ]
 systemctl is-active "$unit.timer"
+[ -L "/etc/systemd/system/timers.target.wants/$unit.timer" ]
 # The next run is taken from the cache.
 systemctl start "$unit.service"
 has cached 1
