@@ -5,6 +5,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 failed=0
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 check() {
     name=$1
     shift
@@ -49,9 +51,29 @@ check 'shellcheck' shellcheck --severity=warning deploy/jenkins/*.sh packaging/*
 check 'promtool check rules' promtool check rules deploy/alerts.yml
 check 'promtool test rules' promtool test rules deploy/alerts.test.yml
 
+# The dashboard's expressions, as recording rules; its variables as Grafana fills them in.
+dashboard() {
+    "$venv/bin/python" - >"$work/dashboard.rules.yml" <<'END'
+import json
+
+board = json.load(open("deploy/grafana-dashboard.json"))
+known = {variable["name"] for variable in board["templating"]["list"]}
+rules = []
+for panel in board["panels"]:
+    assert panel["datasource"]["uid"] == "${datasource}", panel["title"]
+    for target in panel["targets"]:
+        expression = target["expr"]
+        for name in known:
+            expression = expression.replace('"$' + name + '"', '".*"')
+        assert "$" not in expression, expression
+        rules.append({"record": "panel:%d" % len(rules), "expr": expression})
+assert "datasource" in known and len(rules) >= len(board["panels"])
+print(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
+END
+    promtool check rules "$work/dashboard.rules.yml"
+}
+
 # The units, in a root where the programs that they start exist.
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 units() {
     root=$work/root
     mkdir -p "$root/usr/bin" "$root/usr/lib/sysusers.d" "$root/etc/systemd/system"
@@ -69,6 +91,7 @@ units() {
     systemd-sysusers --root="$root" "$root/usr/lib/sysusers.d/monitoring-token.conf"
     grep -q '^monitoring-token:' "$root/etc/passwd"
 }
+check 'the expressions of the dashboard' dashboard
 check 'systemd-analyze verify, systemd-sysusers' units
 check 'systemd-analyze security' systemd-analyze security --no-pager --offline=true --threshold=15 \
     deploy/systemd/monitoring-token@.service
