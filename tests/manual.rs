@@ -12,8 +12,11 @@ use std::process::{Command, Stdio};
 
 use crate::support::{Ended, MACHINE, Sandbox, finish, run};
 
+/// What a test puts in the place of the manual's words.
+type Value = fn(&Stage) -> String;
+
 /// What the manual says, and what a test puts there.
-const PLACEHOLDERS: &[(&str, fn(&Stage) -> String)] = &[
+const PLACEHOLDERS: &[(&str, Value)] = &[
     ("https://locate-dot-mlab-sandbox.appspot.com", |stage| stage.url()),
     ("https://locate-dot-PROJECT.appspot.com", |stage| stage.url()),
     ("https://data.example.org", |stage| stage.url()),
@@ -67,6 +70,7 @@ pub struct Stage {
 }
 
 impl Stage {
+    /// With the programs, the stand-ins, and what a reader's folder holds.
     pub fn new() -> Stage {
         let stage = Stage { folder: tempfile::tempdir().expect("a folder"), sandbox: Sandbox::start(&[]) };
         for folder in ["bin", "keys", "collected", "work", "home"] {
@@ -158,7 +162,8 @@ impl Stage {
     }
 }
 
-fn which(name: &str) -> Option<PathBuf> {
+/// The program of this name in PATH.
+pub fn which(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
@@ -183,7 +188,7 @@ fn examples(name: &str, begin: &str, end: &str, plain: fn(&str) -> String) -> Ve
             (true, line) if line == end => inside = false,
             (true, line) => found.last_mut().unwrap().text += &format!("{}\n", plain(line)),
             (false, line) => {
-                assert!(!line.starts_with(end), "{name}:{}: a block of another kind", number + 1)
+                assert!(!line.starts_with(end), "{name}:{}: a block of another kind", number + 1);
             }
         }
     }

@@ -45,11 +45,12 @@ fn the_jenkins_stage_posts_the_metrics_with_a_token_of_its_own() {
     assert_eq!(code.matches('{').count(), code.matches('}').count(), "a brace is missing");
     let script = file.split("sh '''").nth(1).and_then(|rest| rest.split("'''").next()).expect("a sh step");
     let environment = file.split("environment {").nth(1).and_then(|rest| rest.split('}').next()).unwrap();
-    let exports: String = environment
+    let exports = environment
         .lines()
         .filter_map(|line| line.trim().split_once(" = "))
         .map(|(name, value)| format!("export {name}={value}\n"))
-        .collect();
+        .collect::<Vec<_>>()
+        .concat();
     assert_eq!(exports.lines().count(), 2, "{exports}");
     let secret = file.split("variable: '").nth(1).and_then(|rest| rest.split('\'').next()).unwrap();
     // Jenkins has the administrator's token in a file of its own, and in no variable.
@@ -68,8 +69,11 @@ fn the_gitlab_job_runs_sts_with_a_token_of_its_own() {
     let documents = documents("gitlab/stackstate.gitlab-ci.yml");
     let job = at(&documents[0], "monitors");
     let url = text(job, "variables.STS_CLI_URL");
-    let script: String =
-        sequence(job, "script").iter().map(|line| format!("{}\n", line.as_str().expect("a line"))).collect();
+    let script = sequence(job, "script")
+        .iter()
+        .map(|line| format!("{}\n", line.as_str().expect("a line")))
+        .collect::<Vec<_>>()
+        .concat();
     let stage = Stage::new();
     let ended = stage.run(&format!("export STS_CLI_URL={url}\n{script}"));
     assert_eq!(ended.status, 0, "{ended:?}");
@@ -120,10 +124,11 @@ fn the_cron_job_reaches_the_target() {
         words.concat().iter().map(|word| word.as_str().expect("a word").to_owned()).collect::<Vec<_>>();
     let program = words[0].strip_prefix("/opt/monitoring-token/usr/bin/").expect("the program of the volume");
     let line = shlex::try_join(words[1..].iter().map(String::as_str)).unwrap();
-    let exports: String = sequence(&pod, "containers.0.env")
+    let exports = sequence(&pod, "containers.0.env")
         .iter()
         .map(|entry| format!("export {}='{}'\n", text(entry, "name"), text(entry, "value")))
-        .collect();
+        .collect::<Vec<_>>()
+        .concat();
     let stage = Stage::new();
     // Nothing but what the manifest gives.
     let ended = stage.run(&format!("unset TARGET MACHINE\n{exports}{program} {line}\n"));
