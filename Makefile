@@ -12,7 +12,7 @@ RELEASE_ENV := $(TARGET_VARIABLE)="-C target-feature=+crt-static -C relocation-m
 endif
 RELEASE := target/$(TARGET)/release
 
-.PHONY: help build demo test check interop stress fuzz bench guard deb install clean
+.PHONY: help build demo test check interop stress fuzz bench guard deb image install clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -45,6 +45,9 @@ fuzz: ## Fuzz each parser of foreign bytes for a while (needs a nightly compiler
 
 deb: ## Build the Debian package, and install it into an empty root
 	packaging/test-deb.sh "$$(packaging/build-deb.sh)"
+
+image: ## Build the container image without a registry, and try it (needs root)
+	packaging/test-image.sh full
 
 bench: build ## Measure what a run costs, against the original, or a floor program where that cannot be installed
 	scripts/original.sh

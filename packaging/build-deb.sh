@@ -7,7 +7,8 @@ cargo_deb=3.8.0
 target=x86_64-unknown-linux-gnu
 
 if ! .peers/cargo/bin/cargo-deb --version 2>/dev/null | grep -qwF "$cargo_deb"; then
-    cargo install --quiet --locked --root .peers/cargo --target-dir .peers/cargo-target cargo-deb@"$cargo_deb" >&2
+    # It is made faster than it then is fast.
+    cargo install --quiet --debug --locked --root .peers/cargo --target-dir .peers/cargo-target cargo-deb@"$cargo_deb" >&2
 fi
 cargo run --quiet --locked --example pages
 if [ "${1-}" = dev ]; then

@@ -10,6 +10,7 @@ use monitoring_token::cli::catalog;
 use saphyr::{LoadableYamlNode as _, Yaml};
 
 use crate::lines::{all_are_taken, in_text, in_yaml};
+use crate::manual::which;
 use crate::support::{Ended, MACHINE, Sandbox, http, read_head, run, serve};
 
 fn deploy() -> PathBuf {
@@ -21,7 +22,7 @@ fn read(name: &str) -> String {
 }
 
 /// All files under a folder.
-fn files(folder: &Path) -> Vec<PathBuf> {
+pub fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("the folder can be listed");
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     paths.sort();
@@ -197,6 +198,12 @@ fn the_runs_end_before_the_exporters_limits() {
         assert!(seconds("-timeout=") + seconds("-kill-after=") < limit, "{name}");
         assert!(text.contains(" -die-with-parent "), "{name}");
     }
+    // Here SCRIPT_DEADLINE shortens the run.
+    for (name, script) in scripts("script_exporter/ricoberger.yml") {
+        let text = script["args"][1].as_str().unwrap();
+        assert!(text.contains(" -die-with-parent "), "{name}");
+        assert!(!text.contains(" -timeout="), "{name}");
+    }
 }
 
 #[test]
@@ -269,6 +276,10 @@ fn the_metrics_script_sends_the_authorization_and_hides_it() {
         .env("SASQUATCH_TOPIC", "lsst.debug.nightly")
         .env("SERVICE_AUTHORIZATION", "bearer gt-throwaway.token")
         .env("no_proxy", "*");
+    if which("curl").is_none() {
+        let path = std::env::var("PATH").unwrap();
+        script.env("PATH", format!("{}/tests/stand-ins:{path}", env!("CARGO_MANIFEST_DIR")));
+    }
     let ended = run(&mut script);
     assert_eq!((ended.status, ended.stderr.as_str()), (0, ""), "{ended:?}");
     let head = seen.recv_timeout(crate::support::PATIENCE).expect("a request");

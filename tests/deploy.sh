@@ -1,10 +1,12 @@
 #!/bin/sh
-# Holds deploy/, the man pages and the completions against the programs that will read them, each pinned where a
-# registry has it; fetches what is missing (apt-get, pip). Fails if one of them finds anything.
+# Holds deploy/, the package, the man pages and the completions against the programs that will read them, each pinned
+# where a registry has it; fetches what is missing (apt-get, pip, cargo). Fails if one of them finds anything. As root.
 # `cargo test deploy` tries the same files on our own program.
 set -eu
 cd "$(dirname "$0")/.."
 failed=0
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 check() {
     name=$1
     shift
@@ -18,7 +20,8 @@ check() {
 
 # Packages of the distribution.
 missing=
-for pair in mandoc:mandoc zsh:zsh fish:fish shellcheck:shellcheck systemd-analyze:systemd; do
+for pair in mandoc:mandoc zsh:zsh fish:fish shellcheck:shellcheck systemd-analyze:systemd \
+    systemd-nspawn:systemd-container; do
     command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
 done
 if [ -n "$missing" ]; then
@@ -42,14 +45,35 @@ for file in deploy/kubernetes/*.yaml; do
 done
 check 'gitlab-ci schema' "$venv/bin/check-jsonschema" --builtin-schema vendor.gitlab-ci deploy/gitlab/*.yml
 check 'hadolint Dockerfile' "$venv/bin/hadolint" deploy/Dockerfile
-check 'shellcheck' shellcheck --severity=warning deploy/jenkins/*.sh packaging/*.sh tests/deploy.sh
+check 'shellcheck' shellcheck --severity=warning deploy/jenkins/*.sh packaging/*.sh tests/deploy.sh tests/walk-through.sh \
+    tests/stand-ins/ndt?-client tests/stand-ins/sts tests/stand-ins/wehe-client.sh
 
 check 'promtool check rules' promtool check rules deploy/alerts.yml
 check 'promtool test rules' promtool test rules deploy/alerts.test.yml
 
+# The dashboard's expressions, as recording rules; its variables as Grafana fills them in.
+dashboard() {
+    "$venv/bin/python" - >"$work/dashboard.rules.yml" <<'END'
+import json
+
+board = json.load(open("deploy/grafana-dashboard.json"))
+known = {variable["name"] for variable in board["templating"]["list"]}
+rules = []
+for panel in board["panels"]:
+    assert panel["datasource"]["uid"] == "${datasource}", panel["title"]
+    for target in panel["targets"]:
+        expression = target["expr"]
+        for name in known:
+            expression = expression.replace('"$' + name + '"', '".*"')
+        assert "$" not in expression, expression
+        rules.append({"record": "panel:%d" % len(rules), "expr": expression})
+assert "datasource" in known and len(rules) >= len(board["panels"])
+print(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
+END
+    promtool check rules "$work/dashboard.rules.yml"
+}
+
 # The units, in a root where the programs that they start exist.
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 units() {
     root=$work/root
     mkdir -p "$root/usr/bin" "$root/usr/lib/sysusers.d" "$root/etc/systemd/system"
@@ -67,21 +91,41 @@ units() {
     systemd-sysusers --root="$root" "$root/usr/lib/sysusers.d/monitoring-token.conf"
     grep -q '^monitoring-token:' "$root/etc/passwd"
 }
+check 'the expressions of the dashboard' dashboard
 check 'systemd-analyze verify, systemd-sysusers' units
 check 'systemd-analyze security' systemd-analyze security --no-pager --offline=true --threshold=15 \
     deploy/systemd/monitoring-token@.service
-# What the program writes, of runs that succeed (but for the exchange) and fail, with a label to escape.
+# What the program writes, with a label to escape, of runs that succeed (but for the exchange), whose command fails,
+# whose exchange fails, and that a signal ends.
 metrics() {
     cargo build --quiet --locked --bin monitoring-token
     target/debug/monitoring-token key generate --out "$work/key" >/dev/null
-    for script in 'exit 0' 'exit 3'; do
+    while read -r wanted exchange script; do
+        rm -f "$work/probe.prom"
+        status=0
         target/debug/monitoring-token -metrics-textfile="$work/probe.prom" -monitoring-signer-key="$work/key" \
-            -machine='a "b" c\d' -exchange=false -- sh -c "$script" || [ "$?" = 3 ] || return 1
+            -machine='a "b" c\d' "-exchange=$exchange" -retries=0 -locate-url=http://127.0.0.1:1/ \
+            -- sh -c "$script" 2>/dev/null || status=$?
+        [ "$status" = "$wanted" ] || { echo "$script: status $status"; return 1; }
         said=$(promtool check metrics <"$work/probe.prom" 2>&1) || { echo "$said"; return 1; }
         [ -z "$said" ] || { echo "$said"; return 1; }
-    done
+        grep -q "^monitoring_token_exit_status{.*} $wanted\.0\$" "$work/probe.prom" || return 1
+    done <<'END'
+0 false exit 0
+3 false exit 3
+125 true exit 0
+143 false kill -TERM $PPID; sleep 60
+END
 }
 check 'promtool check metrics' metrics
 check 'man pages and completions' packaging/test-pages.sh
+
+# The release: of the programs that `make build` makes.
+package() {
+    deb=$(packaging/build-deb.sh) && packaging/test-deb.sh "$deb" && ln -s "$PWD/$deb" "$work/monitoring-token.deb"
+}
+check 'Debian package' package
+check 'container image' packaging/test-image.sh
+check "the README's way to an alert, under systemd" tests/walk-through.sh "$work/monitoring-token.deb"
 
 exit "$failed"

@@ -1,0 +1,120 @@
+#!/bin/sh
+# Builds deploy/Dockerfile with buildah, in a store of its own and without asking a registry, and tries the image.
+# What stands for the image that the first stage begins with is made here:
+#   packaging/test-image.sh full   Debian's own, with this machine's Rust: everything is compiled in it
+#   packaging/test-image.sh        a shell, and a cargo that hands out the programs of `make build`
+# As root; fetches buildah, and debootstrap or busybox-static, with apt-get.
+set -eu
+cd "$(dirname "$0")/.."
+target=x86_64-unknown-linux-gnu
+case ${1-} in
+full) packages='buildah debootstrap' ;;
+'') packages='buildah busybox-static' ;;
+*) echo 'usage: packaging/test-image.sh [full]' >&2; exit 2 ;;
+esac
+for package in $packages; do
+    dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed ||
+        DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends "$package" >/dev/null
+done
+
+work=$(mktemp -d)
+sandbox=
+# The store belongs to buildah: it alone knows what is mounted there.
+store() { buildah --root "$work/store" --runroot "$work/run" --storage-driver vfs "$@"; }
+cleanup() {
+    [ -z "$sandbox" ] || kill "$sandbox"
+    store rm --all >/dev/null 2>&1 || :
+    rm -rf "$work"
+}
+trap cleanup EXIT
+trap 'exit 143' TERM INT
+fail() { echo "FAILED: $*" >&2; exit 1; }
+
+# The builder's root.
+base=$work/base
+builder=$(sed -n 's/^FROM \(.*\) AS build$/\1/p' deploy/Dockerfile)
+if [ "${1-}" = full ]; then
+    debootstrap --variant=minbase --include=ca-certificates,gcc,git,libc6-dev,make,perl \
+        bookworm "$base" http://deb.debian.org/debian >"$work/log" 2>&1 || { cat "$work/log"; fail debootstrap; }
+    cp -a "$(rustc --print sysroot)/bin" "$(rustc --print sysroot)/lib" "$base/usr/local/"
+    crates=${CARGO_HOME:-$HOME/.cargo}/registry
+    mkdir -p "$crates"
+    set -- --volume "$crates:/root/.cargo/registry"
+else
+    mkdir -p "$base/bin" "$base/etc/ssl/certs" "$base/prebuilt" "$base/root" "$base/tmp"
+    cp /bin/busybox "$base/bin/"
+    for tool in sh cp mkdir; do ln -s busybox "$base/bin/$tool"; done
+    cp /etc/ssl/certs/ca-certificates.crt "$base/etc/ssl/certs/"
+    cp "target/$target/release/monitoring-token" "target/$target/release/monitoring-sandbox" "$base/prebuilt/" ||
+        fail 'no release programs: make build'
+    cat >"$base/bin/cargo" <<-'END'
+		#!/bin/sh
+		set -eu
+		[ "$*" = "build --release --locked --target $TARGET" ] || { echo "cargo $*" >&2; exit 1; }
+		[ "$RUSTFLAGS" = '-C target-feature=+crt-static -C relocation-model=static' ] || { echo "$RUSTFLAGS" >&2; exit 1; }
+		[ -f Cargo.lock ] && [ -f src/main.rs ] && [ ! -e target ] || { echo 'the sources are not as they should be' >&2; exit 1; }
+		mkdir -p "target/$TARGET/release"
+		cp /prebuilt/* "target/$TARGET/release/"
+	END
+    chmod +x "$base/bin/cargo"
+    set --
+fi
+container=$(store from scratch)
+store add --quiet "$container" "$base" / >/dev/null
+store commit --quiet "$container" "docker.io/library/$builder" >/dev/null
+store rm "$container" >/dev/null
+rm -rf "$base"
+
+store build --isolation chroot --pull-never --file deploy/Dockerfile --ignorefile deploy/Dockerfile.dockerignore \
+    --tag monitoring-token "$@" . >"$work/log" 2>&1 || { cat "$work/log"; fail 'the build'; }
+
+# What is in it: two programs, the authorities, the licence, and nothing else.
+container=$(store from --pull-never monitoring-token)
+root=$(store mount "$container")
+files=$(cd "$root" && find . -type f -o -type l | sort | tr '\n' ' ')
+[ "$files" = './etc/ssl/certs/ca-certificates.crt ./usr/bin/monitoring-sandbox ./usr/bin/monitoring-token ./usr/share/doc/monitoring-token/LICENSE ' ] ||
+    fail "the image holds $files"
+grep -q 'BEGIN CERTIFICATE' "$root/etc/ssl/certs/ca-certificates.crt" || fail 'no authorities'
+size=$(du -sk "$root" | cut -f1)
+[ "$size" -lt 16384 ] || fail "the image has $size KiB"
+
+# It runs, as nobody, as its manifest says.
+in_image() { store run --isolation chroot "$@"; }
+[ "$(store inspect --format '{{.OCIv1.Config.User}} {{.OCIv1.Config.Entrypoint}}' "$container")" = \
+    '65534:65534 [/usr/bin/monitoring-token]' ] || fail 'user or entry point'
+version=$(in_image "$container" -- /usr/bin/monitoring-token --version)
+case $version in
+"monitoring-token $(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)"*) ;;
+*) fail "the version is $version" ;;
+esac
+! in_image "$container" -- /bin/sh -c true 2>/dev/null || fail 'there is a shell'
+
+"$root/usr/bin/monitoring-sandbox" >"$work/exports" 2>/dev/null &
+sandbox=$!
+tries=0
+until grep -qs SANDBOX_URL "$work/exports"; do
+    tries=$((tries + 1))
+    [ "$tries" -lt 200 ] || fail 'the sandbox does not start'
+    sleep 0.1
+done
+# shellcheck disable=SC1091 # the sandbox writes it
+. "$work/exports"
+mkdir "$work/keys"
+install -o 65534 -m 400 "$MONITORING_SIGNER_KEY" "$work/keys/monitoring-signer-key.json"
+chmod 755 "$work"
+as_deployed() {
+    in_image --volume "$work/keys:/keys:ro" --env MONITORING_SIGNER_KEY=/keys/monitoring-signer-key.json \
+        --env "LOCATE_URL=$LOCATE_URL" "$container" -- /usr/bin/monitoring-token "-machine=$MACHINE" -retries=0 "$@"
+}
+as_deployed -service=ndt/ndt7 -- /usr/bin/monitoring-sandbox probe || fail "the run in the image: $?"
+status=0
+as_deployed -service=ndt/ndt7 -- /usr/bin/nobody 2>"$work/error" || status=$?
+[ "$status" = 127 ] || fail "a command that is not there: $status, $(cat "$work/error")"
+# As nobody: root's key cannot be read.
+chown 0 "$work/keys/monitoring-signer-key.json"
+status=0
+as_deployed -service=ndt/ndt7 -- /usr/bin/monitoring-sandbox probe 2>"$work/error" || status=$?
+if [ "$status" != 125 ] || ! grep -q 'ermission denied' "$work/error"; then
+    fail "root's key: status $status, $(cat "$work/error")"
+fi
+echo "deploy/Dockerfile: ok, $size KiB, $version"

@@ -1,0 +1,336 @@
+//! The manual is true: every example of the README and of the man pages is run by a shell, in an empty folder,
+//! as a reader would run it, against the sandbox. Foreign programs are the stand-ins in `tests/stand-ins`,
+//! which check what they are given. Programs that are in none of the tables below are not found, and fail the
+//! example; so does any line that fails.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::support::{Ended, MACHINE, Sandbox, finish, run};
+
+/// What a test puts in the place of the manual's words.
+type Value = fn(&Stage) -> String;
+
+/// What the manual says, and what a test puts there.
+const PLACEHOLDERS: &[(&str, Value)] = &[
+    ("https://locate-dot-mlab-sandbox.appspot.com", |stage| stage.url()),
+    ("https://locate-dot-PROJECT.appspot.com", |stage| stage.url()),
+    ("https://data.example.org", |stage| stage.url()),
+    ("https://usdf-rsp.slac.stanford.edu", |stage| stage.url()),
+    ("https://observability.example.org", |stage| stage.url()),
+    ("https://stackstate.example.com", |stage| stage.url()),
+    ("/keys/", |stage| stage.path("keys/")),
+    ("/var/lib/prometheus/node-exporter/", |stage| stage.path("collected/")),
+    // A reader has seen the id in a list.
+    ("yAPTG95Er6mplkpxK160ug", |stage| stage.gafaelfawr_token("bot-sasquatch")),
+    ("AAAAAAAAAAAAAAAAAAAAAA", |stage| stage.gafaelfawr_token("bot-jenkins")),
+    ("delete --id 123456789012345", |stage| format!("delete --id {}", stage.stackstate_token())),
+    ("delete 123\n", |stage| format!("delete {}\n", stage.stackstate_token())),
+    // A day that is to come.
+    ("2027-01-31", |_| stdout_of(Command::new("date").args(["-u", "-d", "+40 days", "+%F"]))),
+    // A busy machine may take longer than a second to start the sandbox.
+    ("sleep 1;", |_| "until grep -q SANDBOX_URL sandbox.env; do sleep 0.05; done;".to_owned()),
+];
+
+/// Examples that begin like this change the machine, or are whole builds: who runs them, and the words there.
+const ELSEWHERE: [(&str, &str, &[&str]); 2] = [
+    ("make demo ", ".ci/run", &["\nmake demo\n", "\nmake test\n"]),
+    // Under a systemd of its own.
+    ("make deb\n", "tests/walk-through.sh", &["$0 == \"## Deploy\"", "grep -vx 'make deb'"]),
+];
+
+/// What a reader has in the environment before the first line: the exporter's variable, the administrator's
+/// secrets. All else is set by the examples themselves; what one exports holds in those that follow it.
+const GIVEN: [&str; 4] = ["TARGET", "MACHINE", "GAFAELFAWR_ADMIN_TOKEN", "STS_CLI_API_TOKEN"];
+
+/// What an example may use of the system.
+const TOOLS: [&str; 6] = ["sh", "cat", "grep", "sleep", "env", "date"];
+
+/// Foreign programs, by the file that stands in for them.
+const STAND_INS: [&str; 4] = ["ndt7-client", "ndt5-client", "sts", "curl"];
+
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn stdout_of(command: &mut Command) -> String {
+    let ended = run(command);
+    assert_eq!(ended.status, 0, "{ended:?}");
+    ended.stdout.trim_end().to_owned()
+}
+
+/// A folder and a sandbox of its own for one example.
+pub struct Stage {
+    folder: tempfile::TempDir,
+    pub sandbox: Sandbox,
+}
+
+impl Stage {
+    /// With the programs, the stand-ins, and what a reader's folder holds.
+    pub fn new() -> Stage {
+        let stage = Stage { folder: tempfile::tempdir().expect("a folder"), sandbox: Sandbox::start(&[]) };
+        for folder in ["bin", "keys", "collected", "work", "home"] {
+            fs::create_dir(stage.path(folder)).unwrap();
+        }
+        let programs = [env!("CARGO_BIN_EXE_monitoring-token"), env!("CARGO_BIN_EXE_monitoring-sandbox")];
+        let stand_ins = STAND_INS.map(|name| repository().join("tests/stand-ins").join(name));
+        let tools = TOOLS.map(|name| which(name).unwrap_or_else(|| panic!("no {name} in PATH")));
+        for program in programs.map(PathBuf::from).into_iter().chain(stand_ins).chain(tools) {
+            let name = program.file_name().unwrap().to_str().unwrap();
+            symlink(&program, stage.path(&format!("bin/{name}"))).unwrap();
+        }
+        // What the examples find in the reader's folder.
+        let key = stage.sandbox.var("MONITORING_SIGNER_KEY");
+        fs::copy(key, stage.path("keys/monitoring-signer-key.json")).unwrap();
+        symlink(repository().join("deploy"), stage.path("work/deploy")).unwrap();
+        symlink("deploy/jenkins/send-metrics.sh", stage.path("work/send-metrics.sh")).unwrap();
+        fs::write(stage.path("work/metrics.json"), "{\"records\":[]}").unwrap();
+        fs::write(stage.path("work/admin.token"), stage.sandbox.var("GAFAELFAWR_ADMIN_TOKEN")).unwrap();
+        stage
+    }
+
+    pub fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    fn url(&self) -> String {
+        self.sandbox.var("SANDBOX_URL").to_owned()
+    }
+
+    /// The key of a token that somebody made for this user.
+    fn gafaelfawr_token(&self, username: &str) -> String {
+        let scopes = ["--username", username, "--name", "older", "--scopes", "write:sasquatch"];
+        let secret = stdout_of(self.sandbox.token().args(["gafaelfawr", "create"]).args(scopes));
+        secret.trim_start_matches("gt-").split('.').next().unwrap().to_owned()
+    }
+
+    /// The id of a token that somebody made.
+    fn stackstate_token(&self) -> String {
+        let create = ["stackstate", "create", "--name", "older", "--roles", "stackstate-power-user"];
+        stdout_of(self.sandbox.token().args(create));
+        let shown = self.sandbox.shows("/sandbox/stackstate");
+        let token = shown["tokens"].as_array().unwrap().iter().find(|token| token["name"] == "older");
+        token.expect("it is there")["id"].to_string()
+    }
+
+    /// What a test puts there instead of the manual's words.
+    fn fill_in(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for (written, value) in PLACEHOLDERS {
+            if text.contains(written) {
+                text = text.replace(written, &value(self));
+            }
+        }
+        text
+    }
+
+    /// Runs the text as a shell's script; what it leaves in the background is ended.
+    pub fn run(&self, text: &str) -> Ended {
+        let script = self.path("script");
+        fs::write(&script, self.fill_in(text)).unwrap();
+        let mut shell = Command::new(self.path("bin/sh"));
+        shell.args(["-eu", &script]).current_dir(self.path("work")).process_group(0).stdin(Stdio::null());
+        shell.env_clear().env("PATH", self.path("bin")).env("HOME", self.path("home"));
+        shell.env("CALLS", self.path("calls"));
+        for name in GIVEN {
+            shell.env(name, if name == "TARGET" { MACHINE } else { self.sandbox.var(name) });
+        }
+        // A sandbox in the background holds no pipe of ours: its outputs are files.
+        let out = [self.path("stdout"), self.path("stderr")];
+        let child =
+            shell.stdout(fs::File::create(&out[0]).unwrap()).stderr(fs::File::create(&out[1]).unwrap());
+        let child = child.spawn().expect("a shell");
+        let group = child.id();
+        let ended = finish(child);
+        // The leader has been waited for; its group's id is not given out again while one of the group lives.
+        // SAFETY: killpg has no memory to be unsafe with.
+        unsafe { libc::killpg(i32::try_from(group).unwrap(), libc::SIGTERM) };
+        let read = |path: &String| fs::read_to_string(path).unwrap();
+        Ended { stdout: read(&out[0]), stderr: read(&out[1]), ..ended }
+    }
+
+    /// The stand-ins that were called, sorted.
+    pub fn calls(&self) -> Vec<String> {
+        let calls = fs::read_to_string(self.path("calls")).unwrap_or_default();
+        let mut calls: Vec<String> = calls.lines().map(str::to_owned).collect();
+        calls.sort();
+        calls
+    }
+}
+
+/// The program of this name in PATH.
+pub fn which(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+/// A block of commands, and where it stands.
+#[derive(Debug)]
+struct Example {
+    origin: String,
+    text: String,
+}
+
+/// The blocks between a line `begin` and a line `end`.
+fn examples(name: &str, begin: &str, end: &str, plain: fn(&str) -> String) -> Vec<Example> {
+    let text = fs::read_to_string(repository().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let (mut found, mut inside) = (Vec::<Example>::new(), false);
+    for (number, line) in text.lines().enumerate() {
+        match (inside, line.trim_end()) {
+            (false, line) if line == begin => {
+                found.push(Example { origin: format!("{name}:{}", number + 1), text: String::new() });
+                inside = true;
+            }
+            (true, line) if line == end => inside = false,
+            (true, line) => found.last_mut().unwrap().text += &format!("{}\n", plain(line)),
+            (false, line) => {
+                assert!(!line.starts_with(end), "{name}:{}: a block of another kind", number + 1);
+            }
+        }
+    }
+    assert!(!inside, "{name}: a block without an end");
+    found
+}
+
+fn readme() -> Vec<Example> {
+    examples("README.md", "```sh", "```", str::to_owned)
+}
+
+/// Those of all man pages; the main page's come first, as the others refer to it.
+fn man_pages() -> Vec<Example> {
+    let entries = fs::read_dir(repository().join("packaging/man")).expect("packaging/man");
+    let mut pages: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    pages.sort_by_key(|page| (page != "monitoring-token.roff", page.clone()));
+    let plain: fn(&str) -> String = |line| line.replace("\\-", "-").replace("\\e", "\\");
+    pages.iter().flat_map(|page| examples(&format!("packaging/man/{page}"), ".EX", ".EE", plain)).collect()
+}
+
+/// The stand-ins that a text is to call: those in command position, and those behind `--` unless it is `check`
+/// that stands before.
+fn wanted_calls(text: &str) -> Vec<String> {
+    let joined = text.replace("\\\n", " ");
+    let mut wanted = Vec::new();
+    for line in joined.lines().filter(|line| !line.contains("monitoring-token check ")) {
+        let Some((_, command)) = line.split_once(" -- ") else { continue };
+        let program = command.split_whitespace().next().unwrap_or_default();
+        // The script that sends metrics is the real one; its curl is not.
+        let program = if program.ends_with("send-metrics.sh") { "curl" } else { program };
+        if STAND_INS.contains(&program) {
+            wanted.push(program.to_owned());
+        }
+    }
+    wanted.sort();
+    wanted
+}
+
+/// Runs them from top to bottom, each with what those before it have exported.
+fn all_do(examples: &[Example]) -> BTreeSet<String> {
+    let mut exported = String::new();
+    let mut called = BTreeSet::new();
+    for example in examples {
+        let text = &example.text;
+        if !ELSEWHERE.iter().any(|(begin, _, _)| text.starts_with(begin)) {
+            let stage = Stage::new();
+            let ended = stage.run(&format!("{exported}{text}"));
+            assert_eq!(ended.status, 0, "{}:\n{}\n{ended:?}", example.origin, example.text);
+            assert_eq!(stage.calls(), wanted_calls(text), "{}: {ended:?}", example.origin);
+            called.extend(stage.calls());
+        }
+        exported
+            .extend(text.lines().filter(|line| line.starts_with("export ")).map(|line| format!("{line}\n")));
+    }
+    called
+}
+
+#[test]
+fn every_example_of_the_readme_does_what_it_says() {
+    let examples = readme();
+    assert!(examples.len() >= 7, "{examples:?}");
+    let called = all_do(&examples);
+    assert_eq!(called.len(), STAND_INS.len(), "{called:?}");
+}
+
+#[test]
+fn every_example_of_the_man_pages_does_what_it_says() {
+    let examples = man_pages();
+    assert!(examples.len() >= 10, "{examples:?}");
+    all_do(&examples);
+}
+
+#[test]
+fn what_is_run_elsewhere_is_run_there() {
+    let read = |name: &str| fs::read_to_string(repository().join(name)).unwrap();
+    let examples = readme();
+    for (begin, name, words) in ELSEWHERE {
+        assert!(
+            examples.iter().any(|example| example.text.starts_with(begin)),
+            "{begin} is not in the manual"
+        );
+        for word in words {
+            assert!(read(name).contains(word), "{word:?} is not in {name}");
+        }
+    }
+    // From CI to the walk-through.
+    for (name, word) in [
+        (".ci/run", "\nmake interop\n"),
+        ("Makefile", "\ttests/deploy.sh\n"),
+        ("tests/deploy.sh", "packaging/build-deb.sh"),
+        ("tests/deploy.sh", "packaging/test-deb.sh"),
+        ("tests/deploy.sh", "packaging/test-image.sh"),
+        ("tests/deploy.sh", "tests/walk-through.sh"),
+    ] {
+        assert!(read(name).contains(word), "{word:?} is not in {name}");
+    }
+}
+
+#[test]
+fn every_placeholder_stands_for_something_in_the_manual() {
+    let text: String = readme().into_iter().chain(man_pages()).map(|example| example.text).collect();
+    for (written, _) in PLACEHOLDERS {
+        assert!(text.contains(written), "{written} is in no example");
+    }
+}
+
+/// The commands within a sentence of the README, in backquotes.
+fn inline_commands() -> Vec<String> {
+    let text = fs::read_to_string(repository().join("README.md")).unwrap();
+    let mut found = Vec::new();
+    let mut code = false;
+    for line in text.lines() {
+        if line.starts_with("```") {
+            code = !code;
+        } else if !code {
+            let spans = line.split('`').skip(1).step_by(2);
+            let ours = |span: &&str| span.starts_with("monitoring-token ") || span.starts_with("make ");
+            found.extend(spans.filter(ours).map(str::to_owned));
+        }
+    }
+    assert!(!code, "a block without an end");
+    found
+}
+
+#[test]
+fn every_command_in_a_sentence_of_the_readme_works() {
+    let makefile = fs::read_to_string(repository().join("Makefile")).unwrap();
+    let stage = Stage::new();
+    let user = "export GAFAELFAWR_URL=https://data.example.org STS_CLI_URL=https://data.example.org\n\
+         export LOCATE_URL=https://locate-dot-PROJECT.appspot.com/v2/platform/monitoring/\n\
+         export MONITORING_SIGNER_KEY=/keys/monitoring-signer-key.json SERVICE=ndt/ndt7\n";
+    // A program named check, for `monitoring-token -- check`.
+    symlink(which("true").expect("true"), stage.path("bin/check")).unwrap();
+    for command in inline_commands() {
+        if let Some(target) = command.strip_prefix("make ") {
+            assert!(makefile.contains(&format!("\n{target}: ")), "there is no {command}");
+            continue;
+        }
+        let command =
+            command.replace("FILE", "/keys/monitoring-signer-key.json").replace("USER", "bot-sasquatch");
+        let ended = stage.run(&format!("{user}{command}\n"));
+        assert_eq!(ended.status, 0, "{command}: {ended:?}");
+    }
+}

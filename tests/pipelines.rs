@@ -1,0 +1,295 @@
+//! What Jenkins, GitLab and Kubernetes would run of `deploy/` does what it says: each step is run with the
+//! environment that its file gives it, and the parts of a manifest that only meet in a cluster fit together.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use monitoring_token::cli::flags;
+use saphyr::{LoadableYamlNode as _, Yaml};
+
+use crate::manual::{Stage, repository};
+
+fn read(name: &str) -> String {
+    let path = repository().join("deploy").join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn documents(name: &str) -> Vec<Yaml<'static>> {
+    let text: &'static str = Box::leak(read(name).into_boxed_str());
+    Yaml::load_from_str(text).expect("the file is YAML")
+}
+
+/// A text at a path of names and numbers.
+#[track_caller]
+fn text<'a>(node: &'a Yaml<'_>, path: &str) -> &'a str {
+    let found = at(node, path);
+    found.as_str().unwrap_or_else(|| panic!("no text at {path}: {found:?}"))
+}
+
+#[track_caller]
+fn at<'a, 'b>(node: &'a Yaml<'b>, path: &str) -> &'a Yaml<'b> {
+    path.split('.').fold(node, |node, step| match step.parse::<usize>() {
+        Ok(index) => &node[index],
+        Err(_) => &node[step],
+    })
+}
+
+fn sequence<'a, 'b>(node: &'a Yaml<'b>, path: &str) -> &'a [Yaml<'b>] {
+    at(node, path).as_sequence().unwrap_or_else(|| panic!("no list at {path}"))
+}
+
+#[test]
+fn the_jenkins_stage_posts_the_metrics_with_a_token_of_its_own() {
+    let file = read("jenkins/Jenkinsfile");
+    let code: String = file.lines().filter(|line| !line.starts_with("//")).collect();
+    assert_eq!(code.matches('{').count(), code.matches('}').count(), "a brace is missing");
+    let script = file.split("sh '''").nth(1).and_then(|rest| rest.split("'''").next()).expect("a sh step");
+    let environment = file.split("environment {").nth(1).and_then(|rest| rest.split('}').next()).unwrap();
+    let exports = environment
+        .lines()
+        .filter_map(|line| line.trim().split_once(" = "))
+        .map(|(name, value)| format!("export {name}={value}\n"))
+        .collect::<Vec<_>>()
+        .concat();
+    assert_eq!(exports.lines().count(), 2, "{exports}");
+    let secret = file.split("variable: '").nth(1).and_then(|rest| rest.split('\'').next()).unwrap();
+    // Jenkins has the administrator's token in a file of its own, and in no variable.
+    let given = format!("unset GAFAELFAWR_ADMIN_TOKEN\nexport JOB_NAME=nightly {secret}=admin.token\n");
+    let stage = Stage::new();
+    let ended = stage.run(&format!("{exports}{given}{script}"));
+    assert_eq!(ended.status, 0, "{ended:?}");
+    assert_eq!(stage.calls(), ["curl"], "{ended:?}");
+    assert!(ended.stdout.contains("offsets"), "{ended:?}");
+    let made = stage.sandbox.made_tokens("/sandbox/gafaelfawr");
+    assert!(made.is_empty(), "left behind: {made:?}");
+}
+
+#[test]
+fn the_gitlab_job_runs_sts_with_a_token_of_its_own() {
+    let documents = documents("gitlab/stackstate.gitlab-ci.yml");
+    let job = at(&documents[0], "monitors");
+    let url = text(job, "variables.STS_CLI_URL");
+    let script = sequence(job, "script")
+        .iter()
+        .map(|line| format!("{}\n", line.as_str().expect("a line")))
+        .collect::<Vec<_>>()
+        .concat();
+    let stage = Stage::new();
+    let ended = stage.run(&format!("export STS_CLI_URL={url}\n{script}"));
+    assert_eq!(ended.status, 0, "{ended:?}");
+    assert_eq!(stage.calls(), ["sts"], "{ended:?}");
+    let left = stage.sandbox.shows("/sandbox/stackstate");
+    assert_eq!(left["tokens"].as_array().map(Vec::len), Some(0), "{left}");
+}
+
+/// The pod of a manifest, by the way to it.
+fn pod(name: &str, document: usize, path: &str) -> Yaml<'static> {
+    at(&documents(name)[document], path).clone()
+}
+
+fn pods() -> Vec<(&'static str, Yaml<'static>)> {
+    [
+        ("kubernetes/cronjob.yaml", 0, "spec.jobTemplate.spec.template.spec"),
+        ("kubernetes/machines-job.yaml", 1, "spec.template.spec"),
+        ("kubernetes/script-exporter.yaml", 0, "spec.template.spec"),
+    ]
+    .map(|(name, document, path)| (name, pod(name, document, path)))
+    .to_vec()
+}
+
+/// The value of a variable of the pod's container.
+fn variable<'a>(pod: &'a Yaml<'_>, name: &str) -> Option<&'a str> {
+    let list = sequence(pod, "containers.0.env");
+    list.iter().find(|entry| entry["name"].as_str() == Some(name)).and_then(|entry| entry["value"].as_str())
+}
+
+/// The volume that is mounted where this path is, and the rest of the path.
+#[track_caller]
+fn volume<'a, 'b>(pod: &'a Yaml<'b>, path: &'a str) -> (&'a Yaml<'b>, &'a str) {
+    let mounts = sequence(pod, "containers.0.volumeMounts");
+    let (mount, rest) = mounts
+        .iter()
+        .find_map(|mount| Some((mount, path.strip_prefix(text(mount, "mountPath"))?.strip_prefix('/')?)))
+        .unwrap_or_else(|| panic!("nothing is mounted at {path}"));
+    let volumes = sequence(pod, "volumes");
+    let volume = volumes.iter().find(|volume| volume["name"] == mount["name"]);
+    (volume.unwrap_or_else(|| panic!("no volume for {mount:?}")), rest)
+}
+
+#[test]
+fn the_cron_job_reaches_the_target() {
+    let pod = pod("kubernetes/cronjob.yaml", 0, "spec.jobTemplate.spec.template.spec");
+    let words = ["containers.0.command", "containers.0.args"].map(|path| sequence(&pod, path));
+    let words =
+        words.concat().iter().map(|word| word.as_str().expect("a word").to_owned()).collect::<Vec<_>>();
+    let program = words[0].strip_prefix("/opt/monitoring-token/usr/bin/").expect("the program of the volume");
+    let line = shlex::try_join(words[1..].iter().map(String::as_str)).unwrap();
+    let exports = sequence(&pod, "containers.0.env")
+        .iter()
+        .map(|entry| format!("export {}='{}'\n", text(entry, "name"), text(entry, "value")))
+        .collect::<Vec<_>>()
+        .concat();
+    let stage = Stage::new();
+    // Nothing but what the manifest gives.
+    let ended = stage.run(&format!("unset TARGET MACHINE\n{exports}{program} {line}\n"));
+    assert_eq!((ended.status, ended.stderr.as_str()), (0, ""), "{ended:?}");
+    assert_eq!(stage.calls(), ["ndt7-client"], "{ended:?}");
+}
+
+#[test]
+fn what_a_pod_looks_for_is_in_its_volumes() {
+    // The three commands that make what the manifests refer to.
+    let comment = read("kubernetes/script-exporter.yaml");
+    let kubectl = |begin: &str| {
+        let line = comment.lines().find_map(|line| line.strip_prefix("#   ")?.strip_prefix(begin));
+        line.unwrap_or_else(|| panic!("no {begin}")).trim().to_owned()
+    };
+    let secret = kubectl("kubectl create secret generic ");
+    let config = kubectl("kubectl create configmap ");
+    let manifest = kubectl("kubectl apply -f ");
+    assert!(repository().join(&manifest).is_file(), "{manifest}");
+    let (config_name, config_file) = config.split_once(" --from-file=").expect("a file");
+    let (config_key, config_path) = config_file.split_once('=').expect("a key");
+    assert!(repository().join(config_path).is_file(), "{config_path}");
+
+    for (name, pod) in pods() {
+        // The key is in the secret, and the pod's group can read it.
+        let (key, file) = volume(&pod, variable(&pod, "MONITORING_SIGNER_KEY").expect("a key"));
+        assert_eq!(format!("{} --from-file={file}", text(key, "secret.secretName")), secret, "{name}");
+        // Octal for Kubernetes, which reads YAML 1.1.
+        assert_eq!(at(key, "secret.defaultMode").as_integer(), Some(440), "{name}: {key:?}");
+        assert!(at(&pod, "securityContext.fsGroup").as_integer().is_some(), "{name}");
+        // The program is where the image has it; the image is this version's.
+        let path = variable(&pod, "PATH").map(|path| path.split(':').next().unwrap().to_owned());
+        let folder = path.unwrap_or_else(|| {
+            let program = text(&pod, "containers.0.command.0");
+            program.strip_suffix("/monitoring-token").expect("the program").to_owned()
+        });
+        let (image, inside) = volume(&pod, &folder);
+        let reference = text(image, "image.reference");
+        assert!(
+            reference.ends_with(concat!("/monitoring-token:", env!("CARGO_PKG_VERSION"))),
+            "{name}: {reference}"
+        );
+        assert!(
+            read("Dockerfile").contains(&format!("[\"/{inside}/monitoring-token\"]")),
+            "{name}: {inside}"
+        );
+        // What it writes, it can write.
+        if let Some(cache) = variable(&pod, "MONITORING_TOKEN_CACHE_DIR") {
+            assert!(volume(&pod, cache).0["emptyDir"].as_mapping().is_some(), "{name}: {cache}");
+        }
+        // Every mount has a volume, and every volume a mount.
+        let named = |list: &str| -> BTreeSet<String> {
+            sequence(&pod, list).iter().map(|entry| text(entry, "name").to_owned()).collect()
+        };
+        assert_eq!(named("containers.0.volumeMounts"), named("volumes"), "{name}");
+    }
+
+    let exporter = documents("kubernetes/script-exporter.yaml");
+    let pod = at(&exporter[0], "spec.template.spec");
+    let argument = text(pod, "containers.0.args.0").strip_prefix("-config.file=").expect("a configuration");
+    let (volume_of_config, file) = volume(pod, argument);
+    assert_eq!((text(volume_of_config, "configMap.name"), file), (config_name, config_key));
+    // The service finds the pods, and the port.
+    assert_eq!(at(&exporter[1], "spec.selector"), at(&exporter[0], "spec.template.metadata.labels"));
+    assert_eq!(
+        at(&exporter[0], "spec.selector.matchLabels"),
+        at(&exporter[0], "spec.template.metadata.labels")
+    );
+    assert_eq!(text(&exporter[1], "spec.ports.0.targetPort"), text(pod, "containers.0.ports.0.name"));
+    assert_eq!(text(pod, "containers.0.readinessProbe.httpGet.port"), text(pod, "containers.0.ports.0.name"));
+
+    let machines = documents("kubernetes/machines-job.yaml");
+    let pod = at(&machines[1], "spec.template.spec");
+    let (list, file) = volume(pod, variable(pod, "MACHINES").expect("a list"));
+    assert_eq!(text(list, "configMap.name"), text(&machines[0], "metadata.name"));
+    assert!(at(&machines[0], "data")[file].as_str().is_some(), "no {file} in the list's map");
+    let spread = at(pod, "topologySpreadConstraints.0.labelSelector.matchLabels");
+    assert_eq!(spread["batch.kubernetes.io/job-name"], machines[1]["metadata"]["name"]);
+}
+
+#[test]
+fn the_runs_of_a_pod_end_before_its_limits() {
+    let seconds = |words: &str, flag: &str| -> Option<i64> {
+        let word =
+            words.split(|c: char| c.is_whitespace() || c == '"').find_map(|word| word.strip_prefix(flag))?;
+        Some(word.strip_suffix('s').expect("seconds").parse().expect("a number"))
+    };
+    let cron = documents("kubernetes/cronjob.yaml");
+    let machines = documents("kubernetes/machines-job.yaml");
+    // The limit of one try, and what is run in it. The cron job's is of two tries and the pause between them.
+    let job = at(&cron[0], "spec.jobTemplate.spec");
+    let tries = at(job, "backoffLimit").as_integer().unwrap() + 1;
+    let limit = (at(job, "activeDeadlineSeconds").as_integer().unwrap() - 10) / tries;
+    let index = at(&machines[1], "spec.template.spec.activeDeadlineSeconds").as_integer().unwrap();
+    for (name, limit, pod) in [
+        ("cronjob.yaml", limit, at(job, "template.spec")),
+        ("machines-job.yaml", index, at(&machines[1], "spec.template.spec")),
+    ] {
+        let container = at(pod, "containers.0");
+        let words: Vec<&str> = ["command", "args"]
+            .iter()
+            .filter_map(|name| container.as_mapping_get(name)?.as_sequence())
+            .flatten()
+            .filter_map(Yaml::as_str)
+            .collect();
+        let words = words.join(" ");
+        let (timeout, kill_after) =
+            (seconds(&words, "-timeout=").expect("a timeout"), seconds(&words, "-kill-after="));
+        assert!(timeout + kill_after.unwrap_or(5) + 15 <= limit, "{name}: {timeout} s in {limit} s");
+        // A pod that is told to end has the time to end its run.
+        let grace = at(pod, "terminationGracePeriodSeconds").as_integer().unwrap();
+        assert!(kill_after.unwrap_or(5) + 5 <= grace, "{name}");
+    }
+    // Only 125, which says that the target was not tested, is tried again.
+    for (spec, action) in [(job, "FailJob"), (&machines[1]["spec"], "FailIndex")] {
+        let rule = at(spec, "podFailurePolicy.rules.1");
+        assert_eq!(text(rule, "action"), action);
+        assert_eq!(text(rule, "onExitCodes.operator"), "NotIn");
+        let statuses: Vec<_> = sequence(rule, "onExitCodes.values").iter().map(Yaml::as_integer).collect();
+        assert_eq!(statuses, [Some(125)], "{action}");
+        assert_eq!(text(spec, "podFailurePolicy.rules.0.onPodConditions.0.type"), "DisruptionTarget");
+    }
+    // All machines, so many at a time, each so often; one that fails does not stop the others.
+    let spec = &machines[1]["spec"];
+    let number = |name: &str| spec[name].as_integer().unwrap_or_else(|| panic!("no {name}"));
+    assert!(number("maxFailedIndexes") >= number("completions"));
+    let rounds = (number("completions") + number("parallelism") - 1) / number("parallelism");
+    assert!(
+        rounds * (number("backoffLimitPerIndex") + 1) * index <= number("activeDeadlineSeconds"),
+        "{spec:?}"
+    );
+}
+
+#[test]
+fn every_variable_of_ours_in_the_deployment_files_is_one_that_the_program_reads() {
+    let mut known: BTreeSet<String> = flags::main_command()
+        .get_arguments()
+        .filter_map(|flag| flag.get_env()?.to_str().map(str::to_owned))
+        .collect();
+    assert!(known.contains("MONITORING_TOKEN_CACHE_TTL"), "{known:?}");
+    known.insert("MONITORING_URL".to_owned());
+    let all = crate::deploy::files(&repository().join("deploy"));
+    for path in all.iter().chain([&repository().join("README.md")]) {
+        let text = fs::read_to_string(path).unwrap();
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        let ours = |word: &&str| {
+            word.starts_with("MONITORING_") || *word == "LOCATE_URL" || word.starts_with("LOGX")
+        };
+        for word in words.filter(ours) {
+            assert!(known.contains(word), "{}: {word}", path.display());
+        }
+        // One Locate, one way to ask it: a prefix that is right in one file and wrong in another is wrong.
+        for (at, _) in text.match_indices("https://locate-dot-PROJECT.appspot.com") {
+            let rest = &text[at..];
+            let url = rest.split(|c: char| c.is_whitespace() || "\"'`".contains(c)).next().unwrap();
+            assert_eq!(
+                url,
+                "https://locate-dot-PROJECT.appspot.com/v2/platform/monitoring/?early_exit=250&monitoring=true",
+                "{}",
+                path.display()
+            );
+        }
+    }
+}

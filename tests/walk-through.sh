@@ -1,0 +1,120 @@
+#!/bin/sh
+# Runs the commands of the README's "Deploy" as they stand there, under a real systemd: in a container that has this
+# machine's /usr and nothing else of it, with the sandbox for Locate and a stand-in for ndt7-client. Then takes the
+# key away, and sees the alert. As root, with systemd-nspawn and promtool. Usage: tests/walk-through.sh FILE.deb
+set -eu
+cd "$(dirname "$0")/.."
+deb=$(realpath "${1?usage: tests/walk-through.sh FILE.deb}")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+fail() { echo "FAILED: $*" >&2; exit 1; }
+root=$work/root
+
+# An empty machine: two users, no package.
+mkdir -p "$root/etc/systemd/system" "$root/etc/default" "$root/etc/prometheus" "$root/usr" "$root/srv/target/debian" "$root/root" \
+    "$root/var/lib/dpkg/info" "$root/var/lib/dpkg/updates" "$root/var/lib/dpkg/triggers" \
+    "$root/var/lib/apt/lists/partial" "$root/var/cache/apt/archives/partial" "$root/var/log/apt" "$root/etc/apt/preferences.d"
+for folder in bin sbin lib lib64; do ln -s "usr/$folder" "$root/$folder"; done
+printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n' >"$root/etc/passwd"
+printf 'root:x:0:\nnogroup:x:65534:\n' >"$root/etc/group"
+printf '127.0.0.1 localhost\n' >"$root/etc/hosts"
+echo 0123456789abcdef0123456789abcdef >"$root/etc/machine-id"
+cp -L /etc/os-release "$root/etc/"
+: >"$root/var/lib/dpkg/status"
+cp "$deb" "$root/srv/target/debian/"
+# What is written below /usr goes here.
+mkdir -p "$work/usr/bin"
+cp tests/stand-ins/ndt7-client "$work/usr/bin/"
+
+# The commands. The package is built already; where they name M-Lab's Locate, the sandbox is.
+awk '/^## /{here = $0 == "## Deploy"} here && /^```/{code = !code; next} here && code' README.md |
+    grep -vx 'make deb' | sed "s|https://locate-dot-mlab-sandbox.appspot.com|'\$SANDBOX_URL'|" >"$work/commands"
+[ "$(grep -c systemctl "$work/commands")" -ge 3 ] || fail 'no commands in the README'
+{
+    cat <<'END'
+set -eux
+export HOME=/root DEBIAN_FRONTEND=noninteractive
+unit=monitoring-token@mlab1-lga0t.mlab-sandbox.measurement-lab.org
+file=/var/lib/monitoring-token/mlab1-lga0t.mlab-sandbox.measurement-lab.org.prom
+cd /srv
+# From the package, before it is installed here: it is what is on the other side of the network.
+dpkg-deb -x target/debian/*.deb /opt
+/opt/usr/bin/monitoring-sandbox >/run/sandbox.env &
+sandbox=$!
+trap 'kill "$sandbox"; wait "$sandbox" || :' EXIT
+tries=0
+until grep -qs SANDBOX_URL /run/sandbox.env; do
+    tries=$((tries + 1)); [ "$tries" -lt 200 ]; sleep 0.1
+done
+(. /run/sandbox.env; cp "$MONITORING_SIGNER_KEY" monitoring-signer-key.json)
+SANDBOX_URL=$(. /run/sandbox.env; echo "$SANDBOX_URL")
+END
+    cat "$work/commands"
+    cat <<'END'
+# has NAME VALUE: the metrics of the last run have it.
+has() { grep -q "^monitoring_token_$1{.*} $2\.0\$" "$file"; }
+has run_success 1
+[ "$(stat -c '%U %a' "$file")" = 'monitoring-token 644' ]
+systemctl is-active "$unit.timer"
+[ -L "/etc/systemd/system/timers.target.wants/$unit.timer" ]
+# The next run is taken from the cache.
+systemctl start "$unit.service"
+has cached 1
+has run_success 1
+# A client that fails is their side; a key that is not ours, our side.
+rm -rf /var/cache/monitoring-token /var/cache/private/monitoring-token
+mv /usr/bin/ndt7-client /usr/bin/ndt7-client.well
+printf '#!/bin/sh\nexit 3\n' >/usr/bin/ndt7-client
+chmod +x /usr/bin/ndt7-client
+! systemctl start "$unit.service"
+has exit_status 3
+cp "$file" /srv/theirs.prom
+mv /usr/bin/ndt7-client.well /usr/bin/ndt7-client
+monitoring-token key generate --out /root/other
+cp /root/other /etc/monitoring-token/monitoring-signer-key.json
+! systemctl start "$unit.service"
+has exit_status 125
+cp "$file" /srv/ours.prom
+journalctl --no-pager -u "$unit.service" | grep 'locate rejected the token (HTTP 401)'
+END
+} >"$root/srv/commands.sh"
+cat >"$root/etc/systemd/system/walk.service" <<'END'
+[Unit]
+After=basic.target
+Requires=basic.target
+SuccessAction=exit
+FailureAction=exit
+[Service]
+Type=oneshot
+ExecStart=/bin/sh /srv/commands.sh
+StandardOutput=file:/srv/log
+StandardError=inherit
+TimeoutStartSec=100
+KillMode=control-group
+END
+
+status=0
+timeout --signal=KILL 150 systemd-nspawn --quiet --directory="$root" --overlay="/usr:$work/usr:/usr" --private-network \
+    --register=no --keep-unit --machine=walk-through --console=pipe --boot -- --unit=walk.service \
+    >"$work/console" 2>&1 </dev/null || status=$?
+if [ "$status" != 0 ]; then
+    cat "$work/console"
+    cat "$root/srv/log" 2>/dev/null || :
+    fail "the walk-through: status $status"
+fi
+
+# fires FILE SIDE ALERT: these metrics, seen for a quarter of an hour, make this alert fire, and no other.
+fires() {
+    {
+        printf 'rule_files: [%s]\nevaluation_interval: 1m\ntests:\n  - interval: 1m\n    input_series:\n' \
+            "$root/etc/prometheus/monitoring-token.yml"
+        # Of the time of the run nothing is known to a test that begins at zero.
+        grep -v -e '^#' -e last_run_timestamp "$1" | sed "s/^\(.*}\) \(.*\)\$/      - {series: '\1', values: '\2+0x20'}/"
+        printf '    promql_expr_test:\n      - {expr: "count by (alertname, side) (ALERTS{alertstate=\\"firing\\"})", eval_time: 15m,\n'
+        printf "         exp_samples: [{labels: '{alertname=\"%s\",side=\"%s\"}', value: 1}]}\n" "$3" "$2"
+    } >"$work/rules.test.yml"
+    said=$(promtool test rules "$work/rules.test.yml" 2>&1) || fail "$1 does not make $3 fire: $said"
+}
+fires "$root/srv/ours.prom" ours MonitoringTokenFailed
+fires "$root/srv/theirs.prom" theirs MonitoringTokenTargetFailed
+echo 'the walk-through: ok'
