@@ -30,6 +30,7 @@ test: ## Run all tests
 check: ## Formatting, lints, tests
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --manifest-path fuzz/Cargo.toml --target-dir target -- -D warnings
 	$(MAKE) test
 
 interop: ## Test against real peers (needs Go and root; installs them into .peers)
