@@ -6,7 +6,7 @@ use monitoring_token::error::printable;
 use monitoring_token::http::{Answer, Client, HttpConfig, Redirects};
 use monitoring_token::key::{KeySource, PrivateKey};
 use monitoring_token::secret::{ExposeSecret as _, SecretString};
-use monitoring_token::source::locate::{Exchange, LocateConfig};
+use monitoring_token::source::locate::{Exchange, Locate, LocateConfig};
 
 /// What a reader of one line can bear.
 const LONGEST_MESSAGE: usize = 8 * 1024;
@@ -41,7 +41,7 @@ fuzz_target!(|input: (u16, i16, &[u8])| {
         clock_offset_seconds: Some(i64::from(offset)),
     };
     let taken = LOCATE.with(|(locate, key, client)| {
-        locate.read(&answer, key, client).and_then(|offer| locate.choose(offer))
+        Locate { config: locate, client, key }.read(&answer).and_then(|offer| locate.choose(offer))
     });
     match taken {
         Ok(granted) => {

@@ -5,10 +5,16 @@ use libfuzzer_sys::fuzz_target;
 use monitoring_token::error::printable;
 use monitoring_token::secret::redact_text;
 
-const TOKEN: &str = "eyJhbGciOiJFZERTQSJ9.eyJpc3MiOiJtb25pdG9yaW5nIn0.0123456789-signature_0123456789";
+const SIGNATURE: &str = "0123456789-signature_0123456789";
 
 fuzz_target!(|input: (&str, &str)| {
-    let shown = printable(&redact_text(&format!("{}{TOKEN}{}", input.0, input.1)));
-    assert!(!shown.contains("0123456789-signature_0123456789"), "{shown}");
+    let (before, after) = input;
+    // A signature that stands alone is like any other word.
+    if [before, after].iter().any(|text| text.contains(SIGNATURE)) {
+        return;
+    }
+    let token = format!("eyJhbGciOiJFZERTQSJ9.eyJpc3MiOiJtb25pdG9yaW5nIn0.{SIGNATURE}");
+    let shown = printable(&redact_text(&format!("{before}{token}{after}")));
+    assert!(!shown.contains(SIGNATURE), "{shown}");
     assert!(!shown.chars().any(char::is_control));
 });

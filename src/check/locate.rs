@@ -1,6 +1,5 @@
 //! The steps of the main command.
 
-use reqwest::Url;
 use serde_json::json;
 
 use super::network::Probe;
@@ -13,9 +12,9 @@ use crate::log::Log;
 use crate::read::Until;
 use crate::run::locate::{LocateRun, insecure_host};
 use crate::run::{Run, noting_plain_http};
-use crate::secret::{SecretString, redact_url, scrub_stack};
+use crate::secret::{redact_url, scrub_stack};
 use crate::signal::Signals;
-use crate::source::locate::{Exchange, LocateConfig};
+use crate::source::locate::{Exchange, Locate, LocateConfig, Signed, failed};
 
 const STEPS: &[&str] = &[
     "timeout", "key", "key_id", "signing", "proxy", "roots", "dns", "tcp", "tls", "clock", "exchange",
@@ -45,7 +44,7 @@ fn steps(what: LocateRun, signals: &Signals, log: Log, list: &mut Checklist) -> 
 
     let insecure = insecure_host(&locate.prefix);
     let noting = |failure| noting_plain_http(failure, insecure.as_deref());
-    let ours = |message: String| noting(LocateConfig::failed(&message));
+    let ours = |message: String| noting(failed(message));
     let proxy = list.step("proxy", http.proxies.proxy_for(&locate.prefix).map_err(ours))?;
     list.ok("proxy", proxy.as_ref().map_or_else(|| "none".to_owned(), redact_url));
     list.step("roots", http.trust.read_extra(&run.until()).map_err(noting))?;
@@ -56,14 +55,15 @@ fn steps(what: LocateRun, signals: &Signals, log: Log, list: &mut Checklist) -> 
     let at = origin(&locate.prefix);
     let work = async {
         probe.go().await;
-        locate.ask(&client, &key, signed, http.retries, term_at).await
+        let asked = Locate { config: &locate, client: &client, key: &key };
+        asked.ask(signed, http.retries, term_at).await
     };
     let doing = || {
         let step = probe.step().unwrap_or(client.step());
         format!("while {step} ({at}{}): {}", client.via(), step.advice())
     };
     let (offer, failure) = match run.attempt(Stage::Exchange, work, doing) {
-        Ok((_, _, offer)) => (Some(offer), None),
+        Ok((_, offer)) => (Some(offer), None),
         Err(failure) => (None, Some(noting(failure))),
     };
     let failure = probe.tell(list, &locate.prefix, &client, failure)?;
@@ -94,7 +94,7 @@ fn sign(
     locate: &LocateConfig,
     until: &Until<'_>,
     list: &mut Checklist,
-) -> Result<(PrivateKey, (SecretString, Url)), Failure> {
+) -> Result<(PrivateKey, Signed), Failure> {
     let key = list.step("key", locate.key.load(until))?;
     let algorithm = key.algorithm.name();
     list.ok_with("key", format!("{} ({algorithm})", locate.key.describe()), json!({"algorithm": algorithm}));

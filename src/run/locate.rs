@@ -14,7 +14,7 @@ use crate::log::Log;
 use crate::secret::scrub_stack;
 use crate::signal::Signals;
 use crate::source::Lease;
-use crate::source::locate::{Exchange, LocateConfig};
+use crate::source::locate::{Exchange, Locate, LocateConfig, failed};
 
 /// What the main command was asked to do.
 pub struct LocateRun {
@@ -85,21 +85,22 @@ impl Run<'_> {
             algorithm = key.algorithm.name(),
             "read the key"
         );
-        let (jwt, url) = locate.sign(&key)?;
+        let signed = locate.sign(&key)?;
         self.report.took(Stage::Sign, began.elapsed());
         if locate.exchange == Exchange::No {
             drop(key);
             scrub_stack();
-            return Ok(locate.lease(jwt, &url, None));
+            return Ok(locate.lease(signed, None));
         }
         self.report.insecure = insecure_host(&locate.prefix);
         let began = Instant::now();
         http.trust.read_extra(&self.until())?;
         let client = Client::new(&http, &locate.prefix, Redirects::SameOrigin)
-            .map_err(|error| LocateConfig::failed(&error.message))?;
-        let exchange = locate.exchange(&client, &key, (jwt, url), http.retries, self.timeline.term_at);
+            .map_err(|error| failed(error.message))?;
+        let asked = Locate { config: &locate, client: &client, key: &key };
         let at = crate::http::explain::origin(&locate.prefix);
-        let result = self.attempt(Stage::Exchange, exchange, || {
+        let ask = asked.ask(signed, http.retries, self.timeline.term_at);
+        let result = self.attempt(Stage::Exchange, ask, || {
             let step = client.step();
             format!("while {step} ({at}{}): {}", client.via(), step.advice())
         });
@@ -109,9 +110,10 @@ impl Run<'_> {
         drop(key);
         scrub_stack();
         super::give_back_memory();
-        let (jwt, url, granted) = result?;
+        let (signed, offer) = result?;
+        let granted = locate.choose(offer)?;
         tracing::debug!(url_key = granted.key, host = granted.hostname, "got the service URL");
-        Ok(locate.lease(jwt, &url, Some(granted)))
+        Ok(locate.lease(signed, Some(granted)))
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod api;
 pub mod gafaelfawr;
 pub mod locate;
+mod quote;
 pub mod refusal;
 pub mod stackstate;
 

@@ -2,13 +2,9 @@
 
 use std::time::SystemTime;
 
+use super::quote::{first_words, shown};
 use crate::cli::duration;
-use crate::error::printable;
 use crate::http::{Answer, retry};
-use crate::secret::redact_text;
-
-/// How much of foreign text is shown.
-const SHOWN_CHARS: usize = 160;
 
 /// An issuer, as its answers are read and explained.
 pub struct Service {
@@ -80,7 +76,7 @@ impl Refusal<'_> {
         let Answer { status, body, .. } = self.answer;
         match (words, body.as_slice()) {
             ("", []) => format!("(HTTP {status})"),
-            ("", body) => format!("(HTTP {status}, \"{}\")", shown(&String::from_utf8_lossy(body))),
+            ("", body) => format!("(HTTP {status}, {})", first_words(body)),
             (words, _) => format!("(HTTP {status}, {})", shown(words)),
         }
     }
@@ -91,7 +87,7 @@ impl Refusal<'_> {
         // The body of a creation may hold a token.
         let said = match doing {
             Doing::Create => String::new(),
-            _ => format!(" (\"{}\")", shown(&String::from_utf8_lossy(&answer.body))),
+            _ => format!(" ({})", first_words(&answer.body)),
         };
         format!(
             "{origin} answered HTTP {} with something else than {}'s JSON{said}; {}",
@@ -126,11 +122,4 @@ fn when_to_ask(answer: &Answer) -> String {
         Some(asked) => format!("it asks to wait {}", duration::show(asked)),
         None => "try again later, and less often".to_owned(),
     }
-}
-
-/// Foreign text, shortened, on one line, without tokens.
-fn shown(text: &str) -> String {
-    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let short: String = redact_text(&words).chars().take(SHOWN_CHARS).collect();
-    printable(&short)
 }

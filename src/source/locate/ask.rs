@@ -1,0 +1,137 @@
+//! Asks Locate, and reads what it answers.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use super::answer::MonitoringResult;
+use super::{LocateConfig, Offer, Signed, failed};
+use crate::cli::duration;
+use crate::error::Failure;
+use crate::http::explain::origin;
+use crate::http::retry::{self, Next, Pauses};
+use crate::http::{Answer, Client, Request};
+use crate::key::PrivateKey;
+use crate::secret::redact_url;
+use crate::source::quote::{first_words, shown};
+
+/// Locate, as it is asked: what for, how it is reached, and who signs.
+pub struct Locate<'a> {
+    /// What the request is made of.
+    pub config: &'a LocateConfig,
+    /// How it is reached.
+    pub client: &'a Client,
+    /// What signs each try.
+    pub key: &'a PrivateKey,
+}
+
+/// Whether to try again, and what the server asks to wait.
+enum Again {
+    No,
+    After(Option<Duration>),
+}
+
+impl Locate<'_> {
+    /// Asks for service URLs, trying again where that may help: first with what is `signed`, then with a fresh
+    /// token each. Gives what was accepted, too.
+    ///
+    /// It has no time limit of its own; `deadline` only tells which pauses are worth while.
+    pub async fn ask(
+        &self,
+        mut signed: Signed,
+        retries: u32,
+        deadline: Instant,
+    ) -> Result<(Signed, Offer), Failure> {
+        let mut pauses = Pauses::new(retries);
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let (failure, retry_after) = match self.try_once(&signed).await {
+                Ok(offer) => return Ok((signed, offer)),
+                Err((failure, Again::No)) => return Err(failure),
+                Err((failure, Again::After(asked))) => (failure, asked),
+            };
+            match pauses.next(retry_after, Instant::now(), deadline) {
+                Next::GiveUp if tries == 1 => return Err(failure),
+                Next::GiveUp => return Err(failure.and(&format!("tried {tries} times"))),
+                Next::TooLate(asked) => {
+                    let asked = duration::show(asked);
+                    return Err(failure.and(&format!("it asks to wait {asked}, which is beyond the timeout")));
+                }
+                Next::After(pause) => {
+                    tracing::debug!(%failure, pause = duration::show(pause), "trying again");
+                    tokio::time::sleep(pause).await;
+                }
+            }
+            signed = self.config.sign(self.key)?;
+        }
+    }
+
+    async fn try_once(&self, signed: &Signed) -> Result<Offer, (Failure, Again)> {
+        tracing::debug!(url = redact_url(&signed.url), "asking locate");
+        let answer = self.client.send(Request::get(signed.url.clone())).await.map_err(|error| {
+            (failed(error.message), if error.retryable { Again::After(None) } else { Again::No })
+        })?;
+        tracing::debug!(
+            status = answer.status,
+            bytes = answer.body.len(),
+            clock_offset_seconds = answer.clock_offset_seconds,
+            "locate answered"
+        );
+        self.read(&answer).map_err(|failure| {
+            let again = if retry::is_retryable(answer.status) {
+                Again::After(retry::retry_after(&answer, SystemTime::now()))
+            } else {
+                Again::No
+            };
+            (failure, again)
+        })
+    }
+
+    /// Reads Locate's answer: the URLs on offer, or in words why there are none.
+    pub fn read(&self, answer: &Answer) -> Result<Offer, Failure> {
+        let at = self.at();
+        // serde would take an array for the struct, member by member.
+        let is_object = answer.body.trim_ascii_start().starts_with(b"{");
+        let parsed = is_object.then(|| serde_json::from_slice(&answer.body)).transpose();
+        let result: Option<MonitoringResult> = match parsed {
+            Ok(result) => result,
+            Err(error) if error.is_data() && answer.status == 200 => {
+                let wrong = shown(&error.to_string());
+                return Err(failed(format!(
+                    "locate at {at} gave an answer of another form than expected: {wrong}"
+                )));
+            }
+            Err(_) => None,
+        };
+        if let Some(error) = result.as_ref().and_then(|result| result.error.as_ref()) {
+            return Err(failed(self.explain_error(error, answer)));
+        }
+        if !(200..300).contains(&answer.status) {
+            return Err(failed(self.explain_status(answer, result.as_ref())));
+        }
+        let Some(result) = result else {
+            return Err(failed(if answer.body.is_empty() {
+                format!("locate at {at} answered HTTP {} with nothing; is -locate-url right?", answer.status)
+            } else {
+                let words = first_words(&answer.body);
+                format!(
+                    "{at}{} answered HTTP {} with {words}, not with Locate's JSON; is -locate-url right, or a proxy in between?",
+                    self.client.via(),
+                    answer.status
+                )
+            }));
+        };
+        let urls = result.target.and_then(|target| target.urls).filter(|urls| !urls.is_empty());
+        let Some(urls) = urls else {
+            return Err(failed(format!(
+                "locate at {at} answered HTTP {} without target.urls, so with no server to test; is -locate-url the monitoring path?",
+                answer.status
+            )));
+        };
+        Ok(Offer(urls))
+    }
+
+    /// Scheme, host and port.
+    pub(super) fn at(&self) -> String {
+        origin(&self.config.prefix)
+    }
+}

@@ -1,0 +1,146 @@
+//! What Locate offers, and which of it is taken.
+
+use std::collections::BTreeMap;
+
+use reqwest::Url;
+
+use super::{LocateConfig, failed};
+use crate::error::Failure;
+use crate::http::explain::origin;
+use crate::secret::SecretString;
+use crate::source::quote::{name, shown};
+
+/// The key that the original takes if none is named (`-service-url-key-name`).
+pub const ORIGINAL_DEFAULT_KEY: &str = "wss://:3010/ndt_protocol";
+/// What is taken for `ndt/ndt7` if none is named.
+const NDT7_DEFAULT_KEY: &str = "wss:///ndt/v7/download";
+/// How many of the keys on offer are shown.
+const SHOWN_KEYS: usize = 20;
+/// The kernel takes no variable of more than 128 KiB (execve(2), MAX_ARG_STRLEN); a URL is far smaller.
+const MAX_SERVICE_URL_BYTES: usize = 32 * 1024;
+
+/// The service URLs that Locate has given, by their keys: `target.urls`.
+pub struct Offer(pub(super) BTreeMap<String, String>);
+
+/// The service URL that was chosen, and what else the answer tells.
+#[derive(Debug)]
+pub struct Granted {
+    /// The URL with its access token, as Locate wrote it.
+    pub url: SecretString,
+    /// Its host.
+    pub hostname: String,
+    /// The keys on offer.
+    pub keys: Vec<String>,
+    /// The key that was taken.
+    pub key: String,
+}
+
+impl LocateConfig {
+    /// Takes the service URL out of `target.urls`.
+    pub fn choose(&self, Offer(mut urls): Offer) -> Result<Granted, Failure> {
+        let at = origin(&self.prefix);
+        let keys: Vec<String> = urls.keys().cloned().collect();
+        let key = choose_key(&keys, self.url_key.as_deref(), &self.service)
+            .ok_or_else(|| {
+                let more = if keys.len() > SHOWN_KEYS { ", …" } else { "" };
+                let on_offer = keys.iter().take(SHOWN_KEYS).map(|key| shown(key));
+                let on_offer = on_offer.collect::<Vec<_>>().join(", ") + more;
+                failed(match &self.url_key {
+                    Some(named) => {
+                        format!(
+                            "locate at {at} has no URL key {} for {}; it has {on_offer}",
+                            name(named),
+                            self.service
+                        )
+                    }
+                    None => format!(
+                        "locate at {at} has several URL keys for {}; name one with -service-url-key-name: {on_offer}",
+                        self.service
+                    ),
+                })
+            })?
+            .to_owned();
+        let url = urls.remove(&key).unwrap_or_default();
+        let hostname = usable_host(&url).map_err(|why| {
+            let key = shown(&key);
+            failed(format!(
+                "locate at {at} gave no usable URL under the key {key} for {}: {why}; the command was not run",
+                self.service
+            ))
+        })?;
+        Ok(Granted { url: SecretString::from(url), hostname, keys, key })
+    }
+}
+
+/// The key to take: the one that was named; else the original's default; else ndt7's; else the only one.
+pub fn choose_key<'a>(keys: &'a [String], named: Option<&str>, service: &str) -> Option<&'a str> {
+    let has = |wanted: &str| keys.iter().map(String::as_str).find(|&key| key == wanted);
+    if let Some(named) = named {
+        return has(named);
+    }
+    let only = || match keys {
+        [only] => Some(only.as_str()),
+        _ => None,
+    };
+    let ndt7 = || (service == "ndt/ndt7").then(|| has(NDT7_DEFAULT_KEY)).flatten();
+    has(ORIGINAL_DEFAULT_KEY).or_else(ndt7).or_else(only)
+}
+
+/// The host of a service URL that can be handed to a command.
+fn usable_host(url: &str) -> Result<String, String> {
+    if url.is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    if url.len() > MAX_SERVICE_URL_BYTES {
+        return Err(format!("it has {} bytes", url.len()));
+    }
+    if url.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err("it holds blanks or control characters".to_owned());
+    }
+    // By the rules of browsers `wss:///ndt/v7` has the host `ndt`; no client of ours reads it so.
+    if url
+        .split_once("://")
+        .is_none_or(|(_, rest)| rest.is_empty() || rest.starts_with(['/', '\\', '?', '#']))
+    {
+        return Err("it names no host".to_owned());
+    }
+    let parsed = Url::parse(url).map_err(|error| format!("it is none ({error})"))?;
+    if !matches!(parsed.scheme(), "ws" | "wss" | "http" | "https") {
+        return Err(format!("its scheme is {}, not ws, wss, http or https", parsed.scheme()));
+    }
+    let sound = |label: &str| {
+        label.bytes().any(|b| b.is_ascii_alphanumeric())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    };
+    match parsed.host_str() {
+        Some(host) if host.starts_with('[') || host.trim_end_matches('.').split('.').all(sound) => {
+            Ok(host.to_owned())
+        }
+        _ => Err("it names no host".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_key_is_chosen_by_the_documented_order() {
+        let keys = |keys: &[&str]| keys.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let ndt7 = keys(&["ws:///ndt/v7/download", "wss:///ndt/v7/download"]);
+        let ndt5 = keys(&["ws://:3001/ndt_protocol", "wss://:3010/ndt_protocol"]);
+        let wehe = keys(&["wss://:4443/v0/envelope/access"]);
+        for (keys, named, service, expected) in [
+            (&ndt7, None, "ndt/ndt7", Some("wss:///ndt/v7/download")),
+            (&ndt7, Some("ws:///ndt/v7/download"), "ndt/ndt7", Some("ws:///ndt/v7/download")),
+            (&ndt7, Some("nope"), "ndt/ndt7", None),
+            (&ndt7, Some(""), "ndt/ndt7", None),
+            (&ndt7, None, "other/x", None),
+            (&ndt5, None, "ndt/ndt5", Some("wss://:3010/ndt_protocol")),
+            (&wehe, None, "wehe/replay", Some("wss://:4443/v0/envelope/access")),
+            (&wehe, Some(ORIGINAL_DEFAULT_KEY), "wehe/replay", None),
+        ] {
+            assert_eq!(choose_key(keys, named, service), expected, "{named:?} {service}");
+        }
+    }
+}
