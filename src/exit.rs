@@ -1,7 +1,5 @@
-//! How a run ends: the one table from outcome to exit status (DESIGN.md section 3; the values from 124
+//! How a run ends: the one table from outcome to exit status (the values from 124
 //! on are those of POSIX `env`, coreutils' `timeout` and the shells).
-
-use std::process::ExitCode;
 
 /// The exit status of this program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,12 +41,6 @@ impl ExitStatus {
     /// Whether the run counts as a success.
     pub fn is_success(self) -> bool {
         self.code() == 0
-    }
-}
-
-impl From<ExitStatus> for ExitCode {
-    fn from(status: ExitStatus) -> ExitCode {
-        ExitCode::from(status.code())
     }
 }
 

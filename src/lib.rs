@@ -12,30 +12,31 @@
 //! Only [`run`] knows issuers and processes; [`admin`] is for people who keep service tokens, [`check`] for
 //! those on call. Nothing below [`config`] reads the environment, and nothing below `main` exits.
 
-pub mod admin;
-pub mod cache;
-pub mod check;
-pub mod child;
+mod admin;
+mod cache;
+mod check;
+mod child;
 pub mod cli;
-pub mod config;
-pub mod credential;
-pub mod date;
-pub mod deadline;
+mod config;
+mod credential;
+mod date;
+mod deadline;
 pub mod dispatch;
+pub mod duration;
 pub mod error;
 pub mod exit;
 pub mod http;
 pub mod key;
-pub mod log;
-pub mod metrics;
-pub mod read;
-pub mod run;
+mod log;
+mod metrics;
+mod read;
+mod run;
 pub mod sandbox;
 pub mod secret;
 pub mod signal;
 pub mod source;
 pub mod stdout;
-pub mod wait;
+mod wait;
 
 /// Version, commit and date of the commit.
 pub const VERSION: &str = env!("MONITORING_TOKEN_VERSION");

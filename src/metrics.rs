@@ -1,4 +1,4 @@
-//! The metrics of a run, as a file for node_exporter's textfile collector (DESIGN.md section 9).
+//! The metrics of a run, as a file for node_exporter's textfile collector.
 //!
 //! Each run writes the whole file anew and renames it into place, so that a scrape sees one run or the
 //! next, never half of one. What is not known of a run has no sample.

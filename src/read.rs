@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, poll};
 use zeroize::Zeroizing;
 
-use crate::cli::duration;
+use crate::duration;
 use crate::error::{Failure, Stage};
 use crate::signal::{Signal, Signals};
 

@@ -30,7 +30,7 @@ impl Signal {
     /// SIGCHLD.
     pub const CHLD: Signal = Signal(libc::SIGCHLD);
 
-    /// What we pass on to the command (DESIGN.md section 4).
+    /// What we pass on to the command.
     const FORWARDED: [i32; 7] = [
         libc::SIGTERM,
         libc::SIGINT,

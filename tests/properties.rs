@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use monitoring_token::cli::duration::{self, GoDuration};
 use monitoring_token::cli::{self, FlagsEnd, Parsed, flags, syntax};
+use monitoring_token::duration::{self, GoDuration};
 use monitoring_token::error::printable;
 use monitoring_token::http::clock_offset_seconds;
 use monitoring_token::http::proxy::ProxyRules;

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use reqwest::Url;
 
-use crate::cli::duration;
 use crate::credential::Credential;
+use crate::duration;
 use crate::error::{Failure, Stage};
 use crate::exit::ExitStatus;
 use crate::http::HttpConfig;

@@ -1,4 +1,4 @@
-//! Results of runs, kept for a while, so that the same run is not made again (DESIGN.md section 8).
+//! Results of runs, kept for a while, so that the same run is not made again.
 //!
 //! # Theory of operation
 //!

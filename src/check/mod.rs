@@ -16,8 +16,8 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::cli::duration;
 use crate::deadline::Timeline;
+use crate::duration;
 use crate::error::{Failure, printable};
 use crate::exit::ExitStatus;
 use crate::http::Client;

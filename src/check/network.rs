@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use reqwest::Url;
 
 use super::{Checklist, certificate};
-use crate::cli::duration;
+use crate::duration;
 use crate::error::Failure;
 use crate::http::{Client, Step};
 

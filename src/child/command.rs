@@ -40,7 +40,7 @@ pub struct Job<'a> {
 #[derive(Debug)]
 pub enum StartError {
     /// COMMAND was not found.
-    NotFound(io::Error),
+    NotFound,
     /// COMMAND is there and cannot be run.
     CannotRun(io::Error),
     /// This machine has no room for another process, or no /dev/null.
@@ -119,7 +119,7 @@ fn null(options: &OpenOptions) -> io::Result<File> {
 /// Errors of `execve` belong to the command, those of what comes before it to this machine.
 fn classify(error: io::Error) -> StartError {
     match error.raw_os_error() {
-        Some(libc::ENOENT) => StartError::NotFound(error),
+        Some(libc::ENOENT) => StartError::NotFound,
         Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE) => StartError::Ours(error),
         _ => StartError::CannotRun(error),
     }

@@ -1,7 +1,6 @@
 //! The command line: which command, which flags, which words. Shapes only; nothing here runs anything.
 
 pub mod catalog;
-pub mod duration;
 pub mod flags;
 pub mod syntax;
 pub mod tokens;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 
-use super::duration::{self, GoDuration};
 use super::syntax::parse_bool;
+use crate::duration::{self, GoDuration};
 use crate::error::{Failure, brief};
 
 /// The flags of one command line, each with its variable as a fallback. An empty variable counts as

@@ -7,7 +7,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Run;
 use crate::cache::{Cache, Kept, Key, Way};
-use crate::cli::duration;
+use crate::duration;
 use crate::error::{Failure, Stage};
 use crate::exit::ExitStatus;
 

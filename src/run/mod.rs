@@ -14,8 +14,8 @@ use std::time::{Instant, SystemTime};
 pub use report::Report;
 
 use crate::child::{self, End, Job, Outcome, OutputPolicy, Parent, StartError, parent::ParentError};
-use crate::cli::duration;
 use crate::deadline::{Limits, Timeline};
+use crate::duration;
 use crate::error::{Failure, Stage};
 use crate::exit::ExitStatus;
 use crate::log::{Log, write_stderr};
@@ -259,7 +259,7 @@ fn shown_command(word: &OsString) -> String {
 
 fn refuse_command(name: &str, error: &StartError) -> Failure {
     let (status, message) = match error {
-        StartError::NotFound(_) => (
+        StartError::NotFound => (
             ExitStatus::NotFound,
             format!(
                 "cannot run {name}: not found; check COMMAND and PATH, or the interpreter in its first line"

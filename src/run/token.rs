@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::locate::insecure_host;
 use super::{Run, RunConfig};
-use crate::cli::duration;
 use crate::credential::Credential;
+use crate::duration;
 use crate::error::{Failure, Stage};
 use crate::exit::ExitStatus;
 use crate::http::HttpConfig;

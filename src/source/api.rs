@@ -187,7 +187,7 @@ impl Api {
     }
 
     async fn pause(&self, pause: Duration) {
-        tracing::debug!(pause = crate::cli::duration::show(pause), "trying again");
+        tracing::debug!(pause = crate::duration::show(pause), "trying again");
         tokio::time::sleep(pause).await;
     }
 }

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::quote::{first_words, shown};
-use crate::cli::duration;
+use crate::duration;
 use crate::http::{Answer, retry};
 
 /// An issuer, as its answers are read and explained.

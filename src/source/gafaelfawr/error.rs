@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::cli::duration;
+use crate::duration;
 use crate::http::Answer;
 use crate::source::refusal::{Doing, Refusal, Service};
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::answer::MonitoringResult;
 use super::{LocateConfig, Offer, Signed, failed};
-use crate::cli::duration;
+use crate::duration;
 use crate::error::Failure;
 use crate::http::explain::origin;
 use crate::http::retry::{self, Next, Pauses};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Locate;
 use super::answer::{LocateError, MonitoringResult};
-use crate::cli::duration;
+use crate::duration;
 use crate::http::Answer;
 use crate::key::sign::JWT_LIFETIME;
 use crate::secret::redact_url;
