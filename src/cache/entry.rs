@@ -22,12 +22,25 @@ pub struct Kept {
     pub message: Option<String>,
     /// When it ended, in milliseconds since 1970.
     ended_unix_ms: u64,
+    /// The timeout that ended it, in milliseconds, if one did.
+    timed_out_after_ms: Option<u64>,
 }
 
 impl Kept {
     /// The result of a run that ends now.
     pub fn now(exit_status: u8, message: Option<String>) -> Kept {
-        Kept { exit_status, message, ended_unix_ms: unix_ms(SystemTime::now()) }
+        Kept { exit_status, message, ended_unix_ms: unix_ms(SystemTime::now()), timed_out_after_ms: None }
+    }
+
+    /// The same of a run that this timeout ended.
+    #[must_use]
+    pub fn within(self, timeout: Duration) -> Kept {
+        Kept { timed_out_after_ms: Some(ms(timeout)), ..self }
+    }
+
+    /// Whether a run that has this much time would have ended so, too.
+    pub fn holds_for(&self, timeout: Duration) -> bool {
+        self.timed_out_after_ms.is_none_or(|had| ms(timeout) <= had)
     }
 
     /// How long ago the run ended.

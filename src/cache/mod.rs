@@ -103,14 +103,15 @@ pub struct Turn<'a> {
 }
 
 impl Cache {
-    /// Looks for a result, or waits for its turn. `pause` waits for that long, or fails when the run has
-    /// to end; its error is passed on.
+    /// Looks for a result that holds for a run with this `timeout`, or waits for its turn. `pause` waits for
+    /// that long, or fails when the run has to end; its error is passed on.
     pub fn enter<'a, E>(
         &'a self,
         key: &'a Key,
+        timeout: Duration,
         mut pause: impl FnMut(Duration) -> Result<(), E>,
     ) -> Result<Way<'a>, E> {
-        if let Some(kept) = self.find(key) {
+        if let Some(kept) = self.find(key, timeout) {
             return Ok(Way::Known(kept));
         }
         if let Err(error) = DirBuilder::new().recursive(true).mode(DIR_MODE).create(&self.dir) {
@@ -135,12 +136,13 @@ impl Cache {
             }
         };
         if waited.is_some()
-            && let Some(entry) = lock.read(key).filter(|entry| entry.was_written_since(began))
+            && let Some(entry) =
+                lock.read(key).filter(|entry| entry.was_written_since(began) && entry.kept.holds_for(timeout))
         {
             return Ok(Way::Known(entry.kept));
         }
         // It may have come in between.
-        if let Some(kept) = self.find(key) {
+        if let Some(kept) = self.find(key, timeout) {
             return Ok(Way::Known(kept));
         }
         if let Err(error) = lock.clear() {
@@ -150,11 +152,11 @@ impl Cache {
     }
 
     /// The result that is kept, if there is one that still counts.
-    fn find(&self, key: &Key) -> Option<Kept> {
+    fn find(&self, key: &Key, timeout: Duration) -> Option<Kept> {
         let entry = Entry::read(&self.path(key, "json"), key)?;
         // The flag may have become shorter since.
         let ttl = self.ttl_of(&entry.kept);
-        entry.counts(SystemTime::now(), ttl).then_some(entry.kept)
+        (entry.counts(SystemTime::now(), ttl) && entry.kept.holds_for(timeout)).then_some(entry.kept)
     }
 
     fn ttl_of(&self, kept: &Kept) -> Duration {

@@ -90,7 +90,7 @@ mod tests {
 
     fn keep(cache: &Cache, name: &str) -> String {
         let key = KeyBuilder::default().part(name).build();
-        match cache.enter(&key, |_| Err(())) {
+        match cache.enter(&key, Duration::ZERO, |_| Err(())) {
             Ok(Way::Ours(turn)) => turn.end(Some(Kept::now(0, None))).unwrap(),
             _ => panic!("nobody else is here"),
         }

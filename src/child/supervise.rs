@@ -42,7 +42,7 @@ pub struct Outcome {
 enum Phase {
     /// The command runs; SIGTERM comes at this time.
     Running { term_at: Instant },
-    /// SIGTERM was sent; SIGKILL comes at this time.
+    /// SIGTERM was sent, or passed on; SIGKILL comes at this time.
     Terminating { kill_at: Instant },
     /// SIGKILL was sent; we wait until this time.
     Killed { give_up_at: Instant },
@@ -147,6 +147,10 @@ impl Run<'_> {
         if signal.is_terminating() {
             self.send(Signal::CONT);
             self.forwarded = Some(signal);
+        }
+        // Who stops us by SIGTERM sends SIGKILL next; the command must be gone by then.
+        if let (Signal::TERM, Phase::Running { .. }) = (signal, self.phase) {
+            self.phase = Phase::Terminating { kill_at: Instant::now() + self.timeline.kill_after };
         }
     }
 

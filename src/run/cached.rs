@@ -19,7 +19,8 @@ impl Run<'_> {
         key: &Key,
         make: impl FnOnce(&mut Self) -> Result<ExitStatus, Failure>,
     ) -> Result<ExitStatus, Failure> {
-        let turn = match cache.enter(key, |pause| self.pause(pause))? {
+        let timeout = self.config.limits.timeout;
+        let turn = match cache.enter(key, timeout, |pause| self.pause(pause))? {
             Way::Known(kept) => {
                 self.report.cached = true;
                 self.report.ended = SystemTime::now().checked_sub(kept.age());
@@ -65,7 +66,11 @@ impl Run<'_> {
                 (
                     Some(Stage::Command),
                     ExitStatus::Timeout | ExitStatus::CannotRun | ExitStatus::NotFound,
-                ) => Some(Kept::now(failure.status.code(), Some(failure.message.clone()))),
+                ) => {
+                    let kept = Kept::now(failure.status.code(), Some(failure.message.clone()));
+                    let timed_out = failure.status == ExitStatus::Timeout;
+                    Some(if timed_out { kept.within(self.config.limits.timeout) } else { kept })
+                }
                 _ => None,
             },
         }

@@ -1,5 +1,6 @@
 //! The main job: sign, exchange, run.
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::time::Instant;
 
 use reqwest::Url;
@@ -68,6 +69,12 @@ impl LocateRun {
                 OutputPolicy::Inherit => "inherit",
                 OutputPolicy::OnFailure => "on-failure",
             });
+        // `./probe` is another program in another directory.
+        let relative = run
+            .command
+            .first()
+            .is_some_and(|word| word.as_bytes().contains(&b'/') && !word.as_bytes().starts_with(b"/"));
+        let key = if relative { key.part(std::env::current_dir().unwrap_or_default()) } else { key };
         run.command.iter().fold(key, KeyBuilder::part).build()
     }
 }

@@ -66,6 +66,15 @@ impl Run<'_> {
             + timeline.revoke_limit
     }
 
+    /// Until when the token may be deleted after the command: its share of the time, or what a command that
+    /// ended early has left of it.
+    fn revoke_by(&self) -> Instant {
+        let now = Instant::now();
+        let share = now + self.timeline.revoke_limit;
+        let whole = now + self.config.limits.revoke_limit;
+        self.timeline.report_by.map_or(share, |report_by| report_by.min(whole).max(share))
+    }
+
     fn with_token(&mut self, issuer: &dyn Issuer) -> Result<ExitStatus, Failure> {
         self.report.insecure = insecure_host(issuer.api().url());
         let began = Instant::now();
@@ -77,7 +86,7 @@ impl Run<'_> {
         super::give_back_memory();
         let lease = issuer.lease(&token);
         let result = self.command(&lease);
-        self.revoke(issuer, &Trace::Token(token), Instant::now() + self.timeline.revoke_limit);
+        self.revoke(issuer, &Trace::Token(token), self.revoke_by());
         self.remember_signal(result)
     }
 

@@ -158,3 +158,16 @@ fn many_arguments_and_variables_arrive_whole() {
     let ended = job.finish();
     assert_eq!((ended.status, ended.stdout.as_str()), (0, "20000 100000\n"));
 }
+
+#[test]
+fn a_file_that_may_not_grow_ends_neither_the_run_nor_its_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let metrics = format!("-metrics-textfile={}", folder.path().join("x.prom").display());
+    for (script, status) in [("exit 0", 0), ("exit 3", 3)] {
+        let mut command = without_exchange(&[&metrics]);
+        command.args(["sh", "-c", script]);
+        before_exec(&mut command, || limit(libc::RLIMIT_FSIZE, 0));
+        run(&mut command).failed_with(status, &["warning: cannot write the metrics to", "File too large"]);
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing half-written is left");
+}

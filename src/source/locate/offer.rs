@@ -114,7 +114,7 @@ fn usable_host(url: &str) -> Result<String, String> {
     };
     match parsed.host_str() {
         Some(host) if host.starts_with('[') || host.trim_end_matches('.').split('.').all(sound) => {
-            Ok(host.to_owned())
+            Ok(host.trim_matches(['[', ']']).to_owned())
         }
         _ => Err("it names no host".to_owned()),
     }
