@@ -274,6 +274,59 @@ fn a_clock_that_lags_is_told_apart_from_a_key_that_is_unknown() {
     }
 }
 
+/// The lines of `exec`, and for each the last request of its check, with an answer to it.
+const EXECS: [(&[&str], &str, &str); 2] = [
+    (
+        &["gafaelfawr", "exec", "--username=bot-x", "--scopes=write:sasquatch"],
+        "GET /auth/api/v1/token-info",
+        r#"{"token":"AAAAAAAAAAAAAAAAAAAAAA","username":"admin","token_type":"user","scopes":["admin:token"]}"#,
+    ),
+    (&["stackstate", "exec", "--roles=r"], "GET /api/server/info", "{}"),
+];
+
+#[test]
+fn a_clock_that_lags_has_failed_only_where_the_run_fails() {
+    let sandbox = Sandbox::start(&[]);
+    let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(300));
+    let answer_with = |only: &str, body: &str| {
+        sandbox.misbehave(&json!({"only": only, "body": body, "header": ["Date", date]}).to_string());
+    };
+    // Their requests hold no time of our clock.
+    for (line, last, body) in EXECS {
+        answer_with(last, body);
+        let (ended, json, step) = token_check(sandbox.token().arg("check").args(line).arg("--json"));
+        assert_eq!((ended.status, step), (0, None), "{json:#}");
+        let clock = rows(&json).find(|row| row["step"] == "clock").unwrap();
+        assert!(clock["detail"].as_str().unwrap().contains("behind"), "{json:#}");
+        assert!(clock["data"]["offset_seconds"].as_i64().unwrap() < -200, "{json:#}");
+    }
+    // A Locate that takes the token all the same.
+    answer_with("GET /v2/", &granted());
+    let told = Told::by(sandbox.token().args(["check", "--json", "-service=ndt/ndt7"]));
+    told.ended.succeeded();
+    assert_eq!(told.row("clock")["outcome"], "ok");
+    assert!(told.detail("clock").contains("behind"), "{:#}", told.json);
+}
+
+#[test]
+fn a_token_check_that_runs_out_of_time_says_at_which_step() {
+    let sandbox = Sandbox::start(&[]);
+    for (line, _, _) in EXECS {
+        sandbox.misbehave(&json!({"delay_ms": 60_000, "only": "GET /"}).to_string());
+        let words = format!(
+            "while the admin token was checked, waiting for the answer ({})",
+            sandbox.var("SANDBOX_URL")
+        );
+        let in_time = |command: &mut Command| {
+            let command = command.args(line).arg("-timeout=400ms");
+            run(command.args(["--", "true"]))
+        };
+        for ended in [in_time(sandbox.token().arg("check")), in_time(&mut sandbox.token())] {
+            ended.failed_with(124, &["timed out after", &words]);
+        }
+    }
+}
+
 #[test]
 fn a_proxy_is_shown_without_its_password() {
     let proxy = serve_bytes(http("200 OK", "", &granted()));

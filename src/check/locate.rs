@@ -10,11 +10,11 @@ use crate::http::{Client, Redirects};
 use crate::key::PrivateKey;
 use crate::log::Log;
 use crate::read::Until;
-use crate::run::locate::{LocateRun, insecure_host};
+use crate::run::locate::{LocateRun, insecure_host, while_asking};
 use crate::run::{Run, noting_plain_http};
 use crate::secret::{redact_url, scrub_stack};
 use crate::signal::Signals;
-use crate::source::locate::{Exchange, Locate, LocateConfig, Signed, failed};
+use crate::source::locate::{Exchange, FATAL_CLOCK_LAG, Locate, LocateConfig, Signed, failed};
 
 const STEPS: &[&str] = &[
     "timeout", "key", "key_id", "signing", "proxy", "roots", "dns", "tcp", "tls", "clock", "exchange",
@@ -58,16 +58,13 @@ fn steps(what: LocateRun, signals: &Signals, log: Log, list: &mut Checklist) -> 
         let asked = Locate { config: &locate, client: &client, key: &key };
         asked.ask(signed, http.retries, term_at).await
     };
-    let doing = || {
-        let step = probe.step().unwrap_or(client.step());
-        format!("while {step} ({at}{}): {}", client.via(), step.advice())
-    };
+    let doing = || while_asking(&locate, &client, probe.step().unwrap_or(client.step()));
     let (offer, failure) = match run.attempt(Stage::Exchange, work, doing) {
         Ok((_, offer)) => (Some(offer), None),
         Err(failure) => (None, Some(noting(failure))),
     };
     let failure = probe.tell(list, &locate.prefix, &client, failure)?;
-    tell_clock(list, &client);
+    tell_clock(list, &client, failure.as_ref().map(|_| FATAL_CLOCK_LAG));
     if let Some(failure) = failure {
         return list.step("exchange", Err(failure));
     }

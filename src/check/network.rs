@@ -9,7 +9,7 @@ use reqwest::Url;
 use super::{Checklist, certificate};
 use crate::duration;
 use crate::error::Failure;
-use crate::http::{Client, Step};
+use crate::http::{Client, Step, look_up};
 
 /// What a look-up and a connection of our own show, before the request is made.
 ///
@@ -49,8 +49,8 @@ impl Probe {
     pub async fn go(&self) {
         let found = match self.address {
             Some(address) => vec![address],
-            None => match tokio::net::lookup_host((self.host.as_str(), self.port)).await {
-                Ok(found) => found.map(|address| address.ip()).collect(),
+            None => match look_up(self.host.clone()).await {
+                Ok(found) => found.iter().map(SocketAddr::ip).collect(),
                 Err(_) => Vec::new(),
             },
         };

@@ -5,7 +5,7 @@ use super::{Checked, Checklist, tell_clock, tell_timeout};
 use crate::error::{Failure, Stage};
 use crate::log::Log;
 use crate::run::locate::insecure_host;
-use crate::run::token::TokenRun;
+use crate::run::token::{TokenRun, while_checking};
 use crate::run::{Run, noting_plain_http};
 use crate::secret::{redact_url, scrub_stack};
 use crate::signal::Signals;
@@ -41,14 +41,15 @@ fn steps(what: TokenRun, signals: &Signals, log: Log, list: &mut Checklist) -> R
         issuer.prepare(until).await?;
         Ok(issuer.describe(until).await)
     };
-    let doing = || "while the admin token was checked".to_owned();
+    let api = issuer.api();
+    let doing = || while_checking(api, probe.step().unwrap_or(api.step()));
     let (told, failure) = match run.attempt(Stage::Exchange, work, doing) {
         Ok(told) => (told, None),
         Err(failure) => (Vec::new(), Some(noting_plain_http(failure, insecure.as_deref()))),
     };
     let client = issuer.api().client();
     let failure = probe.tell(list, &url, client, failure)?;
-    tell_clock(list, client);
+    tell_clock(list, client, None);
     if let Some(failure) = failure {
         return list.step("token", Err(failure));
     }

@@ -327,7 +327,7 @@ impl reqwest::dns::Resolve for Resolver {
 
 /// Asks the system's resolver on a thread of its own: it blocks, and one that hangs is left behind.
 /// (tokio's threads are no place for it: tokio panics if the system has no room for one.)
-async fn look_up(host: String) -> io::Result<Vec<SocketAddr>> {
+pub(crate) async fn look_up(host: String) -> io::Result<Vec<SocketAddr>> {
     let (found, wait) = tokio::sync::oneshot::channel();
     std::thread::Builder::new().name("lookup".to_owned()).spawn(move || {
         let addresses = (host.as_str(), 0).to_socket_addrs().map(Iterator::collect);

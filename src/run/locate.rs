@@ -9,7 +9,8 @@ use crate::cache::{Cache, Key, KeyBuilder};
 use crate::child::OutputPolicy;
 use crate::error::{Failure, Stage};
 use crate::exit::ExitStatus;
-use crate::http::{Client, HttpConfig, Redirects};
+use crate::http::explain::origin;
+use crate::http::{Client, HttpConfig, Redirects, Step};
 use crate::log::Log;
 use crate::secret::scrub_stack;
 use crate::signal::Signals;
@@ -98,12 +99,9 @@ impl Run<'_> {
         let client = Client::new(&http, &locate.prefix, Redirects::SameOrigin)
             .map_err(|error| failed(error.message))?;
         let asked = Locate { config: &locate, client: &client, key: &key };
-        let at = crate::http::explain::origin(&locate.prefix);
         let ask = asked.ask(signed, http.retries, self.timeline.term_at);
-        let result = self.attempt(Stage::Exchange, ask, || {
-            let step = client.step();
-            format!("while {step} ({at}{}): {}", client.via(), step.advice())
-        });
+        let doing = || while_asking(&locate, &client, client.step());
+        let result = self.attempt(Stage::Exchange, ask, doing);
         self.report.took(Stage::Exchange, began.elapsed());
         self.report.clock_offset_seconds = client.clock_offset_seconds();
         drop(client);
@@ -115,6 +113,11 @@ impl Run<'_> {
         tracing::debug!(url_key = granted.key, host = granted.hostname, "got the service URL");
         Ok(locate.lease(signed, Some(granted)))
     }
+}
+
+/// What was being done when the time was up at `step`.
+pub(crate) fn while_asking(locate: &LocateConfig, client: &Client, step: Step) -> String {
+    format!("while {step} ({}{}): {}", origin(&locate.prefix), client.via(), step.advice())
 }
 
 /// The host that gets our token over plain http, unless it is this machine.

@@ -10,10 +10,11 @@ use crate::credential::Credential;
 use crate::duration;
 use crate::error::{Failure, Stage};
 use crate::exit::ExitStatus;
-use crate::http::HttpConfig;
+use crate::http::{HttpConfig, Step};
 use crate::log::Log;
 use crate::secret::{SecretString, scrub_stack};
 use crate::signal::{Signal, Signals};
+use crate::source::api::Api;
 use crate::source::{CreateError, Issuer, Trace};
 use crate::wait::until_done;
 
@@ -84,8 +85,8 @@ impl Run<'_> {
     /// Makes a token, after finding out that it can be deleted again.
     fn token(&mut self, issuer: &dyn Issuer) -> Result<SecretString, Failure> {
         let until = self.timeline.term_at;
-        let checked = || format!("while the admin token was checked, {}", step(issuer));
-        self.attempt(Stage::Exchange, issuer.prepare(until), checked)?;
+        let checking = || while_checking(issuer.api(), issuer.api().step());
+        self.attempt(Stage::Exchange, issuer.prepare(until), checking)?;
         let (CreateError { failure, trace }, ended_at) = match self.create(issuer, until) {
             Ok(token) => return Ok(token),
             Err(error) => error,
@@ -169,6 +170,11 @@ impl Run<'_> {
             _ => result,
         }
     }
+}
+
+/// What was being done when the time was up at `step`, before a token was made.
+pub(crate) fn while_checking(api: &Api, step: Step) -> String {
+    format!("while the admin token was checked, {step} ({})", api.origin())
 }
 
 fn step(issuer: &dyn Issuer) -> String {

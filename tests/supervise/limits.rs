@@ -78,10 +78,13 @@ fn no_room_for_another_process_is_a_failure_of_ours() {
 #[test]
 fn no_room_for_another_thread_is_a_failure_of_ours() {
     let folder = tempfile::TempDir::new().unwrap();
-    let mut command = as_another_user(&folder);
-    before_exec(&mut command, || limit(libc::RLIMIT_NPROC, 0));
-    let ended = run(command.args(["-locate-url=http://localhost:9/", "-retries=0", "--", "true"]));
-    ended.failed_with(125, &["cannot look up localhost"]);
+    for first in [&[][..], &["check"]] {
+        let mut command = as_another_user(&folder);
+        before_exec(&mut command, || limit(libc::RLIMIT_NPROC, 0));
+        let ended =
+            run(command.args(first).args(["-locate-url=http://localhost:9/", "-retries=0", "--", "true"]));
+        ended.failed_with(125, &["cannot look up localhost"]);
+    }
 }
 
 #[test]

@@ -12,8 +12,8 @@ use crate::source::quote::{first_words, name, shown};
 
 /// A clock that differs by less cannot be told from a slow answer: `Date` has whole seconds.
 const NOTABLE_CLOCK_OFFSET_SECONDS: i64 = 2;
-/// A clock that is behind by more lets a token expire before it arrives, or soon after.
-const FATAL_CLOCK_OFFSET_SECONDS: u64 = JWT_LIFETIME.as_secs() - 2;
+/// A clock that is behind by this much lets a token expire before it arrives, or soon after.
+pub const FATAL_CLOCK_LAG: Duration = JWT_LIFETIME.saturating_sub(Duration::from_secs(2));
 
 impl Locate<'_> {
     /// An error object of Locate's, with its likely cause.
@@ -54,10 +54,12 @@ impl Locate<'_> {
     fn explain_unauthorized(&self, answer: &Answer, said: &str) -> String {
         let clock = match answer.clock_offset_seconds {
             Some(offset) if offset.abs() >= NOTABLE_CLOCK_OFFSET_SECONDS => {
-                let by = duration::show(Duration::from_secs(offset.unsigned_abs()));
+                let by = Duration::from_secs(offset.unsigned_abs());
+                let is_fatal = by >= FATAL_CLOCK_LAG;
+                let by = duration::show(by);
                 match offset {
                     0.. => format!("; local clock is {by} ahead of the server"),
-                    _ if offset.unsigned_abs() < FATAL_CLOCK_OFFSET_SECONDS => {
+                    _ if !is_fatal => {
                         format!("; local clock is {by} behind the server")
                     }
                     _ => format!(
