@@ -21,7 +21,7 @@ use crate::support::{
 };
 
 const STEPS: [&str; 12] = [
-    "timeout", "key", "key_id", "signing", "proxy", "roots", "dns", "tcp", "tls", "clock", "exchange",
+    "timeout", "key", "key_id", "signing", "roots", "proxy", "dns", "tcp", "tls", "clock", "exchange",
     "url_keys",
 ];
 
@@ -152,14 +152,16 @@ fn check_fails_where_the_run_fails_with_its_status_and_its_words() {
     let not_tls = sandbox.var("SANDBOX_URL").replace("http://", "-locate-url=https://");
     // Longer than a name may be, so the resolver asks nobody.
     let no_name = format!("-locate-url=http://{}.invalid/", "a".repeat(64));
-    let cases: [Case<'_>; 15] = [
+    let (bad_proxy, nowhere) = (("HTTP_PROXY", "gopher://a b"), "-locate-url=http://locate.invalid/");
+    let cases: [Case<'_>; 16] = [
         ("timeout", ("SCRIPT_DEADLINE", "1"), &[], "SCRIPT_DEADLINE"),
         ("key", NONE, &["-monitoring-signer-key=/nonexistent/key"], "/nonexistent/key"),
         ("key", NONE, &["-monitoring-signer-key="], "MONITORING_SIGNER_KEY"),
         ("key", NONE, &["-monitoring-signer-key", &file("text", "no JSON")], "no JSON"),
         ("signing", NONE, &["-monitoring-signer-key", &file("mixed", &mixed.to_string())], "does not belong"),
-        ("proxy", ("HTTP_PROXY", "gopher://a b"), &["-locate-url=http://locate.invalid/"], "HTTP_PROXY"),
         ("roots", NONE, &["-ca-file=/nonexistent/ca"], "/nonexistent/ca"),
+        ("roots", bad_proxy, &["-ca-file=/nonexistent/ca", nowhere], "/nonexistent/ca"),
+        ("proxy", bad_proxy, &[nowhere], "HTTP_PROXY"),
         ("dns", NONE, &["-retries=0", &no_name], "cannot look up"),
         ("tcp", NONE, &["-retries=0", "-locate-url=http://127.0.0.1:1/"], "connection refused"),
         ("tls", NONE, &["-retries=0", &not_tls], "does not speak TLS"),
@@ -306,6 +308,31 @@ fn a_clock_that_lags_has_failed_only_where_the_run_fails() {
     told.ended.succeeded();
     assert_eq!(told.row("clock")["outcome"], "ok");
     assert!(told.detail("clock").contains("behind"), "{:#}", told.json);
+}
+
+#[test]
+fn a_token_check_fails_at_the_step_and_with_the_words_of_the_run() {
+    let sandbox = Sandbox::start(&[]);
+    let bad_proxy = ("HTTP_PROXY", "gopher://a b");
+    let nowhere = "--url=http://issuer.invalid";
+    for (line, _, _) in EXECS {
+        for (step, variable, flags) in [
+            ("roots", NONE, &["-ca-file=/nonexistent/ca"][..]),
+            ("roots", bad_proxy, &["-ca-file=/nonexistent/ca", nowhere]),
+            ("proxy", bad_proxy, &[nowhere]),
+            ("dns", NONE, &["-retries=0", nowhere]),
+        ] {
+            let line = |first: &[&str]| {
+                let mut command = sandbox.token();
+                command.args(first).args(line).args(flags).env(variable.0, variable.1);
+                command
+            };
+            let (ended, json, failed) = token_check(line(&["check"]).arg("--json"));
+            assert_eq!((ended.status, failed.as_deref()), (125, Some(step)), "{json:#}");
+            let ran = run(line(&[]).args(["--", "true"]));
+            assert_eq!((ran.status, &ran.stderr), (125, &ended.stderr), "the run itself");
+        }
+    }
 }
 
 #[test]

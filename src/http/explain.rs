@@ -27,11 +27,6 @@ impl TransportError {
         TransportError { message, retryable: false, maybe_sent: false }
     }
 
-    /// A proxy variable is wrong.
-    pub fn proxy(message: String) -> TransportError {
-        TransportError::setup(message)
-    }
-
     /// The answer cannot be used.
     pub fn answer(url: &Url, message: &str) -> TransportError {
         TransportError { message: format!("{} {message}", origin(url)), retryable: false, maybe_sent: true }
@@ -170,7 +165,7 @@ fn explain_tls(error: &rustls::Error, url: &Url, client: Option<&Client>) -> Str
     };
     match why {
         CertificateError::UnknownIssuer => {
-            let roots = client.map(|client| client.verifier().store().describe()).unwrap_or_default();
+            let roots = client.map(|client| client.verifier().places().describe()).unwrap_or_default();
             format!(
                 "the certificate of {at}{issuer} is not trusted: its issuer is not in {roots}; name its CA with -ca-file or SSL_CERT_FILE"
             )

@@ -26,8 +26,10 @@ use explain::TransportError;
 use progress::WhenConnected;
 pub use progress::{Progress, Step};
 use proxy::ProxyRules;
-use trust::{TrustStore, Verifier};
+use trust::{LoadedTrust, TrustStore, Verifier};
 
+use crate::error::Failure;
+use crate::read::Until;
 use crate::secret::redact_url;
 
 /// The most that is read of an answer.
@@ -37,13 +39,25 @@ const MAX_REDIRECTS: usize = 3;
 
 /// How connections are made; from flags and environment.
 #[derive(Clone, Default)]
-pub struct HttpConfig {
+pub struct HttpConfig<Trust = TrustStore> {
     /// Whom we trust.
-    pub trust: TrustStore,
+    pub trust: Trust,
     /// Which proxy leads where.
     pub proxies: ProxyRules,
     /// Further tries after the first.
     pub retries: u32,
+}
+
+/// The same, once `-ca-file` has been read: what a [`Client`] is made of.
+pub type LoadedHttp = HttpConfig<LoadedTrust>;
+
+impl HttpConfig {
+    /// Reads `-ca-file`, which may be a pipe, so that a wrong one is an error also where it would not have
+    /// been needed.
+    pub fn load(self, until: &Until<'_>) -> Result<LoadedHttp, Failure> {
+        let HttpConfig { trust, proxies, retries } = self;
+        Ok(HttpConfig { trust: trust.load(until)?, proxies, retries })
+    }
 }
 
 /// A request to make.
@@ -105,11 +119,11 @@ pub enum Redirects {
 
 impl Client {
     /// A client that can reach `url`'s origin.
-    pub fn new(config: &HttpConfig, url: &Url, redirects: Redirects) -> Result<Client, TransportError> {
+    pub fn new(config: &LoadedHttp, url: &Url, redirects: Redirects) -> Result<Client, TransportError> {
         let progress = Arc::new(Progress::default());
-        let verifier = Arc::new(Verifier::new(config.trust.clone())?);
+        let verifier = Arc::new(Verifier::new(config.trust.clone()));
         let tls = trust::client_config(Arc::clone(&verifier), Arc::clone(&progress));
-        let proxy = config.proxies.proxy_for(url).map_err(TransportError::proxy)?;
+        let proxy = config.proxies.proxy_for(url).map_err(TransportError::setup)?;
         let mut headers = HeaderMap::new();
         headers.insert(
             USER_AGENT,
@@ -137,7 +151,7 @@ impl Client {
         let builder = match &proxy {
             Some(proxy) => builder.proxy(
                 reqwest::Proxy::all(proxy.clone())
-                    .map_err(|error| TransportError::proxy(error.to_string()))?,
+                    .map_err(|error| TransportError::setup(error.to_string()))?,
             ),
             None => builder,
         };

@@ -77,7 +77,7 @@ impl Run<'_> {
     /// Signs and exchanges. When this returns, key, client and runtime are gone: nothing but the lease
     /// waits beside the command.
     #[expect(clippy::needless_pass_by_value, reason = "the key that it may hold goes with it")]
-    fn lease(&mut self, locate: LocateConfig, mut http: HttpConfig) -> Result<Lease, Failure> {
+    fn lease(&mut self, locate: LocateConfig, http: HttpConfig) -> Result<Lease, Failure> {
         let began = Instant::now();
         let key = locate.key.load(&self.until())?;
         tracing::debug!(
@@ -95,7 +95,7 @@ impl Run<'_> {
         }
         self.report.insecure = insecure_host(&locate.prefix);
         let began = Instant::now();
-        http.trust.read_extra(&self.until())?;
+        let http = http.load(&self.until())?;
         let client = Client::new(&http, &locate.prefix, Redirects::SameOrigin)
             .map_err(|error| failed(error.message))?;
         let asked = Locate { config: &locate, client: &client, key: &key };

@@ -4,13 +4,15 @@ use std::cell::Cell;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use reqwest::Url;
+
 use super::locate::insecure_host;
 use super::{Run, RunConfig};
 use crate::credential::Credential;
 use crate::duration;
 use crate::error::{Failure, Stage};
 use crate::exit::ExitStatus;
-use crate::http::{HttpConfig, Step};
+use crate::http::{HttpConfig, LoadedHttp, Step};
 use crate::log::Log;
 use crate::secret::{SecretString, scrub_stack};
 use crate::signal::{Signal, Signals};
@@ -18,9 +20,9 @@ use crate::source::api::Api;
 use crate::source::{CreateError, Issuer, Trace};
 use crate::wait::until_done;
 
-/// Makes the issuer, given the credential and the time for which the token is needed.
+/// Makes the issuer, given its base URL, the credential, and the time for which the token is needed.
 pub type MakeIssuer =
-    Box<dyn FnOnce(&HttpConfig, SecretString, Duration) -> Result<Box<dyn Issuer>, Failure>>;
+    Box<dyn FnOnce(&LoadedHttp, Url, SecretString, Duration) -> Result<Box<dyn Issuer>, Failure>>;
 
 /// What `exec` was asked to do.
 pub struct TokenRun {
@@ -28,6 +30,8 @@ pub struct TokenRun {
     pub credential: Credential,
     /// How requests are made.
     pub http: HttpConfig,
+    /// The issuer's base URL.
+    pub url: Url,
     /// The run of the command.
     pub run: RunConfig,
     /// Who makes the token.
@@ -45,12 +49,11 @@ impl TokenRun {
             }
         };
         let began = Instant::now();
-        let mut http = self.http;
         let token = self.credential.read(&run.until());
         let issuer = token.and_then(|token| {
             run.report.took(Stage::Sign, began.elapsed());
-            http.trust.read_extra(&run.until())?;
-            (self.issuer)(&http, token, run.needed())
+            let http = self.http.load(&run.until())?;
+            (self.issuer)(&http, self.url, token, run.needed())
         });
         scrub_stack();
         let result = issuer.and_then(|issuer| run.with_token(issuer.as_ref()));

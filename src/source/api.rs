@@ -12,7 +12,7 @@ use super::{CreateError, Trace};
 use crate::error::{Failure, Stage};
 use crate::http::explain::TransportError;
 use crate::http::retry::{self, Next, Pauses};
-use crate::http::{Answer, Client, HttpConfig, Redirects, Request, Step};
+use crate::http::{Answer, Client, LoadedHttp, Redirects, Request, Step};
 use crate::secret::{ExposeSecret as _, SecretString, redact_url};
 
 /// An API, its client, and the right to use it.
@@ -28,7 +28,7 @@ impl Api {
     /// The API below `base`. `authentication` is a header's name and what stands before the token.
     pub fn new(
         service: &'static Service,
-        http: &HttpConfig,
+        http: &LoadedHttp,
         base: Url,
         authentication: (&'static str, &str),
         token: &SecretString,
