@@ -6,11 +6,11 @@ use super::network::{Probe, tell_setup};
 use super::{Checked, Checklist, tell_clock, tell_timeout};
 use crate::error::{Failure, Stage};
 use crate::http::explain::origin;
-use crate::http::{Client, Redirects};
+use crate::http::{Client, Redirects, plain_http_host};
 use crate::key::PrivateKey;
 use crate::log::Log;
 use crate::read::Until;
-use crate::run::locate::{LocateRun, insecure_host, while_asking};
+use crate::run::locate::{LocateRun, while_asking};
 use crate::run::{Run, noting_plain_http};
 use crate::secret::scrub_stack;
 use crate::signal::Signals;
@@ -42,7 +42,7 @@ fn steps(what: LocateRun, signals: &Signals, log: Log, list: &mut Checklist) -> 
         return Ok(());
     }
 
-    let insecure = insecure_host(&locate.prefix);
+    let insecure = plain_http_host(&locate.prefix);
     let noting = |failure| noting_plain_http(failure, insecure.as_deref());
     let (http, proxy) = tell_setup(list, http, &locate.prefix, &run, noting)?;
     let client = Client::new(&http, &locate.prefix, Redirects::SameOrigin);

@@ -3,8 +3,8 @@
 use super::network::{Probe, tell_setup};
 use super::{Checked, Checklist, tell_clock, tell_timeout};
 use crate::error::{Failure, Stage};
+use crate::http::plain_http_host;
 use crate::log::Log;
-use crate::run::locate::insecure_host;
 use crate::run::token::{TokenRun, while_checking};
 use crate::run::{Run, noting_plain_http};
 use crate::secret::scrub_stack;
@@ -30,7 +30,7 @@ fn steps(what: TokenRun, signals: &Signals, log: Log, list: &mut Checklist) -> R
     let (http, proxy) = tell_setup(list, http, &url, &run, |failure| failure)?;
     let issuer = list.step("token", issuer(&http, url.clone(), admin, run.needed()))?;
 
-    let insecure = insecure_host(&url);
+    let insecure = plain_http_host(&url);
     let probe = Probe::new(&url, proxy.as_ref());
     let work = async {
         probe.go().await;

@@ -2,15 +2,13 @@
 
 use std::time::Instant;
 
-use reqwest::Url;
-
 use super::{Run, RunConfig};
 use crate::cache::{Cache, Key, KeyBuilder};
 use crate::child::OutputPolicy;
 use crate::error::{Failure, Stage};
 use crate::exit::ExitStatus;
 use crate::http::explain::origin;
-use crate::http::{Client, HttpConfig, Redirects, Step};
+use crate::http::{Client, HttpConfig, Redirects, Step, plain_http_host};
 use crate::log::Log;
 use crate::secret::scrub_stack;
 use crate::signal::Signals;
@@ -93,7 +91,7 @@ impl Run<'_> {
             scrub_stack();
             return Ok(locate.lease(signed, None));
         }
-        self.report.insecure = insecure_host(&locate.prefix);
+        self.report.insecure = plain_http_host(&locate.prefix);
         let began = Instant::now();
         let http = http.load(&self.until())?;
         let client = Client::new(&http, &locate.prefix, Redirects::SameOrigin)
@@ -118,14 +116,4 @@ impl Run<'_> {
 /// What was being done when the time was up at `step`.
 pub(crate) fn while_asking(locate: &LocateConfig, client: &Client, step: Step) -> String {
     format!("while {step} ({}{}): {}", origin(&locate.prefix), client.via(), step.advice())
-}
-
-/// The host that gets our token over plain http, unless it is this machine.
-pub(crate) fn insecure_host(url: &Url) -> Option<String> {
-    let host = url.host_str()?;
-    let name = host.trim_matches(['[', ']']);
-    let loopback = name == "localhost"
-        || name.ends_with(".localhost")
-        || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-    (url.scheme() == "http" && !loopback).then(|| host.to_owned())
 }

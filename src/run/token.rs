@@ -6,13 +6,12 @@ use std::time::{Duration, Instant};
 
 use reqwest::Url;
 
-use super::locate::insecure_host;
 use super::{Run, RunConfig};
 use crate::credential::Credential;
 use crate::duration;
 use crate::error::{Failure, Stage};
 use crate::exit::ExitStatus;
-use crate::http::{HttpConfig, LoadedHttp, Step};
+use crate::http::{HttpConfig, LoadedHttp, Step, plain_http_host};
 use crate::log::Log;
 use crate::secret::{SecretString, scrub_stack};
 use crate::signal::{Signal, Signals};
@@ -71,7 +70,7 @@ impl Run<'_> {
     }
 
     fn with_token(&mut self, issuer: &dyn Issuer) -> Result<ExitStatus, Failure> {
-        self.report.insecure = insecure_host(issuer.api().url());
+        self.report.insecure = plain_http_host(issuer.api().url());
         let began = Instant::now();
         let token = self.token(issuer);
         self.report.took(Stage::Exchange, began.elapsed());
