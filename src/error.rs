@@ -37,7 +37,8 @@ impl Stage {
 /// fix, and never holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// Where in the run; `None` before it began.
+    /// What the metrics show as failed: the stage that says something of key, issuer or target. `None` where
+    /// nothing of them failed: a usage error, a wait for another process, a stdout that takes nothing.
     pub stage: Option<Stage>,
     /// How the program ends.
     pub status: ExitStatus,

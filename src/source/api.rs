@@ -8,7 +8,7 @@ use reqwest::{Method, Url};
 use serde::de::DeserializeOwned;
 
 use super::refusal::{Doing, Refusal, Service};
-use super::{CreateError, Trace};
+use super::{CreateError, Issued};
 use crate::error::{Failure, Stage};
 use crate::http::explain::TransportError;
 use crate::http::retry::{self, Next, Pauses};
@@ -107,12 +107,12 @@ impl Api {
         deadline: Instant,
     ) -> Result<T, CreateError> {
         let answer = self.once(url, json, deadline).await.map_err(|error| CreateError {
-            trace: error.maybe_sent.then_some(Trace::Unanswered),
+            issued: error.maybe_sent.then_some(Issued::Unanswered),
             failure: unanswered(error),
         })?;
         let read = (answer.status == status).then(|| serde_json::from_slice(&answer.body).ok()).flatten();
         read.filter(usable).ok_or_else(|| CreateError {
-            trace: Trace::of_refusal(answer.status, (self.service.is_own)(&answer)),
+            issued: Issued::of_refusal(answer.status, (self.service.is_own)(&answer)),
             failure: self.refused(&answer, Doing::Create),
         })
     }
