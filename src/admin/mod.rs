@@ -107,7 +107,7 @@ impl<'a> Session<'a> {
         open: &str,
     ) -> Result<T, Failure> {
         let work = async {
-            work.await.map_err(|error| match error.issued {
+            work.await.map_err(|error| match error.leftover {
                 Some(_) => error.failure.and(open),
                 None => error.failure,
             })

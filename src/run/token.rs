@@ -16,7 +16,7 @@ use crate::log::Log;
 use crate::secret::{SecretString, scrub_stack};
 use crate::signal::{Signal, Signals};
 use crate::source::api::Api;
-use crate::source::{CreateError, Issued, Issuer};
+use crate::source::{CreateError, Issuer, Leftover};
 use crate::wait::until_done;
 
 /// Makes the issuer, given its base URL, the credential, and the time for which the token is needed.
@@ -80,7 +80,7 @@ impl Run<'_> {
         super::give_back_memory();
         let lease = issuer.lease(&token);
         let result = self.command(&lease);
-        self.revoke(issuer, &Issued::Token(token), Instant::now() + self.timeline.revoke_limit);
+        self.revoke(issuer, &Leftover::Token(token), Instant::now() + self.timeline.revoke_limit);
         self.remember_signal(result)
     }
 
@@ -89,14 +89,14 @@ impl Run<'_> {
         let until = self.timeline.term_at;
         let checking = || while_checking(issuer.api(), issuer.api().step());
         self.attempt(Stage::Exchange, issuer.prepare(until), checking)?;
-        let (CreateError { failure, issued }, ended_at) = match self.create(issuer, until) {
+        let (CreateError { failure, leftover }, ended_at) = match self.create(issuer, until) {
             Ok(token) => return Ok(token),
             Err(error) => error,
         };
-        if let Some(issued) = &issued {
+        if let Some(leftover) = &leftover {
             // It had its share of the time in which it was waited for.
             let began = ended_at.unwrap_or_else(Instant::now);
-            self.revoke(issuer, issued, began + self.timeline.revoke_limit);
+            self.revoke(issuer, leftover, began + self.timeline.revoke_limit);
         }
         Err(failure)
     }
@@ -123,26 +123,26 @@ impl Run<'_> {
             };
             let ended_at = Instant::now();
             if !begun.get() || !issuer.api().maybe_sent() {
-                return Err((CreateError { failure, issued: None }, Some(ended_at)));
+                return Err((CreateError { failure, leftover: None }, Some(ended_at)));
             }
             tracing::debug!("the creation is on its way; waiting for its answer");
             let answer = tokio::time::timeout(self.timeline.revoke_limit / 2, create).await;
-            let issued = match answer {
-                Ok(Ok(token)) => Some(Issued::Token(token)),
-                Ok(Err(error)) => error.issued,
-                Err(_) => Some(Issued::Unanswered),
+            let leftover = match answer {
+                Ok(Ok(token)) => Some(Leftover::Token(token)),
+                Ok(Err(error)) => error.leftover,
+                Err(_) => Some(Leftover::Unanswered),
             };
-            Err((CreateError { failure, issued }, Some(ended_at)))
+            Err((CreateError { failure, leftover }, Some(ended_at)))
         });
-        made.unwrap_or_else(|failure| Err((CreateError { failure, issued: None }, None)))
+        made.unwrap_or_else(|failure| Err((CreateError { failure, leftover: None }, None)))
     }
 
     /// Deletes the token. That it was not deleted is a warning, and not the result of the run.
-    fn revoke(&mut self, issuer: &dyn Issuer, issued: &Issued, by: Instant) {
+    fn revoke(&mut self, issuer: &dyn Issuer, leftover: &Leftover, by: Instant) {
         let began = Instant::now();
-        let left = |why: String| Err(format!("{why}; {}", issuer.by_hand(issued)));
+        let left = |why: String| Err(format!("{why}; {}", issuer.by_hand(leftover)));
         let result = until_done(Stage::Revoke, async {
-            tokio::time::timeout_at(by.into(), issuer.revoke(issued, by)).await.unwrap_or_else(|_| {
+            tokio::time::timeout_at(by.into(), issuer.revoke(leftover, by)).await.unwrap_or_else(|_| {
                 left(format!("gave up after {} while {}", duration::show(began.elapsed()), step(issuer)))
             })
         });

@@ -8,7 +8,7 @@ use reqwest::{Method, Url};
 use serde::de::DeserializeOwned;
 
 use super::refusal::{Doing, Refusal, Service};
-use super::{CreateError, Issued};
+use super::{CreateError, Leftover};
 use crate::error::{Failure, Stage};
 use crate::http::explain::TransportError;
 use crate::http::retry::{self, Next, Pauses};
@@ -107,12 +107,12 @@ impl Api {
         deadline: Instant,
     ) -> Result<T, CreateError> {
         let answer = self.once(url, json, deadline).await.map_err(|error| CreateError {
-            issued: error.maybe_sent.then_some(Issued::Unanswered),
+            leftover: error.maybe_sent.then_some(Leftover::Unanswered),
             failure: unanswered(error),
         })?;
         let read = (answer.status == status).then(|| serde_json::from_slice(&answer.body).ok()).flatten();
         read.filter(usable).ok_or_else(|| CreateError {
-            issued: Issued::of_refusal(answer.status, (self.service.is_own)(&answer)),
+            leftover: Leftover::of_refusal(answer.status, (self.service.is_own)(&answer)),
             failure: self.refused(&answer, Doing::Create),
         })
     }

@@ -33,13 +33,13 @@ pub struct Lease {
 pub struct CreateError {
     /// In words.
     pub failure: Failure,
-    /// What may have been issued all the same.
-    pub issued: Option<Issued>,
+    /// What there may be at the issuer all the same.
+    pub leftover: Option<Leftover>,
 }
 
-/// What is known of a token that was issued, or may have been, and so has to be deleted.
+/// What is, or may be, left at the issuer and has to be deleted.
 #[derive(Debug)]
-pub enum Issued {
+pub enum Leftover {
     /// The token.
     Token(SecretString),
     /// Its creation was answered, but not with a token.
@@ -48,18 +48,18 @@ pub enum Issued {
     Unanswered,
 }
 
-impl Issued {
-    /// What a creation that was answered with this status, and not with a token, may have issued. `own` says
+impl Leftover {
+    /// What a creation that was answered with this status, and not with a token, has left. `own` says
     /// whether the error has the issuer's own form.
-    pub fn of_refusal(status: u16, own: bool) -> Option<Issued> {
+    pub fn of_refusal(status: u16, own: bool) -> Option<Leftover> {
         match status {
             // A proxy may have given up on a server that goes on.
-            408 | 501..=599 => Some(Issued::Unanswered),
+            408 | 501..=599 => Some(Leftover::Unanswered),
             // The server itself rolls back.
-            200..=299 | 500 => Some(Issued::Unreadable),
+            200..=299 | 500 => Some(Leftover::Unreadable),
             // Who is not let in, or is held back, has made nothing; such an answer has no body at some servers.
             401 | 429 => None,
-            _ => (!own).then_some(Issued::Unreadable),
+            _ => (!own).then_some(Leftover::Unreadable),
         }
     }
 }
@@ -82,10 +82,10 @@ pub trait Issuer {
     fn create(&self, deadline: Instant) -> BoxFuture<'_, Result<SecretString, CreateError>>;
 
     /// Deletes the token. A failure says what went wrong, and what to do by hand.
-    fn revoke<'a>(&'a self, issued: &'a Issued, deadline: Instant) -> BoxFuture<'a, Result<(), String>>;
+    fn revoke<'a>(&'a self, leftover: &'a Leftover, deadline: Instant) -> BoxFuture<'a, Result<(), String>>;
 
     /// What remains to be done by hand where a token was not deleted. Never shows the token.
-    fn by_hand(&self, issued: &Issued) -> String;
+    fn by_hand(&self, leftover: &Leftover) -> String;
 
     /// What the command finds in its environment.
     fn lease(&self, token: &SecretString) -> Lease;

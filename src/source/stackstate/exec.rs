@@ -10,7 +10,7 @@ use super::{API_PATH, API_TOKEN, NewToken, SERVICE_TOKEN, StackState, URL};
 use crate::error::{Failure, Stage};
 use crate::secret::{ExposeSecret as _, SecretString};
 use crate::source::api::Api;
-use crate::source::{BoxFuture, CreateError, Issued, Issuer, Lease};
+use crate::source::{BoxFuture, CreateError, Issuer, Lease, Leftover};
 
 /// What a token lives beyond what is needed: clocks differ, and the server's is not known.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(300);
@@ -51,8 +51,8 @@ impl RunToken {
         Ok(listed.iter().filter(|token| token.name == self.new.name).filter_map(|token| token.id).collect())
     }
 
-    async fn revoke_listed(&self, issued: &Issued, deadline: Instant) -> Result<(), String> {
-        let failed = |failure: Failure| format!("{failure}; {}", self.by_hand(issued));
+    async fn revoke_listed(&self, leftover: &Leftover, deadline: Instant) -> Result<(), String> {
+        let failed = |failure: Failure| format!("{failure}; {}", self.by_hand(leftover));
         loop {
             let ids = self.ids(deadline).await.map_err(failed)?;
             for id in &ids {
@@ -60,11 +60,11 @@ impl RunToken {
                     tracing::debug!(id, "the token was gone already");
                 }
             }
-            match issued {
+            match leftover {
                 // That it is not listed (yet) does not say that it is gone.
-                Issued::Token(_) | Issued::Unanswered if ids.is_empty() => {
+                Leftover::Token(_) | Leftover::Unanswered if ids.is_empty() => {
                     if Instant::now() + 2 * LOOK_AGAIN_AFTER >= deadline {
-                        return Err(format!("it is not in the list; {}", self.by_hand(issued)));
+                        return Err(format!("it is not in the list; {}", self.by_hand(leftover)));
                     }
                     tokio::time::sleep(LOOK_AGAIN_AFTER).await;
                 }
@@ -103,11 +103,11 @@ impl Issuer for RunToken {
         Box::pin(async move { Ok(self.stackstate.create(&self.new, deadline).await?.token) })
     }
 
-    fn revoke<'a>(&'a self, issued: &'a Issued, deadline: Instant) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(self.revoke_listed(issued, deadline))
+    fn revoke<'a>(&'a self, leftover: &'a Leftover, deadline: Instant) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(self.revoke_listed(leftover, deadline))
     }
 
-    fn by_hand(&self, _: &Issued) -> String {
+    fn by_hand(&self, _: &Leftover) -> String {
         let expires = self.new.expiry_date.and_then(|millis| u64::try_from(millis / 1000).ok());
         format!(
             "it expires at {}, or delete it by the id that monitoring-token stackstate list shows for {}",
