@@ -8,8 +8,8 @@ const REPORT_MARGIN: Duration = Duration::from_millis(250);
 /// How long after SIGKILL we still wait for a leader that the kernel cannot end (uninterruptible sleep).
 const UNKILLABLE_AFTER: Duration = Duration::from_secs(2);
 
-/// Ten years, for a timeout that is longer than the clock can tell.
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// What a timeout counts as that is longer than a clock can tell.
+const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// The points in time that bound a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Timeline {
 impl Limits {
     /// The timeline of a run that begins now, or `None` if `SCRIPT_DEADLINE` has passed.
     pub fn begin(self, start: Instant, now: SystemTime) -> Option<Timeline> {
-        let timeout_at = start.checked_add(self.timeout).unwrap_or(start + LONGEST_TIMEOUT);
+        let timeout_at = start.checked_add(self.timeout).unwrap_or(start + FOREVER);
         let mut timeline = Timeline {
             start,
             term_at: timeout_at,

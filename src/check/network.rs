@@ -1,4 +1,4 @@
-//! The way to a server: name, connection, TLS.
+//! The way to a server: roots, proxy, name, connection, TLS.
 
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};

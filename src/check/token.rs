@@ -43,7 +43,7 @@ fn steps(what: TokenRun, signals: &Signals, log: Log, list: &mut Checklist) -> R
         Ok(told) => (told, None),
         Err(failure) => (Vec::new(), Some(noting_plain_http(failure, insecure.as_deref()))),
     };
-    let client = issuer.api().client();
+    let client = api.client();
     let failure = probe.tell(list, &url, client, failure)?;
     tell_clock(list, client, None);
     if let Some(failure) = failure {

@@ -36,3 +36,31 @@ fn attribute(name: &Name, oid: ObjectIdentifier) -> Option<String> {
     let found = name.0.iter().flat_map(|part| part.0.iter()).find(|attribute| attribute.oid == oid)?;
     Some(String::from_utf8_lossy(found.value.value()).into_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, DnType, KeyPair};
+
+    use super::read;
+
+    #[test]
+    fn an_issuer_is_known_by_its_common_name_or_else_by_its_organisation() {
+        // Longer than a length of one byte tells.
+        let long = "x".repeat(200);
+        for (names, expected) in [
+            (&[(DnType::OrganizationName, "Org"), (DnType::CommonName, "The CA")][..], Some("The CA")),
+            (&[(DnType::CountryName, "CH"), (DnType::OrganizationName, "Org")], Some("Org")),
+            (&[(DnType::CommonName, &long)], Some(long.as_str())),
+            (&[(DnType::CountryName, "CH")], None),
+        ] {
+            let mut params = CertificateParams::new(Vec::new()).unwrap();
+            params.distinguished_name = rcgen::DistinguishedName::new();
+            for (kind, name) in names {
+                params.distinguished_name.push(kind.clone(), *name);
+            }
+            let der = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+            assert_eq!(read(der.der()).unwrap().issuer_name.as_deref(), expected);
+        }
+        assert!(read(b"no certificate").is_none());
+    }
+}
