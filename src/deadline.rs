@@ -8,6 +8,9 @@ const REPORT_MARGIN: Duration = Duration::from_millis(300);
 /// How long after SIGKILL we still wait for a leader that the kernel cannot end (uninterruptible sleep).
 const UNKILLABLE_AFTER: Duration = Duration::from_secs(2);
 
+/// What a timeout counts as that is longer than a clock can tell.
+const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
 /// The points in time that bound a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeline {
@@ -48,8 +51,7 @@ impl Timeline {
 impl Limits {
     /// The timeline of a run that begins now, or `None` if `SCRIPT_DEADLINE` has passed.
     pub fn begin(self, start: Instant, now: SystemTime) -> Option<Timeline> {
-        let far = start + Duration::from_secs(10 * 365 * 24 * 3600);
-        let timeout_at = start.checked_add(self.timeout).unwrap_or(far);
+        let timeout_at = start.checked_add(self.timeout).unwrap_or(start + FOREVER);
         let mut timeline = Timeline {
             start,
             term_at: timeout_at,

@@ -30,6 +30,7 @@ pub mod key;
 mod log;
 mod metrics;
 mod read;
+mod readable;
 mod run;
 pub mod sandbox;
 pub mod secret;

@@ -13,6 +13,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Url;
 
 pub use ask::Locate;
+pub use explain::FATAL_CLOCK_LAG;
 pub use offer::{Granted, ORIGINAL_DEFAULT_KEY, Offer, choose_key};
 
 use super::Lease;

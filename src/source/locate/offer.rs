@@ -8,7 +8,7 @@ use super::{LocateConfig, failed};
 use crate::error::Failure;
 use crate::http::explain::origin;
 use crate::secret::SecretString;
-use crate::source::quote::{name, shown};
+use crate::source::quote::{quoted_name, shown};
 
 /// The key that the original takes if none is named (`-service-url-key-name`).
 pub const ORIGINAL_DEFAULT_KEY: &str = "wss://:3010/ndt_protocol";
@@ -49,7 +49,7 @@ impl LocateConfig {
                     Some(named) => {
                         format!(
                             "locate at {at} has no URL key {} for {}; it has {on_offer}",
-                            name(named),
+                            quoted_name(named),
                             self.service
                         )
                     }
