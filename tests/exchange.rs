@@ -509,3 +509,77 @@ fn the_host_of_an_address_has_no_brackets() {
     let env = environment(&mut asks(&format!("http://{address}")));
     assert_eq!(env["SERVICE_HOSTNAME"], "2001:db8::1");
 }
+
+#[test]
+fn an_address_that_is_dead_leaves_time_for_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let hosts = folder.path().join("hosts");
+    std::fs::write(&hosts, "127.0.0.11 two.example\n127.0.0.12 two.example\n").unwrap();
+    // Whichever is tried first.
+    for (dead, alive) in [("127.0.0.11", "127.0.0.12"), ("127.0.0.12", "127.0.0.11")] {
+        let listener = std::net::TcpListener::bind((alive, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                read_head(&mut stream);
+                let _ = stream.write_all(ok().as_bytes());
+            }
+        });
+        let silent = Silent::at(dead, port);
+        let asks = asks(&format!("http://two.example:{port}"));
+        let mut namespace = Command::new("unshare");
+        // SAFETY: geteuid has no memory to be unsafe with.
+        namespace.args(if unsafe { libc::geteuid() } == 0 { &["-m"][..] } else { &["-rm"] });
+        namespace.args(["sh", "-c", "mount --bind \"$HOSTS\" /etc/hosts && exec \"$@\"", "sh"]);
+        namespace.arg(asks.get_program()).args(asks.get_args());
+        namespace.envs(asks.get_envs().filter_map(|(name, value)| Some((name, value?)))).env("HOSTS", &hosts);
+        let ended = run(namespace.args(["-timeout=6s", "-retries=0", "--", "true"]));
+        assert_eq!(ended.status, 0, "{dead} is dead: {ended:?}");
+        drop(silent);
+    }
+}
+
+/// A port that does not answer: its queue is full, and nobody empties it.
+struct Silent {
+    _listener: std::net::TcpListener,
+    _queued: Vec<TcpStream>,
+}
+
+impl Silent {
+    fn at(address: &str, port: u16) -> Silent {
+        use std::os::fd::AsRawFd as _;
+        let listener = std::net::TcpListener::bind((address, port)).unwrap();
+        // SAFETY: listen(2) on a socket that listens changes its queue, and has no memory to be unsafe with.
+        assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
+        let to = listener.local_addr().unwrap();
+        let connect = || TcpStream::connect_timeout(&to, Duration::from_millis(300)).ok();
+        let queued = std::iter::from_fn(connect).take(64).collect();
+        Silent { _listener: listener, _queued: queued }
+    }
+}
+
+#[test]
+fn a_socks_proxy_looks_the_name_up() {
+    for scheme in ["socks5", "socks5h"] {
+        let proxy = serve(|mut stream| {
+            use std::io::Read as _;
+            // RFC 1928: the greeting, then CONNECT (1) to a domain name (3).
+            let mut greeting = [0; 3];
+            let _ = stream.read_exact(&mut greeting);
+            let _ = stream.write_all(&[5, 0]);
+            let mut request = [0; 5];
+            let _ = stream.read_exact(&mut request);
+            let mut name = vec![0; usize::from(request[4]) + 2];
+            let _ = stream.read_exact(&mut name);
+            if (request[1], request[3], &name[..14]) == (1, 3, b"locate.example") {
+                let _ = stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+                read_head(&mut stream);
+                let _ = stream.write_all(ok().as_bytes());
+            }
+        });
+        let mut command = asks("http://locate.example");
+        command.env("HTTP_PROXY", format!("{scheme}://{proxy}"));
+        let ended = run(command.args(["-retries=0", "--", "true"]));
+        assert_eq!(ended.status, 0, "{scheme}: {ended:?}");
+    }
+}

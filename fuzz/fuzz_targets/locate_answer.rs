@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use monitoring_token::error::printable;
-use monitoring_token::http::{Answer, Client, HttpConfig, Redirects};
+use monitoring_token::http::{Answer, Client, LoadedHttp, Redirects};
 use monitoring_token::key::{KeySource, PrivateKey};
 use monitoring_token::secret::{ExposeSecret as _, SecretString};
 use monitoring_token::source::locate::{Exchange, Locate, LocateConfig};
@@ -28,7 +28,7 @@ fn locate() -> (LocateConfig, PrivateKey, Client) {
         url_key: None,
         drop_service_url: false,
     };
-    let client = Client::new(&HttpConfig::default(), &locate.prefix, Redirects::No).expect("a client");
+    let client = Client::new(&LoadedHttp::default(), &locate.prefix, Redirects::No).expect("a client");
     (locate, key, client)
 }
 

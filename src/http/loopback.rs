@@ -8,7 +8,7 @@ use reqwest::Url;
 pub fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).trim_end_matches('.');
     host.eq_ignore_ascii_case("localhost")
-        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 /// The host that gets our token over plain http, unless it is this machine. Names below `localhost` are, too
@@ -36,6 +36,7 @@ mod tests {
             ("http://sandbox.localhost/", None),
             ("http://127.0.0.9/", None),
             ("http://[::1]/", None),
+            ("http://[::ffff:127.0.0.1]/", None),
         ] {
             assert_eq!(plain_http_host(&url.parse().unwrap()).as_deref(), expected, "{url}");
         }

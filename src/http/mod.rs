@@ -18,7 +18,7 @@ pub mod trust;
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::header::{ACCEPT, CONNECTION, DATE, HeaderMap, HeaderValue, USER_AGENT};
 use reqwest::{Method, Url};
@@ -41,9 +41,9 @@ use crate::secret::redact_url;
 
 /// How connections are made; from flags and environment.
 #[derive(Clone, Default)]
-pub struct HttpConfig<Trust = TrustStore> {
+pub struct HttpConfig {
     /// Whom we trust.
-    pub trust: Trust,
+    pub trust: TrustStore,
     /// Which proxy leads where.
     pub proxies: ProxyRules,
     /// Further tries after the first.
@@ -51,14 +51,28 @@ pub struct HttpConfig<Trust = TrustStore> {
 }
 
 /// The same, once `-ca-file` has been read: what a [`Client`] is made of.
-pub type LoadedHttp = HttpConfig<LoadedTrust>;
+#[derive(Clone, Default)]
+pub struct LoadedHttp {
+    /// Whom we trust.
+    pub trust: LoadedTrust,
+    /// Which proxy leads where.
+    pub proxies: ProxyRules,
+    /// Further tries after the first.
+    pub retries: u32,
+    /// The time that the addresses of a host share, so that one that is dead does not take all of it.
+    pub connect_within: Duration,
+}
 
 impl HttpConfig {
     /// Reads `-ca-file`, which may be a pipe, so that a wrong one is an error also where it would not have
     /// been needed.
     pub fn load(self, until: &Until<'_>) -> Result<LoadedHttp, Failure> {
         let HttpConfig { trust, proxies, retries } = self;
-        Ok(HttpConfig { trust: trust.load(until)?, proxies, retries })
+        let trust = trust.load(until)?;
+        // What ends the run says more than the end of this time, which comes a little later.
+        let connect_within =
+            until.deadline.saturating_duration_since(Instant::now()) + Duration::from_secs(1);
+        Ok(LoadedHttp { trust, proxies, retries, connect_within })
     }
 }
 
@@ -110,6 +124,7 @@ impl Client {
             .default_headers(headers)
             .http1_only()
             .pool_max_idle_per_host(0)
+            .connect_timeout(config.connect_within)
             .referer(false)
             .redirect(redirects.policy())
             .connector_layer(WhenConnected(Arc::clone(&progress)))
@@ -119,11 +134,15 @@ impl Client {
         if proxy.as_ref().unwrap_or(url).domain().is_none() {
             progress.reach(Step::Connect);
         }
-        let builder = match &proxy {
-            Some(proxy) => builder.proxy(
-                reqwest::Proxy::all(proxy.clone())
-                    .map_err(|error| TransportError::setup(error.to_string()))?,
-            ),
+        let builder = match proxy.clone() {
+            Some(mut proxy) => {
+                // As in Go, the proxy looks the name up, with both schemes.
+                if proxy.scheme() == "socks5" {
+                    let _ = proxy.set_scheme("socks5h");
+                }
+                let proxy = reqwest::Proxy::all(proxy);
+                builder.proxy(proxy.map_err(|error| TransportError::setup(error.to_string()))?)
+            }
             None => builder,
         };
         let inner = builder.build().map_err(|error| TransportError::explain(&error, url, None))?;

@@ -136,6 +136,7 @@ fn io_words(error: &io::Error) -> String {
     let text = error.to_string();
     match text.rsplit_once(" (os error ") {
         Some((words, _)) => words.to_lowercase(),
-        None => text,
+        // rustls adds the address of its manual.
+        None => text.split(": https://").next().unwrap_or_default().to_owned(),
     }
 }
