@@ -135,15 +135,14 @@ fn run(line: &Line, revoke_limit: Duration, purpose: Purpose) -> Result<RunConfi
         )));
     }
     let debug = debug(&values)?;
-    let output = match values.text("output")? {
-        // Who debugs wants to see it all; only a flag on the same command line can say otherwise.
-        Some("discard" | "on-failure") | None if debug && !values.is_flag("output") => OutputPolicy::Inherit,
-        Some("on-failure") if debug => OutputPolicy::Inherit,
+    let asked_for = match values.text("output")? {
         None | Some("discard") => OutputPolicy::Discard,
         Some("inherit") => OutputPolicy::Inherit,
         Some("on-failure") => OutputPolicy::OnFailure,
         Some(_) => return Err(values.refuse("output", "is not discard, inherit or on-failure")),
     };
+    // Who debugs wants to see it all; only a flag on the same command line says otherwise.
+    let output = if debug && !values.is_flag("output") { OutputPolicy::Inherit } else { asked_for };
     Ok(RunConfig {
         command: line.words.clone(),
         limits,
