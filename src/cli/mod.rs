@@ -5,6 +5,7 @@ pub mod flags;
 pub mod syntax;
 pub mod tokens;
 pub mod values;
+pub mod verbs;
 
 use std::ffi::OsString;
 

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::Purpose;
 use super::credential::{credential, refuse_tokens_on_the_command_line};
-use super::token::{self, Exec, administration, list, no_words, out};
+use super::token::{self, Exec, list, no_operands};
 use crate::admin::Administration;
 use crate::admin::gafaelfawr::Action;
+use crate::cli::verbs::AdminVerb;
 use crate::cli::{Line, Values};
 use crate::error::Failure;
 use crate::run::token::{MakeIssuer, TokenRun};
@@ -68,20 +69,22 @@ pub fn exec(line: &Line, purpose: Purpose) -> Result<TokenRun, Failure> {
 }
 
 /// `gafaelfawr create|list|delete`.
-pub fn verb(verb: &str, line: &Line) -> Result<(Administration, Action), Failure> {
+pub fn administration(verb: AdminVerb, line: &Line) -> Result<(Administration, Action), Failure> {
     let values = line.values();
     refuse_tokens_on_the_command_line(&values, ADMIN_TOKEN)?;
-    if verb != "delete" {
-        no_words(line, "gafaelfawr", verb)?;
-    }
     let action = match verb {
-        "create" => {
-            Action::Create { new: new_token(&values)?, lifetime: lifetime(&values)?, out: out(&values)? }
+        AdminVerb::Create => {
+            no_operands(line)?;
+            let (new, lifetime) = (new_token(&values)?, lifetime(&values)?);
+            Action::Create { new, lifetime, out: values.path("out")? }
         }
-        "list" => Action::List { username: username(&values, false)? },
-        _ => Action::Delete { username: username(&values, false)?, key: key(line)? },
+        AdminVerb::List => {
+            no_operands(line)?;
+            Action::List { username: username(&values, false)? }
+        }
+        AdminVerb::Delete => Action::Delete { username: username(&values, false)?, key: key(line)? },
     };
-    Ok((administration(&values, URL, &[ADMIN_TOKEN])?, action))
+    Ok((token::administration(&values, URL, &[ADMIN_TOKEN])?, action))
 }
 
 fn lifetime(values: &Values<'_>) -> Result<Option<Duration>, Failure> {

@@ -2,10 +2,11 @@
 
 use super::Purpose;
 use super::credential::{credential, refuse_tokens_on_the_command_line};
-use super::token::{self, Exec, administration, list, no_words, out};
+use super::token::{self, Exec, list, no_operands};
 use crate::admin::Administration;
 use crate::admin::bootstrap::Bootstrap;
 use crate::admin::stackstate::Action;
+use crate::cli::verbs::AdminVerb;
 use crate::cli::{Line, Values};
 use crate::credential::Credential;
 use crate::date::millis_of_day;
@@ -76,25 +77,25 @@ pub fn exec(line: &Line, purpose: Purpose) -> Result<TokenRun, Failure> {
 }
 
 /// `stackstate create|list|delete`.
-pub fn verb(verb: &str, line: &Line) -> Result<(Administration, Action), Failure> {
+pub fn administration(verb: AdminVerb, line: &Line) -> Result<(Administration, Action), Failure> {
     let values = line.values();
     refuse_tokens_on_the_command_line(&values, &CREDENTIALS.join(" or "))?;
-    if verb != "delete" {
-        no_words(line, "stackstate", verb)?;
-    }
     let action = match verb {
-        "create" => {
+        AdminVerb::Create => {
+            no_operands(line)?;
             let name = values.text("name")?.unwrap_or_default();
             if name.is_empty() {
                 return Err(Failure::usage("no --name given"));
             }
-            Action::Create { new: new_token(&values, name, expiration(&values)?)?, out: out(&values)? }
+            Action::Create { new: new_token(&values, name, expiration(&values)?)?, out: values.path("out")? }
         }
-        "list" => Action::List,
-        _ => Action::Delete { id: id(line)? },
+        AdminVerb::List => {
+            no_operands(line)?;
+            Action::List
+        }
+        AdminVerb::Delete => Action::Delete { id: id(line)? },
     };
-    let administration = administration(&values, URL, &CREDENTIALS)?;
-    Ok((administration, action))
+    Ok((token::administration(&values, URL, &CREDENTIALS)?, action))
 }
 
 /// What a verb needs besides: the API's path, and the credential's kind if its variable tells.
@@ -123,7 +124,7 @@ fn id(line: &Line) -> Result<i64, Failure> {
 /// `stackstate bootstrap`.
 pub fn bootstrap(line: &Line) -> Result<Bootstrap, Failure> {
     let values = line.values();
-    no_words(line, "stackstate", "bootstrap")?;
+    no_operands(line)?;
     let secret = values.text("external-secret")?;
     if secret.is_some_and(|name| !is_kubernetes_name(name)) {
         return Err(values.refuse("external-secret", "is no name of a Kubernetes object"));

@@ -1,7 +1,6 @@
 //! What the flags of `gafaelfawr` and `stackstate` have in common.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::Url;
@@ -87,19 +86,14 @@ pub fn administration(
     })
 }
 
-/// Refuses words on a verb that takes none. They may be tokens, so they are not shown.
-pub fn no_words(line: &Line, service: &str, verb: &str) -> Result<(), Failure> {
+/// Refuses operands on a verb that takes none. They may be tokens, so they are not shown.
+pub fn no_operands(line: &Line) -> Result<(), Failure> {
     if line.words.is_empty() {
         return Ok(());
     }
-    Err(Failure::usage(format!(
-        "{service} {verb} takes no arguments besides flags; {service} {verb} -help lists them"
-    )))
-}
-
-/// `--out`: a file that must not be there yet.
-pub fn out(values: &Values<'_>) -> Result<Option<PathBuf>, Failure> {
-    values.path("out")
+    let values = line.values();
+    let verb = values.program().trim_start_matches("monitoring-token ");
+    Err(Failure::usage(format!("{verb} takes no arguments besides flags; {verb} -help lists them")))
 }
 
 /// The parts of a list that is separated by commas, blanks around them removed.

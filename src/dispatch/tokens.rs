@@ -7,6 +7,7 @@ use super::{begin, parse, print, tell};
 use crate::admin;
 use crate::check;
 use crate::cli::flags::json_arg;
+use crate::cli::verbs::{AdminVerb, TokenVerb};
 use crate::cli::{FlagsEnd, Line, tokens};
 use crate::config::{Purpose, gafaelfawr, stackstate};
 use crate::error::Failure;
@@ -45,8 +46,9 @@ impl Service {
     /// Does what the words after the subcommand ask for.
     pub fn dispatch(self, mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {
         let command = self.command();
-        let verb = args.first().and_then(|word| word.to_str()).unwrap_or_default().to_owned();
-        let Some(verb_command) = command.find_subcommand(&verb).cloned() else {
+        let verb = args.first().and_then(|word| TokenVerb::named(word));
+        let verb = verb.and_then(|verb| Some((verb, command.find_subcommand(verb.name())?.clone())));
+        let Some((verb, verb_command)) = verb else {
             let verbs: Vec<String> =
                 command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
             let name = command.get_name().to_owned();
@@ -59,16 +61,20 @@ impl Service {
             };
         };
         args.remove(0);
-        if verb == "exec" {
+        if verb == TokenVerb::Exec {
             return self.exec(verb_command, args, log);
         }
-        if self == Service::Gafaelfawr && verb == "delete" {
+        if self == Service::Gafaelfawr && verb == TokenVerb::Admin(AdminVerb::Delete) {
             args = keys_last(args);
         }
         let Some((line, signals)) = begin(verb_command, args, FlagsEnd::DoubleDash, log)? else {
             return Ok(ExitStatus::SUCCESS);
         };
-        let text = self.act(&verb, &line, &signals)?;
+        let text = match verb {
+            TokenVerb::Admin(verb) => self.administer(verb, &line, &signals)?,
+            TokenVerb::Bootstrap => stackstate::bootstrap(&line)?.print(&signals)?,
+            TokenVerb::Exec => unreachable!("it is run above"),
+        };
         // A long list may wait for a reader, who may lose patience.
         signals.release();
         print(&text)?;
@@ -107,15 +113,14 @@ impl Service {
         tell(checked, as_json)
     }
 
-    fn act(self, verb: &str, line: &Line, signals: &Signals) -> Result<String, Failure> {
+    fn administer(self, verb: AdminVerb, line: &Line, signals: &Signals) -> Result<String, Failure> {
         match self {
             Service::Gafaelfawr => {
-                let (administration, action) = gafaelfawr::verb(verb, line)?;
+                let (administration, action) = gafaelfawr::administration(verb, line)?;
                 admin::gafaelfawr::act(administration, action, signals)
             }
-            Service::StackState if verb == "bootstrap" => stackstate::bootstrap(line)?.print(signals),
             Service::StackState => {
-                let (administration, action) = stackstate::verb(verb, line)?;
+                let (administration, action) = stackstate::administration(verb, line)?;
                 let (api_path, kind) = stackstate::access(line, &administration)?;
                 admin::stackstate::act(administration, &api_path, kind, action, signals)
             }
