@@ -7,12 +7,13 @@ use std::io::Write as _;
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
+use crate::admin;
 use crate::check::{self, Checked};
+use crate::cli::verbs::KeyVerb;
 use crate::cli::{self, FlagsEnd, Line, Parsed, Values, flags};
 use crate::config::{self, Purpose};
 use crate::error::{Failure, Stage, brief};
 use crate::exit::ExitStatus;
-use crate::key::manage;
 use crate::log::{Log, LogFormat};
 use crate::signal::Signals;
 
@@ -129,8 +130,9 @@ fn print(text: &str) -> Result<(), Failure> {
 
 fn key(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {
     let command = flags::key_command();
-    let verb = args.first().and_then(|word| word.to_str()).unwrap_or_default().to_owned();
-    let Some(verb_command) = command.find_subcommand(&verb).cloned() else {
+    let verb = args.first().and_then(|word| KeyVerb::named(word));
+    let verb = verb.and_then(|verb| Some((verb, command.find_subcommand(verb.name())?.clone())));
+    let Some((verb, verb_command)) = verb else {
         if let Some(line) = parse(command, args, FlagsEnd::DoubleDash, log)? {
             let given = line.words.first().map(|word| format!("{} is no command of key; ", brief(word)));
             return Err(Failure::usage(format!(
@@ -142,12 +144,7 @@ fn key(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {
     };
     args.remove(0);
     if let Some(line) = parse(verb_command, args, FlagsEnd::DoubleDash, log)? {
-        let text = match verb.as_str() {
-            "generate" => manage::generate(&line)?,
-            "public" => manage::public(&line)?,
-            _ => manage::inspect(&line)?,
-        };
-        print(&text)?;
+        print(&admin::key::act(config::key::action(verb, &line)?)?)?;
     }
     Ok(ExitStatus::SUCCESS)
 }

@@ -29,6 +29,7 @@ pub mod http;
 pub mod key;
 mod log;
 mod metrics;
+pub mod new_file;
 mod read;
 mod run;
 pub mod sandbox;

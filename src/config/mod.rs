@@ -3,6 +3,7 @@
 
 mod credential;
 pub mod gafaelfawr;
+pub mod key;
 pub mod stackstate;
 mod token;
 
