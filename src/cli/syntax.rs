@@ -9,7 +9,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
 use clap::{Arg, ArgAction, Command};
 
-use super::values::check;
+use super::values::Kind;
 use crate::error::{Failure, brief};
 
 /// Where the flags of a command line end.
@@ -166,9 +166,9 @@ fn read_flag<'a>(
     }
     // As in Go, a value that cannot be read is an error also where a later one would win.
     if let Some(value) = &value
-        && let Some(kind) = arg.get_value_names().and_then(<[_]>::first)
+        && let Some(kind) = Kind::of(arg)
     {
-        check(kind, value).map_err(|why| Failure::usage(format!("-{long}: {} {why}", brief(value))))?;
+        kind.check(value).map_err(|why| Failure::usage(format!("-{long}: {} {why}", brief(value))))?;
     }
     let mut flag = b"--".to_vec();
     flag.extend_from_slice(long.as_bytes());

@@ -2,7 +2,7 @@
 
 use clap::{Arg, Command, ValueHint};
 
-use super::flags::{boolean, command, command_words, http_args, log_args, run_args, value};
+use super::flags::{boolean, command, command_words, duration, http_args, log_args, run_args, value};
 
 const SERVICE: &str = "Service";
 const TOKEN: &str = "Token";
@@ -19,7 +19,7 @@ pub fn gafaelfawr_command() -> Command {
         .subcommand(
             gafaelfawr_verb("create", "Create a service token and print it, once")
                 .args(gafaelfawr_token())
-                .arg(value("lifetime", "DURATION", "How long it lives, at least 5m [default: 24h]"))
+                .arg(duration("lifetime", "How long it lives, at least 5m [default: 24h]"))
                 .arg(boolean("no-expiry", "It lives until it is deleted"))
                 .arg(out())
                 .arg(format())
