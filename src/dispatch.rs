@@ -14,7 +14,7 @@ use crate::cli::{self, FlagsEnd, Line, Parsed, Values, flags};
 use crate::config::{self, Purpose};
 use crate::error::{Failure, Stage, brief};
 use crate::exit::ExitStatus;
-use crate::log::{Log, LogFormat};
+use crate::log::Log;
 use crate::signal::Signals;
 
 /// Does what `args` (without the program's name) ask for. Says what has to be said on stderr.
@@ -99,9 +99,7 @@ fn parse(
         }
         Ok(Parsed::Print(text)) => print(&text).map(|()| None),
         Err(refused) => {
-            if refused.as_json {
-                *log = Log::start(LogFormat::Json, false);
-            }
+            *log = Log::start(config::log_format_of_refused(refused.log_format.as_deref()), false);
             Err(refused.failure)
         }
     }

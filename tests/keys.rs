@@ -212,7 +212,7 @@ fn no_byte_of_a_key_is_written_to_a_file_that_others_can_read() {
     );
     if Command::new("strace").arg("-V").output().is_err() {
         // The mode with which the file is opened is what counts; without strace its result must do.
-        return private_keys_are_for_their_owner_alone_under_any_umask();
+        return files_with_a_secret_are_for_their_owner_alone_under_any_umask();
     }
     run(Command::new("sh").args(["-c", &line]));
     let trace = std::fs::read_to_string(trace).unwrap();

@@ -13,7 +13,7 @@ use clap::{ArgMatches, Command};
 
 use crate::error::Failure;
 pub use syntax::FlagsEnd;
-use syntax::{LOG_FORMAT_FLAG, LOG_FORMAT_VARIABLE};
+use syntax::LOG_FORMAT_FLAG;
 pub use values::Values;
 
 /// What a command line asks for.
@@ -43,8 +43,8 @@ impl Line {
 pub struct Refused {
     /// What is wrong with it.
     pub failure: Failure,
-    /// Whether it asks for JSON on stderr all the same.
-    pub as_json: bool,
+    /// The last `-log-format` on it, which says how this is to be told.
+    pub log_format: Option<String>,
 }
 
 /// Parses `args` (without the program's name) by Go's rules and `command`'s flags.
@@ -53,8 +53,9 @@ pub fn parse(command: Command, args: Vec<OsString>, end: FlagsEnd) -> Result<Par
     let mut command = command;
     command.build();
     let (words, wrong) = syntax::scan(&command, args, end);
+    let log_format = last_value(&words.flags, LOG_FORMAT_FLAG);
     if let Some(failure) = wrong {
-        return Err(Refused { failure, as_json: asks_for_json(&words.flags) });
+        return Err(Refused { failure, log_format });
     }
     let name = OsString::from(command.get_name());
     match command.try_get_matches_from_mut(std::iter::once(name).chain(words.flags)) {
@@ -65,19 +66,17 @@ pub fn parse(command: Command, args: Vec<OsString>, end: FlagsEnd) -> Result<Par
             let text = error.to_string();
             let line = text.lines().next().unwrap_or_default();
             let failure = Failure::usage(line.strip_prefix("error: ").unwrap_or(line));
-            Err(Refused { failure, as_json: false })
+            Err(Refused { failure, log_format })
         }
     }
 }
 
-/// Whether `flags`, or the variable that stands in for them, say `-log-format=json`.
-fn asks_for_json(flags: &[OsString]) -> bool {
-    let beginning = format!("--{LOG_FORMAT_FLAG}=");
-    let flag = flags.iter().rev().find_map(|flag| flag.to_str()?.strip_prefix(&beginning));
-    match flag {
-        Some(format) => format == "json",
-        None => std::env::var_os(LOG_FORMAT_VARIABLE).is_some_and(|format| format == "json"),
-    }
+/// The last value that `flags` give to the flag of this name, where clap has not read them.
+fn last_value(flags: &[OsString], name: &str) -> Option<String> {
+    let value = |flag: &OsString| {
+        flag.to_str()?.strip_prefix("--")?.strip_prefix(name)?.strip_prefix('=').map(str::to_owned)
+    };
+    flags.iter().rev().find_map(value)
 }
 
 #[cfg(test)]

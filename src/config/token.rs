@@ -6,7 +6,9 @@ use std::time::Duration;
 use reqwest::Url;
 
 use super::credential::credential;
-use super::{Purpose, env_name, http, run};
+use super::http::http;
+use super::run::{env_name, run};
+use super::{DEFAULT_TIMEOUT, Purpose};
 use crate::admin::Administration;
 use crate::admin::output::Format;
 use crate::cli::{Line, Values};
@@ -80,7 +82,7 @@ pub fn administration(
     Ok(Administration {
         url: base_url(values, url)?,
         format,
-        timeout: values.positive_duration("timeout")?.unwrap_or(super::DEFAULT_TIMEOUT),
+        timeout: values.positive_duration("timeout")?.unwrap_or(DEFAULT_TIMEOUT),
         http: http(values)?,
         credential: credential(values, variables)?,
     })
