@@ -30,6 +30,7 @@ pub mod key;
 mod log;
 mod metrics;
 pub mod new_file;
+mod random;
 mod read;
 mod run;
 pub mod sandbox;

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use super::{
     ADMIN_SCOPE, ADMIN_TOKEN, Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, NewToken, TokenInfo, URL, key_of,
-    unix_now,
 };
+use crate::date::unix_now;
 use crate::error::{Failure, Stage, printable};
 use crate::secret::{ExposeSecret as _, SecretString};
 use crate::source::api::Api;

@@ -2,9 +2,7 @@
 //! is found by it.
 
 use std::ffi::OsString;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-use ring::rand::{SecureRandom as _, SystemRandom};
+use std::time::{Duration, Instant};
 
 use super::{API_PATH, API_TOKEN, NewToken, SERVICE_TOKEN, StackState, URL};
 use crate::error::{Failure, Stage};
@@ -36,12 +34,9 @@ impl RunToken {
         needed: Duration,
     ) -> Result<RunToken, Failure> {
         let mut random = [0_u8; 16];
-        SystemRandom::new()
-            .fill(&mut random)
-            .map_err(|_| Failure::ours(Stage::Exchange, "this system gives no random numbers"))?;
+        crate::random::fill(&mut random).map_err(|why| Failure::ours(Stage::Exchange, why))?;
         new.name = format!("{}-{:032x}", new.name, u128::from_be_bytes(random));
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let expiry = now.saturating_add(needed).saturating_add(EXPIRY_MARGIN);
+        let expiry = crate::date::since_epoch().saturating_add(needed).saturating_add(EXPIRY_MARGIN);
         new.expiry_date = Some(i64::try_from(expiry.as_millis()).unwrap_or(i64::MAX));
         Ok(RunToken { stackstate, api_path, new, env_name })
     }
