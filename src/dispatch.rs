@@ -132,7 +132,7 @@ fn key(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {
     let verb = verb.and_then(|verb| Some((verb, command.find_subcommand(verb.name())?.clone())));
     let Some((verb, verb_command)) = verb else {
         if let Some(line) = parse(command, args, FlagsEnd::DoubleDash, log)? {
-            let given = line.words.first().map(|word| format!("{} is no command of key; ", brief(word)));
+            let given = line.operands.first().map(|word| format!("{} is no command of key; ", brief(word)));
             return Err(Failure::usage(format!(
                 "{}use key generate, key public FILE or key inspect FILE",
                 given.unwrap_or_default()

@@ -76,7 +76,7 @@ pub fn main_command() -> Command {
         .args(run_args())
         .args(cache_args())
         .args(log_args())
-        .arg(command_words())
+        .arg(command_operands())
 }
 
 /// `monitoring-token check [flags] [COMMAND...]`
@@ -101,7 +101,7 @@ pub(crate) fn json_arg() -> Arg {
 
 /// COMMAND and its arguments. They never reach clap in a run (see [`super::syntax`]); they are here for
 /// the man page and the completions.
-pub(super) fn command_words() -> Arg {
+pub(super) fn command_operands() -> Arg {
     Arg::new("command")
         .value_name("COMMAND")
         .help("The program to run, and its arguments")

@@ -1,4 +1,4 @@
-//! The command line: which command, which flags, which words. Shapes only; nothing here runs anything.
+//! The command line: which command, which flags, which operands. Shapes only; nothing here runs anything.
 
 pub mod catalog;
 pub mod flags;
@@ -24,12 +24,12 @@ pub enum Parsed {
     Print(String),
 }
 
-/// A command line: flags, with their variables as fallback, and the words that are no flags.
+/// A command line: flags, with their variables as fallback, and operands (POSIX, 12.1).
 pub struct Line {
     command: Command,
     matches: ArgMatches,
-    /// The words that are no flags, in their order.
-    pub words: Vec<OsString>,
+    /// The words that are neither flags nor their values, in their order.
+    pub operands: Vec<OsString>,
 }
 
 impl Line {
@@ -52,14 +52,14 @@ pub fn parse(command: Command, args: Vec<OsString>, end: FlagsEnd) -> Result<Par
     // `build` adds -help, so that the scanner knows it, too.
     let mut command = command;
     command.build();
-    let (words, wrong) = syntax::scan(&command, args, end);
-    let log_format = last_value(&words.flags, LOG_FORMAT_FLAG);
+    let (split, wrong) = syntax::scan(&command, args, end);
+    let log_format = last_value(&split.flags, LOG_FORMAT_FLAG);
     if let Some(failure) = wrong {
         return Err(Refused { failure, log_format });
     }
     let name = OsString::from(command.get_name());
-    match command.try_get_matches_from_mut(std::iter::once(name).chain(words.flags)) {
-        Ok(matches) => Ok(Parsed::Line(Box::new(Line { command, matches, words: words.rest }))),
+    match command.try_get_matches_from_mut(std::iter::once(name).chain(split.flags)) {
+        Ok(matches) => Ok(Parsed::Line(Box::new(Line { command, matches, operands: split.operands }))),
         Err(error) if !error.use_stderr() => Ok(Parsed::Print(error.to_string())),
         // The scanner has checked names and values, so this is a rule between flags.
         Err(error) => {

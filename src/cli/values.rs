@@ -174,7 +174,7 @@ impl<'a> Values<'a> {
         let Some(given) = self.checked(name, Kind::Duration)? else { return Ok(None) };
         match given.text.to_str().and_then(duration::parse) {
             Some(GoDuration::Negative) => Err(given.refuse("is below zero")),
-            Some(GoDuration::Positive(duration)) => Ok(Some(duration)),
+            Some(GoDuration::NotNegative(duration)) => Ok(Some(duration)),
             None => Ok(None),
         }
     }

@@ -100,7 +100,7 @@ fn lifetime(values: &Values<'_>) -> Result<Option<Duration>, Failure> {
 }
 
 fn key(line: &Line) -> Result<String, Failure> {
-    let [word] = line.words.as_slice() else {
+    let [word] = line.operands.as_slice() else {
         return Err(Failure::usage("give one KEY, as gafaelfawr list shows it"));
     };
     match word.to_str() {

@@ -21,7 +21,7 @@ pub fn action(verb: KeyVerb, line: &Line) -> Result<Action, Failure> {
 }
 
 fn generate(line: &Line) -> Result<Action, Failure> {
-    if let Some(word) = line.words.first() {
+    if let Some(word) = line.operands.first() {
         return Err(Failure::usage(format!(
             "key generate takes no argument {}; name the file with --out",
             brief(word)
@@ -50,7 +50,7 @@ fn generate(line: &Line) -> Result<Action, Failure> {
 }
 
 fn file(line: &Line) -> Result<KeyFile, Failure> {
-    let [path] = line.words.as_slice() else {
+    let [path] = line.operands.as_slice() else {
         return Err(Failure::usage("give one FILE, the JWK"));
     };
     let patience = line.values().positive_duration("timeout")?.unwrap_or(DEFAULT_PATIENCE);

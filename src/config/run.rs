@@ -29,7 +29,7 @@ fn limits(values: &Values<'_>, revoke_limit: Duration) -> Result<Limits, Failure
 pub fn run(line: &Line, revoke_limit: Duration, purpose: Purpose) -> Result<RunConfig, Failure> {
     let values = line.values();
     let limits = limits(&values, revoke_limit)?;
-    if line.words.is_empty() && purpose == Purpose::Run {
+    if line.operands.is_empty() && purpose == Purpose::Run {
         return Err(Failure::usage(format!(
             "no COMMAND given; put it after the flags: {} [flags] -- COMMAND [ARG...]",
             values.program()
@@ -45,7 +45,7 @@ pub fn run(line: &Line, revoke_limit: Duration, purpose: Purpose) -> Result<RunC
     // Who debugs wants to see it all; only a flag on the same command line says otherwise.
     let output = if debug && !values.is_flag("output") { OutputPolicy::Inherit } else { asked_for };
     Ok(RunConfig {
-        command: line.words.clone(),
+        command: line.operands.clone(),
         limits,
         output,
         die_with_parent: values.boolean("die-with-parent")?.unwrap_or(false),

@@ -112,9 +112,9 @@ fn expiration(values: &Values<'_>) -> Result<Option<i64>, Failure> {
 
 fn id(line: &Line) -> Result<i64, Failure> {
     let values = line.values();
-    let words: Option<Vec<&str>> = line.words.iter().map(|word| word.to_str()).collect();
-    let given = match (values.text("id")?, words.unwrap_or_default().as_slice()) {
-        (Some(id), []) if line.words.is_empty() => id,
+    let operands: Option<Vec<&str>> = line.operands.iter().map(|word| word.to_str()).collect();
+    let given = match (values.text("id")?, operands.unwrap_or_default().as_slice()) {
+        (Some(id), []) if line.operands.is_empty() => id,
         (None, [word]) => word,
         _ => return Err(Failure::usage("give one ID, as stackstate list shows it")),
     };
@@ -146,7 +146,7 @@ pub fn bootstrap(line: &Line) -> Result<Bootstrap, Failure> {
 fn is_ttl(text: &str) -> bool {
     let days = text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok());
     match duration::parse(text) {
-        Some(GoDuration::Positive(duration)) => !duration.is_zero(),
+        Some(GoDuration::NotNegative(duration)) => !duration.is_zero(),
         Some(GoDuration::Negative) => false,
         None => days.is_some_and(|days| days > 0),
     }

@@ -90,7 +90,7 @@ pub fn administration(
 
 /// Refuses operands on a verb that takes none. They may be tokens, so they are not shown.
 pub fn no_operands(line: &Line) -> Result<(), Failure> {
-    if line.words.is_empty() {
+    if line.operands.is_empty() {
         return Ok(());
     }
     let values = line.values();
