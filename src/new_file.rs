@@ -14,7 +14,7 @@ pub struct NewFile {
 
 impl NewFile {
     /// For a secret: 0600 from the first byte.
-    pub fn private(path: PathBuf) -> io::Result<NewFile> {
+    pub fn private(path: &Path) -> io::Result<NewFile> {
         const MODE: u32 = 0o600;
         let new = NewFile::create(path, MODE)?;
         // The umask may have taken more away, and a key that its owner cannot read is none.
@@ -23,13 +23,13 @@ impl NewFile {
     }
 
     /// For everybody to read, as far as the umask lets them.
-    pub fn public(path: PathBuf) -> io::Result<NewFile> {
+    pub fn public(path: &Path) -> io::Result<NewFile> {
         NewFile::create(path, 0o644)
     }
 
-    fn create(path: PathBuf, mode: u32) -> io::Result<NewFile> {
-        let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path)?;
-        Ok(NewFile { path, file, kept: false })
+    fn create(path: &Path, mode: u32) -> io::Result<NewFile> {
+        let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+        Ok(NewFile { path: path.to_owned(), file, kept: false })
     }
 
     /// Its path.
@@ -66,13 +66,13 @@ mod tests {
     fn a_file_that_is_not_kept_goes_away_and_one_that_is_there_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
-        drop(NewFile::private(path.clone()).unwrap());
+        drop(NewFile::private(&path).unwrap());
         assert!(!path.exists());
-        let mut file = NewFile::private(path.clone()).unwrap();
+        let mut file = NewFile::private(&path).unwrap();
         file.write_line("secret").unwrap();
         file.keep();
         drop(file);
-        for again in [NewFile::private(path.clone()), NewFile::public(path.clone())] {
+        for again in [NewFile::private(&path), NewFile::public(&path)] {
             assert_eq!(again.err().map(|error| error.kind()), Some(io::ErrorKind::AlreadyExists));
         }
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "secret\n");

@@ -68,7 +68,7 @@ fn kept_token(path: &Path, signals: &Signals) -> Result<SecretString, Failure> {
     match read::open(path) {
         Err(ReadError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => {
             let token = random_token()?;
-            SecretFile::reserve(path.to_owned(), "--token-file")?.fill(&token)?;
+            SecretFile::reserve(path, "--token-file")?.fill(&token)?;
             Ok(token)
         }
         file => {

@@ -101,8 +101,8 @@ fn generate(algorithm: Algorithm, key_id: Option<String>, out: Option<PathBuf>) 
     ))
 }
 
-fn written(create: fn(PathBuf) -> io::Result<NewFile>, path: &Path, json: &str) -> Result<NewFile, Failure> {
-    let file = create(path.to_owned()).and_then(|mut file| file.write_line(json).map(|()| file));
+fn written(create: fn(&Path) -> io::Result<NewFile>, path: &Path, json: &str) -> Result<NewFile, Failure> {
+    let file = create(path).and_then(|mut file| file.write_line(json).map(|()| file));
     file.map_err(|error| {
         let advice = match error.kind() {
             io::ErrorKind::AlreadyExists => "name another with --out",

@@ -135,7 +135,7 @@ impl Place {
     /// Fails if a token would get lost there: before one is made, so that none is made in vain.
     fn reserve(out: Option<PathBuf>) -> Result<Place, Failure> {
         if let Some(path) = out {
-            return SecretFile::reserve(path, "--out").map(Place::File);
+            return SecretFile::reserve(&path, "--out").map(Place::File);
         }
         stdout::check_open().map(|()| Place::Stdout).map_err(|_| Failure {
             stage: None,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -53,8 +53,8 @@ pub struct SecretFile {
 
 impl SecretFile {
     /// Makes the file that `flag` names, which must not be there yet.
-    pub fn reserve(path: PathBuf, flag: &'static str) -> Result<SecretFile, Failure> {
-        let file = NewFile::private(path.clone()).map_err(|error| unwritten(&path, flag, &error))?;
+    pub fn reserve(path: &Path, flag: &'static str) -> Result<SecretFile, Failure> {
+        let file = NewFile::private(path).map_err(|error| unwritten(path, flag, &error))?;
         Ok(SecretFile { file, flag })
     }
 

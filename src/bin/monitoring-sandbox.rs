@@ -63,7 +63,7 @@ fn run_server(matches: &ArgMatches) -> Result<(), String> {
         .map_err(|error| error.to_string())?;
     let key_path = folder.path().join("jwk_sig_EdDSA_sandbox");
     monitoring_keys.add(&signer.public_jwk)?;
-    let mut key_file = NewFile::private(key_path.clone()).map_err(|error| error.to_string())?;
+    let mut key_file = NewFile::private(&key_path).map_err(|error| error.to_string())?;
     key_file.write_line(signer.private_jwk.expose_secret()).map_err(|error| error.to_string())?;
     key_file.keep();
     let fault = match matches.get_one::<String>("fault") {
