@@ -201,3 +201,31 @@ impl<'a> Values<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::flags;
+
+    #[test]
+    fn each_value_has_the_kind_that_it_is_read_as() {
+        for (name, kind) in [
+            ("timeout", Some(Kind::Duration)),
+            ("retries", Some(Kind::Number)),
+            ("exchange", Some(Kind::Boolean)),
+            ("machine", None),
+        ] {
+            let command = flags::main_command();
+            assert_eq!(command.get_arguments().find(|arg| arg.get_id() == name).map(Kind::of), Some(kind));
+        }
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "monitoring-token has no flag -retry")]
+    fn a_flag_that_the_command_does_not_have_is_a_mistake_of_ours() {
+        let mut command = flags::main_command();
+        let matches = command.try_get_matches_from_mut(["monitoring-token"]).unwrap();
+        let _ = Values::new(&command, &matches).get("retry");
+    }
+}

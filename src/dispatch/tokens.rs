@@ -61,24 +61,18 @@ impl Service {
             };
         };
         args.remove(0);
-        if verb == TokenVerb::Exec {
-            return self.exec(verb_command, args, log);
+        match verb {
+            TokenVerb::Exec => self.exec(verb_command, args, log),
+            TokenVerb::Bootstrap => {
+                by_hand(verb_command, args, log, |line, signals| stackstate::bootstrap(line)?.print(signals))
+            }
+            TokenVerb::Admin(verb) => {
+                if self == Service::Gafaelfawr && verb == AdminVerb::Delete {
+                    args = keys_last(args);
+                }
+                by_hand(verb_command, args, log, |line, signals| self.administer(verb, line, signals))
+            }
         }
-        if self == Service::Gafaelfawr && verb == TokenVerb::Admin(AdminVerb::Delete) {
-            args = keys_last(args);
-        }
-        let Some((line, signals)) = begin(verb_command, args, FlagsEnd::DoubleDash, log)? else {
-            return Ok(ExitStatus::SUCCESS);
-        };
-        let text = match verb {
-            TokenVerb::Admin(verb) => self.administer(verb, &line, &signals)?,
-            TokenVerb::Bootstrap => stackstate::bootstrap(&line)?.print(&signals)?,
-            TokenVerb::Exec => unreachable!("it is run above"),
-        };
-        // A long list may wait for a reader, who may lose patience.
-        signals.release();
-        print(&text)?;
-        Ok(ExitStatus::SUCCESS)
     }
 
     fn exec(self, command: clap::Command, args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {
@@ -126,6 +120,23 @@ impl Service {
             }
         }
     }
+}
+
+/// Does what runs no command, and prints its text.
+fn by_hand(
+    command: clap::Command,
+    args: Vec<OsString>,
+    log: &mut Log,
+    act: impl FnOnce(&Line, &Signals) -> Result<String, Failure>,
+) -> Result<ExitStatus, Failure> {
+    let Some((line, signals)) = begin(command, args, FlagsEnd::DoubleDash, log)? else {
+        return Ok(ExitStatus::SUCCESS);
+    };
+    let text = act(&line, &signals)?;
+    // A long list may wait for a reader, who may lose patience.
+    signals.release();
+    print(&text)?;
+    Ok(ExitStatus::SUCCESS)
 }
 
 /// A key may begin with a dash. What looks like a key, and is no flag, goes behind the end of flags.
