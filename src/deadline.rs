@@ -2,11 +2,14 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How long before `SCRIPT_DEADLINE` we have reported: script_exporter kills its shell at that time and
-/// Prometheus gives the scrape up soon after.
-const REPORT_MARGIN: Duration = Duration::from_millis(250);
+/// How long before `SCRIPT_DEADLINE` all is over: script_exporter kills its shell at that time and Prometheus
+/// gives the scrape up soon after. 250 ms are promised; the end of a killed group and the report take a moment.
+const REPORT_MARGIN: Duration = Duration::from_millis(300);
 /// How long after SIGKILL we still wait for a leader that the kernel cannot end (uninterruptible sleep).
 const UNKILLABLE_AFTER: Duration = Duration::from_secs(2);
+
+/// What a timeout counts as that is longer than a clock can tell.
+const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// The points in time that bound a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +51,7 @@ impl Timeline {
 impl Limits {
     /// The timeline of a run that begins now, or `None` if `SCRIPT_DEADLINE` has passed.
     pub fn begin(self, start: Instant, now: SystemTime) -> Option<Timeline> {
-        let far = start + Duration::from_secs(10 * 365 * 24 * 3600);
-        let timeout_at = start.checked_add(self.timeout).unwrap_or(far);
+        let timeout_at = start.checked_add(self.timeout).unwrap_or(start + FOREVER);
         let mut timeline = Timeline {
             start,
             term_at: timeout_at,
@@ -79,10 +81,10 @@ impl Limits {
 }
 
 /// `SCRIPT_DEADLINE` as script_exporter sets it: Unix seconds with a fraction. Anything else is no
-/// deadline.
+/// deadline; one before 1970 has passed, like any other.
 pub fn parse_script_deadline(value: &str) -> Option<SystemTime> {
-    let seconds: f64 = value.trim().parse().ok()?;
-    UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?)
+    let seconds: f64 = value.trim().parse().ok().filter(|seconds: &f64| seconds.is_finite())?;
+    UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds.max(0.0)).ok()?)
 }
 
 #[cfg(test)]
@@ -153,9 +155,10 @@ mod tests {
 
     #[test]
     fn an_unreadable_script_deadline_is_none() {
-        for value in ["", "x", "NaN", "inf", "-1", "1e300"] {
+        for value in ["", "x", "NaN", "inf", "-inf", "1e300"] {
             assert_eq!(parse_script_deadline(value), None, "{value}");
         }
+        assert_eq!(parse_script_deadline("-1.5"), Some(UNIX_EPOCH));
         assert_eq!(parse_script_deadline("1.5"), Some(UNIX_EPOCH + Duration::from_millis(1500)));
     }
 }

@@ -37,7 +37,8 @@ impl Stage {
 /// fix, and never holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// Where in the run; `None` before it began.
+    /// What the metrics show as failed: the stage that says something of key, issuer or target. `None` where
+    /// nothing of them failed: a usage error, a wait for another process, a stdout that takes nothing.
     pub stage: Option<Stage>,
     /// How the program ends.
     pub status: ExitStatus,
@@ -114,7 +115,7 @@ pub fn printable(text: &str) -> String {
 
 /// A word of the command line as a message shows it: its beginning, if it is very long.
 pub fn brief(word: &OsStr) -> String {
-    const SHOWN_CHARS: usize = 64;
+    const SHOWN_CHARS: usize = 200;
     let mut text = word.display().to_string();
     if let Some((end, _)) = text.char_indices().nth(SHOWN_CHARS) {
         text.truncate(end);

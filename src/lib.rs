@@ -32,6 +32,7 @@ mod metrics;
 pub mod new_file;
 mod random;
 mod read;
+mod readable;
 mod run;
 pub mod sandbox;
 pub mod secret;

@@ -26,6 +26,7 @@ static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 pub unsafe extern "C" fn main(count: c_int, words: *const *const c_char) -> c_int {
     signal::record_inherited();
     std::panic::set_hook(Box::new(end_on_panic));
+    keep_freed_memory();
     open_standard_descriptors();
     let count = usize::try_from(count).unwrap_or_default();
     let args = (1..count).map(|index| {
@@ -34,6 +35,18 @@ pub unsafe extern "C" fn main(count: c_int, words: *const *const c_char) -> c_in
         OsStr::from_bytes(word.to_bytes()).to_owned()
     });
     c_int::from(dispatch::main(args.collect::<Vec<OsString>>()).code())
+}
+
+/// What is freed serves the next allocation, whatever its size: a fresh page costs more than what is done
+/// with it. Before the command starts, all of it goes back (`run`).
+fn keep_freed_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: mallopt(3) only sets the allocator's own parameters, and nothing else runs yet.
+    unsafe {
+        const MORE_THAN_AN_ANSWER: c_int = 16 * 1024 * 1024;
+        libc::mallopt(libc::M_MMAP_THRESHOLD, MORE_THAN_AN_ANSWER);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, MORE_THAN_AN_ANSWER);
+    }
 }
 
 /// A bug of ours is a failure of ours: an abort would read as a signal that ended the command. The

@@ -2,16 +2,16 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
 use zeroize::Zeroizing;
 
 use crate::duration;
 use crate::error::{Failure, Stage};
+use crate::readable::wait_for;
 use crate::signal::{Signal, Signals};
 
 /// The size of a large key.
@@ -114,22 +114,18 @@ pub fn all(mut file: File, max_bytes: usize, until: &Until<'_>) -> Result<Zeroiz
 fn wait_readable(file: &File, until: &Until<'_>) -> Result<(), ReadError> {
     loop {
         let left = until.deadline.saturating_duration_since(Instant::now());
-        let readable = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
-        let mut fds = vec![readable(file.as_fd())];
-        fds.extend(until.parent.map(readable));
-        fds.extend(until.signals.map(|signals| readable(signals.as_fd())));
-        let ready = poll(&mut fds, rustix::event::Timespec::try_from(left).ok().as_ref());
+        let signals = until.signals.map(AsFd::as_fd);
+        let ready = wait_for([Some(file.as_fd()), until.parent, signals], left);
         if let Some(signal) = until.signals.and_then(Signals::take_interrupt) {
             return Err(ReadError::Ended(Ended::Interrupted(signal)));
         }
-        let is_ready = |at: usize| !fds[at].revents().is_empty();
         match ready {
-            Ok(0) => return Err(ReadError::Ended(Ended::Timeout(until.since.elapsed()))),
-            Err(rustix::io::Errno::INTR) => {}
+            Ok([_, true, _]) => return Err(ReadError::Ended(Ended::Orphaned)),
+            Ok([true, ..]) => return Ok(()),
+            Ok([.., false]) => return Err(ReadError::Ended(Ended::Timeout(until.since.elapsed()))),
+            // A signal that does not end us.
+            Ok([.., true]) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(ReadError::Io(errno.into())),
-            Ok(_) if until.parent.is_some() && is_ready(1) => return Err(ReadError::Ended(Ended::Orphaned)),
-            Ok(_) if is_ready(0) => return Ok(()),
-            Ok(_) => {}
         }
     }
 }

@@ -12,7 +12,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::wait::readable;
+use crate::readable::readable;
 
 /// A signal number that we caught.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,11 +31,13 @@ impl Signal {
     pub const CHLD: Signal = Signal(libc::SIGCHLD);
 
     /// What we pass on to the command.
-    const FORWARDED: [i32; 7] = [
+    const FORWARDED: [i32; 8] = [
         libc::SIGTERM,
         libc::SIGINT,
         libc::SIGHUP,
         libc::SIGQUIT,
+        // `perl -e 'alarm 60; exec @ARGV'` limits our time, not only the command's.
+        libc::SIGALRM,
         libc::SIGUSR1,
         libc::SIGUSR2,
         libc::SIGCONT,
@@ -48,7 +50,7 @@ impl Signal {
 
     /// Whether whoever sent it wants the run to be over: what is left of the command's group goes too.
     pub fn is_terminating(self) -> bool {
-        matches!(self.0, libc::SIGTERM | libc::SIGINT | libc::SIGHUP | libc::SIGQUIT)
+        matches!(self.0, libc::SIGTERM | libc::SIGINT | libc::SIGHUP | libc::SIGQUIT | libc::SIGALRM)
     }
 
     /// The signal of this number, as a wait status gives it.
@@ -133,8 +135,9 @@ fn raw_sigprocmask(how: i32, new: Option<&KernelSet>) -> KernelSet {
 static BLOCKED_AT_START: AtomicU64 = AtomicU64::new(0);
 static IGNORED_AT_START: AtomicU64 = AtomicU64::new(0);
 
-/// Records what this process was started with, then ignores SIGPIPE: a stderr that nobody reads must not
-/// end a run. To be called before anything changes a mask or a disposition.
+/// Records what this process was started with, then ignores SIGPIPE and SIGXFSZ: a stderr that nobody reads,
+/// or a file that may not grow, must not end a run. To be called before anything changes a mask or a
+/// disposition.
 pub fn record_inherited() {
     let ignored = (1..=LAST_SIGNAL)
         .filter(|&signal| raw_sigaction(signal, None).is_some_and(|action| action.handler == libc::SIG_IGN))
@@ -143,11 +146,12 @@ pub fn record_inherited() {
     BLOCKED_AT_START.store(raw_sigprocmask(libc::SIG_BLOCK, None), Ordering::Relaxed);
     let ignore = KernelAction { handler: libc::SIG_IGN, flags: 0, restorer: 0, mask: 0 };
     raw_sigaction(libc::SIGPIPE, Some(&ignore));
+    raw_sigaction(libc::SIGXFSZ, Some(&ignore));
 }
 
-/// The signals whose disposition is changed after the start: by us (SIGPIPE,
-/// SIGCHLD), by the C library when it makes a thread (32 and 33). Exec takes care of the others.
-const CHANGED_SINCE: [i32; 4] = [libc::SIGPIPE, libc::SIGCHLD, 32, 33];
+/// The signals whose disposition is changed after the start: by us (SIGPIPE, SIGXFSZ, SIGCHLD), by the C
+/// library when it makes a thread (32 and 33). Exec takes care of the others.
+const CHANGED_SINCE: [i32; 5] = [libc::SIGPIPE, libc::SIGXFSZ, libc::SIGCHLD, 32, 33];
 
 /// The signal mask and the ignored signals that this process was started with.
 #[derive(Clone, Copy)]

@@ -1,10 +1,6 @@
-//! Waiting on the tokio runtime: for work to be done, for a descriptor to be readable.
+//! Waiting for asynchronous work, where all else is synchronous.
 
-use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::pin::{Pin, pin};
-
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 use crate::error::{Failure, Stage};
 
@@ -26,16 +22,4 @@ fn block_on(stage: Stage, work: Pin<&mut dyn Future<Output = ()>>) -> Result<(),
     runtime.block_on(work);
     runtime.shutdown_background();
     Ok(())
-}
-
-/// Returns once `fd` is readable; never, if the runtime cannot watch it (the deadline still holds then).
-pub async fn readable(fd: BorrowedFd<'_>) {
-    // SAFETY: a borrowed descriptor stays open and the same while it is borrowed, so for as long as it
-    // is registered here.
-    let registered = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
-    let Ok(registered) = registered else { return std::future::pending().await };
-    if registered.readable().await.is_err() {
-        tracing::debug!(fd = fd.as_raw_fd(), "cannot be watched");
-        std::future::pending::<()>().await;
-    }
 }

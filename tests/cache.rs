@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -466,24 +467,56 @@ fn a_place_that_cannot_be_used_is_one_warning_and_the_run_is_made() {
 #[test]
 fn a_crash_in_the_middle_of_a_write_leaves_nothing_that_counts() {
     let bench = Bench::new();
-    // A file size limit of nothing: the first byte that we write kills us (SIGXFSZ). Making a directory
-    // is no write.
+    // Making a directory is no rename.
     let runs = bench.path("runs");
     fs::create_dir(&runs).unwrap();
     let script = format!("mkdir {}/$$", runs.display());
-    let line = |limit: &str| {
-        let mut line = Command::new("sh");
-        line.args(["-c", &format!("{limit} exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_monitoring-token")]);
-        line.envs(bench.sandbox.env.iter().map(|(name, value)| (name, value)));
+    let line = || {
+        let mut line = bench.sandbox.token();
         line.arg(format!("-cache-dir={}", bench.cache().display())).args(TTL).args(["sh", "-c", &script]);
         line
     };
     let count = || fs::read_dir(&runs).unwrap().count();
-    assert_eq!(run(&mut line("ulimit -f 0;")).status, -1, "it was killed");
+    let mut killed = line();
+    let filter = death_at(&[libc::SYS_rename, libc::SYS_renameat, libc::SYS_renameat2]);
+    // SAFETY: it only makes system calls.
+    unsafe { killed.pre_exec(move || install(&filter)) };
+    assert_eq!(run(&mut killed).status, -1, "it was killed");
     assert_eq!((count(), bench.entries().len()), (1, 0));
-    run(&mut line("")).succeeded();
-    run(&mut line("")).succeeded();
+    run(&mut line()).succeeded();
+    run(&mut line()).succeeded();
     assert_eq!(count(), 2);
+}
+
+/// A filter that kills a process at the first of these system calls (seccomp(2)).
+fn death_at(calls: &[libc::c_long]) -> Vec<libc::sock_filter> {
+    let step = |code: u32, skip_unless: u8, k: u32| libc::sock_filter {
+        code: u16::try_from(code).unwrap(),
+        jt: 0,
+        jf: skip_unless,
+        k,
+    };
+    let load = step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0);
+    let give = |verdict| step(libc::BPF_RET | libc::BPF_K, 0, verdict);
+    let kill = calls.iter().flat_map(|call| {
+        let is_it = step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, u32::try_from(*call).unwrap());
+        [is_it, give(libc::SECCOMP_RET_KILL_PROCESS)]
+    });
+    std::iter::once(load).chain(kill).chain([give(libc::SECCOMP_RET_ALLOW)]).collect()
+}
+
+/// Gives this process, and what it becomes, the filter.
+fn install(filter: &[libc::sock_filter]) -> std::io::Result<()> {
+    let program = libc::sock_fprog {
+        len: u16::try_from(filter.len()).unwrap_or_default(),
+        filter: filter.as_ptr().cast_mut(),
+    };
+    // SAFETY: the pointer is to a program of that length, which the kernel copies.
+    let set = unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+            && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) == 0
+    };
+    if set { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
 
 #[test]
@@ -523,4 +556,33 @@ fn on_a_full_disk_the_run_is_made_and_says_so_once() {
         "{lines:?}"
     );
     assert_eq!(bench.runs(), 3, "the fourth is known");
+}
+
+#[test]
+fn a_timeout_says_nothing_to_a_run_that_has_more_time() {
+    let bench = Bench::new();
+    // The first run takes longer than it may, the next is quick.
+    let script = format!("test -e {0} || {{ echo > {0}; exec sleep 60; }}", bench.path("slow").display());
+    let short = [BOTH, &["-timeout=1s", "-kill-after=0"]].concat();
+    bench.run(&short, &script).failed_with(124, &["timed out"]);
+    bench.run(&short, &script).failed_with(124, &["timed out", "ago"]);
+    bench.run(&[BOTH, &["-timeout=20s"]].concat(), &script).succeeded();
+    assert_eq!(bench.runs(), 2);
+    bench.run(&short, &script).succeeded();
+    assert_eq!(bench.runs(), 2, "a success holds for all");
+}
+
+#[test]
+fn a_program_that_is_named_by_its_place_is_another_one_elsewhere() {
+    let bench = Bench::new();
+    for (place, status) in [("one", 0), ("two", 5)] {
+        let folder = bench.path(place);
+        fs::create_dir(&folder).unwrap();
+        let probe = folder.join("probe");
+        fs::write(&probe, format!("#!/bin/sh\nexit {status}\n")).unwrap();
+        fs::set_permissions(&probe, fs::Permissions::from_mode(0o755)).unwrap();
+        let mut command = bench.sandbox.token();
+        command.arg(format!("-cache-dir={}", bench.cache().display())).args(TTL);
+        assert_eq!(run(command.args(["--", "./probe"]).current_dir(&folder)).status, status);
+    }
 }

@@ -21,7 +21,7 @@ use crate::support::{
 };
 
 const STEPS: [&str; 12] = [
-    "timeout", "key", "key_id", "signing", "proxy", "roots", "dns", "tcp", "tls", "clock", "exchange",
+    "timeout", "key", "key_id", "signing", "roots", "proxy", "dns", "tcp", "tls", "clock", "exchange",
     "url_keys",
 ];
 
@@ -152,14 +152,16 @@ fn check_fails_where_the_run_fails_with_its_status_and_its_words() {
     let not_tls = sandbox.var("SANDBOX_URL").replace("http://", "-locate-url=https://");
     // Longer than a name may be, so the resolver asks nobody.
     let no_name = format!("-locate-url=http://{}.invalid/", "a".repeat(64));
-    let cases: [Case<'_>; 15] = [
+    let (bad_proxy, nowhere) = (("HTTP_PROXY", "gopher://a b"), "-locate-url=http://locate.invalid/");
+    let cases: [Case<'_>; 16] = [
         ("timeout", ("SCRIPT_DEADLINE", "1"), &[], "SCRIPT_DEADLINE"),
         ("key", NONE, &["-monitoring-signer-key=/nonexistent/key"], "/nonexistent/key"),
         ("key", NONE, &["-monitoring-signer-key="], "MONITORING_SIGNER_KEY"),
         ("key", NONE, &["-monitoring-signer-key", &file("text", "no JSON")], "no JSON"),
         ("signing", NONE, &["-monitoring-signer-key", &file("mixed", &mixed.to_string())], "does not belong"),
-        ("proxy", ("HTTP_PROXY", "gopher://a b"), &["-locate-url=http://locate.invalid/"], "HTTP_PROXY"),
         ("roots", NONE, &["-ca-file=/nonexistent/ca"], "/nonexistent/ca"),
+        ("roots", bad_proxy, &["-ca-file=/nonexistent/ca", nowhere], "/nonexistent/ca"),
+        ("proxy", bad_proxy, &[nowhere], "HTTP_PROXY"),
         ("dns", NONE, &["-retries=0", &no_name], "cannot look up"),
         ("tcp", NONE, &["-retries=0", "-locate-url=http://127.0.0.1:1/"], "connection refused"),
         ("tls", NONE, &["-retries=0", &not_tls], "does not speak TLS"),
@@ -271,6 +273,84 @@ fn a_clock_that_lags_is_told_apart_from_a_key_that_is_unknown() {
         // Only a clock that lags makes tokens that are expired when they arrive.
         assert_eq!(told.row("clock")["outcome"], if offset == 300 { "failed" } else { "ok" });
         assert!(told.detail("clock").contains(if offset < 0 { "ahead" } else { "behind" }));
+    }
+}
+
+/// The lines of `exec`, and for each the last request of its check, with an answer to it.
+const EXECS: [(&[&str], &str, &str); 2] = [
+    (
+        &["gafaelfawr", "exec", "--username=bot-x", "--scopes=write:sasquatch"],
+        "GET /auth/api/v1/token-info",
+        r#"{"token":"AAAAAAAAAAAAAAAAAAAAAA","username":"admin","token_type":"user","scopes":["admin:token"]}"#,
+    ),
+    (&["stackstate", "exec", "--roles=r"], "GET /api/server/info", "{}"),
+];
+
+#[test]
+fn a_clock_that_lags_has_failed_only_where_the_run_fails() {
+    let sandbox = Sandbox::start(&[]);
+    let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(300));
+    let answer_with = |only: &str, body: &str| {
+        sandbox.misbehave(&json!({"only": only, "body": body, "header": ["Date", date]}).to_string());
+    };
+    // Their requests hold no time of our clock.
+    for (line, last, body) in EXECS {
+        answer_with(last, body);
+        let (ended, json, step) = token_check(sandbox.token().arg("check").args(line).arg("--json"));
+        assert_eq!((ended.status, step), (0, None), "{json:#}");
+        let clock = rows(&json).find(|row| row["step"] == "clock").unwrap();
+        assert!(clock["detail"].as_str().unwrap().contains("behind"), "{json:#}");
+        assert!(clock["data"]["offset_seconds"].as_i64().unwrap() < -200, "{json:#}");
+    }
+    // A Locate that takes the token all the same.
+    answer_with("GET /v2/", &granted());
+    let told = Told::by(sandbox.token().args(["check", "--json", "-service=ndt/ndt7"]));
+    told.ended.succeeded();
+    assert_eq!(told.row("clock")["outcome"], "ok");
+    assert!(told.detail("clock").contains("behind"), "{:#}", told.json);
+}
+
+#[test]
+fn a_token_check_fails_at_the_step_and_with_the_words_of_the_run() {
+    let sandbox = Sandbox::start(&[]);
+    let bad_proxy = ("HTTP_PROXY", "gopher://a b");
+    let nowhere = "--url=http://issuer.invalid";
+    for (line, _, _) in EXECS {
+        for (step, variable, flags) in [
+            ("roots", NONE, &["-ca-file=/nonexistent/ca"][..]),
+            ("roots", bad_proxy, &["-ca-file=/nonexistent/ca", nowhere]),
+            ("proxy", bad_proxy, &[nowhere]),
+            ("dns", NONE, &["-retries=0", nowhere]),
+        ] {
+            let line = |first: &[&str]| {
+                let mut command = sandbox.token();
+                command.args(first).args(line).args(flags).env(variable.0, variable.1);
+                command
+            };
+            let (ended, json, failed) = token_check(line(&["check"]).arg("--json"));
+            assert_eq!((ended.status, failed.as_deref()), (125, Some(step)), "{json:#}");
+            let ran = run(line(&[]).args(["--", "true"]));
+            assert_eq!((ran.status, &ran.stderr), (125, &ended.stderr), "the run itself");
+        }
+    }
+}
+
+#[test]
+fn a_token_check_that_runs_out_of_time_says_at_which_step() {
+    let sandbox = Sandbox::start(&[]);
+    for (line, _, _) in EXECS {
+        sandbox.misbehave(&json!({"delay_ms": 60_000, "only": "GET /"}).to_string());
+        let words = format!(
+            "while the admin token was checked, waiting for the answer ({})",
+            sandbox.var("SANDBOX_URL")
+        );
+        let in_time = |command: &mut Command| {
+            let command = command.args(line).arg("-timeout=400ms");
+            run(command.args(["--", "true"]))
+        };
+        for ended in [in_time(sandbox.token().arg("check")), in_time(&mut sandbox.token())] {
+            ended.failed_with(124, &["timed out after", &words]);
+        }
     }
 }
 

@@ -501,3 +501,11 @@ fn https_goes_through_the_tunnel_of_a_proxy() {
     assert!(!heads[0].contains("access_token"), "{heads:?}");
     assert_eq!(asked.heads().len(), 1);
 }
+
+#[test]
+fn the_host_of_an_address_has_no_brackets() {
+    let answer = r#"{"target":{"urls":{"wss:///ndt/v7/download":"wss://[2001:db8::1]:4443/ndt/v7/download?access_token=a.b.c"}}}"#;
+    let address = Record::default().serve(vec![http("200 OK", "", answer)]);
+    let env = environment(&mut asks(&format!("http://{address}")));
+    assert_eq!(env["SERVICE_HOSTNAME"], "2001:db8::1");
+}

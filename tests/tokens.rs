@@ -304,3 +304,32 @@ fn catches_signals(pid: u32) {
         (blocked & (1 << (libc::SIGTERM - 1)) != 0).then_some(())
     });
 }
+
+#[test]
+fn a_command_that_does_not_heed_sigterm_leaves_no_token_to_who_kills_us_next() {
+    let folder = tempfile::tempdir().unwrap();
+    for issuer in ISSUERS {
+        let sandbox = Sandbox::start(&[]);
+        let ready = folder.path().join(issuer.name);
+        let script = format!("trap '' TERM; echo > {}; while :; do sleep 0.1; done", ready.display());
+        let child = start(shell(issuer.exec(&sandbox).arg("-kill-after=200ms"), &script));
+        file_line(&ready);
+        kill(child.id(), libc::SIGTERM);
+        assert_eq!(finish(child).status, 128 + libc::SIGKILL);
+        issuer.made_and_deleted(&sandbox);
+    }
+}
+
+#[test]
+fn what_an_early_end_leaves_before_the_deadline_is_time_for_the_deletion() {
+    for issuer in ISSUERS {
+        let sandbox = Sandbox::start(&[]);
+        // Of 8 s, the deletion's own share is under 2 s.
+        sandbox.misbehave(&format!(r#"{{"delay_ms":2500,"only":"{}"}}"#, issuer.delete));
+        let deadline = std::time::SystemTime::now() + std::time::Duration::from_secs(8);
+        let deadline = deadline.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+        let mut exec = issuer.exec(&sandbox);
+        run(exec.env("SCRIPT_DEADLINE", deadline.to_string()).args(["--", "true"])).succeeded();
+        issuer.made_and_deleted(&sandbox);
+    }
+}

@@ -85,11 +85,21 @@ impl Bench {
         met
     }
 
-    /// How much more CPU a run costs in one environment than in another, in milliseconds.
-    pub fn difference(&self, flags: &[&str], more: &Env, less: &Env) -> f64 {
-        let line = self.line(flags, &["/bin/true"]);
-        let costs = in_turn(|| self.cpu(&line, more) - self.cpu(&line, less));
-        median(costs) / 1000.0
+    /// Compares what a run costs more in one environment than in another with a whole run of the peer's; says
+    /// whether the goal is met.
+    pub fn difference(&self, name: &str, flags: &[&str], more: &Env, less: &Env, goal: Goal) -> bool {
+        let ours = self.line(flags, &["/bin/true"]);
+        let theirs = self.peer.line(&[], &["/bin/true"]);
+        let costs = in_turn(|| (self.cpu(&ours, more) - self.cpu(&ours, less), self.cpu(&theirs, less)));
+        let ratio = median(costs.iter().map(|(difference, theirs)| difference / theirs).collect());
+        let most = self.peer.most(goal).cpu;
+        println!(
+            "{name:<22} cpu {:>5.2} ms more = {ratio:.2} x {} (goal {most:.2})   {}",
+            median(costs.iter().map(|(difference, _)| *difference).collect()) / 1000.0,
+            self.peer.name,
+            verdict(ratio <= most)
+        );
+        ratio <= most
     }
 }
 

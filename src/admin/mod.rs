@@ -18,7 +18,7 @@ use crate::credential::Credential;
 use crate::duration;
 use crate::error::{Failure, Stage};
 use crate::exit::ExitStatus;
-use crate::http::HttpConfig;
+use crate::http::{HttpConfig, LoadedHttp};
 use crate::read::Until;
 use crate::secret::SecretString;
 use crate::signal::Signals;
@@ -57,14 +57,9 @@ impl<'a> Session<'a> {
     }
 
     /// Reads what may be pipes: `-ca-file`, and the credential.
-    fn read(
-        self,
-        mut http: HttpConfig,
-        credential: Credential,
-    ) -> Result<(HttpConfig, SecretString), Failure> {
+    fn read(self, http: HttpConfig, credential: Credential) -> Result<(LoadedHttp, SecretString), Failure> {
         let until = Until { signals: Some(self.signals), ..Until::at(self.deadline) };
-        http.trust.read_extra(&until)?;
-        Ok((http, credential.read(&until)?))
+        Ok((http.load(&until)?, credential.read(&until)?))
     }
 
     /// Runs `work` until it is done, the time is up, or a signal ends us.
@@ -114,7 +109,7 @@ impl<'a> Session<'a> {
         open: &str,
     ) -> Result<T, Failure> {
         let work = async {
-            work.await.map_err(|error| match error.trace {
+            work.await.map_err(|error| match error.leftover {
                 Some(_) => error.failure.and(open),
                 None => error.failure,
             })

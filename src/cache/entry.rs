@@ -15,19 +15,37 @@ const MAX_ENTRY_BYTES: u64 = 16 * 1024;
 
 /// How a run ended. Holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
+pub struct CachedResult {
     /// Its exit status.
     pub exit_status: u8,
     /// What we said about it, if it was not the command that gave the status.
     pub message: Option<String>,
     /// When it ended, in milliseconds since 1970.
     ended_unix_ms: u64,
+    /// The timeout that ended it, in milliseconds, if one did.
+    timed_out_after_ms: Option<u64>,
 }
 
-impl Kept {
+impl CachedResult {
     /// The result of a run that ends now.
-    pub fn now(exit_status: u8, message: Option<String>) -> Kept {
-        Kept { exit_status, message, ended_unix_ms: unix_ms(SystemTime::now()) }
+    pub fn now(exit_status: u8, message: Option<String>) -> CachedResult {
+        CachedResult {
+            exit_status,
+            message,
+            ended_unix_ms: unix_ms(SystemTime::now()),
+            timed_out_after_ms: None,
+        }
+    }
+
+    /// The same of a run that this timeout ended.
+    #[must_use]
+    pub fn within(self, timeout: Duration) -> CachedResult {
+        CachedResult { timed_out_after_ms: Some(ms(timeout)), ..self }
+    }
+
+    /// Whether a run that has this much time would have ended so, too.
+    pub fn holds_for(&self, timeout: Duration) -> bool {
+        self.timed_out_after_ms.is_none_or(|had| ms(timeout) <= had)
     }
 
     /// How long ago the run ended.
@@ -41,7 +59,8 @@ impl Kept {
 pub struct Entry {
     /// Its run: an entry that was moved to another's name counts as none.
     key: String,
-    pub kept: Kept,
+    #[serde(rename = "kept")]
+    pub result: CachedResult,
     /// How long it counts, in milliseconds.
     max_age_ms: u64,
 }
@@ -49,10 +68,10 @@ pub struct Entry {
 impl Entry {
     /// An entry that counts for a random share of `ttl`, half of it at least: entries that were made
     /// together do not expire together.
-    pub fn new(key: &Key, kept: Kept, ttl: Duration, now: SystemTime) -> Entry {
+    pub fn new(key: &Key, result: CachedResult, ttl: Duration, now: SystemTime) -> Entry {
         let max_age = ttl.mul_f64(f64::midpoint(1.0, fastrand::f64()));
-        let kept = Kept { ended_unix_ms: unix_ms(now), ..kept };
-        Entry { key: key.0.clone(), kept, max_age_ms: ms(max_age) }
+        let result = CachedResult { ended_unix_ms: unix_ms(now), ..result };
+        Entry { key: key.0.clone(), result, max_age_ms: ms(max_age) }
     }
 
     /// Whether it is the result of this run.
@@ -63,18 +82,18 @@ impl Entry {
     /// Whether it still counts at `now`, for somebody who wants nothing older than `ttl`. One from the
     /// future does not: the clock was wrong then, or is now.
     pub fn counts(&self, now: SystemTime, ttl: Duration) -> bool {
-        let age = unix_ms(now).checked_sub(self.kept.ended_unix_ms);
+        let age = unix_ms(now).checked_sub(self.result.ended_unix_ms);
         age.is_some_and(|age| age < self.max_age_ms.min(ms(ttl)))
     }
 
     /// Whether it was written between `began` and now.
     pub fn was_written_since(&self, began: SystemTime) -> bool {
-        (unix_ms(began)..=unix_ms(SystemTime::now())).contains(&self.kept.ended_unix_ms)
+        (unix_ms(began)..=unix_ms(SystemTime::now())).contains(&self.result.ended_unix_ms)
     }
 
     /// Whether nobody will count it any more.
     pub fn has_expired(&self, now: SystemTime) -> bool {
-        unix_ms(now) >= self.kept.ended_unix_ms.saturating_add(self.max_age_ms)
+        unix_ms(now) >= self.result.ended_unix_ms.saturating_add(self.max_age_ms)
     }
 
     /// Reads the entry of `key`; one that cannot be read, or that another user has put there, is none.
@@ -132,7 +151,7 @@ mod tests {
     const TTL: Duration = Duration::from_secs(3600);
 
     fn entry(now: SystemTime) -> Entry {
-        Entry::new(&KeyBuilder::default().build(), Kept::now(0, None), TTL, now)
+        Entry::new(&KeyBuilder::default().build(), CachedResult::now(0, None), TTL, now)
     }
 
     #[test]

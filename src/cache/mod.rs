@@ -23,8 +23,8 @@ use std::time::{Duration, SystemTime};
 
 use ring::digest::{Context, SHA256};
 
+pub use entry::CachedResult;
 use entry::Entry;
-pub use entry::Kept;
 use lock::{Lock, Locked};
 
 /// Changes when what is hashed does.
@@ -85,36 +85,37 @@ pub struct Cache {
     pub failure_ttl: Duration,
 }
 
-/// What is to be done about a run.
-pub enum Way<'a> {
-    /// Nothing: this is its result.
-    Known(Kept),
+/// What the cache says of a run.
+pub enum Lookup<'a> {
+    /// This is its result.
+    Hit(CachedResult),
     /// It is to be made, by us.
-    Ours(Turn<'a>),
-    /// It is to be made, without a cache: it cannot be used.
-    Without(io::Error),
+    Miss(Claim<'a>),
+    /// It is to be made without the cache, which cannot be used.
+    Unusable(io::Error),
 }
 
-/// The right, and the duty, to make a run while others wait for its result.
-pub struct Turn<'a> {
+/// The right, and the duty, to make a run while others wait for its result: the lock of its entry.
+pub struct Claim<'a> {
     cache: &'a Cache,
     key: &'a Key,
     lock: Lock,
 }
 
 impl Cache {
-    /// Looks for a result, or waits for its turn. `pause` waits for that long, or fails when the run has
-    /// to end; its error is passed on.
-    pub fn enter<'a, E>(
+    /// Looks for a result that holds for a run with this `timeout`; without one, claims the run, or waits for
+    /// whoever has. `pause` waits for that long, or fails when the run has to end; its error is passed on.
+    pub fn look_up<'a, E>(
         &'a self,
         key: &'a Key,
+        timeout: Duration,
         mut pause: impl FnMut(Duration) -> Result<(), E>,
-    ) -> Result<Way<'a>, E> {
-        if let Some(kept) = self.find(key) {
-            return Ok(Way::Known(kept));
+    ) -> Result<Lookup<'a>, E> {
+        if let Some(result) = self.find(key, timeout) {
+            return Ok(Lookup::Hit(result));
         }
         if let Err(error) = DirBuilder::new().recursive(true).mode(DIR_MODE).create(&self.dir) {
-            return Ok(Way::Without(error));
+            return Ok(Lookup::Unusable(error));
         }
         let began = SystemTime::now();
         let mut waited = None;
@@ -131,34 +132,36 @@ impl Cache {
                     waited = Some(next);
                     pause(next)?;
                 }
-                Err(error) => return Ok(Way::Without(error)),
+                Err(error) => return Ok(Lookup::Unusable(error)),
             }
         };
         if waited.is_some()
-            && let Some(entry) = lock.read(key).filter(|entry| entry.was_written_since(began))
+            && let Some(entry) = lock
+                .read(key)
+                .filter(|entry| entry.was_written_since(began) && entry.result.holds_for(timeout))
         {
-            return Ok(Way::Known(entry.kept));
+            return Ok(Lookup::Hit(entry.result));
         }
         // It may have come in between.
-        if let Some(kept) = self.find(key) {
-            return Ok(Way::Known(kept));
+        if let Some(result) = self.find(key, timeout) {
+            return Ok(Lookup::Hit(result));
         }
         if let Err(error) = lock.clear() {
-            return Ok(Way::Without(error));
+            return Ok(Lookup::Unusable(error));
         }
-        Ok(Way::Ours(Turn { cache: self, key, lock }))
+        Ok(Lookup::Miss(Claim { cache: self, key, lock }))
     }
 
     /// The result that is kept, if there is one that still counts.
-    fn find(&self, key: &Key) -> Option<Kept> {
+    fn find(&self, key: &Key, timeout: Duration) -> Option<CachedResult> {
         let entry = Entry::read(&self.path(key, "json"), key)?;
         // The flag may have become shorter since.
-        let ttl = self.ttl_of(&entry.kept);
-        entry.counts(SystemTime::now(), ttl).then_some(entry.kept)
+        let ttl = self.ttl_of(&entry.result);
+        (entry.counts(SystemTime::now(), ttl) && entry.result.holds_for(timeout)).then_some(entry.result)
     }
 
-    fn ttl_of(&self, kept: &Kept) -> Duration {
-        if kept.exit_status == 0 { self.ttl } else { self.failure_ttl }
+    fn ttl_of(&self, result: &CachedResult) -> Duration {
+        if result.exit_status == 0 { self.ttl } else { self.failure_ttl }
     }
 
     fn path(&self, key: &Key, kind: &str) -> PathBuf {
@@ -171,17 +174,17 @@ impl Cache {
     }
 }
 
-impl Turn<'_> {
-    /// Ends the turn: those who wait get `result`, and it is kept if that was asked for. `None` is for a
+impl Claim<'_> {
+    /// Gives the claim up: those who wait get `result`, and it is kept if that was asked for. `None` is for a
     /// result that says nothing about the target; whoever waits then makes the run.
     ///
     /// # Errors
     /// When it cannot be kept.
-    pub fn end(self, result: Option<Kept>) -> io::Result<()> {
-        let Turn { cache, key, lock } = self;
-        let Some(kept) = result else { return Ok(()) };
-        let ttl = cache.ttl_of(&kept);
-        let entry = Entry::new(key, kept, ttl, SystemTime::now());
+    pub fn finish(self, result: Option<CachedResult>) -> io::Result<()> {
+        let Claim { cache, key, lock } = self;
+        let Some(result) = result else { return Ok(()) };
+        let ttl = cache.ttl_of(&result);
+        let entry = Entry::new(key, result, ttl, SystemTime::now());
         let told = lock.write(&entry);
         let written = if ttl.is_zero() { Ok(()) } else { entry.write(&cache.dir, &cache.path(key, "json")) };
         drop(lock);

@@ -85,13 +85,13 @@ fn is_key(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Cache, Kept, KeyBuilder, Way};
+    use super::super::{Cache, CachedResult, KeyBuilder, Lookup};
     use super::*;
 
     fn keep(cache: &Cache, name: &str) -> String {
         let key = KeyBuilder::default().part(name).build();
-        match cache.enter(&key, |_| Err(())) {
-            Ok(Way::Ours(turn)) => turn.end(Some(Kept::now(0, None))).unwrap(),
+        match cache.look_up(&key, Duration::ZERO, |_| Err(())) {
+            Ok(Lookup::Miss(claim)) => claim.finish(Some(CachedResult::now(0, None))).unwrap(),
             _ => panic!("nobody else is here"),
         }
         key.0

@@ -2,22 +2,22 @@
 
 use serde_json::json;
 
-use super::network::Probe;
+use super::network::{Probe, tell_setup};
 use super::{Checked, Checklist, tell_clock, tell_timeout};
 use crate::error::{Failure, Stage};
 use crate::http::explain::origin;
-use crate::http::{Client, Redirects};
+use crate::http::{Client, Redirects, plain_http_host};
 use crate::key::PrivateKey;
 use crate::log::Log;
 use crate::read::Until;
-use crate::run::locate::{LocateRun, insecure_host};
+use crate::run::locate::{LocateRun, while_asking};
 use crate::run::{Run, noting_plain_http};
-use crate::secret::{redact_url, scrub_stack};
+use crate::secret::scrub_stack;
 use crate::signal::Signals;
-use crate::source::locate::{Exchange, Locate, LocateConfig, Signed, failed};
+use crate::source::locate::{Exchange, FATAL_CLOCK_LAG, Locate, LocateConfig, Signed, failed};
 
 const STEPS: &[&str] = &[
-    "timeout", "key", "key_id", "signing", "proxy", "roots", "dns", "tcp", "tls", "clock", "exchange",
+    "timeout", "key", "key_id", "signing", "roots", "proxy", "dns", "tcp", "tls", "clock", "exchange",
     "url_keys",
 ];
 
@@ -30,27 +30,23 @@ pub fn locate(what: LocateRun, signals: &Signals, log: Log) -> Checked {
 }
 
 fn steps(what: LocateRun, signals: &Signals, log: Log, list: &mut Checklist) -> Result<(), Failure> {
-    let LocateRun { locate, mut http, run: config, .. } = what;
+    let LocateRun { locate, http, run: config, .. } = what;
     let run = list.step("timeout", Run::begin(&config, signals, log))?;
     let term_at = tell_timeout(list, run.timeline());
 
     let (key, signed) = sign(&locate, &run.until(), list)?;
     if locate.exchange == Exchange::No {
-        for &step in STEPS.iter().skip_while(|step| **step != "proxy") {
+        for &step in STEPS.iter().skip_while(|step| **step != "roots") {
             list.skip(step, "no request is made (-exchange=false)");
         }
         return Ok(());
     }
 
-    let insecure = insecure_host(&locate.prefix);
+    let insecure = plain_http_host(&locate.prefix);
     let noting = |failure| noting_plain_http(failure, insecure.as_deref());
-    let ours = |message: String| noting(failed(message));
-    let proxy = list.step("proxy", http.proxies.proxy_for(&locate.prefix).map_err(ours))?;
-    list.ok("proxy", proxy.as_ref().map_or_else(|| "none".to_owned(), redact_url));
-    list.step("roots", http.trust.read_extra(&run.until()).map_err(noting))?;
+    let (http, proxy) = tell_setup(list, http, &locate.prefix, &run, noting)?;
     let client = Client::new(&http, &locate.prefix, Redirects::SameOrigin);
-    let client = list.step("roots", client.map_err(|error| ours(error.message)))?;
-    list.ok("roots", client.verifier().store().describe());
+    let client = list.step("exchange", client.map_err(|error| noting(failed(error.message))))?;
     let probe = Probe::new(&locate.prefix, proxy.as_ref());
     let at = origin(&locate.prefix);
     let work = async {
@@ -58,16 +54,13 @@ fn steps(what: LocateRun, signals: &Signals, log: Log, list: &mut Checklist) -> 
         let asked = Locate { config: &locate, client: &client, key: &key };
         asked.ask(signed, http.retries, term_at).await
     };
-    let doing = || {
-        let step = probe.step().unwrap_or(client.step());
-        format!("while {step} ({at}{}): {}", client.via(), step.advice())
-    };
+    let doing = || while_asking(&locate, &client, probe.step().unwrap_or(client.step()));
     let (offer, failure) = match run.attempt(Stage::Exchange, work, doing) {
         Ok((_, offer)) => (Some(offer), None),
         Err(failure) => (None, Some(noting(failure))),
     };
     let failure = probe.tell(list, &locate.prefix, &client, failure)?;
-    tell_clock(list, &client);
+    tell_clock(list, &client, failure.as_ref().map(|_| FATAL_CLOCK_LAG));
     if let Some(failure) = failure {
         return list.step("exchange", Err(failure));
     }

@@ -11,7 +11,7 @@ mod network;
 mod token;
 
 use std::fmt::Write as _;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -21,7 +21,6 @@ use crate::duration;
 use crate::error::{Failure, printable};
 use crate::exit::ExitStatus;
 use crate::http::Client;
-use crate::key::sign::JWT_LIFETIME;
 
 pub use locate::locate;
 pub use token::token;
@@ -156,20 +155,23 @@ fn tell_timeout(list: &mut Checklist, timeline: &Timeline) -> Instant {
     timeline.term_at
 }
 
-/// The clock is what has failed if our token had run out for the server before it got it.
-fn tell_clock(list: &mut Checklist, client: &Client) {
+/// Writes the row `clock`. The clock is what has failed if the request did, and ours is behind by
+/// `fatal_lag` or more: our token had run out for the server before it got it. `None` is for a request that
+/// has not failed, or that needs no clock.
+fn tell_clock(list: &mut Checklist, client: &Client, fatal_lag: Option<Duration>) {
     let Some(offset) = client.clock_offset_seconds() else {
         list.skip("clock", "no answer has told the time");
         return;
     };
-    let by = duration::show(std::time::Duration::from_secs(offset.unsigned_abs()));
+    let by = Duration::from_secs(offset.unsigned_abs());
+    let is_fatal = offset < 0 && fatal_lag.is_some_and(|lag| by >= lag);
+    let by = duration::show(by);
     let detail = match offset {
         0 => "as the server's".to_owned(),
         1.. => format!("{by} ahead of the server"),
         _ => format!("{by} behind the server"),
     };
-    let too_late = offset < 0 && offset.unsigned_abs() >= JWT_LIFETIME.as_secs();
-    if too_late {
+    if is_fatal {
         let why = format!("{detail}: every token is expired when it arrives there");
         list.push("clock", Outcome::Failed, why, Map::new());
     } else {

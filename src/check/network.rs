@@ -1,4 +1,4 @@
-//! The way to a server: name, connection, TLS.
+//! The way to a server: roots, proxy, name, connection, TLS.
 
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
@@ -8,8 +8,27 @@ use reqwest::Url;
 
 use super::{Checklist, certificate};
 use crate::duration;
-use crate::error::Failure;
-use crate::http::{Client, Step};
+use crate::error::{Failure, Stage};
+use crate::http::{Client, HttpConfig, LoadedHttp, Step, look_up};
+use crate::run::Run;
+use crate::secret::redact_url;
+
+/// Writes the rows `roots` and `proxy`: what is read and decided before any connection to `url`, in the run's
+/// order. Gives what was read, and the proxy. `noting` adds to a failure what the run adds.
+pub fn tell_setup(
+    list: &mut Checklist,
+    http: HttpConfig,
+    url: &Url,
+    run: &Run<'_>,
+    noting: impl Fn(Failure) -> Failure,
+) -> Result<(LoadedHttp, Option<Url>), Failure> {
+    let http = list.step("roots", http.load(&run.until()).map_err(&noting))?;
+    list.ok("roots", http.trust.places().describe());
+    let proxy = http.proxies.proxy_for(url).map_err(|why| noting(Failure::ours(Stage::Exchange, why)));
+    let proxy = list.step("proxy", proxy)?;
+    list.ok("proxy", proxy.as_ref().map_or_else(|| "none".to_owned(), redact_url));
+    Ok((http, proxy))
+}
 
 /// What a look-up and a connection of our own show, before the request is made.
 ///
@@ -49,8 +68,8 @@ impl Probe {
     pub async fn go(&self) {
         let found = match self.address {
             Some(address) => vec![address],
-            None => match tokio::net::lookup_host((self.host.as_str(), self.port)).await {
-                Ok(found) => found.map(|address| address.ip()).collect(),
+            None => match look_up(self.host.clone()).await {
+                Ok(found) => found.iter().map(SocketAddr::ip).collect(),
                 Err(_) => Vec::new(),
             },
         };

@@ -1,13 +1,13 @@
 //! The steps of `exec`, up to the creation of a token: none is made.
 
-use super::network::Probe;
+use super::network::{Probe, tell_setup};
 use super::{Checked, Checklist, tell_clock, tell_timeout};
 use crate::error::{Failure, Stage};
+use crate::http::plain_http_host;
 use crate::log::Log;
-use crate::run::locate::insecure_host;
-use crate::run::token::TokenRun;
+use crate::run::token::{TokenRun, while_checking};
 use crate::run::{Run, noting_plain_http};
-use crate::secret::{redact_url, scrub_stack};
+use crate::secret::scrub_stack;
 use crate::signal::Signals;
 
 const STEPS: &[&str] =
@@ -22,33 +22,30 @@ pub fn token(what: TokenRun, signals: &Signals, log: Log) -> Checked {
 }
 
 fn steps(what: TokenRun, signals: &Signals, log: Log, list: &mut Checklist) -> Result<(), Failure> {
-    let TokenRun { credential, mut http, run: config, issuer } = what;
+    let TokenRun { credential, http, url, run: config, issuer } = what;
     let run = list.step("timeout", Run::begin(&config, signals, log))?;
     let until = tell_timeout(list, run.timeline());
     let admin = list.step("credential", credential.read(&run.until()))?;
     list.ok("credential", "read");
-    list.step("roots", http.trust.read_extra(&run.until()))?;
-    let issuer = list.step("roots", issuer(&http, admin, run.needed()))?;
-    list.ok("roots", issuer.api().client().verifier().store().describe());
-    let url = issuer.api().url().clone();
-    let proxy = issuer.api().client().proxy.clone();
-    list.ok("proxy", proxy.as_ref().map_or_else(|| "none".to_owned(), redact_url));
+    let (http, proxy) = tell_setup(list, http, &url, &run, |failure| failure)?;
+    let issuer = list.step("token", issuer(&http, url.clone(), admin, run.needed()))?;
 
-    let insecure = insecure_host(&url);
+    let insecure = plain_http_host(&url);
     let probe = Probe::new(&url, proxy.as_ref());
     let work = async {
         probe.go().await;
         issuer.prepare(until).await?;
         Ok(issuer.describe(until).await)
     };
-    let doing = || "while the admin token was checked".to_owned();
+    let api = issuer.api();
+    let doing = || while_checking(api, probe.step().unwrap_or(api.step()));
     let (told, failure) = match run.attempt(Stage::Exchange, work, doing) {
         Ok(told) => (told, None),
         Err(failure) => (Vec::new(), Some(noting_plain_http(failure, insecure.as_deref()))),
     };
-    let client = issuer.api().client();
+    let client = api.client();
     let failure = probe.tell(list, &url, client, failure)?;
-    tell_clock(list, client);
+    tell_clock(list, client, None);
     if let Some(failure) = failure {
         return list.step("token", Err(failure));
     }

@@ -9,6 +9,7 @@ use std::process::Command;
 
 use rustix::process::{Pid, Signal as RustixSignal};
 
+use crate::exit::ExitStatus;
 use crate::secret::{ExposeSecret as _, SecretString};
 use crate::signal::Inherited;
 
@@ -70,6 +71,7 @@ impl Job<'_> {
         let output = self.connect_output(&mut command).map_err(StartError::Ours)?;
         let inherited = Inherited::at_start();
         let us = rustix::process::getpid();
+        let failed = i32::from(ExitStatus::Failed.code());
         // SAFETY: the closure only makes system calls, so it can run between fork and exec.
         unsafe {
             command.pre_exec(move || {
@@ -79,7 +81,7 @@ impl Job<'_> {
                 rustix::process::set_parent_process_death_signal(Some(RustixSignal::TERM))?;
                 if rustix::process::getppid() != Some(us) {
                     // We died in between, and nobody would tell it.
-                    libc::_exit(125);
+                    libc::_exit(failed);
                 }
                 inherited.restore();
                 Ok(())

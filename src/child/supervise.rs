@@ -1,14 +1,15 @@
 //! The one loop: signals, timeout, output, the end of the command.
 
+use std::os::fd::AsFd;
 use std::time::Instant;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus, waitid};
 
 use super::Parent;
 use super::command::Started;
 use super::output::Tail;
 use crate::deadline::Timeline;
+use crate::readable::wait_for;
 use crate::signal::{Signal, Signals};
 
 /// How the command ended.
@@ -42,7 +43,7 @@ pub struct Outcome {
 enum Phase {
     /// The command runs; SIGTERM comes at this time.
     Running { term_at: Instant },
-    /// SIGTERM was sent; SIGKILL comes at this time.
+    /// SIGTERM was sent, or passed on; SIGKILL comes at this time.
     Terminating { kill_at: Instant },
     /// SIGKILL was sent; we wait until this time.
     Killed { give_up_at: Instant },
@@ -148,6 +149,10 @@ impl Run<'_> {
             self.send(Signal::CONT);
             self.forwarded = Some(signal);
         }
+        // Who stops us by SIGTERM sends SIGKILL next; the command must be gone by then.
+        if let (Signal::TERM, Phase::Running { .. }) = (signal, self.phase) {
+            self.phase = Phase::Terminating { kill_at: Instant::now() + self.timeline.kill_after };
+        }
     }
 
     /// Our parent is gone: nobody waits for the result.
@@ -219,23 +224,10 @@ fn ended_child() -> Option<Pid> {
 
 /// Sleeps until something happens, and passes it on.
 fn wait(signals: &Signals, tail: &mut Tail, parent: &mut Option<&Parent>, run: &mut Run<'_>) {
-    use std::os::fd::AsFd as _;
-    let readable = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
-    let mut fds = vec![readable(signals.as_fd())];
-    let tail_at = tail.fd().map(|fd| {
-        fds.push(readable(fd));
-        fds.len() - 1
-    });
-    let parent_at = parent.map(|parent| {
-        fds.push(readable(parent.as_fd()));
-        fds.len() - 1
-    });
     let left = run.phase.next_at().saturating_duration_since(Instant::now());
+    let fds = [Some(signals.as_fd()), tail.fd(), parent.map(AsFd::as_fd)];
     // An error (EINTR, no memory) means to look at everything again.
-    let _ = poll(&mut fds, Timespec::try_from(left).ok().as_ref());
-    let ready = |at: Option<usize>| at.is_some_and(|at| !fds[at].revents().is_empty());
-    let (tail_ready, parent_gone) = (ready(tail_at), ready(parent_at));
-    drop(fds);
+    let [_, tail_ready, parent_gone] = wait_for(fds, left).unwrap_or_default();
     while let Some(signal) = signals.take() {
         if signal != Signal::CHLD {
             run.forward(signal);

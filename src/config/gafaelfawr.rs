@@ -62,10 +62,10 @@ pub fn exec(line: &Line, purpose: Purpose) -> Result<TokenRun, Failure> {
     let Exec { run, url, env_name, http } = token::exec(line, purpose, URL, "gafaelfawr")?;
     let new = new_token(&values)?;
     let credential = credential(&values, &[ADMIN_TOKEN])?;
-    let issuer: MakeIssuer = Box::new(move |http, token, needed| {
+    let issuer: MakeIssuer = Box::new(move |http, url, token, needed| {
         Ok(Box::new(RunToken::new(Gafaelfawr::new(http, url, &token)?, new, env_name, needed)))
     });
-    Ok(TokenRun { credential, http, run, issuer })
+    Ok(TokenRun { credential, http, url, run, issuer })
 }
 
 /// `gafaelfawr create|list|delete`.

@@ -67,13 +67,13 @@ pub fn exec(line: &Line, purpose: Purpose) -> Result<TokenRun, Failure> {
     let path = api_path(&values)?;
     let credential = credential(&values, &CREDENTIALS)?;
     let kind = kind_of(&credential);
-    let issuer: MakeIssuer = Box::new(move |http, token, needed| {
+    let issuer: MakeIssuer = Box::new(move |http, url, token, needed| {
         let kind = kind.unwrap_or_else(|| Kind::of(&token));
         let api_path = path.as_deref().unwrap_or(DEFAULT_API_PATH);
         let stackstate = StackState::new(http, url, api_path, kind, &token)?;
         Ok(Box::new(RunToken::new(stackstate, path, new, env_name, needed)?))
     });
-    Ok(TokenRun { credential, http, run, issuer })
+    Ok(TokenRun { credential, http, url, run, issuer })
 }
 
 /// `stackstate create|list|delete`.

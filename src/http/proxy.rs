@@ -5,6 +5,8 @@ use std::net::IpAddr;
 
 use reqwest::Url;
 
+use super::loopback::is_loopback;
+
 /// The proxy variables. They may hold a password, so that they have no `Debug`.
 #[derive(Clone, Default)]
 pub struct ProxyRules {
@@ -39,12 +41,12 @@ impl ProxyRules {
     }
 
     fn uses_proxy(&self, url: &Url) -> bool {
+        if is_loopback(url) {
+            return false;
+        }
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_ascii_lowercase();
         let port = url.port_or_known_default().unwrap_or_default();
         let address: Option<IpAddr> = host.parse().ok();
-        if host.trim_end_matches('.') == "localhost" || address.is_some_and(|address| address.is_loopback()) {
-            return false;
-        }
         !self
             .except
             .split(',')

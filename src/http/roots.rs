@@ -1,5 +1,6 @@
-//! Finds the roots that could have issued a chain, in bundles with thousands of bytes for each certificate
-//! that is looked for.
+//! Finds in PEM bundles, by the names of the issuers in the chain that a server has sent, the roots that may
+//! have issued it. A bundle holds a hundred roots and more, of which one is wanted, so it is searched and
+//! not taken apart.
 
 use std::path::Path;
 use std::time::Duration;

@@ -12,11 +12,10 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use super::explain::TransportError;
 use super::roots::{Issuers, MAX_BUNDLE_BYTES, each_certificate, read_bundle};
 use super::{Progress, Step};
 use crate::error::{Failure, Stage};
-use crate::read::{self, DEFAULT_PATIENCE, ReadError, Until};
+use crate::read::{self, ReadError, Until};
 
 /// Where Go looks for a bundle of roots on Linux (`crypto/x509/root_linux.go`, Go 1.26); the first that
 /// can be read is taken.
@@ -37,8 +36,6 @@ const SYSTEM_DIRS: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
 pub struct TrustStore {
     /// `-ca-file`, on top of the others.
     pub extra: Option<PathBuf>,
-    /// What was read of it.
-    pub extra_roots: Vec<CertificateDer<'static>>,
     /// Bundles; the first that can be read counts.
     pub files: Vec<PathBuf>,
     /// Directories of single files, whatever these are called.
@@ -49,7 +46,6 @@ impl Default for TrustStore {
     fn default() -> TrustStore {
         TrustStore {
             extra: None,
-            extra_roots: Vec::new(),
             files: SYSTEM_FILES.map(PathBuf::from).into(),
             dirs: SYSTEM_DIRS.map(PathBuf::from).into(),
         }
@@ -57,12 +53,10 @@ impl Default for TrustStore {
 }
 
 impl TrustStore {
-    /// Reads `-ca-file`, once: it may be a pipe.
-    pub fn read_extra(&mut self, until: &Until<'_>) -> Result<(), Failure> {
-        if let (Some(path), true) = (&self.extra, self.extra_roots.is_empty()) {
-            self.extra_roots = read_ca_file(path, until)?;
-        }
-        Ok(())
+    /// Reads `-ca-file`. The other places are read when they are needed.
+    pub fn load(self, until: &Until<'_>) -> Result<LoadedTrust, Failure> {
+        let extra_roots = self.extra.as_deref().map(|path| read_ca_file(path, until)).transpose()?;
+        Ok(LoadedTrust { extra_roots: extra_roots.unwrap_or_default(), places: self })
     }
 
     /// In words, for messages: the places that were searched, and those that could not be.
@@ -86,6 +80,20 @@ impl TrustStore {
     }
 }
 
+/// The places that hold the roots, and what `-ca-file` holds.
+#[derive(Clone, Debug, Default)]
+pub struct LoadedTrust {
+    places: TrustStore,
+    extra_roots: Vec<CertificateDer<'static>>,
+}
+
+impl LoadedTrust {
+    /// The places that hold the roots.
+    pub fn places(&self) -> &TrustStore {
+        &self.places
+    }
+}
+
 /// What was seen of the server's certificate, for `check` and for messages.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
@@ -98,20 +106,16 @@ pub struct Seen {
 /// Checks the server's certificate.
 #[derive(Debug)]
 pub struct Verifier {
-    store: TrustStore,
+    trust: LoadedTrust,
     provider: Arc<CryptoProvider>,
     seen: Mutex<Option<Seen>>,
 }
 
 impl Verifier {
-    /// Reads `-ca-file` at once, so that a wrong one is an error also where it would not have been
-    /// needed; unless [`TrustStore::read_extra`] has done so.
-    pub fn new(mut store: TrustStore) -> Result<Verifier, TransportError> {
-        store
-            .read_extra(&Until::in_time(DEFAULT_PATIENCE))
-            .map_err(|failure| TransportError::setup(failure.message))?;
+    /// A verifier that trusts these roots.
+    pub fn new(trust: LoadedTrust) -> Verifier {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        Ok(Verifier { store, provider, seen: Mutex::new(None) })
+        Verifier { trust, provider, seen: Mutex::new(None) }
     }
 
     /// The certificate of the last handshake.
@@ -120,8 +124,8 @@ impl Verifier {
     }
 
     /// The places that hold the roots.
-    pub fn store(&self) -> &TrustStore {
-        &self.store
+    pub fn places(&self) -> &TrustStore {
+        &self.trust.places
     }
 
     fn check(
@@ -175,13 +179,15 @@ impl ServerCertVerifier for Verifier {
         let issuers = Issuers::of(std::iter::once(end_entity).chain(intermediates));
         let mut anchors = RootCertStore::empty();
         let chain = (end_entity, intermediates);
-        self.store.extra_roots.iter().for_each(|root| issuers.take(root, &mut anchors));
-        if let Some(bundle) = self.store.files.iter().find_map(|file| read_bundle(file)) {
+        self.trust.extra_roots.iter().for_each(|root| issuers.take(root, &mut anchors));
+        if let Some(bundle) = self.trust.places.files.iter().find_map(|file| read_bundle(file)) {
             each_certificate(&bundle, |root| issuers.take(root, &mut anchors));
         }
         let mut result = self.check(anchors.clone(), chain, server_name, now);
         if matches!(result, Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer))) {
-            for entry in self.store.dirs.iter().filter_map(|dir| dir.read_dir().ok()).flatten().flatten() {
+            for entry in
+                self.trust.places.dirs.iter().filter_map(|dir| dir.read_dir().ok()).flatten().flatten()
+            {
                 // A pipe in the directory would keep us waiting; links to files are what it is full of.
                 if std::fs::metadata(entry.path()).is_ok_and(|about| about.is_file())
                     && let Ok(pem) = std::fs::read(entry.path())

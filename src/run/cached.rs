@@ -1,40 +1,40 @@
 //! A run whose result may be known already.
 
-use std::os::fd::AsFd as _;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant, SystemTime};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
 use super::Run;
-use crate::cache::{Cache, Kept, Key, Way};
+use crate::cache::{Cache, CachedResult, Key, Lookup};
 use crate::duration;
 use crate::error::{Failure, Stage};
 use crate::exit::ExitStatus;
+use crate::readable::wait_for;
 
 impl Run<'_> {
-    /// Gives the result that is kept for `key`, or else makes the run, and keeps its result.
+    /// Gives the cached result for `key`, or else makes the run, and caches its result.
     pub(super) fn through_cache(
         &mut self,
         cache: &Cache,
         key: &Key,
         make: impl FnOnce(&mut Self) -> Result<ExitStatus, Failure>,
     ) -> Result<ExitStatus, Failure> {
-        let turn = match cache.enter(key, |pause| self.pause(pause))? {
-            Way::Known(kept) => {
+        let timeout = self.config.limits.timeout;
+        let claim = match cache.look_up(key, timeout, |pause| self.pause(pause))? {
+            Lookup::Hit(known) => {
                 self.report.cached = true;
-                self.report.ended = SystemTime::now().checked_sub(kept.age());
-                let age = duration::show(kept.age());
-                tracing::debug!(exit_status = kept.exit_status, age, "the result is known; nothing is run");
-                return replay(kept, &age);
+                self.report.ended = SystemTime::now().checked_sub(known.age());
+                let age = duration::show(known.age());
+                tracing::debug!(exit_status = known.exit_status, age, "the result is known; nothing is run");
+                return replay(known, &age);
             }
-            Way::Ours(turn) => turn,
-            Way::Without(error) => {
+            Lookup::Miss(claim) => claim,
+            Lookup::Unusable(error) => {
                 self.warn_of(cache, &error);
                 return make(self);
             }
         };
         let result = make(self);
-        if let Err(error) = turn.end(self.worth_keeping(&result)) {
+        if let Err(error) = claim.finish(self.worth_keeping(&result)) {
             self.warn_of(cache, &error);
         }
         result
@@ -49,7 +49,7 @@ impl Run<'_> {
 
     /// What a result says about the target, if it does: a failure of ours, a timeout of the exchange, and
     /// a run that a signal ended say nothing.
-    fn worth_keeping(&self, result: &Result<ExitStatus, Failure>) -> Option<Kept> {
+    fn worth_keeping(&self, result: &Result<ExitStatus, Failure>) -> Option<CachedResult> {
         if self.report.interrupted {
             return None;
         }
@@ -59,13 +59,17 @@ impl Run<'_> {
             Err(failure) if failure.status == ExitStatus::Timeout && shortened => None,
             // A command that is this program itself has not tested anything either.
             Ok(status) if *status == ExitStatus::Command(ExitStatus::Failed.code()) => None,
-            Ok(ExitStatus::Command(code)) => Some(Kept::now(*code, None)),
+            Ok(ExitStatus::Command(code)) => Some(CachedResult::now(*code, None)),
             Ok(_) => None,
             Err(failure) => match (failure.stage, failure.status) {
                 (
                     Some(Stage::Command),
                     ExitStatus::Timeout | ExitStatus::CannotRun | ExitStatus::NotFound,
-                ) => Some(Kept::now(failure.status.code(), Some(failure.message.clone()))),
+                ) => {
+                    let result = CachedResult::now(failure.status.code(), Some(failure.message.clone()));
+                    let timed_out = failure.status == ExitStatus::Timeout;
+                    Some(if timed_out { result.within(self.config.limits.timeout) } else { result })
+                }
                 _ => None,
             },
         }
@@ -81,13 +85,9 @@ impl Run<'_> {
             let after = duration::show(self.timeline.start.elapsed());
             return Err(ended(ExitStatus::Timeout, format!("timed out after {after} {DOING}")));
         }
-        let mut fds = vec![PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN)];
-        fds.extend(
-            self.parent.as_ref().map(|parent| PollFd::from_borrowed_fd(parent.as_fd(), PollFlags::IN)),
-        );
+        let fds = [Some(self.signals.as_fd()), self.parent.as_ref().map(AsFd::as_fd)];
         // An error (EINTR, no memory) means to look at everything again.
-        let _ = poll(&mut fds, Timespec::try_from(at_most.min(left)).ok().as_ref());
-        let parent_gone = fds.get(1).is_some_and(|fd| !fd.revents().is_empty());
+        let [_, parent_gone] = wait_for(fds, at_most.min(left)).unwrap_or_default();
         if let Some(signal) = self.signals.take_interrupt() {
             return Err(ended(ExitStatus::Signal(signal.number()), format!("ended by {signal} {DOING}")));
         }
@@ -99,14 +99,14 @@ impl Run<'_> {
 }
 
 /// The result as it was, told again.
-fn replay(kept: Kept, age: &str) -> Result<ExitStatus, Failure> {
-    let status = match kept.exit_status {
-        code if kept.message.is_none() => return Ok(ExitStatus::Command(code)),
+fn replay(known: CachedResult, age: &str) -> Result<ExitStatus, Failure> {
+    let status = match known.exit_status {
+        code if known.message.is_none() => return Ok(ExitStatus::Command(code)),
         code if code == ExitStatus::Timeout.code() => ExitStatus::Timeout,
         code if code == ExitStatus::CannotRun.code() => ExitStatus::CannotRun,
         code if code == ExitStatus::NotFound.code() => ExitStatus::NotFound,
         code => ExitStatus::Command(code),
     };
-    let message = format!("{} (the result of {age} ago)", kept.message.unwrap_or_default());
+    let message = format!("{} (the result of {age} ago)", known.message.unwrap_or_default());
     Err(Failure { stage: Some(Stage::Command), status, message })
 }

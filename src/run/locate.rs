@@ -1,15 +1,15 @@
 //! The main job: sign, exchange, run.
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::time::Instant;
-
-use reqwest::Url;
 
 use super::{Run, RunConfig};
 use crate::cache::{Cache, Key, KeyBuilder};
 use crate::child::OutputPolicy;
 use crate::error::{Failure, Stage};
 use crate::exit::ExitStatus;
-use crate::http::{Client, HttpConfig, Redirects};
+use crate::http::explain::origin;
+use crate::http::{Client, HttpConfig, Redirects, Step, plain_http_host};
 use crate::log::Log;
 use crate::secret::scrub_stack;
 use crate::signal::Signals;
@@ -68,6 +68,12 @@ impl LocateRun {
                 OutputPolicy::Inherit => "inherit",
                 OutputPolicy::OnFailure => "on-failure",
             });
+        // `./probe` is another program in another directory.
+        let relative = run
+            .command
+            .first()
+            .is_some_and(|word| word.as_bytes().contains(&b'/') && !word.as_bytes().starts_with(b"/"));
+        let key = if relative { key.part(std::env::current_dir().unwrap_or_default()) } else { key };
         run.command.iter().fold(key, KeyBuilder::part).build()
     }
 }
@@ -76,7 +82,7 @@ impl Run<'_> {
     /// Signs and exchanges. When this returns, key, client and runtime are gone: nothing but the lease
     /// waits beside the command.
     #[expect(clippy::needless_pass_by_value, reason = "the key that it may hold goes with it")]
-    fn lease(&mut self, locate: LocateConfig, mut http: HttpConfig) -> Result<Lease, Failure> {
+    fn lease(&mut self, locate: LocateConfig, http: HttpConfig) -> Result<Lease, Failure> {
         let began = Instant::now();
         let key = locate.key.load(&self.until())?;
         tracing::debug!(
@@ -92,18 +98,15 @@ impl Run<'_> {
             scrub_stack();
             return Ok(locate.lease(signed, None));
         }
-        self.report.insecure = insecure_host(&locate.prefix);
+        self.report.insecure = plain_http_host(&locate.prefix);
         let began = Instant::now();
-        http.trust.read_extra(&self.until())?;
+        let http = http.load(&self.until())?;
         let client = Client::new(&http, &locate.prefix, Redirects::SameOrigin)
             .map_err(|error| failed(error.message))?;
         let asked = Locate { config: &locate, client: &client, key: &key };
-        let at = crate::http::explain::origin(&locate.prefix);
         let ask = asked.ask(signed, http.retries, self.timeline.term_at);
-        let result = self.attempt(Stage::Exchange, ask, || {
-            let step = client.step();
-            format!("while {step} ({at}{}): {}", client.via(), step.advice())
-        });
+        let doing = || while_asking(&locate, &client, client.step());
+        let result = self.attempt(Stage::Exchange, ask, doing);
         self.report.took(Stage::Exchange, began.elapsed());
         self.report.clock_offset_seconds = client.clock_offset_seconds();
         drop(client);
@@ -117,12 +120,7 @@ impl Run<'_> {
     }
 }
 
-/// The host that gets our token over plain http, unless it is this machine.
-pub(crate) fn insecure_host(url: &Url) -> Option<String> {
-    let host = url.host_str()?;
-    let name = host.trim_matches(['[', ']']);
-    let loopback = name == "localhost"
-        || name.ends_with(".localhost")
-        || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-    (url.scheme() == "http" && !loopback).then(|| host.to_owned())
+/// What was being done when the time was up at `step`.
+pub(crate) fn while_asking(locate: &LocateConfig, client: &Client, step: Step) -> String {
+    format!("while {step} ({}{}): {}", origin(&locate.prefix), client.via(), step.advice())
 }

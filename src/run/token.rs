@@ -4,22 +4,24 @@ use std::cell::Cell;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use super::locate::insecure_host;
+use reqwest::Url;
+
 use super::{Run, RunConfig};
 use crate::credential::Credential;
 use crate::duration;
 use crate::error::{Failure, Stage};
 use crate::exit::ExitStatus;
-use crate::http::HttpConfig;
+use crate::http::{HttpConfig, LoadedHttp, Step, plain_http_host};
 use crate::log::Log;
 use crate::secret::{SecretString, scrub_stack};
 use crate::signal::{Signal, Signals};
-use crate::source::{CreateError, Issuer, Trace};
+use crate::source::api::Api;
+use crate::source::{CreateError, Issuer, Leftover};
 use crate::wait::until_done;
 
-/// Makes the issuer, given the credential and the time for which the token is needed.
+/// Makes the issuer, given its base URL, the credential, and the time for which the token is needed.
 pub type MakeIssuer =
-    Box<dyn FnOnce(&HttpConfig, SecretString, Duration) -> Result<Box<dyn Issuer>, Failure>>;
+    Box<dyn FnOnce(&LoadedHttp, Url, SecretString, Duration) -> Result<Box<dyn Issuer>, Failure>>;
 
 /// What `exec` was asked to do.
 pub struct TokenRun {
@@ -27,6 +29,8 @@ pub struct TokenRun {
     pub credential: Credential,
     /// How requests are made.
     pub http: HttpConfig,
+    /// The issuer's base URL.
+    pub url: Url,
     /// The run of the command.
     pub run: RunConfig,
     /// Who makes the token.
@@ -44,12 +48,11 @@ impl TokenRun {
             }
         };
         let began = Instant::now();
-        let mut http = self.http;
         let token = self.credential.read(&run.until());
         let issuer = token.and_then(|token| {
             run.report.took(Stage::Sign, began.elapsed());
-            http.trust.read_extra(&run.until())?;
-            (self.issuer)(&http, token, run.needed())
+            let http = self.http.load(&run.until())?;
+            (self.issuer)(&http, self.url, token, run.needed())
         });
         scrub_stack();
         let result = issuer.and_then(|issuer| run.with_token(issuer.as_ref()));
@@ -66,8 +69,17 @@ impl Run<'_> {
             + timeline.revoke_limit
     }
 
+    /// Until when the token may be deleted after the command: its share of the time, or what a command that
+    /// ended early has left of it.
+    fn revoke_by(&self) -> Instant {
+        let now = Instant::now();
+        let share = now + self.timeline.revoke_limit;
+        let whole = now + self.config.limits.revoke_limit;
+        self.timeline.report_by.map_or(share, |report_by| report_by.min(whole).max(share))
+    }
+
     fn with_token(&mut self, issuer: &dyn Issuer) -> Result<ExitStatus, Failure> {
-        self.report.insecure = insecure_host(issuer.api().url());
+        self.report.insecure = plain_http_host(issuer.api().url());
         let began = Instant::now();
         let token = self.token(issuer);
         self.report.took(Stage::Exchange, began.elapsed());
@@ -77,23 +89,23 @@ impl Run<'_> {
         super::give_back_memory();
         let lease = issuer.lease(&token);
         let result = self.command(&lease);
-        self.revoke(issuer, &Trace::Token(token), Instant::now() + self.timeline.revoke_limit);
+        self.revoke(issuer, &Leftover::Token(token), self.revoke_by());
         self.remember_signal(result)
     }
 
     /// Makes a token, after finding out that it can be deleted again.
     fn token(&mut self, issuer: &dyn Issuer) -> Result<SecretString, Failure> {
         let until = self.timeline.term_at;
-        let checked = || format!("while the admin token was checked, {}", step(issuer));
-        self.attempt(Stage::Exchange, issuer.prepare(until), checked)?;
-        let (CreateError { failure, trace }, ended_at) = match self.create(issuer, until) {
+        let checking = || while_checking(issuer.api(), issuer.api().step());
+        self.attempt(Stage::Exchange, issuer.prepare(until), checking)?;
+        let (CreateError { failure, leftover }, ended_at) = match self.create(issuer, until) {
             Ok(token) => return Ok(token),
             Err(error) => error,
         };
-        if let Some(trace) = &trace {
+        if let Some(leftover) = &leftover {
             // It had its share of the time in which it was waited for.
             let began = ended_at.unwrap_or_else(Instant::now);
-            self.revoke(issuer, trace, began + self.timeline.revoke_limit);
+            self.revoke(issuer, leftover, began + self.timeline.revoke_limit);
         }
         Err(failure)
     }
@@ -120,26 +132,26 @@ impl Run<'_> {
             };
             let ended_at = Instant::now();
             if !begun.get() || !issuer.api().maybe_sent() {
-                return Err((CreateError { failure, trace: None }, Some(ended_at)));
+                return Err((CreateError { failure, leftover: None }, Some(ended_at)));
             }
             tracing::debug!("the creation is on its way; waiting for its answer");
             let answer = tokio::time::timeout(self.timeline.revoke_limit / 2, create).await;
-            let trace = match answer {
-                Ok(Ok(token)) => Some(Trace::Token(token)),
-                Ok(Err(error)) => error.trace,
-                Err(_) => Some(Trace::Unanswered),
+            let leftover = match answer {
+                Ok(Ok(token)) => Some(Leftover::Token(token)),
+                Ok(Err(error)) => error.leftover,
+                Err(_) => Some(Leftover::Unanswered),
             };
-            Err((CreateError { failure, trace }, Some(ended_at)))
+            Err((CreateError { failure, leftover }, Some(ended_at)))
         });
-        made.unwrap_or_else(|failure| Err((CreateError { failure, trace: None }, None)))
+        made.unwrap_or_else(|failure| Err((CreateError { failure, leftover: None }, None)))
     }
 
     /// Deletes the token. That it was not deleted is a warning, and not the result of the run.
-    fn revoke(&mut self, issuer: &dyn Issuer, trace: &Trace, by: Instant) {
+    fn revoke(&mut self, issuer: &dyn Issuer, leftover: &Leftover, by: Instant) {
         let began = Instant::now();
-        let left = |why: String| Err(format!("{why}; {}", issuer.by_hand(trace)));
+        let left = |why: String| Err(format!("{why}; {}", issuer.by_hand(leftover)));
         let result = until_done(Stage::Revoke, async {
-            tokio::time::timeout_at(by.into(), issuer.revoke(trace, by)).await.unwrap_or_else(|_| {
+            tokio::time::timeout_at(by.into(), issuer.revoke(leftover, by)).await.unwrap_or_else(|_| {
                 left(format!("gave up after {} while {}", duration::show(began.elapsed()), step(issuer)))
             })
         });
@@ -169,6 +181,11 @@ impl Run<'_> {
             _ => result,
         }
     }
+}
+
+/// What was being done when the time was up at `step`, before a token was made.
+pub(crate) fn while_checking(api: &Api, step: Step) -> String {
+    format!("while the admin token was checked, {step} ({})", api.origin())
 }
 
 fn step(issuer: &dyn Issuer) -> String {

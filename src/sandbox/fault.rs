@@ -36,7 +36,10 @@ pub struct Fault {
 impl Fault {
     /// Delays, or answers in the place of the service.
     pub async fn apply(self) -> Option<Response<Body>> {
-        tokio::time::sleep(Duration::from_millis(self.delay_ms)).await;
+        // A sleep of nothing takes a millisecond.
+        if self.delay_ms > 0 {
+            tokio::time::sleep(Duration::from_millis(self.delay_ms)).await;
+        }
         if self.status.is_none() && self.body.is_none() {
             return None;
         }

@@ -8,11 +8,11 @@ use reqwest::{Method, Url};
 use serde::de::DeserializeOwned;
 
 use super::refusal::{Doing, Refusal, Service};
-use super::{CreateError, Trace};
+use super::{CreateError, Leftover};
 use crate::error::{Failure, Stage};
 use crate::http::explain::TransportError;
 use crate::http::retry::{self, Next, Pauses};
-use crate::http::{Answer, Client, HttpConfig, Redirects, Request, Step};
+use crate::http::{Answer, Client, LoadedHttp, Redirects, Request, Step};
 use crate::secret::{ExposeSecret as _, SecretString, redact_url};
 
 /// An API, its client, and the right to use it.
@@ -28,7 +28,7 @@ impl Api {
     /// The API below `base`. `authentication` is a header's name and what stands before the token.
     pub fn new(
         service: &'static Service,
-        http: &HttpConfig,
+        http: &LoadedHttp,
         base: Url,
         authentication: (&'static str, &str),
         token: &SecretString,
@@ -107,12 +107,12 @@ impl Api {
         deadline: Instant,
     ) -> Result<T, CreateError> {
         let answer = self.once(url, json, deadline).await.map_err(|error| CreateError {
-            trace: error.maybe_sent.then_some(Trace::Unanswered),
+            leftover: error.maybe_sent.then_some(Leftover::Unanswered),
             failure: unanswered(error),
         })?;
         let read = (answer.status == status).then(|| serde_json::from_slice(&answer.body).ok()).flatten();
         read.filter(usable).ok_or_else(|| CreateError {
-            trace: Trace::of_refusal(answer.status, (self.service.is_own)(&answer)),
+            leftover: Leftover::of_refusal(answer.status, (self.service.is_own)(&answer)),
             failure: self.refused(&answer, Doing::Create),
         })
     }

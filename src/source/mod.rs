@@ -2,6 +2,7 @@
 //! knows how to take it back. None of them knows how a command is run.
 
 pub mod api;
+mod clock;
 pub mod gafaelfawr;
 pub mod locate;
 mod quote;
@@ -32,13 +33,13 @@ pub struct Lease {
 pub struct CreateError {
     /// In words.
     pub failure: Failure,
-    /// Whether there may be one all the same.
-    pub trace: Option<Trace>,
+    /// What there may be at the issuer all the same.
+    pub leftover: Option<Leftover>,
 }
 
-/// What is known of a token that has to be deleted.
+/// What is, or may be, left at the issuer and has to be deleted.
 #[derive(Debug)]
-pub enum Trace {
+pub enum Leftover {
     /// The token.
     Token(SecretString),
     /// Its creation was answered, but not with a token.
@@ -47,24 +48,24 @@ pub enum Trace {
     Unanswered,
 }
 
-impl Trace {
+impl Leftover {
     /// What a creation that was answered with this status, and not with a token, has left. `own` says
     /// whether the error has the issuer's own form.
-    pub fn of_refusal(status: u16, own: bool) -> Option<Trace> {
+    pub fn of_refusal(status: u16, own: bool) -> Option<Leftover> {
         match status {
             // A proxy may have given up on a server that goes on.
-            408 | 501..=599 => Some(Trace::Unanswered),
+            408 | 501..=599 => Some(Leftover::Unanswered),
             // The server itself rolls back.
-            200..=299 | 500 => Some(Trace::Unreadable),
+            200..=299 | 500 => Some(Leftover::Unreadable),
             // Who is not let in, or is held back, has made nothing; such an answer has no body at some servers.
             401 | 429 => None,
-            _ => (!own).then_some(Trace::Unreadable),
+            _ => (!own).then_some(Leftover::Unreadable),
         }
     }
 }
 
-/// What an issuer does, whichever it is: what is made of it is there once, and not for each issuer.
-pub type Work<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+/// What an issuer does, whichever it is: one type for all, so that the code that awaits it is there once.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
 /// An issuer of tokens that are deleted after the run.
 pub trait Issuer {
@@ -72,19 +73,19 @@ pub trait Issuer {
     fn api(&self) -> &Api;
 
     /// Finds out, before anything is made, that the credential can delete what it will make.
-    fn prepare(&self, deadline: Instant) -> Work<'_, Result<(), Failure>>;
+    fn prepare(&self, deadline: Instant) -> BoxFuture<'_, Result<(), Failure>>;
 
     /// What the issuer tells of the credential (`token`) and of itself (`server`), for `check`.
-    fn describe(&self, deadline: Instant) -> Work<'_, Vec<(&'static str, String)>>;
+    fn describe(&self, deadline: Instant) -> BoxFuture<'_, Vec<(&'static str, String)>>;
 
     /// Makes the token.
-    fn create(&self, deadline: Instant) -> Work<'_, Result<SecretString, CreateError>>;
+    fn create(&self, deadline: Instant) -> BoxFuture<'_, Result<SecretString, CreateError>>;
 
     /// Deletes the token. A failure says what went wrong, and what to do by hand.
-    fn revoke<'a>(&'a self, trace: &'a Trace, deadline: Instant) -> Work<'a, Result<(), String>>;
+    fn revoke<'a>(&'a self, leftover: &'a Leftover, deadline: Instant) -> BoxFuture<'a, Result<(), String>>;
 
     /// What remains to be done by hand where a token was not deleted. Never shows the token.
-    fn by_hand(&self, trace: &Trace) -> String;
+    fn by_hand(&self, leftover: &Leftover) -> String;
 
     /// What the command finds in its environment.
     fn lease(&self, token: &SecretString) -> Lease;

@@ -16,7 +16,7 @@ pub fn shown(text: &str) -> String {
 }
 
 /// A name that the user gave, in quotes.
-pub fn name(name: &str) -> String {
+pub fn quoted_name(name: &str) -> String {
     format!("\"{}\"", cut(name, SHOWN_NAME))
 }
 

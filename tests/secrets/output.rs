@@ -1,7 +1,7 @@
 //! The command's own output, where we show it.
 
 use super::{ACCESS_SIGNATURE, ACCESS_TOKEN, Key, Locate};
-use crate::support::{Ended, run, token};
+use crate::support::{Ended, http, run, serve_bytes, token};
 
 /// Runs a script that fails, with its output shown.
 fn on_failure(locate: &Locate, script: &str) -> Ended {
@@ -56,4 +56,22 @@ fn what_the_command_says_on_our_stderr_is_its_own_business() {
     let ended =
         run(command.args(["-output=inherit", "-service=ndt/ndt7", "--", "sh", "-c", "echo $SERVICE_URL"]));
     assert_eq!((ended.status, ended.stdout.contains(ACCESS_TOKEN)), (0, true));
+}
+
+#[test]
+fn a_token_with_escapes_is_replaced_as_it_stands_and_as_a_client_reads_it() {
+    for (written, shown) in
+        [("AA%2BBB%2FCCCC-secret%3D", "AA+BB/CCCC-secret="), ("AA+BB/CCCC-secret==", "AA+BB/CCCC-secret==")]
+    {
+        let url = format!("wss://h.example/x?a=1&access_token={written}#end");
+        let body = format!(r#"{{"target":{{"urls":{{"wss:///ndt/v7/download":"{url}"}}}}}}"#);
+        let address = serve_bytes(http("200 OK", "", &body));
+        let key = Key::make("EdDSA");
+        let mut command = token();
+        command.env("MONITORING_SIGNER_KEY", &key.path).env("LOCATE_URL", format!("http://{address}/"));
+        command.args(["-output=on-failure", "-service=ndt/ndt7", "--", "sh", "-c"]);
+        let ended = run(command.arg(format!("echo \"$SERVICE_URL {shown}\"; exit 3")));
+        assert_eq!((ended.status, ended.stderr.matches("secret").count()), (3, 0), "{ended:?}");
+        assert!(ended.stderr.contains("access_token=REDACTED#end REDACTED"), "{ended:?}");
+    }
 }

@@ -18,7 +18,7 @@ fn job(flags: &[&str], deadline: &str, script: &str) -> Job {
 
 #[test]
 fn a_deadline_that_has_passed_gives_124_without_a_run() {
-    for deadline in ["0", "1.5", "1700000000.123456"] {
+    for deadline in ["0", "-1.5", "1.5", "1700000000.123456"] {
         let mut job = job(&[], deadline, "echo ran >$D/ran");
         job.finish().failed_with(124, &["SCRIPT_DEADLINE", "nothing was run"]);
         assert!(!job.has_note("ran"));

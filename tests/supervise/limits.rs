@@ -1,6 +1,7 @@
 //! A machine that has run out of something, or takes no writes.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
 use std::process::Command;
 
 use super::{Job, before_exec, check, key, status_of, without_exchange};
@@ -78,10 +79,13 @@ fn no_room_for_another_process_is_a_failure_of_ours() {
 #[test]
 fn no_room_for_another_thread_is_a_failure_of_ours() {
     let folder = tempfile::TempDir::new().unwrap();
-    let mut command = as_another_user(&folder);
-    before_exec(&mut command, || limit(libc::RLIMIT_NPROC, 0));
-    let ended = run(command.args(["-locate-url=http://localhost:9/", "-retries=0", "--", "true"]));
-    ended.failed_with(125, &["cannot look up localhost"]);
+    for first in [&[][..], &["check"]] {
+        let mut command = as_another_user(&folder);
+        before_exec(&mut command, || limit(libc::RLIMIT_NPROC, 0));
+        let ended =
+            run(command.args(first).args(["-locate-url=http://localhost:9/", "-retries=0", "--", "true"]));
+        ended.failed_with(125, &["cannot look up localhost"]);
+    }
 }
 
 #[test]
@@ -150,6 +154,24 @@ fn a_key_that_is_too_large_for_a_key_is_not_read_to_its_end() {
 }
 
 #[test]
+fn a_very_long_command_is_shown_by_its_beginning() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let name = "x".repeat(200);
+    let program = folder.path().join(&name);
+    let shell = Path::new("/bin/sh");
+    std::os::unix::fs::symlink(shell, &program).unwrap();
+    let cases: [(&[&str], i32, &str); 2] =
+        [(&["-c", "exec sleep 70"], 124, "timed out: "), (&["-c", "exit"], 127, "cannot run ")];
+    for (arguments, status, words) in cases {
+        let mut command = without_exchange(&["-timeout=300ms", "-kill-after=0"]);
+        let there = if status == 127 { program.with_extension("none") } else { program.clone() };
+        let ended = run(command.arg(&there).args(arguments));
+        ended.failed_with(status, &[words, "…"]);
+        assert!(!ended.stderr.contains(&name), "{ended:?}");
+    }
+}
+
+#[test]
 fn many_arguments_and_variables_arrive_whole() {
     let mut command = without_exchange(&["-output=inherit"]);
     let words: Vec<String> = (0..20_000).map(|n| format!("word{n}")).collect();
@@ -157,4 +179,17 @@ fn many_arguments_and_variables_arrive_whole() {
     let mut job = Job::prepare(command, &[], |_| {});
     let ended = job.finish();
     assert_eq!((ended.status, ended.stdout.as_str()), (0, "20000 100000\n"));
+}
+
+#[test]
+fn a_file_that_may_not_grow_ends_neither_the_run_nor_its_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let metrics = format!("-metrics-textfile={}", folder.path().join("x.prom").display());
+    for (script, status) in [("exit 0", 0), ("exit 3", 3)] {
+        let mut command = without_exchange(&[&metrics]);
+        command.args(["sh", "-c", script]);
+        before_exec(&mut command, || limit(libc::RLIMIT_FSIZE, 0));
+        run(&mut command).failed_with(status, &["warning: cannot write the metrics to", "File too large"]);
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing half-written is left");
 }

@@ -12,19 +12,20 @@ use super::{
 };
 use crate::support::{eventually, finish, start, token};
 
-const FORWARDED: [(i32, &str); 7] = [
+const FORWARDED: [(i32, &str); 8] = [
     (libc::SIGTERM, "TERM"),
     (libc::SIGINT, "INT"),
     (libc::SIGHUP, "HUP"),
     (libc::SIGQUIT, "QUIT"),
+    (libc::SIGALRM, "ALRM"),
     (libc::SIGUSR1, "USR1"),
     (libc::SIGUSR2, "USR2"),
     (libc::SIGCONT, "CONT"),
 ];
 
 /// What ends an exchange: all but SIGCONT.
-const ENDING: [(i32, &str); 6] =
-    [FORWARDED[0], FORWARDED[1], FORWARDED[2], FORWARDED[3], FORWARDED[4], FORWARDED[5]];
+const ENDING: [(i32, &str); 7] =
+    [FORWARDED[0], FORWARDED[1], FORWARDED[2], FORWARDED[3], FORWARDED[4], FORWARDED[5], FORWARDED[6]];
 
 /// "At once" on a machine under load; far below every timeout here.
 const AT_ONCE: Duration = Duration::from_secs(10);
@@ -318,4 +319,22 @@ fn with_a_silent_resolver(command: &mut Command) {
             check(libc::bind(socket, (&raw const address).cast(), size))
         }
     });
+}
+
+#[test]
+fn a_command_that_ignores_a_forwarded_sigterm_is_killed_after_the_grace() {
+    let mut job = Job::start(&["-kill-after=300ms"], "trap '' TERM; echo $$ >$D/ready; eval $WAIT");
+    let command = job.noted_pid("ready");
+    job.signal(libc::SIGTERM);
+    let ended = job.finish();
+    assert_eq!((ended.status, ended.stderr.as_str()), (128 + libc::SIGKILL, ""));
+    wait_until_gone(command);
+    // Who does not want the command to end asks for no more than that.
+    let mut job = Job::start(
+        &["-kill-after=10ms"],
+        "trap 'echo int >$D/got' INT; echo >$D/ready; until [ -e $D/got ]; do sleep 0.02; done; sleep 0.5; exit 6",
+    );
+    job.note("ready");
+    job.signal(libc::SIGINT);
+    assert_eq!(job.finish().status, 6);
 }

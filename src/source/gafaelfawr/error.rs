@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use crate::duration;
 use crate::http::Answer;
+use crate::source::clock;
 use crate::source::refusal::{Doing, Refusal, Service};
 
 /// Gafaelfawr's part of what is said of an answer.
@@ -15,9 +15,6 @@ pub static SERVICE: Service = Service {
     is_not_found,
     explain,
 };
-
-/// A clock that differs by less cannot be told from a slow answer: `Date` has whole seconds.
-const NOTABLE_CLOCK_OFFSET_SECONDS: i64 = 2;
 
 /// One of the things that are wrong.
 struct Entry {
@@ -80,20 +77,10 @@ fn explain(refusal: &Refusal<'_>) -> String {
             refusal.what()
         ),
         "invalid_expires" => {
-            format!("{server} does not take the expiry {said}{}", clock(refusal.answer))
+            format!("{server} does not take the expiry {said}{}", clock::clause(refusal.answer))
         }
         "invalid_scopes" => format!("{server} does not know one of the scopes {said}; see --scopes"),
         "not_found" => format!("{server} has no such token {said}"),
         _ => refusal.usual(&said),
-    }
-}
-
-fn clock(answer: &Answer) -> String {
-    match answer.clock_offset_seconds {
-        Some(offset) if offset.abs() >= NOTABLE_CLOCK_OFFSET_SECONDS => {
-            let by = duration::show(std::time::Duration::from_secs(offset.unsigned_abs()));
-            format!("; local clock is {by} {} the server", if offset < 0 { "behind" } else { "ahead of" })
-        }
-        _ => String::new(),
     }
 }

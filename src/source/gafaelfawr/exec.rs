@@ -15,7 +15,7 @@ use crate::date::unix_now;
 use crate::error::{Failure, Stage, printable};
 use crate::secret::{ExposeSecret as _, SecretString};
 use crate::source::api::Api;
-use crate::source::{CreateError, Issuer, Lease, Trace, Work};
+use crate::source::{BoxFuture, CreateError, Issuer, Lease, Leftover};
 
 /// What a token lives beyond the least that is needed: for clocks, and for a slow creation.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(30);
@@ -86,28 +86,28 @@ impl RunToken {
     }
 
     /// Looks for the token whose creation was not answered, and deletes it.
-    async fn revoke_orphan(&self, trace: &Trace, deadline: Instant) -> Result<(), String> {
+    async fn revoke_orphan(&self, leftover: &Leftover, deadline: Instant) -> Result<(), String> {
         loop {
             let listed = self.gafaelfawr.list(&self.new.username, deadline).await;
-            let listed = listed.map_err(|failure| format!("{failure}; {}", self.by_hand(trace)))?;
+            let listed = listed.map_err(|failure| format!("{failure}; {}", self.by_hand(leftover)))?;
             let ours: Vec<&TokenInfo> = listed.iter().filter(|token| self.fits(token)).collect();
-            match (ours.as_slice(), trace) {
+            match (ours.as_slice(), leftover) {
                 ([one], _) => {
                     tracing::debug!(key = one.token, "found the token whose creation was not answered");
                     return self.delete(&one.token, deadline).await;
                 }
                 // The server itself said no, and has nothing.
-                ([], Trace::Unreadable) => return Ok(()),
+                ([], Leftover::Unreadable) => return Ok(()),
                 ([], _) if Instant::now() + 2 * LOOK_AGAIN_AFTER < deadline => {
                     tokio::time::sleep(LOOK_AGAIN_AFTER).await;
                 }
-                ([], _) => return Err(format!("no new token is listed; {}", self.by_hand(trace))),
+                ([], _) => return Err(format!("no new token is listed; {}", self.by_hand(leftover))),
                 (many, _) => {
                     let keys = many.iter().map(|token| token.token.as_str()).collect::<Vec<_>>();
                     return Err(format!(
                         "cannot tell which of {} is ours; {}",
                         keys.join(", "),
-                        self.by_hand(trace)
+                        self.by_hand(leftover)
                     ));
                 }
             }
@@ -142,7 +142,7 @@ impl Issuer for RunToken {
         self.gafaelfawr.api()
     }
 
-    fn prepare(&self, deadline: Instant) -> Work<'_, Result<(), Failure>> {
+    fn prepare(&self, deadline: Instant) -> BoxFuture<'_, Result<(), Failure>> {
         Box::pin(async move {
             let (admin, clock_ahead) = self.gafaelfawr.token_info(deadline).await?;
             if !admin.scopes.iter().any(|scope| scope == ADMIN_SCOPE) {
@@ -162,7 +162,7 @@ impl Issuer for RunToken {
         })
     }
 
-    fn describe(&self, deadline: Instant) -> Work<'_, Vec<(&'static str, String)>> {
+    fn describe(&self, deadline: Instant) -> BoxFuture<'_, Vec<(&'static str, String)>> {
         Box::pin(async move {
             let Ok((admin, _)) = self.gafaelfawr.token_info(deadline).await else { return Vec::new() };
             let expires = admin.expires.map_or("never".to_owned(), crate::date::time);
@@ -174,21 +174,21 @@ impl Issuer for RunToken {
         })
     }
 
-    fn create(&self, deadline: Instant) -> Work<'_, Result<SecretString, CreateError>> {
+    fn create(&self, deadline: Instant) -> BoxFuture<'_, Result<SecretString, CreateError>> {
         Box::pin(self.gafaelfawr.create(&self.new, Some(self.before().expires), deadline))
     }
 
-    fn revoke<'a>(&'a self, trace: &'a Trace, deadline: Instant) -> Work<'a, Result<(), String>> {
-        match trace {
-            Trace::Token(token) => Box::pin(self.delete(key_of(token).unwrap_or_default(), deadline)),
-            Trace::Unreadable | Trace::Unanswered => Box::pin(self.revoke_orphan(trace, deadline)),
+    fn revoke<'a>(&'a self, leftover: &'a Leftover, deadline: Instant) -> BoxFuture<'a, Result<(), String>> {
+        match leftover {
+            Leftover::Token(token) => Box::pin(self.delete(key_of(token).unwrap_or_default(), deadline)),
+            Leftover::Unreadable | Leftover::Unanswered => Box::pin(self.revoke_orphan(leftover, deadline)),
         }
     }
 
-    fn by_hand(&self, trace: &Trace) -> String {
-        match trace {
-            Trace::Token(token) => self.delete_by_hand(key_of(token).unwrap_or_default()),
-            Trace::Unreadable | Trace::Unanswered => format!(
+    fn by_hand(&self, leftover: &Leftover) -> String {
+        match leftover {
+            Leftover::Token(token) => self.delete_by_hand(key_of(token).unwrap_or_default()),
+            Leftover::Unreadable | Leftover::Unanswered => format!(
                 "a token of {} that expires at {} may be left; see: monitoring-token gafaelfawr list --username {}",
                 self.new.username,
                 crate::date::time(self.before().expires),

@@ -13,7 +13,7 @@ use super::CreateError;
 use super::api::Api;
 use super::refusal::Doing;
 use crate::error::Failure;
-use crate::http::HttpConfig;
+use crate::http::LoadedHttp;
 use crate::secret::{ExposeSecret as _, SecretString};
 
 /// The administrator's variable, which the command must not see.
@@ -97,7 +97,7 @@ pub struct Gafaelfawr {
 
 impl Gafaelfawr {
     /// The API below the environment's base URL.
-    pub fn new(http: &HttpConfig, base: Url, token: &SecretString) -> Result<Gafaelfawr, Failure> {
+    pub fn new(http: &LoadedHttp, base: Url, token: &SecretString) -> Result<Gafaelfawr, Failure> {
         Ok(Gafaelfawr { api: Api::new(&error::SERVICE, http, base, ("authorization", "bearer "), token)? })
     }
 

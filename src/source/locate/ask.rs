@@ -1,17 +1,15 @@
-//! Asks Locate, and reads what it answers.
+//! Asks Locate, again where that may help.
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::answer::MonitoringResult;
 use super::{LocateConfig, Offer, Signed, failed};
 use crate::duration;
 use crate::error::Failure;
 use crate::http::explain::origin;
 use crate::http::retry::{self, Next, Pauses};
-use crate::http::{Answer, Client, Request};
+use crate::http::{Client, Request};
 use crate::key::PrivateKey;
 use crate::secret::redact_url;
-use crate::source::quote::{first_words, shown};
 
 /// Locate, as it is asked: what for, how it is reached, and who signs.
 pub struct Locate<'a> {
@@ -84,50 +82,6 @@ impl Locate<'_> {
             };
             (failure, again)
         })
-    }
-
-    /// Reads Locate's answer: the URLs on offer, or in words why there are none.
-    pub fn read(&self, answer: &Answer) -> Result<Offer, Failure> {
-        let at = self.at();
-        // serde would take an array for the struct, member by member.
-        let is_object = answer.body.trim_ascii_start().starts_with(b"{");
-        let parsed = is_object.then(|| serde_json::from_slice(&answer.body)).transpose();
-        let result: Option<MonitoringResult> = match parsed {
-            Ok(result) => result,
-            Err(error) if error.is_data() && answer.status == 200 => {
-                let wrong = shown(&error.to_string());
-                return Err(failed(format!(
-                    "locate at {at} gave an answer of another form than expected: {wrong}"
-                )));
-            }
-            Err(_) => None,
-        };
-        if let Some(error) = result.as_ref().and_then(|result| result.error.as_ref()) {
-            return Err(failed(self.explain_error(error, answer)));
-        }
-        if !(200..300).contains(&answer.status) {
-            return Err(failed(self.explain_status(answer, result.as_ref())));
-        }
-        let Some(result) = result else {
-            return Err(failed(if answer.body.is_empty() {
-                format!("locate at {at} answered HTTP {} with nothing; is -locate-url right?", answer.status)
-            } else {
-                let words = first_words(&answer.body);
-                format!(
-                    "{at}{} answered HTTP {} with {words}, not with Locate's JSON; is -locate-url right, or a proxy in between?",
-                    self.client.via(),
-                    answer.status
-                )
-            }));
-        };
-        let urls = result.target.and_then(|target| target.urls).filter(|urls| !urls.is_empty());
-        let Some(urls) = urls else {
-            return Err(failed(format!(
-                "locate at {at} answered HTTP {} without target.urls, so with no server to test; is -locate-url the monitoring path?",
-                answer.status
-            )));
-        };
-        Ok(Offer(urls))
     }
 
     /// Scheme, host and port.

@@ -4,16 +4,14 @@ use std::time::Duration;
 
 use super::Locate;
 use super::answer::{LocateError, MonitoringResult};
-use crate::duration;
 use crate::http::Answer;
 use crate::key::sign::JWT_LIFETIME;
 use crate::secret::redact_url;
-use crate::source::quote::{first_words, name, shown};
+use crate::source::clock;
+use crate::source::quote::{first_words, quoted_name, shown};
 
-/// A clock that differs by less cannot be told from a slow answer: `Date` has whole seconds.
-const NOTABLE_CLOCK_OFFSET_SECONDS: i64 = 2;
-/// A clock that is behind by more lets a token expire before it arrives, or soon after.
-const FATAL_CLOCK_OFFSET_SECONDS: u64 = JWT_LIFETIME.as_secs() - 2;
+/// A clock that is behind by this much lets a token expire before it arrives, or soon after.
+pub const FATAL_CLOCK_LAG: Duration = JWT_LIFETIME.saturating_sub(Duration::from_secs(2));
 
 impl Locate<'_> {
     /// An error object of Locate's, with its likely cause.
@@ -35,7 +33,7 @@ impl Locate<'_> {
             ),
             "subject" => format!(
                 "locate at {at} cannot parse the machine name {} {said}; set -machine to an M-Lab host name",
-                name(&self.config.machine)
+                quoted_name(&self.config.machine)
             ),
             "config" => {
                 format!(
@@ -52,21 +50,12 @@ impl Locate<'_> {
     }
 
     fn explain_unauthorized(&self, answer: &Answer, said: &str) -> String {
-        let clock = match answer.clock_offset_seconds {
-            Some(offset) if offset.abs() >= NOTABLE_CLOCK_OFFSET_SECONDS => {
-                let by = duration::show(Duration::from_secs(offset.unsigned_abs()));
-                match offset {
-                    0.. => format!("; local clock is {by} ahead of the server"),
-                    _ if offset.unsigned_abs() < FATAL_CLOCK_OFFSET_SECONDS => {
-                        format!("; local clock is {by} behind the server")
-                    }
-                    _ => format!(
-                        "; local clock is {by} behind the server, so the token had expired when it arrived: set the clock"
-                    ),
-                }
-            }
-            _ => String::new(),
+        let expired = if clock::lag(answer).is_some_and(|lag| lag >= FATAL_CLOCK_LAG) {
+            ", so the token had expired when it arrived: set the clock"
+        } else {
+            ""
         };
+        let clock = clock::clause(answer) + expired;
         let algorithm = if self.key.algorithm.is_known_to_locate() {
             String::new()
         } else {
@@ -75,7 +64,7 @@ impl Locate<'_> {
         let unknown = if self.key.key_id.is_empty() {
             "the key has no key id (kid), by which it would be found there".to_owned()
         } else {
-            format!("key id {} may not be registered there", name(&self.key.key_id))
+            format!("key id {} may not be registered there", quoted_name(&self.key.key_id))
         };
         format!("locate rejected the token {said}: {unknown}{algorithm}{clock} ({})", self.at())
     }

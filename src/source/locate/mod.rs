@@ -13,6 +13,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Url;
 
 pub use ask::Locate;
+pub use explain::FATAL_CLOCK_LAG;
 pub use offer::{Granted, ORIGINAL_DEFAULT_KEY, Offer, choose_key};
 
 use super::Lease;
@@ -116,7 +117,7 @@ impl LocateConfig {
         match granted {
             None => lease.set.push((self.env_name.clone(), monitoring_url)),
             Some(granted) => {
-                lease.secrets.extend(access_token(granted.url.expose_secret()));
+                lease.secrets.extend(access_tokens(granted.url.expose_secret()));
                 if self.exchange == Exchange::ServiceUrl {
                     // One that we were started with is of another server.
                     lease.remove.push(SERVICE_HOSTNAME.into());
@@ -138,10 +139,15 @@ pub fn failed(message: impl Into<String>) -> Failure {
     Failure::ours(Stage::Exchange, message)
 }
 
-fn access_token(url: &str) -> Option<SecretString> {
-    let url = Url::parse(url).ok()?;
-    let (_, token) = url.query_pairs().find(|(name, _)| name == "access_token")?;
-    Some(SecretString::from(token.into_owned()))
+/// The token in a service URL: as it stands there, and without escapes, which is how a client may show it.
+fn access_tokens(url: &str) -> Vec<SecretString> {
+    const PARAMETER: &str = "access_token";
+    let query = url.split_once('?').map_or("", |(_, query)| query.split('#').next().unwrap_or_default());
+    let written = query.split('&').filter_map(|pair| pair.strip_prefix(PARAMETER)?.strip_prefix('='));
+    let parsed = Url::parse(url).ok();
+    let pairs = parsed.iter().flat_map(Url::query_pairs);
+    let decoded = pairs.filter(|(name, _)| name == PARAMETER).map(|(_, token)| token.into_owned());
+    written.map(str::to_owned).chain(decoded).map(SecretString::from).collect()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::{LocateConfig, failed};
 use crate::error::Failure;
 use crate::http::explain::origin;
 use crate::secret::SecretString;
-use crate::source::quote::{name, shown};
+use crate::source::quote::{quoted_name, shown};
 
 /// The key that the original takes if none is named (`-service-url-key-name`).
 pub const ORIGINAL_DEFAULT_KEY: &str = "wss://:3010/ndt_protocol";
@@ -49,7 +49,7 @@ impl LocateConfig {
                     Some(named) => {
                         format!(
                             "locate at {at} has no URL key {} for {}; it has {on_offer}",
-                            name(named),
+                            quoted_name(named),
                             self.service
                         )
                     }
@@ -114,7 +114,7 @@ fn usable_host(url: &str) -> Result<String, String> {
     };
     match parsed.host_str() {
         Some(host) if host.starts_with('[') || host.trim_end_matches('.').split('.').all(sound) => {
-            Ok(host.to_owned())
+            Ok(host.trim_matches(['[', ']']).to_owned())
         }
         _ => Err("it names no host".to_owned()),
     }

@@ -8,7 +8,7 @@ use super::{API_PATH, API_TOKEN, NewToken, SERVICE_TOKEN, StackState, URL};
 use crate::error::{Failure, Stage};
 use crate::secret::{ExposeSecret as _, SecretString};
 use crate::source::api::Api;
-use crate::source::{CreateError, Issuer, Lease, Trace, Work};
+use crate::source::{BoxFuture, CreateError, Issuer, Lease, Leftover};
 
 /// What a token lives beyond what is needed: clocks differ, and the server's is not known.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(300);
@@ -46,8 +46,8 @@ impl RunToken {
         Ok(listed.iter().filter(|token| token.name == self.new.name).filter_map(|token| token.id).collect())
     }
 
-    async fn revoke_listed(&self, trace: &Trace, deadline: Instant) -> Result<(), String> {
-        let failed = |failure: Failure| format!("{failure}; {}", self.by_hand(trace));
+    async fn revoke_listed(&self, leftover: &Leftover, deadline: Instant) -> Result<(), String> {
+        let failed = |failure: Failure| format!("{failure}; {}", self.by_hand(leftover));
         loop {
             let ids = self.ids(deadline).await.map_err(failed)?;
             for id in &ids {
@@ -55,11 +55,11 @@ impl RunToken {
                     tracing::debug!(id, "the token was gone already");
                 }
             }
-            match trace {
+            match leftover {
                 // That it is not listed (yet) does not say that it is gone.
-                Trace::Token(_) | Trace::Unanswered if ids.is_empty() => {
+                Leftover::Token(_) | Leftover::Unanswered if ids.is_empty() => {
                     if Instant::now() + 2 * LOOK_AGAIN_AFTER >= deadline {
-                        return Err(format!("it is not in the list; {}", self.by_hand(trace)));
+                        return Err(format!("it is not in the list; {}", self.by_hand(leftover)));
                     }
                     tokio::time::sleep(LOOK_AGAIN_AFTER).await;
                 }
@@ -74,7 +74,7 @@ impl Issuer for RunToken {
         self.stackstate.api()
     }
 
-    fn prepare(&self, deadline: Instant) -> Work<'_, Result<(), Failure>> {
+    fn prepare(&self, deadline: Instant) -> BoxFuture<'_, Result<(), Failure>> {
         Box::pin(async move {
             if self.ids(deadline).await?.is_empty() {
                 return Ok(());
@@ -83,7 +83,7 @@ impl Issuer for RunToken {
         })
     }
 
-    fn describe(&self, deadline: Instant) -> Work<'_, Vec<(&'static str, String)>> {
+    fn describe(&self, deadline: Instant) -> BoxFuture<'_, Vec<(&'static str, String)>> {
         Box::pin(async move {
             let version = self.stackstate.version(deadline).await;
             let version = version.unwrap_or_else(|| "tells no version".to_owned());
@@ -94,15 +94,15 @@ impl Issuer for RunToken {
         })
     }
 
-    fn create(&self, deadline: Instant) -> Work<'_, Result<SecretString, CreateError>> {
+    fn create(&self, deadline: Instant) -> BoxFuture<'_, Result<SecretString, CreateError>> {
         Box::pin(async move { Ok(self.stackstate.create(&self.new, deadline).await?.token) })
     }
 
-    fn revoke<'a>(&'a self, trace: &'a Trace, deadline: Instant) -> Work<'a, Result<(), String>> {
-        Box::pin(self.revoke_listed(trace, deadline))
+    fn revoke<'a>(&'a self, leftover: &'a Leftover, deadline: Instant) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(self.revoke_listed(leftover, deadline))
     }
 
-    fn by_hand(&self, _: &Trace) -> String {
+    fn by_hand(&self, _: &Leftover) -> String {
         let expires = self.new.expiry_date.and_then(|millis| u64::try_from(millis / 1000).ok());
         format!(
             "it expires at {}, or delete it by the id that monitoring-token stackstate list shows for {}",

@@ -14,7 +14,7 @@ use super::CreateError;
 use super::api::Api;
 use super::refusal::Doing;
 use crate::error::Failure;
-use crate::http::HttpConfig;
+use crate::http::LoadedHttp;
 use crate::secret::{ExposeSecret as _, SecretString};
 
 /// The base URL's variable.
@@ -101,7 +101,7 @@ pub struct StackState {
 impl StackState {
     /// The API at `api_path` below the installation's URL.
     pub fn new(
-        http: &HttpConfig,
+        http: &LoadedHttp,
         url: Url,
         api_path: &str,
         kind: Kind,

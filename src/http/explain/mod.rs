@@ -1,14 +1,17 @@
 //! What a failed request means, in words for the person who reads them at night.
 
+mod tls;
+
 use std::error::Error as StdError;
 use std::io;
 
 use reqwest::Url;
-use rustls::CertificateError;
 
 use crate::secret::redact_url;
 
-use super::{Client, LookupFailed, RefusedRedirect, Step};
+use super::redirect::RefusedRedirect;
+use super::resolve::LookupFailed;
+use super::{Client, Step};
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,11 +28,6 @@ impl TransportError {
     /// Something is wrong on our side, before any connection.
     pub fn setup(message: String) -> TransportError {
         TransportError { message, retryable: false, maybe_sent: false }
-    }
-
-    /// A proxy variable is wrong.
-    pub fn proxy(message: String) -> TransportError {
-        TransportError::setup(message)
     }
 
     /// The answer cannot be used.
@@ -56,8 +54,8 @@ impl TransportError {
                 lookup.host
             ));
         }
-        if let Some(tls) = tls_cause(error) {
-            return fatal(format!("{}{via}", explain_tls(tls, url, client)));
+        if let Some(failed) = cause::<rustls::Error>(error) {
+            return fatal(format!("{}{via}", tls::explain(failed, url, client)));
         }
         if let Some(io) = cause::<io::Error>(error) {
             let what = io_words(io);
@@ -129,10 +127,6 @@ fn cause<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Opti
     chain(error).filter_map(|error| error.downcast_ref::<T>()).last()
 }
 
-fn tls_cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
-    cause::<rustls::Error>(error)
-}
-
 fn innermost(error: &(dyn StdError + 'static)) -> String {
     chain(error).last().map(ToString::to_string).unwrap_or_default()
 }
@@ -144,97 +138,4 @@ fn io_words(error: &io::Error) -> String {
         Some((words, _)) => words.to_lowercase(),
         None => text,
     }
-}
-
-fn explain_tls(error: &rustls::Error, url: &Url, client: Option<&Client>) -> String {
-    let at = origin(url);
-    let host = url.host_str().unwrap_or_default();
-    let issuer = client
-        .and_then(|client| client.verifier().seen())
-        .and_then(|seen| common_name(&seen.certificate))
-        .map(|name| format!(" (issuer {name:?})"))
-        .unwrap_or_default();
-    let rustls::Error::InvalidCertificate(why) = error else {
-        return match error {
-            rustls::Error::InvalidMessage(_) => {
-                format!("{at} does not speak TLS on this port; is it an http URL?")
-            }
-            rustls::Error::AlertReceived(alert) => {
-                format!("{at} refused the TLS handshake: {alert:?}")
-            }
-            rustls::Error::PeerIncompatible(why) => {
-                format!("{at} and this program have no TLS version or cipher in common: {why:?}")
-            }
-            other => format!("the TLS handshake with {at} failed: {other}"),
-        };
-    };
-    match why {
-        CertificateError::UnknownIssuer => {
-            let roots = client.map(|client| client.verifier().store().describe()).unwrap_or_default();
-            format!(
-                "the certificate of {at}{issuer} is not trusted: its issuer is not in {roots}; name its CA with -ca-file or SSL_CERT_FILE"
-            )
-        }
-        CertificateError::Expired => {
-            format!("the certificate of {at}{issuer} has expired, or the local clock is ahead")
-        }
-        CertificateError::ExpiredContext { not_after, .. } => format!(
-            "the certificate of {at}{issuer} has expired on {}, or the local clock is ahead",
-            date(not_after.as_secs())
-        ),
-        CertificateError::NotValidYet => {
-            format!("the certificate of {at}{issuer} is not valid yet, or the local clock is behind")
-        }
-        CertificateError::NotValidYetContext { not_before, .. } => format!(
-            "the certificate of {at}{issuer} is not valid before {}, or the local clock is behind",
-            date(not_before.as_secs())
-        ),
-        CertificateError::NotValidForName => {
-            format!("the certificate of {at}{issuer} is not for the name {host}")
-        }
-        CertificateError::NotValidForNameContext { presented, .. } => format!(
-            "the certificate of {at}{issuer} is not for the name {host}, but for {}",
-            names(presented)
-        ),
-        CertificateError::Revoked => format!("the certificate of {at}{issuer} is revoked"),
-        CertificateError::BadSignature => {
-            format!("the certificate of {at}{issuer} is not signed by the CA of that name")
-        }
-        // webpki's word for it; Go and OpenSSL let it pass.
-        CertificateError::Other(why) if why.to_string().contains("CaUsedAsEndEntity") => format!(
-            "the certificate of {at}{issuer} is that of a CA, which is none for a server; make one without CA:TRUE (openssl req -addext basicConstraints=CA:FALSE)"
-        ),
-        other => format!("the certificate of {at}{issuer} cannot be used: {other}"),
-    }
-}
-
-/// The names in a certificate, which come as `DnsName("a.example")` and `IpAddress(127.0.0.1)`.
-fn names(presented: &[String]) -> String {
-    let bare = |name: &String| {
-        let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(name);
-        inner.trim_matches('"').to_owned()
-    };
-    if presented.is_empty() {
-        return "none".to_owned();
-    }
-    presented.iter().map(bare).collect::<Vec<_>>().join(", ")
-}
-
-fn date(unix_seconds: u64) -> String {
-    httpdate::fmt_http_date(std::time::UNIX_EPOCH + std::time::Duration::from_secs(unix_seconds))
-}
-
-/// The issuer's common name (or organisation) in a DER certificate. Only for messages: it looks for the
-/// first attribute of that type, and the issuer stands before the subject (RFC 5280, 4.1).
-fn common_name(certificate: &[u8]) -> Option<String> {
-    const COMMON_NAME: [u8; 5] = [0x06, 0x03, 0x55, 0x04, 0x03];
-    const ORGANIZATION: [u8; 5] = [0x06, 0x03, 0x55, 0x04, 0x0a];
-    let cert = rustls::pki_types::CertificateDer::from(certificate);
-    let issuer = webpki::EndEntityCert::try_from(&cert).ok()?.issuer().to_vec();
-    [COMMON_NAME, ORGANIZATION].iter().find_map(|oid| {
-        let at = issuer.windows(oid.len()).position(|window| window == oid)? + oid.len();
-        let length = usize::from(*issuer.get(at + 1)?);
-        let text = issuer.get(at + 2..at + 2 + length)?;
-        Some(String::from_utf8_lossy(text).into_owned())
-    })
 }

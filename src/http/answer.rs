@@ -1,0 +1,70 @@
+//! An answer: how it is read, and what it says of the time.
+
+use std::time::{Duration, SystemTime};
+
+use reqwest::header::{CONTENT_ENCODING, HeaderMap};
+
+/// The most that is read of an answer.
+pub const MAX_ANSWER_BYTES: usize = 512 * 1024;
+
+/// An answer, read whole. It may hold a token, so that it has no `Debug`.
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, at most [`MAX_ANSWER_BYTES`].
+    pub body: Vec<u8>,
+    /// How far our clock is ahead of the server's (negative: behind), in seconds, by its `Date`.
+    pub clock_offset_seconds: Option<i64>,
+}
+
+impl Answer {
+    /// A header as text.
+    pub fn header(&self, name: impl reqwest::header::AsHeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// Why a body cannot be used.
+pub enum Unreadable {
+    /// It has this content-encoding.
+    Compressed(String),
+    /// It is larger than [`MAX_ANSWER_BYTES`].
+    TooLarge,
+    /// It did not arrive whole.
+    Broken(reqwest::Error),
+}
+
+/// Reads a body to its end; what is there of one that cannot be used comes with the reason.
+pub async fn read_body(
+    response: &mut reqwest::Response,
+    headers: &HeaderMap,
+) -> Result<Vec<u8>, (Vec<u8>, Unreadable)> {
+    let encoding = headers.get(CONTENT_ENCODING).map(|encoding| String::from_utf8_lossy(encoding.as_bytes()));
+    if let Some(encoding) = encoding.filter(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
+        return Err((Vec::new(), Unreadable::Compressed(encoding.into_owned())));
+    }
+    let expected = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+    let mut body = Vec::with_capacity(expected.min(MAX_ANSWER_BYTES));
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() > MAX_ANSWER_BYTES => {
+                return Err((body, Unreadable::TooLarge));
+            }
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => return Ok(body),
+            Err(error) => return Err((body, Unreadable::Broken(error))),
+        }
+    }
+}
+
+/// How far `now` is ahead of an HTTP date, in whole seconds as that date has them.
+pub fn clock_offset_seconds(date: &str, now: SystemTime) -> Option<i64> {
+    let date = httpdate::parse_http_date(date).ok()?;
+    let whole = |duration: Duration| i64::try_from(duration.as_secs()).ok();
+    match now.duration_since(date) {
+        Ok(ahead) => whole(ahead),
+        Err(behind) => whole(behind.duration() + Duration::from_millis(999)).map(|seconds| -seconds),
+    }
+}

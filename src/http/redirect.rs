@@ -1,0 +1,65 @@
+//! Redirects: only on the same origin, because the token must not travel elsewhere.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use reqwest::{Url, redirect};
+
+/// How many redirects are followed, on the same origin.
+const MAX_REDIRECTS: usize = 3;
+
+/// Whether redirects are followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redirects {
+    /// Up to three, on the same origin.
+    SameOrigin,
+    /// A redirect is an answer like any other.
+    No,
+}
+
+impl Redirects {
+    /// The same for the HTTP library.
+    pub fn policy(self) -> redirect::Policy {
+        match self {
+            Redirects::SameOrigin => redirect::Policy::custom(same_origin),
+            Redirects::No => redirect::Policy::none(),
+        }
+    }
+}
+
+/// Why a redirect was not followed.
+#[derive(Debug)]
+pub enum RefusedRedirect {
+    /// It leads to another origin (shown without query).
+    Elsewhere(String),
+    /// There were more than [`MAX_REDIRECTS`].
+    TooMany,
+}
+
+impl fmt::Display for RefusedRedirect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RefusedRedirect::Elsewhere(origin) => {
+                write!(
+                    f,
+                    "redirects to {origin}, another origin, where the token must not travel; if it is the right one, use its URL"
+                )
+            }
+            RefusedRedirect::TooMany => write!(f, "redirected more than {MAX_REDIRECTS} times"),
+        }
+    }
+}
+
+impl StdError for RefusedRedirect {}
+
+fn same_origin(attempt: redirect::Attempt<'_>) -> redirect::Action {
+    let first = attempt.previous().first().map(Url::origin);
+    if first != Some(attempt.url().origin()) {
+        let origin = attempt.url().origin().ascii_serialization();
+        attempt.error(RefusedRedirect::Elsewhere(origin))
+    } else if attempt.previous().len() > MAX_REDIRECTS {
+        attempt.error(RefusedRedirect::TooMany)
+    } else {
+        attempt.follow()
+    }
+}

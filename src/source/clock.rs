@@ -1,0 +1,26 @@
+//! What a wrong clock of ours adds to a message.
+
+use std::time::Duration;
+
+use crate::duration;
+use crate::http::Answer;
+
+/// A clock that differs by less cannot be told from a slow answer: `Date` has whole seconds.
+const NOTABLE_OFFSET_SECONDS: i64 = 2;
+
+/// How far our clock is from the server's, as a further clause; empty if that is not worth mentioning.
+pub fn clause(answer: &Answer) -> String {
+    match answer.clock_offset_seconds {
+        Some(offset) if offset.abs() >= NOTABLE_OFFSET_SECONDS => {
+            let by = duration::show(Duration::from_secs(offset.unsigned_abs()));
+            format!("; local clock is {by} {} the server", if offset < 0 { "behind" } else { "ahead of" })
+        }
+        _ => String::new(),
+    }
+}
+
+/// How far our clock is behind the server's, if it is.
+pub fn lag(answer: &Answer) -> Option<Duration> {
+    let offset = answer.clock_offset_seconds.filter(|offset| *offset < 0)?;
+    Some(Duration::from_secs(offset.unsigned_abs()))
+}
