@@ -10,11 +10,10 @@ use crate::admin::gafaelfawr::Action;
 use crate::cli::verbs::AdminVerb;
 use crate::cli::{Line, Values};
 use crate::error::Failure;
-use crate::run::token::{MakeIssuer, TokenRun};
-use crate::source::gafaelfawr::exec::RunToken;
-use crate::source::gafaelfawr::{
-    ADMIN_TOKEN, Gafaelfawr, MIN_LIFETIME, NewToken, URL, is_key, is_scope, is_username,
-};
+use crate::run::token::TokenRun;
+use crate::source::IssuerConfig;
+use crate::source::gafaelfawr::exec::RunTokenConfig;
+use crate::source::gafaelfawr::{ADMIN_TOKEN, MIN_LIFETIME, NewToken, URL, is_key, is_scope, is_username};
 
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
@@ -62,9 +61,7 @@ pub fn exec(line: &Line, purpose: Purpose) -> Result<TokenRun, Failure> {
     let Exec { run, url, env_name, http } = token::exec(line, purpose, URL, "gafaelfawr")?;
     let new = new_token(&values)?;
     let credential = credential(&values, &[ADMIN_TOKEN])?;
-    let issuer: MakeIssuer = Box::new(move |http, url, token, needed| {
-        Ok(Box::new(RunToken::new(Gafaelfawr::new(http, url, &token)?, new, env_name, needed)))
-    });
+    let issuer = IssuerConfig::Gafaelfawr(RunTokenConfig { new, env_name });
     Ok(TokenRun { credential, http, url, run, issuer })
 }
 

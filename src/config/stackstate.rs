@@ -12,11 +12,11 @@ use crate::credential::Credential;
 use crate::date::millis_of_day;
 use crate::duration::{self, GoDuration};
 use crate::error::Failure;
-use crate::run::token::{MakeIssuer, TokenRun};
-use crate::source::stackstate::exec::RunToken;
-use crate::source::stackstate::{API_TOKEN, Kind, NewToken, SERVICE_TOKEN, StackState, URL};
+use crate::run::token::TokenRun;
+use crate::source::IssuerConfig;
+use crate::source::stackstate::exec::RunTokenConfig;
+use crate::source::stackstate::{API_TOKEN, DEFAULT_API_PATH, Kind, NewToken, SERVICE_TOKEN, URL};
 
-const DEFAULT_API_PATH: &str = "/api";
 const DEFAULT_NAME: &str = "monitoring-token";
 const DEFAULT_TTL: &str = "24h";
 const CREDENTIALS: [&str; 2] = [API_TOKEN, SERVICE_TOKEN];
@@ -64,15 +64,10 @@ pub fn exec(line: &Line, purpose: Purpose) -> Result<TokenRun, Failure> {
     let Exec { run, url, env_name, http } = token::exec(line, purpose, URL, "stackstate")?;
     let name = values.text("name")?.filter(|name| !name.is_empty()).unwrap_or(DEFAULT_NAME);
     let new = new_token(&values, name, None)?;
-    let path = api_path(&values)?;
+    let api_path = api_path(&values)?;
     let credential = credential(&values, &CREDENTIALS)?;
     let kind = kind_of(&credential);
-    let issuer: MakeIssuer = Box::new(move |http, url, token, needed| {
-        let kind = kind.unwrap_or_else(|| Kind::of(&token));
-        let api_path = path.as_deref().unwrap_or(DEFAULT_API_PATH);
-        let stackstate = StackState::new(http, url, api_path, kind, &token)?;
-        Ok(Box::new(RunToken::new(stackstate, path, new, env_name, needed)?))
-    });
+    let issuer = IssuerConfig::StackState(RunTokenConfig { api_path, kind, new, env_name });
     Ok(TokenRun { credential, http, url, run, issuer })
 }
 
