@@ -64,11 +64,11 @@ pub fn token_in(
         ReadError::TooLarge => Failure::ours(Stage::Sign, format!("{at}: is too large to be a token")),
         ReadError::Ended(ended) => ended.failure(Stage::Sign, &format!("{what} from {at}")),
     })?;
-    sound(std::str::from_utf8(bytes.trim_ascii()).unwrap_or_default(), at)
+    one_word(std::str::from_utf8(bytes.trim_ascii()).unwrap_or_default(), at)
 }
 
-/// `text` as a token that fits into a header.
-pub fn sound(text: &str, at: &str) -> Result<SecretString, Failure> {
+/// `text` as a token, if it is one word of printable ASCII, which a header can hold. `at` is where it stood.
+pub fn one_word(text: &str, at: &str) -> Result<SecretString, Failure> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Failure::ours(Stage::Sign, format!("{at}: holds no token, which is one word of ASCII")));
     }

@@ -1,6 +1,18 @@
-//! Dates as people read and write them, in UTC.
+//! The time of day, and dates as people read and write them, in UTC.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use time::{Date, Month, OffsetDateTime};
+
+/// The time since 1970; zero before.
+pub fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// The same, in whole seconds.
+pub fn unix_now() -> u64 {
+    since_epoch().as_secs()
+}
 
 /// `2026-11-22 04:05:06Z`; a number that no calendar has is shown as it is.
 pub fn time(unix_seconds: u64) -> String {

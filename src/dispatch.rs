@@ -7,13 +7,14 @@ use std::io::Write as _;
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
+use crate::admin;
 use crate::check::{self, Checked};
+use crate::cli::verbs::KeyVerb;
 use crate::cli::{self, FlagsEnd, Line, Parsed, Values, flags};
 use crate::config::{self, Purpose};
 use crate::error::{Failure, Stage, brief};
 use crate::exit::ExitStatus;
-use crate::key::manage;
-use crate::log::{Log, LogFormat};
+use crate::log::Log;
 use crate::signal::Signals;
 
 /// Does what `args` (without the program's name) ask for. Says what has to be said on stderr.
@@ -98,9 +99,7 @@ fn parse(
         }
         Ok(Parsed::Print(text)) => print(&text).map(|()| None),
         Err(refused) => {
-            if refused.as_json {
-                *log = Log::start(LogFormat::Json, false);
-            }
+            *log = Log::start(config::log_format_of_refused(refused.log_format.as_deref()), false);
             Err(refused.failure)
         }
     }
@@ -129,10 +128,11 @@ fn print(text: &str) -> Result<(), Failure> {
 
 fn key(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {
     let command = flags::key_command();
-    let verb = args.first().and_then(|word| word.to_str()).unwrap_or_default().to_owned();
-    let Some(verb_command) = command.find_subcommand(&verb).cloned() else {
+    let verb = args.first().and_then(|word| KeyVerb::named(word));
+    let verb = verb.and_then(|verb| Some((verb, command.find_subcommand(verb.name())?.clone())));
+    let Some((verb, verb_command)) = verb else {
         if let Some(line) = parse(command, args, FlagsEnd::DoubleDash, log)? {
-            let given = line.words.first().map(|word| format!("{} is no command of key; ", brief(word)));
+            let given = line.operands.first().map(|word| format!("{} is no command of key; ", brief(word)));
             return Err(Failure::usage(format!(
                 "{}use key generate, key public FILE or key inspect FILE",
                 given.unwrap_or_default()
@@ -142,12 +142,7 @@ fn key(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {
     };
     args.remove(0);
     if let Some(line) = parse(verb_command, args, FlagsEnd::DoubleDash, log)? {
-        let text = match verb.as_str() {
-            "generate" => manage::generate(&line)?,
-            "public" => manage::public(&line)?,
-            _ => manage::inspect(&line)?,
-        };
-        print(&text)?;
+        print(&admin::key::act(config::key::action(verb, &line)?)?)?;
     }
     Ok(ExitStatus::SUCCESS)
 }

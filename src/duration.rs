@@ -5,11 +5,11 @@ use std::time::Duration;
 /// The largest duration that Go can hold, in nanoseconds (an `int64`: about 292 years).
 const MAX_NANOSECONDS: u128 = i64::MAX as u128;
 
-/// What a duration that is not positive is to us: no flag of ours takes one below zero.
+/// A duration as far as it concerns us: no flag of ours takes one below zero, so how far below is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GoDuration {
     /// Zero or more.
-    Positive(Duration),
+    NotNegative(Duration),
     /// Less than zero.
     Negative,
 }
@@ -23,7 +23,7 @@ pub fn parse(text: &str) -> Option<GoDuration> {
         _ => (false, text),
     };
     if rest == "0" {
-        return Some(GoDuration::Positive(Duration::ZERO));
+        return Some(GoDuration::NotNegative(Duration::ZERO));
     }
     if rest.is_empty() {
         return None;
@@ -53,7 +53,7 @@ pub fn parse(text: &str) -> Option<GoDuration> {
     if negative && total > 0 {
         return Some(GoDuration::Negative);
     }
-    u64::try_from(total).ok().map(|n| GoDuration::Positive(Duration::from_nanos(n)))
+    u64::try_from(total).ok().map(|n| GoDuration::NotNegative(Duration::from_nanos(n)))
 }
 
 fn digits(text: &str) -> usize {
@@ -114,7 +114,7 @@ mod tests {
 
     fn nanos(text: &str) -> Option<u64> {
         match parse(text)? {
-            GoDuration::Positive(duration) => u64::try_from(duration.as_nanos()).ok(),
+            GoDuration::NotNegative(duration) => u64::try_from(duration.as_nanos()).ok(),
             GoDuration::Negative => panic!("{text} is negative"),
         }
     }
@@ -140,7 +140,7 @@ mod tests {
             assert_eq!(nanos(text), Some(expected), "{text}");
         }
         assert_eq!(parse("-1s"), Some(GoDuration::Negative));
-        assert_eq!(parse("-0s"), Some(GoDuration::Positive(Duration::ZERO)));
+        assert_eq!(parse("-0s"), Some(GoDuration::NotNegative(Duration::ZERO)));
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! [`cli`] knows shapes, [`config`] knows rules, [`source`] knows issuers, [`child`] knows processes.
-//! Only [`run`] knows issuers and processes; [`admin`] is for people who keep service tokens, [`check`] for
+//! Only [`run`] knows issuers and processes; [`admin`] is for people who keep keys and service tokens, [`check`] for
 //! those on call. Nothing below [`config`] reads the environment, and nothing below `main` exits.
 
 mod admin;
@@ -29,6 +29,8 @@ pub mod http;
 pub mod key;
 mod log;
 mod metrics;
+pub mod new_file;
+mod random;
 mod read;
 mod readable;
 mod run;

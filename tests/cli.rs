@@ -337,6 +337,25 @@ fn the_url_goes_where_env_name_says() {
 }
 
 #[test]
+fn debug_shows_the_output_unless_a_flag_says_otherwise() {
+    const SAY: [&str; 3] = ["sh", "-c", "echo shown; exit 3"];
+    for (flags, variable, on_stdout, on_stderr) in [
+        (&["-logx.debug"][..], "", true, false),
+        (&["-logx.debug"], "discard", true, false),
+        (&["-logx.debug"], "on-failure", true, false),
+        (&["-logx.debug", "-output=inherit"], "discard", true, false),
+        (&["-logx.debug", "-output=discard"], "inherit", false, false),
+        (&["-output=on-failure", "-logx.debug"], "", false, true),
+    ] {
+        let ended = run(offline().env("MONITORING_TOKEN_OUTPUT", variable).args(flags).args(SAY));
+        assert_eq!(ended.status, 3, "{ended:?}");
+        assert_eq!(ended.stdout.contains("shown"), on_stdout, "{flags:?} {variable}: {ended:?}");
+        let lines: Vec<&str> = ended.stderr.lines().collect();
+        assert_eq!(lines.contains(&"shown"), on_stderr, "{flags:?} {variable}: {ended:?}");
+    }
+}
+
+#[test]
 fn bad_usage_is_one_line_and_status_2() {
     for (args, words) in [
         (&[][..], &["no COMMAND given", "monitoring-token [flags] -- COMMAND"][..]),

@@ -184,15 +184,17 @@ fn a_generated_key_is_named_for_its_use_algorithm_and_id() {
 }
 
 #[test]
-fn private_keys_are_for_their_owner_alone_under_any_umask() {
+fn files_with_a_secret_are_for_their_owner_alone_under_any_umask() {
     for umask in ["0000", "0022", "0077", "0277", "0777"] {
         let folder = tempfile::tempdir().unwrap();
-        let line =
-            format!("umask {umask}; exec {} key generate --out k", env!("CARGO_BIN_EXE_monitoring-token"));
-        run(Command::new("sh").current_dir(&folder).args(["-c", &line]));
+        let line = format!(
+            "umask {umask}; {0} key generate --out k && exec {0} stackstate bootstrap --roles a --token-file t",
+            env!("CARGO_BIN_EXE_monitoring-token")
+        );
+        run(Command::new("sh").current_dir(&folder).args(["-c", &line])).succeeded();
         let mode =
             |name: &str| std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o7777;
-        assert_eq!(mode("k"), 0o600, "umask {umask}");
+        assert_eq!((mode("k"), mode("t")), (0o600, 0o600), "umask {umask}");
         let umask = u32::from_str_radix(umask, 8).unwrap();
         assert_eq!(mode("k.pub"), 0o644 & !umask, "umask {umask:o}");
     }
@@ -210,7 +212,7 @@ fn no_byte_of_a_key_is_written_to_a_file_that_others_can_read() {
     );
     if Command::new("strace").arg("-V").output().is_err() {
         // The mode with which the file is opened is what counts; without strace its result must do.
-        return private_keys_are_for_their_owner_alone_under_any_umask();
+        return files_with_a_secret_are_for_their_owner_alone_under_any_umask();
     }
     run(Command::new("sh").args(["-c", &line]));
     let trace = std::fs::read_to_string(trace).unwrap();

@@ -103,7 +103,7 @@ pub fn check(args: &[String]) -> Result<(), String> {
 /// The words that are no flags; `None` for `-help`.
 fn parse(command: clap::Command, args: &[String], end: FlagsEnd) -> Result<Option<Vec<OsString>>, String> {
     match cli::parse(command, args.iter().map(OsString::from).collect(), end) {
-        Ok(Parsed::Line(line)) => Ok(Some(line.words)),
+        Ok(Parsed::Line(line)) => Ok(Some(line.operands)),
         Ok(Parsed::Print(_)) => Ok(None),
         Err(refused) => Err(refused.failure.message),
     }

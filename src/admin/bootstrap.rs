@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::output::SecretFile;
 use crate::credential::token_in;
 use crate::error::{Failure, Stage};
+use crate::random;
 use crate::read::{self, DEFAULT_PATIENCE, ReadError, Until};
 use crate::secret::{ExposeSecret as _, SecretString};
 use crate::signal::Signals;
@@ -58,11 +58,9 @@ fn quoted(text: &str) -> String {
 }
 
 fn random_token() -> Result<SecretString, Failure> {
-    let mut random = [0_u8; RANDOM_BYTES];
-    SystemRandom::new()
-        .fill(&mut random)
-        .map_err(|_| Failure::ours(Stage::Sign, "this system gives no random numbers"))?;
-    Ok(SecretString::from(format!("{SERVICE_TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(random))))
+    let mut bytes = [0_u8; RANDOM_BYTES];
+    random::fill(&mut bytes).map_err(|why| Failure::ours(Stage::Sign, why))?;
+    Ok(SecretString::from(format!("{SERVICE_TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))))
 }
 
 /// The token in `path`; a new one, written there, if there is no such file.
@@ -70,7 +68,7 @@ fn kept_token(path: &Path, signals: &Signals) -> Result<SecretString, Failure> {
     match read::open(path) {
         Err(ReadError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => {
             let token = random_token()?;
-            SecretFile::reserve(path.to_owned(), "--token-file")?.fill(&token)?;
+            SecretFile::reserve(path, "--token-file")?.fill(&token)?;
             Ok(token)
         }
         file => {

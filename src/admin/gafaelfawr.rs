@@ -7,13 +7,11 @@ use serde_json::json;
 
 use super::output::{Format, json, table};
 use super::{Administration, Place, Session, deliver};
-use crate::date;
+use crate::date::{self, unix_now};
 use crate::error::{Failure, Stage};
 use crate::secret::ExposeSecret as _;
 use crate::signal::Signals;
-use crate::source::gafaelfawr::{
-    Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, NewToken, TokenInfo, key_of, unix_now,
-};
+use crate::source::gafaelfawr::{Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, NewToken, TokenInfo, key_of};
 
 /// On top of the shortest lifetime: the server counts from when it gets the request.
 const LIFETIME_MARGIN: Duration = Duration::from_secs(10);

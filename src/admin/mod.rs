@@ -1,9 +1,11 @@
-//! What administrators do with service tokens by hand: make, list, delete, prepare an installation.
+//! What administrators do by hand, with keys, and with service tokens: make, list, delete, prepare an
+//! installation.
 //! Text for stdout is the result, but for a new token, whose loss has to be dealt with; nothing here runs a
 //! command.
 
 pub mod bootstrap;
 pub mod gafaelfawr;
+pub mod key;
 pub mod output;
 pub mod stackstate;
 
@@ -26,7 +28,7 @@ use crate::stdout;
 use crate::wait::until_done;
 use output::{Format, SecretFile};
 
-/// What the verbs have in common.
+/// What the verbs that ask a service have in common.
 pub struct Administration {
     /// The service's base URL.
     pub url: Url,
@@ -128,7 +130,7 @@ impl Place {
     /// Fails if a token would get lost there: before one is made, so that none is made in vain.
     fn reserve(out: Option<PathBuf>) -> Result<Place, Failure> {
         if let Some(path) = out {
-            return SecretFile::reserve(path, "--out").map(Place::File);
+            return SecretFile::reserve(&path, "--out").map(Place::File);
         }
         stdout::check_open().map(|()| Place::Stdout).map_err(|_| Failure {
             stage: None,

@@ -1,15 +1,14 @@
 //! How results are shown: tables, JSON, and files that hold a secret.
 
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
 use serde::Serialize;
 
 use crate::error::{Failure, printable};
 use crate::exit::ExitStatus;
+use crate::new_file::NewFile;
 use crate::secret::{ExposeSecret as _, SecretString};
 
 /// `--output`.
@@ -45,55 +44,40 @@ pub fn table(rows: &[Vec<String>], separator: &str) -> String {
     text
 }
 
-/// A new file for a secret, 0600 from the first byte. It is there before the secret is made, so that none
-/// is made in vain; unless it is filled, it goes away.
+/// A new file for a secret. It is there before the secret is made, so that none is made in vain; unless it
+/// is filled, it goes away.
 pub struct SecretFile {
-    path: PathBuf,
+    file: NewFile,
     flag: &'static str,
-    file: File,
-    filled: bool,
 }
 
 impl SecretFile {
     /// Makes the file that `flag` names, which must not be there yet.
-    pub fn reserve(path: PathBuf, flag: &'static str) -> Result<SecretFile, Failure> {
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        match file {
-            Ok(file) => Ok(SecretFile { path, flag, file, filled: false }),
-            Err(error) => Err(unwritten(&path, flag, &error)),
-        }
+    pub fn reserve(path: &Path, flag: &'static str) -> Result<SecretFile, Failure> {
+        let file = NewFile::private(path).map_err(|error| unwritten(path, flag, &error))?;
+        Ok(SecretFile { file, flag })
     }
 
     /// Its path.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
     }
 
     /// Writes the secret and a newline.
     pub fn fill(&mut self, secret: &SecretString) -> Result<(), Failure> {
         self.file
-            .write_all(secret.expose_secret().as_bytes())
-            .and_then(|()| self.file.write_all(b"\n"))
-            .and_then(|()| self.file.sync_all())
-            .map_err(|error| unwritten(&self.path, self.flag, &error))?;
-        self.filled = true;
+            .write_line(secret.expose_secret())
+            .map_err(|error| unwritten(self.file.path(), self.flag, &error))?;
+        self.file.keep();
         Ok(())
     }
 }
 
-fn unwritten(path: &Path, flag: &str, error: &std::io::Error) -> Failure {
+fn unwritten(path: &Path, flag: &str, error: &io::Error) -> Failure {
     Failure {
         stage: None,
         status: ExitStatus::Failed,
         message: format!("cannot write {}: {error}; see {flag}", path.display()),
-    }
-}
-
-impl Drop for SecretFile {
-    fn drop(&mut self) {
-        if !self.filled {
-            let _ = std::fs::remove_file(&self.path);
-        }
     }
 }
 

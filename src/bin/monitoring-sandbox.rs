@@ -3,12 +3,12 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::ArgMatches;
+use monitoring_token::new_file::NewFile;
 use monitoring_token::sandbox::fault::{Fault, Faults};
 use monitoring_token::sandbox::jwt::{Signer, VerifyKeys};
 use monitoring_token::sandbox::requests::Requests;
@@ -63,13 +63,9 @@ fn run_server(matches: &ArgMatches) -> Result<(), String> {
         .map_err(|error| error.to_string())?;
     let key_path = folder.path().join("jwk_sig_EdDSA_sandbox");
     monitoring_keys.add(&signer.public_jwk)?;
-    std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&key_path)
-        .and_then(|mut file| file.write_all(signer.private_jwk.expose_secret().as_bytes()))
-        .map_err(|error| error.to_string())?;
+    let mut key_file = NewFile::private(&key_path).map_err(|error| error.to_string())?;
+    key_file.write_line(signer.private_jwk.expose_secret()).map_err(|error| error.to_string())?;
+    key_file.keep();
     let fault = match matches.get_one::<String>("fault") {
         Some(json) => serde_json::from_str::<Fault>(json).map_err(|error| format!("--fault: {error}"))?,
         None => Fault::default(),

@@ -28,7 +28,8 @@ fn steps(what: TokenRun, signals: &Signals, log: Log, list: &mut Checklist) -> R
     let admin = list.step("credential", credential.read(&run.until()))?;
     list.ok("credential", "read");
     let (http, proxy) = tell_setup(list, http, &url, &run, |failure| failure)?;
-    let issuer = list.step("token", issuer(&http, url.clone(), admin, run.needed()))?;
+    let issuer = list.step("token", issuer.connect(&http, url.clone(), &admin, run.needed()))?;
+    drop(admin);
 
     let insecure = plain_http_host(&url);
     let probe = Probe::new(&url, proxy.as_ref());

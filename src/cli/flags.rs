@@ -4,6 +4,7 @@
 use clap::{Arg, ArgAction, Command, ValueHint};
 
 use super::syntax::{DEBUG_FLAG, LOG_FORMAT_FLAG, LOG_FORMAT_VARIABLE};
+use super::values::Kind;
 use crate::VERSION;
 
 const RUN: &str = "Running the command";
@@ -22,9 +23,17 @@ pub(super) fn value(name: &'static str, value_name: &'static str, help: &'static
         .value_parser(clap::value_parser!(std::ffi::OsString))
 }
 
+/// A flag whose value is a Go duration.
+pub(super) fn duration(name: &'static str, help: &'static str) -> Arg {
+    value(name, Kind::Duration.value_name(), help)
+}
+
 /// A Go boolean: its value only after `=`.
 pub(super) fn boolean(name: &'static str, help: &'static str) -> Arg {
-    value(name, "BOOL", help).num_args(0..=1).require_equals(true).default_missing_value("true")
+    value(name, Kind::Boolean.value_name(), help)
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_missing_value("true")
 }
 
 /// What all commands share: Go's rules on repeated flags, `-help`, no surprises.
@@ -67,7 +76,7 @@ pub fn main_command() -> Command {
         .args(run_args())
         .args(cache_args())
         .args(log_args())
-        .arg(command_words())
+        .arg(command_operands())
 }
 
 /// `monitoring-token check [flags] [COMMAND...]`
@@ -92,7 +101,7 @@ pub(crate) fn json_arg() -> Arg {
 
 /// COMMAND and its arguments. They never reach clap in a run (see [`super::syntax`]); they are here for
 /// the man page and the completions.
-pub(super) fn command_words() -> Arg {
+pub(super) fn command_operands() -> Arg {
     Arg::new("command")
         .value_name("COMMAND")
         .help("The program to run, and its arguments")
@@ -132,8 +141,12 @@ fn exchange_args() -> Vec<Arg> {
 /// What concerns requests: on every command that makes one.
 pub(super) fn http_args() -> Vec<Arg> {
     [
-        value("retries", "N", "Further tries on connection errors, 429, 502, 503 and 504 [default: 2]")
-            .env("MONITORING_TOKEN_RETRIES"),
+        value(
+            "retries",
+            Kind::Number.value_name(),
+            "Further tries on connection errors, 429, 502, 503 and 504 [default: 2]",
+        )
+        .env("MONITORING_TOKEN_RETRIES"),
         value("ca-file", "FILE", "PEM file of further certificate authorities")
             .env("MONITORING_TOKEN_CA_FILE")
             .value_hint(ValueHint::FilePath),
@@ -145,8 +158,8 @@ pub(super) fn http_args() -> Vec<Arg> {
 /// What concerns the run of a command: on the main command and on `exec`.
 pub(super) fn run_args() -> Vec<Arg> {
     [
-        value("timeout", "DURATION", "Limit for request and command together [default: 60s]").env("TIMEOUT"),
-        value("kill-after", "DURATION", "Grace between SIGTERM and SIGKILL; 0 is SIGKILL at once [default: 5s]")
+        duration("timeout", "Limit for request and command together [default: 60s]").env("TIMEOUT"),
+        duration("kill-after", "Grace between SIGTERM and SIGKILL; 0 is SIGKILL at once [default: 5s]")
             .env("MONITORING_TOKEN_KILL_AFTER"),
         value("output", "WHERE", "The command's output: discard, inherit, or on-failure (its last 64 KiB, to stderr) [default: discard]")
             .env("MONITORING_TOKEN_OUTPUT"),
@@ -162,13 +175,9 @@ pub(super) fn run_args() -> Vec<Arg> {
 
 fn cache_args() -> Vec<Arg> {
     [
-        value(
-            "cache-ttl",
-            "DURATION",
-            "Do not run again if the same run succeeded less than this ago [default: off]",
-        )
-        .env("MONITORING_TOKEN_CACHE_TTL"),
-        value("cache-failure-ttl", "DURATION", "The same for a run that failed [default: off]")
+        duration("cache-ttl", "Do not run again if the same run succeeded less than this ago [default: off]")
+            .env("MONITORING_TOKEN_CACHE_TTL"),
+        duration("cache-failure-ttl", "The same for a run that failed [default: off]")
             .env("MONITORING_TOKEN_CACHE_FAILURE_TTL"),
         value("cache-dir", "DIR", "Where results are kept [default: $XDG_CACHE_HOME/monitoring-token]")
             .env("MONITORING_TOKEN_CACHE_DIR")
@@ -220,7 +229,7 @@ pub fn key_command() -> Command {
 
 fn file_to_read() -> [Arg; 2] {
     [
-        value("timeout", "DURATION", "Limit for reading FILE, which may be a pipe [default: 60s]"),
+        duration("timeout", "Limit for reading FILE, which may be a pipe [default: 60s]"),
         Arg::new("file")
             .value_name("FILE")
             .help("JWK file")

@@ -1,10 +1,11 @@
-//! The command line: which command, which flags, which words. Shapes only; nothing here runs anything.
+//! The command line: which command, which flags, which operands. Shapes only; nothing here runs anything.
 
 pub mod catalog;
 pub mod flags;
 pub mod syntax;
 pub mod tokens;
 pub mod values;
+pub mod verbs;
 
 use std::ffi::OsString;
 
@@ -12,7 +13,7 @@ use clap::{ArgMatches, Command};
 
 use crate::error::Failure;
 pub use syntax::FlagsEnd;
-use syntax::{LOG_FORMAT_FLAG, LOG_FORMAT_VARIABLE};
+use syntax::LOG_FORMAT_FLAG;
 pub use values::Values;
 
 /// What a command line asks for.
@@ -23,12 +24,12 @@ pub enum Parsed {
     Print(String),
 }
 
-/// A command line: flags, with their variables as fallback, and the words that are no flags.
+/// A command line: flags, with their variables as fallback, and operands (POSIX, 12.1).
 pub struct Line {
     command: Command,
     matches: ArgMatches,
-    /// The words that are no flags, in their order.
-    pub words: Vec<OsString>,
+    /// The words that are neither flags nor their values, in their order.
+    pub operands: Vec<OsString>,
 }
 
 impl Line {
@@ -42,8 +43,8 @@ impl Line {
 pub struct Refused {
     /// What is wrong with it.
     pub failure: Failure,
-    /// Whether it asks for JSON on stderr all the same.
-    pub as_json: bool,
+    /// The last `-log-format` on it, which says how this is to be told.
+    pub log_format: Option<String>,
 }
 
 /// Parses `args` (without the program's name) by Go's rules and `command`'s flags.
@@ -51,32 +52,31 @@ pub fn parse(command: Command, args: Vec<OsString>, end: FlagsEnd) -> Result<Par
     // `build` adds -help, so that the scanner knows it, too.
     let mut command = command;
     command.build();
-    let (words, wrong) = syntax::scan(&command, args, end);
+    let (split, wrong) = syntax::scan(&command, args, end);
+    let log_format = last_value(&split.flags, LOG_FORMAT_FLAG);
     if let Some(failure) = wrong {
-        return Err(Refused { failure, as_json: asks_for_json(&words.flags) });
+        return Err(Refused { failure, log_format });
     }
     let name = OsString::from(command.get_name());
-    match command.try_get_matches_from_mut(std::iter::once(name).chain(words.flags)) {
-        Ok(matches) => Ok(Parsed::Line(Box::new(Line { command, matches, words: words.rest }))),
+    match command.try_get_matches_from_mut(std::iter::once(name).chain(split.flags)) {
+        Ok(matches) => Ok(Parsed::Line(Box::new(Line { command, matches, operands: split.operands }))),
         Err(error) if !error.use_stderr() => Ok(Parsed::Print(error.to_string())),
         // The scanner has checked names and values, so this is a rule between flags.
         Err(error) => {
             let text = error.to_string();
             let line = text.lines().next().unwrap_or_default();
             let failure = Failure::usage(line.strip_prefix("error: ").unwrap_or(line));
-            Err(Refused { failure, as_json: false })
+            Err(Refused { failure, log_format })
         }
     }
 }
 
-/// Whether `flags`, or the variable that stands in for them, say `-log-format=json`.
-fn asks_for_json(flags: &[OsString]) -> bool {
-    let beginning = format!("--{LOG_FORMAT_FLAG}=");
-    let flag = flags.iter().rev().find_map(|flag| flag.to_str()?.strip_prefix(&beginning));
-    match flag {
-        Some(format) => format == "json",
-        None => std::env::var_os(LOG_FORMAT_VARIABLE).is_some_and(|format| format == "json"),
-    }
+/// The last value that `flags` give to the flag of this name, where clap has not read them.
+fn last_value(flags: &[OsString], name: &str) -> Option<String> {
+    let value = |flag: &OsString| {
+        flag.to_str()?.strip_prefix("--")?.strip_prefix(name)?.strip_prefix('=').map(str::to_owned)
+    };
+    flags.iter().rev().find_map(value)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
 use clap::{Arg, ArgAction, Command};
 
-use super::values::check;
+use super::values::Kind;
 use crate::error::{Failure, brief};
 
 /// Where the flags of a command line end.
@@ -17,17 +17,17 @@ use crate::error::{Failure, brief};
 pub enum FlagsEnd {
     /// At the first word that is no flag, or at `--`, as in Go.
     FirstWord,
-    /// At `--`: words and flags may be mixed.
+    /// At `--`: operands and flags may be mixed.
     DoubleDash,
 }
 
 /// A command line taken apart.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Words {
+pub struct Split {
     /// The flags, each as `--name` or `--name=value`.
     pub flags: Vec<OsString>,
-    /// The words that are no flags, in their order.
-    pub rest: Vec<OsString>,
+    /// The words that are neither flags nor their values, in their order.
+    pub operands: Vec<OsString>,
 }
 
 /// How a flag takes its value.
@@ -78,45 +78,33 @@ pub fn parse_bool(word: &OsStr) -> Option<bool> {
     }
 }
 
-/// Splits `args` by the flags that `command` defines.
-pub fn split(
-    command: &Command,
-    args: impl IntoIterator<Item = OsString>,
-    end: FlagsEnd,
-) -> Result<Words, Failure> {
-    match scan(command, args, end) {
-        (words, None) => Ok(words),
-        (_, Some(failure)) => Err(failure),
-    }
-}
-
-/// The same, and the first thing that is wrong. What follows it is read all the same: it may say how
-/// failures are to be told.
+/// Splits `args` by the flags that `command` defines; and the first thing that is wrong. What follows it is
+/// read all the same: it may say how failures are to be told.
 pub fn scan(
     command: &Command,
     args: impl IntoIterator<Item = OsString>,
     end: FlagsEnd,
-) -> (Words, Option<Failure>) {
+) -> (Split, Option<Failure>) {
     let mut args = args.into_iter().peekable();
-    let mut words = Words { flags: Vec::new(), rest: Vec::new() };
+    let mut split = Split { flags: Vec::new(), operands: Vec::new() };
     let mut wrong = None;
     while let Some(word) = args.next() {
         let bytes = word.as_bytes();
         if bytes == b"--" {
-            words.rest.extend(args);
+            split.operands.extend(args);
             break;
         }
         if bytes.len() < 2 || bytes[0] != b'-' {
-            words.rest.push(word);
+            split.operands.push(word);
             if end == FlagsEnd::FirstWord {
-                words.rest.extend(args);
+                split.operands.extend(args);
                 break;
             }
             continue;
         }
         match read_flag(command, &word, &mut args) {
             Ok((arg, flag)) => {
-                words.flags.push(flag);
+                split.flags.push(flag);
                 // As in Go, what follows is not looked at.
                 if matches!(arg.get_action(), ArgAction::Help | ArgAction::Version) {
                     break;
@@ -125,7 +113,7 @@ pub fn scan(
             Err(failure) => wrong = wrong.or(Some(failure)),
         }
     }
-    (words, wrong)
+    (split, wrong)
 }
 
 /// Reads the flag `word`, and its value, if that is one of the `args` that follow. Gives it as
@@ -166,9 +154,9 @@ fn read_flag<'a>(
     }
     // As in Go, a value that cannot be read is an error also where a later one would win.
     if let Some(value) = &value
-        && let Some(kind) = arg.get_value_names().and_then(<[_]>::first)
+        && let Some(kind) = Kind::of(arg)
     {
-        check(kind, value).map_err(|why| Failure::usage(format!("-{long}: {} {why}", brief(value))))?;
+        kind.check(value).map_err(|why| Failure::usage(format!("-{long}: {} {why}", brief(value))))?;
     }
     let mut flag = b"--".to_vec();
     flag.extend_from_slice(long.as_bytes());
@@ -187,9 +175,10 @@ mod tests {
     fn split_main(line: &[&str]) -> Result<(Vec<String>, Vec<String>), String> {
         let command = flags::main_command();
         let strings = |v: Vec<OsString>| v.into_iter().map(|s| s.into_string().unwrap()).collect();
-        split(&command, line.iter().map(OsString::from), FlagsEnd::FirstWord)
-            .map(|words| (strings(words.flags), strings(words.rest)))
-            .map_err(|failure| failure.message)
+        match scan(&command, line.iter().map(OsString::from), FlagsEnd::FirstWord) {
+            (split, None) => Ok((strings(split.flags), strings(split.operands))),
+            (_, Some(failure)) => Err(failure.message),
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use clap::{Arg, Command, ValueHint};
 
-use super::flags::{boolean, command, command_words, http_args, log_args, run_args, value};
+use super::flags::{boolean, command, command_operands, duration, http_args, log_args, run_args, value};
 
 const SERVICE: &str = "Service";
 const TOKEN: &str = "Token";
@@ -19,7 +19,7 @@ pub fn gafaelfawr_command() -> Command {
         .subcommand(
             gafaelfawr_verb("create", "Create a service token and print it, once")
                 .args(gafaelfawr_token())
-                .arg(value("lifetime", "DURATION", "How long it lives, at least 5m [default: 24h]"))
+                .arg(duration("lifetime", "How long it lives, at least 5m [default: 24h]"))
                 .arg(boolean("no-expiry", "It lives until it is deleted"))
                 .arg(out())
                 .arg(format())
@@ -36,7 +36,7 @@ pub fn gafaelfawr_command() -> Command {
                 .arg(username())
                 .arg(format())
                 .args(administration())
-                .arg(word("KEY", "The token's key: the 22 characters after gt-")),
+                .arg(operand("KEY", "The token's key: the 22 characters after gt-")),
         )
         .subcommand(
             gafaelfawr_verb("exec", "Run COMMAND with a service token that is deleted afterwards")
@@ -48,7 +48,7 @@ pub fn gafaelfawr_command() -> Command {
                 .args(http_args())
                 .args(run_args())
                 .args(log_args())
-                .arg(command_words()),
+                .arg(command_operands()),
         )
 }
 
@@ -72,7 +72,7 @@ pub fn stackstate_command() -> Command {
                 .arg(value("id", "ID", "Id of the token").short('i'))
                 .arg(format())
                 .args(administration())
-                .arg(word("ID", "The same, as a word")),
+                .arg(operand("ID", "The same, as a word")),
         )
         .subcommand(
             command("bootstrap", "Print the Helm values of a bootstrap token, made here")
@@ -103,7 +103,7 @@ pub fn stackstate_command() -> Command {
                 .args(http_args())
                 .args(run_args())
                 .args(log_args())
-                .arg(command_words()),
+                .arg(command_operands()),
         )
 }
 
@@ -194,8 +194,8 @@ fn administration() -> Vec<Arg> {
     http_args().into_iter().chain(timeout).chain(log_args()).collect()
 }
 
-fn word(name: &'static str, help: &'static str) -> Arg {
-    Arg::new("word")
+fn operand(name: &'static str, help: &'static str) -> Arg {
+    Arg::new("operand")
         .value_name(name)
         .help(help)
         .num_args(0..)

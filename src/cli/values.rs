@@ -19,20 +19,46 @@ pub struct Values<'a> {
     matches: &'a ArgMatches,
 }
 
-/// Whether `text` is a value of the kind that a flag's help names (`BOOL`, `DURATION`, `N`; any other name
-/// stands for text), and if not, why.
-pub fn check(kind: &str, text: &OsStr) -> Result<(), &'static str> {
-    let sound = match kind {
-        "BOOL" => parse_bool(text).is_some(),
-        "DURATION" => text.to_str().and_then(duration::parse).is_some(),
-        "N" => text.to_str().is_some_and(|text| text.parse::<u32>().is_ok()),
-        _ => true,
-    };
-    match kind {
-        _ if sound => Ok(()),
-        "BOOL" => Err("is no boolean (true or false)"),
-        "DURATION" => Err("is no duration (250ms, 5s, 1m30s)"),
-        _ => Err("is no number"),
+/// What the values of a flag are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A Go boolean.
+    Boolean,
+    /// A Go duration.
+    Duration,
+    /// A count.
+    Number,
+}
+
+impl Kind {
+    const ALL: [Kind; 3] = [Kind::Boolean, Kind::Duration, Kind::Number];
+
+    /// How the help names such a value.
+    pub fn value_name(self) -> &'static str {
+        match self {
+            Kind::Boolean => "BOOL",
+            Kind::Duration => "DURATION",
+            Kind::Number => "N",
+        }
+    }
+
+    /// The kind of `arg`'s values; `None` is text. clap keeps nothing else of ours than the value's name.
+    pub fn of(arg: &Arg) -> Option<Kind> {
+        let name = arg.get_value_names()?.first()?;
+        Kind::ALL.into_iter().find(|kind| name == kind.value_name())
+    }
+
+    /// Whether `text` is such a value, and if not, why.
+    pub fn check(self, text: &OsStr) -> Result<(), &'static str> {
+        let (fits, why) = match self {
+            Kind::Boolean => (parse_bool(text).is_some(), "is no boolean (true or false)"),
+            Kind::Duration => {
+                let duration = text.to_str().and_then(duration::parse);
+                (duration.is_some(), "is no duration (250ms, 5s, 1m30s)")
+            }
+            Kind::Number => (text.to_str().is_some_and(|text| text.parse::<u32>().is_ok()), "is no number"),
+        };
+        if fits { Ok(()) } else { Err(why) }
     }
 }
 
@@ -52,10 +78,17 @@ impl Given<'_> {
         Failure::usage(format!("{}: {} {why}", self.origin(), brief(self.text)))
     }
 
+    fn arg(&self) -> Option<&Arg> {
+        self.command.get_arguments().find(|arg| arg.get_id() == self.name)
+    }
+
+    fn kind(&self) -> Option<Kind> {
+        self.arg().and_then(Kind::of)
+    }
+
     /// The flag or variable, for messages.
     pub fn origin(&self) -> String {
-        let arg = self.command.get_arguments().find(|arg| arg.get_id() == self.name);
-        match arg.and_then(Arg::get_env).filter(|_| self.from_variable) {
+        match self.arg().and_then(Arg::get_env).filter(|_| self.from_variable) {
             Some(variable) => variable.to_string_lossy().into_owned(),
             None => format!("-{}", self.name),
         }
@@ -73,8 +106,15 @@ impl<'a> Values<'a> {
         self.command.get_bin_name().unwrap_or_else(|| self.command.get_name())
     }
 
-    /// The value of `-name`, or of its variable.
+    /// Whether this command has the flag `-name` at all.
+    pub fn has(&self, name: &str) -> bool {
+        self.command.get_arguments().any(|arg| arg.get_id() == name)
+    }
+
+    /// The value of `-name`, or of its variable. To ask for a flag that the command does not have is a
+    /// mistake of ours.
     pub fn get(&self, name: &'static str) -> Option<Given<'a>> {
+        debug_assert!(self.has(name), "{} has no flag -{name}", self.program());
         let text = self.matches.try_get_one::<OsString>(name).ok().flatten()?.as_os_str();
         let from_variable = self.matches.value_source(name) == Some(ValueSource::EnvVariable);
         (!from_variable || !text.is_empty()).then_some(Given {
@@ -99,6 +139,7 @@ impl<'a> Values<'a> {
 
     /// The texts of a flag that may be repeated.
     pub fn texts(&self, name: &'static str) -> Result<Vec<&'a str>, Failure> {
+        debug_assert!(self.has(name), "{} has no flag -{name}", self.program());
         let many = self.matches.try_get_many::<OsString>(name).ok().flatten().into_iter().flatten();
         many.map(|text| text.to_str().ok_or_else(|| self.refuse(name, "is not UTF-8"))).collect()
     }
@@ -116,23 +157,24 @@ impl<'a> Values<'a> {
     }
 
     /// The value of `-name`, if it is one of this kind.
-    fn checked(&self, name: &'static str, kind: &str) -> Result<Option<Given<'a>>, Failure> {
+    fn checked(&self, name: &'static str, kind: Kind) -> Result<Option<Given<'a>>, Failure> {
         let Some(given) = self.get(name) else { return Ok(None) };
-        check(kind, given.text).map_err(|why| given.refuse(why))?;
+        debug_assert_eq!(given.kind(), Some(kind), "-{name}");
+        kind.check(given.text).map_err(|why| given.refuse(why))?;
         Ok(Some(given))
     }
 
     /// A Go boolean.
     pub fn boolean(&self, name: &'static str) -> Result<Option<bool>, Failure> {
-        Ok(self.checked(name, "BOOL")?.and_then(|given| parse_bool(given.text)))
+        Ok(self.checked(name, Kind::Boolean)?.and_then(|given| parse_bool(given.text)))
     }
 
     /// A Go duration of zero or more.
     pub fn duration(&self, name: &'static str) -> Result<Option<Duration>, Failure> {
-        let Some(given) = self.checked(name, "DURATION")? else { return Ok(None) };
+        let Some(given) = self.checked(name, Kind::Duration)? else { return Ok(None) };
         match given.text.to_str().and_then(duration::parse) {
             Some(GoDuration::Negative) => Err(given.refuse("is below zero")),
-            Some(GoDuration::Positive(duration)) => Ok(Some(duration)),
+            Some(GoDuration::NotNegative(duration)) => Ok(Some(duration)),
             None => Ok(None),
         }
     }
@@ -147,7 +189,7 @@ impl<'a> Values<'a> {
 
     /// A count.
     pub fn number(&self, name: &'static str) -> Result<Option<u32>, Failure> {
-        let given = self.checked(name, "N")?;
+        let given = self.checked(name, Kind::Number)?;
         Ok(given.and_then(|given| given.text.to_str()?.parse().ok()))
     }
 
@@ -157,5 +199,33 @@ impl<'a> Values<'a> {
             Some(given) => given.refuse(why),
             None => Failure::usage(format!("-{name} {why}")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::flags;
+
+    #[test]
+    fn each_value_has_the_kind_that_it_is_read_as() {
+        for (name, kind) in [
+            ("timeout", Some(Kind::Duration)),
+            ("retries", Some(Kind::Number)),
+            ("exchange", Some(Kind::Boolean)),
+            ("machine", None),
+        ] {
+            let command = flags::main_command();
+            assert_eq!(command.get_arguments().find(|arg| arg.get_id() == name).map(Kind::of), Some(kind));
+        }
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "monitoring-token has no flag -retry")]
+    fn a_flag_that_the_command_does_not_have_is_a_mistake_of_ours() {
+        let mut command = flags::main_command();
+        let matches = command.try_get_matches_from_mut(["monitoring-token"]).unwrap();
+        let _ = Values::new(&command, &matches).get("retry");
     }
 }

@@ -3,7 +3,7 @@
 use super::variable;
 use crate::cli::Values;
 use crate::cli::tokens::REFUSED;
-use crate::credential::{Credential, sound};
+use crate::credential::{Credential, one_word};
 use crate::error::{Failure, Stage};
 use crate::secret::zero_in_environment;
 
@@ -36,7 +36,7 @@ pub fn credential(values: &Values<'_>, variables: &[&'static str]) -> Result<Cre
     for name in variables {
         if let Some(token) = variable(name) {
             zero_in_environment(name);
-            found.push(Credential::Variable(name, sound(token.trim(), name)?));
+            found.push(Credential::Variable(name, one_word(token.trim(), name)?));
         }
     }
     if let Some(path) = values.path("admin-token-file")? {

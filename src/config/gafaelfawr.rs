@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use super::Purpose;
 use super::credential::{credential, refuse_tokens_on_the_command_line};
-use super::token::{self, Exec, administration, list, no_words, out};
+use super::token::{self, Exec, list, no_operands};
 use crate::admin::Administration;
 use crate::admin::gafaelfawr::Action;
+use crate::cli::verbs::AdminVerb;
 use crate::cli::{Line, Values};
 use crate::error::Failure;
-use crate::run::token::{MakeIssuer, TokenRun};
-use crate::source::gafaelfawr::exec::RunToken;
-use crate::source::gafaelfawr::{
-    ADMIN_TOKEN, Gafaelfawr, MIN_LIFETIME, NewToken, URL, is_key, is_scope, is_username,
-};
+use crate::run::token::TokenRun;
+use crate::source::IssuerConfig;
+use crate::source::gafaelfawr::exec::RunTokenConfig;
+use crate::source::gafaelfawr::{ADMIN_TOKEN, MIN_LIFETIME, NewToken, URL, is_key, is_scope, is_username};
 
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
@@ -61,27 +61,27 @@ pub fn exec(line: &Line, purpose: Purpose) -> Result<TokenRun, Failure> {
     let Exec { run, url, env_name, http } = token::exec(line, purpose, URL, "gafaelfawr")?;
     let new = new_token(&values)?;
     let credential = credential(&values, &[ADMIN_TOKEN])?;
-    let issuer: MakeIssuer = Box::new(move |http, url, token, needed| {
-        Ok(Box::new(RunToken::new(Gafaelfawr::new(http, url, &token)?, new, env_name, needed)))
-    });
+    let issuer = IssuerConfig::Gafaelfawr(RunTokenConfig { new, env_name });
     Ok(TokenRun { credential, http, url, run, issuer })
 }
 
 /// `gafaelfawr create|list|delete`.
-pub fn verb(verb: &str, line: &Line) -> Result<(Administration, Action), Failure> {
+pub fn administration(verb: AdminVerb, line: &Line) -> Result<(Administration, Action), Failure> {
     let values = line.values();
     refuse_tokens_on_the_command_line(&values, ADMIN_TOKEN)?;
-    if verb != "delete" {
-        no_words(line, "gafaelfawr", verb)?;
-    }
     let action = match verb {
-        "create" => {
-            Action::Create { new: new_token(&values)?, lifetime: lifetime(&values)?, out: out(&values)? }
+        AdminVerb::Create => {
+            no_operands(line)?;
+            let (new, lifetime) = (new_token(&values)?, lifetime(&values)?);
+            Action::Create { new, lifetime, out: values.path("out")? }
         }
-        "list" => Action::List { username: username(&values, false)? },
-        _ => Action::Delete { username: username(&values, false)?, key: key(line)? },
+        AdminVerb::List => {
+            no_operands(line)?;
+            Action::List { username: username(&values, false)? }
+        }
+        AdminVerb::Delete => Action::Delete { username: username(&values, false)?, key: key(line)? },
     };
-    Ok((administration(&values, URL, &[ADMIN_TOKEN])?, action))
+    Ok((token::administration(&values, URL, &[ADMIN_TOKEN])?, action))
 }
 
 fn lifetime(values: &Values<'_>) -> Result<Option<Duration>, Failure> {
@@ -97,7 +97,7 @@ fn lifetime(values: &Values<'_>) -> Result<Option<Duration>, Failure> {
 }
 
 fn key(line: &Line) -> Result<String, Failure> {
-    let [word] = line.words.as_slice() else {
+    let [word] = line.operands.as_slice() else {
         return Err(Failure::usage("give one KEY, as gafaelfawr list shows it"));
     };
     match word.to_str() {

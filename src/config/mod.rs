@@ -3,38 +3,22 @@
 
 mod credential;
 pub mod gafaelfawr;
+mod http;
+pub mod key;
+mod locate;
+mod run;
 pub mod stackstate;
 mod token;
 
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use reqwest::Url;
-
-use crate::cache::Cache;
-use crate::child::OutputPolicy;
-use crate::cli::syntax::{DEBUG_FLAG, LOG_FORMAT_FLAG, LOG_FORMAT_VARIABLE, parse_bool};
-use crate::cli::{Line, Values};
-use crate::deadline::{Limits, parse_script_deadline};
-use crate::error::{Failure, Stage};
-use crate::http::HttpConfig;
-use crate::http::proxy::ProxyRules;
-use crate::http::trust::TrustStore;
-use crate::key::KeySource;
+use crate::cli::Values;
+use crate::cli::syntax::{DEBUG_FLAG, LOG_FORMAT_FLAG, LOG_FORMAT_VARIABLE};
+use crate::error::Failure;
 use crate::log::LogFormat;
-use crate::metrics::Labels;
-use crate::run::RunConfig;
-use crate::run::locate::LocateRun;
-use crate::secret::{SecretString, redact_url, zero_in_environment};
-use crate::source::locate::{Exchange, LocateConfig, SERVICE_URL, SIGNER_KEY};
+pub use locate::locate_run;
 
-const DEFAULT_LOCATE_URL: &str = "http://localhost:8080/v2/platform/monitoring/";
-const DEFAULT_SERVICE: &str = "ndt/ndt5";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
-const DEFAULT_KILL_AFTER: Duration = Duration::from_secs(5);
-const DEFAULT_RETRIES: u32 = 2;
 
 /// A variable that is set, UTF-8, and not empty.
 fn variable(name: &str) -> Option<String> {
@@ -43,17 +27,25 @@ fn variable(name: &str) -> Option<String> {
 
 /// How failures are told.
 pub fn log_format(values: &Values<'_>) -> Result<LogFormat, Failure> {
-    match values.text(LOG_FORMAT_FLAG)? {
-        None if variable(LOG_FORMAT_VARIABLE).as_deref() == Some("json") => Ok(LogFormat::Json),
-        None | Some("text") => Ok(LogFormat::Text),
+    // The variable counts on commands without the flag, too.
+    let given = if values.has(LOG_FORMAT_FLAG) { values.text(LOG_FORMAT_FLAG)? } else { None };
+    match given {
+        None => Ok(log_format_of_refused(None)),
+        Some("text") => Ok(LogFormat::Text),
         Some("json") => Ok(LogFormat::Json),
         Some(_) => Err(values.refuse(LOG_FORMAT_FLAG, "is neither text nor json")),
     }
 }
 
+/// The same for a line that is refused, whose `-log-format` this is: the fault that is told is another one.
+pub fn log_format_of_refused(flag: Option<&str>) -> LogFormat {
+    let given = flag.map(str::to_owned).or_else(|| variable(LOG_FORMAT_VARIABLE));
+    if given.as_deref() == Some("json") { LogFormat::Json } else { LogFormat::Text }
+}
+
 /// Whether what happens is shown, too.
 pub fn debug(values: &Values<'_>) -> Result<bool, Failure> {
-    Ok(values.boolean(DEBUG_FLAG)?.unwrap_or(false))
+    Ok(values.has(DEBUG_FLAG) && values.boolean(DEBUG_FLAG)?.unwrap_or(false))
 }
 
 /// What a line is read for.
@@ -63,216 +55,4 @@ pub enum Purpose {
     Run,
     /// To be checked: it needs no COMMAND, and leaves neither metrics nor results.
     Check,
-}
-
-/// The main command, or `check` in front of it.
-pub fn locate_run(line: &Line, purpose: Purpose) -> Result<LocateRun, Failure> {
-    let values = line.values();
-    let run = run(line, Duration::ZERO, purpose)?;
-    let locate = locate(&values)?;
-    let labels = Labels { machine: locate.machine.clone(), service: locate.service.clone() };
-    let http = http(&values)?;
-    let cache = cache(&values)?.filter(|_| purpose == Purpose::Run);
-    Ok(LocateRun { locate, http, run: RunConfig { labels, ..run }, cache })
-}
-
-/// `-cache-ttl`, `-cache-failure-ttl` and `-cache-dir`; zero is off.
-fn cache(values: &Values<'_>) -> Result<Option<Cache>, Failure> {
-    let ttl = values.duration("cache-ttl")?.unwrap_or_default();
-    let failure_ttl = values.duration("cache-failure-ttl")?.unwrap_or_default();
-    let given = values.path("cache-dir")?;
-    if ttl.is_zero() && failure_ttl.is_zero() {
-        return Ok(None);
-    }
-    // XDG Base Directory Specification 0.8: a relative path is invalid and ignored.
-    let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let user = || absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
-    let dir = given.or_else(|| Some(user()?.join("monitoring-token"))).ok_or_else(|| {
-        Failure::usage("-cache-ttl: neither XDG_CACHE_HOME nor HOME tells where; set -cache-dir")
-    })?;
-    Ok(Some(Cache { dir, ttl, failure_ttl }))
-}
-
-/// How connections are made.
-fn http(values: &Values<'_>) -> Result<HttpConfig, Failure> {
-    let mut trust = TrustStore { extra: values.path("ca-file")?, ..TrustStore::default() };
-    // Go: SSL_CERT_FILE takes the place of the files, SSL_CERT_DIR that of the directories.
-    let path_variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    if let Some(file) = path_variable("SSL_CERT_FILE") {
-        trust.files = vec![PathBuf::from(file)];
-    }
-    if let Some(dirs) = path_variable("SSL_CERT_DIR") {
-        trust.dirs = std::env::split_paths(&dirs).collect();
-    }
-    // Go: in a CGI program HTTP_PROXY may come from a request's header.
-    let cgi = variable("REQUEST_METHOD").is_some();
-    let proxies = ProxyRules {
-        http: variable("HTTP_PROXY").filter(|_| !cgi).or_else(|| variable("http_proxy")),
-        https: variable("HTTPS_PROXY").or_else(|| variable("https_proxy")),
-        except: variable("NO_PROXY").or_else(|| variable("no_proxy")).unwrap_or_default(),
-    };
-    Ok(HttpConfig { trust, proxies, retries: values.number("retries")?.unwrap_or(DEFAULT_RETRIES) })
-}
-
-/// The time that a run has; `revoke_limit` is zero where nothing is revoked.
-fn limits(values: &Values<'_>, revoke_limit: Duration) -> Result<Limits, Failure> {
-    Ok(Limits {
-        timeout: values.positive_duration("timeout")?.unwrap_or(DEFAULT_TIMEOUT),
-        kill_after: values.duration("kill-after")?.unwrap_or(DEFAULT_KILL_AFTER),
-        revoke_limit,
-        script_deadline: variable("SCRIPT_DEADLINE").and_then(|value| parse_script_deadline(&value)),
-    })
-}
-
-/// What concerns the run of COMMAND. The labels are still missing.
-fn run(line: &Line, revoke_limit: Duration, purpose: Purpose) -> Result<RunConfig, Failure> {
-    let values = line.values();
-    let limits = limits(&values, revoke_limit)?;
-    if line.words.is_empty() && purpose == Purpose::Run {
-        return Err(Failure::usage(format!(
-            "no COMMAND given; put it after the flags: {} [flags] -- COMMAND [ARG...]",
-            values.program()
-        )));
-    }
-    let debug = debug(&values)?;
-    let output = match values.text("output")? {
-        // Who debugs wants to see it all; only a flag on the same command line can say otherwise.
-        Some("discard" | "on-failure") | None if debug && !values.is_flag("output") => OutputPolicy::Inherit,
-        Some("on-failure") if debug => OutputPolicy::Inherit,
-        None | Some("discard") => OutputPolicy::Discard,
-        Some("inherit") => OutputPolicy::Inherit,
-        Some("on-failure") => OutputPolicy::OnFailure,
-        Some(_) => return Err(values.refuse("output", "is not discard, inherit or on-failure")),
-    };
-    Ok(RunConfig {
-        command: line.words.clone(),
-        limits,
-        output,
-        die_with_parent: values.boolean("die-with-parent")?.unwrap_or(false),
-        metrics_textfile: values.path("metrics-textfile")?.filter(|_| purpose == Purpose::Run),
-        labels: Labels::default(),
-    })
-}
-
-/// The monitoring request.
-fn locate(values: &Values<'_>) -> Result<LocateConfig, Failure> {
-    let exchange = values.boolean("exchange")?.unwrap_or(true);
-    let wants_service_url = service_url(values)?;
-    if wants_service_url && !exchange {
-        return Err(Failure::usage(
-            "-service-url (or SERVICE_URL=true) needs the exchange; leave one of it and -exchange=false out",
-        ));
-    }
-    let inherited = std::env::var_os(SERVICE_URL);
-    let is_ours = inherited.as_deref().and_then(parse_bool).is_some();
-    Ok(LocateConfig {
-        prefix: prefix(values)?,
-        key: key(values)?,
-        machine: values.text("machine")?.unwrap_or_default().to_owned(),
-        service: service(values)?,
-        env_name: env_name(values, "MONITORING_URL")?,
-        exchange: match (exchange, wants_service_url) {
-            (false, _) => Exchange::No,
-            (true, false) => Exchange::Both,
-            (true, true) => Exchange::ServiceUrl,
-        },
-        url_key: values.text("service-url-key-name")?.map(str::to_owned),
-        drop_service_url: is_ours || wants_service_url,
-    })
-}
-
-/// `-service-url`. Its variable is also the one that ndt clients read: what is no boolean is not ours.
-fn service_url(values: &Values<'_>) -> Result<bool, Failure> {
-    match values.get("service-url") {
-        Some(given) if given.from_variable && parse_bool(given.text).is_none() => Ok(false),
-        _ => Ok(values.boolean("service-url")?.unwrap_or(false)),
-    }
-}
-
-fn prefix(values: &Values<'_>) -> Result<Url, Failure> {
-    let Some(given) = values.get("locate-url") else {
-        return Ok(DEFAULT_LOCATE_URL.parse().expect("the default is a URL"));
-    };
-    let refuse = |why: &str| {
-        // The URL may hold a password.
-        let shown = given.text.to_str().and_then(|text| Url::parse(text).ok()).map(|url| redact_url(&url));
-        Failure::usage(format!("{}: {}{why}", given.origin(), shown.map(|url| url + " ").unwrap_or_default()))
-    };
-    if given.text.is_empty() {
-        return Err(refuse("is empty; give the URL of Locate's monitoring path, or leave the flag out"));
-    }
-    let url = Url::parse(given.text.to_str().unwrap_or_default())
-        .map_err(|error| refuse(&format!("is no URL: {error}")))?;
-    match url.scheme() {
-        "http" | "https" if url.has_host() => Ok(url),
-        _ => Err(refuse("is no http or https URL")),
-    }
-}
-
-fn key(values: &Values<'_>) -> Result<KeySource, Failure> {
-    let Some(given) = values.get("monitoring-signer-key").filter(|given| !given.text.is_empty()) else {
-        return Ok(KeySource::Missing);
-    };
-    let source = match (is_inline_jwk(given.text), given.from_variable) {
-        (false, _) if looks_like_a_key(given.text) => Err(Failure::ours(
-            Stage::Sign,
-            format!(
-                "{}: holds neither the path of a private JWK nor the JWK itself (which begins with {{), but what looks like a key in another form; it is not shown",
-                given.origin()
-            ),
-        )),
-        (false, _) => Ok(KeySource::File(PathBuf::from(given.text))),
-        (true, false) => Err(Failure::usage(
-            "-monitoring-signer-key: takes a file; command lines are public, so give the key itself in MONITORING_SIGNER_KEY",
-        )),
-        (true, true) => Ok(KeySource::Inline(SecretString::from(given.text.to_string_lossy().into_owned()))),
-    };
-    // Also where the flag has won over it.
-    if std::env::var_os(SIGNER_KEY).is_some_and(|value| is_inline_jwk(&value) || looks_like_a_key(&value)) {
-        zero_in_environment(SIGNER_KEY);
-    }
-    source
-}
-
-fn is_inline_jwk(text: &OsStr) -> bool {
-    text.as_bytes().trim_ascii_start().starts_with(b"{")
-}
-
-/// Whether what should be a path is more likely PEM, base64 of a key, a bare `d`, or a damaged JWK: no
-/// error may show it then.
-fn looks_like_a_key(text: &OsStr) -> bool {
-    /// The `d` of an Ed25519 key has 43 characters.
-    const SHORTEST_SECRET: usize = 40;
-    let text = text.as_bytes().trim_ascii();
-    let damaged = text.iter().any(|byte| matches!(byte, b'{' | b'"' | b'\n')) || text.starts_with(b"-----");
-    // A path of that length has a slash or a dot; base64 of more than a few bytes has a slash, too, but
-    // then it begins as JSON or PEM does.
-    let base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'-' | b'_');
-    let one_word = text.len() >= SHORTEST_SECRET && text.iter().all(base64);
-    let begins = [&b"eyJ"[..], b"ewo", b"ewA", b"ey", b"LS0tLS"].iter().any(|start| text.starts_with(start));
-    damaged || (one_word && (begins || !text.contains(&b'/')))
-}
-
-fn service(values: &Values<'_>) -> Result<String, Failure> {
-    let service = values.text("service")?.unwrap_or(DEFAULT_SERVICE);
-    let sound = |segment: &str| {
-        !segment.is_empty()
-            && segment != "."
-            && segment != ".."
-            && segment.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-    };
-    if service.split('/').count() == 2 && service.split('/').all(sound) {
-        Ok(service.to_owned())
-    } else {
-        Err(values.refuse("service", "is not of the form <experiment>/<datatype>, such as ndt/ndt7"))
-    }
-}
-
-/// `-env-name`: a name that an environment can hold.
-fn env_name(values: &Values<'_>, default: &str) -> Result<OsString, Failure> {
-    let name = values.get("env-name").map_or(default.into(), |given| given.text.to_owned());
-    if name.is_empty() || name.as_bytes().iter().any(|&byte| byte == b'=' || byte == 0) {
-        return Err(values.refuse("env-name", "is no name for a variable"));
-    }
-    Ok(name)
 }

@@ -2,20 +2,21 @@
 
 use super::Purpose;
 use super::credential::{credential, refuse_tokens_on_the_command_line};
-use super::token::{self, Exec, administration, list, no_words, out};
+use super::token::{self, Exec, list, no_operands};
 use crate::admin::Administration;
 use crate::admin::bootstrap::Bootstrap;
 use crate::admin::stackstate::Action;
+use crate::cli::verbs::AdminVerb;
 use crate::cli::{Line, Values};
 use crate::credential::Credential;
 use crate::date::millis_of_day;
 use crate::duration::{self, GoDuration};
 use crate::error::Failure;
-use crate::run::token::{MakeIssuer, TokenRun};
-use crate::source::stackstate::exec::RunToken;
-use crate::source::stackstate::{API_TOKEN, Kind, NewToken, SERVICE_TOKEN, StackState, URL};
+use crate::run::token::TokenRun;
+use crate::source::IssuerConfig;
+use crate::source::stackstate::exec::RunTokenConfig;
+use crate::source::stackstate::{API_TOKEN, DEFAULT_API_PATH, Kind, NewToken, SERVICE_TOKEN, URL};
 
-const DEFAULT_API_PATH: &str = "/api";
 const DEFAULT_NAME: &str = "monitoring-token";
 const DEFAULT_TTL: &str = "24h";
 const CREDENTIALS: [&str; 2] = [API_TOKEN, SERVICE_TOKEN];
@@ -63,38 +64,33 @@ pub fn exec(line: &Line, purpose: Purpose) -> Result<TokenRun, Failure> {
     let Exec { run, url, env_name, http } = token::exec(line, purpose, URL, "stackstate")?;
     let name = values.text("name")?.filter(|name| !name.is_empty()).unwrap_or(DEFAULT_NAME);
     let new = new_token(&values, name, None)?;
-    let path = api_path(&values)?;
+    let api_path = api_path(&values)?;
     let credential = credential(&values, &CREDENTIALS)?;
     let kind = kind_of(&credential);
-    let issuer: MakeIssuer = Box::new(move |http, url, token, needed| {
-        let kind = kind.unwrap_or_else(|| Kind::of(&token));
-        let api_path = path.as_deref().unwrap_or(DEFAULT_API_PATH);
-        let stackstate = StackState::new(http, url, api_path, kind, &token)?;
-        Ok(Box::new(RunToken::new(stackstate, path, new, env_name, needed)?))
-    });
+    let issuer = IssuerConfig::StackState(RunTokenConfig { api_path, kind, new, env_name });
     Ok(TokenRun { credential, http, url, run, issuer })
 }
 
 /// `stackstate create|list|delete`.
-pub fn verb(verb: &str, line: &Line) -> Result<(Administration, Action), Failure> {
+pub fn administration(verb: AdminVerb, line: &Line) -> Result<(Administration, Action), Failure> {
     let values = line.values();
     refuse_tokens_on_the_command_line(&values, &CREDENTIALS.join(" or "))?;
-    if verb != "delete" {
-        no_words(line, "stackstate", verb)?;
-    }
     let action = match verb {
-        "create" => {
+        AdminVerb::Create => {
+            no_operands(line)?;
             let name = values.text("name")?.unwrap_or_default();
             if name.is_empty() {
                 return Err(Failure::usage("no --name given"));
             }
-            Action::Create { new: new_token(&values, name, expiration(&values)?)?, out: out(&values)? }
+            Action::Create { new: new_token(&values, name, expiration(&values)?)?, out: values.path("out")? }
         }
-        "list" => Action::List,
-        _ => Action::Delete { id: id(line)? },
+        AdminVerb::List => {
+            no_operands(line)?;
+            Action::List
+        }
+        AdminVerb::Delete => Action::Delete { id: id(line)? },
     };
-    let administration = administration(&values, URL, &CREDENTIALS)?;
-    Ok((administration, action))
+    Ok((token::administration(&values, URL, &CREDENTIALS)?, action))
 }
 
 /// What a verb needs besides: the API's path, and the credential's kind if its variable tells.
@@ -111,9 +107,9 @@ fn expiration(values: &Values<'_>) -> Result<Option<i64>, Failure> {
 
 fn id(line: &Line) -> Result<i64, Failure> {
     let values = line.values();
-    let words: Option<Vec<&str>> = line.words.iter().map(|word| word.to_str()).collect();
-    let given = match (values.text("id")?, words.unwrap_or_default().as_slice()) {
-        (Some(id), []) if line.words.is_empty() => id,
+    let operands: Option<Vec<&str>> = line.operands.iter().map(|word| word.to_str()).collect();
+    let given = match (values.text("id")?, operands.unwrap_or_default().as_slice()) {
+        (Some(id), []) if line.operands.is_empty() => id,
         (None, [word]) => word,
         _ => return Err(Failure::usage("give one ID, as stackstate list shows it")),
     };
@@ -123,7 +119,7 @@ fn id(line: &Line) -> Result<i64, Failure> {
 /// `stackstate bootstrap`.
 pub fn bootstrap(line: &Line) -> Result<Bootstrap, Failure> {
     let values = line.values();
-    no_words(line, "stackstate", "bootstrap")?;
+    no_operands(line)?;
     let secret = values.text("external-secret")?;
     if secret.is_some_and(|name| !is_kubernetes_name(name)) {
         return Err(values.refuse("external-secret", "is no name of a Kubernetes object"));
@@ -145,7 +141,7 @@ pub fn bootstrap(line: &Line) -> Result<Bootstrap, Failure> {
 fn is_ttl(text: &str) -> bool {
     let days = text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok());
     match duration::parse(text) {
-        Some(GoDuration::Positive(duration)) => !duration.is_zero(),
+        Some(GoDuration::NotNegative(duration)) => !duration.is_zero(),
         Some(GoDuration::Negative) => false,
         None => days.is_some_and(|days| days > 0),
     }

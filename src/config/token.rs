@@ -1,13 +1,14 @@
 //! What the flags of `gafaelfawr` and `stackstate` have in common.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::Url;
 
 use super::credential::credential;
-use super::{Purpose, env_name, http, run};
+use super::http::http;
+use super::run::{env_name, run};
+use super::{DEFAULT_TIMEOUT, Purpose};
 use crate::admin::Administration;
 use crate::admin::output::Format;
 use crate::cli::{Line, Values};
@@ -81,25 +82,20 @@ pub fn administration(
     Ok(Administration {
         url: base_url(values, url)?,
         format,
-        timeout: values.positive_duration("timeout")?.unwrap_or(super::DEFAULT_TIMEOUT),
+        timeout: values.positive_duration("timeout")?.unwrap_or(DEFAULT_TIMEOUT),
         http: http(values)?,
         credential: credential(values, variables)?,
     })
 }
 
-/// Refuses words on a verb that takes none. They may be tokens, so they are not shown.
-pub fn no_words(line: &Line, service: &str, verb: &str) -> Result<(), Failure> {
-    if line.words.is_empty() {
+/// Refuses operands on a verb that takes none. They may be tokens, so they are not shown.
+pub fn no_operands(line: &Line) -> Result<(), Failure> {
+    if line.operands.is_empty() {
         return Ok(());
     }
-    Err(Failure::usage(format!(
-        "{service} {verb} takes no arguments besides flags; {service} {verb} -help lists them"
-    )))
-}
-
-/// `--out`: a file that must not be there yet.
-pub fn out(values: &Values<'_>) -> Result<Option<PathBuf>, Failure> {
-    values.path("out")
+    let values = line.values();
+    let verb = values.program().trim_start_matches("monitoring-token ");
+    Err(Failure::usage(format!("{verb} takes no arguments besides flags; {verb} -help lists them")))
 }
 
 /// The parts of a list that is separated by commas, blanks around them removed.

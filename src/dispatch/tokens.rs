@@ -7,6 +7,7 @@ use super::{begin, parse, print, tell};
 use crate::admin;
 use crate::check;
 use crate::cli::flags::json_arg;
+use crate::cli::verbs::{AdminVerb, TokenVerb};
 use crate::cli::{FlagsEnd, Line, tokens};
 use crate::config::{Purpose, gafaelfawr, stackstate};
 use crate::error::Failure;
@@ -45,8 +46,9 @@ impl Service {
     /// Does what the words after the subcommand ask for.
     pub fn dispatch(self, mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {
         let command = self.command();
-        let verb = args.first().and_then(|word| word.to_str()).unwrap_or_default().to_owned();
-        let Some(verb_command) = command.find_subcommand(&verb).cloned() else {
+        let verb = args.first().and_then(|word| TokenVerb::named(word));
+        let verb = verb.and_then(|verb| Some((verb, command.find_subcommand(verb.name())?.clone())));
+        let Some((verb, verb_command)) = verb else {
             let verbs: Vec<String> =
                 command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
             let name = command.get_name().to_owned();
@@ -59,20 +61,18 @@ impl Service {
             };
         };
         args.remove(0);
-        if verb == "exec" {
-            return self.exec(verb_command, args, log);
+        match verb {
+            TokenVerb::Exec => self.exec(verb_command, args, log),
+            TokenVerb::Bootstrap => {
+                by_hand(verb_command, args, log, |line, signals| stackstate::bootstrap(line)?.print(signals))
+            }
+            TokenVerb::Admin(verb) => {
+                if self == Service::Gafaelfawr && verb == AdminVerb::Delete {
+                    args = keys_last(args);
+                }
+                by_hand(verb_command, args, log, |line, signals| self.administer(verb, line, signals))
+            }
         }
-        if self == Service::Gafaelfawr && verb == "delete" {
-            args = keys_last(args);
-        }
-        let Some((line, signals)) = begin(verb_command, args, FlagsEnd::DoubleDash, log)? else {
-            return Ok(ExitStatus::SUCCESS);
-        };
-        let text = self.act(&verb, &line, &signals)?;
-        // A long list may wait for a reader, who may lose patience.
-        signals.release();
-        print(&text)?;
-        Ok(ExitStatus::SUCCESS)
     }
 
     fn exec(self, command: clap::Command, args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {
@@ -107,20 +107,36 @@ impl Service {
         tell(checked, as_json)
     }
 
-    fn act(self, verb: &str, line: &Line, signals: &Signals) -> Result<String, Failure> {
+    fn administer(self, verb: AdminVerb, line: &Line, signals: &Signals) -> Result<String, Failure> {
         match self {
             Service::Gafaelfawr => {
-                let (administration, action) = gafaelfawr::verb(verb, line)?;
+                let (administration, action) = gafaelfawr::administration(verb, line)?;
                 admin::gafaelfawr::act(administration, action, signals)
             }
-            Service::StackState if verb == "bootstrap" => stackstate::bootstrap(line)?.print(signals),
             Service::StackState => {
-                let (administration, action) = stackstate::verb(verb, line)?;
+                let (administration, action) = stackstate::administration(verb, line)?;
                 let (api_path, kind) = stackstate::access(line, &administration)?;
                 admin::stackstate::act(administration, &api_path, kind, action, signals)
             }
         }
     }
+}
+
+/// Does what runs no command, and prints its text.
+fn by_hand(
+    command: clap::Command,
+    args: Vec<OsString>,
+    log: &mut Log,
+    act: impl FnOnce(&Line, &Signals) -> Result<String, Failure>,
+) -> Result<ExitStatus, Failure> {
+    let Some((line, signals)) = begin(command, args, FlagsEnd::DoubleDash, log)? else {
+        return Ok(ExitStatus::SUCCESS);
+    };
+    let text = act(&line, &signals)?;
+    // A long list may wait for a reader, who may lose patience.
+    signals.release();
+    print(&text)?;
+    Ok(ExitStatus::SUCCESS)
 }
 
 /// A key may begin with a dash. What looks like a key, and is no flag, goes behind the end of flags.

@@ -4,7 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use josekit::jwk::Jwk;
-use ring::rand::{SecureRandom as _, SystemRandom};
+use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
 use rsa::traits::{PrivateKeyParts as _, PublicKeyParts as _};
 use rsa::{BigUint, RsaPrivateKey};
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::jwk::{Algorithm, PrivateKey};
+use crate::random;
 
 /// What m-lab's `jwk-keygen` makes by default (go-jose v2.6.0, jwk-keygen/main.go).
 const RSA_BITS: usize = 2048;
@@ -44,7 +45,7 @@ fn encode(bytes: impl AsRef<[u8]>) -> String {
 
 fn ed25519() -> Result<Jwk, String> {
     let mut seed = Zeroizing::new([0_u8; 32]);
-    SystemRandom::new().fill(&mut *seed).map_err(|_| "no random source".to_owned())?;
+    random::fill(&mut *seed)?;
     let pair = Ed25519KeyPair::from_seed_unchecked(&*seed).map_err(|error| error.to_string())?;
     jwk(json!({"kty": "OKP", "crv": "Ed25519", "x": encode(pair.public_key()), "d": encode(*seed)}))
 }
@@ -52,12 +53,11 @@ fn ed25519() -> Result<Jwk, String> {
 fn p256() -> Result<Jwk, String> {
     /// Where the private scalar stands in the PKCS#8 document that ring makes (RFC 5915, section 3).
     const SCALAR: std::ops::Range<usize> = 36..68;
-    let random = SystemRandom::new();
     let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
-    let pkcs8 =
-        EcdsaKeyPair::generate_pkcs8(algorithm, &random).map_err(|_| "no random source".to_owned())?;
+    let source = SystemRandom::new();
+    let pkcs8 = EcdsaKeyPair::generate_pkcs8(algorithm, &source).map_err(|_| random::NO_RANDOM)?;
     let pair =
-        EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref(), &random).map_err(|error| error.to_string())?;
+        EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref(), &source).map_err(|error| error.to_string())?;
     // An uncompressed point: 4, x, y (SEC 1, 2.3.3).
     let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
     let d = pkcs8.as_ref().get(SCALAR).unwrap_or_default();

@@ -1,7 +1,8 @@
 //! A private JWK (RFC 7517, RFC 7518 section 6, RFC 8037), read and checked.
 //!
-//! What is accepted: OKP with Ed25519, EC with P-256 or P-384, RSA of at least 2048 bits. The public
-//! part must belong to the private one; ring checks that. Everything else is refused with its reason.
+//! What is accepted: OKP with Ed25519, EC with P-256 or P-384, RSA of at least 2048 bits; ring signs with
+//! RSA of at most 4096. The public part must belong to the private one; ring checks that. Everything else
+//! is refused with its reason.
 
 use std::fmt;
 
@@ -11,7 +12,7 @@ use jsonwebtoken::EncodingKey;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::pair::{self, RSA_COMPONENTS};
+use super::pair::{self, RSA_COMPONENTS, Rejected};
 
 /// The smallest RSA modulus that is accepted (RFC 7518, 3.3).
 const MIN_RSA_BITS: usize = 2048;
@@ -162,11 +163,11 @@ impl PrivateKey {
     pub fn check(&self) -> Result<(), Refusal> {
         let pair =
             pair::KeyPair::read(self.algorithm, self.encoding.as_bytes()).map_err(|why| match why {
-                "InconsistentComponents" | "InvalidComponent" => {
-                    "its public part does not belong to the private one".to_owned()
+                Rejected::Inconsistent => "its public part does not belong to the private one".to_owned(),
+                Rejected::TooLarge => {
+                    "it is an RSA key of more than 4096 bits, which ring does not take".to_owned()
                 }
-                "TooLarge" => "it is an RSA key of more than 4096 bits, which ring does not take".to_owned(),
-                other => format!("ring refuses it: {other}"),
+                Rejected::Other(why) => format!("ring refuses it: {why}"),
             })?;
         // Of an RSA key's parts, ring finds some to be wrong only when it checks its own signature.
         match pair.sign(b"monitoring-token") {

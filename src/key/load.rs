@@ -60,7 +60,7 @@ impl KeySource {
 }
 
 /// Reads a key file. `advice` is for one that is not there.
-pub(super) fn read_file(path: &Path, until: &Until<'_>, advice: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+pub(crate) fn read_file(path: &Path, until: &Until<'_>, advice: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let read = read::open(path).and_then(|file| read::all(file, MAX_KEY_BYTES, until));
     let path = path.display();
     read.map_err(|error| match error {

@@ -38,6 +38,17 @@ fn split<const N: usize>(mut joined: &[u8]) -> Option<[&[u8]; N]> {
     Some(parts)
 }
 
+/// Why ring does not take a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejected {
+    /// Its parts do not belong together.
+    Inconsistent,
+    /// It is an RSA key of more than 4096 bits.
+    TooLarge,
+    /// Another reason, in ring's word.
+    Other(&'static str),
+}
+
 /// A key pair whose halves belong together: ring has checked it.
 pub enum KeyPair {
     /// For EdDSA.
@@ -52,11 +63,11 @@ impl KeyPair {
     /// Reads what [`join`] has put together.
     ///
     /// # Errors
-    /// ring's word for what is wrong with the key.
-    pub fn read(algorithm: Algorithm, joined: &[u8]) -> Result<KeyPair, &'static str> {
+    /// What ring finds wrong with the key.
+    pub fn read(algorithm: Algorithm, joined: &[u8]) -> Result<KeyPair, Rejected> {
         #![expect(clippy::many_single_char_names, reason = "the names of RFC 7518")]
-        const INVALID: &str = "InvalidEncoding";
-        let rejected = |error: ring::error::KeyRejected| description(&error);
+        const INVALID: Rejected = Rejected::Other("InvalidEncoding");
+        let rejected = |error: ring::error::KeyRejected| Rejected::from(&error);
         match algorithm {
             Algorithm::EdDsa => {
                 let [seed, public] = split(joined).ok_or(INVALID)?;
@@ -97,13 +108,17 @@ impl KeyPair {
     }
 }
 
-/// ring gives its reason only as text; this makes it comparable.
-fn description(error: &ring::error::KeyRejected) -> &'static str {
-    let text = error.to_string();
-    ["InconsistentComponents", "InvalidComponent", "TooLarge", "TooSmall", "InvalidEncoding"]
-        .into_iter()
-        .find(|known| *known == text)
-        .unwrap_or("Unsupported")
+impl From<&ring::error::KeyRejected> for Rejected {
+    /// ring gives its reason only as text.
+    fn from(error: &ring::error::KeyRejected) -> Rejected {
+        match error.to_string().as_str() {
+            "InconsistentComponents" | "InvalidComponent" => Rejected::Inconsistent,
+            "TooLarge" => Rejected::TooLarge,
+            "TooSmall" => Rejected::Other("TooSmall"),
+            "InvalidEncoding" => Rejected::Other("InvalidEncoding"),
+            _ => Rejected::Other("Unsupported"),
+        }
+    }
 }
 
 #[cfg(test)]

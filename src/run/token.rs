@@ -11,17 +11,13 @@ use crate::credential::Credential;
 use crate::duration;
 use crate::error::{Failure, Stage};
 use crate::exit::ExitStatus;
-use crate::http::{HttpConfig, LoadedHttp, Step, plain_http_host};
+use crate::http::{HttpConfig, Step, plain_http_host};
 use crate::log::Log;
 use crate::secret::{SecretString, scrub_stack};
 use crate::signal::{Signal, Signals};
 use crate::source::api::Api;
-use crate::source::{CreateError, Issuer, Leftover};
+use crate::source::{CreateError, Issuer, IssuerConfig, Leftover};
 use crate::wait::until_done;
-
-/// Makes the issuer, given its base URL, the credential, and the time for which the token is needed.
-pub type MakeIssuer =
-    Box<dyn FnOnce(&LoadedHttp, Url, SecretString, Duration) -> Result<Box<dyn Issuer>, Failure>>;
 
 /// What `exec` was asked to do.
 pub struct TokenRun {
@@ -34,7 +30,7 @@ pub struct TokenRun {
     /// The run of the command.
     pub run: RunConfig,
     /// Who makes the token.
-    pub issuer: MakeIssuer,
+    pub issuer: IssuerConfig,
 }
 
 impl TokenRun {
@@ -52,7 +48,7 @@ impl TokenRun {
         let issuer = token.and_then(|token| {
             run.report.took(Stage::Sign, began.elapsed());
             let http = self.http.load(&run.until())?;
-            (self.issuer)(&http, self.url, token, run.needed())
+            self.issuer.connect(&http, self.url, &token, run.needed())
         });
         scrub_stack();
         let result = issuer.and_then(|issuer| run.with_token(issuer.as_ref()));

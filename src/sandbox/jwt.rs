@@ -2,16 +2,17 @@
 //! algorithms, the key found by `kid`, zero leeway.
 
 use std::collections::HashMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use jsonwebtoken::{Algorithm as JwtAlgorithm, DecodingKey, Validation};
-use ring::rand::{SecureRandom as _, SystemRandom};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::date::unix_now;
 use crate::key::generate::private_jwk;
 use crate::key::{Algorithm, PrivateKey, sign};
+use crate::random;
 
 /// The algorithms that the verifier takes.
 const ALGORITHMS: [JwtAlgorithm; 3] = [JwtAlgorithm::EdDSA, JwtAlgorithm::ES256, JwtAlgorithm::RS256];
@@ -50,11 +51,6 @@ fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<
         Audience::One(one) => vec![one],
         Audience::Many(many) => many,
     })
-}
-
-/// Seconds since 1970.
-pub fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Public keys by their key id.
@@ -151,7 +147,7 @@ impl Signer {
 /// A random UUID (RFC 9562, version 4).
 fn random_id() -> Result<String, String> {
     let mut b = [0_u8; 16];
-    SystemRandom::new().fill(&mut b).map_err(|_| "no random source".to_owned())?;
+    random::fill(&mut b)?;
     b[6] = b[6] & 0x0f | 0x40;
     b[8] = b[8] & 0x3f | 0x80;
     let hex = format!("{:032x}", u128::from_be_bytes(b));

@@ -129,8 +129,7 @@ pub fn json(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
 /// In words, if there is no random source.
 pub fn random_word(bytes: usize) -> Result<String, String> {
     use base64::Engine as _;
-    use ring::rand::SecureRandom as _;
     let mut random = vec![0; bytes];
-    ring::rand::SystemRandom::new().fill(&mut random).map_err(|_| "no random source".to_owned())?;
+    crate::random::fill(&mut random)?;
     Ok(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(random))
 }

@@ -2,7 +2,6 @@
 //! that: what the specification does not know is refused, so that a client's mistake shows.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::http::{Method, Response, StatusCode};
@@ -11,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Asked, Sandbox, json as json_answer, random_word};
+use crate::date::since_epoch;
 
 /// The base path.
 pub const PATH: &str = "/api/";
@@ -70,8 +70,7 @@ impl Installation {
 }
 
 fn now_millis() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    i64::try_from(since_epoch().as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Shows the tokens.

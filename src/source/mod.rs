@@ -11,9 +11,12 @@ pub mod stackstate;
 
 use std::ffi::OsString;
 use std::pin::Pin;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use reqwest::Url;
 
 use crate::error::Failure;
+use crate::http::LoadedHttp;
 use crate::secret::SecretString;
 use api::Api;
 
@@ -61,6 +64,30 @@ impl Leftover {
             401 | 429 => None,
             _ => (!own).then_some(Leftover::Unreadable),
         }
+    }
+}
+
+/// Who makes the token of a run, and which. Nothing is connected yet.
+pub enum IssuerConfig {
+    /// A Phalanx environment.
+    Gafaelfawr(gafaelfawr::exec::RunTokenConfig),
+    /// A StackState installation.
+    StackState(stackstate::exec::RunTokenConfig),
+}
+
+impl IssuerConfig {
+    /// The issuer at this base URL, for a token that is needed for `needed`.
+    pub fn connect(
+        self,
+        http: &LoadedHttp,
+        url: Url,
+        credential: &SecretString,
+        needed: Duration,
+    ) -> Result<Box<dyn Issuer>, Failure> {
+        Ok(match self {
+            IssuerConfig::Gafaelfawr(config) => Box::new(config.connect(http, url, credential, needed)?),
+            IssuerConfig::StackState(config) => Box::new(config.connect(http, url, credential, needed)?),
+        })
     }
 }
 

@@ -79,7 +79,7 @@ fn ours(words: &[String]) -> Value {
     let timeout = timeout.map_or(60_000_000_000, |timeout| timeout.as_nanos());
     given["timeout"] = u64::try_from(timeout).unwrap_or_default().into();
     given["service-url"] = service_url.unwrap_or(false).into();
-    given["words"] = line.words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().into();
+    given["words"] = line.operands.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().into();
     given
 }
 

@@ -58,7 +58,7 @@ fn durations(peers: &Peers) -> Found {
         let agree = match duration::parse(text) {
             None => theirs.is_null(),
             Some(GoDuration::Negative) => theirs.as_i64().is_some_and(|nanoseconds| nanoseconds < 0),
-            Some(GoDuration::Positive(ours)) => theirs.as_u64().map(u128::from) == Some(ours.as_nanos()),
+            Some(GoDuration::NotNegative(ours)) => theirs.as_u64().map(u128::from) == Some(ours.as_nanos()),
         };
         if !agree {
             return Err(format!("{text:?}: {:?} here, {theirs} in Go", duration::parse(text)));

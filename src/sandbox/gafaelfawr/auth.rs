@@ -8,10 +8,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
+use super::create::is_well_formed;
 use super::error::{Challenge, detail, no_authorization};
 use super::{State, Token};
 use crate::sandbox::Asked;
-use crate::source::gafaelfawr::is_key;
 
 /// Whether the bootstrap token counts on this route.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -77,7 +77,8 @@ pub fn authenticate(
     let Some(parts) = token.strip_prefix("gt-") else {
         return Err(invalid("Token does not start with gt-"));
     };
-    let Some((key, secret)) = parts.split_once('.').filter(|(key, secret)| is_key(key) && is_key(secret))
+    let Some((key, secret)) =
+        parts.split_once('.').filter(|(key, secret)| is_well_formed(key) && is_well_formed(secret))
     else {
         return Err(invalid("Token is malformed"));
     };

@@ -10,12 +10,16 @@ use super::error::{permission_denied, validation};
 use super::internal_error;
 use crate::date::millis_of_day;
 use crate::sandbox::{Asked, Sandbox, json as json_answer};
-use crate::source::gafaelfawr::{MAX_EXPIRES, is_username};
 
+// What the client has of these rules it has by itself: a mistake there must not be one here.
+
+/// Cases 231 to 237; see [`matches_username_pattern`].
 const USERNAME_PATTERN: &str = "^[a-z0-9](?:[a-z0-9]|-[a-z0-9])*[a-z](?:[a-z0-9]|-[a-z0-9])*$";
 const MAX_USERNAME_CHARS: usize = 64;
 const KEY_CHARS: usize = 22;
 const MIN_LIFETIME_SECONDS: u64 = 300;
+/// Integers above this are read as milliseconds (cases 211, 225 and 226).
+const MAX_SECONDS: u64 = 20_000_000_000;
 /// The scopes that this environment knows.
 const SCOPES: [&str; 9] = [
     "admin:token",
@@ -160,12 +164,30 @@ pub fn username_error(name: &str, place: &str) -> Option<Value> {
     } else if name.chars().count() > MAX_USERNAME_CHARS {
         let msg = format!("String should have at most {MAX_USERNAME_CHARS} characters");
         error("string_too_long", msg, json!({"max_length": MAX_USERNAME_CHARS}))
-    } else if !is_username(name) {
+    } else if !matches_username_pattern(name) {
         let msg = format!("String should match pattern '{USERNAME_PATTERN}'");
         error("string_pattern_mismatch", msg, json!({"pattern": USERNAME_PATTERN}))
     } else {
         None
     }
+}
+
+/// Whether [`USERNAME_PATTERN`] matches: lower case and digits, single dashes within, and a letter that is
+/// neither the first character nor behind a dash.
+fn matches_username_pattern(name: &str) -> bool {
+    let name = name.as_bytes();
+    let is_word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let is_dash_within = |at: usize| {
+        let neighbours = at.checked_sub(1).and_then(|before| Some((name.get(before)?, name.get(at + 1)?)));
+        name[at] == b'-' && neighbours.is_some_and(|(&before, &after)| is_word(before) && is_word(after))
+    };
+    (0..name.len()).all(|at| is_word(name[at]) || is_dash_within(at))
+        && name.windows(2).any(|pair| is_word(pair[0]) && pair[1].is_ascii_lowercase())
+}
+
+/// Whether a token's key or secret is well formed: only its length counts (cases 348 and 360).
+pub fn is_well_formed(part: &str) -> bool {
+    part.chars().count() == KEY_CHARS
 }
 
 /// The error of a key in a path.
@@ -211,7 +233,7 @@ fn scopes(body: &Map<String, Value>) -> Option<Vec<String>> {
 
 /// A point in time: Unix seconds (milliseconds if large), or RFC 3339, UTC if naive.
 fn expires(given: &Value) -> Option<u64> {
-    let seconds = |number: u64| if number > MAX_EXPIRES { number / 1000 } else { number };
+    let seconds = |number: u64| if number > MAX_SECONDS { number / 1000 } else { number };
     match given {
         Value::Number(number) => match (number.as_u64(), number.as_f64()) {
             (Some(number), _) => Some(seconds(number)),
@@ -244,4 +266,32 @@ fn rfc3339(text: &str) -> Option<u64> {
         }
     };
     u64::try_from(midnight + of_day - offset).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usernames_are_those_that_the_pattern_matches() {
+        for name in ["bot-sasquatch", "bot-1", "someuser", "1a", "aa", "a-bc", "0-0a"] {
+            assert!(matches_username_pattern(name), "{name}");
+        }
+        for name in [
+            "",
+            "-",
+            "a",
+            "a1",
+            "a-b",
+            "12",
+            "bot-",
+            "-bot",
+            "bot--sasquatch",
+            "bot_sasquatch",
+            "bot-S",
+            "bé",
+        ] {
+            assert!(!matches_username_pattern(name), "{name}");
+        }
+    }
 }

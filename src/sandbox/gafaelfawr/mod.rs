@@ -15,8 +15,8 @@ use axum::response::IntoResponse as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::jwt::unix_now;
 use super::{Asked, Sandbox, json as json_answer, random_word};
+use crate::date::unix_now;
 use auth::Caller;
 use error::{detail, method_not_allowed, not_found, permission_denied, validation};
 

@@ -8,11 +8,14 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
+use reqwest::Url;
+
 use super::{
     ADMIN_SCOPE, ADMIN_TOKEN, Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, NewToken, TokenInfo, URL, key_of,
-    unix_now,
 };
+use crate::date::unix_now;
 use crate::error::{Failure, Stage, printable};
+use crate::http::LoadedHttp;
 use crate::secret::{ExposeSecret as _, SecretString};
 use crate::source::api::Api;
 use crate::source::{BoxFuture, CreateError, Issuer, Lease, Leftover};
@@ -60,13 +63,31 @@ impl Before {
     }
 }
 
-impl RunToken {
-    /// For a token that is needed for `needed`.
-    pub fn new(gafaelfawr: Gafaelfawr, new: NewToken, env_name: OsString, needed: Duration) -> RunToken {
-        let lifetime = needed.max(MIN_LIFETIME).saturating_add(EXPIRY_MARGIN);
-        RunToken { gafaelfawr, new, env_name, lifetime, before: OnceCell::new() }
-    }
+/// One run's token, before its issuer is connected.
+pub struct RunTokenConfig {
+    /// What it is.
+    pub new: NewToken,
+    /// The variable that receives it.
+    pub env_name: OsString,
+}
 
+impl RunTokenConfig {
+    /// Its issuer, in the environment at this base URL; it is needed for `needed`.
+    pub fn connect(
+        self,
+        http: &LoadedHttp,
+        url: Url,
+        credential: &SecretString,
+        needed: Duration,
+    ) -> Result<RunToken, Failure> {
+        let gafaelfawr = Gafaelfawr::new(http, url, credential)?;
+        let lifetime = needed.max(MIN_LIFETIME).saturating_add(EXPIRY_MARGIN);
+        let RunTokenConfig { new, env_name } = self;
+        Ok(RunToken { gafaelfawr, new, env_name, lifetime, before: OnceCell::new() })
+    }
+}
+
+impl RunToken {
     fn before(&self) -> &Before {
         self.before.get_or_init(|| Before::new(HashSet::new(), None, self.lifetime))
     }

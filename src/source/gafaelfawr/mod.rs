@@ -3,7 +3,7 @@
 mod error;
 pub mod exec;
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
@@ -64,24 +64,15 @@ pub struct TokenInfo {
     pub token_name: Option<String>,
 }
 
-/// Seconds since 1970.
-pub fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-fn part(text: &str) -> bool {
-    text.len() == PART_CHARS && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-}
-
-/// Whether `text` is the key of a token.
+/// Whether `text` is the key of a token, or has the form of its secret, which is the same.
 pub fn is_key(text: &str) -> bool {
-    part(text)
+    text.len() == PART_CHARS && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 /// The key of a token of the form `gt-KEY.SECRET`.
 pub fn key_of(token: &SecretString) -> Option<&str> {
     let (key, secret) = token.expose_secret().strip_prefix("gt-")?.split_once('.')?;
-    (part(key) && part(secret)).then_some(key)
+    (is_key(key) && is_key(secret)).then_some(key)
 }
 
 /// Whether a username is of the documented form: lower case, digits, single dashes within.

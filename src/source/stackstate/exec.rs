@@ -2,12 +2,13 @@
 //! is found by it.
 
 use std::ffi::OsString;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use ring::rand::{SecureRandom as _, SystemRandom};
+use reqwest::Url;
 
-use super::{API_PATH, API_TOKEN, NewToken, SERVICE_TOKEN, StackState, URL};
+use super::{API_PATH, API_TOKEN, DEFAULT_API_PATH, Kind, NewToken, SERVICE_TOKEN, StackState, URL};
 use crate::error::{Failure, Stage};
+use crate::http::LoadedHttp;
 use crate::secret::{ExposeSecret as _, SecretString};
 use crate::source::api::Api;
 use crate::source::{BoxFuture, CreateError, Issuer, Lease, Leftover};
@@ -25,27 +26,41 @@ pub struct RunToken {
     env_name: OsString,
 }
 
-impl RunToken {
-    /// For a token that is needed for `needed`; `new`'s name becomes the beginning of its name, and its
-    /// expiry is set. `api_path` is handed on if it is not the usual one.
-    pub fn new(
-        stackstate: StackState,
-        api_path: Option<String>,
-        mut new: NewToken,
-        env_name: OsString,
+/// One run's token, before its issuer is connected.
+pub struct RunTokenConfig {
+    /// The API's path, if it is not the usual one; the command finds it then, too.
+    pub api_path: Option<String>,
+    /// The kind of the credential, if its variable tells.
+    pub kind: Option<Kind>,
+    /// What it is; its name is the beginning of the token's, its expiry is set later.
+    pub new: NewToken,
+    /// The variable that receives it.
+    pub env_name: OsString,
+}
+
+impl RunTokenConfig {
+    /// Its issuer, in the installation at this base URL; it is needed for `needed`.
+    pub fn connect(
+        self,
+        http: &LoadedHttp,
+        url: Url,
+        credential: &SecretString,
         needed: Duration,
     ) -> Result<RunToken, Failure> {
+        let RunTokenConfig { api_path, kind, mut new, env_name } = self;
+        let kind = kind.unwrap_or_else(|| Kind::of(credential));
+        let path = api_path.as_deref().unwrap_or(DEFAULT_API_PATH);
+        let stackstate = StackState::new(http, url, path, kind, credential)?;
         let mut random = [0_u8; 16];
-        SystemRandom::new()
-            .fill(&mut random)
-            .map_err(|_| Failure::ours(Stage::Exchange, "this system gives no random numbers"))?;
+        crate::random::fill(&mut random).map_err(|why| Failure::ours(Stage::Exchange, why))?;
         new.name = format!("{}-{:032x}", new.name, u128::from_be_bytes(random));
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let expiry = now.saturating_add(needed).saturating_add(EXPIRY_MARGIN);
+        let expiry = crate::date::since_epoch().saturating_add(needed).saturating_add(EXPIRY_MARGIN);
         new.expiry_date = Some(i64::try_from(expiry.as_millis()).unwrap_or(i64::MAX));
         Ok(RunToken { stackstate, api_path, new, env_name })
     }
+}
 
+impl RunToken {
     async fn ids(&self, deadline: Instant) -> Result<Vec<i64>, Failure> {
         let listed = self.stackstate.list(deadline).await?;
         Ok(listed.iter().filter(|token| token.name == self.new.name).filter_map(|token| token.id).collect())

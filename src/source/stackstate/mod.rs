@@ -21,6 +21,8 @@ use crate::secret::{ExposeSecret as _, SecretString};
 pub const URL: &str = "STS_CLI_URL";
 /// The API path's variable.
 pub const API_PATH: &str = "STS_CLI_API_PATH";
+/// The usual API path.
+pub const DEFAULT_API_PATH: &str = "/api";
 /// The variable of a person's API token.
 pub const API_TOKEN: &str = "STS_CLI_API_TOKEN";
 /// The variable of a service token.

@@ -1,0 +1,123 @@
+//! `key generate|public|inspect`.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
+use zeroize::Zeroizing;
+
+use crate::error::{Failure, Stage, printable};
+use crate::key::convert::{public_half, read, thumbprint, to_json};
+use crate::key::generate::private_jwk;
+use crate::key::inspect::inspect;
+use crate::key::load::read_file;
+use crate::key::{Algorithm, Refusal};
+use crate::new_file::NewFile;
+use crate::read::Until;
+
+/// What to do.
+pub enum Action {
+    /// Make a pair.
+    Generate {
+        /// How it signs.
+        algorithm: Algorithm,
+        /// Its id, if not its thumbprint.
+        key_id: Option<String>,
+        /// The private key's file, if not one that is named after algorithm and id.
+        out: Option<PathBuf>,
+    },
+    /// Print the public half.
+    Public {
+        /// Where the JWK is.
+        file: KeyFile,
+        /// Whether as a JWK set.
+        as_set: bool,
+    },
+    /// Say what a key is.
+    Inspect {
+        /// Where the JWK is.
+        file: KeyFile,
+    },
+}
+
+/// A JWK to read.
+pub struct KeyFile {
+    /// Its path, maybe that of a pipe.
+    pub path: PathBuf,
+    /// How long a pipe is waited for.
+    pub patience: Duration,
+}
+
+impl KeyFile {
+    fn read(&self) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        read_file(&self.path, &Until::in_time(self.patience), "give the path of a JWK")
+    }
+
+    fn refuse(&self, refusal: &Refusal) -> Failure {
+        failure(format!("cannot use the key {}: {refusal}", self.path.display()))
+    }
+}
+
+/// Does it; gives the text for stdout.
+pub fn act(action: Action) -> Result<String, Failure> {
+    match action {
+        Action::Generate { algorithm, key_id, out } => generate(algorithm, key_id, out),
+        Action::Public { file, as_set } => {
+            let json = file.read()?;
+            let public = read(&json).and_then(|jwk| public_half(&jwk)).and_then(|public| to_json(&public));
+            let public = public.map_err(|refusal| file.refuse(&refusal))?;
+            Ok(if as_set { format!("{{\"keys\":[{public}]}}\n") } else { public + "\n" })
+        }
+        Action::Inspect { file } => inspect(&file.read()?).map_err(|refusal| file.refuse(&refusal)),
+    }
+}
+
+/// Writes FILE (0600) and FILE.pub, and says so.
+fn generate(algorithm: Algorithm, key_id: Option<String>, out: Option<PathBuf>) -> Result<String, Failure> {
+    let mut jwk = private_jwk(algorithm).map_err(|why| failure(format!("cannot make a key: {why}")))?;
+    let key_id = match key_id {
+        Some(key_id) => key_id,
+        // As `jwk-keygen --kid-rand`: padded.
+        None => URL_SAFE.encode(thumbprint(&jwk).map_err(failure)?),
+    };
+    jwk.set_key_id(&key_id);
+    let private_path = out.unwrap_or_else(|| format!("jwk_sig_{}_{key_id}", algorithm.name()).into());
+    let public_path = with_suffix(&private_path, ".pub");
+    let private_json = Zeroizing::new(to_json(&jwk).map_err(failure)?);
+    let public_json = public_half(&jwk).and_then(|public| to_json(&public)).map_err(failure)?;
+    // Half a pair is of no use, so both are kept, or none.
+    let mut private = written(NewFile::private, &private_path, &private_json)?;
+    let mut public = written(NewFile::public, &public_path, &public_json)?;
+    private.keep();
+    public.keep();
+    Ok(format!(
+        "key id:      {}\nprivate key: {}\npublic key:  {}\n",
+        printable(&key_id),
+        private_path.display(),
+        public_path.display()
+    ))
+}
+
+fn written(create: fn(&Path) -> io::Result<NewFile>, path: &Path, json: &str) -> Result<NewFile, Failure> {
+    let file = create(path).and_then(|mut file| file.write_line(json).map(|()| file));
+    file.map_err(|error| {
+        let advice = match error.kind() {
+            io::ErrorKind::AlreadyExists => "name another with --out",
+            _ => "see --out",
+        };
+        failure(format!("cannot write {}: {error}; {advice}", path.display()))
+    })
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn failure(message: String) -> Failure {
+    Failure::ours(Stage::Sign, message)
+}

@@ -1,0 +1,64 @@
+//! The flags of the run of COMMAND, whoever issues its credential.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
+use std::time::Duration;
+
+use super::{DEFAULT_TIMEOUT, Purpose, debug, variable};
+use crate::child::OutputPolicy;
+use crate::cli::{Line, Values};
+use crate::deadline::{Limits, parse_script_deadline};
+use crate::error::Failure;
+use crate::metrics::Labels;
+use crate::run::RunConfig;
+
+const DEFAULT_KILL_AFTER: Duration = Duration::from_secs(5);
+
+/// The time that a run has.
+fn limits(values: &Values<'_>, revoke_limit: Duration) -> Result<Limits, Failure> {
+    Ok(Limits {
+        timeout: values.positive_duration("timeout")?.unwrap_or(DEFAULT_TIMEOUT),
+        kill_after: values.duration("kill-after")?.unwrap_or(DEFAULT_KILL_AFTER),
+        revoke_limit,
+        script_deadline: variable("SCRIPT_DEADLINE").and_then(|value| parse_script_deadline(&value)),
+    })
+}
+
+/// What concerns the run of COMMAND. The labels are still missing; `revoke_limit` is zero where nothing is
+/// revoked.
+pub fn run(line: &Line, revoke_limit: Duration, purpose: Purpose) -> Result<RunConfig, Failure> {
+    let values = line.values();
+    let limits = limits(&values, revoke_limit)?;
+    if line.operands.is_empty() && purpose == Purpose::Run {
+        return Err(Failure::usage(format!(
+            "no COMMAND given; put it after the flags: {} [flags] -- COMMAND [ARG...]",
+            values.program()
+        )));
+    }
+    let debug = debug(&values)?;
+    let asked_for = match values.text("output")? {
+        None | Some("discard") => OutputPolicy::Discard,
+        Some("inherit") => OutputPolicy::Inherit,
+        Some("on-failure") => OutputPolicy::OnFailure,
+        Some(_) => return Err(values.refuse("output", "is not discard, inherit or on-failure")),
+    };
+    // Who debugs wants to see it all; only a flag on the same command line says otherwise.
+    let output = if debug && !values.is_flag("output") { OutputPolicy::Inherit } else { asked_for };
+    Ok(RunConfig {
+        command: line.operands.clone(),
+        limits,
+        output,
+        die_with_parent: values.boolean("die-with-parent")?.unwrap_or(false),
+        metrics_textfile: values.path("metrics-textfile")?.filter(|_| purpose == Purpose::Run),
+        labels: Labels::default(),
+    })
+}
+
+/// `-env-name`: a name that an environment can hold.
+pub fn env_name(values: &Values<'_>, default: &str) -> Result<OsString, Failure> {
+    let name = values.get("env-name").map_or(default.into(), |given| given.text.to_owned());
+    if name.is_empty() || name.as_bytes().iter().any(|&byte| byte == b'=' || byte == 0) {
+        return Err(values.refuse("env-name", "is no name for a variable"));
+    }
+    Ok(name)
+}

@@ -1,0 +1,81 @@
+//! A file that must not be there yet, and is there whole or not at all.
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// A new file. It goes away again unless it is [kept](NewFile::keep).
+pub struct NewFile {
+    path: PathBuf,
+    file: File,
+    kept: bool,
+}
+
+impl NewFile {
+    /// For a secret: 0600 from the first byte.
+    pub fn private(path: &Path) -> io::Result<NewFile> {
+        const MODE: u32 = 0o600;
+        let new = NewFile::create(path, MODE)?;
+        // The umask may have taken more away, and a key that its owner cannot read is none.
+        new.file.set_permissions(Permissions::from_mode(MODE))?;
+        Ok(new)
+    }
+
+    /// For everybody to read, as far as the umask lets them.
+    pub fn public(path: &Path) -> io::Result<NewFile> {
+        NewFile::create(path, 0o644)
+    }
+
+    fn create(path: &Path, mode: u32) -> io::Result<NewFile> {
+        let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+        Ok(NewFile { path: path.to_owned(), file, kept: false })
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes `line` and a newline to the disk.
+    pub fn write_line(&mut self, line: &str) -> io::Result<()> {
+        self.file.write_all(line.as_bytes())?;
+        self.file.write_all(b"\n")?;
+        self.file.sync_all()
+    }
+
+    /// Lets it stay.
+    pub fn keep(&mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if !self.kept {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_not_kept_goes_away_and_one_that_is_there_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        drop(NewFile::private(&path).unwrap());
+        assert!(!path.exists());
+        let mut file = NewFile::private(&path).unwrap();
+        file.write_line("secret").unwrap();
+        file.keep();
+        drop(file);
+        for again in [NewFile::private(&path), NewFile::public(&path)] {
+            assert_eq!(again.err().map(|error| error.kind()), Some(io::ErrorKind::AlreadyExists));
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "secret\n");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}

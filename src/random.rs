@@ -1,0 +1,14 @@
+//! Random bytes, from the system.
+
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+/// What is said where there are none.
+pub const NO_RANDOM: &str = "this system gives no random numbers";
+
+/// Fills `bytes`.
+///
+/// # Errors
+/// [`NO_RANDOM`].
+pub fn fill(bytes: &mut [u8]) -> Result<(), &'static str> {
+    SystemRandom::new().fill(bytes).map_err(|_| NO_RANDOM)
+}
