@@ -16,6 +16,7 @@ use crate::error::{Failure, Stage, brief};
 use crate::exit::ExitStatus;
 use crate::log::Log;
 use crate::signal::Signals;
+use crate::stdout::check_open;
 
 /// Does what `args` (without the program's name) ask for. Says what has to be said on stderr.
 pub fn main(args: Vec<OsString>) -> ExitStatus {
@@ -116,7 +117,8 @@ fn start_log(values: &Values<'_>, log: &mut Log) -> Result<(), Failure> {
 /// Writes to stdout; a reader that has gone away is its own business, a full disk is not.
 fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    let written = check_open().and_then(|()| stdout.write_all(text.as_bytes())).and_then(|()| stdout.flush());
+    match written {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure {
             stage: None,
             status: ExitStatus::Failed,

@@ -57,7 +57,10 @@ pub struct Figures {
 pub fn write(path: &Path, labels: &Labels, figures: &Figures) -> io::Result<()> {
     let text = encode(labels, figures, figures.ended.unwrap_or_else(SystemTime::now));
     // A link stays a link: what it points to is replaced.
-    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let path = path.canonicalize().unwrap_or_else(|_| match path.read_link() {
+        Ok(nowhere) => path.parent().unwrap_or(Path::new("")).join(nowhere),
+        Err(_) => path.to_owned(),
+    });
     // Renaming onto a device would put a file into its place.
     if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));

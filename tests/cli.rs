@@ -374,6 +374,8 @@ fn bad_usage_is_one_line_and_status_2() {
         (&["-retries=many", "true"], &["-retries: many is no number"]),
         (&["-logx.debug=maybe", "true"], &["-logx.debug: maybe is no boolean"]),
         (&["-service=ndt", "true"], &["-service: ndt is not of the form"]),
+        (&["-locate-url=h:1/path", "true"], &["-locate-url: h:1/path is no http or https URL"]),
+        (&["-locate-url=127.0.0.1:1/path", "true"], &["-locate-url: is no URL", "begins with http://"]),
         (&["-locate-url=ftp://h/", "true"], &["-locate-url: ftp://h/ is no http or https URL"]),
     ] {
         let ended = run(offline().args(args));
@@ -515,4 +517,17 @@ fn the_commands_own_status_is_passed_on() {
     run(offline().args(["--", "/nonexistent/program"]))
         .failed_with(127, &["/nonexistent/program: not found"]);
     run(offline().args(["--", "/etc/passwd"])).failed_with(126, &["cannot run /etc/passwd"]);
+}
+
+#[test]
+fn what_cannot_be_printed_is_a_failure() {
+    for args in ["-version", "-help", "key inspect", "check -exchange=false"] {
+        let line = format!("exec \"$0\" {args} $KEY >&-");
+        let mut command = Command::new("sh");
+        command.args(["-c", &line, env!("CARGO_BIN_EXE_monitoring-token")]);
+        let key = testdata("keys/eddsa.json");
+        command.env("MONITORING_SIGNER_KEY", &key);
+        command.env("KEY", if args.starts_with("key") { key.as_os_str() } else { "".as_ref() });
+        run(&mut command).failed_with(125, &["cannot write to stdout: Bad file descriptor"]);
+    }
 }

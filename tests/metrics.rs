@@ -296,11 +296,13 @@ fn a_link_stays_a_link() {
     let sandbox = Sandbox::start(&[]);
     let (folder, file) = folder();
     let link = folder.path().join("link.prom");
-    fs::write(&file, "").unwrap();
-    std::os::unix::fs::symlink(&file, &link).unwrap();
-    run(sandbox.token().args([&flag(&link), "true"])).succeeded();
-    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-    Metrics::read(&file, MACHINE, "ndt/ndt5").say(0.0, None);
+    std::os::unix::fs::symlink(file.file_name().unwrap(), &link).unwrap();
+    // First to a file that is not there yet, then to one that is.
+    for _ in 0..2 {
+        run(sandbox.token().args([&flag(&link), "true"])).succeeded();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        Metrics::read(&file, MACHINE, "ndt/ndt5").say(0.0, None);
+    }
 }
 
 #[test]

@@ -56,7 +56,9 @@ impl Kind {
                 let duration = text.to_str().and_then(duration::parse);
                 (duration.is_some(), "is no duration (250ms, 5s, 1m30s)")
             }
-            Kind::Number => (text.to_str().is_some_and(|text| text.parse::<u32>().is_ok()), "is no number"),
+            Kind::Number => {
+                (text.to_str().is_some_and(|text| text.parse::<u32>().is_ok()), "is no number (0, 1, 2, …)")
+            }
         };
         if fits { Ok(()) } else { Err(why) }
     }

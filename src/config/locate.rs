@@ -99,8 +99,10 @@ fn prefix(values: &Values<'_>) -> Result<Url, Failure> {
     if given.text.is_empty() {
         return Err(refuse("is empty; give the URL of Locate's monitoring path, or leave the flag out"));
     }
-    let url = Url::parse(given.text.to_str().unwrap_or_default())
-        .map_err(|error| refuse(&format!("is no URL: {error}")))?;
+    let text = given.text.to_str().ok_or_else(|| refuse("is no URL: it is not UTF-8"))?;
+    let url = Url::parse(text).map_err(|error| {
+        refuse(&format!("is no URL: {error}; a whole one begins with http:// or https://"))
+    })?;
     match url.scheme() {
         "http" | "https" if url.has_host() => Ok(url),
         _ => Err(refuse("is no http or https URL")),
