@@ -32,8 +32,6 @@ const PLACEHOLDERS: &[(&str, Value)] = &[
     ("delete 123\n", |stage| format!("delete {}\n", stage.stackstate_token())),
     // A day that is to come.
     ("2027-01-31", |_| stdout_of(Command::new("date").args(["-u", "-d", "+40 days", "+%F"]))),
-    // A busy machine may take longer than a second to start the sandbox.
-    ("sleep 1;", |_| "until grep -q SANDBOX_URL sandbox.env; do sleep 0.05; done;".to_owned()),
 ];
 
 /// Examples that begin like this change the machine, or are whole builds: who runs them, and the words there.
@@ -206,7 +204,7 @@ fn man_pages() -> Vec<Example> {
     let mut pages: Vec<String> =
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     pages.sort_by_key(|page| (page != "monitoring-token.roff", page.clone()));
-    let plain: fn(&str) -> String = |line| line.replace("\\-", "-").replace("\\e", "\\");
+    let plain: fn(&str) -> String = |line| line.replace("\\&", "").replace("\\-", "-").replace("\\e", "\\");
     pages.iter().flat_map(|page| examples(&format!("packaging/man/{page}"), ".EX", ".EE", plain)).collect()
 }
 
