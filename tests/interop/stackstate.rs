@@ -30,7 +30,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         peer: "Prism v5.16.0",
-        claim: "check stackstate exec asks for the server's version as the specification has it",
+        claim: "check stackstate is requests of the specification, its answers parse",
         run: check,
     },
 ];

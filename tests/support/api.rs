@@ -2,12 +2,13 @@
 
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
+use std::sync::mpsc::{self, Receiver, Sender};
 
 use serde_json::Value;
 
-use super::{Sandbox, eventually, exchange, read_head, serve};
+use super::{PATIENCE, Sandbox, eventually, exchange, read_head, serve};
 
 /// An answer.
 #[derive(Debug)]
@@ -95,19 +96,68 @@ impl Sandbox {
     }
 }
 
-/// A proxy that passes requests on to `upstream`, a URL; the answer is what `instead` gives for the head
-/// of the request, if it gives anything.
+/// Reads a request whole.
+fn read_request(stream: &mut TcpStream) -> String {
+    let head = read_head(stream);
+    let length =
+        head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    let _ = stream.read_exact(&mut body);
+    head + &String::from_utf8_lossy(&body)
+}
+
+/// A proxy that passes requests on to `upstream`, a URL; the answer is what `instead` gives for the
+/// request, if it gives anything.
 pub fn proxy(upstream: &str, instead: impl Fn(&str) -> Option<String> + Send + 'static) -> SocketAddr {
     let upstream = upstream.strip_prefix("http://").unwrap().to_owned();
     serve(move |mut stream| {
-        let head = read_head(&mut stream);
-        let length =
-            head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
-        let mut body = vec![0; length.unwrap_or(0)];
-        let _ = stream.read_exact(&mut body);
-        let answer = exchange(&upstream, &[head.as_bytes(), &body].concat());
-        let _ = stream.write_all(instead(&head).unwrap_or(answer).as_bytes());
+        let request = read_request(&mut stream);
+        let answer = exchange(&upstream, request.as_bytes());
+        let _ = stream.write_all(instead(&request).unwrap_or(answer).as_bytes());
     })
+}
+
+/// A proxy that holds certain requests until it is told to let them go.
+pub struct Gate {
+    pub url: String,
+    held: Receiver<()>,
+    go_on: Sender<()>,
+}
+
+impl Gate {
+    /// Holds those that begin like this: before `upstream`, a URL, sees them, or, with `after`, its answers.
+    pub fn start(upstream: &str, beginning: &'static str, after: bool) -> Gate {
+        let upstream = upstream.strip_prefix("http://").unwrap().to_owned();
+        let (tell, held) = mpsc::channel();
+        let (go_on, wait) = mpsc::channel();
+        let address = serve(move |mut stream| {
+            let request = read_request(&mut stream);
+            let hold = || {
+                let _ = tell.send(());
+                let _ = wait.recv_timeout(PATIENCE);
+            };
+            let is_meant = request.starts_with(beginning);
+            if is_meant && !after {
+                hold();
+            }
+            let answer = exchange(&upstream, request.as_bytes());
+            if is_meant && after {
+                hold();
+            }
+            let _ = stream.write_all(answer.as_bytes());
+        });
+        Gate { url: format!("http://{address}"), held, go_on }
+    }
+
+    /// Waits until a request is held.
+    #[track_caller]
+    pub fn holds(&self) {
+        self.held.recv_timeout(PATIENCE).expect("a request");
+    }
+
+    pub fn let_go(&self) {
+        self.go_on.send(()).expect("the proxy is there");
+    }
 }
 
 /// A shell script as COMMAND.
