@@ -326,6 +326,11 @@ fn the_images_last_stage_has_no_shell_and_copies_what_the_first_makes() {
         assert!(made.contains(part), "{part} is not in: {made}");
     }
     assert!(deploy().join("../LICENSE").is_file());
+    // As static as the others.
+    let makefile = read("../Makefile");
+    let flags = makefile.lines().find_map(|line| line.strip_prefix("STATIC_FLAGS := ")).expect("flags");
+    let env = format!("RUSTFLAGS=\"{flags}\"");
+    assert!(build.iter().any(|(name, rest)| name == "ENV" && *rest == env), "{env}");
     let entry = &image.iter().find(|(name, _)| name == "ENTRYPOINT").expect("an entry point").1;
     assert_eq!(entry, "[\"/usr/bin/monitoring-token\"]");
     // Root has no business in it.

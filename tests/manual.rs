@@ -36,7 +36,7 @@ const PLACEHOLDERS: &[(&str, Value)] = &[
 
 /// Examples that begin like this change the machine, or are whole builds: who runs them, and the words there.
 const ELSEWHERE: [(&str, &str, &[&str]); 2] = [
-    ("make demo ", ".ci/run", &["\nmake demo\n", "\nmake test\n"]),
+    ("make demo ", ".ci/run", &["\nmake check\n", "\nmake demo\n"]),
     // Under a systemd of its own.
     ("make deb\n", "tests/walk-through.sh", &["$0 == \"## Deploy\"", "grep -vx 'make deb'"]),
 ];
@@ -276,6 +276,7 @@ fn what_is_run_elsewhere_is_run_there() {
     // From CI to the walk-through.
     for (name, word) in [
         (".ci/run", "\nmake interop\n"),
+        ("Makefile", "\n\t$(MAKE) test\n"),
         ("Makefile", "\ttests/deploy.sh\n"),
         ("tests/deploy.sh", "packaging/build-deb.sh"),
         ("tests/deploy.sh", "packaging/test-deb.sh"),
