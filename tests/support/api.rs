@@ -120,7 +120,7 @@ pub fn proxy(upstream: &str, instead: impl Fn(&str) -> Option<String> + Send + '
 /// A proxy that holds certain requests until it is told to let them go.
 pub struct Gate {
     pub url: String,
-    held: Receiver<()>,
+    asked: Receiver<()>,
     go_on: Sender<()>,
 }
 
@@ -128,31 +128,31 @@ impl Gate {
     /// Holds those that begin like this: before `upstream`, a URL, sees them, or, with `after`, its answers.
     pub fn start(upstream: &str, beginning: &'static str, after: bool) -> Gate {
         let upstream = upstream.strip_prefix("http://").unwrap().to_owned();
-        let (tell, held) = mpsc::channel();
+        let (tell, asked) = mpsc::channel();
         let (go_on, wait) = mpsc::channel();
         let address = serve(move |mut stream| {
             let request = read_request(&mut stream);
-            let hold = || {
+            let wait_here = || {
                 let _ = tell.send(());
                 let _ = wait.recv_timeout(PATIENCE);
             };
             let is_meant = request.starts_with(beginning);
             if is_meant && !after {
-                hold();
+                wait_here();
             }
             let answer = exchange(&upstream, request.as_bytes());
             if is_meant && after {
-                hold();
+                wait_here();
             }
             let _ = stream.write_all(answer.as_bytes());
         });
-        Gate { url: format!("http://{address}"), held, go_on }
+        Gate { url: format!("http://{address}"), asked, go_on }
     }
 
     /// Waits until a request is held.
     #[track_caller]
     pub fn holds(&self) {
-        self.held.recv_timeout(PATIENCE).expect("a request");
+        self.asked.recv_timeout(PATIENCE).expect("a request");
     }
 
     pub fn let_go(&self) {
