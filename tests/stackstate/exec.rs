@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 
 use super::{CONTROL, sts, token_of};
-use crate::support::api::shell;
+use crate::support::api::{environment, shell};
 use crate::support::issuer::STACKSTATE;
 use crate::support::{Sandbox, run};
 
@@ -20,14 +20,10 @@ fn exec(sandbox: &Sandbox) -> Command {
 #[test]
 fn the_command_finds_what_sts_needs() {
     let sandbox = Sandbox::start(&[]);
-    let folder = tempfile::tempdir().unwrap();
-    let seen = folder.path().join("environment");
-    let script = format!("env > {}", seen.display());
-    run(shell(&mut exec(&sandbox), &script)).succeeded();
-    let seen = std::fs::read_to_string(seen).unwrap();
-    let value = |name: &str| seen.lines().find_map(|line| line.strip_prefix(&format!("{name}=")));
+    let seen = environment(&mut exec(&sandbox));
+    let value = |name: &str| seen.get(name).map(String::as_str);
     let token = value("SERVICE_TOKEN").unwrap();
-    assert!(token.starts_with("svctok-"), "{seen}");
+    assert!(token.starts_with("svctok-"), "{seen:?}");
     assert_eq!(value("SERVICE_AUTHORIZATION"), Some(format!("ApiKey {token}").as_str()));
     assert_eq!(value("STS_CLI_SERVICE_TOKEN"), Some(token));
     assert_eq!(value("STS_CLI_URL"), Some(sandbox.var("STS_CLI_URL")));

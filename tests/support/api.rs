@@ -1,5 +1,6 @@
 //! Talking to the sandbox's token APIs, beside the program.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -8,7 +9,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 
 use serde_json::Value;
 
-use super::{PATIENCE, Sandbox, eventually, exchange, read_head, serve};
+use super::{PATIENCE, Sandbox, eventually, exchange, read_head, run, serve};
 
 /// An answer.
 #[derive(Debug)]
@@ -158,6 +159,17 @@ impl Gate {
     pub fn let_go(&self) {
         self.go_on.send(()).expect("the proxy is there");
     }
+}
+
+/// What COMMAND finds in its environment.
+#[track_caller]
+pub fn environment(command: &mut Command) -> BTreeMap<String, String> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let seen = folder.path().join("environment");
+    run(shell(command, &format!("env -0 > {}", seen.display()))).succeeded();
+    let seen = std::fs::read_to_string(seen).expect("the command has run");
+    let variables = seen.split('\0').filter_map(|line| line.split_once('='));
+    variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 /// A shell script as COMMAND.
