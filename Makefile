@@ -1,6 +1,6 @@
 # Everything that is done with this project. `make demo` and `make test` need a Rust toolchain, a C
 # compiler, make and perl (for the vendored OpenSSL that josekit is compiled against). `make test` also needs
-# bash, GNU coreutils, util-linux, and root or user namespaces; what the others need, they say.
+# bash, GNU coreutils, util-linux, and root; what the others need, they say.
 
 CARGO  ?= cargo
 PREFIX ?= /usr/local
