@@ -1,14 +1,16 @@
 # Everything that is done with this project. `make demo` and `make test` need a Rust toolchain, a C
-# compiler, make and perl (for the vendored OpenSSL that josekit is compiled against), and nothing else.
+# compiler, make and perl (for the vendored OpenSSL that josekit is compiled against). `make test` also needs
+# bash, GNU coreutils, util-linux, and root; what the others need, they say.
 
 CARGO  ?= cargo
 PREFIX ?= /usr/local
-TARGET ?= $(shell rustc -vV | sed -n 's/^host: //p')
+TARGET ?= $(shell rustc --print host-tuple)
 # A static binary starts faster, and runs in an empty container. STATIC=0 where there is no static libc.
 STATIC ?= 1
+STATIC_FLAGS := -C target-feature=+crt-static -C relocation-model=static
 TARGET_VARIABLE := CARGO_TARGET_$(shell echo '$(TARGET)' | tr 'a-z-' 'A-Z_')_RUSTFLAGS
 ifeq ($(STATIC),1)
-RELEASE_ENV := $(TARGET_VARIABLE)="-C target-feature=+crt-static -C relocation-model=static"
+RELEASE_ENV := $(TARGET_VARIABLE)="$(STATIC_FLAGS)"
 endif
 RELEASE := target/$(TARGET)/release
 
@@ -27,6 +29,7 @@ demo: ## Run the main job on the embedded sandbox
 test: ## Run all tests
 	$(CARGO) test --locked --lib --test promises
 
+# The fuzz targets need a nightly compiler to run, but must not rot.
 check: ## Formatting, lints, tests
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
@@ -56,7 +59,7 @@ bench: build ## Measure what a run costs, against the original, or a floor progr
 	$(RELEASE_ENV) $(CARGO) bench --locked --target $(TARGET) --bench whole_process
 
 guard: build ## Count the instructions of a run against the committed figures (needs valgrind)
-	command -v valgrind >/dev/null || apt-get install --yes --quiet --no-install-recommends valgrind >/dev/null
+	@command -v valgrind >/dev/null || { echo 'make guard: valgrind is missing; install it (Debian: apt-get install valgrind)' >&2; exit 1; }
 	$(RELEASE_ENV) $(CARGO) bench --locked --target $(TARGET) --bench instructions
 
 install: build ## Install the release binaries below PREFIX

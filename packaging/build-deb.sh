@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 cargo_deb=3.8.0
-target=x86_64-unknown-linux-gnu
+target=${TARGET:-$(rustc --print host-tuple)}
 
 if ! .peers/cargo/bin/cargo-deb --version 2>/dev/null | grep -qwF "$cargo_deb"; then
     # It is made faster than it then is fast.
@@ -16,8 +16,7 @@ if [ "${1-}" = dev ]; then
     set -- --profile dev --no-strip
 else
     # Static: runs on any distribution, and in an empty container.
-    CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS='-C target-feature=+crt-static -C relocation-model=static' \
-        cargo build --quiet --locked --release --target "$target"
+    make --no-print-directory build "TARGET=$target" >&2
     set -- --target "$target"
 fi
 .peers/cargo/bin/cargo-deb deb --no-build --locked --output target/debian/ "$@"

@@ -7,6 +7,7 @@ deb=$(realpath "${1?usage: packaging/test-deb.sh FILE.deb}")
 if [ "$(id -u)" != 0 ]; then
     exec unshare --map-root-user --mount "$0" "$deb"
 fi
+. scripts/start-sandbox.sh
 work=$(mktemp -d)
 sandbox=
 trap '[ -z "$sandbox" ] || kill "$sandbox"; rm -rf "$work"' EXIT
@@ -62,14 +63,7 @@ case $version in
 "monitoring-token $(dpkg-deb --field "$deb" Version | sed 's/-[^-]*$//')"*) ;;
 *) fail "the version is $version" ;;
 esac
-"$root/usr/bin/monitoring-sandbox" > "$work/exports" 2>/dev/null &
-sandbox=$!
-tries=0
-until grep -qs SANDBOX_URL "$work/exports"; do
-    tries=$((tries + 1))
-    [ "$tries" -lt 100 ] || fail 'the sandbox does not start'
-    sleep 0.1
-done
+start_sandbox "$work/exports" "$root/usr/bin/monitoring-sandbox"
 # shellcheck disable=SC1091 # the sandbox writes it
 . "$work/exports"
 cp "$MONITORING_SIGNER_KEY" "$root/key.json"

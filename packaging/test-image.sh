@@ -6,7 +6,8 @@
 # As root; fetches buildah, and debootstrap or busybox-static, with apt-get.
 set -eu
 cd "$(dirname "$0")/.."
-target=x86_64-unknown-linux-gnu
+target=${TARGET:-$(rustc --print host-tuple)}
+flags=$(sed -n 's/^STATIC_FLAGS := //p' Makefile)
 case ${1-} in
 full) packages='buildah debootstrap' ;;
 '') packages='buildah busybox-static' ;;
@@ -17,6 +18,7 @@ for package in $packages; do
         DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends "$package" >/dev/null
 done
 
+. scripts/start-sandbox.sh
 work=$(mktemp -d)
 sandbox=
 # The store belongs to buildah: it alone knows what is mounted there.
@@ -47,11 +49,10 @@ else
     cp /etc/ssl/certs/ca-certificates.crt "$base/etc/ssl/certs/"
     cp "target/$target/release/monitoring-token" "target/$target/release/monitoring-sandbox" "$base/prebuilt/" ||
         fail 'no release programs: make build'
-    cat >"$base/bin/cargo" <<-'END'
-		#!/bin/sh
-		set -eu
+    printf '#!/bin/sh\nset -eu\nflags="%s"\n' "$flags" >"$base/bin/cargo"
+    cat >>"$base/bin/cargo" <<-'END'
 		[ "$*" = "build --release --locked --target $TARGET" ] || { echo "cargo $*" >&2; exit 1; }
-		[ "$RUSTFLAGS" = '-C target-feature=+crt-static -C relocation-model=static' ] || { echo "$RUSTFLAGS" >&2; exit 1; }
+		[ "$RUSTFLAGS" = "$flags" ] || { echo "$RUSTFLAGS" >&2; exit 1; }
 		[ -f Cargo.lock ] && [ -f src/main.rs ] && [ ! -e target ] || { echo 'the sources are not as they should be' >&2; exit 1; }
 		mkdir -p "target/$TARGET/release"
 		cp /prebuilt/* "target/$TARGET/release/"
@@ -66,7 +67,7 @@ store rm "$container" >/dev/null
 rm -rf "$base"
 
 store build --isolation chroot --pull-never --file deploy/Dockerfile --ignorefile deploy/Dockerfile.dockerignore \
-    --tag monitoring-token "$@" . >"$work/log" 2>&1 || { cat "$work/log"; fail 'the build'; }
+    --build-arg "TARGET=$target" --tag monitoring-token "$@" . >"$work/log" 2>&1 || { cat "$work/log"; fail 'the build'; }
 
 # What is in it: two programs, the authorities, the licence, and nothing else.
 container=$(store from --pull-never monitoring-token)
@@ -89,14 +90,7 @@ case $version in
 esac
 ! in_image "$container" -- /bin/sh -c true 2>/dev/null || fail 'there is a shell'
 
-"$root/usr/bin/monitoring-sandbox" >"$work/exports" 2>/dev/null &
-sandbox=$!
-tries=0
-until grep -qs SANDBOX_URL "$work/exports"; do
-    tries=$((tries + 1))
-    [ "$tries" -lt 200 ] || fail 'the sandbox does not start'
-    sleep 0.1
-done
+start_sandbox "$work/exports" "$root/usr/bin/monitoring-sandbox"
 # shellcheck disable=SC1091 # the sandbox writes it
 . "$work/exports"
 mkdir "$work/keys"

@@ -3,6 +3,7 @@
 # on. Succeeds only if the target server accepted the token. Usage: scripts/demo.sh FOLDER-OF-BINARIES
 set -eu
 
+. "$(dirname "$0")/start-sandbox.sh"
 bin=$1
 work=$(mktemp -d)
 sandbox=
@@ -21,14 +22,7 @@ say "a throw-away key: monitoring-token key generate"
 "$bin/monitoring-token" key inspect "$work/key"
 
 say "a sandbox that knows its public half: monitoring-sandbox --verify-key key.pub"
-"$bin/monitoring-sandbox" --verify-key "$work/key.pub" >"$work/env" &
-sandbox=$!
-tries=0
-until grep -q '^export SANDBOX_URL=' "$work/env" 2>/dev/null; do
-    tries=$((tries + 1))
-    if [ "$tries" -gt 200 ] || ! kill -0 "$sandbox" 2>/dev/null; then echo "the sandbox did not start" >&2; exit 1; fi
-    sleep 0.05
-done
+start_sandbox "$work/env" "$bin/monitoring-sandbox" --verify-key "$work/key.pub"
 grep -E 'LOCATE_URL|MACHINE' "$work/env"
 . "$work/env"
 export MONITORING_SIGNER_KEY="$work/key"

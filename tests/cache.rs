@@ -280,7 +280,7 @@ fn an_entry_that_has_expired_or_is_from_the_future_or_is_torn_counts_as_none() {
     // Something that is no file at all.
     fs::remove_file(&entry).unwrap();
     fs::create_dir(&entry).unwrap();
-    bench.run(TTL, ":").failed_with(0, &["warning: cannot keep results"]);
+    bench.run(TTL, ":").said(0, &["warning: cannot keep results"]);
     assert_eq!(bench.runs(), runs + 4);
 }
 

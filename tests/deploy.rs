@@ -1,6 +1,7 @@
 //! The deployment files do not rot: each command line in them is one that the program takes, and the scripts
 //! run against the sandbox. `tests/deploy.sh` has the validators of other programs.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -325,8 +326,56 @@ fn the_images_last_stage_has_no_shell_and_copies_what_the_first_makes() {
         assert!(made.contains(part), "{part} is not in: {made}");
     }
     assert!(deploy().join("../LICENSE").is_file());
+    // As static as the others.
+    let makefile = read("../Makefile");
+    let flags = makefile.lines().find_map(|line| line.strip_prefix("STATIC_FLAGS := ")).expect("flags");
+    let env = format!("RUSTFLAGS=\"{flags}\"");
+    assert!(build.iter().any(|(name, rest)| name == "ENV" && *rest == env), "{env}");
     let entry = &image.iter().find(|(name, _)| name == "ENTRYPOINT").expect("an entry point").1;
     assert_eq!(entry, "[\"/usr/bin/monitoring-token\"]");
     // Root has no business in it.
     assert!(image.iter().any(|(name, rest)| name == "USER" && rest == "65534:65534"));
+}
+
+/// The words in `text` that begin with `prefix`.
+fn words<'a>(text: &'a str, prefix: &str) -> BTreeSet<&'a str> {
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).filter(|w| w.starts_with(prefix)).collect()
+}
+
+#[test]
+fn what_is_deployed_uses_the_metrics_that_are_written_and_shows_all_of_them() {
+    let sandbox = Sandbox::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.prom");
+    let flag = format!("-metrics-textfile={}", file.display());
+    run(sandbox.token().args([&flag, "true"])).succeeded();
+    let text = fs::read_to_string(&file).unwrap();
+    let written: BTreeSet<&str> = words(&text, "monitoring_token_");
+    assert_eq!(written.len(), 8, "{written:?}");
+    let files: Vec<(PathBuf, String)> =
+        files(&deploy()).into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect();
+    for (path, text) in &files {
+        for name in words(text, "monitoring_token_") {
+            assert!(written.contains(name), "{}: {name} is not written", path.display());
+        }
+    }
+    let of = |name: &str| &files.iter().find(|(path, _)| path.ends_with(name)).expect(name).1;
+    for name in ["alerts.yml", "grafana-dashboard.json"] {
+        // The rest of script_exporter's metrics are not the same in its two versions.
+        assert_eq!(
+            words(of(name), "script_e"),
+            BTreeSet::from(["script_exit_code", "script_exporter"]),
+            "{name}"
+        );
+        assert!(words(of(name), "script_s").is_subset(&BTreeSet::from(["script_success"])), "{name}");
+    }
+    assert_eq!(words(of("grafana-dashboard.json"), "monitoring_token_"), written);
+    let dashboard: serde_json::Value = serde_json::from_str(of("grafana-dashboard.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let ids: BTreeSet<_> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
+    assert_eq!(ids.len(), panels.len());
+    // Each alert is one that the tests of the rules know, so that none goes untried.
+    for alert in of("alerts.yml").lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
+        assert!(of("alerts.test.yml").contains(alert), "{alert} is not tried");
+    }
 }

@@ -45,7 +45,7 @@ for file in deploy/kubernetes/*.yaml; do
 done
 check 'gitlab-ci schema' "$venv/bin/check-jsonschema" --builtin-schema vendor.gitlab-ci deploy/gitlab/*.yml
 check 'hadolint Dockerfile' "$venv/bin/hadolint" deploy/Dockerfile
-check 'shellcheck' shellcheck --severity=warning deploy/jenkins/*.sh packaging/*.sh tests/deploy.sh tests/walk-through.sh \
+check 'shellcheck' shellcheck --severity=warning .ci/run deploy/jenkins/*.sh packaging/*.sh scripts/*.sh tests/deploy.sh tests/walk-through.sh \
     tests/stand-ins/ndt?-client tests/stand-ins/sts tests/stand-ins/wehe-client.sh
 
 check 'promtool check rules' promtool check rules deploy/alerts.yml

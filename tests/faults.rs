@@ -18,7 +18,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::support::manual;
+use crate::support::messages;
 use crate::support::tls::{Authority, Identity};
 use crate::support::{MACHINE, read_head, read_head_of, serve, start, testdata, token, wait_for};
 
@@ -145,7 +145,7 @@ impl Lab {
         let begun = Instant::now();
         let ended = wait_for(start(&mut command));
         let mut wrong = unfit_for_people(&ended.stderr);
-        let in_manual = manual::explain(ended.stderr.trim_end(), Some(status)).unwrap_or_else(|why| {
+        let in_manual = messages::explain(ended.stderr.trim_end(), Some(status)).unwrap_or_else(|why| {
             wrong.push(why);
             BTreeSet::new()
         });
@@ -224,7 +224,7 @@ fn unfit_for_people(stderr: &str) -> Vec<String> {
 fn hold(section: &str, tables: &[fn(&Lab) -> Vec<Row>], elsewhere: &[(&str, &str)]) {
     let lab = Lab::new();
     let (provoked, mut wrong) = lab.try_all(tables.iter().flat_map(|table| table(&lab)).collect());
-    let messages = manual::messages().iter().enumerate();
+    let messages = messages::all().iter().enumerate();
     for (at, message) in messages.filter(|(_, message)| message.section == section) {
         let text = message.text;
         match (provoked.contains(&at), elsewhere.iter().find(|(excused, _)| *excused == text)) {
@@ -234,7 +234,7 @@ fn hold(section: &str, tables: &[fn(&Lab) -> Vec<Row>], elsewhere: &[(&str, &str
         }
     }
     for (text, _) in elsewhere {
-        if !manual::messages().iter().any(|message| message.section == section && message.text == *text) {
+        if !messages::all().iter().any(|message| message.section == section && message.text == *text) {
             wrong.push(format!("not in the manual any more: {text}"));
         }
     }

@@ -6,7 +6,6 @@ mod cache;
 mod check;
 mod cli;
 mod deploy;
-mod docs;
 mod exchange;
 mod faults;
 mod gafaelfawr;

@@ -32,13 +32,11 @@ const PLACEHOLDERS: &[(&str, Value)] = &[
     ("delete 123\n", |stage| format!("delete {}\n", stage.stackstate_token())),
     // A day that is to come.
     ("2027-01-31", |_| stdout_of(Command::new("date").args(["-u", "-d", "+40 days", "+%F"]))),
-    // A busy machine may take longer than a second to start the sandbox.
-    ("sleep 1;", |_| "until grep -q SANDBOX_URL sandbox.env; do sleep 0.05; done;".to_owned()),
 ];
 
 /// Examples that begin like this change the machine, or are whole builds: who runs them, and the words there.
 const ELSEWHERE: [(&str, &str, &[&str]); 2] = [
-    ("make demo ", ".ci/run", &["\nmake demo\n", "\nmake test\n"]),
+    ("make demo ", ".ci/run", &["\nmake check\n", "\nmake demo\n"]),
     // Under a systemd of its own.
     ("make deb\n", "tests/walk-through.sh", &["$0 == \"## Deploy\"", "grep -vx 'make deb'"]),
 ];
@@ -206,7 +204,7 @@ fn man_pages() -> Vec<Example> {
     let mut pages: Vec<String> =
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     pages.sort_by_key(|page| (page != "monitoring-token.roff", page.clone()));
-    let plain: fn(&str) -> String = |line| line.replace("\\-", "-").replace("\\e", "\\");
+    let plain: fn(&str) -> String = |line| line.replace("\\&", "").replace("\\-", "-").replace("\\e", "\\");
     pages.iter().flat_map(|page| examples(&format!("packaging/man/{page}"), ".EX", ".EE", plain)).collect()
 }
 
@@ -278,6 +276,7 @@ fn what_is_run_elsewhere_is_run_there() {
     // From CI to the walk-through.
     for (name, word) in [
         (".ci/run", "\nmake interop\n"),
+        ("Makefile", "\n\t$(MAKE) test\n"),
         ("Makefile", "\ttests/deploy.sh\n"),
         ("tests/deploy.sh", "packaging/build-deb.sh"),
         ("tests/deploy.sh", "packaging/test-deb.sh"),

@@ -8,6 +8,7 @@ use monitoring_token::cli::flags;
 use saphyr::{LoadableYamlNode as _, Yaml};
 
 use crate::manual::{Stage, repository};
+use crate::support::eventually;
 
 fn read(name: &str) -> String {
     let path = repository().join("deploy").join(name);
@@ -38,8 +39,27 @@ fn sequence<'a, 'b>(node: &'a Yaml<'b>, path: &str) -> &'a [Yaml<'b>] {
     at(node, path).as_sequence().unwrap_or_else(|| panic!("no list at {path}"))
 }
 
+/// Runs the script with a command that does not end, in the place of its own, and kills its shell alone.
+#[track_caller]
+fn ends_with_its_shell(stage: &Stage, script: &str, command: &str) {
+    let holding = script.replace(command, "sh hold");
+    assert_ne!(holding, script, "{command} is not in the script");
+    fs::write(
+        stage.path("work/hold"),
+        "trap ': >ended; exit' TERM\n: >started\nwhile :; do sleep 0.02; done\n",
+    )
+    .unwrap();
+    let wait = |name: &str| format!("until [ -e {name} ]; do sleep 0.02; done\n");
+    let ended = stage.run(&format!(
+        "cat >job <<'END'\n{holding}\ntrue\nEND\nsh job &\n{}kill -KILL $!\n{}",
+        wait("started"),
+        wait("ended")
+    ));
+    assert_eq!(ended.status, 0, "{ended:?}");
+}
+
 #[test]
-fn the_jenkins_stage_posts_the_metrics_with_a_token_of_its_own() {
+fn the_jenkins_stage_posts_the_metrics_with_a_token_that_goes_with_it() {
     let file = read("jenkins/Jenkinsfile");
     let code: String = file.lines().filter(|line| !line.starts_with("//")).collect();
     assert_eq!(code.matches('{').count(), code.matches('}').count(), "a brace is missing");
@@ -60,12 +80,15 @@ fn the_jenkins_stage_posts_the_metrics_with_a_token_of_its_own() {
     assert_eq!(ended.status, 0, "{ended:?}");
     assert_eq!(stage.calls(), ["curl"], "{ended:?}");
     assert!(ended.stdout.contains("offsets"), "{ended:?}");
-    let made = stage.sandbox.made_tokens("/sandbox/gafaelfawr");
-    assert!(made.is_empty(), "left behind: {made:?}");
+    let left = || stage.sandbox.made_tokens("/sandbox/gafaelfawr");
+    assert!(left().is_empty(), "left behind: {:?}", left());
+    let job = format!("{exports}{given}{script}");
+    ends_with_its_shell(&stage, &job, "deploy/jenkins/send-metrics.sh metrics.json");
+    eventually("the deletion of the token", || left().is_empty().then_some(()));
 }
 
 #[test]
-fn the_gitlab_job_runs_sts_with_a_token_of_its_own() {
+fn the_gitlab_job_runs_sts_with_a_token_that_goes_with_it() {
     let documents = documents("gitlab/stackstate.gitlab-ci.yml");
     let job = at(&documents[0], "monitors");
     let url = text(job, "variables.STS_CLI_URL");
@@ -78,8 +101,10 @@ fn the_gitlab_job_runs_sts_with_a_token_of_its_own() {
     let ended = stage.run(&format!("export STS_CLI_URL={url}\n{script}"));
     assert_eq!(ended.status, 0, "{ended:?}");
     assert_eq!(stage.calls(), ["sts"], "{ended:?}");
-    let left = stage.sandbox.shows("/sandbox/stackstate");
-    assert_eq!(left["tokens"].as_array().map(Vec::len), Some(0), "{left}");
+    let left = || stage.sandbox.made_tokens("/sandbox/stackstate");
+    assert!(left().is_empty(), "left behind: {:?}", left());
+    ends_with_its_shell(&stage, &format!("export STS_CLI_URL={url}\n{script}"), "sts monitor list");
+    eventually("the deletion of the token", || left().is_empty().then_some(()));
 }
 
 /// The pod of a manifest, by the way to it.

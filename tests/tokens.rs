@@ -4,9 +4,9 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 
-use crate::support::api::{proxy, shell};
+use crate::support::api::{Gate, proxy, shell};
 use crate::support::issuer::ISSUERS;
-use crate::support::{Sandbox, file_line, finish, http, kill, run, serve_bytes, start, token};
+use crate::support::{Sandbox, eventually, file_line, finish, http, kill, run, serve_bytes, start, token};
 
 #[test]
 fn the_token_is_deleted_however_the_command_ends() {
@@ -54,11 +54,11 @@ fn a_signal_in_the_middle_of_the_creation_waits_for_the_token_and_deletes_it() {
     for issuer in ISSUERS {
         for after in [true, false] {
             let sandbox = Sandbox::start(&[]);
-            let only = issuer.create;
-            sandbox.misbehave(&format!(r#"{{"delay_ms":700,"only":"{only}","after":{after}}}"#));
-            let child = start(issuer.exec(&sandbox).args(["--", "true"]));
-            sandbox.awaits(only);
-            kill(child.id(), libc::SIGINT);
+            let gate = Gate::start(sandbox.var(issuer.url), issuer.create, after);
+            let child = start(issuer.exec(&sandbox).env(issuer.url, &gate.url).args(["--", "true"]));
+            gate.holds();
+            send(child.id(), libc::SIGINT);
+            gate.let_go();
             finish(child).failed_with(130, &["SIGINT"]);
             issuer.made_and_deleted(&sandbox);
         }
@@ -76,11 +76,13 @@ fn a_signal_during_the_deletion_does_not_cut_it_short_nor_hide_how_the_command_f
             ("exit 0", libc::SIGTERM, 143, "ended by SIGTERM while the token was deleted"),
         ] {
             let sandbox = Sandbox::start(&[]);
-            sandbox.misbehave(&format!(r#"{{"delay_ms":700,"only":"{}"}}"#, issuer.delete));
+            let gate = Gate::start(sandbox.var(issuer.url), issuer.delete, false);
             let metrics = format!("-metrics-textfile={}", file.display());
-            let child = start(shell(issuer.exec(&sandbox).arg(metrics), script));
-            sandbox.awaits(issuer.delete);
+            let mut exec = issuer.exec(&sandbox);
+            let child = start(shell(exec.env(issuer.url, &gate.url).arg(metrics), script));
+            gate.holds();
             kill(child.id(), signal);
+            gate.let_go();
             let ended = finish(child);
             assert_eq!((ended.status, ended.stderr.is_empty()), (status, words.is_empty()), "{ended:?}");
             assert!(ended.stderr.contains(words), "{ended:?}");
@@ -108,7 +110,7 @@ fn a_deletion_that_fails_is_one_warning_or_a_clause_of_our_failure() {
             let sandbox = Sandbox::start(&[]);
             sandbox.misbehave(&format!(r#"{{"status":403,"body":"","only":"{}"}}"#, issuer.delete));
             let ended = run(issuer.exec(&sandbox).args(args).arg("--").args(command));
-            ended.failed_with(status, &what).failed_with(status, &[words]);
+            ended.said(status, &what).said(status, &[words]);
             assert!(!ended.stderr.contains(issuer.prefix), "{ended:?}");
             assert_eq!(sandbox.made_tokens(issuer.control).len(), 1);
         }
@@ -233,7 +235,7 @@ fn a_list_or_delete_that_is_ended_says_so_in_one_line() {
             for (signal, name) in [(libc::SIGTERM, "SIGTERM"), (libc::SIGINT, "SIGINT")] {
                 let before = sandbox.requests().len();
                 let child = start(&mut issuer.command(&sandbox, args));
-                crate::support::eventually("a request", || (sandbox.requests().len() > before).then_some(()));
+                eventually("a request", || (sandbox.requests().len() > before).then_some(()));
                 kill(child.id(), signal);
                 let line = format!("ended by {name} while waiting for the answer (http:");
                 finish(child).failed_with(128 + signal, &[&line]).failed_with(128 + signal, words);
@@ -246,16 +248,14 @@ fn a_list_or_delete_that_is_ended_says_so_in_one_line() {
 
 #[test]
 fn a_list_that_nobody_reads_is_ended_by_a_signal() {
-    let token = r#"{"id":1,"name":"a token with a name of some length","roles":["a","b"]}"#;
-    let address = serve_bytes(http("200 OK", "", &format!("[{}]", vec![token; 4000].join(","))));
-    let mut command = crate::support::token();
+    let listed = r#"{"id":1,"name":"a token with a name of some length","roles":["a","b"]}"#;
+    let address = serve_bytes(http("200 OK", "", &format!("[{}]", vec![listed; 4000].join(","))));
+    let mut command = token();
     command.args(["stackstate", "list", "--url", &format!("http://{address}")]);
     let child = start(command.env("STS_CLI_API_TOKEN", "x"));
     let stdout = child.stdout.as_ref().unwrap();
     // A pipe holds 64 KiB.
-    crate::support::eventually("a full pipe", || {
-        (rustix::io::ioctl_fionread(stdout).unwrap() >= 64 * 1024).then_some(())
-    });
+    eventually("a full pipe", || (rustix::io::ioctl_fionread(stdout).unwrap() >= 64 * 1024).then_some(()));
     kill(child.id(), libc::SIGTERM);
     assert_eq!(finish(child).status, -1);
 }
@@ -297,12 +297,22 @@ fn a_bootstrap_whose_token_does_not_come_is_ended_by_a_signal() {
 /// Waits until the process has blocked SIGTERM, which it reads from a descriptor then.
 #[track_caller]
 fn catches_signals(pid: u32) {
-    crate::support::eventually("signals are caught", || {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:"))?;
-        let blocked = u64::from_str_radix(blocked.trim(), 16).ok()?;
-        (blocked & (1 << (libc::SIGTERM - 1)) != 0).then_some(())
-    });
+    eventually("signals are caught", || has_signal(pid, "SigBlk", libc::SIGTERM)?.then_some(()));
+}
+
+/// Sends a signal that is read from a descriptor, and waits until it has been.
+#[track_caller]
+fn send(pid: u32, signal: i32) {
+    kill(pid, signal);
+    eventually("the signal is read", || (!has_signal(pid, "ShdPnd", signal)?).then_some(()));
+}
+
+/// Whether a set of signals in `/proc/PID/status` has this one.
+fn has_signal(pid: u32, set: &str, signal: i32) -> Option<bool> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let found = status.lines().find_map(|line| line.strip_prefix(set)?.strip_prefix(':'))?;
+    let found = u64::from_str_radix(found.trim(), 16).ok()?;
+    Some(found & (1 << (signal - 1)) != 0)
 }
 
 #[test]

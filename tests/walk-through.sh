@@ -22,6 +22,7 @@ echo 0123456789abcdef0123456789abcdef >"$root/etc/machine-id"
 cp -L /etc/os-release "$root/etc/"
 : >"$root/var/lib/dpkg/status"
 cp "$deb" "$root/srv/target/debian/"
+cp scripts/start-sandbox.sh "$root/srv/"
 # What is written below /usr goes here.
 mkdir -p "$work/usr/bin"
 cp tests/stand-ins/ndt7-client "$work/usr/bin/"
@@ -39,13 +40,9 @@ file=/var/lib/monitoring-token/mlab1-lga0t.mlab-sandbox.measurement-lab.org.prom
 cd /srv
 # From the package, before it is installed here: it is what is on the other side of the network.
 dpkg-deb -x target/debian/*.deb /opt
-/opt/usr/bin/monitoring-sandbox >/run/sandbox.env &
-sandbox=$!
+. ./start-sandbox.sh
+start_sandbox /run/sandbox.env /opt/usr/bin/monitoring-sandbox
 trap 'kill "$sandbox"; wait "$sandbox" || :' EXIT
-tries=0
-until grep -qs SANDBOX_URL /run/sandbox.env; do
-    tries=$((tries + 1)); [ "$tries" -lt 200 ]; sleep 0.1
-done
 (. /run/sandbox.env; cp "$MONITORING_SIGNER_KEY" monitoring-signer-key.json)
 SANDBOX_URL=$(. /run/sandbox.env; echo "$SANDBOX_URL")
 END

@@ -129,11 +129,14 @@ fn lifetimes_are_five_minutes_or_more_or_without_end() {
 
 #[test]
 fn list_marks_what_has_expired_and_says_when_there_is_nothing() {
-    let list = r#"[{"username":"bot-x","token_type":"service","scopes":["a","b"],"created":1795309001,"expires":1795309302,"token":"dpQnfzjH7xskNDRuBvNKuw"},{"username":"bot-x","token_type":"service","scopes":[],"created":1,"token":"-pQnfzjH7xskNDRuBvNKuw"}]"#;
+    let list = r#"[{"username":"bot-x","token_type":"service","scopes":["a","b"],"created":1000000000,"expires":1000086400,"token":"dpQnfzjH7xskNDRuBvNKuw"},{"username":"bot-x","token_type":"service","scopes":[],"created":1,"token":"-pQnfzjH7xskNDRuBvNKuw"},{"username":"bot-x","token_type":"service","scopes":[],"created":2,"expires":4102444800,"token":"epQnfzjH7xskNDRuBvNKuw"}]"#;
+    let row =
+        "dpQnfzjH7xskNDRuBvNKuw  service  a,b     2001-09-09 01:46:40Z  2001-09-10 01:46:40Z (expired)\n";
     for (body, args, expected) in [
-        (list, &[][..], "dpQnfzjH7xskNDRuBvNKuw  service  a,b     2026-11-22 00:56:41Z"),
-        (list, &["-o", "json"], "\"expires\": 1795309302"),
-        (list, &[], "1970-01-01 00:00:01Z  never"),
+        (list, &[][..], row),
+        (list, &["-o", "json"], "\"expires\": 1000086400"),
+        (list, &[], "1970-01-01 00:00:01Z  never\n"),
+        (list, &[], "1970-01-01 00:00:02Z  2100-01-01 00:00:00Z\n"),
         ("[]", &[], "no tokens of bot-x"),
         ("[]", &["--output=json"], "[]"),
     ] {

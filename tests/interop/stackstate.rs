@@ -28,6 +28,11 @@ pub const CHECKS: &[Check] = &[
         claim: "stackstate exec runs the command with a token of the mock",
         run: exec,
     },
+    Check {
+        peer: "Prism v5.16.0",
+        claim: "check stackstate is requests of the specification, its answers parse",
+        run: check,
+    },
 ];
 
 /// A running mock; ends with the value.
@@ -42,7 +47,7 @@ impl Prism {
         let port = free.map_err(|error| error.to_string())?.port();
         let child = Command::new(peers.folder.join("npm/node_modules/.bin/prism"))
             .args(["mock", "--errors", "-h", "127.0.0.1", "-p", &port.to_string()])
-            .arg(testdata("stackstate/service_token.api.yaml"))
+            .arg(testdata("stackstate/all.yaml"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -55,11 +60,16 @@ impl Prism {
 
     /// Runs `stackstate` against the mock.
     fn stackstate(&self, args: &[&str]) -> Ended {
+        self.token(&[&["stackstate"], args].concat())
+    }
+
+    /// Runs the program with the mock for its server.
+    fn token(&self, args: &[&str]) -> Ended {
         let url = format!("http://127.0.0.1:{}", self.port);
         // The specification has no base path.
         let env =
             [("STS_CLI_URL", url.as_str()), ("STS_CLI_API_PATH", "/"), ("STS_CLI_API_TOKEN", "interop")];
-        run(token().envs(env).arg("stackstate").args(args))
+        run(token().envs(env).args(args))
     }
 }
 
@@ -118,4 +128,10 @@ fn exec(peers: &Peers) -> Found {
         return Err(format!("{ended:?}"));
     }
     succeeds(&ended, "ran with it")
+}
+
+fn check(peers: &Peers) -> Found {
+    let prism = Prism::start(peers)?;
+    let ended = prism.token(&["check", "stackstate", "exec", "--roles", "a", "--json", "--", "true"]);
+    succeeds(&ended, &format!("StackState at http://127.0.0.1:{}: 0.0.0", prism.port))
 }

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::{Key, granted};
-use crate::support::{PATIENCE, file_line, finish, read_head, serve, start, token};
+use crate::support::{PATIENCE, file_line, finish, kill, read_head, run, serve, start, token};
 
 const PIECE_BYTES: usize = 12;
 
@@ -92,10 +92,15 @@ struct Run {
 
 impl Run {
     fn start(command: &mut Command) -> Run {
+        open_to_us(command);
+        Run::start_closed(command)
+    }
+
+    /// The memory stays closed to us.
+    fn start_closed(command: &mut Command) -> Run {
         let folder = tempfile::TempDir::new().unwrap();
         command.args(["--", "/bin/sh", "-c", "echo $$ >$D/ready; while [ ! -e $D/go ]; do sleep 0.02; done"]);
-        open_to_us(command.env("D", folder.path()));
-        Run { child: start(command), folder }
+        Run { child: start(command.env("D", folder.path())), folder }
     }
 
     fn pid(&self) -> u32 {
@@ -223,8 +228,22 @@ fn the_command_line_that_everybody_can_read_holds_no_secret() {
     run.end();
 }
 
+/// Takes all capabilities from what `command` starts (capabilities(7)): the superuser could read and trace anybody.
+fn without_capabilities(command: &mut Command) -> &mut Command {
+    // SAFETY: system calls without pointers.
+    unsafe {
+        command.pre_exec(|| {
+            let drop =
+                |capability: libc::c_ulong| libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) == 0;
+            // Up to the first that this kernel does not have; a plain user has none to lose.
+            let _ = (0..64).take_while(|&capability| drop(capability)).count();
+            Ok(())
+        })
+    }
+}
+
 #[test]
-fn we_leave_no_core_dump() {
+fn our_own_user_can_read_the_command_but_not_us_and_we_leave_no_core_dump() {
     let key = Key::make("EdDSA");
     let mut command = token();
     command.env("MONITORING_SIGNER_KEY", &key.path).arg("-exchange=false");
@@ -239,13 +258,17 @@ fn we_leave_no_core_dump() {
         });
     }
     let folder = tempfile::TempDir::new().unwrap();
-    let Run { mut child, folder: _notes } = {
-        let run = Run::start(command.current_dir(&folder));
-        run.wait();
-        run
+    let mut job = Run::start_closed(without_capabilities(command.current_dir(&folder)));
+    let theirs = job.wait();
+    // Who is not dumpable can neither be read by its own user nor leave a core dump (PR_SET_DUMPABLE in prctl(2)).
+    let can_be_read = |pid: u32| {
+        let file = format!("/proc/{pid}/environ");
+        run(without_capabilities(Command::new("cat").arg(file))).status == 0
     };
-    crate::support::kill(child.id(), libc::SIGABRT);
-    let status = child.wait().unwrap();
+    assert!(can_be_read(theirs), "the command is as it would be without us");
+    assert!(!can_be_read(job.pid()));
+    kill(job.pid(), libc::SIGABRT);
+    let status = job.child.wait().unwrap();
     assert_eq!((status.signal(), status.core_dumped()), (Some(libc::SIGABRT), false));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }

@@ -3,11 +3,26 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{Job, SlowLocate, without_exchange};
+use crate::support::Sandbox;
+use crate::support::issuer::GAFAELFAWR;
 
-/// The variable as script_exporter writes it.
-fn in_the_future(duration: Duration) -> String {
-    let at = SystemTime::now() + duration;
-    format!("{:.6}", at.duration_since(UNIX_EPOCH).unwrap().as_secs_f64())
+/// A `SCRIPT_DEADLINE`.
+struct Deadline(SystemTime);
+
+impl Deadline {
+    fn after(duration: Duration) -> Deadline {
+        Deadline(SystemTime::now() + duration)
+    }
+
+    /// The variable as script_exporter writes it.
+    fn variable(&self) -> String {
+        format!("{:.6}", self.0.duration_since(UNIX_EPOCH).unwrap().as_secs_f64())
+    }
+
+    #[track_caller]
+    fn is_still_to_come(&self) {
+        assert!(SystemTime::now() < self.0, "the exporter has given up");
+    }
 }
 
 fn job(flags: &[&str], deadline: &str, script: &str) -> Job {
@@ -36,36 +51,52 @@ fn a_deadline_that_cannot_be_read_is_ignored() {
 fn with_little_time_left_sigterm_comes_at_half_of_it() {
     // Without the deadline the command would have its 60 seconds, and with the whole grace after
     // SIGTERM there would be no report before the deadline.
-    let deadline = Duration::from_secs(4);
     let begun = Instant::now();
-    let mut job = job(&[], &in_the_future(deadline), "exec sleep $LONG");
+    let deadline = Deadline::after(Duration::from_secs(6));
+    let mut job = job(&[], &deadline.variable(), "exec sleep $LONG");
     job.finish().failed_with(124, &["timed out", "SIGTERM"]);
-    assert!(begun.elapsed() > Duration::from_secs(1));
-    assert!(begun.elapsed() < deadline);
+    deadline.is_still_to_come();
+    assert!(begun.elapsed() > Duration::from_secs(2), "not much sooner than at half of it");
 }
 
 #[test]
-fn sigkill_comes_before_the_deadline_too() {
+fn the_deadline_shortens_the_grace_too() {
     let begun = Instant::now();
-    let mut job =
-        job(&["-kill-after=20s"], &in_the_future(Duration::from_secs(2)), "trap '' TERM; eval $WAIT");
+    let deadline = Deadline::after(Duration::from_secs(2));
+    let mut job = job(&["-kill-after=20s"], &deadline.variable(), "trap '' TERM; eval $WAIT");
     job.finish().failed_with(124, &["timed out", "SIGKILL"]);
-    // The whole grace would take 20 s; the bound leaves room for a machine under load.
-    assert!(begun.elapsed() < Duration::from_secs(8));
+    assert!(begun.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn sigterm_sigkill_and_the_revocation_come_before_the_deadline() {
+    let sandbox = Sandbox::start(&[]);
+    // Half of it until SIGTERM, a quarter until SIGKILL; the whole grace would end after it.
+    let deadline = Deadline::after(Duration::from_secs(6));
+    let mut exec = GAFAELFAWR.exec(&sandbox);
+    exec.args(["-kill-after=5s", "--", "/bin/sh", "-c"]).env("SCRIPT_DEADLINE", deadline.variable());
+    let mut job = Job::prepare(exec, &["trap '' TERM; echo >$D/ran; eval $WAIT"], |_| {});
+    job.finish().failed_with(124, &["timed out", "SIGKILL"]);
+    deadline.is_still_to_come();
+    assert!(job.has_note("ran"));
+    GAFAELFAWR.made_and_deleted(&sandbox);
 }
 
 #[test]
 fn the_exchange_ends_before_the_deadline() {
     let locate = SlowLocate::start();
+    let deadline = Deadline::after(Duration::from_secs(5));
     let mut job = Job::prepare(locate.token(&[]), &["/bin/sh", "-c", "echo ran >$D/ran"], |command| {
-        command.env("SCRIPT_DEADLINE", in_the_future(Duration::from_secs(2)));
+        command.env("SCRIPT_DEADLINE", deadline.variable());
     });
     job.finish().failed_with(124, &["timed out after"]);
+    deadline.is_still_to_come();
     assert!(!job.has_note("ran"));
 }
 
 #[test]
 fn a_shorter_timeout_wins_over_the_deadline() {
-    let mut job = job(&["-timeout=200ms"], &in_the_future(Duration::from_secs(50)), "exec sleep $LONG");
+    let deadline = Deadline::after(Duration::from_secs(50));
+    let mut job = job(&["-timeout=200ms"], &deadline.variable(), "exec sleep $LONG");
     job.finish().failed_with(124, &["after 200ms"]);
 }

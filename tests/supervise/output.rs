@@ -103,8 +103,9 @@ fn who_writes_for_ever_does_not_hold_us_up() {
     let begun = Instant::now();
     let mut job = Job::start(
         &["-output=on-failure"],
-        "setsid sh -c 'echo $$ >$D/writer; exec yes' &
-         while [ ! -s $D/writer ]; do sleep 0.02; done; sleep 0.1; exit 3",
+        // More than a pipe holds, so that it is read.
+        "setsid sh -c 'echo $$ >$D/writer; yes | head -c 1000000; echo >$D/written; exec yes' &
+         while [ ! -e $D/written ]; do sleep 0.02; done; exit 3",
     );
     let ended = job.finish();
     assert_eq!(ended.status, 3);

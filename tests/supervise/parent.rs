@@ -4,7 +4,6 @@ use std::process::Command;
 use std::thread;
 
 use super::{Job, SlowLocate, is_alive, key, make_fifo, wait_until_gone, wait_until_open, without_exchange};
-use crate::support::{finish, start};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_monitoring-token");
 
@@ -169,8 +168,13 @@ fn a_parent_outside_our_namespace_cannot_be_followed_and_that_is_said() {
 
 #[test]
 fn children_that_we_were_born_with_do_not_disturb() {
-    let mut command = Command::new("/bin/sh");
-    command.args(["-c", "sleep 0.05 & exec \"$BINARY\" -exchange=false -- sh -c 'sleep 0.3; exit 6'"]);
-    command.env("BINARY", BINARY).env("MONITORING_SIGNER_KEY", key());
-    assert_eq!(finish(start(&mut command)).status, 6);
+    // The command goes on until the child that we were born with has ended and been reaped.
+    let script = "
+        while [ ! -e $D/go ]; do sleep 0.02; done & echo $! >$D/born
+        exec \"$BINARY\" -exchange=false -- sh -c '
+            echo >$D/go; read born <$D/born; while [ -e /proc/$born ]; do sleep 0.02; done; exit 6'";
+    let mut job = Job::prepare(Command::new("/bin/sh"), &["-c", script], |command| {
+        command.env("BINARY", BINARY).env("MONITORING_SIGNER_KEY", key());
+    });
+    assert_eq!(job.finish().status, 6);
 }

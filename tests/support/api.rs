@@ -1,13 +1,15 @@
 //! Talking to the sandbox's token APIs, beside the program.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
+use std::sync::mpsc::{self, Receiver, Sender};
 
 use serde_json::Value;
 
-use super::{Sandbox, eventually, exchange, read_head, serve};
+use super::{PATIENCE, Sandbox, eventually, exchange, read_head, run, serve};
 
 /// An answer.
 #[derive(Debug)]
@@ -95,19 +97,79 @@ impl Sandbox {
     }
 }
 
-/// A proxy that passes requests on to `upstream`, a URL; the answer is what `instead` gives for the head
-/// of the request, if it gives anything.
+/// Reads a request whole.
+fn read_request(stream: &mut TcpStream) -> String {
+    let head = read_head(stream);
+    let length =
+        head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    let _ = stream.read_exact(&mut body);
+    head + &String::from_utf8_lossy(&body)
+}
+
+/// A proxy that passes requests on to `upstream`, a URL; the answer is what `instead` gives for the
+/// request, if it gives anything.
 pub fn proxy(upstream: &str, instead: impl Fn(&str) -> Option<String> + Send + 'static) -> SocketAddr {
     let upstream = upstream.strip_prefix("http://").unwrap().to_owned();
     serve(move |mut stream| {
-        let head = read_head(&mut stream);
-        let length =
-            head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
-        let mut body = vec![0; length.unwrap_or(0)];
-        let _ = stream.read_exact(&mut body);
-        let answer = exchange(&upstream, &[head.as_bytes(), &body].concat());
-        let _ = stream.write_all(instead(&head).unwrap_or(answer).as_bytes());
+        let request = read_request(&mut stream);
+        let answer = exchange(&upstream, request.as_bytes());
+        let _ = stream.write_all(instead(&request).unwrap_or(answer).as_bytes());
     })
+}
+
+/// A proxy that holds certain requests until it is told to let them go.
+pub struct Gate {
+    pub url: String,
+    asked: Receiver<()>,
+    go_on: Sender<()>,
+}
+
+impl Gate {
+    /// Holds those that begin like this: before `upstream`, a URL, sees them, or, with `after`, its answers.
+    pub fn start(upstream: &str, beginning: &'static str, after: bool) -> Gate {
+        let upstream = upstream.strip_prefix("http://").unwrap().to_owned();
+        let (tell, asked) = mpsc::channel();
+        let (go_on, wait) = mpsc::channel();
+        let address = serve(move |mut stream| {
+            let request = read_request(&mut stream);
+            let wait_here = || {
+                let _ = tell.send(());
+                let _ = wait.recv_timeout(PATIENCE);
+            };
+            let is_meant = request.starts_with(beginning);
+            if is_meant && !after {
+                wait_here();
+            }
+            let answer = exchange(&upstream, request.as_bytes());
+            if is_meant && after {
+                wait_here();
+            }
+            let _ = stream.write_all(answer.as_bytes());
+        });
+        Gate { url: format!("http://{address}"), asked, go_on }
+    }
+
+    /// Waits until a request is held.
+    #[track_caller]
+    pub fn holds(&self) {
+        self.asked.recv_timeout(PATIENCE).expect("a request");
+    }
+
+    pub fn let_go(&self) {
+        self.go_on.send(()).expect("the proxy is there");
+    }
+}
+
+/// What COMMAND finds in its environment.
+#[track_caller]
+pub fn environment(command: &mut Command) -> BTreeMap<String, String> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let seen = folder.path().join("environment");
+    run(shell(command, &format!("env -0 > {}", seen.display()))).succeeded();
+    let seen = std::fs::read_to_string(seen).expect("the command has run");
+    let variables = seen.split('\0').filter_map(|line| line.split_once('='));
+    variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 /// A shell script as COMMAND.

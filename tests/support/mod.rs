@@ -3,7 +3,7 @@
 
 pub mod api;
 pub mod issuer;
-pub mod manual;
+pub mod messages;
 pub mod tls;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -73,16 +73,23 @@ impl From<Output> for Ended {
 }
 
 impl Ended {
-    /// Asserts the exit status, and that stderr is one line that holds all of `words`.
+    /// Asserts that it failed with this status, and that stderr is one line that holds all of `words`.
     #[track_caller]
     pub fn failed_with(&self, status: i32, words: &[&str]) -> &Ended {
+        assert_ne!(status, 0, "that is no failure");
+        self.said(status, words)
+    }
+
+    /// The same of a success with a warning, too.
+    #[track_caller]
+    pub fn said(&self, status: i32, words: &[&str]) -> &Ended {
         assert_eq!(self.status, status, "{self:?}");
         assert_eq!(self.stderr.lines().count(), 1, "one line: {self:?}");
         assert!(self.stderr.starts_with("monitoring-token: "), "{self:?}");
         for word in words {
             assert!(self.stderr.contains(word), "no {word:?} in {self:?}");
         }
-        assert_eq!(manual::explain(self.stderr.trim_end(), Some(status)).err(), None);
+        assert_eq!(messages::explain(self.stderr.trim_end(), Some(status)).err(), None);
         self
     }
 
@@ -117,7 +124,7 @@ pub fn into_no_reader(command: &mut Command) -> Child {
 #[track_caller]
 pub fn finish(child: Child) -> Ended {
     let ended = wait_for(child);
-    manual::all_explained(&ended.stderr);
+    messages::all_explained(&ended.stderr);
     ended
 }
 

@@ -84,7 +84,7 @@ fn row(section: &'static str, line: &'static str) -> impl Iterator<Item = Messag
 }
 
 /// The messages of the page.
-pub fn messages() -> &'static [Message] {
+pub fn all() -> &'static [Message] {
     static MESSAGES: LazyLock<Vec<Message>> = LazyLock::new(|| {
         let (_, page) = include_str!("../../README.md").split_once("\n## When it fails\n").expect("the page");
         let page = page.split("\n## ").next().unwrap_or_default();
@@ -112,7 +112,7 @@ pub fn explain(line: &str, status: Option<i32>) -> Result<BTreeSet<usize>, Strin
             let sound = warning || status.is_none_or(|status| message.has_status(status));
             sound && (message.section == "Warnings") == warning && message.begins(said)
         };
-        let all = messages().iter().enumerate();
+        let all = all().iter().enumerate();
         let found: BTreeSet<usize> =
             all.filter(|(_, message)| speaks_of_it(message)).map(|(at, _)| at).collect();
         if found.is_empty() {
@@ -141,11 +141,11 @@ pub fn all_explained(stderr: &str) {
 
 #[test]
 fn the_page_says_enough_of_each_message() {
-    for Message { section, text, pieces, .. } in messages() {
+    for Message { section, text, pieces, .. } in all() {
         let letters = pieces.iter().flat_map(|piece| piece.chars()).filter(char::is_ascii_alphabetic);
         assert!(letters.count() >= 7, "{section}: too little of a message: {text}");
     }
-    let sections: BTreeSet<&str> = messages().iter().map(|message| message.section).collect();
+    let sections: BTreeSet<&str> = all().iter().map(|message| message.section).collect();
     assert_eq!(sections.len(), 8, "{sections:?}");
 }
 
