@@ -116,6 +116,9 @@ fn start_log(values: &Values<'_>, log: &mut Log) -> Result<(), Failure> {
 
 /// Writes to stdout; a reader that has gone away is its own business, a full disk is not.
 fn print(text: &str) -> Result<(), Failure> {
+    if text.is_empty() {
+        return Ok(());
+    }
     let mut stdout = std::io::stdout().lock();
     let written = check_open().and_then(|()| stdout.write_all(text.as_bytes())).and_then(|()| stdout.flush());
     match written {
