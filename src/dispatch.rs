@@ -116,19 +116,21 @@ fn start_log(values: &Values<'_>, log: &mut Log) -> Result<(), Failure> {
 
 /// Writes to stdout; a reader that has gone away is its own business, a full disk is not.
 fn print(text: &str) -> Result<(), Failure> {
-    if text.is_empty() {
-        return Ok(());
-    }
+    check_open().map_err(|error| not_printed(&error))?;
+    report(text)
+}
+
+/// Prints what has been done, which holds also where nobody can read it.
+fn report(text: &str) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
-    let written = check_open().and_then(|()| stdout.write_all(text.as_bytes())).and_then(|()| stdout.flush());
-    match written {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure {
-            stage: None,
-            status: ExitStatus::Failed,
-            message: format!("cannot write to stdout: {error}"),
-        }),
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(not_printed(&error)),
         _ => Ok(()),
     }
+}
+
+fn not_printed(error: &std::io::Error) -> Failure {
+    Failure { stage: None, status: ExitStatus::Failed, message: format!("cannot write to stdout: {error}") }
 }
 
 fn key(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 
-use super::{begin, parse, print, tell};
+use super::{begin, parse, report, tell};
 use crate::admin;
 use crate::check;
 use crate::cli::flags::json_arg;
@@ -135,7 +135,7 @@ fn by_hand(
     let text = act(&line, &signals)?;
     // A long list may wait for a reader, who may lose patience.
     signals.release();
-    print(&text)?;
+    report(&text)?;
     Ok(ExitStatus::SUCCESS)
 }
 
