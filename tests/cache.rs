@@ -187,11 +187,11 @@ fn a_timeout_of_the_command_is_kept_with_its_message() {
     assert_eq!(bench.runs(), 1);
     let missing = || {
         let mut command = bench.sandbox.token();
-        command.arg(format!("-cache-dir={}", bench.cache().display())).args(BOTH).arg("/nonexistent/x");
+        command.arg(format!("-cache-dir={}", bench.cache().display())).args(BOTH).arg("/proc/nonexistent/x");
         run(&mut command)
     };
-    missing().failed_with(127, &["/nonexistent/x"]);
-    missing().failed_with(127, &["/nonexistent/x", "ago"]);
+    missing().failed_with(127, &["/proc/nonexistent/x"]);
+    missing().failed_with(127, &["/proc/nonexistent/x", "ago"]);
 }
 
 #[test]

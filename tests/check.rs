@@ -155,12 +155,12 @@ fn check_fails_where_the_run_fails_with_its_status_and_its_words() {
     let (bad_proxy, nowhere) = (("HTTP_PROXY", "gopher://a b"), "-locate-url=http://locate.invalid/");
     let cases: [Case<'_>; 16] = [
         ("timeout", ("SCRIPT_DEADLINE", "1"), &[], "SCRIPT_DEADLINE"),
-        ("key", NONE, &["-monitoring-signer-key=/nonexistent/key"], "/nonexistent/key"),
+        ("key", NONE, &["-monitoring-signer-key=/proc/nonexistent/key"], "/proc/nonexistent/key"),
         ("key", NONE, &["-monitoring-signer-key="], "MONITORING_SIGNER_KEY"),
         ("key", NONE, &["-monitoring-signer-key", &file("text", "no JSON")], "no JSON"),
         ("signing", NONE, &["-monitoring-signer-key", &file("mixed", &mixed.to_string())], "does not belong"),
-        ("roots", NONE, &["-ca-file=/nonexistent/ca"], "/nonexistent/ca"),
-        ("roots", bad_proxy, &["-ca-file=/nonexistent/ca", nowhere], "/nonexistent/ca"),
+        ("roots", NONE, &["-ca-file=/proc/nonexistent/ca"], "/proc/nonexistent/ca"),
+        ("roots", bad_proxy, &["-ca-file=/proc/nonexistent/ca", nowhere], "/proc/nonexistent/ca"),
         ("proxy", bad_proxy, &[nowhere], "HTTP_PROXY"),
         ("dns", NONE, &["-retries=0", &no_name], "cannot look up"),
         ("tcp", NONE, &["-retries=0", "-locate-url=http://127.0.0.1:1/"], "connection refused"),
@@ -317,8 +317,8 @@ fn a_token_check_fails_at_the_step_and_with_the_words_of_the_run() {
     let nowhere = "--url=http://issuer.invalid";
     for (line, _, _) in EXECS {
         for (step, variable, flags) in [
-            ("roots", NONE, &["-ca-file=/nonexistent/ca"][..]),
-            ("roots", bad_proxy, &["-ca-file=/nonexistent/ca", nowhere]),
+            ("roots", NONE, &["-ca-file=/proc/nonexistent/ca"][..]),
+            ("roots", bad_proxy, &["-ca-file=/proc/nonexistent/ca", nowhere]),
             ("proxy", bad_proxy, &[nowhere]),
             ("dns", NONE, &["-retries=0", nowhere]),
         ] {

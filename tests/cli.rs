@@ -514,8 +514,8 @@ fn the_commands_own_status_is_passed_on() {
         let ended = run(offline().args(["--", "sh", "-c", &format!("exit {status}")]));
         assert_eq!((ended.status, ended.stderr.as_str()), (status, ""));
     }
-    run(offline().args(["--", "/nonexistent/program"]))
-        .failed_with(127, &["/nonexistent/program: not found"]);
+    run(offline().args(["--", "/proc/nonexistent/program"]))
+        .failed_with(127, &["/proc/nonexistent/program: not found"]);
     run(offline().args(["--", "/etc/passwd"])).failed_with(126, &["cannot run /etc/passwd"]);
 }
 

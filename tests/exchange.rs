@@ -418,7 +418,7 @@ fn the_ca_is_found_where_it_is_named() {
     std::fs::write(path("hashed/README"), "not a certificate").unwrap();
     assert!(Command::new("mkfifo").arg(path("hashed/fifo")).status().unwrap().success());
     std::os::unix::fs::symlink(path("ca.pem"), path("linked/5ad8a5d6.0")).unwrap();
-    let no_file = ("SSL_CERT_FILE", "/nonexistent".to_owned());
+    let no_file = ("SSL_CERT_FILE", "/proc/nonexistent".to_owned());
     for (args, variables) in [
         (vec![format!("-ca-file={}", path("ca.pem"))], vec![]),
         (vec![format!("-ca-file={}", path("bundle.pem"))], vec![no_file.clone()]),

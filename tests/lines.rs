@@ -114,8 +114,8 @@ fn check_main(args: &[String]) -> Result<(), String> {
     if parse(flags::main_command(), args, FlagsEnd::FirstWord)?.is_none() {
         return Ok(());
     }
-    let ended = run(token().args(args).env("MONITORING_SIGNER_KEY", "/nonexistent/key"));
-    if ended.status == 125 && ended.stderr.contains("/nonexistent/key") {
+    let ended = run(token().args(args).env("MONITORING_SIGNER_KEY", "/proc/nonexistent/key"));
+    if ended.status == 125 && ended.stderr.contains("/proc/nonexistent/key") {
         Ok(())
     } else {
         Err(format!("{ended:?}"))

@@ -187,8 +187,8 @@ fn our_own_failures_are_told_with_their_stage() {
     assert_eq!(metrics.get("stage_duration_seconds:command"), None, "the command was not run");
 
     fs::remove_file(&file).unwrap();
-    run(sandbox.token().args([&flag(&file), "-monitoring-signer-key=/nonexistent/key", "true"]))
-        .failed_with(125, &["/nonexistent/key"]);
+    run(sandbox.token().args([&flag(&file), "-monitoring-signer-key=/proc/nonexistent/key", "true"]))
+        .failed_with(125, &["/proc/nonexistent/key"]);
     Metrics::read(&file, MACHINE, "ndt/ndt5").say(125.0, Some("sign"));
 
     fs::remove_file(&file).unwrap();
@@ -197,7 +197,7 @@ fn our_own_failures_are_told_with_their_stage() {
 
     fs::remove_file(&file).unwrap();
     sandbox.misbehave("{}");
-    run(sandbox.token().args([&flag(&file), "/nonexistent/command"])).failed_with(127, &["not found"]);
+    run(sandbox.token().args([&flag(&file), "/proc/nonexistent/command"])).failed_with(127, &["not found"]);
     Metrics::read(&file, MACHINE, "ndt/ndt5").say(127.0, Some("command"));
 }
 
@@ -281,7 +281,7 @@ fn metrics_that_cannot_be_written_are_one_warning_and_change_nothing() {
     let sandbox = Sandbox::start(&[]);
     let (folder, _) = folder();
     let folder_itself = folder.path().display().to_string();
-    for path in ["/nonexistent/dir/probe.prom", "/dev/null", &folder_itself] {
+    for path in ["/proc/nonexistent/dir/probe.prom", "/dev/null", &folder_itself] {
         for (command, status) in [("true", 0), ("false", 1)] {
             let ended = run(sandbox.token().args([&format!("-metrics-textfile={path}"), command]));
             ended.said(status, &["warning: cannot write the metrics to", path]);

@@ -12,7 +12,7 @@ pub fn keys(lab: &Lab) -> Vec<Row> {
     vec![
         ("no key", none(), &["MONITORING_SIGNER_KEY"], 125, &["no signing key: set MONITORING_SIGNER_KEY"]),
         ("an empty variable", none(), &["MONITORING_SIGNER_KEY="], 125, &["no signing key"]),
-        ("no such file", none(), &["-monitoring-signer-key=/nonexistent/key"], 125, &["cannot read the key /nonexistent/key: No such file", "MONITORING_SIGNER_KEY"]),
+        ("no such file", none(), &["-monitoring-signer-key=/proc/nonexistent/key"], 125, &["cannot read the key /proc/nonexistent/key: No such file", "MONITORING_SIGNER_KEY"]),
         ("a folder", none(), &["-monitoring-signer-key={dir}"], 125, &["cannot read the key /", "Is a directory"]),
         ("too large", none(), &["-monitoring-signer-key={dir}/large.json"], 125, &["larger than 64 KiB"]),
         ("a device", none(), &["-monitoring-signer-key=/dev/zero"], 125, &["larger than 64 KiB"]),
@@ -123,7 +123,7 @@ pub fn commands(lab: &Lab) -> Vec<Row> {
     lab.write("text", "no program");
     vec![
         ("SCRIPT_DEADLINE passed", At("http://x"), &["SCRIPT_DEADLINE=1.5"], 124, &["SCRIPT_DEADLINE had passed"]),
-        ("no such program", Line(&["--", "/nonexistent/program", "x"]), &[], 127, &["cannot run /nonexistent/program: not found"]),
+        ("no such program", Line(&["--", "/proc/nonexistent/program", "x"]), &[], 127, &["cannot run /proc/nonexistent/program: not found"]),
         ("no name of a program", Line(&["--", ""]), &[], 127, &["cannot run '': not found; check COMMAND"]),
         ("no program", Line(&["--", "{dir}/text"]), &[], 126, &["text: Permission denied"]),
         ("a program without end", Line(&["-timeout=300ms", "--", "sleep", "60"]), &[], 124, &["timed out: sleep was ended after 300ms (SIGTERM)"]),

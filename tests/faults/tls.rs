@@ -35,7 +35,7 @@ pub fn certificates(lab: &Lab) -> Vec<Row> {
     lab.make_fifo("fifo");
     let impostor = Authority::new("Authority of the tests").issue(&local());
     vec![
-        ("unknown CA", tls("127.0.0.1", issue(&local())), &["SSL_CERT_FILE=/nonexistent/ca.pem"], 125, &["certificate of https://127.0.0.1:", "(issuer \"Authority of the tests\") is not trusted", "/nonexistent/ca.pem (which cannot be read)", "-ca-file"]),
+        ("unknown CA", tls("127.0.0.1", issue(&local())), &["SSL_CERT_FILE=/proc/nonexistent/ca.pem"], 125, &["certificate of https://127.0.0.1:", "(issuer \"Authority of the tests\") is not trusted", "/proc/nonexistent/ca.pem (which cannot be read)", "-ca-file"]),
         ("a pipe into which nobody writes the CA", tls("127.0.0.1", issue(&local())), &["SSL_CERT_FILE={dir}/fifo", "-timeout=15s"], 125, &["is not trusted: its issuer is not in /", "fifo"]),
         ("unknown to -ca-file and to the system", tls("127.0.0.1", Identity::self_signed(&local())), &["-ca-file={ca}"], 125, &["is not trusted", "ca.pem"]),
         ("self-signed", tls("127.0.0.1", self_signed), &[], 125, &["(issuer \"a test server\") is not trusted"]),
@@ -58,12 +58,12 @@ pub fn roots(lab: &Lab) -> Vec<Row> {
     lab.write("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     lab.make_fifo("ca-fifo");
     vec![
-        ("no such CA file", closed_port(), &["-ca-file=/nonexistent/ca.pem"], 125, &["the CA file /nonexistent/ca.pem cannot be read: No such file"]),
+        ("no such CA file", closed_port(), &["-ca-file=/proc/nonexistent/ca.pem"], 125, &["the CA file /proc/nonexistent/ca.pem cannot be read: No such file"]),
         ("a folder for a CA file", closed_port(), &["-ca-file={dir}"], 125, &["the CA file /", "Is a directory"]),
         ("an empty CA file", closed_port(), &["-ca-file={dir}/empty.pem"], 125, &["holds no PEM certificates"]),
         ("a broken certificate", closed_port(), &["-ca-file={dir}/broken.pem"], 125, &["cannot be parsed (number 1)"]),
         ("an endless CA file", closed_port(), &["-ca-file=/dev/zero"], 125, &["the CA file /dev/zero is larger than 16 MiB"]),
-        ("the CA file by variable", closed_port(), &["MONITORING_TOKEN_CA_FILE=/nonexistent/ca.pem"], 125, &["/nonexistent/ca.pem cannot be read"]),
+        ("the CA file by variable", closed_port(), &["MONITORING_TOKEN_CA_FILE=/proc/nonexistent/ca.pem"], 125, &["/proc/nonexistent/ca.pem cannot be read"]),
         ("a CA file into which nobody writes", closed_port(), &["-ca-file={dir}/ca-fifo", "-timeout=500ms"], 124, &["timed out after ", "while reading the CA file /", "does anybody write to it?"]),
     ]
 }

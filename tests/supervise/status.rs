@@ -76,7 +76,7 @@ fn what_cannot_be_run_gives_126() {
 fn what_is_not_there_gives_127() {
     let folder = tempfile::TempDir::new().unwrap();
     let script = folder.path().join("script");
-    write_executable(&script, "#!/nonexistent/interpreter");
+    write_executable(&script, "#!/proc/nonexistent/interpreter");
     for name in ["no-such-command", "./no/such/path", script.to_str().unwrap()] {
         run(without_exchange(&[]).arg(name)).failed_with(127, &["cannot run", name, "not found"]);
     }
