@@ -16,7 +16,7 @@ use crate::error::{Failure, Stage, brief};
 use crate::exit::ExitStatus;
 use crate::log::Log;
 use crate::signal::Signals;
-use crate::stdout::check_open;
+use crate::stdout::{check_open, unwritten};
 
 /// Does what `args` (without the program's name) ask for. Says what has to be said on stderr.
 pub fn main(args: Vec<OsString>) -> ExitStatus {
@@ -116,7 +116,7 @@ fn start_log(values: &Values<'_>, log: &mut Log) -> Result<(), Failure> {
 
 /// Writes to stdout; a reader that has gone away is its own business, a full disk is not.
 fn print(text: &str) -> Result<(), Failure> {
-    check_open().map_err(|error| not_printed(&error))?;
+    check_open().map_err(|error| unwritten(&error))?;
     report(text)
 }
 
@@ -124,13 +124,9 @@ fn print(text: &str) -> Result<(), Failure> {
 fn report(text: &str) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(not_printed(&error)),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(unwritten(&error)),
         _ => Ok(()),
     }
-}
-
-fn not_printed(error: &std::io::Error) -> Failure {
-    Failure { stage: None, status: ExitStatus::Failed, message: format!("cannot write to stdout: {error}") }
 }
 
 fn key(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {

@@ -57,6 +57,11 @@ impl Failure {
         Failure { stage: Some(stage), status: ExitStatus::Failed, message: message.into() }
     }
 
+    /// A failure of ours that says nothing of key, issuer or target: exit status 125.
+    pub fn beside(message: impl Into<String>) -> Failure {
+        Failure { stage: None, status: ExitStatus::Failed, message: message.into() }
+    }
+
     /// The timeout ended the run in `stage`: exit status 124.
     pub fn timeout(stage: Stage, message: impl Into<String>) -> Failure {
         Failure { stage: Some(stage), status: ExitStatus::Timeout, message: message.into() }
@@ -116,8 +121,12 @@ pub fn printable(text: &str) -> String {
 /// A word of the command line as a message shows it: its beginning, if it is very long.
 pub fn brief(word: &OsStr) -> String {
     const SHOWN_CHARS: usize = 200;
-    let mut text = word.display().to_string();
-    if let Some((end, _)) = text.char_indices().nth(SHOWN_CHARS) {
+    shortened(word.display().to_string(), SHOWN_CHARS)
+}
+
+/// The beginning of `text`, with an ellipsis, if it has more than `max_chars`.
+pub fn shortened(mut text: String, max_chars: usize) -> String {
+    if let Some((end, _)) = text.char_indices().nth(max_chars) {
         text.truncate(end);
         text.push('…');
     }

@@ -89,8 +89,7 @@ impl Ended {
 
 /// Opens a file without waiting for somebody who writes to it.
 pub fn open(path: &Path) -> Result<File, ReadError> {
-    let flags =
-        i32::try_from((rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY).bits()).unwrap_or(0);
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(ReadError::Io)
 }
 

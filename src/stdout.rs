@@ -6,6 +6,8 @@ use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::error::Failure;
+
 /// Whether it was closed when the program was started. `/dev/null` stands in for it since.
 static CLOSED: AtomicBool = AtomicBool::new(false);
 
@@ -28,4 +30,9 @@ pub fn deliver(text: &str) -> io::Result<()> {
     // A file of its own, because `std::io::Stdout` hides EBADF.
     let mut stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     stdout.write_all(text.as_bytes())
+}
+
+/// The failure of text that did not get there.
+pub fn unwritten(error: &io::Error) -> Failure {
+    Failure::beside(format!("cannot write to stdout: {error}"))
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{Ended, Sandbox, eventually, file_line, finish, kill, run, start, token};
+use crate::support::{Ended, Sandbox, eventually, file_line, finish, kill, namespace, run, start, token};
 
 /// How many runs start together.
 const TOGETHER: usize = 16;
@@ -525,9 +525,7 @@ fn on_a_full_disk_the_run_is_made_and_says_so_once() {
     let disk = bench.path("disk");
     fs::create_dir(&disk).unwrap();
     // A file system of our own, in a mount namespace of our own: four pages, all of them taken.
-    let mut namespace = Command::new("unshare");
-    // SAFETY: geteuid has no memory to be unsafe with.
-    namespace.args(if unsafe { libc::geteuid() } == 0 { &["-m"][..] } else { &["-rm"] });
+    let mut namespace = namespace(&["--mount"]);
     namespace.envs(bench.sandbox.env.iter().map(|(name, value)| (name, value)));
     namespace
         .env("LOG", bench.path("log"))

@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 
 use crate::support::tls::{Authority, server_params};
 use crate::support::{
-    Ended, MACHINE, PATIENCE, Sandbox, http, read_head, read_head_of, run, serve, testdata, token,
+    Ended, MACHINE, PATIENCE, Sandbox, full_queue, http, namespace, read_head, read_head_of, run, serve,
+    serve_at, testdata, token,
 };
 
 const GOOD: &str = r#"{"target":{"urls":{"wss:///ndt/v7/download":"wss://ndt.example/ndt/v7/download?access_token=a.b.c"}}}"#;
@@ -517,44 +518,19 @@ fn an_address_that_is_dead_leaves_time_for_the_others() {
     std::fs::write(&hosts, "127.0.0.11 two.example\n127.0.0.12 two.example\n").unwrap();
     // Whichever is tried first.
     for (dead, alive) in [("127.0.0.11", "127.0.0.12"), ("127.0.0.12", "127.0.0.11")] {
-        let listener = std::net::TcpListener::bind((alive, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        thread::spawn(move || {
-            for mut stream in listener.incoming().flatten() {
-                read_head(&mut stream);
-                let _ = stream.write_all(ok().as_bytes());
-            }
-        });
-        let silent = Silent::at(dead, port);
+        let port = serve_at(alive, |mut stream| {
+            read_head(&mut stream);
+            let _ = stream.write_all(ok().as_bytes());
+        })
+        .port();
+        full_queue(dead, port);
         let asks = asks(&format!("http://two.example:{port}"));
-        let mut namespace = Command::new("unshare");
-        // SAFETY: geteuid has no memory to be unsafe with.
-        namespace.args(if unsafe { libc::geteuid() } == 0 { &["-m"][..] } else { &["-rm"] });
+        let mut namespace = namespace(&["--mount"]);
         namespace.args(["sh", "-c", "mount --bind \"$HOSTS\" /etc/hosts && exec \"$@\"", "sh"]);
         namespace.arg(asks.get_program()).args(asks.get_args());
         namespace.envs(asks.get_envs().filter_map(|(name, value)| Some((name, value?)))).env("HOSTS", &hosts);
         let ended = run(namespace.args(["-timeout=6s", "-retries=0", "--", "true"]));
         assert_eq!(ended.status, 0, "{dead} is dead: {ended:?}");
-        drop(silent);
-    }
-}
-
-/// A port that does not answer: its queue is full, and nobody empties it.
-struct Silent {
-    _listener: std::net::TcpListener,
-    _queued: Vec<TcpStream>,
-}
-
-impl Silent {
-    fn at(address: &str, port: u16) -> Silent {
-        use std::os::fd::AsRawFd as _;
-        let listener = std::net::TcpListener::bind((address, port)).unwrap();
-        // SAFETY: listen(2) on a socket that listens changes its queue, and has no memory to be unsafe with.
-        assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
-        let to = listener.local_addr().unwrap();
-        let connect = || TcpStream::connect_timeout(&to, Duration::from_millis(300)).ok();
-        let queued = std::iter::from_fn(connect).take(64).collect();
-        Silent { _listener: listener, _queued: queued }
     }
 }
 

@@ -132,19 +132,13 @@ impl Place {
         if let Some(path) = out {
             return SecretFile::reserve(&path, "--out").map(Place::File);
         }
-        stdout::check_open().map(|()| Place::Stdout).map_err(|_| Failure {
-            stage: None,
-            status: ExitStatus::Failed,
-            message: "stdout is closed, so the token would get lost and none was made; see --out".to_owned(),
+        stdout::check_open().map(|()| Place::Stdout).map_err(|_| {
+            Failure::beside("stdout is closed, so the token would get lost and none was made; see --out")
         })
     }
 }
 
 /// Writes a new token to stdout. The failure says what `undo` says of the token that is lost.
 fn deliver(text: &str, undo: impl FnOnce() -> String) -> Result<(), Failure> {
-    stdout::deliver(text).map_err(|error| Failure {
-        stage: None,
-        status: ExitStatus::Failed,
-        message: format!("cannot write to stdout: {error}; {}", undo()),
-    })
+    stdout::deliver(text).map_err(|error| stdout::unwritten(&error).and(&undo()))
 }

@@ -7,7 +7,6 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::error::{Failure, printable};
-use crate::exit::ExitStatus;
 use crate::new_file::NewFile;
 use crate::secret::{ExposeSecret as _, SecretString};
 
@@ -74,11 +73,7 @@ impl SecretFile {
 }
 
 fn unwritten(path: &Path, flag: &str, error: &io::Error) -> Failure {
-    Failure {
-        stage: None,
-        status: ExitStatus::Failed,
-        message: format!("cannot write {}: {error}; see {flag}", path.display()),
-    }
+    Failure::beside(format!("cannot write {}: {error}; see {flag}", path.display()))
 }
 
 #[cfg(test)]

@@ -33,19 +33,11 @@ impl LocateRun {
     pub fn execute(self, signals: &Signals, log: Log) -> ExitStatus {
         let key = self.cache.as_ref().map(|_| self.key());
         let LocateRun { locate, http, run: config, cache } = self;
-        let mut run = match Run::begin(&config, signals, log) {
-            Ok(run) => run,
-            Err(failure) => {
-                log.failure(&failure);
-                return failure.status;
-            }
-        };
         let make = |run: &mut Run<'_>| run.lease(locate, http).and_then(|lease| run.command(&lease));
-        let result = match cache.as_ref().zip(key.as_ref()) {
-            None => make(&mut run),
+        Run::whole(&config, signals, log, |run| match cache.as_ref().zip(key.as_ref()) {
+            None => make(run),
             Some((cache, key)) => run.through_cache(cache, key, make),
-        };
-        run.finish(result)
+        })
     }
 
     /// What makes this run another than others: all that decides what is tested, and what the command

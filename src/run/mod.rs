@@ -77,6 +77,25 @@ impl<'a> Run<'a> {
         })
     }
 
+    /// A run from its beginning to its end: `make` is what is done in between.
+    pub(crate) fn whole(
+        config: &'a RunConfig,
+        signals: &'a Signals,
+        log: Log,
+        make: impl FnOnce(&mut Run<'a>) -> Result<ExitStatus, Failure>,
+    ) -> ExitStatus {
+        match Run::begin(config, signals, log) {
+            Ok(mut run) => {
+                let result = make(&mut run);
+                run.finish(result)
+            }
+            Err(failure) => {
+                log.failure(&failure);
+                failure.status
+            }
+        }
+    }
+
     fn try_begin(config: &'a RunConfig, signals: &'a Signals, log: Log) -> Result<Run<'a>, Failure> {
         let timeline = config.limits.begin(Instant::now(), SystemTime::now()).ok_or_else(|| {
             Failure::timeout(

@@ -36,23 +36,18 @@ pub struct TokenRun {
 impl TokenRun {
     /// Makes a token, runs, deletes it.
     pub fn execute(self, signals: &Signals, log: Log) -> ExitStatus {
-        let mut run = match Run::begin(&self.run, signals, log) {
-            Ok(run) => run,
-            Err(failure) => {
-                log.failure(&failure);
-                return failure.status;
-            }
-        };
-        let began = Instant::now();
-        let token = self.credential.read(&run.until());
-        let issuer = token.and_then(|token| {
-            run.report.took(Stage::Sign, began.elapsed());
-            let http = self.http.load(&run.until())?;
-            self.issuer.connect(&http, self.url, &token, run.needed())
-        });
-        scrub_stack();
-        let result = issuer.and_then(|issuer| run.with_token(issuer.as_ref()));
-        run.finish(result)
+        let TokenRun { credential, http, url, run: config, issuer } = self;
+        Run::whole(&config, signals, log, |run| {
+            let began = Instant::now();
+            let token = credential.read(&run.until());
+            let issuer = token.and_then(|token| {
+                run.report.took(Stage::Sign, began.elapsed());
+                let http = http.load(&run.until())?;
+                issuer.connect(&http, url, &token, run.needed())
+            });
+            scrub_stack();
+            run.with_token(issuer?.as_ref())
+        })
     }
 }
 

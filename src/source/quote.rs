@@ -1,6 +1,6 @@
 //! Other people's text in our one line.
 
-use crate::error::printable;
+use crate::error::{printable, shortened};
 use crate::secret::redact_text;
 
 /// How much of a text is shown, in characters.
@@ -28,10 +28,6 @@ pub fn first_words(body: &[u8]) -> String {
 fn cut(text: &str, max_chars: usize) -> String {
     // Tokens first: half a token would not be known for one.
     let text = redact_text(text);
-    let mut words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if let Some((end, _)) = words.char_indices().nth(max_chars) {
-        words.truncate(end);
-        words.push('…');
-    }
-    printable(&words)
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    printable(&shortened(words, max_chars))
 }

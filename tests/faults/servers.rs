@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use super::Server;
 use super::Server::At;
-use crate::support::{eventually, http, read_head};
+use crate::support::{self, http, read_head};
 
 pub fn does(handle: impl FnMut(TcpStream) + Send + 'static) -> Server {
     Server::Does(Box::new(handle))
@@ -108,25 +108,9 @@ pub fn host_in(head: &str) -> &str {
     head.lines().find_map(|line| line.strip_prefix("host: ")).expect("every request names its host")
 }
 
-/// A listener whose queue is full: connections to it are neither made nor refused.
+/// Connections to it are neither made nor refused.
 pub fn full_queue() -> Server {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    // SAFETY: a listening socket may be told a new length of its queue.
-    assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
-    let mut held = Vec::new();
-    eventually("the queue to be full", || {
-        match TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
-            Ok(stream) => {
-                held.push(stream);
-                None
-            }
-            Err(_) => Some(()),
-        }
-    });
-    // They end with the process.
-    std::mem::forget((listener, held));
-    At(Box::leak(format!("http://{address}").into_boxed_str()))
+    At(Box::leak(format!("http://{}", support::full_queue("127.0.0.1", 0)).into_boxed_str()))
 }
 
 /// An address where nobody listens.

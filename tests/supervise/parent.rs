@@ -4,6 +4,7 @@ use std::process::Command;
 use std::thread;
 
 use super::{Job, SlowLocate, is_alive, key, make_fifo, wait_until_gone, wait_until_open, without_exchange};
+use crate::support::namespace;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_monitoring-token");
 
@@ -117,13 +118,8 @@ fn the_end_of_the_thread_that_started_us_changes_nothing() {
 
 /// Our program as PID 1 of a namespace of its own, which ends with it.
 fn as_pid_1(flags: &[&str], script: &str) -> Job {
-    let mut command = Command::new("unshare");
-    // SAFETY: geteuid has no conditions.
-    if unsafe { libc::geteuid() } != 0 {
-        command.args(["--user", "--map-root-user"]);
-    }
-    command.args(["--pid", "--fork", "--kill-child", "--mount-proc", "--", BINARY, "-exchange=false"]);
-    command.args(flags).args(["--", "/bin/sh", "-c"]);
+    let mut command = namespace(&["--pid", "--fork", "--kill-child", "--mount-proc", "--"]);
+    command.args([BINARY, "-exchange=false"]).args(flags).args(["--", "/bin/sh", "-c"]);
     Job::prepare(command, &[script], |command| {
         command.env("MONITORING_SIGNER_KEY", key());
     })

@@ -8,6 +8,7 @@ pub mod tls;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -252,8 +253,13 @@ pub fn exchange(address: &str, request: &[u8]) -> String {
 
 /// A raw server on loopback: each connection is handled by `handle`, one after the other, on a thread
 /// that ends with the process.
-pub fn serve(mut handle: impl FnMut(TcpStream) + Send + 'static) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+pub fn serve(handle: impl FnMut(TcpStream) + Send + 'static) -> SocketAddr {
+    serve_at("127.0.0.1", handle)
+}
+
+/// The same on another address of loopback.
+pub fn serve_at(host: &str, mut handle: impl FnMut(TcpStream) + Send + 'static) -> SocketAddr {
+    let listener = TcpListener::bind((host, 0)).expect("a free port");
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
@@ -261,6 +267,37 @@ pub fn serve(mut handle: impl FnMut(TcpStream) + Send + 'static) -> SocketAddr {
         }
     });
     address
+}
+
+/// A listener whose queue is full: connections to it are neither made nor refused. It ends with the process.
+pub fn full_queue(host: &str, port: u16) -> SocketAddr {
+    let listener = TcpListener::bind((host, port)).expect("a free port");
+    let address = listener.local_addr().unwrap();
+    // SAFETY: a listening socket may be told a new length of its queue.
+    assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
+    let mut held = Vec::new();
+    eventually("the queue to be full", || {
+        match TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+            Ok(stream) => {
+                held.push(stream);
+                None
+            }
+            Err(_) => Some(()),
+        }
+    });
+    std::mem::forget((listener, held));
+    address
+}
+
+/// `unshare` with these flags, in a user namespace of its own where that is needed for them.
+pub fn namespace(flags: &[&str]) -> Command {
+    let mut command = Command::new("unshare");
+    // SAFETY: geteuid has no conditions.
+    if unsafe { libc::geteuid() } != 0 {
+        command.arg("--map-root-user");
+    }
+    command.args(flags);
+    command
 }
 
 /// Reads the head of a request.
