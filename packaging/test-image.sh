@@ -1,15 +1,14 @@
 #!/bin/sh
-# Builds deploy/Dockerfile with buildah, in a store of its own and without asking a registry, and tries the image.
-# What stands for the image that the first stage begins with is made here:
+# Builds deploy/Dockerfile with buildah, in a store of its own and without asking a registry, and tries the images.
+# The digests of the base images are left out, because what stands for those images is made here:
 #   packaging/test-image.sh full   Debian's own, with this machine's Rust: everything is compiled in it
-#   packaging/test-image.sh        a shell, and a cargo that hands out the programs of `make build`
+#   packaging/test-image.sh        a shell, and a make that hands out the programs of `make build`
 # As root; fetches buildah, and debootstrap or busybox-static, with apt-get.
 set -eu
 cd "$(dirname "$0")/.."
 target=${TARGET:-$(rustc --print host-tuple)}
-flags=$(sed -n 's/^STATIC_FLAGS := //p' Makefile)
 case ${1-} in
-full) packages='buildah debootstrap' ;;
+full) packages='buildah busybox-static debootstrap' ;;
 '') packages='buildah busybox-static' ;;
 *) echo 'usage: packaging/test-image.sh [full]' >&2; exit 2 ;;
 esac
@@ -34,7 +33,8 @@ fail() { echo "FAILED: $*" >&2; exit 1; }
 
 # The builder's root.
 base=$work/base
-builder=$(sed -n 's/^FROM \(.*\) AS build$/\1/p' deploy/Dockerfile)
+sed 's/@sha256:[0-9a-f]*//' deploy/Dockerfile >"$work/Dockerfile"
+builder=$(sed -n 's/^FROM \(.*\) AS build$/\1/p' "$work/Dockerfile")
 if [ "${1-}" = full ]; then
     debootstrap --variant=minbase --include=ca-certificates,gcc,git,libc6-dev,make,perl \
         bookworm "$base" http://deb.debian.org/debian >"$work/log" 2>&1 || { cat "$work/log"; fail debootstrap; }
@@ -44,30 +44,41 @@ if [ "${1-}" = full ]; then
     set -- --volume "$crates:/root/.cargo/registry"
 else
     mkdir -p "$base/bin" "$base/etc/ssl/certs" "$base/prebuilt" "$base/root" "$base/tmp"
-    cp /bin/busybox "$base/bin/"
+    cp "$(command -v busybox)" "$base/bin/busybox"
     for tool in sh cp mkdir; do ln -s busybox "$base/bin/$tool"; done
     cp /etc/ssl/certs/ca-certificates.crt "$base/etc/ssl/certs/"
     cp "target/$target/release/monitoring-token" "target/$target/release/monitoring-sandbox" "$base/prebuilt/" ||
         fail 'no release programs: make build'
-    printf '#!/bin/sh\nset -eu\nflags="%s"\n' "$flags" >"$base/bin/cargo"
-    cat >>"$base/bin/cargo" <<-'END'
-		[ "$*" = "build --release --locked --target $TARGET" ] || { echo "cargo $*" >&2; exit 1; }
-		[ "$RUSTFLAGS" = "$flags" ] || { echo "$RUSTFLAGS" >&2; exit 1; }
+    printf '#!/bin/sh\nset -eu\ntarget=%s\n' "$target" >"$base/bin/make"
+    cat >>"$base/bin/make" <<-'END'
+		[ "$*" = "build TARGET=$target" ] || { echo "make $*" >&2; exit 1; }
 		[ -f Cargo.lock ] && [ -f src/main.rs ] && [ ! -e target ] || { echo 'the sources are not as they should be' >&2; exit 1; }
-		mkdir -p "target/$TARGET/release"
-		cp /prebuilt/* "target/$TARGET/release/"
+		mkdir -p "target/$target/release"
+		cp /prebuilt/* "target/$target/release/"
 	END
-    chmod +x "$base/bin/cargo"
+    chmod +x "$base/bin/make"
     set --
 fi
-container=$(store from scratch)
-store add --quiet "$container" "$base" / >/dev/null
-store commit --quiet "$container" "docker.io/library/$builder" >/dev/null
-store rm "$container" >/dev/null
-rm -rf "$base"
+# base_image FOLDER NAME: the folder as this image.
+base_image() {
+    container=$(store from scratch)
+    store add --quiet "$container" "$1" / >/dev/null
+    store commit --quiet "$container" "docker.io/library/$2" >/dev/null
+    store rm "$container" >/dev/null
+    rm -rf "$1"
+}
+base_image "$base" "$builder"
+mkdir -p "$work/busybox/bin"
+cp "$(command -v busybox)" "$work/busybox/bin/busybox"
+ln -s busybox "$work/busybox/bin/cp"
+base_image "$work/busybox" "$(sed -n 's/^FROM \(.*\) AS init$/\1/p' "$work/Dockerfile")"
 
-store build --isolation chroot --pull-never --file deploy/Dockerfile --ignorefile deploy/Dockerfile.dockerignore \
-    --build-arg "TARGET=$target" --tag monitoring-token "$@" . >"$work/log" 2>&1 || { cat "$work/log"; fail 'the build'; }
+build() {
+    store build --isolation chroot --pull-never --layers --file "$work/Dockerfile" \
+        --ignorefile deploy/Dockerfile.dockerignore "$@" . >"$work/log" 2>&1 || { cat "$work/log"; fail 'the build'; }
+}
+build --build-arg VERSION=1.2.3 --build-arg REVISION=abc --tag monitoring-token "$@"
+build --target init --tag monitoring-token:init "$@"
 
 # What is in it: two programs, the authorities, the licence, and nothing else.
 container=$(store from --pull-never monitoring-token)
@@ -83,6 +94,8 @@ size=$(du -sk "$root" | cut -f1)
 in_image() { store run --isolation chroot "$@"; }
 [ "$(store inspect --format '{{.OCIv1.Config.User}} {{.OCIv1.Config.Entrypoint}}' "$container")" = \
     '65534:65534 [/usr/bin/monitoring-token]' ] || fail 'user or entry point'
+label() { store inspect --format "{{index .OCIv1.Config.Labels \"org.opencontainers.image.$1\"}}" "$container"; }
+[ "$(label version) $(label revision) $(label licenses)" = '1.2.3 abc Apache-2.0' ] || fail 'labels'
 version=$(in_image "$container" -- /usr/bin/monitoring-token --version)
 case $version in
 "monitoring-token $(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)"*) ;;
@@ -111,4 +124,15 @@ as_deployed -service=ndt/ndt7 -- /usr/bin/monitoring-sandbox probe 2>"$work/erro
 if [ "$status" != 125 ] || ! grep -q 'ermission denied' "$work/error"; then
     fail "root's key: status $status, $(cat "$work/error")"
 fi
+
+# The init container fills an empty volume with the same tree, as its manifest says.
+mkdir "$work/volume"
+chown 65534 "$work/volume"
+init=$(store from --pull-never monitoring-token:init)
+store inspect --format '{{.OCIv1.Config.Entrypoint}}' "$init" | tr -d '[]' >"$work/entrypoint"
+# shellcheck disable=SC2046 # its words
+in_image --volume "$work/volume:/opt/monitoring-token" "$init" -- $(cat "$work/entrypoint") || fail 'the init container'
+(cd "$work/volume" && find . -type f | sort) | tr '\n' ' ' >"$work/copied"
+[ "$(cat "$work/copied")" = "$files" ] || fail "the init container copied $(cat "$work/copied")"
+cmp "$work/volume/usr/bin/monitoring-token" "$root/usr/bin/monitoring-token" || fail 'a copy that differs'
 echo "deploy/Dockerfile: ok, $size KiB, $version"

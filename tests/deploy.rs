@@ -6,13 +6,14 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use monitoring_token::cli::catalog;
+use monitoring_token::cli::{catalog, flags};
 use saphyr::{LoadableYamlNode as _, Yaml};
 
 use crate::lines::{all_are_taken, in_text, in_yaml};
 use crate::manual::which;
-use crate::support::{Ended, MACHINE, Sandbox, http, read_head, run, serve};
+use crate::support::{MACHINE, Sandbox, http, read_head, run, serve};
 
 fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy")
@@ -37,9 +38,16 @@ fn every_command_line_is_one_that_the_program_takes() {
         let name = path.strip_prefix(deploy()).unwrap().display().to_string();
         let text = fs::read_to_string(&path).expect("a text");
         let is_yaml = path.extension().is_some_and(|kind| kind == "yml" || kind == "yaml");
-        let mut lines = if is_yaml { in_yaml(&text) } else { in_text(&text.replace("ExecStart=", "")) };
-        if name == "alerts.yml" {
-            // Its texts are for people: the program's name may stand in them without a command.
+        if name.ends_with("README.md") {
+            continue; // prose
+        }
+        // A line of cron.d has the user before the command.
+        let text = text
+            .replace(" monitoring-token monitoring-token ", " monitoring-token ")
+            .replace("ExecStart=", "");
+        let mut lines = if is_yaml { in_yaml(&text) } else { in_text(&text) };
+        if name == "alerts.yml" || name.ends_with("prometheusrule.yaml") {
+            // Its texts are for people and may name the program without a command.
             let names: Vec<String> =
                 catalog::subcommands().iter().map(|command| command.get_name().to_owned()).collect();
             lines.retain(|line| line[0].starts_with('-') || names.contains(&line[0]));
@@ -51,20 +59,23 @@ fn every_command_line_is_one_that_the_program_takes() {
     }
     // The search finds what a reader finds.
     for name in [
+        "cron/monitoring-token",
         "gitlab/stackstate.gitlab-ci.yml",
         "jenkins/Jenkinsfile",
         "kubernetes/cronjob.yaml",
         "kubernetes/machines-job.yaml",
         "script_exporter/m-lab.yml",
-        "script_exporter/ricoberger.yml",
+        "script_exporter/ricoberger-v2.yml",
+        "script_exporter/ricoberger-v3.yml",
         "systemd/monitoring-token@.service",
     ] {
         assert!(with_commands.iter().any(|found| found == name), "no command found in deploy/{name}");
     }
 }
 
-/// A folder to be put first in PATH, with the program and stand-ins of the ndt clients. Each stand-in writes
-/// its words into a file named like itself, tries the target, and ends with `STUB_STATUS`.
+/// A folder to be put first in PATH, with the program and stand-ins for the clients. Each stand-in writes its arguments
+/// into a file named like itself, tries the target, and exits with `STUB_STATUS`. Wehe's works in its current
+/// directory, as the real one does.
 struct Clients(tempfile::TempDir);
 
 impl Clients {
@@ -72,10 +83,13 @@ impl Clients {
         let folder = tempfile::tempdir().expect("a folder");
         symlink(env!("CARGO_BIN_EXE_monitoring-token"), folder.path().join("monitoring-token")).unwrap();
         let clients = Clients(folder);
-        for name in ["ndt7-client", "wehe-client.sh"] {
+        for (name, work) in [
+            ("ndt7-client", ""),
+            ("wehe-client.sh", "mkdir ./test_results || exit 252\nrm -rf ./test_results || exit\n"),
+        ] {
             let probe = env!("CARGO_BIN_EXE_monitoring-sandbox");
             let script = format!(
-                "#!/bin/sh\nprintf '%s\\n' \"$@\" > {}\n{probe} probe || exit\nexit ${{STUB_STATUS:-0}}\n",
+                "#!/bin/sh\nprintf '%s\\n' \"$@\" > {}\n{work}{probe} probe || exit\nexit ${{STUB_STATUS:-0}}\n",
                 clients.path(&format!("{name}.args")).display()
             );
             fs::write(clients.path(name), script).unwrap();
@@ -88,6 +102,10 @@ impl Clients {
         self.0.path().join(name)
     }
 
+    fn search_path(&self) -> String {
+        format!("{}:{}", self.0.path().display(), std::env::var("PATH").unwrap())
+    }
+
     /// The words that a client got, if it was run.
     fn args(&self, name: &str) -> Option<Vec<String>> {
         let text = fs::read_to_string(self.path(&format!("{name}.args"))).ok()?;
@@ -96,9 +114,15 @@ impl Clients {
 
     /// `/bin/sh`, as an exporter starts it, with the sandbox as Locate.
     fn shell(&self, sandbox: &Sandbox) -> Command {
-        let mut command = Command::new("/bin/sh");
-        let path = format!("{}:{}", self.0.path().display(), std::env::var("PATH").unwrap());
-        command.env_clear().env("PATH", path).env("HOME", self.0.path());
+        self.command("/bin/sh", sandbox)
+    }
+
+    /// A program with the environment of an exporter, with the sandbox as Locate. The working directory is read-only,
+    /// as with readOnlyRootFilesystem.
+    fn command(&self, program: impl AsRef<std::ffi::OsStr>, sandbox: &Sandbox) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir("/proc");
+        command.env_clear().env("PATH", self.search_path()).env("HOME", self.0.path());
         command.env("MONITORING_TOKEN_CACHE_DIR", self.path("cache"));
         command.env("MONITORING_TOKEN_RETRIES", "0");
         for name in ["LOCATE_URL", "MONITORING_SIGNER_KEY"] {
@@ -117,27 +141,69 @@ fn scripts(file: &str) -> Vec<(String, Yaml<'static>)> {
     scripts.into_iter().map(|script| (script["name"].as_str().unwrap().to_owned(), script)).collect()
 }
 
-/// m-lab/script_exporter v1.2.0 writes the script into the shell's standard input, and sets TARGET.
-fn run_m_lab(script: &Yaml<'_>, clients: &Clients, sandbox: &Sandbox, status: &str) -> Ended {
+/// The query of a scrape of ricoberger's exporter, besides `script`.
+type Query<'a> = &'a [(&'a str, &'a str)];
+
+/// How an exporter starts a script for a target.
+type Start = fn(&Yaml<'_>, &Clients, &Sandbox, target: &str) -> Command;
+
+const EXPORTERS: [(&str, Start); 3] = [
+    ("script_exporter/m-lab.yml", start_by_m_lab),
+    ("script_exporter/ricoberger-v2.yml", start_by_ricoberger),
+    ("script_exporter/ricoberger-v3.yml", start_by_ricoberger),
+];
+
+/// m-lab/script_exporter v1.2.0 writes the script to the shell's standard input and sets TARGET.
+fn start_by_m_lab(script: &Yaml<'_>, clients: &Clients, sandbox: &Sandbox, target: &str) -> Command {
     let path = clients.path("script");
     fs::write(&path, script["script"].as_str().expect("a script")).unwrap();
-    let stdin = fs::File::open(&path).unwrap();
-    run(clients.shell(sandbox).env("TARGET", MACHINE).env("STUB_STATUS", status).stdin(stdin))
+    let mut shell = clients.shell(sandbox);
+    shell.env("TARGET", target).stdin(fs::File::open(&path).unwrap());
+    shell
 }
 
-/// ricoberger/script_exporter puts the parameter after the arguments.
-fn run_ricoberger(script: &Yaml<'_>, clients: &Clients, sandbox: &Sandbox, status: &str) -> Ended {
-    assert_eq!(script["command"].as_str(), Some("/bin/sh"));
-    let args = script["args"].as_sequence().expect("arguments").iter().map(|arg| arg.as_str().unwrap());
-    run(clients.shell(sandbox).args(args).arg(MACHINE).env("STUB_STATUS", status))
+fn start_by_ricoberger(script: &Yaml<'_>, clients: &Clients, sandbox: &Sandbox, target: &str) -> Command {
+    let mut command = scrape_ricoberger(script, clients, sandbox, &[("MACHINE", target)]);
+    // Where the file names production, the sandbox takes its place.
+    for name in ["LOCATE_URL", "MONITORING_SIGNER_KEY"] {
+        command.env(name, sandbox.var(name));
+    }
+    command.env("MONITORING_TOKEN_CACHE_DIR", clients.path("cache")).env("MONITORING_TOKEN_RETRIES", "0");
+    command.env("PATH", clients.search_path());
+    // Its stand-in cannot be started in a folder that holds wehe-cmdline.
+    command.current_dir(clients.path(""));
+    command
+}
+
+/// ricoberger/script_exporter v2.24.3 and v3.2.0: the program is `command` (v2: a word; v3: a list), found in the
+/// exporter's own PATH, followed by `args`. It adds to its own environment the script's `env`, each query parameter
+/// that `env` does not have (repeated ones joined by commas), and the time limits.
+fn scrape_ricoberger(script: &Yaml<'_>, clients: &Clients, sandbox: &Sandbox, query: Query<'_>) -> Command {
+    let list = |node: &Yaml<'_>| -> Vec<String> {
+        let words = node.as_sequence().expect("a list");
+        words.iter().map(|word| word.as_str().expect("a word").to_owned()).collect()
+    };
+    let command = &script["command"];
+    let mut words = command.as_str().map_or_else(|| list(command), |word| vec![word.to_owned()]);
+    words.extend(list(&script["args"]));
+    let mut started = clients.command(clients.path(&words[0]), sandbox);
+    started.args(&words[1..]).env("script", script["name"].as_str().unwrap());
+    let env = script["env"].as_mapping().expect("an environment");
+    for (name, value) in env {
+        started.env(name.as_str().unwrap(), value.as_str().expect("a text"));
+    }
+    for (name, value) in query.iter().filter(|(name, _)| !env.keys().any(|key| key.as_str() == Some(*name))) {
+        started.env(name, value);
+    }
+    let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64() + 49.5;
+    started.env("SCRIPT_TIMEOUT", "49.500").env("SCRIPT_DEADLINE", format!("{deadline:.3}"));
+    started.env("SCRIPT_TIMEOUT_ENFORCED", "1");
+    started
 }
 
 #[test]
-fn both_exporters_scripts_reach_the_target_and_pass_the_status_on() {
-    type Run = fn(&Yaml<'_>, &Clients, &Sandbox, &str) -> Ended;
-    let exporters: [(&str, Run); 2] =
-        [("script_exporter/m-lab.yml", run_m_lab), ("script_exporter/ricoberger.yml", run_ricoberger)];
-    for (file, run_script) in exporters {
+fn each_exporters_scripts_reach_the_target_and_pass_the_status_on() {
+    for (file, start) in EXPORTERS {
         let scripts = scripts(file);
         let names: Vec<&str> = scripts.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["ndt7_client", "wehe_client"], "{file}");
@@ -148,17 +214,106 @@ fn both_exporters_scripts_reach_the_target_and_pass_the_status_on() {
             };
             let sandbox = Sandbox::start(&[]);
             let clients = Clients::new();
+            let probe = |clients: &Clients, status: &str| {
+                run(start(script, clients, &sandbox, MACHINE).env("STUB_STATUS", status))
+            };
             // The client's failure comes first: it is not cached.
-            let ended = run_script(script, &clients, &sandbox, "7");
+            let ended = probe(&clients, "7");
             assert_eq!((ended.status, ended.stderr.as_str()), (7, ""), "{file} {name}: {ended:?}");
-            run_script(script, &clients, &sandbox, "0").succeeded();
+            probe(&clients, "0").succeeded();
             assert_eq!(clients.args(client).expect("the client was run"), words, "{file} {name}");
+            // The success is cached: another run would fail.
+            probe(&clients, "7").succeeded();
 
-            // A Locate that is broken is our side's, and the client is not run.
+            // A broken Locate is not the target's failure, and the client is not run.
             let clients = Clients::new();
             sandbox.misbehave(r#"{"status":500}"#);
-            run_script(script, &clients, &sandbox, "0").failed_with(125, &["500"]);
+            probe(&clients, "0").failed_with(125, &["500"]);
             assert_eq!(clients.args(client), None, "{file} {name}");
+        }
+    }
+}
+
+/// m-lab's exporter once passed any target to the shell. With `-machine=${TARGET}` unquoted, `x -- true` ran a program
+/// of the scraper's choice and counted as a success.
+#[test]
+fn a_hostile_target_runs_nothing_and_is_not_a_success() {
+    let sandbox = Sandbox::start(&[]);
+    for (file, start) in EXPORTERS {
+        for (name, script) in scripts(file) {
+            let clients = Clients::new();
+            let proof = clients.path("proof");
+            let touch = format!("touch {}", proof.display());
+            for target in [
+                format!("x -- {touch}"),
+                format!("x -machine={MACHINE} -- {touch}"),
+                format!("{MACHINE} -exchange=false"),
+                format!("; {touch}; exit 0"),
+                format!("$({touch})"),
+                format!("`{touch}`"),
+                format!("\"; {touch}; exit 0; \""),
+                format!("'; {touch}; exit 0; '"),
+                format!("{MACHINE}\n{touch}"),
+                "-help".to_owned(),
+                "*".to_owned(),
+                "../../etc/passwd".to_owned(),
+                String::new(),
+            ] {
+                let ended = run(&mut start(&script, &clients, &sandbox, &target));
+                assert!([2, 125].contains(&ended.status), "{file} {name} {target:?}: {ended:?}");
+                assert!(!proof.exists(), "{file} {name} {target:?} ran a command");
+                assert_eq!(clients.args("ndt7-client"), None, "{file} {target:?}");
+                assert_eq!(clients.args("wehe-client.sh"), None, "{file} {target:?}");
+            }
+        }
+    }
+}
+
+/// A query parameter becomes an environment variable of the script unless its `env` has the name.
+#[test]
+fn a_scraper_cannot_set_what_ricobergers_scripts_act_on() {
+    // Of the program itself; then of the loader, the shell and Java, which run the clients.
+    let main = flags::main_command();
+    let flags: Vec<(String, String)> = main
+        .get_arguments()
+        .filter_map(|flag| Some((flag.get_id().to_string(), flag.get_env()?.to_str()?.to_owned())))
+        .filter(|(_, variable)| variable != "MACHINE")
+        .collect();
+    assert!(flags.len() > 15, "{flags:?}");
+    let others =
+        ["PATH", "HOME", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
+    let others =
+        others.iter().chain(&["http_proxy", "https_proxy", "no_proxy", "XDG_CACHE_HOME", "CACHE_DIRECTORY"]);
+    let others = others.chain(&["LD_PRELOAD", "LD_LIBRARY_PATH", "BASH_ENV", "ENV", "JAVA_TOOL_OPTIONS"]);
+    for version in ["v2", "v3"] {
+        let file = format!("script_exporter/ricoberger-{version}.yml");
+        for (name, script) in scripts(&file) {
+            let env = names(&script["env"]);
+            for (flag, variable) in &flags {
+                assert!(
+                    env.contains(variable),
+                    "{file} {name}: {variable} (-{flag}) can be set by a scraper"
+                );
+            }
+            for variable in others.clone() {
+                assert!(env.iter().any(|known| known == variable), "{file} {name}: {variable}");
+            }
+            // What counts is fixed, and not merely emptied.
+            for variable in ["LOCATE_URL", "MONITORING_SIGNER_KEY", "MONITORING_TOKEN_CACHE_DIR", "PATH"] {
+                assert!(!script["env"][variable].as_str().unwrap().is_empty(), "{file} {name}: {variable}");
+            }
+            let sandbox = Sandbox::start(&[]);
+            let clients = Clients::new();
+            let hostile = [
+                ("MACHINE", MACHINE),
+                ("LOCATE_URL", sandbox.var("LOCATE_URL")),
+                ("MONITORING_SIGNER_KEY", sandbox.var("MONITORING_SIGNER_KEY")),
+                ("MONITORING_TOKEN_EXCHANGE", "false"),
+                ("params", "MACHINE"),
+            ];
+            // The scraper's key would sign; the file's does not exist here.
+            run(&mut scrape_ricoberger(&script, &clients, &sandbox, &hostile))
+                .failed_with(125, &["/keys/monitoring-signer-key.json"]);
         }
     }
 }
@@ -179,32 +334,110 @@ fn the_exporters_configurations_have_the_fields_that_their_exporters_read() {
         assert_eq!(names(&script), ["name", "script", "timeout"], "{name}");
         assert!(script["timeout"].as_integer().is_some(), "{name}");
     }
-    // ricoberger/script_exporter v2.
-    for (name, script) in scripts("script_exporter/ricoberger.yml") {
-        assert_eq!(names(&script), ["args", "command", "name", "timeout"], "{name}");
+    // ricoberger/script_exporter v2 expands what follows a dollar sign, comments included; `command` is a word.
+    assert!(!read("script_exporter/ricoberger-v2.yml").contains('$'), "v2 would expand it");
+    for (name, script) in scripts("script_exporter/ricoberger-v2.yml") {
+        assert_eq!(names(&script), ["args", "command", "env", "name", "timeout"], "{name}");
         assert_eq!(names(&script["timeout"]), ["enforced", "max_timeout"], "{name}");
-        assert_eq!(script["timeout"]["enforced"].as_bool(), Some(true), "{name}");
+        assert_eq!(script["command"].as_str(), Some("monitoring-token"), "{name}");
+    }
+    // v3 refuses an unknown field and a `command` that is not a list.
+    for (name, script) in scripts("script_exporter/ricoberger-v3.yml") {
+        assert_eq!(names(&script), ["args", "command", "env", "name", "output", "timeout"], "{name}");
+        assert_eq!(names(&script["timeout"]), ["enforced", "max_timeout", "wait_delay"], "{name}");
+        assert_eq!(names(&script["output"]), ["ignore"], "{name}");
+        assert_eq!(script["command"].as_sequence().map(Vec::len), Some(1), "{name}");
     }
 }
 
 #[test]
 fn the_runs_end_before_the_exporters_limits() {
-    for (name, script) in scripts("script_exporter/m-lab.yml") {
-        let text = script["script"].as_str().unwrap();
-        let seconds = |flag: &str| -> i64 {
-            let word = text.split_whitespace().find_map(|word| word.strip_prefix(flag)).expect(flag);
-            word.strip_suffix('s').expect("seconds").parse().expect("a number")
-        };
-        let limit = script["timeout"].as_integer().expect("a limit in seconds");
-        assert!(seconds("-timeout=") + seconds("-kill-after=") < limit, "{name}");
-        assert!(text.contains(" -die-with-parent "), "{name}");
+    for (file, _) in EXPORTERS {
+        for (name, script) in scripts(file) {
+            let text = script.as_mapping_get("script").and_then(Yaml::as_str).map_or_else(
+                || {
+                    let args = script["args"].as_sequence().unwrap().iter();
+                    args.map(|word| word.as_str().unwrap()).collect::<Vec<_>>().join(" ")
+                },
+                str::to_owned,
+            );
+            let value =
+                |flag: &str| text.split_whitespace().find_map(|word| word.strip_prefix(flag)).expect(flag);
+            let seconds =
+                |flag: &str| -> i64 { value(flag).strip_suffix('s').expect("seconds").parse().unwrap() };
+            let limit = script["timeout"].as_integer().unwrap_or_else(|| {
+                assert_eq!(script["timeout"]["enforced"].as_bool(), Some(true), "{file} {name}");
+                script["timeout"]["max_timeout"].as_integer().expect("a limit")
+            });
+            assert!(seconds("-timeout=") + seconds("-kill-after=") < limit, "{file} {name}");
+            assert!(text.contains("-die-with-parent"), "{file} {name}");
+            // As long as production caches: without it, every scrape would transfer a test.
+            assert_eq!(
+                value("-cache-ttl="),
+                if name == "ndt7_client" { "1h" } else { "10m" },
+                "{file} {name}"
+            );
+        }
     }
-    // Here SCRIPT_DEADLINE shortens the run.
-    for (name, script) in scripts("script_exporter/ricoberger.yml") {
-        let text = script["args"][1].as_str().unwrap();
-        assert!(text.contains(" -die-with-parent "), "{name}");
-        assert!(!text.contains(" -timeout="), "{name}");
+}
+
+/// The documents of a manifest.
+fn manifest(name: &str) -> Vec<Yaml<'static>> {
+    let text: &'static str = Box::leak(read(name).into_boxed_str());
+    Yaml::load_from_str(text).expect("the file is YAML")
+}
+
+/// The item of a list that has this value under the key.
+fn item<'a>(list: &'a Yaml<'a>, key: &str, value: &str) -> &'a Yaml<'a> {
+    let mut items = list.as_sequence().expect("a list").iter();
+    items.find(|item| item[key].as_str() == Some(value)).unwrap_or_else(|| panic!("no {key} {value}"))
+}
+
+/// Wehe failed every probe on a read-only root file system, with a status that looked like a broken server; two
+/// replicas with a cache each stood behind a Service that sent every second scrape to the other one.
+#[test]
+fn the_exporters_pods_can_write_and_each_machine_finds_its_cache() {
+    let sets = manifest("kubernetes/base/statefulset.yaml");
+    let set = &sets[0]["spec"];
+    let pod = &set["template"]["spec"];
+    let container = &pod["containers"][0];
+    assert_eq!(container["securityContext"]["readOnlyRootFilesystem"].as_bool(), Some(true));
+    for path in ["/tmp", "/cache"] {
+        let volume = item(&container["volumeMounts"], "mountPath", path)["name"].as_str().unwrap();
+        assert!(item(&pod["volumes"], "name", volume)["emptyDir"].as_mapping().is_some(), "{path}");
     }
+    // The memory limit is the formula beside it: 64 MiB, and 64 MiB for each probe at the same time.
+    assert_eq!(container["resources"]["limits"]["memory"].as_str(), Some("2Gi"));
+    assert!(read("kubernetes/base/statefulset.yaml").contains("2 GiB carry 31"), "64 + 31 * 64 = 2048");
+
+    let services = manifest("kubernetes/base/services.yaml");
+    assert_eq!(services[0]["spec"]["sessionAffinity"].as_str(), Some("ClientIP"));
+    assert_eq!(services[1]["spec"]["clusterIP"].as_str(), Some("None"), "each pod has a name");
+    assert_eq!(set["serviceName"].as_str(), services[1]["metadata"]["name"].as_str());
+    // As many shards as pods.
+    let plain = manifest("prometheus.yml");
+    let relabel = plain[0]["scrape_configs"][0]["relabel_configs"].as_sequence().unwrap();
+    let modulus =
+        |rules: &[Yaml<'_>]| rules.iter().find_map(|rule| rule.as_mapping_get("modulus")?.as_integer());
+    assert_eq!(modulus(relabel), set["replicas"].as_integer());
+    let operator = manifest("kubernetes/operator/scrapeconfig.yaml");
+    assert_eq!(
+        modulus(operator[0]["spec"]["relabelings"].as_sequence().unwrap()),
+        set["replicas"].as_integer()
+    );
+}
+
+#[test]
+fn the_operators_rules_are_those_of_plain_prometheus() {
+    let plain = read("alerts.yml");
+    let (_, groups) = plain.split_once("\ngroups:\n").expect("groups");
+    let indented: String = groups
+        .lines()
+        .map(|line| if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") })
+        .collect();
+    let rule = read("kubernetes/operator/prometheusrule.yaml");
+    let (_, spec) = rule.split_once("\nspec:\n  groups:\n").expect("groups");
+    assert!(spec == indented, "write it again with scripts/prometheus-rule.sh");
 }
 
 #[test]
@@ -301,15 +534,20 @@ fn instructions(text: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn the_images_last_stage_has_no_shell_and_copies_what_the_first_makes() {
+fn the_last_stage_of_the_image_has_no_shell_and_copies_what_the_first_builds() {
     let dockerfile = instructions(&read("Dockerfile"));
-    let known = ["FROM", "ARG", "ENV", "WORKDIR", "COPY", "RUN", "USER", "ENTRYPOINT"];
+    let known = ["FROM", "ARG", "WORKDIR", "COPY", "RUN", "LABEL", "USER", "ENTRYPOINT"];
     assert!(dockerfile.iter().all(|(name, _)| known.contains(&name.as_str())), "{dockerfile:?}");
     let last = dockerfile.iter().rposition(|(name, _)| name == "FROM").unwrap();
     let (build, image) = dockerfile.split_at(last);
     assert_eq!(image[0].1, "scratch");
     assert!(image.iter().all(|(name, _)| name != "RUN"), "there is no shell to run anything");
-    assert_eq!(build[0].1, "rust:1.95-bookworm AS build");
+    // Every base image is pinned by digest: a tag can be moved.
+    for (_, image) in build.iter().filter(|(name, _)| name == "FROM") {
+        let (_, digest) = image.split_once("@sha256:").expect(image);
+        assert!(digest.split_whitespace().next().is_some_and(|digest| digest.len() == 64), "{image}");
+    }
+    assert!(build[0].1.ends_with(" AS build"), "{build:?}");
 
     // What is copied out of the first stage is what its script puts there.
     let made = &build.iter().find(|(name, _)| name == "RUN").expect("it builds").1;
@@ -317,20 +555,21 @@ fn the_images_last_stage_has_no_shell_and_copies_what_the_first_makes() {
         image.iter().filter(|(name, _)| name == "COPY").map(|(_, rest)| rest.as_str()).collect();
     assert_eq!(copies, ["--from=build /root-of-image /"]);
     for part in [
-        "target/$TARGET/release/monitoring-token\"",
-        "target/$TARGET/release/monitoring-sandbox\" /root-of-image/usr/bin/",
+        "amd64) target=x86_64-unknown-linux-gnu",
+        "arm64) target=aarch64-unknown-linux-gnu",
+        "target/$target/release/monitoring-token\"",
+        "target/$target/release/monitoring-sandbox\" /root-of-image/usr/bin/",
         "cp /etc/ssl/certs/ca-certificates.crt /root-of-image/etc/ssl/certs/",
         "cp LICENSE /root-of-image/",
-        "cargo build --release --locked --target \"$TARGET\"",
+        "make build TARGET=\"$target\"",
     ] {
         assert!(made.contains(part), "{part} is not in: {made}");
     }
     assert!(deploy().join("../LICENSE").is_file());
-    // As static as the others.
-    let makefile = read("../Makefile");
-    let flags = makefile.lines().find_map(|line| line.strip_prefix("STATIC_FLAGS := ")).expect("flags");
-    let env = format!("RUSTFLAGS=\"{flags}\"");
-    assert!(build.iter().any(|(name, rest)| name == "ENV" && *rest == env), "{env}");
+    let labels = &image.iter().find(|(name, _)| name == "LABEL").expect("labels").1;
+    for label in ["title", "description", "licenses", "version", "revision", "source"] {
+        assert!(labels.contains(&format!("org.opencontainers.image.{label}=")), "{label}");
+    }
     let entry = &image.iter().find(|(name, _)| name == "ENTRYPOINT").expect("an entry point").1;
     assert_eq!(entry, "[\"/usr/bin/monitoring-token\"]");
     // Root has no business in it.

