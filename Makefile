@@ -19,23 +19,28 @@ RELEASE := target/$(TARGET)/release
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-9s %s\n", $$1, $$2 }'
 
+# Two builds: what the sandbox needs of a library must not get into the program that ships.
 build: ## Build the static release binaries
 	$(RELEASE_ENV) $(CARGO) build --release --locked --target $(TARGET)
+	$(RELEASE_ENV) $(CARGO) build --release --locked --target $(TARGET) --package monitoring-sandbox
 
 demo: ## Run the main job on the embedded sandbox
-	$(CARGO) build --locked --bins
+	$(CARGO) build --locked
+	$(CARGO) build --locked --package monitoring-sandbox
 	scripts/demo.sh target/debug
 
 # Some tests look into other processes and mount files over others: who is not root gets a namespace for that.
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo unshare --map-root-user)
 
 test: ## Run all tests
+	$(CARGO) build --locked --package monitoring-sandbox
 	$(AS_ROOT) $(CARGO) test --locked --lib --test promises
+	$(CARGO) test --locked --package monitoring-sandbox
 
 # The fuzz targets need a nightly compiler to run, but must not rot.
 check: ## Formatting, lints, tests
 	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --locked --manifest-path fuzz/Cargo.toml --target-dir target -- -D warnings
 	$(MAKE) test
 
@@ -58,7 +63,7 @@ image: ## Build the container image without a registry, and try it (needs root)
 
 bench: build ## Measure what a run costs, against the original, or a floor program where that cannot be installed
 	scripts/original.sh
-	$(RELEASE_ENV) $(CARGO) build --release --locked --target $(TARGET) --example bench-floor --example bench-launch
+	$(RELEASE_ENV) $(CARGO) build --release --locked --target $(TARGET) --package bench-programs
 	$(RELEASE_ENV) $(CARGO) bench --locked --target $(TARGET) --bench whole_process
 
 guard: build ## Count the instructions of a run against the committed figures (needs valgrind)

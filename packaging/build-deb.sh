@@ -10,9 +10,10 @@ if ! .peers/cargo/bin/cargo-deb --version 2>/dev/null | grep -qwF "$cargo_deb"; 
     # It is made faster than it then is fast.
     cargo install --quiet --debug --locked --root .peers/cargo --target-dir .peers/cargo-target cargo-deb@"$cargo_deb" >&2
 fi
-cargo run --quiet --locked --example pages
+cargo run --quiet --locked --package xtask -- pages
 if [ "${1-}" = dev ]; then
     cargo build --quiet --locked
+    cargo build --quiet --locked --package monitoring-sandbox
     set -- --profile dev --no-strip
 else
     # Static: runs on any distribution, and in an empty container.

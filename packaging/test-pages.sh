@@ -3,7 +3,7 @@
 # Needs mandoc, bash, zsh and fish. Usage: packaging/test-pages.sh
 set -eu
 cd "$(dirname "$0")/.."
-cargo run --quiet --locked --example pages
+cargo run --quiet --locked --package xtask -- pages
 pages=target/pages
 failed=0
 

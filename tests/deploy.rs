@@ -13,7 +13,7 @@ use saphyr::{LoadableYamlNode as _, Yaml};
 
 use crate::lines::{all_are_taken, in_text, in_yaml};
 use crate::manual::which;
-use crate::support::{MACHINE, Sandbox, http, read_head, run, serve};
+use crate::support::{MACHINE, Sandbox, http, read_head, run, sandbox_program, serve};
 
 fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy")
@@ -87,7 +87,7 @@ impl Clients {
             ("ndt7-client", ""),
             ("wehe-client.sh", "mkdir ./test_results || exit 252\nrm -rf ./test_results || exit\n"),
         ] {
-            let probe = env!("CARGO_BIN_EXE_monitoring-sandbox");
+            let probe = sandbox_program();
             let script = format!(
                 "#!/bin/sh\nprintf '%s\\n' \"$@\" > {}\n{work}{probe} probe || exit\nexit ${{STUB_STATUS:-0}}\n",
                 clients.path(&format!("{name}.args")).display()

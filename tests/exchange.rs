@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 
 use crate::support::tls::{Authority, server_params};
 use crate::support::{
-    Ended, MACHINE, PATIENCE, Sandbox, full_queue, http, namespace, read_head, read_head_of, run, serve,
-    serve_at, testdata, token,
+    Ended, MACHINE, PATIENCE, Sandbox, full_queue, http, namespace, read_head, read_head_of, run,
+    sandbox_program, serve, serve_at, testdata, token,
 };
 
 const GOOD: &str = r#"{"target":{"urls":{"wss:///ndt/v7/download":"wss://ndt.example/ndt/v7/download?access_token=a.b.c"}}}"#;
@@ -90,7 +90,7 @@ fn part(jwt: &str, at: usize) -> Value {
 #[test]
 fn the_target_accepts_the_token_that_the_command_finds() {
     let sandbox = Sandbox::start(&[]);
-    let probe = env!("CARGO_BIN_EXE_monitoring-sandbox");
+    let probe = sandbox_program();
     run(sandbox.token().args(["-service=ndt/ndt7", "--", probe, "probe"])).succeeded();
 }
 

@@ -10,7 +10,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::support::{Ended, MACHINE, Sandbox, finish, run};
+use crate::support::{Ended, MACHINE, Sandbox, finish, run, sandbox_program};
 
 /// What a test puts in the place of the manual's words.
 type Value = fn(&Stage) -> String;
@@ -74,7 +74,7 @@ impl Stage {
         for folder in ["bin", "keys", "collected", "work", "home"] {
             fs::create_dir(stage.path(folder)).unwrap();
         }
-        let programs = [env!("CARGO_BIN_EXE_monitoring-token"), env!("CARGO_BIN_EXE_monitoring-sandbox")];
+        let programs = [env!("CARGO_BIN_EXE_monitoring-token"), sandbox_program()];
         let stand_ins = STAND_INS.map(|name| repository().join("tests/stand-ins").join(name));
         let tools = TOOLS.map(|name| which(name).unwrap_or_else(|| panic!("no {name} in PATH")));
         for program in programs.map(PathBuf::from).into_iter().chain(stand_ins).chain(tools) {

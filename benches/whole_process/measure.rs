@@ -29,10 +29,9 @@ pub struct Bench {
 impl Bench {
     pub fn new() -> Bench {
         let token = PathBuf::from(env!("CARGO_BIN_EXE_monitoring-token"));
-        let examples = token.parent().expect("a folder").join("examples");
         Bench {
-            launcher: examples.join("bench-launch"),
-            peer: Peer::find(examples.join("bench-floor")),
+            launcher: token.with_file_name("bench-launch"),
+            peer: Peer::find(token.with_file_name("bench-floor")),
             token,
         }
     }

@@ -8,7 +8,6 @@ pub mod jwk;
 pub mod load;
 pub mod pair;
 pub mod sign;
-mod verify;
 
 pub use jwk::{Algorithm, PrivateKey, Refusal};
 pub use load::KeySource;

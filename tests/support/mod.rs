@@ -11,6 +11,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -171,6 +172,24 @@ pub fn file_line(path: &Path) -> String {
     })
 }
 
+/// The sandbox's program. It is a package of its own, so that cargo does not build it for these tests: it is
+/// built here, once a test process; `make bench` and `make guard` have built it in release mode before.
+pub fn sandbox_program() -> &'static str {
+    static PROGRAM: OnceLock<String> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let program = Path::new(env!("CARGO_BIN_EXE_monitoring-token")).with_file_name("monitoring-sandbox");
+        if program.parent().is_some_and(|folder| folder.ends_with("debug")) {
+            let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
+            cargo.args(["build", "--quiet", "--locked", "--package", "monitoring-sandbox"]);
+            let status = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null()).status();
+            assert!(status.is_ok_and(|status| status.success()), "{cargo:?} failed");
+        }
+        let path = program.display().to_string();
+        assert!(program.exists(), "{path} is missing: cargo build --package monitoring-sandbox");
+        path
+    })
+}
+
 /// A running sandbox; ends with the value.
 pub struct Sandbox {
     child: Child,
@@ -181,7 +200,7 @@ pub struct Sandbox {
 impl Sandbox {
     /// Starts one with these arguments.
     pub fn start(args: &[&str]) -> Sandbox {
-        let mut command = binary(env!("CARGO_BIN_EXE_monitoring-sandbox"));
+        let mut command = binary(sandbox_program());
         let mut child = command
             .args(args)
             .arg("--until-eof")

@@ -8,10 +8,10 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Asked, MAX_REQUEST_BYTES, gafaelfawr, json as json_answer, stackstate};
+use crate::http::{MAX_REQUEST_BYTES, Request, json as json_response};
 
 /// Where they are shown.
-pub const PATH: &str = "/sandbox/requests";
+pub(crate) const PATH: &str = "/sandbox/requests";
 /// Older ones are forgotten.
 const KEPT: usize = 1000;
 
@@ -23,7 +23,7 @@ struct Log {
 
 /// The requests, in the order in which they came.
 #[derive(Default)]
-pub struct Requests(Mutex<Log>);
+pub(crate) struct Requests(Mutex<Log>);
 
 fn parsed(bytes: &[u8]) -> Value {
     serde_json::from_slice(bytes).unwrap_or_else(|_| String::from_utf8_lossy(bytes).into_owned().into())
@@ -31,16 +31,12 @@ fn parsed(bytes: &[u8]) -> Value {
 
 impl Requests {
     /// A request to a token API has come; gives its number.
-    pub fn begin(&self, asked: &Asked) -> Option<usize> {
-        let path = asked.uri.path();
-        if !gafaelfawr::is_path(path) && !path.starts_with(stackstate::PATH) {
-            return None;
-        }
-        let names: Vec<&str> = asked.headers.keys().map(axum::http::HeaderName::as_str).collect();
-        let content_type = asked.headers.get("content-type").and_then(|value| value.to_str().ok());
+    pub(crate) fn begin(&self, request: &Request) -> usize {
+        let names: Vec<&str> = request.headers.keys().map(axum::http::HeaderName::as_str).collect();
+        let content_type = request.header("content-type");
         let request = json!({
-            "method": asked.method.as_str(), "path": path, "headers": names, "content_type": content_type,
-            "body": parsed(&asked.body),
+            "method": request.method.as_str(), "path": request.uri.path(), "headers": names, "content_type": content_type,
+            "body": parsed(&request.body),
         });
         let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if log.requests.len() == KEPT {
@@ -48,12 +44,11 @@ impl Requests {
             log.first += 1;
         }
         log.requests.push_back(request);
-        Some(log.first + log.requests.len() - 1)
+        log.first + log.requests.len() - 1
     }
 
     /// It has been answered.
-    pub async fn end(&self, number: Option<usize>, response: Response<Body>) -> Response<Body> {
-        let Some(number) = number else { return response };
+    pub(crate) async fn end(&self, number: usize, response: Response<Body>) -> Response<Body> {
         let (parts, body) = response.into_parts();
         let body = to_bytes(body, MAX_REQUEST_BYTES).await.unwrap_or_default();
         let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -66,8 +61,8 @@ impl Requests {
     }
 
     /// All of them.
-    pub fn show(&self) -> Response<Body> {
+    pub(crate) fn show(&self) -> Response<Body> {
         let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        json_answer(StatusCode::OK, &json!(log.requests))
+        json_response(StatusCode::OK, &json!(log.requests))
     }
 }

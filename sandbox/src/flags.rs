@@ -4,13 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, Command, value_parser};
 
-use crate::VERSION;
-
 /// `monitoring-sandbox`
 pub fn command() -> Command {
     Command::new("monitoring-sandbox")
         .about("A stand-in on loopback for Locate, a target server, Gafaelfawr and StackState")
-        .version(VERSION)
+        .version(env!("CARGO_PKG_VERSION"))
         .args_conflicts_with_subcommands(true)
         .arg(
             Arg::new("port")

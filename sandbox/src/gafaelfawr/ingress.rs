@@ -7,19 +7,20 @@ use serde_json::json;
 
 use super::auth::{Bootstrap, Caller, authenticate};
 use super::error::{Challenge, method_not_allowed, not_found, validation};
-use crate::sandbox::{Asked, Sandbox, json as json_answer};
+use super::state::State;
+use crate::http::{Request, json as json_response};
 
 /// Where Sasquatch's REST proxy is.
-pub const SASQUATCH: &str = "/sasquatch-rest-proxy/";
+pub(crate) const SASQUATCH: &str = "/sasquatch-rest-proxy/";
 const SCOPE: &str = "write:sasquatch";
 
-/// Answers the check, or what is behind it.
-pub fn answer(sandbox: &Sandbox, asked: &Asked) -> Response<Body> {
-    match asked.uri.path() {
+/// Responds to the check, or what is behind it.
+pub(crate) fn respond(state: &State, request: &Request) -> Response<Body> {
+    match request.uri.path() {
         "/ingress/auth" => {
             let missing: Vec<_> = ["X-Original-Method", "X-Original-URL"]
                 .iter()
-                .filter(|name| !asked.headers.contains_key(**name))
+                .filter(|name| !request.headers.contains_key(**name))
                 .map(|name| {
                     json!({"type": "missing", "loc": ["header", name], "msg": "Field required", "input": null})
                 })
@@ -27,20 +28,20 @@ pub fn answer(sandbox: &Sandbox, asked: &Asked) -> Response<Body> {
             if !missing.is_empty() {
                 return validation(missing);
             }
-            let query = asked.query();
+            let query = request.query();
             let scopes = query.iter().filter(|(name, _)| name == "scope").map(|(_, scope)| scope.as_str());
-            check(sandbox, asked, &scopes.collect::<Vec<_>>())
+            check(state, request, &scopes.collect::<Vec<_>>())
         }
         path if path.starts_with(SASQUATCH) => {
-            let checked = check(sandbox, asked, &[SCOPE]);
+            let checked = check(state, request, &[SCOPE]);
             if checked.status() != StatusCode::OK {
                 return checked;
             }
-            if asked.method != Method::POST {
+            if request.method != Method::POST {
                 return method_not_allowed(&Method::POST);
             }
             let offsets = json!([{"partition": 0, "offset": 0}]);
-            json_answer(
+            json_response(
                 StatusCode::OK,
                 &json!({"key_schema_id": null, "value_schema_id": 1, "offsets": offsets}),
             )
@@ -49,24 +50,23 @@ pub fn answer(sandbox: &Sandbox, asked: &Asked) -> Response<Body> {
     }
 }
 
-fn check(sandbox: &Sandbox, asked: &Asked, scopes: &[&str]) -> Response<Body> {
-    let state = sandbox.gafaelfawr.state();
-    let caller = match authenticate(&state, asked, &sandbox.address, Bootstrap::Refused) {
+fn check(state: &State, request: &Request, scopes: &[&str]) -> Response<Body> {
+    let caller = match authenticate(state, request, Bootstrap::Refused) {
         Ok(Caller::Token(token)) => token,
         Ok(Caller::Bootstrap) => unreachable!("refused"),
         Err(refusal) => return *refusal,
     };
     if let Some(scope) = scopes.iter().find(|scope| !caller.has(scope)) {
         return Challenge {
-            realm: sandbox.address.ip().to_string(),
+            realm: state.realm.clone(),
             status: StatusCode::FORBIDDEN,
             error_status: "403",
             kind: "insufficient_scope",
             message: "Token missing required scope",
             scope: Some(scope),
         }
-        .answer();
+        .response();
     }
     let headers = [("x-auth-request-user", caller.username)];
-    (headers, json_answer(StatusCode::OK, &json!({"status": "ok"}))).into_response()
+    (headers, json_response(StatusCode::OK, &json!({"status": "ok"}))).into_response()
 }

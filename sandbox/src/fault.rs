@@ -8,34 +8,34 @@ use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
 use serde::{Deserialize, Serialize};
 
-use super::{Asked, json};
+use crate::http::{Request, json};
 
 /// Where the fault is changed.
-pub const PATH: &str = "/sandbox/fault";
+pub(crate) const PATH: &str = "/sandbox/fault";
 
 /// What goes wrong; the default is nothing.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(default, deny_unknown_fields)]
-pub struct Fault {
+pub(crate) struct Fault {
     /// Answer only after this long.
-    pub delay_ms: u64,
+    pub(crate) delay_ms: u64,
     /// Answer with this status instead.
-    pub status: Option<u16>,
+    pub(crate) status: Option<u16>,
     /// Answer with this body instead.
-    pub body: Option<String>,
+    pub(crate) body: Option<String>,
     /// Give the answer this header.
-    pub header: Option<(String, String)>,
+    pub(crate) header: Option<(String, String)>,
     /// How many requests this holds for; `None` for all.
-    pub times: Option<u32>,
+    pub(crate) times: Option<u32>,
     /// Holds only for requests whose method and path begin like this: `POST /auth/`.
-    pub only: Option<String>,
+    pub(crate) only: Option<String>,
     /// The service does its work first: only its answer is delayed or replaced.
-    pub after: bool,
+    pub(crate) after: bool,
 }
 
 impl Fault {
     /// Delays, or answers in the place of the service.
-    pub async fn apply(self) -> Option<Response<Body>> {
+    pub(crate) async fn apply(self) -> Option<Response<Body>> {
         // A sleep of nothing takes a millisecond.
         if self.delay_ms > 0 {
             tokio::time::sleep(Duration::from_millis(self.delay_ms)).await;
@@ -57,18 +57,18 @@ impl Fault {
 
 /// The fault in force.
 #[derive(Debug, Default)]
-pub struct Faults(Mutex<Fault>);
+pub(crate) struct Faults(Mutex<Fault>);
 
 impl Faults {
     /// Starts with this fault.
-    pub fn new(fault: Fault) -> Faults {
+    pub(crate) fn new(fault: Fault) -> Faults {
         Faults(Mutex::new(fault))
     }
 
     /// What goes wrong with this request.
-    pub fn take(&self, asked: &Asked) -> Fault {
+    pub(crate) fn take(&self, request: &Request) -> Fault {
         let mut fault = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let line = format!("{} {}", asked.method, asked.uri.path());
+        let line = format!("{} {}", request.method, request.uri.path());
         if fault.only.as_ref().is_some_and(|only| !line.starts_with(only.as_str())) {
             return Fault::default();
         }
@@ -81,8 +81,8 @@ impl Faults {
     }
 
     /// Sets the fault from a JSON body; an empty object ends it.
-    pub fn change(&self, asked: &Asked) -> Response<Body> {
-        match serde_json::from_slice::<Fault>(&asked.body) {
+    pub(crate) fn change(&self, request: &Request) -> Response<Body> {
+        match serde_json::from_slice::<Fault>(&request.body) {
             Ok(fault) => {
                 let shown = serde_json::to_value(&fault).unwrap_or_default();
                 *self.0.lock().unwrap_or_else(PoisonError::into_inner) = fault;

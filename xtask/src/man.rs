@@ -4,8 +4,8 @@ use std::path::Path;
 
 use clap::Command;
 use clap_mangen::Man;
+use monitoring_token::VERSION;
 use monitoring_token::cli::catalog;
-use monitoring_token::{VERSION, sandbox};
 
 /// Replaced in a text by the section that all pages of `monitoring-token` share.
 const EXIT_STATUS: &str = ".\\\" EXIT STATUS\n";
@@ -18,7 +18,7 @@ pub fn write(folder: &Path) -> Result<(), String> {
         let verbs: Vec<&Command> = subcommand.get_subcommands().collect();
         page(folder, &format!("monitoring-token-{}", subcommand.get_name()), subcommand, &verbs)?;
     }
-    let mut sandbox = sandbox::flags::command();
+    let mut sandbox = monitoring_sandbox::flags::command();
     sandbox.build();
     let verbs: Vec<&Command> = sandbox.get_subcommands().filter(|verb| verb.get_name() != "help").collect();
     page(folder, "monitoring-sandbox", &sandbox, &verbs)
@@ -28,11 +28,10 @@ pub fn write(folder: &Path) -> Result<(), String> {
 fn page(folder: &Path, name: &str, command: &Command, verbs: &[&Command]) -> Result<(), String> {
     let (description, rest) = text(name)?;
     let mut page = Page::default();
+    let (version, date) = version_and_date();
     page.raw(&format!(
-        ".TH {} 1 \"{}\" \"monitoring-token {}\" \"User Commands\"\n",
-        name.to_uppercase(),
-        date(),
-        env!("CARGO_PKG_VERSION")
+        ".TH {} 1 \"{date}\" \"monitoring-token {version}\" \"User Commands\"\n",
+        name.to_uppercase()
     ));
     page.raw(&format!(".SH NAME\n{name} \\- {}\n.SH SYNOPSIS\n", escape(&about(command))));
     if verbs.is_empty() || name == "monitoring-sandbox" {
@@ -59,7 +58,7 @@ fn page(folder: &Path, name: &str, command: &Command, verbs: &[&Command]) -> Res
 
 /// What `packaging/man` has for this page: the description, and the sections that come after the flags.
 fn text(name: &str) -> Result<(String, String), String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/man");
+    let folder = super::root().join("packaging/man");
     let read = |name: &str| {
         let path = folder.join(name);
         std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))
@@ -74,9 +73,10 @@ fn about(command: &Command) -> String {
     command.get_about().map(ToString::to_string).unwrap_or_default()
 }
 
-/// The date of the commit, from the version.
-fn date() -> &'static str {
-    VERSION.trim_end_matches(')').rsplit_once(' ').map_or("", |(_, date)| date)
+/// `0.1.0 (1234567 2026-01-01)`: the version, and the date of its commit.
+fn version_and_date() -> (&'static str, &'static str) {
+    let (version, commit) = VERSION.split_once(' ').unwrap_or((VERSION, ""));
+    (version, commit.trim_end_matches(')').rsplit_once(' ').map_or("", |(_, date)| date))
 }
 
 fn escape(text: &str) -> String {

@@ -5,20 +5,26 @@ use axum::http::{Method, Response, StatusCode};
 use axum::response::IntoResponse as _;
 use serde_json::{Value, json};
 
-use crate::sandbox::json as json_answer;
+use crate::http::json as json_response;
 
 /// `{"detail": …}`
-pub fn detail(status: StatusCode, detail: &Value) -> Response<Body> {
-    json_answer(status, &json!({"detail": detail}))
+pub(crate) fn detail(status: StatusCode, detail: &Value) -> Response<Body> {
+    json_response(status, &json!({"detail": detail}))
 }
 
 /// 404 of a path that is not there: a string.
-pub fn not_found() -> Response<Body> {
+pub(crate) fn not_found() -> Response<Body> {
     detail(StatusCode::NOT_FOUND, &json!("Not Found"))
 }
 
+/// 500, which is no JSON.
+pub(crate) fn internal_error() -> Response<Body> {
+    let headers = [("content-type", "text/plain; charset=utf-8")];
+    (StatusCode::INTERNAL_SERVER_ERROR, headers, "Internal Server Error").into_response()
+}
+
 /// 405: a string, and what is allowed.
-pub fn method_not_allowed(allowed: &Method) -> Response<Body> {
+pub(crate) fn method_not_allowed(allowed: &Method) -> Response<Body> {
     let mut response = detail(StatusCode::METHOD_NOT_ALLOWED, &json!("Method Not Allowed"));
     if let Ok(allowed) = allowed.as_str().parse() {
         response.headers_mut().insert("allow", allowed);
@@ -27,34 +33,33 @@ pub fn method_not_allowed(allowed: &Method) -> Response<Body> {
 }
 
 /// 403 for the lack of a right.
-pub fn permission_denied(message: &str) -> Response<Body> {
+pub(crate) fn permission_denied(message: &str) -> Response<Body> {
     detail(StatusCode::FORBIDDEN, &json!([{"msg": message, "type": "permission_denied"}]))
 }
 
 /// 422 with all errors.
-pub fn validation(errors: Vec<Value>) -> Response<Body> {
+pub(crate) fn validation(errors: Vec<Value>) -> Response<Body> {
     detail(StatusCode::UNPROCESSABLE_ENTITY, &Value::Array(errors))
 }
 
 /// A refusal of the Authorization header. On the wire `status`; `error_status` is what is meant.
-pub struct Challenge<'a> {
+pub(crate) struct Challenge<'a> {
     /// The `realm`.
-    pub realm: String,
+    pub(crate) realm: String,
     /// Status on the wire.
-    pub status: StatusCode,
+    pub(crate) status: StatusCode,
     /// What is meant.
-    pub error_status: &'a str,
+    pub(crate) error_status: &'a str,
     /// The `type`.
-    pub kind: &'a str,
+    pub(crate) kind: &'a str,
     /// In words.
-    pub message: &'a str,
+    pub(crate) message: &'a str,
     /// The scope that is missing.
-    pub scope: Option<&'a str>,
+    pub(crate) scope: Option<&'a str>,
 }
 
 impl Challenge<'_> {
-    /// The answer.
-    pub fn answer(&self) -> Response<Body> {
+    pub(crate) fn response(&self) -> Response<Body> {
         let Challenge { realm, status, error_status, kind, message, scope } = self;
         let scope = scope.map(|scope| format!(", scope=\"{scope}\"")).unwrap_or_default();
         let challenge =
@@ -71,7 +76,7 @@ impl Challenge<'_> {
 }
 
 /// 401 without any token: an object.
-pub fn no_authorization(realm: &str) -> Response<Body> {
+pub(crate) fn no_authorization(realm: &str) -> Response<Body> {
     let headers = [
         ("cache-control", "no-cache, no-store".to_owned()),
         ("www-authenticate", format!("Bearer realm=\"{realm}\"")),

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use reqwest::Url;
+use url::Url;
 
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 

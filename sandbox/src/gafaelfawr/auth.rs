@@ -1,21 +1,19 @@
 //! Who asks: the Authorization header, Bearer or Basic, and the session cookie, which counts first.
 
-use std::net::SocketAddr;
-
 use axum::body::Body;
 use axum::http::{Method, Response, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use super::create::is_well_formed;
 use super::error::{Challenge, detail, no_authorization};
-use super::{State, Token};
-use crate::sandbox::Asked;
+use super::identifiers::is_well_formed;
+use super::state::{State, Token};
+use crate::http::Request;
 
 /// Whether the bootstrap token counts on this route.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Bootstrap {
+pub(crate) enum Bootstrap {
     /// As if it had all rights.
     Accepted,
     /// As any unknown token.
@@ -23,7 +21,7 @@ pub enum Bootstrap {
 }
 
 /// Who asks.
-pub enum Caller {
+pub(crate) enum Caller {
     /// Who installed the environment.
     Bootstrap,
     /// Whose token this is.
@@ -31,29 +29,28 @@ pub enum Caller {
 }
 
 /// Finds out who asks, or refuses.
-pub fn authenticate(
+pub(crate) fn authenticate(
     state: &State,
-    asked: &Asked,
-    address: &SocketAddr,
+    request: &Request,
     bootstrap: Bootstrap,
 ) -> Result<Caller, Box<Response<Body>>> {
-    if has_session(state, asked) && asked.method != Method::GET {
+    if has_session(state, request) && request.method != Method::GET {
         let error = json!([
             {"msg": "Invalid CSRF token", "type": "invalid_csrf", "loc": ["header", "X-CSRF-Token"]}
         ]);
         return Err(Box::new(detail(StatusCode::FORBIDDEN, &error)));
     }
-    let realm = address.ip().to_string();
+    let realm = &state.realm;
     let refuse = |status, error_status, kind, message: &str| {
         let realm = realm.clone();
-        Box::new(Challenge { realm, status, error_status, kind, message, scope: None }.answer())
+        Box::new(Challenge { realm, status, error_status, kind, message, scope: None }.response())
     };
     let invalid = |message: &str| refuse(StatusCode::UNAUTHORIZED, "401", "invalid_token", message);
     // A malformed header is a 400 that travels as a 403.
     let malformed = |message: &str| refuse(StatusCode::FORBIDDEN, "400", "invalid_request", message);
-    let header = asked.headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let header = request.header("authorization").unwrap_or_default();
     if header.is_empty() {
-        return Err(Box::new(no_authorization(&realm)));
+        return Err(Box::new(no_authorization(realm)));
     }
     let Some((scheme, rest)) = header.split_once([' ', '\t']) else {
         return Err(malformed("Malformed Authorization header"));
@@ -63,7 +60,7 @@ pub fn authenticate(
         "bearer" => rest.to_owned(),
         "basic" => match basic(rest) {
             Ok(Some(token)) => token,
-            Ok(None) => return Err(Box::new(no_authorization(&realm))),
+            Ok(None) => return Err(Box::new(no_authorization(realm))),
             Err(message) => return Err(malformed(message)),
         },
         _ => return Err(malformed(&format!("Unknown Authorization type {scheme}"))),
@@ -105,8 +102,8 @@ fn basic(encoded: &str) -> Result<Option<String>, &'static str> {
     }
 }
 
-fn has_session(state: &State, asked: &Asked) -> bool {
-    let cookies = asked.headers.get("cookie").and_then(|value| value.to_str().ok()).unwrap_or_default();
+fn has_session(state: &State, request: &Request) -> bool {
+    let cookies = request.header("cookie").unwrap_or_default();
     let sessions = cookies.split(';').filter_map(|cookie| cookie.trim().strip_prefix("gafaelfawr="));
     sessions.into_iter().any(|session| session == state.session)
 }

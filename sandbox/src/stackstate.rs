@@ -9,13 +9,14 @@ use axum::response::IntoResponse as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Asked, Sandbox, json as json_answer, random_word};
-use crate::date::since_epoch;
+use crate::clock::since_epoch;
+use crate::http::{Request, json as json_response};
+use crate::random;
 
 /// The base path.
-pub const PATH: &str = "/api/";
+pub(crate) const PATH: &str = "/api/";
 /// Where its state is shown.
-pub const CONTROL: &str = "/sandbox/stackstate";
+pub(crate) const CONTROL: &str = "/sandbox/stackstate";
 /// Beyond what a float holds: an id is no float.
 const FIRST_ID: i64 = (1 << 53) + 1;
 /// The role that may manage tokens.
@@ -45,7 +46,7 @@ impl Token {
 }
 
 /// What StackState knows.
-pub struct Installation {
+pub(crate) struct Installation {
     api_token: String,
     tokens: Mutex<(i64, Vec<Token>)>,
 }
@@ -55,13 +56,51 @@ impl Installation {
     ///
     /// # Errors
     /// In words, if there is no random source.
-    pub fn new() -> Result<Installation, String> {
-        Ok(Installation { api_token: random_word(24)?, tokens: Mutex::new((FIRST_ID, Vec::new())) })
+    pub(crate) fn new() -> Result<Installation, String> {
+        Ok(Installation { api_token: random::word(24)?, tokens: Mutex::new((FIRST_ID, Vec::new())) })
     }
 
     /// The person's API token, that the sandbox exports.
-    pub fn api_token(&self) -> &str {
+    pub(crate) fn api_token(&self) -> &str {
         &self.api_token
+    }
+
+    /// Shows the tokens.
+    pub(crate) fn control(&self) -> Response<Body> {
+        let tokens: Vec<Value> = self.tokens().1.iter().map(Token::show).collect();
+        json_response(StatusCode::OK, &json!({"tokens": tokens}))
+    }
+
+    /// Responds to a request.
+    pub(crate) fn respond(&self, request: &Request) -> Response<Body> {
+        let Some(caller) = authenticate(self, request) else {
+            return errors(StatusCode::UNAUTHORIZED, "unknown or expired credential");
+        };
+        let path = request.uri.path().strip_prefix(PATH).unwrap_or_default();
+        if path == "server/info" && request.method == Method::GET {
+            let version =
+                json!({"major": 6, "minor": 0, "patch": 0, "diff": "", "commit": "sandbox", "isDev": false});
+            let info = json!({"version": version, "deploymentMode": "SelfHosted", "applicationDomains": ["Observability"]});
+            return json_response(StatusCode::OK, &info);
+        }
+        let segments: Vec<&str> = path.split('/').collect();
+        if !matches!(segments.as_slice(), ["security", "tokens"] | ["security", "tokens", _]) {
+            return StatusCode::NOT_FOUND.into_response();
+        }
+        if let Caller::Service(token) = &caller
+            && !token.roles.iter().any(|role| role == ADMIN_ROLE)
+        {
+            return errors(StatusCode::FORBIDDEN, "the role does not allow it");
+        }
+        match (&request.method, segments.get(2)) {
+            (&Method::GET, None) => {
+                let tokens: Vec<Value> = self.tokens().1.iter().map(Token::show).collect();
+                json_response(StatusCode::OK, &json!(tokens))
+            }
+            (&Method::POST, None) => create(self, request),
+            (&Method::DELETE, Some(id)) => delete(self, id),
+            _ => StatusCode::METHOD_NOT_ALLOWED.into_response(),
+        }
     }
 
     fn tokens(&self) -> MutexGuard<'_, (i64, Vec<Token>)> {
@@ -73,18 +112,12 @@ fn now_millis() -> i64 {
     i64::try_from(since_epoch().as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Shows the tokens.
-pub fn control(sandbox: &Sandbox) -> Response<Body> {
-    let tokens: Vec<Value> = sandbox.stackstate.tokens().1.iter().map(Token::show).collect();
-    json_answer(StatusCode::OK, &json!({"tokens": tokens}))
-}
-
 fn errors(status: StatusCode, message: &str) -> Response<Body> {
     let body = json!({
         "_type": "ErrorsResponse", "trackingKey": "sandbox", "serverTimestamp": now_millis(),
         "errors": [{"_type": "InternalError", "message": message, "errorCode": status.as_u16()}],
     });
-    json_answer(status, &body)
+    json_response(status, &body)
 }
 
 /// Who asks.
@@ -93,48 +126,15 @@ enum Caller {
     Service(Token),
 }
 
-fn authenticate(installation: &Installation, asked: &Asked) -> Option<Caller> {
-    let header = |name: &str| asked.headers.get(name).and_then(|value| value.to_str().ok());
-    if let Some(token) = header("x-api-token") {
+fn authenticate(installation: &Installation, request: &Request) -> Option<Caller> {
+    if let Some(token) = request.header("x-api-token") {
         return (token == installation.api_token).then_some(Caller::Person);
     }
-    let key = header("x-api-key").or_else(|| header("authorization")?.strip_prefix("ApiKey "))?;
+    let key =
+        request.header("x-api-key").or_else(|| request.header("authorization")?.strip_prefix("ApiKey "))?;
     let tokens = installation.tokens();
     let live = |token: &&Token| token.expiration.is_none_or(|expiration| expiration > now_millis());
     tokens.1.iter().filter(live).find(|token| token.secret == key).cloned().map(Caller::Service)
-}
-
-/// Answers a request.
-pub fn answer(sandbox: &Sandbox, asked: &Asked) -> Response<Body> {
-    let installation = &sandbox.stackstate;
-    let Some(caller) = authenticate(installation, asked) else {
-        return errors(StatusCode::UNAUTHORIZED, "unknown or expired credential");
-    };
-    let path = asked.uri.path().strip_prefix(PATH).unwrap_or_default();
-    if path == "server/info" && asked.method == Method::GET {
-        let version =
-            json!({"major": 6, "minor": 0, "patch": 0, "diff": "", "commit": "sandbox", "isDev": false});
-        let info = json!({"version": version, "deploymentMode": "SelfHosted", "applicationDomains": ["Observability"]});
-        return json_answer(StatusCode::OK, &info);
-    }
-    let segments: Vec<&str> = path.split('/').collect();
-    if !matches!(segments.as_slice(), ["security", "tokens"] | ["security", "tokens", _]) {
-        return StatusCode::NOT_FOUND.into_response();
-    }
-    if let Caller::Service(token) = &caller
-        && !token.roles.iter().any(|role| role == ADMIN_ROLE)
-    {
-        return errors(StatusCode::FORBIDDEN, "the role does not allow it");
-    }
-    match (&asked.method, segments.get(2)) {
-        (&Method::GET, None) => {
-            let tokens: Vec<Value> = installation.tokens().1.iter().map(Token::show).collect();
-            json_answer(StatusCode::OK, &json!(tokens))
-        }
-        (&Method::POST, None) => create(installation, asked),
-        (&Method::DELETE, Some(id)) => delete(installation, id),
-        _ => StatusCode::METHOD_NOT_ALLOWED.into_response(),
-    }
 }
 
 /// `NewServiceTokenRequest`.
@@ -147,20 +147,20 @@ struct NewToken {
     dedicated_subject: Option<String>,
 }
 
-fn create(installation: &Installation, asked: &Asked) -> Response<Body> {
-    if asked.headers.get("content-type").is_none_or(|kind| kind != "application/json") {
+fn create(installation: &Installation, request: &Request) -> Response<Body> {
+    if request.headers.get("content-type").is_none_or(|kind| kind != "application/json") {
         return errors(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must be application/json");
     }
-    let new: NewToken = match serde_json::from_slice(&asked.body) {
+    let new: NewToken = match serde_json::from_slice(&request.body) {
         Ok(new) => new,
         Err(error) => return errors(StatusCode::BAD_REQUEST, &error.to_string()),
     };
     if new.expiry_date.is_some_and(|expiry| expiry <= now_millis()) {
         let message = "The expiry date must be in the future";
         let body = json!({"_type": "ServiceTokenInvalidExpiryError", "message": message});
-        return json_answer(StatusCode::BAD_REQUEST, &body);
+        return json_response(StatusCode::BAD_REQUEST, &body);
     }
-    let Ok(random) = random_word(24) else {
+    let Ok(random) = random::word(24) else {
         return errors(StatusCode::INTERNAL_SERVER_ERROR, "no random source");
     };
     let mut tokens = installation.tokens();
@@ -178,7 +178,7 @@ fn create(installation: &Installation, asked: &Asked) -> Response<Body> {
         created["expiration"] = expiration.into();
     }
     tokens.1.push(token);
-    json_answer(StatusCode::OK, &created)
+    json_response(StatusCode::OK, &created)
 }
 
 fn delete(installation: &Installation, id: &str) -> Response<Body> {

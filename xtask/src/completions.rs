@@ -5,8 +5,8 @@ use std::path::Path;
 
 use clap::Command;
 use clap_complete::{Generator, Shell, generate};
+use monitoring_sandbox::flags;
 use monitoring_token::cli::catalog;
-use monitoring_token::sandbox::flags;
 
 pub fn write(folder: &Path) -> Result<(), String> {
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {

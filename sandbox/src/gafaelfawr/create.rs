@@ -6,17 +6,12 @@ use axum::response::IntoResponse as _;
 use serde_json::{Map, Value, json};
 
 use super::auth::{Bootstrap, Caller, authenticate};
-use super::error::{permission_denied, validation};
-use super::internal_error;
-use crate::date::millis_of_day;
-use crate::sandbox::{Asked, Sandbox, json as json_answer};
+use super::error::{internal_error, permission_denied, validation};
+use super::identifiers::username_error;
+use super::state::State;
+use crate::clock::midnight;
+use crate::http::{Request, json as json_response};
 
-// What the client has of these rules it has by itself: a mistake there must not be one here.
-
-/// Cases 231 to 237; see [`matches_username_pattern`].
-const USERNAME_PATTERN: &str = "^[a-z0-9](?:[a-z0-9]|-[a-z0-9])*[a-z](?:[a-z0-9]|-[a-z0-9])*$";
-const MAX_USERNAME_CHARS: usize = 64;
-const KEY_CHARS: usize = 22;
 const MIN_LIFETIME_SECONDS: u64 = 300;
 /// Integers above this are read as milliseconds (cases 211, 225 and 226).
 const MAX_SECONDS: u64 = 20_000_000_000;
@@ -34,13 +29,12 @@ const SCOPES: [&str; 9] = [
 ];
 
 /// Makes a token.
-pub fn create(sandbox: &Sandbox, asked: &Asked) -> Response<Body> {
-    let body = match body(asked) {
+pub(crate) fn create(state: &mut State, request: &Request) -> Response<Body> {
+    let body = match body(request) {
         Ok(body) => body,
         Err(refusal) => return *refusal,
     };
-    let mut state = sandbox.gafaelfawr.state();
-    match authenticate(&state, asked, &sandbox.address, Bootstrap::Accepted) {
+    match authenticate(state, request, Bootstrap::Accepted) {
         Err(refusal) => return *refusal,
         Ok(Caller::Token(token)) if !token.has("admin:token") => {
             return permission_denied("Token does not have required scope admin:token");
@@ -87,13 +81,13 @@ pub fn create(sandbox: &Sandbox, asked: &Asked) -> Response<Body> {
     };
     let key = token.strip_prefix("gt-").and_then(|rest| rest.split('.').next()).unwrap_or_default();
     let location = format!("/auth/api/v1/users/{username}/tokens/{key}");
-    ([("location", location)], json_answer(StatusCode::CREATED, &json!({"token": token}))).into_response()
+    ([("location", location)], json_response(StatusCode::CREATED, &json!({"token": token}))).into_response()
 }
 
 /// The body as it is understood: without JSON's content type it is only text.
-fn body(asked: &Asked) -> Result<Value, Box<Response<Body>>> {
-    let text = String::from_utf8_lossy(&asked.body);
-    let kind = asked.headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
+fn body(request: &Request) -> Result<Value, Box<Response<Body>>> {
+    let text = String::from_utf8_lossy(&request.body);
+    let kind = request.header("content-type").unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let is_json = kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"));
     if text.is_empty() {
@@ -150,59 +144,6 @@ fn field_errors(body: &Map<String, Value>) -> Vec<Value> {
     errors
 }
 
-/// The error of a username, in a body or a path.
-pub fn username_error(name: &str, place: &str) -> Option<Value> {
-    let error = |kind: &str, msg: String, ctx: Value| {
-        Some(json!({"type": kind, "loc": [place, "username"], "msg": msg, "input": name, "ctx": ctx}))
-    };
-    if name.is_empty() {
-        error(
-            "string_too_short",
-            "String should have at least 1 character".to_owned(),
-            json!({"min_length": 1}),
-        )
-    } else if name.chars().count() > MAX_USERNAME_CHARS {
-        let msg = format!("String should have at most {MAX_USERNAME_CHARS} characters");
-        error("string_too_long", msg, json!({"max_length": MAX_USERNAME_CHARS}))
-    } else if !matches_username_pattern(name) {
-        let msg = format!("String should match pattern '{USERNAME_PATTERN}'");
-        error("string_pattern_mismatch", msg, json!({"pattern": USERNAME_PATTERN}))
-    } else {
-        None
-    }
-}
-
-/// Whether [`USERNAME_PATTERN`] matches: lower case and digits, single dashes within, and a letter that is
-/// neither the first character nor behind a dash.
-fn matches_username_pattern(name: &str) -> bool {
-    let name = name.as_bytes();
-    let is_word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    let is_dash_within = |at: usize| {
-        let neighbours = at.checked_sub(1).and_then(|before| Some((name.get(before)?, name.get(at + 1)?)));
-        name[at] == b'-' && neighbours.is_some_and(|(&before, &after)| is_word(before) && is_word(after))
-    };
-    (0..name.len()).all(|at| is_word(name[at]) || is_dash_within(at))
-        && name.windows(2).any(|pair| is_word(pair[0]) && pair[1].is_ascii_lowercase())
-}
-
-/// Whether a token's key or secret is well formed: only its length counts (cases 348 and 360).
-pub fn is_well_formed(part: &str) -> bool {
-    part.chars().count() == KEY_CHARS
-}
-
-/// The error of a key in a path.
-pub fn key_error(key: &str) -> Option<Value> {
-    let (kind, word, limit) = match key.chars().count() {
-        KEY_CHARS => return None,
-        ..KEY_CHARS => ("string_too_short", "least", "min_length"),
-        _ => ("string_too_long", "most", "max_length"),
-    };
-    Some(json!({
-        "type": kind, "loc": ["path", "key"], "input": key, "ctx": {limit: KEY_CHARS},
-        "msg": format!("String should have at {word} {KEY_CHARS} characters"),
-    }))
-}
-
 fn token_type_error(kind: &Value) -> Option<Value> {
     const EXPECTED: &str = "'session', 'user', 'notebook', 'internal', 'service' or 'oidc'";
     match kind.as_str() {
@@ -250,7 +191,7 @@ fn expires(given: &Value) -> Option<u64> {
 }
 
 fn rfc3339(text: &str) -> Option<u64> {
-    let midnight = millis_of_day(text.get(..10)?)? / 1000;
+    let midnight = midnight(text.get(..10)?)?;
     let clock = match text.get(10..)? {
         "" => return u64::try_from(midnight).ok(),
         clock => clock.strip_prefix(['T', 't', ' '])?,
@@ -266,32 +207,4 @@ fn rfc3339(text: &str) -> Option<u64> {
         }
     };
     u64::try_from(midnight + of_day - offset).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn usernames_are_those_that_the_pattern_matches() {
-        for name in ["bot-sasquatch", "bot-1", "someuser", "1a", "aa", "a-bc", "0-0a"] {
-            assert!(matches_username_pattern(name), "{name}");
-        }
-        for name in [
-            "",
-            "-",
-            "a",
-            "a1",
-            "a-b",
-            "12",
-            "bot-",
-            "-bot",
-            "bot--sasquatch",
-            "bot_sasquatch",
-            "bot-S",
-            "bé",
-        ] {
-            assert!(!matches_username_pattern(name), "{name}");
-        }
-    }
 }

@@ -1,0 +1,26 @@
+//! `monitoring-sandbox`: a stand-in on loopback for Locate and a target server, for Gafaelfawr and for
+//! StackState. The demo, the tests and users without a key use it.
+//!
+//! It verifies what the real services verify and responds as they do; each file names the recording or the
+//! specification that it follows. It has no TLS: URLs under `wss` keys are `ws` URLs.
+
+mod clock;
+mod fault;
+pub mod flags;
+mod gafaelfawr;
+mod http;
+mod jwt;
+mod locate;
+pub mod probe;
+mod random;
+mod requests;
+pub mod server;
+mod stackstate;
+mod target;
+
+use std::io::Write as _;
+
+/// Tells on stderr why a request was rejected. A stderr that cannot be written to is no reason to stop.
+fn log(what: &str, why: &str) {
+    let _ = writeln!(std::io::stderr(), "monitoring-sandbox: rejected {what}: {why}");
+}
