@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::error::{Failure, Stage};
 use crate::read::{self, ReadError, Until};
-use crate::secret::SecretString;
+use crate::secret::{SecretString, protect};
 
 /// A file that is larger holds no token.
 const MAX_TOKEN_BYTES: usize = 64 * 1024;
@@ -72,5 +72,6 @@ pub fn one_word(text: &str, at: &str) -> Result<SecretString, Failure> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Failure::ours(Stage::Sign, format!("{at}: holds no token, which is one word of ASCII")));
     }
+    protect(text);
     Ok(SecretString::from(text))
 }

@@ -23,6 +23,13 @@ pub fn time(unix_seconds: u64) -> String {
     }
 }
 
+/// `2026-11-22T04:05:06.000123Z` (RFC 3339).
+pub fn with_micros(time: SystemTime) -> String {
+    let t = OffsetDateTime::from(time);
+    let (date, micros) = (t.date(), t.microsecond());
+    format!("{date}T{:02}:{:02}:{:02}.{micros:06}Z", t.hour(), t.minute(), t.second())
+}
+
 /// The day of a time in Unix milliseconds, as `2026-11-22`.
 pub fn day_of_millis(unix_millis: i64) -> String {
     let time = OffsetDateTime::from_unix_timestamp(unix_millis.div_euclid(1000));
@@ -59,5 +66,7 @@ mod tests {
             assert_eq!(millis_of_day(text), None, "{text}");
         }
         assert_eq!(time(1_795_309_001), "2026-11-22 00:56:41Z");
+        let micros = UNIX_EPOCH + Duration::from_micros(1_795_309_001_000_123);
+        assert_eq!(with_micros(micros), "2026-11-22T00:56:41.000123Z");
     }
 }

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fmt;
 
 use crate::exit::ExitStatus;
+pub use crate::secret::printable;
 
 /// The parts of a run, as the metrics name them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,18 +107,6 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// `text` with everything that could break a line, or drive a terminal, made visible as an escape.
-/// Foreign text (answers, file names, environment) goes through here before it is shown.
-pub fn printable(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        // Bidirectional controls can make a line read as something else.
-        let bidi = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if c.is_control() || bidi { out.extend(c.escape_default()) } else { out.push(c) }
-    }
-    out
-}
-
 /// A word of the command line as a message shows it: its beginning, if it is very long.
 pub fn brief(word: &OsStr) -> String {
     const SHOWN_CHARS: usize = 200;
@@ -131,14 +120,4 @@ pub fn shortened(mut text: String, max_chars: usize) -> String {
         text.push('…');
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::printable;
-
-    #[test]
-    fn control_characters_are_made_visible() {
-        assert_eq!(printable("a\nb\u{1b}[31m\0é\u{202e}"), "a\\nb\\u{1b}[31m\\u{0}é\\u{202e}");
-    }
 }

@@ -1,17 +1,20 @@
-//! What is printed on stderr: one line for each failure and warning, and with debug on, what happens.
+//! What is printed on stderr: one line for each failure and warning, and with debug on, what happens. No line
+//! holds a secret of the run, and none is longer than [`MAX_LINE_BYTES`].
 
+use std::fmt::{self, Write as _};
 use std::io::{IsTerminal as _, StderrLock, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
 
-use crate::error::{Failure, Stage, printable};
-use crate::secret::redact_text;
+use crate::date;
+use crate::error::{Failure, Stage};
+use crate::secret::{MAX_LINE_BYTES, capped, clean};
 
 /// `-log-format`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,19 +62,6 @@ fn takes_bytes(stderr: &StderrLock<'_>, patience: Duration) -> bool {
     poll(&mut fds, patience.as_ref()) != Ok(0) || stderr.is_terminal()
 }
 
-struct Stderr;
-
-impl std::io::Write for Stderr {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        write_line(&String::from_utf8_lossy(bytes));
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 impl Log {
     /// Sets the diagnostics up. Without `debug`, text needs no subscriber: failures and warnings are
     /// written as they are. `RUST_LOG` has no say, and only this crate's events are shown: those of an
@@ -79,14 +69,8 @@ impl Log {
     pub fn start(format: LogFormat, debug: bool) -> Log {
         if debug || format == LogFormat::Json {
             let level = if debug { LevelFilter::DEBUG } else { LevelFilter::WARN };
-            let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
-            let lines =
-                tracing_subscriber::fmt().with_max_level(level).with_target(false).with_writer(|| Stderr);
             // A second start in one process (as tests do) keeps the first.
-            let _ = match format {
-                LogFormat::Text => lines.with_ansi(false).finish().with(ours).try_init(),
-                LogFormat::Json => lines.json().flatten_event(true).finish().with(ours).try_init(),
-            };
+            let _ = tracing::subscriber::set_global_default(Lines { format, level });
         }
         Log { format }
     }
@@ -96,9 +80,8 @@ impl Log {
         match self.format {
             LogFormat::Text => write_message("", &failure.message),
             LogFormat::Json => {
-                let message = printable(&failure.message);
                 let stage = failure.stage.map(Stage::label);
-                tracing::error!(stage, exit_status = failure.status.code(), "{message}");
+                tracing::error!(stage, exit_status = failure.status.code(), "{}", failure.message);
             }
         }
     }
@@ -107,17 +90,166 @@ impl Log {
     pub fn warning(self, message: &str) {
         match self.format {
             LogFormat::Text => write_message("warning: ", message),
-            LogFormat::Json => tracing::warn!("{}", printable(message)),
+            LogFormat::Json => tracing::warn!("{message}"),
         }
     }
 }
 
 fn write_message(kind: &str, message: &str) {
-    write_line(&format!("monitoring-token: {kind}{}\n", printable(message)));
+    write_line(format!("monitoring-token: {kind}{}", clean(message)));
 }
 
-/// One write, so that lines of runs that share a stderr do not mix. Whoever made the line has replaced
-/// the secrets that it knew of; this is for those that came with foreign text.
-fn write_line(line: &str) {
-    write_stderr(redact_text(line).as_bytes());
+/// One write, so that lines of runs that share a stderr do not mix.
+fn write_line(line: String) {
+    write_stderr((capped(line, MAX_LINE_BYTES - 1) + "\n").as_bytes());
+}
+
+/// Writes events as lines: values first made fit to be shown, then encoded.
+struct Lines {
+    format: LogFormat,
+    level: LevelFilter,
+}
+
+impl Subscriber for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= self.level && metadata.target().starts_with(env!("CARGO_CRATE_NAME"))
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(self.level)
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let (time, level) = (date::with_micros(SystemTime::now()), event.metadata().level().as_str());
+        write_line(match self.format {
+            LogFormat::Text => fields.text(&time, level),
+            LogFormat::Json => fields.json(&time, level),
+        });
+    }
+
+    // There are no spans.
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+/// The values of an event.
+#[derive(Default)]
+struct Fields {
+    message: String,
+    rest: Vec<(&'static str, Value)>,
+}
+
+enum Value {
+    /// To be quoted.
+    Text(String),
+    /// A number or a boolean, which is the same in both formats.
+    Plain(String),
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.rest.push((field.name(), Value::Text(clean(value))));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.rest.push((field.name(), Value::Plain(value.to_string())));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.rest.push((field.name(), Value::Plain(value.to_string())));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.rest.push((field.name(), Value::Plain(value.to_string())));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let text = clean(&format!("{value:?}"));
+        if field.name() == "message" {
+            self.message = text;
+        } else {
+            self.rest.push((field.name(), Value::Text(text)));
+        }
+    }
+}
+
+impl Fields {
+    fn text(&self, time: &str, level: &str) -> String {
+        let mut line = format!("{time} {level:>5} {}", self.message);
+        for (name, value) in &self.rest {
+            let _ = match value {
+                Value::Text(text) => write!(line, " {name}={}", json_string(text)),
+                Value::Plain(plain) => write!(line, " {name}={plain}"),
+            };
+        }
+        line
+    }
+
+    /// An object of at most [`MAX_LINE_BYTES`]: values are shortened until it is.
+    fn json(&self, time: &str, level: &str) -> String {
+        let mut max_bytes = MAX_LINE_BYTES;
+        loop {
+            let short = |text: &str| json_string(&capped(text.to_owned(), max_bytes));
+            let message = short(&self.message);
+            let mut line = format!("{{\"timestamp\":\"{time}\",\"level\":\"{level}\",\"message\":{message}");
+            for (name, value) in &self.rest {
+                let _ = match value {
+                    Value::Text(text) => write!(line, ",\"{name}\":{}", short(text)),
+                    Value::Plain(plain) => write!(line, ",\"{name}\":{plain}"),
+                };
+            }
+            line.push('}');
+            if line.len() < MAX_LINE_BYTES || max_bytes == 0 {
+                return line;
+            }
+            max_bytes /= 2;
+        }
+    }
+}
+
+fn json_string(text: &str) -> String {
+    serde_json::to_string(text).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn every_json_line_parses_and_is_short(
+            message in prop_oneof![any::<String>(), r#"(access_token=|\\|"|eyJ[a-z.]{0,9}|gt-|[a-z.]| ){0,40}"#],
+            value in any::<String>(),
+            times in 0..3000_usize,
+            number in any::<i64>(),
+        ) {
+            let fields = Fields {
+                message: clean(&message),
+                rest: vec![
+                    ("text", Value::Text(clean(&value.repeat(times)))),
+                    ("number", Value::Plain(number.to_string())),
+                ],
+            };
+            let line = fields.json("2026-11-22T00:56:41.000123Z", "ERROR");
+            prop_assert!(line.len() < MAX_LINE_BYTES && !line.contains('\n'));
+            let object: serde_json::Value = serde_json::from_str(&line).unwrap();
+            prop_assert_eq!(&object["number"], &serde_json::json!(number));
+            prop_assert!(object["message"].is_string() && object["text"].is_string());
+        }
+    }
 }

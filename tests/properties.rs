@@ -14,7 +14,7 @@ use monitoring_token::http::proxy::ProxyRules;
 use monitoring_token::http::retry::parse_retry_after;
 use monitoring_token::http::roots::each_certificate;
 use monitoring_token::key::{KeySource, PrivateKey};
-use monitoring_token::secret::{SecretString, redact_bytes, redact_text, redact_url};
+use monitoring_token::secret::{SecretString, Secrets, redact_url};
 use monitoring_token::source::locate::{Exchange, LocateConfig, ORIGINAL_DEFAULT_KEY, choose_key};
 use proptest::prelude::*;
 use reqwest::Url;
@@ -399,7 +399,7 @@ proptest! {
     ) {
         // Whole; without its beginning; without its end.
         for part in [&token[..], &token[from..], &token[..token.len() - cut.min(signature.len() - 8)]] {
-            let shown = redact_text(&format!("{before}{part}{after}"));
+            let shown = Secrets::new().scrub(&format!("{before}{part}{after}"));
             prop_assert!(!shown.contains(&signature[..8]), "{shown}");
         }
     }
@@ -420,7 +420,7 @@ proptest! {
     #[test]
     fn text_without_a_token_is_shown_as_it_is(text in "[a-zA-Z0-9 .,:/?&=-]{0,60}") {
         prop_assume!(!text.contains("eyJ") && !text.contains("access_token="));
-        prop_assert_eq!(redact_text(&text), text);
+        prop_assert_eq!(Secrets::new().scrub(&text), text);
     }
 
     #[test]
@@ -429,7 +429,9 @@ proptest! {
         around in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..20), 1..5),
     ) {
         let bytes = around.join(secret.as_bytes());
-        let shown = redact_bytes(&bytes, &[SecretString::from(secret.as_str())]);
+        let mut secrets = Secrets::new();
+        secrets.protect(&secret);
+        let shown = secrets.scrub_bytes(&bytes);
         prop_assert!(!shown.windows(secret.len()).any(|window| window == secret.as_bytes()));
     }
 

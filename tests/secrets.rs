@@ -1,7 +1,10 @@
 //! Keys and tokens are where they belong, and nowhere else.
 
+mod echo;
+mod lines;
 mod memory;
 mod output;
+mod scrub;
 mod shown;
 
 use std::io::Write as _;

@@ -11,7 +11,7 @@ use crate::credential::token_in;
 use crate::error::{Failure, Stage};
 use crate::random;
 use crate::read::{self, DEFAULT_PATIENCE, ReadError, Until};
-use crate::secret::{ExposeSecret as _, SecretString};
+use crate::secret::{ExposeSecret as _, SecretString, protect};
 use crate::signal::Signals;
 use crate::source::stackstate::SERVICE_TOKEN_PREFIX;
 
@@ -60,7 +60,9 @@ fn quoted(text: &str) -> String {
 fn random_token() -> Result<SecretString, Failure> {
     let mut bytes = [0_u8; RANDOM_BYTES];
     random::fill(&mut bytes).map_err(|why| Failure::ours(Stage::Sign, why))?;
-    Ok(SecretString::from(format!("{SERVICE_TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))))
+    let token = format!("{SERVICE_TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes));
+    protect(&token);
+    Ok(SecretString::from(token))
 }
 
 /// The token in `path`; a new one, written there, if there is no such file.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::output::{Format, json, table};
+use super::output::{Format, json, json_list, table};
 use super::{Administration, Place, Session, deliver};
 use crate::date::{self, unix_now};
 use crate::error::{Failure, Stage};
@@ -58,7 +58,7 @@ pub fn act(administration: Administration, action: Action, signals: &Signals) ->
             let gafaelfawr = gafaelfawr()?;
             let tokens = session.wait(gafaelfawr.api(), gafaelfawr.list(&username, session.deadline))?;
             Ok(match format {
-                Format::Json => json(&tokens),
+                Format::Json => json_list(&tokens),
                 Format::Text if tokens.is_empty() => format!("no tokens of {username}\n"),
                 Format::Text => table(&rows(&tokens, unix_now()), "  "),
             })

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::error::{Failure, printable};
+use crate::error::Failure;
 use crate::new_file::NewFile;
-use crate::secret::{ExposeSecret as _, SecretString};
+use crate::secret::{ExposeSecret as _, SecretString, clean, clean_json};
 
 /// `--output`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,10 +25,15 @@ pub fn json(value: &impl Serialize) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
 }
 
-/// Rows in columns that are aligned, the first row being the head; foreign text made printable.
+/// The same of what a server has listed.
+pub fn json_list(value: &impl Serialize) -> String {
+    json(&clean_json(serde_json::to_value(value).unwrap_or_default()))
+}
+
+/// Rows in columns that are aligned, the first row being the head; foreign text made fit to be shown.
 pub fn table(rows: &[Vec<String>], separator: &str) -> String {
     let rows: Vec<Vec<String>> =
-        rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
+        rows.iter().map(|row| row.iter().map(|cell| clean(cell)).collect()).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)

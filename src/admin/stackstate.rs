@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde_json::json;
 
-use super::output::{Format, json, table};
+use super::output::{Format, json, json_list, table};
 use super::{Administration, Place, Session, deliver};
 use crate::date;
 use crate::error::{Failure, Stage, printable};
@@ -57,7 +57,7 @@ pub fn act(
             let stackstate = stackstate()?;
             let tokens = session.wait(stackstate.api(), stackstate.list(session.deadline))?;
             Ok(match format {
-                Format::Json => json(&json!({"service-tokens": tokens})),
+                Format::Json => json_list(&json!({"service-tokens": tokens})),
                 Format::Text if tokens.is_empty() => "No service tokens found.\n".to_owned(),
                 Format::Text => table(&rows(&tokens), " | "),
             })

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use super::Key;
+use crate::secret::clean;
 
 /// An entry is much smaller; more is not ours.
 const MAX_ENTRY_BYTES: u64 = 16 * 1024;
@@ -31,7 +32,7 @@ impl CachedResult {
     pub fn now(exit_status: u8, message: Option<String>) -> CachedResult {
         CachedResult {
             exit_status,
-            message,
+            message: message.map(|message| clean(&message)),
             ended_unix_ms: unix_ms(SystemTime::now()),
             timed_out_after_ms: None,
         }

@@ -18,9 +18,10 @@ use serde_json::{Map, Value, json};
 
 use crate::deadline::Timeline;
 use crate::duration;
-use crate::error::{Failure, printable};
+use crate::error::Failure;
 use crate::exit::ExitStatus;
 use crate::http::Client;
+use crate::secret::{clean, clean_json};
 
 pub use locate::locate;
 pub use token::token;
@@ -64,31 +65,33 @@ impl Checklist {
         Checklist { steps, rows: Vec::new() }
     }
 
-    fn push(&mut self, name: &'static str, outcome: Outcome, detail: String, data: Map<String, Value>) {
+    fn push(&mut self, name: &'static str, outcome: Outcome, detail: &str, data: Map<String, Value>) {
         debug_assert!(self.steps.contains(&name), "{name} is a step");
-        self.rows.push(Row { name, outcome, detail, data });
+        // Foreign text has many ways to get here.
+        let data = data.into_iter().map(|(name, value)| (name, clean_json(value))).collect();
+        self.rows.push(Row { name, outcome, detail: clean(detail), data });
     }
 
     /// A step went well.
     pub fn ok(&mut self, name: &'static str, detail: impl Into<String>) {
-        self.push(name, Outcome::Ok, detail.into(), Map::new());
+        self.push(name, Outcome::Ok, &detail.into(), Map::new());
     }
 
     /// A step went well, and there are figures to tell: an object.
     pub fn ok_with(&mut self, name: &'static str, detail: impl Into<String>, data: Value) {
         let Value::Object(data) = data else { return self.ok(name, detail) };
-        self.push(name, Outcome::Ok, detail.into(), data);
+        self.push(name, Outcome::Ok, &detail.into(), data);
     }
 
     /// A step has nothing to do.
     pub fn skip(&mut self, name: &'static str, detail: impl Into<String>) {
-        self.push(name, Outcome::Skipped, detail.into(), Map::new());
+        self.push(name, Outcome::Skipped, &detail.into(), Map::new());
     }
 
     /// Records the failure of a step, and passes the result on.
     pub fn step<T>(&mut self, name: &'static str, result: Result<T, Failure>) -> Result<T, Failure> {
         result.inspect_err(|failure| {
-            self.push(name, Outcome::Failed, failure.message.clone(), Map::new());
+            self.push(name, Outcome::Failed, &failure.message, Map::new());
         })
     }
 
@@ -127,7 +130,7 @@ impl Checked {
                 Outcome::Skipped => "skipped",
             };
             let name = row.name.replace('_', " ");
-            let line = format!("{name:width$}  {outcome:7}  {}", printable(&row.detail));
+            let line = format!("{name:width$}  {outcome:7}  {}", row.detail);
             let _ = writeln!(text, "{}", line.trim_end());
         }
         text
@@ -136,7 +139,7 @@ impl Checked {
     /// The same for scripts: one object.
     pub fn json(&self) -> String {
         let status = self.failure.as_ref().map_or(ExitStatus::SUCCESS, |failure| failure.status);
-        let error = self.failure.as_ref().map(|failure| printable(&failure.message));
+        let error = self.failure.as_ref().map(|failure| clean(&failure.message));
         let object = json!({
             "ok": self.failure.is_none(),
             "exit_status": status.code(),
@@ -173,7 +176,7 @@ fn tell_clock(list: &mut Checklist, client: &Client, fatal_lag: Option<Duration>
     };
     if is_fatal {
         let why = format!("{detail}: every token is expired when it arrives there");
-        list.push("clock", Outcome::Failed, why, Map::new());
+        list.push("clock", Outcome::Failed, &why, Map::new());
     } else {
         list.ok_with("clock", detail, json!({"offset_seconds": offset}));
     }

@@ -2,12 +2,15 @@
 
 use std::path::PathBuf;
 
+use reqwest::Url;
+
 use super::variable;
 use crate::cli::Values;
 use crate::error::Failure;
 use crate::http::HttpConfig;
 use crate::http::proxy::ProxyRules;
 use crate::http::trust::TrustStore;
+use crate::secret::protect_url;
 
 const DEFAULT_RETRIES: u32 = 2;
 
@@ -29,5 +32,11 @@ pub fn http(values: &Values<'_>) -> Result<HttpConfig, Failure> {
         https: variable("HTTPS_PROXY").or_else(|| variable("https_proxy")),
         except: variable("NO_PROXY").or_else(|| variable("no_proxy")).unwrap_or_default(),
     };
+    for proxy in [&proxies.http, &proxies.https].into_iter().flatten().filter(|proxy| proxy.contains('@')) {
+        let with_scheme = if proxy.contains("://") { proxy.clone() } else { format!("http://{proxy}") };
+        if let Ok(url) = Url::parse(&with_scheme) {
+            protect_url(&url);
+        }
+    }
     Ok(HttpConfig { trust, proxies, retries: values.number("retries")?.unwrap_or(DEFAULT_RETRIES) })
 }

@@ -18,7 +18,7 @@ use crate::key::KeySource;
 use crate::metrics::Labels;
 use crate::run::RunConfig;
 use crate::run::locate::LocateRun;
-use crate::secret::{SecretString, redact_url, zero_in_environment};
+use crate::secret::{SecretString, protect_url, redact_url, scrub, zero_in_environment};
 use crate::source::locate::{Exchange, LocateConfig, SERVICE_URL, SIGNER_KEY};
 
 const DEFAULT_LOCATE_URL: &str = "http://localhost:8080/v2/platform/monitoring/";
@@ -29,7 +29,7 @@ pub fn locate_run(line: &Line, purpose: Purpose) -> Result<LocateRun, Failure> {
     let values = line.values();
     let run = run(line, Duration::ZERO, purpose)?;
     let locate = locate(&values)?;
-    let labels = Labels { machine: locate.machine.clone(), service: locate.service.clone() };
+    let labels = Labels { machine: scrub(&locate.machine), service: scrub(&locate.service) };
     let http = http(&values)?;
     let cache = cache(&values)?.filter(|_| purpose == Purpose::Run);
     Ok(LocateRun { locate, http, run: RunConfig { labels, ..run }, cache })
@@ -104,7 +104,10 @@ fn prefix(values: &Values<'_>) -> Result<Url, Failure> {
         refuse(&format!("is no URL: {error}; a whole one begins with http:// or https://"))
     })?;
     match url.scheme() {
-        "http" | "https" if url.has_host() => Ok(url),
+        "http" | "https" if url.has_host() => {
+            protect_url(&url);
+            Ok(url)
+        }
         _ => Err(refuse("is no http or https URL")),
     }
 }

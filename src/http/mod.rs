@@ -37,7 +37,10 @@ use trust::{LoadedTrust, TrustStore, Verifier};
 
 use crate::error::Failure;
 use crate::read::Until;
-use crate::secret::redact_url;
+use crate::secret::{quoted, redact_url};
+
+/// How much of a content-encoding is shown.
+const MAX_ENCODING_CHARS: usize = 64;
 
 /// How connections are made; from flags and environment.
 #[derive(Clone, Default)]
@@ -193,7 +196,8 @@ impl Client {
             // The status and what is there of the body say more than what went wrong with the rest.
             Err((body, _)) if !(200..300).contains(&head.0) => body,
             Err((_, Unreadable::Compressed(encoding))) => {
-                let message = format!("answered with content-encoding {encoding:?}, which was not asked for");
+                let encoding = quoted(encoding.as_bytes(), MAX_ENCODING_CHARS);
+                let message = format!("answered with content-encoding {encoding}, which was not asked for");
                 return Err(TransportError::answer(&url, &message));
             }
             Err((_, Unreadable::TooLarge)) => {

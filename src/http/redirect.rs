@@ -5,8 +5,12 @@ use std::fmt;
 
 use reqwest::{Url, redirect};
 
+use crate::secret::shown;
+
 /// How many redirects are followed, on the same origin.
 const MAX_REDIRECTS: usize = 3;
+/// How much is shown of where a redirect leads.
+const MAX_ORIGIN_CHARS: usize = 200;
 
 /// Whether redirects are followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +59,7 @@ impl StdError for RefusedRedirect {}
 fn same_origin(attempt: redirect::Attempt<'_>) -> redirect::Action {
     let first = attempt.previous().first().map(Url::origin);
     if first != Some(attempt.url().origin()) {
-        let origin = attempt.url().origin().ascii_serialization();
+        let origin = shown(&attempt.url().origin().ascii_serialization(), MAX_ORIGIN_CHARS);
         attempt.error(RefusedRedirect::Elsewhere(origin))
     } else if attempt.previous().len() > MAX_REDIRECTS {
         attempt.error(RefusedRedirect::TooMany)

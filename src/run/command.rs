@@ -9,7 +9,7 @@ use crate::duration;
 use crate::error::{Failure, Stage, brief};
 use crate::exit::ExitStatus;
 use crate::log::write_stderr;
-use crate::secret::redact_bytes;
+use crate::secret::scrub_bytes;
 use crate::signal::Signal;
 use crate::source::Lease;
 
@@ -26,7 +26,8 @@ impl Run<'_> {
             output: self.config.output,
         };
         let name = shown(&self.config.command[0]);
-        tracing::debug!(command = ?self.config.command, "running");
+        let words = || self.config.command.join(OsStr::new(" ")).display().to_string();
+        tracing::debug!(command = words(), "running");
         let began = Instant::now();
         let started = job.start().map_err(|error| refuse_command(&name, &error))?;
         let outcome = child::supervise(started, self.signals, self.parent.as_ref(), &self.timeline);
@@ -39,7 +40,7 @@ impl Run<'_> {
         }
         let result = self.judge(&outcome);
         if !outcome.output.is_empty() && !matches!(result, Ok(status) if status.is_success()) {
-            let mut shown = redact_bytes(&outcome.output, &lease.secrets);
+            let mut shown = scrub_bytes(&outcome.output);
             if shown.last() != Some(&b'\n') {
                 // What we say begins a line of its own.
                 shown.push(b'\n');

@@ -27,8 +27,6 @@ pub struct Lease {
     pub set: Vec<(OsString, SecretString)>,
     /// Variables to remove, unless they are set.
     pub remove: Vec<OsString>,
-    /// The tokens that were issued in this run: what `-output=on-failure` must not show.
-    pub secrets: Vec<SecretString>,
 }
 
 /// Why there is no new token.

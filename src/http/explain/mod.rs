@@ -7,11 +7,14 @@ use std::io;
 
 use reqwest::Url;
 
-use crate::secret::redact_url;
+use crate::secret::{redact_url, shown};
 
 use super::redirect::RefusedRedirect;
 use super::resolve::LookupFailed;
 use super::{Client, Step};
+
+/// How much of an error of the HTTP library is shown, which may quote a server.
+const MAX_CAUSE_CHARS: usize = 200;
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,7 +131,7 @@ fn cause<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Opti
 }
 
 fn innermost(error: &(dyn StdError + 'static)) -> String {
-    chain(error).last().map(ToString::to_string).unwrap_or_default()
+    chain(error).last().map(|last| shown(&last.to_string(), MAX_CAUSE_CHARS)).unwrap_or_default()
 }
 
 /// The system's words, without Rust's "(os error N)".

@@ -14,10 +14,11 @@ use super::{
     ADMIN_SCOPE, ADMIN_TOKEN, Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, NewToken, TokenInfo, URL, key_of,
 };
 use crate::date::unix_now;
-use crate::error::{Failure, Stage, printable};
+use crate::error::{Failure, Stage};
 use crate::http::LoadedHttp;
 use crate::secret::{ExposeSecret as _, SecretString};
 use crate::source::api::Api;
+use crate::source::quote::shown;
 use crate::source::{BoxFuture, CreateError, Issuer, Lease, Leftover};
 
 /// What a token lives beyond the least that is needed: for clocks, and for a slow creation.
@@ -127,7 +128,7 @@ impl RunToken {
                     let keys = many.iter().map(|token| token.token.as_str()).collect::<Vec<_>>();
                     return Err(format!(
                         "cannot tell which of {} is ours; {}",
-                        keys.join(", "),
+                        shown(&keys.join(", ")),
                         self.by_hand(leftover)
                     ));
                 }
@@ -171,7 +172,7 @@ impl Issuer for RunToken {
                     Stage::Exchange,
                     format!(
                         "the admin token of {} at {} lacks the scope {ADMIN_SCOPE}, so it can make no token",
-                        printable(&admin.username),
+                        shown(&admin.username),
                         self.api().origin()
                     ),
                 ));
@@ -187,7 +188,7 @@ impl Issuer for RunToken {
         Box::pin(async move {
             let Ok((admin, _)) = self.gafaelfawr.token_info(deadline).await else { return Vec::new() };
             let expires = admin.expires.map_or("never".to_owned(), crate::date::time);
-            let (username, scopes) = (printable(&admin.username), printable(&admin.scopes.join(",")));
+            let (username, scopes) = (shown(&admin.username), shown(&admin.scopes.join(",")));
             vec![
                 ("token", format!("of {username}, with the scopes {scopes}; expires: {expires}")),
                 ("server", format!("gafaelfawr at {}; it tells no version", self.api().origin())),
@@ -228,7 +229,6 @@ impl Issuer for RunToken {
                 (self.env_name.clone(), token.clone()),
             ],
             remove: vec![ADMIN_TOKEN.into()],
-            secrets: vec![token.clone()],
         }
     }
 }

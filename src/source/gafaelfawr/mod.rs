@@ -14,7 +14,7 @@ use super::api::Api;
 use super::refusal::Doing;
 use crate::error::Failure;
 use crate::http::LoadedHttp;
-use crate::secret::{ExposeSecret as _, SecretString};
+use crate::secret::{ExposeSecret as _, SecretString, protect};
 
 /// The administrator's variable, which the command must not see.
 pub const ADMIN_TOKEN: &str = "GAFAELFAWR_ADMIN_TOKEN";
@@ -143,7 +143,9 @@ impl Gafaelfawr {
         let url = self.api.at(&["auth", "api", "v1", "tokens"]);
         let usable = |created: &Created| key_of(&created.token).is_some();
         let body = body.to_string();
-        self.api.create(&url, body.as_bytes(), 201, usable, deadline).await.map(|created| created.token)
+        let created = self.api.create(&url, body.as_bytes(), 201, usable, deadline).await?;
+        protect(created.token.expose_secret());
+        Ok(created.token)
     }
 
     /// Deletes a token. `false`: there was none.

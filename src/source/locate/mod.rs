@@ -9,7 +9,7 @@ mod offer;
 use std::ffi::OsString;
 use std::time::SystemTime;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use reqwest::Url;
 
 pub use ask::Locate;
@@ -20,7 +20,7 @@ use super::Lease;
 use crate::error::{Failure, Stage};
 use crate::key::sign::monitoring_jwt;
 use crate::key::{KeySource, PrivateKey};
-use crate::secret::{ExposeSecret as _, SecretString, redact_text};
+use crate::secret::{ExposeSecret as _, SecretString, protect, scrub};
 
 /// The variable that ndt clients read.
 pub const SERVICE_URL: &str = "SERVICE_URL";
@@ -96,28 +96,27 @@ impl LocateConfig {
     pub fn sign(&self, key: &PrivateKey) -> Result<Signed, Failure> {
         let jwt = monitoring_jwt(key, &self.machine, SystemTime::now())
             .map_err(|refusal| self.key.refuse(&refusal))?;
+        protect(jwt.expose_secret());
         let url = self.monitoring_url(&jwt);
         tracing::debug!(
             algorithm = key.algorithm.name(),
             key_id = key.key_id,
-            jwt = redact_text(jwt.expose_secret()),
+            jwt = scrub(jwt.expose_secret()),
             "signed"
         );
         Ok(Signed { jwt, url })
     }
 
     /// What the command finds in its environment.
-    pub fn lease(&self, Signed { jwt, url }: Signed, granted: Option<Granted>) -> Lease {
+    pub fn lease(&self, Signed { url, .. }: Signed, granted: Option<Granted>) -> Lease {
         let monitoring_url = SecretString::from(String::from(url));
         let mut lease = Lease { remove: vec![SIGNER_KEY.into()], ..Lease::default() };
         if self.drop_service_url {
             lease.remove.push(SERVICE_URL.into());
         }
-        lease.secrets.push(jwt);
         match granted {
             None => lease.set.push((self.env_name.clone(), monitoring_url)),
             Some(granted) => {
-                lease.secrets.extend(access_tokens(granted.url.expose_secret()));
                 if self.exchange == Exchange::ServiceUrl {
                     // One that we were started with is of another server.
                     lease.remove.push(SERVICE_HOSTNAME.into());
@@ -139,15 +138,15 @@ pub fn failed(message: impl Into<String>) -> Failure {
     Failure::ours(Stage::Exchange, message)
 }
 
-/// The token in a service URL: as it stands there, and without escapes, which is how a client may show it.
-fn access_tokens(url: &str) -> Vec<SecretString> {
-    const PARAMETER: &str = "access_token";
+/// Protects the token in a service URL: as it stands there, and without escapes, which is how a client may show
+/// it.
+fn protect_access_tokens(url: &str) {
     let query = url.split_once('?').map_or("", |(_, query)| query.split('#').next().unwrap_or_default());
-    let written = query.split('&').filter_map(|pair| pair.strip_prefix(PARAMETER)?.strip_prefix('='));
-    let parsed = Url::parse(url).ok();
-    let pairs = parsed.iter().flat_map(Url::query_pairs);
-    let decoded = pairs.filter(|(name, _)| name == PARAMETER).map(|(_, token)| token.into_owned());
-    written.map(str::to_owned).chain(decoded).map(SecretString::from).collect()
+    let written = query.split('&').filter_map(|pair| pair.strip_prefix("access_token")?.strip_prefix('='));
+    for token in written {
+        protect(token);
+        protect(&percent_decode_str(token).decode_utf8_lossy());
+    }
 }
 
 #[cfg(test)]

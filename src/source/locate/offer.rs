@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use reqwest::Url;
 
-use super::{LocateConfig, failed};
+use super::{LocateConfig, failed, protect_access_tokens};
 use crate::error::Failure;
 use crate::http::explain::origin;
 use crate::secret::SecretString;
@@ -61,6 +61,7 @@ impl LocateConfig {
             })?
             .to_owned();
         let url = urls.remove(&key).unwrap_or_default();
+        protect_access_tokens(&url);
         let hostname = usable_host(&url).map_err(|why| {
             let key = shown(&key);
             failed(format!(

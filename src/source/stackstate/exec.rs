@@ -141,7 +141,6 @@ impl Issuer for RunToken {
             ],
             // `sts` takes exactly one of them.
             remove: vec![API_TOKEN.into()],
-            secrets: vec![token.clone()],
         };
         lease.set.extend(self.api_path.as_deref().map(|path| (API_PATH.into(), SecretString::from(path))));
         // Last, because it wins where --env-name is one of the others.

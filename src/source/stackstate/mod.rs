@@ -15,7 +15,7 @@ use super::api::Api;
 use super::refusal::Doing;
 use crate::error::Failure;
 use crate::http::LoadedHttp;
-use crate::secret::{ExposeSecret as _, SecretString};
+use crate::secret::{ExposeSecret as _, SecretString, protect};
 
 /// The base URL's variable.
 pub const URL: &str = "STS_CLI_URL";
@@ -153,7 +153,10 @@ impl StackState {
     pub async fn create(&self, new: &NewToken, deadline: Instant) -> Result<Created, CreateError> {
         let body = serde_json::json!(new).to_string();
         let usable = |created: &Created| usable(&created.token);
-        self.api.create(&self.tokens(), body.as_bytes(), 200, usable, deadline).await
+        let created: Created =
+            self.api.create(&self.tokens(), body.as_bytes(), 200, usable, deadline).await?;
+        protect(created.token.expose_secret());
+        Ok(created)
     }
 
     /// Deletes a token. `false`: there was none.

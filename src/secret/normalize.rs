@@ -1,0 +1,330 @@
+//! Foreign text as a server may have written a secret into it, reduced to what a secret is made of.
+//!
+//! A [`Stream`] holds the text in lower case, without anything that is invisible (white space, control and
+//! format characters, terminal sequences, line wraps), and where each of its bytes came from. Each further
+//! level takes one layer of escapes away: percent, JSON, C and HTML. All of it takes time that is linear in
+//! the text: an escape has a longest form, and there are at most [`MAX_LEVELS`] levels.
+
+/// How many layers of escapes are taken away: `%255Cu002d` has three.
+const MAX_LEVELS: usize = 4;
+/// More than this between two characters means that they do not belong together. It lets a secret be wrapped
+/// into an indented block, and bounds what masking has to remember.
+pub(super) const MAX_GAP_BYTES: usize = 256;
+/// The longest escape: `&ZeroWidthSpace;`.
+pub(super) const MAX_ESCAPE_BYTES: usize = 24;
+/// What stands for a gap. No secret holds it.
+const GAP: u8 = 0;
+
+/// A text at one level.
+#[derive(Default)]
+pub(super) struct Stream {
+    pub bytes: Vec<u8>,
+    /// Where in the text each byte begins and ends.
+    pub spans: Vec<(u32, u32)>,
+    /// The end of what was pushed last.
+    end: u32,
+}
+
+impl Stream {
+    /// The text itself.
+    pub fn of(text: &[u8]) -> Stream {
+        let mut stream = Stream::default();
+        stream.bytes.reserve(text.len());
+        stream.spans.reserve(text.len());
+        let mut at = 0;
+        while at < text.len() {
+            let length = match text[at] {
+                0x21..=0x7e => match wrap_length(&text[at..]) {
+                    0 => {
+                        stream.push(fold(text[at]), span(at, at + 1));
+                        1
+                    }
+                    length => length,
+                },
+                0x1b => terminal_sequence_length(&text[at..]),
+                0..=0x20 | 0x7f => 1,
+                0x80.. => {
+                    let length = char_length(&text[at..]);
+                    stream.push_bytes(&text[at..at + length], span(at, at + length));
+                    length
+                }
+            };
+            at += length;
+        }
+        stream
+    }
+
+    /// The same with one layer of escapes taken away; `None` if there is none.
+    pub fn decoded(&self) -> Option<Stream> {
+        if !self.bytes.iter().any(|&byte| is_introducer(byte) || byte >= 0x80) {
+            return None;
+        }
+        let mut next = Stream::default();
+        let mut changed = false;
+        let mut at = 0;
+        while at < self.bytes.len() {
+            let rest = &self.bytes[at..];
+            let (length, decoded) = match rest[0] {
+                first if is_introducer(first) => match escape(&rest[..rest.len().min(MAX_ESCAPE_BYTES)]) {
+                    Some((decoded, length)) => (length, decoded),
+                    None => (1, Decoded::Byte(first)),
+                },
+                0x80.. => {
+                    let length = char_length(rest);
+                    let one = std::str::from_utf8(&rest[..length]).ok().and_then(|text| text.chars().next());
+                    (length, one.map_or(Decoded::Byte(rest[0]), Decoded::Char))
+                }
+                first => (1, Decoded::Byte(first)),
+            };
+            let from_to = (self.spans[at].0, self.spans[at + length - 1].1);
+            changed |= length > 1 && rest[0] < 0x80;
+            let before = next.bytes.len();
+            match decoded {
+                Decoded::Byte(GAP) if length == 1 => next.push(GAP, from_to),
+                Decoded::Byte(byte) if byte > 0x20 && byte != 0x7f => next.push(fold(byte), from_to),
+                Decoded::Byte(_) => {}
+                Decoded::Char(c) => next.push_char(c, from_to),
+            }
+            // What only now turned out to be invisible.
+            changed |= next.bytes.len() == before;
+            at += length;
+        }
+        changed.then_some(next)
+    }
+
+    /// All levels, from the text itself on.
+    pub fn levels(text: &[u8]) -> impl Iterator<Item = Stream> {
+        let mut next = Some(Stream::of(text));
+        let mut left = MAX_LEVELS;
+        std::iter::from_fn(move || {
+            let this = next.take()?;
+            if left > 0 {
+                left -= 1;
+                next = this.decoded();
+            }
+            Some(this)
+        })
+    }
+
+    fn push(&mut self, byte: u8, (from, to): (u32, u32)) {
+        if from > self.end + span(0, MAX_GAP_BYTES).1 {
+            self.bytes.push(GAP);
+            self.spans.push((from, from));
+        }
+        self.bytes.push(byte);
+        self.spans.push((from, to));
+        self.end = to;
+    }
+
+    /// A character, or what is none, of more than one byte.
+    fn push_bytes(&mut self, bytes: &[u8], from_to: (u32, u32)) {
+        match std::str::from_utf8(bytes).ok().and_then(|text| text.chars().next()) {
+            Some(c) => self.push_char(c, from_to),
+            None => bytes.iter().for_each(|&byte| self.push(byte, from_to)),
+        }
+    }
+
+    fn push_char(&mut self, c: char, from_to: (u32, u32)) {
+        match c {
+            c if c.is_whitespace() || is_invisible(c) => {}
+            // Hyphens and minus signs of all kinds, which `&hyphen;` and word processors make of a dash.
+            '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe58}' | '\u{fe63}' => self.push(b'-', from_to),
+            // Full-width forms of ASCII.
+            '\u{ff01}'..='\u{ff5e}' => {
+                let ascii = u8::try_from(u32::from(c) - 0xfee0).unwrap_or_default();
+                self.push(fold(ascii), from_to);
+            }
+            c if c.is_ascii() => self.push(fold(c as u8), from_to),
+            c => {
+                let mut buffer = [0; 4];
+                for byte in c.encode_utf8(&mut buffer).bytes() {
+                    self.push(byte, from_to);
+                }
+            }
+        }
+    }
+}
+
+fn span(from: usize, to: usize) -> (u32, u32) {
+    let narrow = |at| u32::try_from(at).unwrap_or(u32::MAX);
+    (narrow(from), narrow(to))
+}
+
+/// In lower case, and the two alphabets of base64 made one.
+pub(super) fn fold(byte: u8) -> u8 {
+    match byte {
+        b'+' => b'-',
+        b'/' => b'_',
+        byte => byte.to_ascii_lowercase(),
+    }
+}
+
+/// What an escape may begin with.
+pub(super) fn is_introducer(byte: u8) -> bool {
+    matches!(byte, b'%' | b'\\' | b'&')
+}
+
+/// The length of the UTF-8 character at the beginning of `text`; 1 where there is none.
+fn char_length(text: &[u8]) -> usize {
+    let length = match text[0] {
+        0xc2..=0xdf => 2,
+        0xe0..=0xef => 3,
+        0xf0..=0xf4 => 4,
+        _ => 1,
+    };
+    match text.get(..length) {
+        Some(one) if std::str::from_utf8(one).is_ok() => length,
+        _ => 1,
+    }
+}
+
+/// Characters that take no place on a screen or in a line: controls, formats, and what Unicode calls
+/// default ignorable.
+pub(crate) fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}'
+            | '\u{890}' | '\u{891}' | '\u{8e2}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// The length of what only wraps a line at the beginning of `text`: the soft line break of quoted-printable,
+/// a backslash at the end of a line, and HTML's `<br>` and `<wbr>`.
+fn wrap_length(text: &[u8]) -> usize {
+    match text[0] {
+        b'=' | b'\\' if text[1..].starts_with(b"\n") => 2,
+        b'=' | b'\\' if text[1..].starts_with(b"\r\n") => 3,
+        b'<' => {
+            const TAGS: [&[u8]; 6] = [b"<br>", b"<br/>", b"<br />", b"<wbr>", b"<wbr/>", b"<wbr />"];
+            let is_it =
+                |tag: &&&[u8]| text.get(..tag.len()).is_some_and(|found| found.eq_ignore_ascii_case(tag));
+            TAGS.iter().find(is_it).map_or(0, |tag| tag.len())
+        }
+        _ => 0,
+    }
+}
+
+/// The length of a terminal's control sequence (ECMA-48, 5.4), which begins with ESC; 1 for ESC alone.
+fn terminal_sequence_length(text: &[u8]) -> usize {
+    const MAX_SEQUENCE_BYTES: usize = 32;
+    if text.get(1) != Some(&b'[') {
+        return 1;
+    }
+    let rest = &text[2..text.len().min(MAX_SEQUENCE_BYTES)];
+    match rest.iter().position(|byte| !(0x20..=0x3f).contains(byte)) {
+        Some(end) if (0x40..=0x7e).contains(&rest[end]) => 2 + end + 1,
+        _ => 1,
+    }
+}
+
+/// What an escape stands for.
+#[derive(Clone, Copy)]
+enum Decoded {
+    Byte(u8),
+    Char(char),
+}
+
+/// What the escape at the beginning of `text` (folded) stands for, and its length.
+fn escape(text: &[u8]) -> Option<(Decoded, usize)> {
+    match text[0] {
+        b'%' if text.get(1) == Some(&b'u') => Some((code_point(hex(text.get(2..6)?)?), 6)),
+        b'%' => Some((byte(hex(text.get(1..3)?)?), 3)),
+        b'\\' => backslash(text),
+        _ => reference(text),
+    }
+}
+
+/// JSON's, C's and Rust's escapes.
+fn backslash(text: &[u8]) -> Option<(Decoded, usize)> {
+    match *text.get(1)? {
+        b'u' | b'x' if text.get(2) == Some(&b'{') => {
+            let digits = text[3..].iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+            (text.get(3 + digits) == Some(&b'}')).then_some(())?;
+            Some((code_point(hex(&text[3..3 + digits])?), 4 + digits))
+        }
+        // `\U0000002d`, which is `\u` here.
+        b'u' if text.get(2..6) == Some(b"0000")
+            && text.get(6..10).is_some_and(|four| hex(four).is_some()) =>
+        {
+            Some((code_point(hex(&text[6..10])?), 10))
+        }
+        b'u' => Some((code_point(hex(text.get(2..6)?)?), 6)),
+        b'x' => Some((byte(hex(text.get(2..4)?)?), 4)),
+        b'0'..=b'7' => {
+            let octal = text.get(1..4).filter(|digits| digits.iter().all(|b| (b'0'..=b'7').contains(b)));
+            match octal {
+                Some(digits) => {
+                    Some((byte(digits.iter().fold(0, |sum, b| sum * 8 + u32::from(b - b'0'))), 4))
+                }
+                None => (text[1] == b'0').then_some((Decoded::Byte(GAP), 2)),
+            }
+        }
+        b'n' | b'r' | b't' | b'b' | b'f' | b'v' | b'a' | b'e' => Some((Decoded::Byte(b'\n'), 2)),
+        one if one.is_ascii_punctuation() => Some((Decoded::Byte(one), 2)),
+        _ => None,
+    }
+}
+
+/// HTML's character references; the number may lack its semicolon, as browsers take it.
+fn reference(text: &[u8]) -> Option<(Decoded, usize)> {
+    if text.get(1) == Some(&b'#') {
+        let is_hex = text.get(2) == Some(&b'x');
+        let begin = if is_hex { 3 } else { 2 };
+        let digit = |byte: &&u8| if is_hex { byte.is_ascii_hexdigit() } else { byte.is_ascii_digit() };
+        let digits = text[begin.min(text.len())..].iter().take_while(digit).count();
+        let number = &text[begin.min(text.len())..][..digits];
+        let value = if is_hex { hex(number)? } else { decimal(number)? };
+        let end = begin + digits;
+        return Some((code_point(value), end + usize::from(text.get(end) == Some(&b';'))));
+    }
+    let end = text.iter().position(|&byte| byte == b';')?;
+    let name = &text[1..end];
+    let (_, c) = NAMED.iter().find(|(known, _)| known.as_bytes() == name)?;
+    Some((Decoded::Char(*c), end + 1))
+}
+
+/// The names of HTML for ASCII punctuation, and for what is invisible, in lower case.
+#[rustfmt::skip]
+const NAMED: &[(&str, char)] = &[
+    ("amp", '&'), ("apos", '\''), ("ast", '*'), ("bsol", '\\'), ("colon", ':'), ("comma", ','),
+    ("commat", '@'), ("dash", '-'), ("dollar", '$'), ("equals", '='), ("excl", '!'), ("grave", '`'),
+    ("gt", '>'), ("hat", '^'), ("hyphen", '-'), ("lbrace", '{'), ("lbrack", '['), ("lcub", '{'),
+    ("lowbar", '_'), ("lpar", '('), ("lrm", '\u{200e}'), ("lsqb", '['), ("lt", '<'), ("midast", '*'),
+    ("minus", '-'), ("nbsp", '\u{a0}'), ("negativethinspace", '\u{200b}'), ("newline", '\n'), ("nobreak", '\u{2060}'),
+    ("num", '#'), ("percnt", '%'), ("period", '.'), ("plus", '+'), ("quest", '?'), ("quot", '"'),
+    ("rbrace", '}'), ("rbrack", ']'), ("rcub", '}'), ("rlm", '\u{200f}'), ("rpar", ')'), ("rsqb", ']'),
+    ("semi", ';'), ("shy", '\u{ad}'), ("sol", '/'), ("tab", '\t'), ("tilde", '~'), ("underbar", '_'),
+    ("verbar", '|'), ("vert", '|'), ("zerowidthspace", '\u{200b}'), ("zwj", '\u{200d}'), ("zwnj", '\u{200c}'),
+];
+
+/// At most eight digits; none is no number.
+fn hex(digits: &[u8]) -> Option<u32> {
+    number(digits, 16)
+}
+
+fn decimal(digits: &[u8]) -> Option<u32> {
+    number(digits, 10)
+}
+
+fn number(digits: &[u8], radix: u32) -> Option<u32> {
+    // `from_str_radix` would take a sign.
+    let text =
+        std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|b| b.is_ascii_alphanumeric()))?;
+    let text = if text.len() > 1 { text.trim_start_matches('0') } else { text };
+    if text.is_empty() && !digits.is_empty() {
+        return Some(0);
+    }
+    u32::from_str_radix(text, radix).ok()
+}
+
+fn byte(value: u32) -> Decoded {
+    Decoded::Byte(u8::try_from(value).unwrap_or(GAP))
+}
+
+/// What is no character (half of a surrogate pair) stands for nothing.
+fn code_point(value: u32) -> Decoded {
+    char::from_u32(value).map_or(Decoded::Byte(GAP), Decoded::Char)
+}

@@ -1,0 +1,122 @@
+//! The second net: what looks like a token is replaced, also if it is not one of this run's. One pass; what was
+//! looked at is not looked at again.
+
+use super::REDACTED;
+
+/// `text` with the value of each `access_token=` replaced, the signature of each JWT, and the secret part of
+/// each service token.
+pub(super) fn redact(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut copied = 0;
+    let mut at = 0;
+    while let Some(found) = next_shape(text, at) {
+        if let Some((from, to)) = found.secret {
+            out.push_str(&text[copied..from]);
+            out.push_str(REDACTED);
+            copied = to;
+        }
+        at = found.end;
+    }
+    out.push_str(&text[copied..]);
+    out
+}
+
+/// What begins like a token.
+struct Shape {
+    /// Where its secret is, if it has one.
+    secret: Option<(usize, usize)>,
+    /// Where to go on. Beyond the beginning of the shape.
+    end: usize,
+}
+
+fn next_shape(text: &str, from: usize) -> Option<Shape> {
+    let bytes = text.as_bytes();
+    (from..bytes.len()).find_map(|at| match bytes[at] {
+        b'a' if bytes[at..].starts_with(b"access_token") => Some(parameter(text, at)),
+        b'e' if bytes[at..].starts_with(b"eyJ") => Some(jwt(text, at)),
+        b'g' if bytes[at..].starts_with(b"gt-") => Some(gafaelfawr_token(text, at)),
+        b's' if bytes[at..].starts_with(b"svctok-") => Some(stackstate_token(text, at)),
+        _ => None,
+    })
+}
+
+/// `access_token=VALUE`, in a URL, in an escaped URL, or in JSON.
+fn parameter(text: &str, at: usize) -> Shape {
+    let name_end = at + "access_token".len();
+    let rest = &text[name_end..];
+    let trimmed = rest.trim_start_matches('"').trim_start();
+    let Some(value) = ["=", "%3D", "%3d", ":"].iter().find_map(|mark| trimmed.strip_prefix(mark)) else {
+        return Shape { secret: None, end: name_end };
+    };
+    let value = value.trim_start().trim_start_matches('"');
+    let begin = text.len() - value.len();
+    let ends = |c: char| c == '&' || c == '#' || c.is_whitespace() || c == '"';
+    let end = begin + value.find(ends).unwrap_or(value.len());
+    Shape { secret: (end > begin).then_some((begin, end)), end: end.max(name_end) }
+}
+
+/// RFC 7519: three base64url parts, the first two objects, so `eyJ…`. A service may repeat our token in its
+/// error, also only its end: without claims next to it, the first part was the claims.
+fn jwt(text: &str, at: usize) -> Shape {
+    let end = end_of_word(text, at, |c| is_word(c) || c == '.');
+    let word = &text[at..end];
+    let secret = word.split_once('.').filter(|(_, rest)| !rest.trim_matches('.').is_empty());
+    let secret = secret.map(|(header, rest)| match rest.split_once('.') {
+        Some((claims, signature)) if claims.starts_with("eyJ") && !signature.is_empty() => {
+            at + header.len() + 1 + claims.len() + 1
+        }
+        _ => at + header.len() + 1,
+    });
+    Shape { secret: secret.map(|from| (from, end)), end }
+}
+
+/// `gt-KEY.SECRET`.
+fn gafaelfawr_token(text: &str, at: usize) -> Shape {
+    let key_end = end_of_word(text, at, is_word);
+    if text.as_bytes().get(key_end) != Some(&b'.') {
+        return Shape { secret: None, end: key_end };
+    }
+    let end = end_of_word(text, key_end + 1, is_word);
+    Shape { secret: (end > key_end + 1).then_some((key_end + 1, end)), end }
+}
+
+/// `svctok-SECRET`.
+fn stackstate_token(text: &str, at: usize) -> Shape {
+    let begin = at + "svctok-".len();
+    let end = end_of_word(text, begin, is_word);
+    Shape { secret: Some((begin, end)), end }
+}
+
+fn is_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '_')
+}
+
+fn end_of_word(text: &str, at: usize, is_in: impl Fn(char) -> bool) -> usize {
+    at + text[at..].find(|c| !is_in(c)).unwrap_or(text.len() - at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::redact;
+
+    #[test]
+    fn what_looks_like_a_token_is_replaced() {
+        for (text, shown) in [
+            ("bad eyJhbGciOi.eyJpc3M.c2ln!", "bad eyJhbGciOi.eyJpc3M.REDACTED!"),
+            ("eyJhbGciOi.eyJpc3M.c2ln.x", "eyJhbGciOi.eyJpc3M.REDACTED"),
+            ("yJhb.eyJpc3M.c2ln.", "yJhb.eyJpc3M.REDACTED"),
+            ("eyJhb.. eyJ.", "eyJhb.. eyJ."),
+            ("…bGci.eyJpc3M.c2ln!", "…bGci.eyJpc3M.REDACTED!"),
+            ("no eyJ here.or", "no eyJ here.or"),
+            ("access_token=", "access_token="),
+            ("access_token access_token=x y", "access_token access_token=REDACTED y"),
+            (
+                "access_token%3dx&y {\"access_token\": \"x\"}",
+                "access_token%3dREDACTED&y {\"access_token\": \"REDACTED\"}",
+            ),
+            ("no gt-abc.def, svctok-a-b! gt-", "no gt-abc.REDACTED, svctok-REDACTED! gt-"),
+        ] {
+            assert_eq!(redact(text), shown);
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! Scrubbing by value: any secret, in any form that a server might give it, among any other bytes.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use monitoring_token::secret::{MAX_LINE_BYTES, REDACTED, Secrets, clean, printable, shown};
+use proptest::prelude::*;
+
+/// How a server writes a secret.
+pub type Form = (&'static str, fn(&str) -> String);
+
+fn each(secret: &str, write: impl Fn(char) -> String) -> String {
+    secret.chars().map(write).collect()
+}
+
+fn punctuation(secret: &str, write: impl Fn(char) -> String) -> String {
+    each(secret, |c| if c.is_ascii_alphanumeric() { c.to_string() } else { write(c) })
+}
+
+fn percent(secret: &str) -> String {
+    each(secret, |c| format!("%{:02X}", c as u32))
+}
+
+fn json(secret: &str) -> String {
+    each(secret, |c| format!("\\u{:04x}", c as u32))
+}
+
+fn html(secret: &str) -> String {
+    each(secret, |c| format!("&#{};", c as u32))
+}
+
+fn wrapped(secret: &str, width: usize, separator: &str) -> String {
+    let chars: Vec<char> = secret.chars().collect();
+    chars.chunks(width).map(|line| line.iter().collect::<String>()).collect::<Vec<_>>().join(separator)
+}
+
+/// Forms from which nothing is left where they are replaced.
+#[rustfmt::skip]
+pub const FORMS: &[Form] = &[
+    ("raw", |s| s.to_owned()),
+    ("upper case", |s| s.to_uppercase()),
+    ("lower case", |s| s.to_lowercase()),
+    ("percent", percent),
+    ("percent, lower case", |s| percent(s).to_lowercase()),
+    ("percent, punctuation", |s| punctuation(s, percent_of)),
+    ("percent, every other", |s| s.chars().enumerate().map(|(n, c)| if n % 2 == 0 { percent_of(c) } else { c.to_string() }).collect()),
+    ("percent, twice", |s| percent(s).replace('%', "%25")),
+    ("percent, the old way", |s| each(s, |c| format!("%u{:04x}", c as u32))),
+    ("json", json),
+    ("json, upper case", |s| each(s, |c| format!("\\u{:04X}", c as u32))),
+    ("json, punctuation", |s| punctuation(s, |c| format!("\\u{:04x}", c as u32))),
+    ("json in json", |s| json(s).replace('\\', "\\\\")),
+    ("json, a slash", |s| s.replace('/', "\\/")),
+    ("rust", |s| each(s, |c| format!("\\u{{{:x}}}", c as u32))),
+    ("c", |s| each(s, |c| format!("\\x{:02x}", c as u32))),
+    ("octal", |s| each(s, |c| format!("\\{:03o}", c as u32))),
+    ("python", |s| each(s, |c| format!("\\U{:08x}", c as u32))),
+    ("html", html),
+    ("html, hex", |s| each(s, |c| format!("&#x{:x};", c as u32))),
+    ("html, hex, zeros", |s| each(s, |c| format!("&#X000{:X};", c as u32))),
+    ("html, punctuation", |s| punctuation(s, |c| format!("&#{};", c as u32))),
+    ("html, names", |s| s.replace('.', "&period;").replace('_', "&lowbar;").replace('-', "&hyphen;").replace('=', "&equals;").replace('/', "&sol;").replace('+', "&plus;")),
+    ("html, twice", |s| html(s).replace('&', "&amp;")),
+    ("html of json", |s| json(s).replace('\\', "&#92;")),
+    ("percent of json", |s| json(s).replace('\\', "%5c")),
+    ("percent of html", |s| html(s).replace('&', "%26").replace('#', "%23").replace(';', "%3B")),
+    ("zero width spaces", |s| each(s, |c| format!("{c}\u{200b}"))),
+    ("joiners", |s| wrapped(s, 3, "\u{200d}\u{2060}")),
+    ("soft hyphens", |s| wrapped(s, 2, "\u{ad}")),
+    ("byte order marks", |s| wrapped(s, 4, "\u{feff}")),
+    ("directions", |s| format!("\u{202e}{}\u{202c}", wrapped(s, 5, "\u{200f}\u{2066}"))),
+    ("percent of zero width spaces", |s| wrapped(s, 3, "%E2%80%8B")),
+    ("html of zero width spaces", |s| wrapped(s, 3, "&ZeroWidthSpace;&#8203;&shy;")),
+    ("json of zero width spaces", |s| wrapped(s, 3, "\\u200b\\ufeff")),
+    ("zeros", |s| each(s, |c| format!("{c}\0"))),
+    ("spaces", |s| each(s, |c| format!("{c} "))),
+    ("lines", |s| wrapped(s, 8, "\n")),
+    ("short lines, indented", |s| wrapped(s, 5, "\r\n        ")),
+    ("json of lines", |s| wrapped(s, 7, "\\n")),
+    ("html of lines", |s| wrapped(s, 7, "<br>\n")),
+    ("shell lines", |s| wrapped(s, 9, "\\\n")),
+    ("quoted printable lines", |s| wrapped(s, 11, "=\r\n")),
+    ("percent, wrapped anywhere", |s| wrapped(&percent(s), 7, "\n")),
+    ("full width", |s| each(s, |c| char::from_u32(c as u32 + 0xfee0).unwrap().to_string())),
+    ("colors", |s| wrapped(s, 6, "\u{1b}[01;31m")),
+    ("hex", |s| each(s, |c| format!("{:02x}", c as u32))),
+    ("a dump", |s| each(s, |c| format!("{:02X} ", c as u32))),
+];
+
+/// Forms of which a character or a `=` may be left at an end: it depends on what stands beside the secret.
+#[rustfmt::skip]
+pub const BASE64: &[Form] = &[
+    ("base64", |s| STANDARD.encode(s)),
+    ("base64url", |s| URL_SAFE_NO_PAD.encode(s)),
+    ("base64 behind one", |s| STANDARD.encode(format!(":{s}"))),
+    ("base64 behind two", |s| STANDARD.encode(format!("u:{s}\n"))),
+    ("base64 of upper case", |s| STANDARD.encode(s.to_uppercase())),
+    ("base64 in lower case", |s| STANDARD.encode(s).to_lowercase()),
+    ("base64 in lines", |s| wrapped(&STANDARD.encode(s), 20, "\n")),
+    ("base64 with percents", |s| STANDARD.encode(s).replace('=', "%3D").replace('+', "%2B").replace('/', "%2F")),
+];
+
+fn percent_of(c: char) -> String {
+    percent(&c.to_string())
+}
+
+fn secrets(secret: &str) -> Secrets {
+    let mut secrets = Secrets::new();
+    secrets.protect(secret);
+    secrets
+}
+
+/// Without a period, so that no two places of it look the same.
+const SECRET: &str = "Zq3-vU8_xT5.kR0/mN7+pL2=wJ9yH4";
+
+#[test]
+fn a_secret_is_replaced_in_every_form() {
+    for (name, write) in FORMS {
+        let text = format!("before {} after", write(SECRET));
+        let scrubbed = secrets(SECRET).scrub(&text);
+        // What is invisible before the first character and behind the last one is not part of it.
+        let (before, after) = scrubbed.split_once(REDACTED).unwrap_or_else(|| panic!("{name}: {scrubbed}"));
+        assert!(before.starts_with("before ") && after.ends_with(" after"), "{name}: {scrubbed:?}");
+        assert!(before.chars().count() <= 8 && after.chars().count() <= 20, "{name}: {scrubbed:?}");
+    }
+    for (name, write) in BASE64 {
+        let scrubbed = secrets(SECRET).scrub(&format!("before {} after", write(SECRET)));
+        let left = scrubbed.replace(REDACTED, "").len() - "before  after".len();
+        assert!(scrubbed.contains(REDACTED) && left <= 10, "{name}: {scrubbed}");
+    }
+}
+
+#[test]
+fn only_what_is_secret_counts_in_messages_and_whole_tokens_in_output() {
+    let key = "abcdefghijklmnopqrstuv";
+    let secret = "0987654321ZYXWVUTSRQPO";
+    let jwt = "eyJhbGciOiJFZERTQSJ9.eyJpc3MiOiJsb2NhdGUifQ";
+    for (token, public) in
+        [(format!("gt-{key}.{secret}"), format!("gt-{key}.")), (format!("{jwt}.{secret}"), format!("{jwt}."))]
+    {
+        let mut secrets = secrets(&token);
+        for text in [&public, key, jwt, "wss://host.example.org:443/path"] {
+            assert_eq!(secrets.scrub_bytes(text.as_bytes()), text.as_bytes());
+            // Two parts of a JWT could be claims and signature.
+            if !text.starts_with("eyJ") {
+                assert_eq!(secrets.scrub(text), text);
+            }
+        }
+        assert_eq!(secrets.scrub(&format!("<{token}>")), format!("<{public}{REDACTED}>"));
+        assert_eq!(secrets.scrub_bytes(format!("<{token}>").as_bytes()), format!("<{REDACTED}>").as_bytes());
+        assert_eq!(secrets.scrub(&secret[5..17]), REDACTED);
+        assert_eq!(secrets.scrub(&secret[5..16]), &secret[5..16]);
+    }
+}
+
+#[test]
+fn short_secrets_count_as_a_whole() {
+    for (secret, text, scrubbed) in [
+        ("pass", "pass a password", "REDACTED a password"),
+        ("pass", "p%61ss cGFzcw==", "REDACTED cGFzcw=="),
+        ("password", "xpasswordx", "xREDACTEDx"),
+        ("hunter2-hunter3", "hunter2 hunter2-hunter3", "hunter2 REDACTED"),
+        ("a-secret-pw", "secret-pw a-secret-pw YS1zZWNyZXQtcHc=", "secret-pw REDACTED REDACTED="),
+        ("abc", "abc", "abc"),
+    ] {
+        assert_eq!(secrets(secret).scrub(text), scrubbed);
+    }
+}
+
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+/// Secrets of all kinds, without repetitions in them: what surrounds them must not look like a part.
+fn any_secret() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[A-Za-z0-9_-]{22}".prop_map(|s| format!("gt-{0}.{s}", "k".repeat(22))),
+        "[A-Za-z0-9_-]{40}",
+        "[!-~]{12,60}",
+        "[A-Za-z0-9_-]{86}".prop_map(|s| format!("eyJhbGciOiJFZERTQSJ9.eyJpc3MiOiJtIn0.{s}")),
+    ]
+}
+
+/// Its pieces that count, in lower case.
+fn pieces(secret: &str) -> Vec<String> {
+    let part = if secret.starts_with("gt-") || secret.starts_with("eyJ") {
+        secret.rsplit_once('.').map_or(secret, |(_, part)| part)
+    } else {
+        secret
+    };
+    let chars: Vec<char> = part.to_lowercase().chars().collect();
+    chars.windows(12).map(|window| window.iter().collect()).collect()
+}
+
+proptest! {
+    #![proptest_config(cases(600))]
+
+    #[test]
+    fn no_piece_survives(
+        secret in any_secret(),
+        form in 0..FORMS.len() + BASE64.len(),
+        before in prop_oneof![any::<String>(), "[%&#\\\\x0-9a-f=\"; ]{0,12}"],
+        after in prop_oneof![any::<String>(), "[%&#\\\\x0-9a-f=\"; ]{0,12}"],
+    ) {
+        let (name, write) = FORMS.iter().chain(BASE64).nth(form).unwrap();
+        let written = write(&secret);
+        let text = format!("{before}{written}{after}");
+        let scrubbed = secrets(&secret).scrub(&text);
+        let lower = scrubbed.to_lowercase();
+        prop_assert!(pieces(&secret).iter().all(|piece| !lower.contains(piece)), "{name}: {scrubbed}");
+        // Nor as much of the form as a piece of it takes.
+        let part = write(&pieces(&secret).concat()[..12]).chars().count() + 16;
+        let chars: Vec<char> = written.chars().collect();
+        // (The header of a JWT is none, nor is a key.)
+        if !secret.starts_with("eyJ") && !secret.starts_with("gt-") && part < chars.len() {
+            for piece in chars.windows(part) {
+                let piece: String = piece.iter().collect();
+                prop_assert!(!scrubbed.contains(&piece), "{name}: {piece} in {scrubbed}");
+            }
+        }
+    }
+
+    #[test]
+    fn text_without_secrets_stays_as_it_is(secret in "[A-Z]{30}", text in "[a-z0-9%&#;\\\\ \n.:/-]{0,80}") {
+        prop_assume!(!text.contains("svctok-") && !text.contains("gt-"));
+        prop_assert_eq!(secrets(&secret).scrub(&text), text.clone());
+        prop_assert_eq!(secrets(&secret).scrub_bytes(text.as_bytes()), text.as_bytes());
+    }
+
+    #[test]
+    fn any_text_is_shown_on_one_short_line(text in any::<String>(), count in 0..2000_usize) {
+        let long = text.repeat(count);
+        for shown in [clean(&long), shown(&long, 200), printable(&text)] {
+            prop_assert!(!shown.chars().any(|c| c.is_control() || (c.is_whitespace() && c != ' ')));
+        }
+        prop_assert!(clean(&long).len() <= MAX_LINE_BYTES);
+        prop_assert!(shown(&long, 200).chars().count() <= 201 * 10);
+    }
+}
+
+/// What an attacker repeats to keep us busy.
+const ALPHABETS: [&str; 24] = [
+    "gt- ",
+    "gt-.",
+    "access_token",
+    "access_token ",
+    "access_token=\"",
+    "eyJ.",
+    "eyJ",
+    "svctok-",
+    "%",
+    "%2",
+    "%25",
+    "&#",
+    "&#x",
+    "&",
+    "&amp;",
+    "\\",
+    "\\u",
+    "\\u{",
+    "<br",
+    "\u{1b}[",
+    "\u{200b}",
+    "\u{202e}",
+    "…",
+    "Zq3-vU8_xT5",
+];
+
+/// The CPU time of this thread: others do not count.
+fn cpu_time() -> Duration {
+    // SAFETY: the pointer is to a timespec.
+    let time = unsafe {
+        let mut time: libc::timespec = std::mem::zeroed();
+        libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time);
+        time
+    };
+    Duration::new(u64::try_from(time.tv_sec).unwrap(), u32::try_from(time.tv_nsec).unwrap())
+}
+
+#[test]
+fn eight_times_the_text_takes_eight_times_as_long() {
+    const SMALL: usize = 16 * 1024;
+    const TIMES: usize = 8;
+    let mut secrets = secrets(SECRET);
+    for token in ["gt-kkkkkkkkkkkkkkkkkkkkkk.0123456789ABCDEFGHIJKL", "eyJh.eyJp.0123456789abcdefghijkl"] {
+        secrets.protect(token);
+    }
+    secrets.scrub("once");
+    let mut measure = |text: &str| {
+        let times = (0..3).map(|_| {
+            let began = cpu_time();
+            let scrubbed = secrets.scrub(text);
+            let output = secrets.scrub_bytes(text.as_bytes());
+            std::hint::black_box((printable(&scrubbed), output));
+            cpu_time().saturating_sub(began)
+        });
+        times.min().unwrap().as_secs_f64()
+    };
+    for alphabet in ALPHABETS {
+        let small = alphabet.repeat(SMALL / alphabet.len());
+        let large = small.repeat(TIMES);
+        let growth = measure(&large) / measure(&small);
+        // Quadratic would be 64.
+        assert!(growth < 24.0, "{alphabet:?}: {growth:.1} times as long for {TIMES} times the text");
+    }
+}
