@@ -276,8 +276,14 @@ fn the_faults_of_the_connection_are_those_of_the_manual() {
 fn the_faults_of_tls_are_those_of_the_manual() {
     let elsewhere = [
         ("ended by SIGNAL while reading the CA file FILE", "tests/supervise/signals.rs"),
-        ("… is revoked", "no revocation is asked for, but rustls may begin to"),
-        ("… is not valid yet", "rustls says when it will be"),
+        ("ended by SIGNAL while reading SSL_CERT_FILE FILE", "tests/tls.rs"),
+        ("the certificate of URL is not trusted: its issuer \"NAME\", …", "tests/certificates.rs"),
+        ("the certificate of URL is not trusted: its chain …", "tests/certificates.rs"),
+        ("… lists HOST as a DNS name", "tests/certificates.rs"),
+        ("… is an X.509 version N certificate", "tests/certificates.rs"),
+        ("… has a critical extension", "tests/certificates.rs"),
+        ("… cannot be used: the server's key …", "tests/certificates.rs"),
+        ("… is signed with an algorithm that is not supported", "tests/certificates.rs"),
     ];
     hold("TLS", &[tls::handshakes, tls::certificates, tls::roots], &elsewhere);
 }

@@ -3,6 +3,7 @@
 mod support;
 
 mod cache;
+mod certificates;
 mod check;
 mod cli;
 mod deploy;
@@ -18,4 +19,5 @@ mod properties;
 mod secrets;
 mod stackstate;
 mod supervise;
+mod tls;
 mod tokens;

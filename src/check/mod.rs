@@ -95,6 +95,12 @@ impl Checklist {
         })
     }
 
+    /// Records that a step which went well at first turned out to be what has failed.
+    pub fn step_again<T>(&mut self, name: &'static str, failure: Failure) -> Result<T, Failure> {
+        self.rows.retain(|row| row.name != name);
+        self.step(name, Err(failure))
+    }
+
     /// All rows; steps that were not reached are skipped.
     pub fn rows(self) -> Vec<Row> {
         let Checklist { steps, mut rows } = self;

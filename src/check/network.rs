@@ -132,6 +132,12 @@ impl Probe {
                 None => format!("the request came through to {of}{}", self.host),
             },
         );
+        let failure = match failure {
+            Some(failure) if reached == Step::Handshake && client.is_handshake_with_proxy() => {
+                return list.step_again("proxy", failure);
+            }
+            other => other,
+        };
         if url.scheme() != "https" {
             list.skip("tls", "plain http");
             return Ok(failure);

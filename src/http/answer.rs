@@ -1,8 +1,11 @@
 //! An answer: how it is read, and what it says of the time.
 
+use std::io;
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::{CONTENT_ENCODING, HeaderMap};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
+
+use super::explain;
 
 /// The most that is read of an answer.
 pub const MAX_ANSWER_BYTES: usize = 512 * 1024;
@@ -54,9 +57,22 @@ pub async fn read_body(
             }
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
             Ok(None) => return Ok(body),
+            Err(error) if ends_with_connection(headers) && is_end_of_file(&error) => return Ok(body),
             Err(error) => return Err((body, Unreadable::Broken(error))),
         }
     }
+}
+
+/// Whether only the end of the connection says where the body ends (RFC 9112, 6.3).
+fn ends_with_connection(headers: &HeaderMap) -> bool {
+    !headers.contains_key(CONTENT_LENGTH) && !headers.contains_key(TRANSFER_ENCODING)
+}
+
+/// Whether the connection was closed in an orderly way but for TLS's close_notify. Go takes that for the end, because
+/// many servers do it. Somebody in between could cut an answer short that way; what is used of an answer is JSON, of
+/// which no beginning parses.
+fn is_end_of_file(error: &reqwest::Error) -> bool {
+    explain::cause::<io::Error>(error).is_some_and(|io| io.kind() == io::ErrorKind::UnexpectedEof)
 }
 
 /// How far `now` is ahead of an HTTP date, in whole seconds as that date has them.

@@ -2,20 +2,27 @@
 
 use std::time::Duration;
 
-use x509_cert::Certificate;
+use rsa::pkcs1::RsaPublicKey;
 use x509_cert::der::Decode as _;
 use x509_cert::der::asn1::ObjectIdentifier;
 use x509_cert::name::Name;
+use x509_cert::spki::SubjectPublicKeyInfoOwned;
+use x509_cert::{Certificate, TbsCertificate};
+
+use crate::error::shortened;
 
 /// The attributes by which a CA is known, the best first: commonName, organizationName (RFC 5280, appendix A.1).
 const NAMES: [ObjectIdentifier; 2] =
     [ObjectIdentifier::new_unwrap("2.5.4.3"), ObjectIdentifier::new_unwrap("2.5.4.10")];
 
+/// A name is as long as whoever made the certificate wants it to be.
+const NAME_CHARS: usize = 200;
+
 /// Who made a certificate, and for how long.
 pub struct About {
     /// The issuer's whole name (RFC 4514, the most particular part first).
     pub issuer: String,
-    /// The issuer's common name, or else its organisation.
+    /// The issuer's common name, or else its organization.
     pub issuer_name: Option<String>,
     /// When it expires, since 1970.
     pub not_after: Duration,
@@ -23,18 +30,98 @@ pub struct About {
 
 /// Reads a DER certificate; `None` if it is none.
 pub fn read(der: &[u8]) -> Option<About> {
-    let certificate = Certificate::from_der(der).ok()?.tbs_certificate;
+    let certificate = parse(der)?;
     Some(About {
-        issuer: certificate.issuer.to_string(),
-        issuer_name: NAMES.iter().find_map(|&name| attribute(&certificate.issuer, name)),
+        issuer: shortened(certificate.issuer.to_string(), NAME_CHARS),
+        issuer_name: known_as(&certificate.issuer),
         not_after: certificate.validity.not_after.to_unix_duration(),
     })
+}
+
+/// What is signed of a DER certificate.
+pub(super) fn parse(der: &[u8]) -> Option<TbsCertificate> {
+    Some(Certificate::from_der(der).ok()?.tbs_certificate)
+}
+
+fn known_as(name: &Name) -> Option<String> {
+    NAMES.iter().find_map(|&oid| attribute(name, oid))
 }
 
 /// The first attribute of that type.
 fn attribute(name: &Name, oid: ObjectIdentifier) -> Option<String> {
     let found = name.0.iter().flat_map(|part| part.0.iter()).find(|attribute| attribute.oid == oid)?;
-    Some(String::from_utf8_lossy(found.value.value()).into_owned())
+    Some(shortened(String::from_utf8_lossy(found.value.value()).into_owned(), NAME_CHARS))
+}
+
+/// Text from a certificate, in quotes, with everything escaped that is not a visible character, and then cut.
+pub(super) fn quoted(text: &str) -> String {
+    let escaped = format!("{:?}", shortened(text.to_owned(), NAME_CHARS));
+    format!("\"{}\"", shortened(escaped[1..escaped.len() - 1].to_owned(), NAME_CHARS))
+}
+
+/// A name as a message shows it.
+pub(super) fn shown_name(name: &Name) -> String {
+    quoted(&known_as(name).unwrap_or_else(|| name.to_string()))
+}
+
+/// How a certificate is signed, if that is not supported.
+pub(super) fn unsupported_signature(certificate: &TbsCertificate) -> Option<String> {
+    let oid = certificate.signature.oid.to_string();
+    let (supported, name) = match oid.as_str() {
+        "1.2.840.113549.1.1.10"
+        | "1.2.840.113549.1.1.11"
+        | "1.2.840.113549.1.1.12"
+        | "1.2.840.113549.1.1.13"
+        | "1.2.840.10045.4.3.2"
+        | "1.2.840.10045.4.3.3"
+        | "1.3.101.112" => (true, ""),
+        "1.2.840.113549.1.1.2" => (false, "MD2 with RSA"),
+        "1.2.840.113549.1.1.4" => (false, "MD5 with RSA"),
+        "1.2.840.113549.1.1.5" => (false, "SHA-1 with RSA"),
+        "1.2.840.113549.1.1.14" => (false, "SHA-224 with RSA"),
+        "1.2.840.10045.4.1" => (false, "ECDSA with SHA-1"),
+        "1.2.840.10045.4.3.1" => (false, "ECDSA with SHA-224"),
+        "1.2.840.10045.4.3.4" => (false, "ECDSA with SHA-512"),
+        "1.2.840.10040.4.3" | "2.16.840.1.101.3.4.3.2" => (false, "DSA"),
+        "1.3.101.113" => (false, "Ed448"),
+        other => (false, other),
+    };
+    (!supported).then(|| name.to_owned())
+}
+
+/// What is wrong with a key that cannot be used: a clause that begins with a verb.
+pub(super) fn unsupported_key(key: &SubjectPublicKeyInfoOwned) -> Option<String> {
+    let parameters = key.algorithm.parameters.as_ref();
+    let curve = parameters.and_then(|any| any.decode_as::<ObjectIdentifier>().ok());
+    let curve = curve.map(|oid| oid.to_string()).unwrap_or_default();
+    let kind = key.algorithm.oid.to_string();
+    let name = match (kind.as_str(), curve.as_str()) {
+        ("1.2.840.113549.1.1.1", _) => return unsupported_rsa(key),
+        // P-256, P-384 and Ed25519.
+        ("1.2.840.10045.2.1", "1.2.840.10045.3.1.7" | "1.3.132.0.34") | ("1.3.101.112", _) => return None,
+        ("1.2.840.10045.2.1", "1.3.132.0.35") => "EC P-521",
+        ("1.2.840.10045.2.1", "1.3.132.0.10") => "EC secp256k1",
+        ("1.2.840.10045.2.1", _) => "EC on another curve",
+        ("1.2.840.113549.1.1.10", _) => "RSA-PSS",
+        ("1.2.840.10040.4.1", _) => "DSA",
+        ("1.3.101.113", _) => "Ed448",
+        (other, _) => other,
+    };
+    Some(format!("is of a type that is not supported ({name}); use RSA, EC P-256, EC P-384 or Ed25519"))
+}
+
+/// ring verifies RSA signatures of 2048 to 8192 bits.
+fn unsupported_rsa(key: &SubjectPublicKeyInfoOwned) -> Option<String> {
+    let Ok(public) = RsaPublicKey::from_der(key.subject_public_key.raw_bytes()) else {
+        return Some("cannot be parsed".to_owned());
+    };
+    let modulus = public.modulus.as_bytes();
+    let bits = modulus.len() * 8 - modulus.first().map_or(0, |byte| byte.leading_zeros() as usize);
+    match bits {
+        ..2048 => Some(format!("is too short (RSA with {bits} bits; at least 2048 are required)")),
+        2048..=8192 => None,
+        _ => Some(format!("is too long (RSA with {bits} bits; at most 8192 are supported)")),
+    }
 }
 
 #[cfg(test)]
@@ -44,13 +131,16 @@ mod tests {
     use super::read;
 
     #[test]
-    fn an_issuer_is_known_by_its_common_name_or_else_by_its_organisation() {
-        // Longer than a length of one byte tells.
+    fn an_issuer_is_known_by_its_common_name_or_else_by_its_organization() {
+        // Longer than one length byte can say.
         let long = "x".repeat(200);
+        let too_long = "x".repeat(201);
+        let cut = "x".repeat(200) + "…";
         for (names, expected) in [
             (&[(DnType::OrganizationName, "Org"), (DnType::CommonName, "The CA")][..], Some("The CA")),
             (&[(DnType::CountryName, "CH"), (DnType::OrganizationName, "Org")], Some("Org")),
             (&[(DnType::CommonName, &long)], Some(long.as_str())),
+            (&[(DnType::CommonName, &too_long)], Some(cut.as_str())),
             (&[(DnType::CountryName, "CH")], None),
         ] {
             let mut params = CertificateParams::new(Vec::new()).unwrap();

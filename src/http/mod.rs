@@ -6,6 +6,7 @@
 
 mod answer;
 pub(crate) mod certificate;
+mod chain;
 pub mod explain;
 mod loopback;
 mod progress;
@@ -15,6 +16,7 @@ mod resolve;
 pub mod retry;
 pub mod roots;
 pub mod trust;
+mod untrusted;
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -168,6 +170,11 @@ impl Client {
             .as_ref()
             .map(|proxy| format!(" through the proxy {}", redact_url(proxy)))
             .unwrap_or_default()
+    }
+
+    /// Whether the current TLS handshake, or the last one, is with the proxy and not with the server behind it.
+    pub fn is_handshake_with_proxy(&self) -> bool {
+        self.progress.handshakes() == 1 && self.proxy.as_ref().is_some_and(|proxy| proxy.scheme() == "https")
     }
 
     /// What TLS has seen of the server's certificates.

@@ -53,17 +53,30 @@ impl Step {
 
 /// The current [`Step`], shared with what the HTTP library calls back.
 #[derive(Debug, Default)]
-pub struct Progress(AtomicU8);
+pub struct Progress {
+    step: AtomicU8,
+    handshakes: AtomicU8,
+}
 
 impl Progress {
     /// Notes that `step` has begun.
     pub fn reach(&self, step: Step) {
-        self.0.store(step as u8, Ordering::Relaxed);
+        self.step.store(step as u8, Ordering::Relaxed);
+        match step {
+            Step::Handshake => self.handshakes.fetch_add(1, Ordering::Relaxed),
+            Step::Connect => self.handshakes.swap(0, Ordering::Relaxed),
+            _ => 0,
+        };
+    }
+
+    /// How many TLS handshakes have begun on this connection: with a proxy that speaks TLS, the first is with it.
+    pub fn handshakes(&self) -> u8 {
+        self.handshakes.load(Ordering::Relaxed)
     }
 
     /// The step that began last.
     pub fn step(&self) -> Step {
-        match self.0.load(Ordering::Relaxed) {
+        match self.step.load(Ordering::Relaxed) {
             0 => Step::Lookup,
             1 => Step::Connect,
             2 => Step::Handshake,

@@ -1,36 +1,92 @@
-//! Finds in PEM bundles, by the names of the issuers in the chain that a server has sent, the roots that may
-//! have issued it. A bundle holds a hundred roots and more, of which one is wanted, so it is searched and
-//! not taken apart.
+//! Searches PEM bundles for the certificates that bear on a server's chain: roots that may have issued it, and
+//! the server's own certificate, if it is pinned. A bundle holds more than a hundred roots and usually one of
+//! them is wanted, so certificates are compared by name and only a match is parsed.
 
-use std::path::Path;
+use std::fs::{DirEntry, Metadata};
+use std::io::Read as _;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use memchr::{memchr, memmem::Finder};
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, TrustAnchor};
 
-use crate::read::{self, Until};
+use crate::error::{Failure, Stage};
+use crate::read::{self, Ended, ReadError, Until};
 
-/// A bundle that is larger is none (`/dev/zero`, say).
-pub const MAX_BUNDLE_BYTES: usize = 16 * 1024 * 1024;
+/// A larger file is not a bundle (`/dev/zero`, say).
+pub(crate) const MAX_BUNDLE_BYTES: usize = 16 * 1024 * 1024;
 
-/// How long a bundle that is a pipe is waited for.
+/// What all files of `SSL_CERT_DIR` may hold together. They are read in the middle of a handshake, where
+/// neither the deadline nor a signal can interrupt.
+const MAX_DIRECTORY_BYTES: usize = 2 * MAX_BUNDLE_BYTES;
+
+/// How long the program waits for a bundle that is a pipe.
 const PIPE_PATIENCE: Duration = Duration::from_secs(1);
 
-/// A bundle of roots, if it can be read. One that is a pipe (`SSL_CERT_FILE`) is not waited for long: it is
-/// read in the middle of a handshake, where nothing else can end the wait.
-pub fn read_bundle(path: &Path) -> Option<Vec<u8>> {
-    if std::fs::metadata(path).is_ok_and(|about| about.is_file()) {
-        return std::fs::read(path).ok();
+/// Reads `SSL_CERT_FILE` before any connection if it is a pipe, which can be read only once and may keep its
+/// reader waiting. `None` is for anything else, which can wait until it is needed.
+pub(crate) fn read_pipe(path: &Path, until: &Until<'_>) -> Result<Option<Vec<u8>>, Failure> {
+    if !std::fs::metadata(path).is_ok_and(|about| about.file_type().is_fifo()) {
+        return Ok(None);
     }
-    let pipe =
-        read::open(path).and_then(|file| read::all(file, MAX_BUNDLE_BYTES, &Until::in_time(PIPE_PATIENCE)));
-    pipe.ok().map(|bytes| bytes.to_vec())
+    let patience = Until::in_time(PIPE_PATIENCE);
+    let until = Until { deadline: until.deadline.min(patience.deadline), ..*until };
+    match read::open(path).and_then(|file| read::all(file, MAX_BUNDLE_BYTES, &until)) {
+        Ok(bytes) => Ok(Some(bytes.to_vec())),
+        Err(ReadError::Ended(ended @ (Ended::Interrupted(_) | Ended::Orphaned))) => {
+            Err(ended.failure(Stage::Exchange, &format!("SSL_CERT_FILE {}", path.display())))
+        }
+        Err(_) => Ok(Some(Vec::new())),
+    }
 }
 
-/// Shows each certificate in a PEM file (RFC 7468) as DER, those that are no base64 left out, as Go does.
+/// Reads a regular file. Its kind and size are asked of the open file: what is at the path may change in between.
+pub(crate) fn read_bundle(path: &Path, max_bytes: usize) -> Option<Vec<u8>> {
+    let file = read::open(path).ok()?;
+    let about = file.metadata().ok().filter(Metadata::is_file)?;
+    let length = usize::try_from(about.len()).ok().filter(|&length| length <= max_bytes)?;
+    let mut bytes = Vec::with_capacity(length + 1);
+    file.take(max_bytes as u64).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// Reads each file of a directory, as Go does, which leaves out links to neighbors: those are read themselves.
+pub(crate) fn each_bundle(dir: &Path, mut seen: impl FnMut(&Path, &[u8])) {
+    let is_link_to_neighbor = |entry: &DirEntry| {
+        entry.file_type().is_ok_and(|kind| kind.is_symlink())
+            && std::fs::read_link(entry.path()).is_ok_and(|target| target.components().count() == 1)
+    };
+    let mut left = MAX_DIRECTORY_BYTES;
+    for entry in dir.read_dir().into_iter().flatten().flatten() {
+        if is_link_to_neighbor(&entry) {
+            continue;
+        }
+        let path = entry.path();
+        if let Some(bytes) = read_bundle(&path, left.min(MAX_BUNDLE_BYTES)) {
+            left -= bytes.len();
+            seen(&path, &bytes);
+        }
+    }
+}
+
+/// Why nothing can be read from a bundle, for the message that names the places that were searched.
+pub(crate) fn unreadable(path: &Path) -> Option<String> {
+    let Ok(about) = read::open(path).and_then(|file| file.metadata().map_err(ReadError::Io)) else {
+        return Some("which cannot be read".to_owned());
+    };
+    let is_pipe = about.file_type().is_fifo();
+    if !(about.is_file() || is_pipe) {
+        return Some("which is not a file".to_owned());
+    }
+    let too_large = about.len() > MAX_BUNDLE_BYTES as u64;
+    too_large.then(|| format!("which is larger than {} MiB", MAX_BUNDLE_BYTES / 1024 / 1024))
+}
+
+/// Passes each certificate of a PEM file (RFC 7468) on as DER. Like Go, skips those that are not base64.
 pub fn each_certificate(pem: &[u8], mut seen: impl FnMut(&CertificateDer<'_>)) {
     let (begin, end) = (Finder::new("-----BEGIN CERTIFICATE-----"), Finder::new("-----END CERTIFICATE-----"));
     let (mut base64, mut der) = (Vec::new(), Vec::new());
@@ -67,26 +123,56 @@ fn decode(base64: &[u8], out: &mut Vec<u8>) -> bool {
     STANDARD.decode_vec(base64, out).is_ok()
 }
 
-/// The names that issued the certificates of a chain, which is how their roots are found.
-pub struct Issuers(Vec<Finder<'static>>);
+/// The certificates of the trust store that bear on one chain. Whether a candidate may sign is decided when it is
+/// tried ([`super::chain`]).
+pub(crate) struct Roots<'a> {
+    leaf: &'a CertificateDer<'a>,
+    issuers: Vec<Finder<'static>>,
+    /// Whether the server's own certificate is in the store, byte for byte.
+    pub pinned: bool,
+    /// The candidates as the verifier takes them.
+    pub anchors: Vec<TrustAnchor<'static>>,
+    /// The same candidates, in the same order.
+    pub found: Vec<Root>,
+}
 
-impl Issuers {
-    /// Those of a chain; a certificate that cannot be parsed names none.
-    pub fn of<'a>(chain: impl Iterator<Item = &'a CertificateDer<'a>>) -> Issuers {
-        let certificates = chain.filter_map(|der| webpki::EndEntityCert::try_from(der).ok());
-        Issuers(certificates.map(|certificate| Finder::new(certificate.issuer()).into_owned()).collect())
+/// A certificate of the trust store.
+pub(crate) struct Root {
+    pub der: CertificateDer<'static>,
+    /// The file that holds it.
+    pub place: Rc<PathBuf>,
+}
+
+impl<'a> Roots<'a> {
+    /// Nothing yet, for a chain that begins with `leaf`. A certificate that cannot be parsed names no issuer.
+    pub fn for_chain(leaf: &'a CertificateDer<'a>, intermediates: &[CertificateDer<'_>]) -> Roots<'a> {
+        let issuer = |der: &CertificateDer<'_>| {
+            let certificate = webpki::EndEntityCert::try_from(der).ok()?;
+            Some(Finder::new(certificate.issuer()).into_owned())
+        };
+        let issuers = std::iter::once(leaf).chain(intermediates).filter_map(issuer).collect();
+        Roots { leaf, issuers, pinned: false, anchors: Vec::new(), found: Vec::new() }
     }
 
-    /// Takes this certificate as a root if its name is one of these.
-    pub fn take(&self, der: &CertificateDer<'_>, anchors: &mut RootCertStore) {
-        // Searching for the name is cheaper than taking every certificate apart.
-        if self.0.iter().all(|issuer| issuer.find(der).is_none()) {
+    /// Takes what bears on the chain from a file.
+    pub fn take_all(&mut self, pem: &[u8], place: &Path) {
+        let place = Rc::new(place.to_path_buf());
+        each_certificate(pem, |der| self.take(der, &place));
+    }
+
+    /// Takes a certificate if it bears on the chain.
+    pub fn take(&mut self, der: &CertificateDer<'_>, place: &Rc<PathBuf>) {
+        self.pinned |= der == self.leaf;
+        // Searching for the name is cheaper than parsing every certificate.
+        if self.issuers.iter().all(|issuer| issuer.find(der).is_none()) {
             return;
         }
         if let Ok(anchor) = webpki::anchor_from_trusted_cert(der)
-            && self.0.iter().any(|issuer| issuer.needle() == anchor.subject.as_ref())
+            && self.issuers.iter().any(|issuer| issuer.needle() == anchor.subject.as_ref())
+            && self.found.iter().all(|root| root.der != *der)
         {
-            anchors.roots.push(anchor.to_owned());
+            self.anchors.push(anchor.to_owned());
+            self.found.push(Root { der: der.clone().into_owned(), place: Rc::clone(place) });
         }
     }
 }

@@ -1,19 +1,23 @@
-//! Whom we trust over TLS: the system's roots, found as Go's `crypto/x509` finds them, and `-ca-file`.
+//! Where trust comes from: the system's roots, found as Go's `crypto/x509` finds them, and `-ca-file`; and the
+//! TLS client that uses it.
 //!
-//! The roots are looked for only once the server's chain has arrived, and only those that could have
-//! issued it are loaded. The check itself is rustls's own, with nothing added and nothing left out.
+//! The roots are searched once the server's chain has arrived, for those that may have issued it ([`super::roots`]).
+//! What they are good for is decided in [`super::chain`].
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ClientSessionStore, Resumption, WebPkiServerVerifier};
+use rustls::client::{ClientSessionStore, Resumption};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, SignatureScheme};
 
-use super::roots::{Issuers, MAX_BUNDLE_BYTES, each_certificate, read_bundle};
-use super::{Progress, Step};
+use super::chain::{self, Chain};
+use super::roots::{self, MAX_BUNDLE_BYTES, Roots};
+use super::untrusted::{Unfit, Untrusted};
+use super::{Progress, Step, certificate};
 use crate::error::{Failure, Stage};
 use crate::read::{self, ReadError, Until};
 
@@ -53,44 +57,77 @@ impl Default for TrustStore {
 }
 
 impl TrustStore {
-    /// Reads `-ca-file`. The other places are read when they are needed.
+    /// Reads `-ca-file`, and `SSL_CERT_FILE` if it is a pipe. The other places are read when they are needed.
     pub fn load(self, until: &Until<'_>) -> Result<LoadedTrust, Failure> {
         let extra_roots = self.extra.as_deref().map(|path| read_ca_file(path, until)).transpose()?;
-        Ok(LoadedTrust { extra_roots: extra_roots.unwrap_or_default(), places: self })
+        // The system's own places are several, and regular files.
+        let piped = match self.files.as_slice() {
+            [named] => roots::read_pipe(named, until)?,
+            _ => None,
+        };
+        Ok(LoadedTrust { extra_roots: extra_roots.unwrap_or_default(), piped, places: self })
     }
 
-    /// In words, for messages: the places that were searched, and those that could not be.
+    /// The places that were searched, for messages, and why nothing could be read there.
     pub fn describe(&self) -> String {
-        let bundle = self.files.iter().find(|file| read::open(file).is_ok());
-        let unreadable = |path: &Path| format!("{} (which cannot be read)", path.display());
-        let bundle = bundle.map(|path| path.display().to_string());
+        let shown = |path: &Path, why: Option<String>| match why {
+            Some(why) => format!("{} ({why})", path.display()),
+            None => path.display().to_string(),
+        };
         // One file comes from SSL_CERT_FILE; several are places where a bundle may be.
-        let bundle = bundle.or_else(|| match self.files.as_slice() {
-            [named] => Some(unreadable(named)),
-            _ => None,
-        });
+        let bundle = match self.files.as_slice() {
+            [named] => Some(shown(named, roots::unreadable(named))),
+            system => system
+                .iter()
+                .find(|file| roots::unreadable(file).is_none())
+                .map(|file| file.display().to_string()),
+        };
         let dirs = self.dirs.iter().filter_map(|dir| match dir.read_dir() {
-            Ok(_) => Some(dir.display().to_string()),
+            Ok(_) => Some(shown(dir, None)),
             Err(_) if SYSTEM_DIRS.iter().any(|system| Path::new(system) == dir) => None,
-            Err(_) => Some(unreadable(dir)),
+            Err(_) => Some(shown(dir, Some("which cannot be read".to_owned()))),
         });
         let places: Vec<String> =
-            self.extra.iter().map(|path| path.display().to_string()).chain(bundle).chain(dirs).collect();
+            self.extra.iter().map(|path| shown(path, None)).chain(bundle).chain(dirs).collect();
         if places.is_empty() { "any place that was searched".to_owned() } else { places.join(", ") }
     }
 }
 
-/// The places that hold the roots, and what `-ca-file` holds.
+/// The places that hold the roots, and what has been read of them already.
 #[derive(Clone, Debug, Default)]
 pub struct LoadedTrust {
     places: TrustStore,
     extra_roots: Vec<CertificateDer<'static>>,
+    /// `SSL_CERT_FILE`, if it was a pipe.
+    piped: Option<Vec<u8>>,
 }
 
 impl LoadedTrust {
     /// The places that hold the roots.
     pub fn places(&self) -> &TrustStore {
         &self.places
+    }
+
+    /// Takes what bears on a chain from `-ca-file` and from the first bundle that can be read.
+    fn search_files(&self, roots: &mut Roots<'_>) {
+        if let Some(path) = &self.places.extra {
+            let place = Rc::new(path.clone());
+            self.extra_roots.iter().for_each(|der| roots.take(der, &place));
+        }
+        if let (Some(pem), [path]) = (&self.piped, self.places.files.as_slice()) {
+            return roots.take_all(pem, path);
+        }
+        let read = |path: &PathBuf| Some((roots::read_bundle(path, MAX_BUNDLE_BYTES)?, path.clone()));
+        if let Some((pem, path)) = self.places.files.iter().find_map(read) {
+            roots.take_all(&pem, &path);
+        }
+    }
+
+    /// The same from the directories.
+    fn search_dirs(&self, roots: &mut Roots<'_>) {
+        for dir in &self.places.dirs {
+            roots::each_bundle(dir, |path, pem| roots.take_all(pem, path));
+        }
     }
 }
 
@@ -128,21 +165,35 @@ impl Verifier {
         &self.trust.places
     }
 
-    fn check(
-        &self,
-        anchors: RootCertStore,
-        chain: (&CertificateDer<'_>, &[CertificateDer<'_>]),
-        name: &ServerName<'_>,
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        if anchors.is_empty() {
-            return Err(CertificateError::UnknownIssuer.into());
-        }
-        let verifier =
-            WebPkiServerVerifier::builder_with_provider(anchors.into(), Arc::clone(&self.provider))
-                .build()
-                .map_err(|error| rustls::Error::General(error.to_string()))?;
-        verifier.verify_server_cert(chain.0, chain.1, name, &[], now)
+    /// Go reads files and directories before it decides; here the directories are read only if the files are not
+    /// enough.
+    fn verify(&self, chain: Chain<'_>) -> Result<(), Untrusted> {
+        let mut roots = Roots::for_chain(chain.leaf, chain.intermediates);
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        self.trust.search_files(&mut roots);
+        chain::verify(chain, &roots, algorithms).or_else(|why| {
+            let known = (roots.found.len(), roots.pinned);
+            self.trust.search_dirs(&mut roots);
+            if known == (roots.found.len(), roots.pinned) {
+                return Err(why);
+            }
+            chain::verify(chain, &roots, algorithms)
+        })
+    }
+}
+
+/// Why the server could not prove that it holds the certificate's key: perhaps because of the kind of key.
+fn explain_signature(der: &CertificateDer<'_>, error: rustls::Error) -> rustls::Error {
+    let key = certificate::parse(der).map(|certificate| certificate.subject_public_key_info);
+    match key.and_then(|key| certificate::unsupported_key(&key)) {
+        Some(why) => Untrusted::Leaf(Unfit::Key(why)).into(),
+        None => error,
+    }
+}
+
+impl From<Untrusted> for rustls::Error {
+    fn from(why: Untrusted) -> rustls::Error {
+        CertificateError::Other(OtherError(Arc::new(why))).into()
     }
 }
 
@@ -156,7 +207,7 @@ fn read_ca_file(path: &Path, until: &Until<'_>) -> Result<Vec<CertificateDer<'st
         ReadError::Ended(ended) => ended.failure(Stage::Exchange, &what),
     })?;
     let mut certificates = Vec::new();
-    each_certificate(&pem, |der| certificates.push(der.clone().into_owned()));
+    roots::each_certificate(&pem, |der| certificates.push(der.clone().into_owned()));
     if certificates.is_empty() {
         return Err(wrong("holds no PEM certificates".to_owned()));
     }
@@ -176,30 +227,11 @@ impl ServerCertVerifier for Verifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let issuers = Issuers::of(std::iter::once(end_entity).chain(intermediates));
-        let mut anchors = RootCertStore::empty();
-        let chain = (end_entity, intermediates);
-        self.trust.extra_roots.iter().for_each(|root| issuers.take(root, &mut anchors));
-        if let Some(bundle) = self.trust.places.files.iter().find_map(|file| read_bundle(file)) {
-            each_certificate(&bundle, |root| issuers.take(root, &mut anchors));
-        }
-        let mut result = self.check(anchors.clone(), chain, server_name, now);
-        if matches!(result, Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer))) {
-            for entry in
-                self.trust.places.dirs.iter().filter_map(|dir| dir.read_dir().ok()).flatten().flatten()
-            {
-                // A pipe in the directory would keep us waiting; links to files are what it is full of.
-                if std::fs::metadata(entry.path()).is_ok_and(|about| about.is_file())
-                    && let Ok(pem) = std::fs::read(entry.path())
-                {
-                    each_certificate(&pem, |root| issuers.take(root, &mut anchors));
-                }
-            }
-            result = self.check(anchors, chain, server_name, now);
-        }
+        let result = self.verify(Chain { leaf: end_entity, intermediates, name: server_name, now });
         let seen = Seen { certificate: end_entity.to_vec(), trusted: result.is_ok() };
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
-        result
+        result?;
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -209,6 +241,7 @@ impl ServerCertVerifier for Verifier {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+            .map_err(|error| explain_signature(cert, error))
     }
 
     fn verify_tls13_signature(
@@ -218,6 +251,7 @@ impl ServerCertVerifier for Verifier {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+            .map_err(|error| explain_signature(cert, error))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 pub mod api;
+pub mod chains;
 pub mod issuer;
 pub mod messages;
 pub mod tls;

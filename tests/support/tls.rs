@@ -3,14 +3,17 @@
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     IsCa, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use super::serve;
+use super::serve_at;
 
 /// The stream of one connection.
 pub type TlsStream = StreamOwned<ServerConnection, TcpStream>;
@@ -20,10 +23,23 @@ pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A server's certificate and its key.
 pub struct Identity {
-    certificate: CertificateDer<'static>,
-    key: KeyPair,
+    pub certificate: CertificateDer<'static>,
+    /// What it sends after its own certificate.
+    pub intermediates: Vec<CertificateDer<'static>>,
+    pub key: KeyPair,
     /// The certificate as PEM.
     pub pem: String,
+}
+
+/// A certificate as PEM.
+pub fn pem_of(der: &CertificateDer<'static>) -> String {
+    let base64 = STANDARD.encode(der);
+    let lines: Vec<&str> = base64
+        .as_bytes()
+        .chunks(64)
+        .map(|line| std::str::from_utf8(line).expect("base64 is ASCII"))
+        .collect();
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
 }
 
 fn named(common_name: &str) -> DistinguishedName {
@@ -64,34 +80,52 @@ impl Authority {
     pub fn issue(&self, params: &CertificateParams) -> Identity {
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.0).expect("a certificate");
-        Identity { certificate: certificate.der().clone(), key, pem: certificate.pem() }
+        Identity::new(certificate.der().clone(), Vec::new(), key)
     }
 }
 
 impl Identity {
+    /// A server with this certificate, which sends these after it.
+    pub fn new(
+        certificate: CertificateDer<'static>,
+        intermediates: Vec<CertificateDer<'static>>,
+        key: KeyPair,
+    ) -> Identity {
+        let pem = pem_of(&certificate);
+        Identity { certificate, intermediates, key, pem }
+    }
+
     /// One that is nobody's but its own.
     pub fn self_signed(params: &CertificateParams) -> Identity {
         let key = KeyPair::generate().expect("a key");
         let certificate = params.self_signed(&key).expect("a certificate");
-        Identity { certificate: certificate.der().clone(), key, pem: certificate.pem() }
+        Identity::new(certificate.der().clone(), Vec::new(), key)
     }
 
-    /// How a server with it is set up.
+    /// How a server with it is set up. The certificate is sent whatever it is, and whether the key fits or not.
     pub fn config(&self) -> Arc<ServerConfig> {
+        let provider = rustls::crypto::ring::default_provider();
         let key = PrivateKeyDer::try_from(self.key.serialize_der()).expect("a key");
-        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        let key = provider.key_provider.load_private_key(key).expect("ring knows the key");
+        let chain = std::iter::once(&self.certificate).chain(&self.intermediates).cloned().collect();
+        let certified = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+        let config = ServerConfig::builder_with_provider(Arc::new(provider))
             .with_safe_default_protocol_versions()
             .expect("ring supports the default versions")
             .with_no_client_auth()
-            .with_single_cert(vec![self.certificate.clone()], key)
-            .expect("the key fits");
+            .with_cert_resolver(Arc::new(certified));
         Arc::new(config)
     }
 
     /// A raw TLS server on loopback. The handshake is made when `handle` first reads.
-    pub fn serve(&self, mut handle: impl FnMut(TlsStream) + Send + 'static) -> SocketAddr {
+    pub fn serve(&self, handle: impl FnMut(TlsStream) + Send + 'static) -> SocketAddr {
+        self.serve_at("127.0.0.1", handle)
+    }
+
+    /// The same on another address of loopback.
+    pub fn serve_at(&self, host: &str, mut handle: impl FnMut(TlsStream) + Send + 'static) -> SocketAddr {
         let config = self.config();
-        serve(move |stream| {
+        serve_at(host, move |stream| {
             let connection = ServerConnection::new(Arc::clone(&config)).expect("a sound configuration");
             handle(StreamOwned::new(connection, stream));
         })

@@ -58,7 +58,7 @@ impl TransportError {
             ));
         }
         if let Some(failed) = cause::<rustls::Error>(error) {
-            return fatal(format!("{}{via}", tls::explain(failed, url, client)));
+            return fatal(tls::explain(failed, &tls_peer(url, client), client));
         }
         if let Some(io) = cause::<io::Error>(error) {
             let what = io_words(io);
@@ -73,7 +73,8 @@ impl TransportError {
                 };
                 if client.is_some_and(|client| client.step() == Step::Handshake) {
                     return passing(format!(
-                        "the TLS handshake with {at}{via} failed: {what}; is it an https port?"
+                        "the TLS handshake with {} failed: {what}; is it an https port?",
+                        tls_peer(url, client)
                     ));
                 }
                 if let Some(proxy) = proxy {
@@ -104,6 +105,15 @@ impl TransportError {
     }
 }
 
+/// The peer of the last TLS handshake, which an https proxy makes first.
+fn tls_peer(url: &Url, client: Option<&Client>) -> String {
+    let proxy = client.filter(|client| client.is_handshake_with_proxy()).and_then(|it| it.proxy.as_ref());
+    match proxy {
+        Some(proxy) => format!("the proxy {}", origin(proxy)),
+        None => format!("{}{}", origin(url), client.map(Client::via).unwrap_or_default()),
+    }
+}
+
 fn during(client: Option<&Client>) -> &'static str {
     match client.map(Client::step) {
         Some(Step::Body) => "in the middle of its answer",
@@ -126,7 +136,7 @@ fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (d
     })
 }
 
-fn cause<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+pub(super) fn cause<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
     chain(error).filter_map(|error| error.downcast_ref::<T>()).last()
 }
 

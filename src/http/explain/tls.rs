@@ -1,86 +1,109 @@
 //! What a failed TLS handshake means.
 
-use reqwest::Url;
-use rustls::CertificateError;
+use rustls::{AlertDescription, CertificateError, OtherError, PeerIncompatible};
 
+use super::super::untrusted::Untrusted;
 use super::super::{Client, certificate};
-use super::origin;
 
-/// What a failed handshake with `url` means.
-pub fn explain(error: &rustls::Error, url: &Url, client: Option<&Client>) -> String {
-    let at = origin(url);
-    let host = url.host_str().unwrap_or_default();
+/// What a failed handshake with a server means; `at` names it.
+pub fn explain(error: &rustls::Error, at: &str, client: Option<&Client>) -> String {
+    match error {
+        rustls::Error::InvalidCertificate(why) => explain_certificate(why, at, client),
+        rustls::Error::InvalidMessage(_) => {
+            format!("{at} does not speak TLS on this port; is it an http URL?")
+        }
+        rustls::Error::AlertReceived(alert) => {
+            format!("{at} refused the TLS handshake: {}", explain_alert(*alert))
+        }
+        rustls::Error::PeerIncompatible(why) => {
+            format!("{at} and monitoring-token have {} in common", explain_incompatible(why))
+        }
+        other => format!("the TLS handshake with {at} failed: {}", explain_other(other)),
+    }
+}
+
+fn explain_certificate(why: &CertificateError, at: &str, client: Option<&Client>) -> String {
+    let untrusted = match why {
+        CertificateError::Other(OtherError(error)) => error.downcast_ref::<Untrusted>(),
+        CertificateError::BadSignature => {
+            return format!("{at} could not prove that it holds the private key of its certificate");
+        }
+        _ => None,
+    };
+    let Some(untrusted) = untrusted else {
+        return format!("the TLS handshake with {at} failed: its certificate cannot be used");
+    };
+    // Where trust is the matter, the clause names the issuer itself.
     let issuer = client
+        .filter(|_| matches!(untrusted, Untrusted::Leaf(_) | Untrusted::Name(_) | Untrusted::Path(_)))
         .and_then(|client| client.verifier().seen())
         .and_then(|seen| certificate::read(&seen.certificate)?.issuer_name)
-        .map(|name| format!(" (issuer {name:?})"))
+        .map(|name| format!(" (issuer {})", certificate::quoted(&name)))
         .unwrap_or_default();
-    let rustls::Error::InvalidCertificate(why) = error else {
-        return match error {
-            rustls::Error::InvalidMessage(_) => {
-                format!("{at} does not speak TLS on this port; is it an http URL?")
-            }
-            rustls::Error::AlertReceived(alert) => {
-                format!("{at} refused the TLS handshake: {alert:?}")
-            }
-            rustls::Error::PeerIncompatible(why) => {
-                format!("{at} and this program have no TLS version or cipher in common: {why:?}")
-            }
-            other => format!("the TLS handshake with {at} failed: {other}"),
-        };
+    let what = format!("the certificate of {at}{issuer} {untrusted}");
+    match untrusted {
+        Untrusted::UnknownAuthority { is_self_signed, is_alone, .. } => {
+            let searched = client.map(|client| client.verifier().places().describe()).unwrap_or_default();
+            let or = if *is_alone && !is_self_signed {
+                ", or let the server send its intermediate certificates"
+            } else {
+                ""
+            };
+            format!("{what}, not found in {searched}; trust it with -ca-file or SSL_CERT_FILE{or}")
+        }
+        Untrusted::OtherKey { .. } => format!("{what}; trust the right one with -ca-file or SSL_CERT_FILE"),
+        _ => what,
+    }
+}
+
+/// An alert by its name in RFC 8446, and what it means of a client.
+fn explain_alert(alert: AlertDescription) -> String {
+    let (name, meaning) = match alert {
+        AlertDescription::HandshakeFailure => (
+            "handshake_failure",
+            "no cipher suite, key exchange or signature algorithm in common; a certificate with a P-521 key or an RSA key below 2048 bits is not supported",
+        ),
+        AlertDescription::InsufficientSecurity => ("insufficient_security", "it asks for stronger ciphers"),
+        AlertDescription::ProtocolVersion => ("protocol_version", "it supports neither TLS 1.2 nor TLS 1.3"),
+        AlertDescription::UnrecognisedName => ("unrecognized_name", "it does not know the host name"),
+        AlertDescription::CertificateRequired => {
+            ("certificate_required", "it asks for a client certificate, which is not supported")
+        }
+        AlertDescription::BadCertificate => {
+            ("bad_certificate", "it asks for a client certificate, which is not supported")
+        }
+        AlertDescription::AccessDenied => ("access_denied", "it does not allow this client"),
+        AlertDescription::InternalError => ("internal_error", "something failed in the server"),
+        AlertDescription::NoApplicationProtocol => ("no_application_protocol", "it does not speak HTTP/1.1"),
+        other => return format!("alert {}", u8::from(other)),
     };
+    format!("{name} ({meaning})")
+}
+
+fn explain_incompatible(why: &PeerIncompatible) -> &'static str {
     match why {
-        CertificateError::UnknownIssuer => {
-            let roots = client.map(|client| client.verifier().places().describe()).unwrap_or_default();
-            format!(
-                "the certificate of {at}{issuer} is not trusted: its issuer is not in {roots}; name its CA with -ca-file or SSL_CERT_FILE"
-            )
-        }
-        CertificateError::Expired => {
-            format!("the certificate of {at}{issuer} has expired, or the local clock is ahead")
-        }
-        CertificateError::ExpiredContext { not_after, .. } => format!(
-            "the certificate of {at}{issuer} has expired on {}, or the local clock is ahead",
-            date(not_after.as_secs())
-        ),
-        CertificateError::NotValidYet => {
-            format!("the certificate of {at}{issuer} is not valid yet, or the local clock is behind")
-        }
-        CertificateError::NotValidYetContext { not_before, .. } => format!(
-            "the certificate of {at}{issuer} is not valid before {}, or the local clock is behind",
-            date(not_before.as_secs())
-        ),
-        CertificateError::NotValidForName => {
-            format!("the certificate of {at}{issuer} is not for the name {host}")
-        }
-        CertificateError::NotValidForNameContext { presented, .. } => format!(
-            "the certificate of {at}{issuer} is not for the name {host}, but for {}",
-            names(presented)
-        ),
-        CertificateError::Revoked => format!("the certificate of {at}{issuer} is revoked"),
-        CertificateError::BadSignature => {
-            format!("the certificate of {at}{issuer} is not signed by the CA of that name")
-        }
-        // webpki's word for it; Go and OpenSSL let it pass.
-        CertificateError::Other(why) if why.to_string().contains("CaUsedAsEndEntity") => format!(
-            "the certificate of {at}{issuer} is that of a CA, which is none for a server; make one without CA:TRUE (openssl req -addext basicConstraints=CA:FALSE)"
-        ),
-        other => format!("the certificate of {at}{issuer} cannot be used: {other}"),
+        PeerIncompatible::ServerDoesNotSupportTls12Or13
+        | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+        | PeerIncompatible::Tls12NotOffered
+        | PeerIncompatible::Tls12NotOfferedOrEnabled => "no TLS version (TLS 1.2 and 1.3 are supported)",
+        PeerIncompatible::NoCipherSuitesInCommon => "no TLS cipher suite",
+        PeerIncompatible::NoKxGroupsInCommon => "no TLS key exchange",
+        PeerIncompatible::NoSignatureSchemesInCommon
+        | PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon => "no TLS signature algorithm",
+        _ => "no TLS version or cipher",
     }
 }
 
-/// The names in a certificate, which come as `DnsName("a.example")` and `IpAddress(127.0.0.1)`.
-fn names(presented: &[String]) -> String {
-    let bare = |name: &String| {
-        let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(name);
-        inner.trim_matches('"').to_owned()
-    };
-    if presented.is_empty() {
-        return "none".to_owned();
+fn explain_other(error: &rustls::Error) -> &'static str {
+    match error {
+        rustls::Error::NoCertificatesPresented => "it sent no certificate",
+        rustls::Error::DecryptError => "a message was altered on the way, or is not encrypted as agreed",
+        rustls::Error::PeerSentOversizedRecord => "it sent a record that is too large",
+        rustls::Error::PeerMisbehaved(_)
+        | rustls::Error::InappropriateMessage { .. }
+        | rustls::Error::InappropriateHandshakeMessage { .. } => "it does not follow the TLS protocol",
+        rustls::Error::FailedToGetRandomBytes => "the system random number generator failed",
+        rustls::Error::FailedToGetCurrentTime => "the system clock cannot be read",
+        _ => "it cannot be completed",
     }
-    presented.iter().map(bare).collect::<Vec<_>>().join(", ")
-}
-
-fn date(unix_seconds: u64) -> String {
-    httpdate::fmt_http_date(std::time::UNIX_EPOCH + std::time::Duration::from_secs(unix_seconds))
 }

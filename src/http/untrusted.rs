@@ -1,0 +1,342 @@
+//! Why a server's certificate is not trusted, in words. What a certificate says of itself comes from a peer that
+//! is not authenticated, so that each piece of it is quoted, escaped and cut.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::{Duration, UNIX_EPOCH};
+
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use webpki::{EndEntityCert, Error};
+use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::ext::pkix::{BasicConstraints, SubjectAltName};
+use x509_cert::{TbsCertificate, Version};
+
+use super::certificate::{self, quoted};
+use super::chain::{self, Chain};
+use super::roots::Roots;
+
+/// How many names of a certificate are shown.
+const NAMES_SHOWN: usize = 3;
+
+/// The extensions that the verifier knows in a certificate that the server sends, below 2.5.29.
+const VERIFIED_EXTENSIONS: [u32; 6] = [15, 17, 19, 30, 31, 37];
+
+/// Why a certificate cannot be what it is used as.
+#[derive(Debug)]
+pub(crate) enum Unfit {
+    Malformed,
+    Version(u8),
+    CriticalExtension(String),
+    /// At this time, in seconds since 1970.
+    Expired(u64),
+    /// Before this time, in seconds since 1970.
+    NotYetValid(u64),
+    /// A CA is used as a server.
+    IsCa,
+    /// The other way round.
+    NotCa,
+    KeyUsage,
+    ExtendedKeyUsage,
+    PathLength {
+        allowed: u8,
+        below: usize,
+    },
+    /// The algorithm it is signed with.
+    Signature(String),
+    /// What is wrong with its key: a clause that begins with a verb.
+    Key(String),
+}
+
+/// Where an issuer's certificate comes from.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// From the server, as an intermediate.
+    Sent,
+    /// From this file of the trust store.
+    Found(PathBuf),
+}
+
+/// Why a chain is not trusted. Displayed, it is a clause that goes on after "the certificate of URL".
+#[derive(Debug)]
+pub(crate) enum Untrusted {
+    /// The server's own certificate is at fault.
+    Leaf(Unfit),
+    /// It is for another name: a clause that begins with a verb.
+    Name(String),
+    /// An issuer is known, its signature is right, and it may not sign this.
+    Issuer { name: String, place: Place, why: Unfit },
+    /// Nobody in the trust store has the issuer's name.
+    UnknownAuthority { name: String, is_self_signed: bool, is_alone: bool },
+    /// Somebody has, but did not sign this.
+    OtherKey { name: String, place: Place },
+    /// The path as a whole is at fault.
+    Path(&'static str),
+}
+
+impl std::error::Error for Untrusted {}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unfit::Malformed => f.write_str("cannot be parsed"),
+            Unfit::Version(version) => {
+                write!(f, "is an X.509 version {version} certificate, but only version 3 is supported")
+            }
+            Unfit::CriticalExtension(oid) => {
+                write!(f, "has a critical extension that monitoring-token does not support ({oid})")
+            }
+            Unfit::Expired(at) => write!(f, "expired on {}, or the local clock is ahead", date(*at)),
+            Unfit::NotYetValid(at) => {
+                write!(f, "is not valid before {}, or the local clock is behind", date(*at))
+            }
+            Unfit::IsCa => f.write_str(
+                "is a CA certificate; issue it with basicConstraints=CA:FALSE, or pin it with -ca-file or SSL_CERT_FILE",
+            ),
+            Unfit::NotCa => f.write_str("is not a CA certificate (basicConstraints is not CA:TRUE)"),
+            Unfit::KeyUsage => f.write_str("may not sign certificates (keyUsage lacks keyCertSign)"),
+            Unfit::ExtendedKeyUsage => {
+                f.write_str("may not be used for servers (extendedKeyUsage lacks serverAuth)")
+            }
+            Unfit::PathLength { allowed, below } => write!(
+                f,
+                "does not allow this many intermediate certificates below it (path length constraint: {allowed}, found: {below})"
+            ),
+            Unfit::Signature(algorithm) => {
+                write!(f, "is signed with an algorithm that is not supported ({algorithm})")
+            }
+            Unfit::Key(why) => write!(f, "cannot be used: its key {why}"),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Sent => f.write_str("sent by the server"),
+            Place::Found(path) => write!(f, "in {}", path.display()),
+        }
+    }
+}
+
+impl fmt::Display for Untrusted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Untrusted::Leaf(Unfit::Key(why)) => write!(f, "cannot be used: the server's key {why}"),
+            Untrusted::Leaf(why) => why.fmt(f),
+            Untrusted::Name(why) => f.write_str(why),
+            Untrusted::Issuer { name, place, why } => {
+                write!(f, "is not trusted: its issuer {name}, {place}, {why}")
+            }
+            Untrusted::UnknownAuthority { is_self_signed: true, .. } => {
+                f.write_str("is not trusted: it is self-signed")
+            }
+            Untrusted::UnknownAuthority { name, .. } => {
+                write!(f, "is not trusted: certificate signed by unknown authority {name}")
+            }
+            Untrusted::OtherKey { name, place } => write!(
+                f,
+                "is not trusted: certificate signed by unknown authority: the CA {name}, {place}, has the same name but another key"
+            ),
+            Untrusted::Path(why) => write!(f, "is not trusted: its chain {why}"),
+        }
+    }
+}
+
+fn date(unix_seconds: u64) -> String {
+    // HTTP dates end with the year 9999, where some CAs put "never".
+    const LAST: u64 = 253_402_300_799;
+    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(unix_seconds.min(LAST)))
+}
+
+impl Untrusted {
+    /// An issuer that may not sign this.
+    pub fn issuer(der: &CertificateDer<'_>, place: Place, why: Unfit) -> Untrusted {
+        let name = certificate::parse(der).map(|certificate| certificate::shown_name(&certificate.subject));
+        Untrusted::Issuer { name: name.unwrap_or_default(), place, why }
+    }
+
+    /// The verifier cannot parse the server's certificate, or will not.
+    pub fn unreadable_leaf(chain: Chain<'_>) -> Untrusted {
+        Untrusted::Leaf(unreadable(chain.leaf))
+    }
+
+    /// The certificate is for another host.
+    pub fn wrong_name(chain: Chain<'_>) -> Untrusted {
+        match certificate::parse(chain.leaf) {
+            Some(certificate) => Untrusted::Name(wrong_name(&certificate, chain.name)),
+            None => Untrusted::Leaf(Unfit::Malformed),
+        }
+    }
+
+    /// Finds out what the verifier's word for the failure of all paths means here.
+    pub fn diagnose(error: &Error, chain: Chain<'_>, roots: &Roots<'_>) -> Untrusted {
+        if let Some(why) = unfit_leaf(chain.leaf, chain.now) {
+            return Untrusted::Leaf(why);
+        }
+        match error {
+            Error::UnknownIssuer => return unknown_authority(chain),
+            Error::NameConstraintViolation => {
+                return Untrusted::Path("has a CA whose name constraints do not allow the names in it");
+            }
+            Error::MaximumPathDepthExceeded => {
+                return Untrusted::Path("has more than 6 intermediate certificates");
+            }
+            Error::MaximumSignatureChecksExceeded
+            | Error::MaximumPathBuildCallsExceeded
+            | Error::MaximumNameConstraintComparisonsExceeded => {
+                return Untrusted::Path("takes too many steps to verify");
+            }
+            Error::CertDistrusted => return Untrusted::Path("has a CA that is known to be compromised"),
+            _ => {}
+        }
+        unfit_intermediate(chain)
+            .or_else(|| wrong_signature(chain, roots))
+            .unwrap_or(Untrusted::Path("cannot be verified"))
+    }
+}
+
+/// Why the verifier does not take a certificate at all.
+fn unreadable(der: &CertificateDer<'_>) -> Unfit {
+    let Some(certificate) = certificate::parse(der) else { return Unfit::Malformed };
+    let version = match certificate.version {
+        Version::V1 => return Unfit::Version(1),
+        Version::V2 => return Unfit::Version(2),
+        Version::V3 => Ok(()),
+    };
+    let known = |arc| VERIFIED_EXTENSIONS.contains(&arc);
+    let checked = version.and_then(|()| chain::check_critical_extensions(&certificate, known));
+    checked.err().unwrap_or(Unfit::Malformed)
+}
+
+fn unfit_leaf(der: &CertificateDer<'_>, now: UnixTime) -> Option<Unfit> {
+    let certificate = certificate::parse(der)?;
+    let is_ca =
+        certificate.get::<BasicConstraints>().is_ok_and(|found| found.is_some_and(|(_, found)| found.ca));
+    let checked = chain::check_dates(&certificate, now).and_then(|()| chain::check_purpose(&certificate));
+    checked.err().or(is_ca.then_some(Unfit::IsCa))
+}
+
+/// The certificates that the server has sent, from its own to the last whose issuer it has sent, too.
+fn path(chain: Chain<'_>) -> Vec<(&CertificateDer<'_>, TbsCertificate)> {
+    let sent: Vec<_> =
+        chain.intermediates.iter().filter_map(|der| Some((der, certificate::parse(der)?))).collect();
+    let Some(leaf) = certificate::parse(chain.leaf) else { return Vec::new() };
+    let mut path = vec![(chain.leaf, leaf)];
+    while let Some((_, last)) = path.last() {
+        let next = sent
+            .iter()
+            .find(|(der, next)| next.subject == last.issuer && path.iter().all(|(before, _)| before != der));
+        let Some(next) = next else { break };
+        path.push(next.clone());
+    }
+    path
+}
+
+fn unknown_authority(chain: Chain<'_>) -> Untrusted {
+    let path = path(chain);
+    let Some((_, last)) = path.last() else { return Untrusted::Leaf(Unfit::Malformed) };
+    Untrusted::UnknownAuthority {
+        name: certificate::shown_name(&last.issuer),
+        is_self_signed: path.len() == 1 && last.issuer == last.subject,
+        is_alone: path.len() == 1,
+    }
+}
+
+fn unfit_intermediate(chain: Chain<'_>) -> Option<Untrusted> {
+    path(chain).into_iter().skip(1).enumerate().find_map(|(below, (der, _))| {
+        let why = match EndEntityCert::try_from(der) {
+            Ok(_) => chain::check_issuer(der, below, chain.now).err()?,
+            Err(_) => unreadable(der),
+        };
+        Some(Untrusted::issuer(der, Place::Sent, why))
+    })
+}
+
+/// Which signature of the path cannot be verified, and why.
+fn wrong_signature(chain: Chain<'_>, roots: &Roots<'_>) -> Option<Untrusted> {
+    let path = path(chain);
+    // What the server sends after its certificate fits as a rule; the step to the trust store is the one to doubt.
+    let mut other_key = None;
+    for (at, (der, certificate)) in path.iter().enumerate() {
+        if certificate.issuer == certificate.subject {
+            continue;
+        }
+        if let Some(algorithm) = certificate::unsupported_signature(certificate) {
+            let why = Unfit::Signature(algorithm);
+            return Some(match at {
+                0 => Untrusted::Leaf(why),
+                _ => Untrusted::issuer(der, Place::Sent, why),
+            });
+        }
+        let sent = path.get(at + 1).map(|(der, _)| (*der, Place::Sent));
+        let found = roots.found.iter().map(|root| (&root.der, Place::Found(root.place.to_path_buf())));
+        for (der, place) in sent.into_iter().chain(found) {
+            let Some(issuer) = certificate::parse(der).filter(|issuer| issuer.subject == certificate.issuer)
+            else {
+                continue;
+            };
+            if let Some(why) = certificate::unsupported_key(&issuer.subject_public_key_info) {
+                return Some(Untrusted::issuer(der, place, Unfit::Key(why)));
+            }
+            other_key = Some(Untrusted::OtherKey { name: certificate::shown_name(&issuer.subject), place });
+        }
+    }
+    other_key
+}
+
+fn wrong_name(certificate: &TbsCertificate, name: &ServerName<'_>) -> String {
+    let host = chain::host(name);
+    let address = host.parse::<IpAddr>().ok();
+    let entry = if address.is_some() { format!("IP:{host}") } else { format!("DNS:{host}") };
+    let advice = format!("issue it with subjectAltName={entry}");
+    let listed = match certificate.get::<SubjectAltName>() {
+        Ok(Some((_, listed))) => listed.0,
+        Ok(None) => {
+            return format!("has no subject alternative name (a common name does not count); {advice}");
+        }
+        Err(_) => return format!("is not valid for {host}: its subject alternative name cannot be parsed"),
+    };
+    if address.is_some() && listed.iter().any(|listed| is_dns_name_of(listed, address)) {
+        return format!("lists {host} as a DNS name, not as an IP address; {advice}");
+    }
+    let names: Vec<String> = listed.iter().filter_map(shown_entry).collect();
+    if names.is_empty() {
+        return format!(
+            "is not valid for {host}: its subject alternative name has no DNS name or IP address; {advice}"
+        );
+    }
+    let more = match names.len().saturating_sub(NAMES_SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let shown = names.into_iter().take(NAMES_SHOWN).collect::<Vec<_>>().join(", ");
+    format!("is not valid for {host}, only for {shown}{more}")
+}
+
+fn is_dns_name_of(listed: &GeneralName, address: Option<IpAddr>) -> bool {
+    matches!(listed, GeneralName::DnsName(name)
+        if name.as_str().trim_matches(['[', ']']).parse::<IpAddr>().ok() == address)
+}
+
+/// An entry of a subject alternative name that a host is compared with.
+fn shown_entry(listed: &GeneralName) -> Option<String> {
+    match listed {
+        GeneralName::DnsName(name) => {
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._*".contains(c);
+            let quoted = quoted(name.as_str());
+            Some(if name.as_str().chars().all(is_plain) {
+                quoted.trim_matches('"').to_owned()
+            } else {
+                quoted
+            })
+        }
+        GeneralName::IpAddress(bytes) => {
+            let bytes = bytes.as_bytes();
+            let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+            let address = v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from));
+            Some(address.map_or_else(|_| "an invalid IP address".to_owned(), |address| address.to_string()))
+        }
+        _ => None,
+    }
+}
