@@ -6,7 +6,7 @@ use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
 use crate::error::{Failure, Stage};
-use crate::read::{self, ReadError, Until};
+use crate::read::{self, NotText, ReadError, Until, as_text};
 use crate::secret::{SecretString, protect};
 
 /// A file that is larger holds no token.
@@ -64,11 +64,22 @@ pub fn token_in(
         ReadError::TooLarge => Failure::ours(Stage::Sign, format!("{at}: is too large to be a token")),
         ReadError::Ended(ended) => ended.failure(Stage::Sign, &format!("{what} from {at}")),
     })?;
-    one_word(std::str::from_utf8(bytes.trim_ascii()).unwrap_or_default(), at)
+    let text = as_text(&bytes).map_err(|why| {
+        let why = match why {
+            NotText::Utf16 => {
+                "is UTF-16 text; convert it to UTF-8, for example with iconv -f UTF-16 -t UTF-8"
+            }
+            NotText::Bytes => "is not text, so not a token",
+        };
+        Failure::ours(Stage::Sign, format!("{at}: {why}"))
+    })?;
+    one_word(text.trim_ascii(), at)
 }
 
 /// `text` as a token, if it is one word of printable ASCII, which a header can hold. `at` is where it stood.
 pub fn one_word(text: &str, at: &str) -> Result<SecretString, Failure> {
+    // What `$(cat FILE)` leaves of a file from Windows.
+    let text = text.trim_start_matches('\u{feff}').trim_ascii();
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Failure::ours(Stage::Sign, format!("{at}: holds no token, which is one word of ASCII")));
     }

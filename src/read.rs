@@ -45,6 +45,29 @@ impl Until<'_> {
     }
 }
 
+/// What editors on some systems put in front of a text (Unicode, 23.8).
+pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Why bytes are not a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotText {
+    /// They are UTF-16, which other systems write.
+    Utf16,
+    /// They are something else.
+    Bytes,
+}
+
+/// The text of a small file that a person may have written: UTF-8, with or without a byte order mark.
+pub fn as_text(bytes: &[u8]) -> Result<&str, NotText> {
+    // ASCII in UTF-16 has a zero byte in each pair.
+    let alternates = |at: usize| bytes.get(at..at + 2).is_some_and(|pair| (pair[0] == 0) != (pair[1] == 0));
+    if matches!(bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) || (alternates(0) && alternates(2)) {
+        return Err(NotText::Utf16);
+    }
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    std::str::from_utf8(bytes).map_err(|_| NotText::Bytes)
+}
+
 /// Why nothing was read.
 #[derive(Debug)]
 pub enum ReadError {

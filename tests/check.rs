@@ -157,8 +157,8 @@ fn check_fails_where_the_run_fails_with_its_status_and_its_words() {
         ("timeout", ("SCRIPT_DEADLINE", "1"), &[], "SCRIPT_DEADLINE"),
         ("key", NONE, &["-monitoring-signer-key=/proc/nonexistent/key"], "/proc/nonexistent/key"),
         ("key", NONE, &["-monitoring-signer-key="], "MONITORING_SIGNER_KEY"),
-        ("key", NONE, &["-monitoring-signer-key", &file("text", "no JSON")], "no JSON"),
-        ("signing", NONE, &["-monitoring-signer-key", &file("mixed", &mixed.to_string())], "does not belong"),
+        ("key", NONE, &["-monitoring-signer-key", &file("text", "no JSON")], "not valid JSON"),
+        ("signing", NONE, &["-monitoring-signer-key", &file("mixed", &mixed.to_string())], "do not match"),
         ("roots", NONE, &["-ca-file=/proc/nonexistent/ca"], "/proc/nonexistent/ca"),
         ("roots", bad_proxy, &["-ca-file=/proc/nonexistent/ca", nowhere], "/proc/nonexistent/ca"),
         ("proxy", bad_proxy, &[nowhere], "HTTP_PROXY"),
@@ -249,8 +249,8 @@ fn a_key_that_locate_does_not_take_is_said() {
     let told = Told::by(&mut line);
     assert_eq!(told.row("signing")["outcome"], "ok");
     assert!(told.detail("signing").contains("ES384, for the machine"), "{:#}", told.json);
-    assert!(told.detail("signing").contains("Locate does not take it"), "{:#}", told.json);
-    told.failed_at("exchange", 125).ended.failed_with(125, &["Locate does not take ES384 keys"]);
+    assert!(told.detail("signing").contains("Locate v0.19.2 rejects ES384"), "{:#}", told.json);
+    told.failed_at("exchange", 125).ended.failed_with(125, &["Locate v0.19.2 rejects ES384"]);
     // Without an exchange the run works, and so does its check.
     let told = Told::by(line.arg("-exchange=false"));
     told.ended.succeeded();

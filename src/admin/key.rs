@@ -94,7 +94,7 @@ fn generate(algorithm: Algorithm, key_id: Option<String>, out: Option<PathBuf>) 
     private.keep();
     public.keep();
     Ok(format!(
-        "key id:      {}\nprivate key: {}\npublic key:  {}\n",
+        "key ID:      {}\nprivate key: {}\npublic key:  {}\n",
         printable(&key_id),
         private_path.display(),
         public_path.display()

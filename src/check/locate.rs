@@ -42,13 +42,13 @@ fn steps(what: LocateRun, signals: &Signals, log: Log, list: &mut Checklist) -> 
         return Ok(());
     }
 
-    let insecure = plain_http_host(&locate.prefix);
+    let insecure = plain_http_host(&locate.endpoint.url);
     let noting = |failure| noting_plain_http(failure, insecure.as_deref());
-    let (http, proxy) = tell_setup(list, http, &locate.prefix, &run, noting)?;
-    let client = Client::new(&http, &locate.prefix, Redirects::SameOrigin);
+    let (http, proxy) = tell_setup(list, http, &locate.endpoint.url, &run, noting)?;
+    let client = Client::new(&http, &locate.endpoint.url, Redirects::SameOrigin);
     let client = list.step("exchange", client.map_err(|error| noting(failed(error.message))))?;
-    let probe = Probe::new(&locate.prefix, proxy.as_ref());
-    let at = origin(&locate.prefix);
+    let probe = Probe::new(&locate.endpoint.url, proxy.as_ref());
+    let at = origin(&locate.endpoint.url);
     let work = async {
         probe.go().await;
         let asked = Locate { config: &locate, client: &client, key: &key };
@@ -59,7 +59,7 @@ fn steps(what: LocateRun, signals: &Signals, log: Log, list: &mut Checklist) -> 
         Ok((_, offer)) => (Some(offer), None),
         Err(failure) => (None, Some(noting(failure))),
     };
-    let failure = probe.tell(list, &locate.prefix, &client, failure)?;
+    let failure = probe.tell(list, &locate.endpoint.url, &client, failure)?;
     tell_clock(list, &client, failure.as_ref().map(|_| FATAL_CLOCK_LAG));
     if let Some(failure) = failure {
         return list.step("exchange", Err(failure));
@@ -69,7 +69,7 @@ fn steps(what: LocateRun, signals: &Signals, log: Log, list: &mut Checklist) -> 
         Some(_) => "; the tokens went over plain http, where they can be read: use https",
         None => "",
     };
-    list.ok("exchange", format!("locate at {at} gave URLs for {}{readable}", locate.service));
+    list.ok("exchange", format!("locate at {at} gave URLs for {}{readable}", locate.endpoint.service));
     let granted = list.step("url_keys", locate.choose(offer).map_err(noting))?;
     let others: Vec<&str> =
         granted.keys.iter().map(String::as_str).filter(|key| *key != granted.key).collect();
@@ -92,16 +92,12 @@ fn sign(
     let algorithm = key.algorithm.name();
     list.ok_with("key", format!("{} ({algorithm})", locate.key.describe()), json!({"algorithm": algorithm}));
     let key_id = match key.key_id.as_str() {
-        "" => "none, but Locate finds a key by its id",
+        "" => "none; Locate finds the key only if it is registered without one",
         key_id => key_id,
     };
     list.ok_with("key_id", key_id, json!({"key_id": key.key_id}));
     let signed = list.step("signing", locate.sign(&key))?;
-    let remark = if key.algorithm.is_known_to_locate() {
-        ""
-    } else {
-        ", but Locate does not take it; it takes EdDSA, ES256 and RS256"
-    };
+    let remark = key.algorithm.refused_by().map(|refused| format!("; {refused}")).unwrap_or_default();
     let machine = match locate.machine.as_str() {
         "" => "no machine (-machine is not set)".to_owned(),
         machine => format!("the machine {machine:?}"),

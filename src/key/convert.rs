@@ -1,33 +1,65 @@
 //! What can be made of a JWK, with josekit: its public half, its thumbprint, its JSON.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use josekit::jwk::Jwk;
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value};
 
-use super::PrivateKey;
-use super::jwk::Refusal;
+use super::Refusal;
+use super::members::{Bytes, Members, shown};
 
-/// The members that are text wherever they stand (RFC 7517, section 4; RFC 7518, section 6).
-const TEXT_MEMBERS: [&str; 15] =
-    ["kid", "alg", "use", "crv", "x", "y", "d", "n", "e", "p", "q", "dp", "dq", "qi", "k"];
+/// The members that are names.
+const NAMES: [&str; 5] = ["kty", "crv", "alg", "use", "kid"];
 
-/// Reads any JWK, also one that a run refuses.
+/// Any JWK, also one that cannot sign, for josekit, which gets no private part.
 pub fn read(json: &[u8]) -> Result<Jwk, Refusal> {
-    // josekit takes these for granted, and panics where they are not.
-    let is_safe = |members: &Map<String, Value>| {
-        members.get("kty").is_some_and(Value::is_string)
-            && TEXT_MEMBERS.iter().all(|name| members.get(*name).is_none_or(Value::is_string))
-    };
-    let members: Option<Map<String, Value>> = serde_json::from_slice(json).ok();
-    members
-        .filter(is_safe)
-        .and_then(|_| serde_json::from_slice(json).ok())
-        .ok_or_else(|| PrivateKey::from_jwk(json).err().unwrap_or_else(|| "it is no JWK".to_owned()))
+    model(&Members::read(json)?)
+}
+
+pub(super) fn model(members: &Members<'_>) -> Result<Jwk, Refusal> {
+    let mut map = Map::new();
+    let mut insert = |name: &str, text: String| map.insert(name.to_owned(), Value::String(text));
+    for name in NAMES {
+        if let Some(text) = members.text(name) {
+            insert(name, text.to_owned());
+        }
+    }
+    for (name, bytes) in public_numbers(members)? {
+        insert(name, URL_SAFE_NO_PAD.encode(&bytes));
+    }
+    Jwk::from_map(map).map_err(|_| "this is not a JWK".to_owned())
+}
+
+/// The numbers of a public key of this type, in the one form that RFC 7518 allows: a thumbprint must not
+/// depend on how they were written.
+fn public_numbers(members: &Members<'_>) -> Result<Vec<(&'static str, Bytes)>, Refusal> {
+    let coordinate = |name, size| members.padded_number(name, size).map(|number| (name, number));
+    match (members.text("kty"), members.text("crv")) {
+        (Some("OKP"), _) => Ok(vec![("x", members.bytes("x")?)]),
+        (Some("EC"), Some(curve)) => {
+            let size = match curve {
+                "P-384" => 48,
+                "P-521" => 66,
+                _ => 32,
+            };
+            Ok(vec![coordinate("x", size)?, coordinate("y", size)?])
+        }
+        (Some("RSA"), _) => Ok(vec![("n", members.number("n")?), ("e", members.number("e")?)]),
+        _ => Ok(Vec::new()),
+    }
 }
 
 /// The public key of a pair, with what names it.
 pub fn public_half(jwk: &Jwk) -> Result<Jwk, Refusal> {
-    let mut public = jwk.to_public_key().map_err(|error| error.to_string())?;
+    // josekit names its own types in its errors.
+    let mut public = jwk.to_public_key().map_err(|_| match jwk.key_type() {
+        "oct" => "this is a symmetric key, which has no public half".to_owned(),
+        _ => match jwk.curve() {
+            Some(curve) => format!("it has no public half: curve {} is unknown", shown(curve)),
+            None => format!("it has no public half: key type {} is unknown", shown(jwk.key_type())),
+        },
+    })?;
     if let Some(algorithm) = jwk.algorithm() {
         public.set_algorithm(algorithm);
     }
@@ -39,10 +71,10 @@ pub fn public_half(jwk: &Jwk) -> Result<Jwk, Refusal> {
 
 /// The JSON of a JWK, on one line.
 pub fn to_json(jwk: &Jwk) -> Result<String, Refusal> {
-    serde_json::to_string(jwk.as_ref()).map_err(|error| format!("cannot write a JWK: {error}"))
+    serde_json::to_string(jwk.as_ref()).map_err(|_| "cannot write the JWK".to_owned())
 }
 
-/// The thumbprint (RFC 7638, SHA-256): the required members, in order, without blanks.
+/// The thumbprint (RFC 7638, SHA-256): the required members, in order, without spaces.
 pub fn thumbprint(jwk: &Jwk) -> Result<Vec<u8>, Refusal> {
     let names: &[&str] = match jwk.key_type() {
         "OKP" => &["crv", "kty", "x"],

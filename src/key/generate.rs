@@ -11,7 +11,7 @@ use rsa::{BigUint, RsaPrivateKey};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::jwk::{Algorithm, PrivateKey};
+use super::{Algorithm, PrivateKey};
 use crate::random;
 
 /// What m-lab's `jwk-keygen` makes by default (go-jose v2.6.0, jwk-keygen/main.go).
@@ -26,7 +26,7 @@ pub fn private_jwk(algorithm: Algorithm) -> Result<Jwk, String> {
         Algorithm::EdDsa => ed25519()?,
         Algorithm::Es256 => p256()?,
         Algorithm::Rs256 => rsa()?,
-        Algorithm::Es384 => return Err("Locate takes no ES384 keys".to_owned()),
+        other => return Err(format!("not every Locate accepts {}", other.name())),
     };
     jwk.set_key_use("sig");
     jwk.set_algorithm(algorithm.name());

@@ -75,7 +75,10 @@ pub(crate) fn read_file(path: &Path, until: &Until<'_>, advice: &str) -> Result<
         }
         ReadError::TooLarge => Failure::ours(
             Stage::Sign,
-            format!("cannot use the key {path}: it is larger than {} KiB, so no JWK", MAX_KEY_BYTES / 1024),
+            format!(
+                "cannot use the key {path}: it is larger than {} KiB, so not a JWK",
+                MAX_KEY_BYTES / 1024
+            ),
         ),
         ReadError::Ended(ended) => ended.failure(Stage::Sign, &format!("the key {path}")),
     })

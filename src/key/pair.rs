@@ -8,14 +8,12 @@ use ring::rand::SystemRandom;
 use ring::rsa::{KeyPairComponents, PublicKeyComponents};
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
-    RSA_PKCS1_SHA256, RsaKeyPair,
+    RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256, RSA_PSS_SHA384, RSA_PSS_SHA512,
+    RsaEncoding, RsaKeyPair,
 };
 use zeroize::Zeroizing;
 
-use super::jwk::Algorithm;
-
-/// The parts of an RSA key, by their JWK names, in the order in which they travel.
-pub const RSA_COMPONENTS: [&str; 8] = ["n", "e", "d", "p", "q", "dp", "dq", "qi"];
+use super::Algorithm;
 
 /// Puts parts into one piece.
 pub fn join(parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
@@ -38,85 +36,64 @@ fn split<const N: usize>(mut joined: &[u8]) -> Option<[&[u8]; N]> {
     Some(parts)
 }
 
-/// Why ring does not take a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rejected {
-    /// Its parts do not belong together.
-    Inconsistent,
-    /// It is an RSA key of more than 4096 bits.
-    TooLarge,
-    /// Another reason, in ring's word.
-    Other(&'static str),
-}
-
 /// A key pair whose halves belong together: ring has checked it.
 pub enum KeyPair {
     /// For EdDSA.
     Ed25519(Box<Ed25519KeyPair>),
     /// For ES256 and ES384.
     Ecdsa(Box<EcdsaKeyPair>),
-    /// For RS256.
+    /// For RS256 and the others of RSA.
     Rsa(Box<RsaKeyPair>),
 }
 
 impl KeyPair {
-    /// Reads what [`join`] has put together.
-    ///
-    /// # Errors
-    /// What ring finds wrong with the key.
-    pub fn read(algorithm: Algorithm, joined: &[u8]) -> Result<KeyPair, Rejected> {
+    /// Reads what [`join`] has put together. `None` means that the parts do not belong together: what else
+    /// ring refuses has been refused before, with its reason.
+    pub fn read(algorithm: Algorithm, joined: &[u8]) -> Option<KeyPair> {
         #![expect(clippy::many_single_char_names, reason = "the names of RFC 7518")]
-        const INVALID: Rejected = Rejected::Other("InvalidEncoding");
-        let rejected = |error: ring::error::KeyRejected| Rejected::from(&error);
         match algorithm {
             Algorithm::EdDsa => {
-                let [seed, public] = split(joined).ok_or(INVALID)?;
-                let pair = Ed25519KeyPair::from_seed_and_public_key(seed, public).map_err(rejected)?;
-                Ok(KeyPair::Ed25519(Box::new(pair)))
+                let [seed, public] = split(joined)?;
+                let pair = Ed25519KeyPair::from_seed_and_public_key(seed, public).ok()?;
+                Some(KeyPair::Ed25519(Box::new(pair)))
             }
             Algorithm::Es256 | Algorithm::Es384 => {
-                let [d, point] = split(joined).ok_or(INVALID)?;
+                let [d, point] = split(joined)?;
                 let curve = match algorithm {
                     Algorithm::Es384 => &ECDSA_P384_SHA384_FIXED_SIGNING,
                     _ => &ECDSA_P256_SHA256_FIXED_SIGNING,
                 };
-                let pair =
-                    EcdsaKeyPair::from_private_key_and_public_key(curve, d, point, &SystemRandom::new())
-                        .map_err(rejected)?;
-                Ok(KeyPair::Ecdsa(Box::new(pair)))
+                let random = SystemRandom::new();
+                let pair = EcdsaKeyPair::from_private_key_and_public_key(curve, d, point, &random).ok()?;
+                Some(KeyPair::Ecdsa(Box::new(pair)))
             }
-            Algorithm::Rs256 => {
-                let [n, e, d, p, q, dp, dq, qi] = split(joined).ok_or(INVALID)?;
+            _ => {
+                let [n, e, d, p, q, dp, dq, qi] = split(joined)?;
                 let public_key = PublicKeyComponents { n, e };
                 let components = KeyPairComponents { public_key, d, p, q, dP: dp, dQ: dq, qInv: qi };
-                Ok(KeyPair::Rsa(Box::new(RsaKeyPair::from_components(&components).map_err(rejected)?)))
+                Some(KeyPair::Rsa(Box::new(RsaKeyPair::from_components(&components).ok()?)))
             }
         }
     }
 
-    /// The signature of `message`, in the form of a JWS (RFC 7518, 3.3 and 3.4; RFC 8037, 3.1).
-    pub fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
+    /// The signature of `message`, in the form of a JWS (RFC 7518, 3.3 to 3.5; RFC 8037, 3.1).
+    pub fn sign(&self, algorithm: Algorithm, message: &[u8]) -> Option<Vec<u8>> {
         match self {
             KeyPair::Ed25519(pair) => Some(pair.sign(message).as_ref().to_vec()),
             KeyPair::Ecdsa(pair) => Some(pair.sign(&SystemRandom::new(), message).ok()?.as_ref().to_vec()),
             KeyPair::Rsa(pair) => {
+                let padding: &dyn RsaEncoding = match algorithm {
+                    Algorithm::Rs384 => &RSA_PKCS1_SHA384,
+                    Algorithm::Rs512 => &RSA_PKCS1_SHA512,
+                    Algorithm::Ps256 => &RSA_PSS_SHA256,
+                    Algorithm::Ps384 => &RSA_PSS_SHA384,
+                    Algorithm::Ps512 => &RSA_PSS_SHA512,
+                    _ => &RSA_PKCS1_SHA256,
+                };
                 let mut signature = vec![0; pair.public().modulus_len()];
-                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature).ok()?;
+                pair.sign(padding, &SystemRandom::new(), message, &mut signature).ok()?;
                 Some(signature)
             }
-        }
-    }
-}
-
-impl From<&ring::error::KeyRejected> for Rejected {
-    /// ring gives its reason only as text.
-    fn from(error: &ring::error::KeyRejected) -> Rejected {
-        match error.to_string().as_str() {
-            "InconsistentComponents" | "InvalidComponent" => Rejected::Inconsistent,
-            "TooLarge" => Rejected::TooLarge,
-            "TooSmall" => Rejected::Other("TooSmall"),
-            "InvalidEncoding" => Rejected::Other("InvalidEncoding"),
-            _ => Rejected::Other("Unsupported"),
         }
     }
 }

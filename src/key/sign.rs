@@ -8,8 +8,8 @@ use jsonwebtoken::{Algorithm as JwtAlgorithm, DecodingKey, EncodingKey, Header};
 use secrecy::SecretString;
 use serde::Serialize;
 
-use super::jwk::{Algorithm, PrivateKey, Refusal};
 use super::pair::KeyPair;
+use super::{Algorithm, PrivateKey, Refusal};
 
 /// How long our JWT is valid.
 pub const JWT_LIFETIME: Duration = Duration::from_secs(60);
@@ -18,6 +18,8 @@ pub const JWT_LIFETIME: Duration = Duration::from_secs(60);
 #[derive(Serialize)]
 struct Claims<'a> {
     iss: &'a str,
+    /// Left out if there is no machine, as in the original: an empty subject is another claim than none.
+    #[serde(skip_serializing_if = "str::is_empty")]
     sub: &'a str,
     aud: [&'a str; 1],
     exp: u64,
@@ -33,18 +35,13 @@ pub fn monitoring_jwt(key: &PrivateKey, machine: &str, now: SystemTime) -> Resul
 
 /// Signs a JWT with these claims, with `alg` and `kid` for a header, as go-jose writes it.
 pub fn jwt(key: &PrivateKey, claims: &impl Serialize) -> Result<SecretString, Refusal> {
-    let mut header = Header::new(match key.algorithm {
-        Algorithm::EdDsa => JwtAlgorithm::EdDSA,
-        Algorithm::Es256 => JwtAlgorithm::ES256,
-        Algorithm::Es384 => JwtAlgorithm::ES384,
-        Algorithm::Rs256 => JwtAlgorithm::RS256,
-    });
+    let mut header = Header::new(key.algorithm.of_jwt());
     header.typ = None;
     header.kid = Some(key.key_id.clone()).filter(|kid| !kid.is_empty());
     install_ring();
     match jsonwebtoken::encode(&header, claims, &key.encoding) {
         Ok(token) => Ok(SecretString::from(token)),
-        Err(error) => Err(key.check().err().unwrap_or_else(|| format!("it cannot sign: {error}"))),
+        Err(_) => Err(key.check().err().unwrap_or_else(|| "it cannot sign".to_owned())),
     }
 }
 
@@ -59,30 +56,26 @@ fn install_ring() {
     let _ = PROVIDER.install_default();
 }
 
-struct Signer(JwtAlgorithm, KeyPair);
+struct Signer(Algorithm, KeyPair);
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the type that CryptoProvider has")]
 fn signer(algorithm: &JwtAlgorithm, key: &EncodingKey) -> JwtResult<Box<dyn JwtSigner>> {
-    let ours = match algorithm {
-        JwtAlgorithm::EdDSA => Algorithm::EdDsa,
-        JwtAlgorithm::ES256 => Algorithm::Es256,
-        JwtAlgorithm::ES384 => Algorithm::Es384,
-        JwtAlgorithm::RS256 => Algorithm::Rs256,
-        _ => return Err(ErrorKind::InvalidAlgorithm.into()),
-    };
-    let pair = KeyPair::read(ours, key.as_bytes()).map_err(|_| Error::from(ErrorKind::InvalidKeyFormat))?;
-    Ok(Box::new(Signer(*algorithm, pair)))
+    let algorithm =
+        Algorithm::from_jwt(*algorithm).ok_or_else(|| Error::from(ErrorKind::InvalidAlgorithm))?;
+    let pair = KeyPair::read(algorithm, key.as_bytes());
+    let pair = pair.ok_or_else(|| Error::from(ErrorKind::InvalidKeyFormat))?;
+    Ok(Box::new(Signer(algorithm, pair)))
 }
 
 impl signature::Signer<Vec<u8>> for Signer {
     fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
-        self.1.sign(message).ok_or_else(signature::Error::new)
+        self.1.sign(self.0, message).ok_or_else(signature::Error::new)
     }
 }
 
 impl JwtSigner for Signer {
     fn algorithm(&self) -> JwtAlgorithm {
-        self.0
+        self.0.of_jwt()
     }
 }
 

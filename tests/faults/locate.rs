@@ -18,7 +18,7 @@ pub fn answers_that_say_no(lab: &Lab) -> Vec<Row> {
         ("401", answers("401 Unauthorized", "", ""), &[], 125, &["locate rejected the token (HTTP 401)", "key id \"test_eddsa\" may not be registered there", "(http://127.0.0.1:"]),
         ("401, a key without an id", answers("401 Unauthorized", "", ""), &["-monitoring-signer-key={keys}/no-kid.json"], 125, &["the key has no key id (kid)"]),
         ("401, a key with a very long id", answers("401 Unauthorized", "", ""), &["-monitoring-signer-key={dir}/long-kid.json"], 125, &["key id \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…\" may not"]),
-        ("401, an ES384 key", answers("401 Unauthorized", "", ""), &["-monitoring-signer-key={keys}/es384.json"], 125, &["test_es384", "Locate does not take ES384 keys"]),
+        ("401, an ES384 key", answers("401 Unauthorized", "", ""), &["-monitoring-signer-key={keys}/es384.json"], 125, &["test_es384", "Locate v0.19.2 rejects ES384"]),
         ("401, clock behind", rejects_with_date(192), &[], 125, &["(HTTP 401)", "local clock is 3m1", "behind the server", "set the clock"]),
         ("401, clock a little behind", rejects_with_date(20), &[], 125, &["(HTTP 401)", "behind the server"]),
         ("401, clock ahead", rejects_with_date(-192), &[], 125, &["(HTTP 401)", "local clock is 3m1", "ahead of the server"]),

@@ -196,7 +196,6 @@ fn a_damaged_key_is_not_shown() {
         key.jwk.replace("Ed25519", private),
         key.jwk.replace("EdDSA", private).replace("OKP", private),
         key.jwk.replacen('}', "", 1),
-        format!("\u{feff}{}", key.jwk),
         format!("\"{}\"", key.jwk.replace('"', "\\\"")),
         format!("-----BEGIN PRIVATE KEY-----\n{private}\n-----END PRIVATE KEY-----\n"),
         base64.clone(),

@@ -1,0 +1,330 @@
+//! The one reading of a JWK (RFC 7517): a run, `key inspect` and `key public` see the same members.
+//!
+//! It is as tolerant as the tools that write keys are careless, where the meaning is plain: a byte order
+//! mark, a member that is null, base64url with padding, line breaks or stray last bits, numbers with leading
+//! zeros. What could be read in two ways is refused.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::alphabet::URL_SAFE;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use zeroize::Zeroizing;
+
+use super::Refusal;
+use crate::read::{NotText, as_text};
+
+/// The members that are text wherever they appear (RFC 7517, section 4; RFC 7518, section 6).
+const TEXTS: [&str; 17] = [
+    "kty",
+    "crv",
+    "alg",
+    "use",
+    "kid",
+    "x",
+    "y",
+    "d",
+    "n",
+    "e",
+    "p",
+    "q",
+    "dp",
+    "dq",
+    "qi",
+    "k",
+    "ciphertext",
+];
+/// How long a name or value may be to be shown: a longer one may be a private part in the wrong place.
+const LONGEST_SHOWN: usize = 20;
+
+pub(super) type Bytes = Zeroizing<Vec<u8>>;
+
+/// The members of a JWK. Null and absent are the same.
+#[derive(Default)]
+pub(super) struct Members<'a> {
+    texts: Vec<(&'static str, Cow<'a, str>)>,
+    /// What the key may be used for, if it says so.
+    pub key_ops: Option<Vec<Cow<'a, str>>>,
+    /// All names, known or not, and whether their values are null.
+    names: BTreeMap<Cow<'a, str>, bool>,
+}
+
+impl<'a> Members<'a> {
+    /// Reads a JWK of any kind, also one that cannot sign.
+    pub fn read(json: &'a [u8]) -> Result<Members<'a>, Refusal> {
+        let json = as_text(json).map_err(explain_encoding)?;
+        let mut from = serde_json::Deserializer::from_str(json);
+        let read = from.deserialize_any(ReadMembers).and_then(|read| from.end().map(|()| read));
+        let members = read.map_err(|error| explain_syntax(json, &error))??;
+        members.refuse_containers()?;
+        Ok(members)
+    }
+
+    /// Files that hold a key in another form than a JWK.
+    fn refuse_containers(&self) -> Result<(), Refusal> {
+        if self.has("keys") {
+            return Err("this is a JWK set; extract the one private key from it".to_owned());
+        }
+        if self.has("ciphertext") {
+            return Err(encrypted());
+        }
+        if self.text("kty").is_none() {
+            return Err(format!("this is not a JWK: {}", self.missing("kty")));
+        }
+        Ok(())
+    }
+
+    /// A member that is a name: empty counts as absent, as the original has it.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        let member = self.texts.iter().find(|(known, _)| *known == name);
+        member.map(|(_, text)| text.as_ref()).filter(|text| !text.is_empty())
+    }
+
+    /// Whether there is such a member, whatever it is.
+    pub fn has(&self, name: &str) -> bool {
+        self.names.get(name).is_some_and(|is_null| !is_null)
+    }
+
+    /// Says that a member is missing, and whether one of that name stands there in other letters.
+    pub fn missing(&self, name: &str) -> Refusal {
+        match self.names.keys().find(|other| other.eq_ignore_ascii_case(name) && **other != name) {
+            Some(other) => format!("{name:?} is missing ({other:?} is another name: case matters)"),
+            None => format!("{name:?} is missing"),
+        }
+    }
+
+    /// The bytes of a base64url member.
+    pub fn bytes(&self, name: &str) -> Result<Bytes, Refusal> {
+        /// RFC 7515, section 2, allows neither padding nor stray bits; some tools write them.
+        const LENIENT: GeneralPurpose = GeneralPurpose::new(
+            &URL_SAFE,
+            GeneralPurposeConfig::new()
+                .with_decode_allow_trailing_bits(true)
+                .with_decode_padding_mode(DecodePaddingMode::RequireNone),
+        );
+        let text = self.text(name).ok_or_else(|| self.missing(name))?.trim_end_matches('=');
+        let decoded = if text.contains(['\r', '\n']) {
+            // Go's decoder skips them.
+            LENIENT.decode(Zeroizing::new(text.replace(['\r', '\n'], "")).as_bytes())
+        } else {
+            LENIENT.decode(text)
+        };
+        decoded.map(Zeroizing::new).map_err(|_| format!("{name:?} is not valid base64url"))
+    }
+
+    /// A member of exactly `size` bytes.
+    pub fn sized(&self, name: &str, size: usize) -> Result<Bytes, Refusal> {
+        let bytes = self.bytes(name)?;
+        if bytes.len() == size { Ok(bytes) } else { Err(wrong_size(name, size, bytes.len())) }
+    }
+
+    /// A big-endian number without leading zeros.
+    pub fn number(&self, name: &str) -> Result<Bytes, Refusal> {
+        let bytes = self.bytes(name)?;
+        let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
+        Ok(Zeroizing::new(bytes[zeros..].to_vec()))
+    }
+
+    /// A big-endian number, written with `size` bytes.
+    pub fn padded_number(&self, name: &str, size: usize) -> Result<Bytes, Refusal> {
+        let number = self.number(name)?;
+        let zeros = size.checked_sub(number.len()).ok_or_else(|| wrong_size(name, size, number.len()))?;
+        let mut padded = Zeroizing::new(vec![0; size]);
+        padded[zeros..].copy_from_slice(&number);
+        Ok(padded)
+    }
+}
+
+/// A name or value as messages show it.
+pub(super) fn shown(text: &str) -> String {
+    if text.len() <= LONGEST_SHOWN { format!("{text:?}") } else { "(not shown)".to_owned() }
+}
+
+fn wrong_size(name: &str, size: usize, found: usize) -> Refusal {
+    format!("{name:?} must have {size} bytes, not {found}")
+}
+
+fn encrypted() -> Refusal {
+    "this key is encrypted (JWE); decrypt it first".to_owned()
+}
+
+fn explain_encoding(why: NotText) -> Refusal {
+    match why {
+        NotText::Utf16 => {
+            "this is UTF-16 text; convert it to UTF-8, for example with iconv -f UTF-16 -t UTF-8".to_owned()
+        }
+        NotText::Bytes => "this is not text (UTF-8), so not a JWK".to_owned(),
+    }
+}
+
+/// JSON that cannot be read may still be recognizable.
+fn explain_syntax(json: &str, error: &serde_json::Error) -> Refusal {
+    let json = json.trim_ascii();
+    if json.is_empty() {
+        return "it is empty".to_owned();
+    }
+    if json.starts_with("-----BEGIN") {
+        return "this is PEM, not a JWK; convert it, or create a key with `monitoring-token key generate`"
+            .to_owned();
+    }
+    // Five parts with dots: a JWE in compact form (RFC 7516, 7.1).
+    if json.split('.').count() == 5 && !json.starts_with('{') {
+        return encrypted();
+    }
+    // serde's own message may show a value of the file; its position does not.
+    format!("not valid JSON (line {}, column {})", error.line(), error.column())
+}
+
+/// Reads the members, or says which is wrong. Syntax errors further on come first.
+struct ReadMembers;
+
+impl<'de> Visitor<'de> for ReadMembers {
+    type Value = Result<Members<'de>, Refusal>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JWK")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Members::default();
+        let mut wrong = None;
+        while let Some(Member::Text(name)) = map.next_key()? {
+            let value = map.next_value()?;
+            let known = TEXTS.into_iter().find(|known| *known == name);
+            let is_null = matches!(value, Member::Null);
+            let problem = match (known, value) {
+                _ if members.names.contains_key(&name) => {
+                    Some(format!("member {} appears twice", shown(&name)))
+                }
+                (_, Member::Null) => None,
+                (Some(known), Member::Text(text)) => {
+                    members.texts.push((known, text));
+                    None
+                }
+                (Some(known), other) => Some(format!("{known:?} must be a string, not {}", other.kind())),
+                (None, value) if name == "key_ops" => match value {
+                    Member::List(items) => {
+                        members.key_ops = Some(items);
+                        None
+                    }
+                    other => Some(format!("\"key_ops\" must be a list, not {}", other.kind())),
+                },
+                (None, _) => None,
+            };
+            members.names.insert(name, is_null);
+            wrong = wrong.or(problem);
+        }
+        Ok(wrong.map_or(Ok(members), Err))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Err("expected one JSON object, found a list; extract the one private key from it".to_owned()))
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(Err("expected a JSON object, found a string; remove the quotes around the JWK".to_owned()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Err("expected a JSON object, found null".to_owned()))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Err("expected a JSON object, found a boolean".to_owned()))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(Err("expected a JSON object, found a number".to_owned()))
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Self::Value, E> {
+        self.visit_u64(0)
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Self::Value, E> {
+        self.visit_u64(0)
+    }
+}
+
+/// The value of a member, as far as it matters.
+enum Member<'a> {
+    Null,
+    Text(Cow<'a, str>),
+    /// The texts in it.
+    List(Vec<Cow<'a, str>>),
+    Other(&'static str),
+}
+
+impl Member<'_> {
+    fn kind(&self) -> &'static str {
+        match self {
+            Member::Null => "null",
+            Member::Text(_) => "a string",
+            Member::List(_) => "a list",
+            Member::Other(kind) => kind,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Member<'de> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Member<'de>, D::Error> {
+        from.deserialize_any(ReadMember)
+    }
+}
+
+struct ReadMember;
+
+impl<'de> Visitor<'de> for ReadMember {
+    type Value = Member<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a member")
+    }
+
+    fn visit_unit<E>(self) -> Result<Member<'de>, E> {
+        Ok(Member::Null)
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Member<'de>, E> {
+        Ok(Member::Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Member<'de>, E> {
+        Ok(Member::Text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Member<'de>, E> {
+        Ok(Member::Other("a boolean"))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Member<'de>, E> {
+        Ok(Member::Other("a number"))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Member<'de>, E> {
+        Ok(Member::Other("a number"))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Member<'de>, E> {
+        Ok(Member::Other("a number"))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Member<'de>, A::Error> {
+        let mut texts = Vec::new();
+        while let Some(item) = items.next_element()? {
+            if let Member::Text(text) = item {
+                texts.push(text);
+            }
+        }
+        Ok(Member::List(texts))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Member<'de>, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Member::Other("an object"))
+    }
+}

@@ -1,0 +1,87 @@
+//! The parts of a private RSA key. What ring does not sign with is told in words before it comes there.
+#![expect(clippy::many_single_char_names, reason = "the names of RFC 7518")]
+
+use ::rsa::traits::PrivateKeyParts as _;
+use ::rsa::{BigUint, RsaPrivateKey};
+use zeroize::Zeroizing;
+
+use super::jwk::Refusal;
+use super::members::{Bytes, Members};
+use super::pair;
+
+/// The sizes that ring signs with: both primes must have a multiple of 512 bits.
+const SIZES: [usize; 3] = [2048, 3072, 4096];
+/// ring's limits, in bytes and as a number (FIPS 186-4, B.3.1).
+const LONGEST_EXPONENT: usize = 5;
+const LEAST_EXPONENT: u64 = 65537;
+const LARGEST_EXPONENT: u64 = (1 << 33) - 1;
+
+/// The parts in the form that [`pair`] reads: n, e, d, p, q, dp, dq, qi.
+pub(super) fn parts(members: &Members<'_>) -> Result<Bytes, Refusal> {
+    let number = |name| members.number(name);
+    let [n, e] = [number("n")?, number("e")?];
+    check_size(&n)?;
+    check_exponent(&e)?;
+    if members.text("p").is_none() && members.text("q").is_none() {
+        return Err("\"p\" and \"q\" are missing; a private RSA key needs n, e, d, p and q".to_owned());
+    }
+    if members.has("oth") {
+        return Err("RSA keys with more than two primes (\"oth\") are not supported".to_owned());
+    }
+    let [d, p, q] = [number("d")?, number("p")?, number("q")?];
+    let half = bits(&n).div_ceil(2);
+    if bits(&p) != half || bits(&q) != half {
+        let [p, q] = [bits(&p), bits(&q)];
+        return Err(format!(
+            "its primes have {p} and {q} bits, which is not supported; both must have {half}"
+        ));
+    }
+    let given = ["dp", "dq", "qi"].iter().all(|name| members.text(name).is_some());
+    let [dp, dq, qi] =
+        if given { [number("dp")?, number("dq")?, number("qi")?] } else { derived([&n, &e, &d, &p, &q])? };
+    Ok(pair::join(&[&n, &e, &d, &p, &q, &dp, &dq, &qi]))
+}
+
+/// dp, dq and qi, which some tools leave out (RFC 7518, 6.3.2: they may not, and Go computes them).
+fn derived(given: [&Bytes; 5]) -> Result<[Bytes; 3], Refusal> {
+    let mismatch = || "the public and private parts do not match".to_owned();
+    let [n, e, d, p, q] = given.map(|number| BigUint::from_bytes_be(number));
+    let mut key = RsaPrivateKey::from_components(n, e, d, vec![p, q]).map_err(|_| mismatch())?;
+    key.precompute().map_err(|_| mismatch())?;
+    let bytes = |number: &BigUint| Zeroizing::new(number.to_bytes_be());
+    match (key.dp(), key.dq(), key.crt_coefficient()) {
+        (Some(dp), Some(dq), Some(qi)) => Ok([bytes(dp), bytes(dq), bytes(&qi)]),
+        _ => Err(mismatch()),
+    }
+}
+
+/// How many bits a number without leading zeros has.
+pub(super) fn bits(number: &[u8]) -> usize {
+    number.len() * 8 - number.first().map_or(0, |first| first.leading_zeros() as usize)
+}
+
+fn check_size(modulus: &[u8]) -> Result<(), Refusal> {
+    let bits = bits(modulus);
+    // A modulus of two primes of full length may be a bit short.
+    if SIZES.iter().any(|&size| bits == size || bits + 1 == size) {
+        return Ok(());
+    }
+    let why = if bits < SIZES[0] { "is too short" } else { "is not supported" };
+    Err(format!("an RSA key of {bits} bits {why}; use one of 2048, 3072 or 4096 bits"))
+}
+
+fn check_exponent(exponent: &[u8]) -> Result<(), Refusal> {
+    let value = (exponent.len() <= LONGEST_EXPONENT)
+        .then(|| exponent.iter().fold(0_u64, |value, &byte| value << 8 | u64::from(byte)));
+    match value {
+        Some(value) if value < LEAST_EXPONENT => {
+            Err(format!("the RSA public exponent is too small ({value}); use 65537"))
+        }
+        Some(value) if value > LARGEST_EXPONENT => {
+            Err(format!("the RSA public exponent is too large ({value}); use 65537"))
+        }
+        Some(value) if value % 2 == 0 => Err(format!("the RSA public exponent is even ({value}); use 65537")),
+        Some(_) => Ok(()),
+        None => Err(format!("the RSA public exponent is too large ({} bytes); use 65537", exponent.len())),
+    }
+}
