@@ -25,6 +25,7 @@ pub mod dispatch;
 pub mod duration;
 pub mod error;
 pub mod exit;
+mod go_url;
 pub mod http;
 pub mod key;
 mod log;

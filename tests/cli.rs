@@ -74,12 +74,13 @@ fn environment(command: &mut Command) -> BTreeMap<String, String> {
     variables(&ended.stdout)
 }
 
-/// The machine in the JWT of a monitoring URL.
+/// The machine in the JWT of a monitoring URL; empty if there is none.
 fn machine_in(url: &str) -> String {
     let jwt = url.split_once("access_token=").expect("a monitoring URL").1;
     let claims = URL_SAFE_NO_PAD.decode(jwt.split('.').nth(1).unwrap()).unwrap();
     let claims: serde_json::Value = serde_json::from_slice(&claims).unwrap();
-    claims["sub"].as_str().unwrap().to_owned()
+    assert_ne!(claims["sub"], "", "an empty machine is no subject");
+    claims["sub"].as_str().unwrap_or_default().to_owned()
 }
 
 /// Runs a line of shell as the exporter does, in production's environment but for the host names.
@@ -373,10 +374,19 @@ fn bad_usage_is_one_line_and_status_2() {
         (&["-log-format=xml", "true"], &["-log-format: xml is neither text nor json"]),
         (&["-retries=many", "true"], &["-retries: many is no number"]),
         (&["-logx.debug=maybe", "true"], &["-logx.debug: maybe is no boolean"]),
-        (&["-service=ndt", "true"], &["-service: ndt is not of the form"]),
-        (&["-locate-url=h:1/path", "true"], &["-locate-url: h:1/path is no http or https URL"]),
-        (&["-locate-url=127.0.0.1:1/path", "true"], &["-locate-url: is no URL", "begins with http://"]),
-        (&["-locate-url=ftp://h/", "true"], &["-locate-url: ftp://h/ is no http or https URL"]),
+        (&["-service=n dt", "true"], &["-service: n dt holds a space"]),
+        (
+            &["-locate-url=h:1/path", "true"],
+            &["-locate-url: invalid URL \"h:1/path\": expected a URL that begins with http:// or https://"],
+        ),
+        (
+            &["-locate-url=127.0.0.1:1/path", "true"],
+            &["-locate-url: invalid URL: expected a URL that begins with http://"],
+        ),
+        (
+            &["-locate-url=ftp://h/", "true"],
+            &["-locate-url: invalid URL \"ftp://h/\": expected a URL that begins with http://"],
+        ),
     ] {
         let ended = run(offline().args(args));
         ended.failed_with(2, words);
@@ -384,11 +394,13 @@ fn bad_usage_is_one_line_and_status_2() {
     }
     // What is very long is not shown whole.
     let long = "x".repeat(100_000);
-    for flag in ["-retries=", "-service=", "-output=", "-", "---"] {
+    for flag in ["-retries=", "-output=", "-", "---"] {
         let ended = run(offline().arg(format!("{flag}{long}")).arg("true"));
         ended.failed_with(2, &["xxx…"]);
         assert!(ended.stderr.len() < 300, "{}", ended.stderr.len());
     }
+    let ended = run(offline().arg(format!("-service={long}")).arg("true"));
+    ended.failed_with(2, &["-locate-url: invalid URL: with the service it is longer than 32 KiB"]);
     for (variable, value) in [
         ("LOGX_DEBUG", "maybe"),
         ("MONITORING_TOKEN_EXCHANGE", "no"),
@@ -397,7 +409,7 @@ fn bad_usage_is_one_line_and_status_2() {
         ("MONITORING_TOKEN_RETRIES", "x"),
         ("MONITORING_TOKEN_KILL_AFTER", "x"),
         ("MONITORING_TOKEN_DIE_WITH_PARENT", "x"),
-        ("SERVICE", "x"),
+        ("SERVICE", "x y"),
         ("LOCATE_URL", "x"),
     ] {
         let mut command = token();
@@ -424,7 +436,7 @@ fn bad_usage_is_one_object_where_json_is_asked_for() {
         ("", &["-timeout=5", "-log-format=json", "true"], "-timeout: 5 is no duration"),
         ("", &["-log-format=xml", "-log-format=json", "-machine"], "flag -machine needs a value"),
         ("json", &["-retries=many", "true"], "-retries: many is no number"),
-        ("json", &["-service=ndt", "true"], "-service: ndt is not of the form"),
+        ("json", &["-service=n dt", "true"], "-service: n dt holds a space"),
         ("json", &[], "no COMMAND given"),
         ("json", &["check", "-nope"], "unknown flag -nope"),
         ("json", &["gafaelfawr", "exec", "-nope", "true"], "unknown flag -nope"),

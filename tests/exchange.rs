@@ -153,6 +153,55 @@ fn the_key_of_the_service_url_is_the_named_one_or_the_services_own() {
     }
 }
 
+/// The original joins prefix and service as they are, so that users split them in many ways, which all work
+/// with both Locates. What the service is follows from the whole path.
+#[test]
+fn prefix_and_service_are_one_url_split_anywhere() {
+    let sandbox = Sandbox::start(&[]);
+    let (root, folder) = (sandbox.var("SANDBOX_URL"), tempfile::tempdir().unwrap());
+    let metrics = folder.path().join("metrics");
+    for (prefix, service) in [
+        ("/v2/platform/monitoring/", "ndt/ndt7"),
+        ("/v2/platform/monitoring", "ndt/ndt7"),
+        ("/v2/platform/monitoring", "/ndt/ndt7"),
+        ("/v2/platform/monitoring/ndt/", "ndt7"),
+        ("/v2/platform/monitoring/ndt", "ndt7"),
+        ("/v2/platform/monitoring/ndt/ndt7", ""),
+        ("/v2/platform/monitoring/ndt/ndt7?early_exit=250", ""),
+        ("", "/v2/platform/monitoring/ndt/ndt7"),
+        ("/", "v2/platform/monitoring/ndt/ndt7"),
+        ("/v2/platform/monitoring/", "./ndt/ndt7"),
+        ("/v2/platform/monitoring/x/../", "ndt/ndt7"),
+    ] {
+        let mut command = sandbox.token();
+        command.env("LOCATE_URL", format!("{root}{prefix}")).arg("-metrics-textfile").arg(&metrics);
+        let env = environment(command.arg(format!("-service={service}")));
+        assert!(env["SERVICE_URL"].contains("/ndt/v7/download"), "{prefix} {service}: {env:?}");
+        let written = std::fs::read_to_string(&metrics).unwrap();
+        assert!(written.contains("service=\"ndt/ndt7\""), "{prefix} {service}: {written}");
+    }
+}
+
+/// An unset variable in `http://${HOST}/v2/…` leaves no host. Browsers' rules would then take the first element of
+/// the path for one, and the token would go to a host called `v2`.
+#[test]
+fn a_url_without_a_host_is_refused_before_anything_is_asked() {
+    for url in
+        ["http:///v2/platform/monitoring/", "https:///", "http:/x", "http:x", "http://", "http://:8080/v2/"]
+    {
+        for words in [&["true"][..], &["-exchange=false", "true"], &["check"]] {
+            let mut command = token();
+            command.env("MONITORING_SIGNER_KEY", testdata("keys/eddsa.json")).env("LOCATE_URL", url);
+            run(command.args(words)).failed_with(2, &["LOCATE_URL: invalid URL", "it has no host"]);
+        }
+    }
+    let mut command = token();
+    command.env("MONITORING_SIGNER_KEY", testdata("keys/eddsa.json"));
+    command.env("LOCATE_URL", "https://locate-dot-${PROJECT}.appspot.com/v2/platform/monitoring/");
+    run(command.arg("true"))
+        .failed_with(2, &["LOCATE_URL: invalid URL", "the host name holds the invalid character '{'"]);
+}
+
 #[test]
 fn the_request_says_who_asks_and_for_what() {
     let record = Record::default();

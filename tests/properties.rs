@@ -13,9 +13,9 @@ use monitoring_token::http::clock_offset_seconds;
 use monitoring_token::http::proxy::ProxyRules;
 use monitoring_token::http::retry::parse_retry_after;
 use monitoring_token::http::roots::each_certificate;
-use monitoring_token::key::{KeySource, PrivateKey};
-use monitoring_token::secret::{SecretString, Secrets, redact_url};
-use monitoring_token::source::locate::{Exchange, LocateConfig, ORIGINAL_DEFAULT_KEY, choose_key};
+use monitoring_token::key::PrivateKey;
+use monitoring_token::secret::{ExposeSecret as _, SecretString, Secrets, redact_url};
+use monitoring_token::source::locate::{Endpoint, ORIGINAL_DEFAULT_KEY, choose_key};
 use proptest::prelude::*;
 use reqwest::Url;
 
@@ -234,19 +234,6 @@ proptest! {
     }
 }
 
-fn locate(prefix: &str, service: &str) -> LocateConfig {
-    LocateConfig {
-        prefix: prefix.parse().unwrap(),
-        key: KeySource::Inline(SecretString::from("{}")),
-        machine: String::new(),
-        service: service.to_owned(),
-        env_name: "MONITORING_URL".into(),
-        exchange: Exchange::Both,
-        url_key: None,
-        drop_service_url: false,
-    }
-}
-
 proptest! {
     #![proptest_config(cases(500))]
 
@@ -258,13 +245,17 @@ proptest! {
         token in "[A-Za-z0-9_-]{1,40}\\.[A-Za-z0-9_-]{1,40}\\.[A-Za-z0-9_-]{1,40}",
     ) {
         // A `%` begins an escape; one that does not is another matter.
-        let path: Vec<String> = path.iter().map(|s| s.replace('%', "%41")).filter(|s| !s.trim_matches('.').is_empty()).collect();
+        let path: Vec<String> = path.iter().map(|s| s.replace('%', "%20")).filter(|s| !s.trim_matches('.').is_empty()).collect();
         let mut prefix = Url::parse("https://locate.example").unwrap();
         prefix.set_path(&(path.join("/") + if slash { "/" } else { "" }));
         if !query.is_empty() {
             prefix.query_pairs_mut().extend_pairs(&query);
         }
-        let url = locate(prefix.as_str(), "ndt/ndt7").monitoring_url(&SecretString::from(token.as_str()));
+        let endpoint = Endpoint::new(prefix.as_str(), "ndt/ndt7").unwrap();
+        let (url, text) = endpoint.monitoring_url(&SecretString::from(token.as_str())).unwrap();
+        prop_assert_eq!(&endpoint.service, "ndt/ndt7");
+        // What the command finds is what is requested: nothing here is written in two ways.
+        prop_assert_eq!(text.expose_secret(), url.as_str());
         prop_assert_eq!(url.origin(), prefix.origin());
         prop_assert_eq!(url.path(), format!("{}/ndt/ndt7", prefix.path().trim_end_matches('/')));
         let mut pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();

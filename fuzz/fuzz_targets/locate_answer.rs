@@ -6,7 +6,7 @@ use monitoring_token::error::printable;
 use monitoring_token::http::{Answer, Client, LoadedHttp, Redirects};
 use monitoring_token::key::{KeySource, PrivateKey};
 use monitoring_token::secret::{ExposeSecret as _, SecretString};
-use monitoring_token::source::locate::{Exchange, Locate, LocateConfig};
+use monitoring_token::source::locate::{Endpoint, Exchange, Locate, LocateConfig};
 
 /// What a reader of one line can bear.
 const LONGEST_MESSAGE: usize = 8 * 1024;
@@ -19,16 +19,15 @@ fn locate() -> (LocateConfig, PrivateKey, Client) {
     let jwk = include_bytes!("../../testdata/keys/eddsa.json");
     let key = PrivateKey::from_jwk(jwk).expect("a sound key");
     let locate = LocateConfig {
-        prefix: "https://locate.example/v2/platform/monitoring/".parse().expect("a URL"),
+        endpoint: Endpoint::new("https://locate.example/v2/platform/monitoring/", "ndt/ndt7").expect("a URL"),
         key: KeySource::Inline(SecretString::from("{}")),
         machine: "m".to_owned(),
-        service: "ndt/ndt7".to_owned(),
         env_name: "MONITORING_URL".into(),
         exchange: Exchange::Both,
         url_key: None,
         drop_service_url: false,
     };
-    let client = Client::new(&LoadedHttp::default(), &locate.prefix, Redirects::No).expect("a client");
+    let client = Client::new(&LoadedHttp::default(), &locate.endpoint.url, Redirects::No).expect("a client");
     (locate, key, client)
 }
 

@@ -16,10 +16,11 @@ use crate::cli::{Line, Values};
 use crate::error::{Failure, Stage};
 use crate::key::KeySource;
 use crate::metrics::Labels;
+use crate::read::BYTE_ORDER_MARK;
 use crate::run::RunConfig;
 use crate::run::locate::LocateRun;
 use crate::secret::{SecretString, protect_url, redact_url, scrub, zero_in_environment};
-use crate::source::locate::{Exchange, LocateConfig, SERVICE_URL, SIGNER_KEY};
+use crate::source::locate::{Endpoint, Exchange, LocateConfig, SERVICE_URL, SIGNER_KEY};
 
 const DEFAULT_LOCATE_URL: &str = "http://localhost:8080/v2/platform/monitoring/";
 const DEFAULT_SERVICE: &str = "ndt/ndt5";
@@ -29,7 +30,7 @@ pub fn locate_run(line: &Line, purpose: Purpose) -> Result<LocateRun, Failure> {
     let values = line.values();
     let run = run(line, Duration::ZERO, purpose)?;
     let locate = locate(&values)?;
-    let labels = Labels { machine: scrub(&locate.machine), service: scrub(&locate.service) };
+    let labels = Labels { machine: scrub(&locate.machine), service: scrub(&locate.endpoint.service) };
     let http = http(&values)?;
     let cache = cache(&values)?.filter(|_| purpose == Purpose::Run);
     Ok(LocateRun { locate, http, run: RunConfig { labels, ..run }, cache })
@@ -64,10 +65,9 @@ fn locate(values: &Values<'_>) -> Result<LocateConfig, Failure> {
     let inherited = std::env::var_os(SERVICE_URL);
     let is_ours = inherited.as_deref().and_then(parse_bool).is_some();
     Ok(LocateConfig {
-        prefix: prefix(values)?,
+        endpoint: endpoint(values)?,
         key: key(values)?,
         machine: values.text("machine")?.unwrap_or_default().to_owned(),
-        service: service(values)?,
         env_name: env_name(values, "MONITORING_URL")?,
         exchange: match (exchange, wants_service_url) {
             (false, _) => Exchange::No,
@@ -87,29 +87,29 @@ fn service_url(values: &Values<'_>) -> Result<bool, Failure> {
     }
 }
 
-fn prefix(values: &Values<'_>) -> Result<Url, Failure> {
+/// Where Locate is asked: `-locate-url` with `-service` behind it.
+fn endpoint(values: &Values<'_>) -> Result<Endpoint, Failure> {
+    let service = service(values)?;
     let Some(given) = values.get("locate-url") else {
-        return Ok(DEFAULT_LOCATE_URL.parse().expect("the default is a URL"));
+        let refuse = |why: String| Failure::usage(format!("-locate-url: invalid URL: {why}"));
+        return Endpoint::new(DEFAULT_LOCATE_URL, service).map_err(refuse);
     };
+    // The URL may hold a password, so that it is shown only if it can be taken apart.
     let refuse = |why: &str| {
-        // The URL may hold a password.
         let shown = given.text.to_str().and_then(|text| Url::parse(text).ok()).map(|url| redact_url(&url));
-        Failure::usage(format!("{}: {}{why}", given.origin(), shown.map(|url| url + " ").unwrap_or_default()))
+        let shown = shown.map(|url| format!(" {url:?}")).unwrap_or_default();
+        Failure::usage(format!("{}: invalid URL{shown}: {why}", given.origin()))
     };
-    if given.text.is_empty() {
-        return Err(refuse("is empty; give the URL of Locate's monitoring path, or leave the flag out"));
+    let text = given.text.to_str().ok_or_else(|| refuse("it is not UTF-8"))?;
+    if text.is_empty() {
+        return Err(refuse("it is empty; set it to the URL of Locate's monitoring path"));
     }
-    let text = given.text.to_str().ok_or_else(|| refuse("is no URL: it is not UTF-8"))?;
-    let url = Url::parse(text).map_err(|error| {
-        refuse(&format!("is no URL: {error}; a whole one begins with http:// or https://"))
-    })?;
-    match url.scheme() {
-        "http" | "https" if url.has_host() => {
-            protect_url(&url);
-            Ok(url)
-        }
-        _ => Err(refuse("is no http or https URL")),
+    if text.ends_with(char::is_whitespace) {
+        return Err(refuse("it ends with a space or line break; remove it"));
     }
+    let endpoint = Endpoint::new(text, service).map_err(|why| refuse(&why))?;
+    protect_url(&endpoint.url);
+    Ok(endpoint)
 }
 
 fn key(values: &Values<'_>) -> Result<KeySource, Failure> {
@@ -138,7 +138,8 @@ fn key(values: &Values<'_>) -> Result<KeySource, Failure> {
 }
 
 fn is_inline_jwk(text: &OsStr) -> bool {
-    text.as_bytes().trim_ascii_start().starts_with(b"{")
+    let text = text.as_bytes();
+    text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).trim_ascii_start().starts_with(b"{")
 }
 
 /// Whether what should be a path is more likely PEM, base64 of a key, a bare `d`, or a damaged JWK: no
@@ -156,17 +157,13 @@ fn looks_like_a_key(text: &OsStr) -> bool {
     damaged || (one_word && (begins || !text.contains(&b'/')))
 }
 
-fn service(values: &Values<'_>) -> Result<String, Failure> {
+/// `-service`: the end of the path, whatever part of it that is. No path of Locate's holds blanks.
+fn service<'a>(values: &Values<'a>) -> Result<&'a str, Failure> {
     let service = values.text("service")?.unwrap_or(DEFAULT_SERVICE);
-    let sound = |segment: &str| {
-        !segment.is_empty()
-            && segment != "."
-            && segment != ".."
-            && segment.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-    };
-    if service.split('/').count() == 2 && service.split('/').all(sound) {
-        Ok(service.to_owned())
-    } else {
-        Err(values.refuse("service", "is not of the form <experiment>/<datatype>, such as ndt/ndt7"))
+    if service.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(
+            values.refuse("service", "holds a space or control character; use <experiment>/<datatype>")
+        );
     }
+    Ok(service)
 }

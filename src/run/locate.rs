@@ -46,8 +46,8 @@ impl LocateRun {
         let LocateRun { locate, run, .. } = self;
         let key = KeyBuilder::default()
             .part(&locate.machine)
-            .part(&locate.service)
-            .part(locate.prefix.as_str())
+            .part(locate.endpoint.url.as_str())
+            .optional(locate.endpoint.zone().as_deref())
             .part(&locate.env_name)
             .part(match locate.exchange {
                 Exchange::No => "monitoring URL",
@@ -90,10 +90,10 @@ impl Run<'_> {
             scrub_stack();
             return Ok(locate.lease(signed, None));
         }
-        self.report.insecure = plain_http_host(&locate.prefix);
+        self.report.insecure = plain_http_host(&locate.endpoint.url);
         let began = Instant::now();
         let http = http.load(&self.until())?;
-        let client = Client::new(&http, &locate.prefix, Redirects::SameOrigin)
+        let client = Client::new(&http, &locate.endpoint.url, Redirects::SameOrigin)
             .map_err(|error| failed(error.message))?;
         let asked = Locate { config: &locate, client: &client, key: &key };
         let ask = asked.ask(signed, http.retries, self.timeline.term_at);
@@ -114,5 +114,5 @@ impl Run<'_> {
 
 /// What was being done when the time was up at `step`.
 pub(crate) fn while_asking(locate: &LocateConfig, client: &Client, step: Step) -> String {
-    format!("while {step} ({}{}): {}", origin(&locate.prefix), client.via(), step.advice())
+    format!("while {step} ({}{}): {}", origin(&locate.endpoint.url), client.via(), step.advice())
 }

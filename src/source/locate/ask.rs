@@ -86,6 +86,6 @@ impl Locate<'_> {
 
     /// Scheme, host and port.
     pub(super) fn at(&self) -> String {
-        origin(&self.config.prefix)
+        origin(&self.config.endpoint.url)
     }
 }

@@ -29,7 +29,7 @@ impl Locate<'_> {
         match error.kind.as_str() {
             "claim" => format!(
                 "locate at {at} does not enforce tokens for the service {}, so it cannot monitor it {said}; is -service right?",
-                self.config.service
+                self.config.endpoint.service
             ),
             "subject" => format!(
                 "locate at {at} cannot parse the machine name {} {said}; set -machine to an M-Lab host name",
@@ -38,7 +38,7 @@ impl Locate<'_> {
             "config" => {
                 format!(
                     "locate at {at} does not know the service {} {said}; set -service",
-                    self.config.service
+                    self.config.endpoint.service
                 )
             }
             _ if status == 401 => self.explain_unauthorized(answer, &said),
@@ -56,11 +56,8 @@ impl Locate<'_> {
             ""
         };
         let clock = clock::clause(answer) + expired;
-        let algorithm = if self.key.algorithm.is_known_to_locate() {
-            String::new()
-        } else {
-            format!("; Locate does not take {} keys", self.key.algorithm.name())
-        };
+        let algorithm =
+            self.key.algorithm.refused_by().map(|refused| format!("; {refused}")).unwrap_or_default();
         let unknown = if self.key.key_id.is_empty() {
             "the key has no key id (kid), by which it would be found there".to_owned()
         } else {
@@ -100,7 +97,7 @@ impl Locate<'_> {
 
     /// The path that is asked for.
     fn path(&self) -> String {
-        shown(&format!("{}/{}", self.config.prefix.path().trim_end_matches('/'), self.config.service))
+        shown(self.config.endpoint.url.path())
     }
 }
 

@@ -6,10 +6,14 @@ mod ask;
 mod explain;
 mod offer;
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::time::SystemTime;
 
+<<<<<<< HEAD
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+=======
+>>>>>>> 7a7b58d (Join prefix and service wherever they are split, as the original writes them)
 use reqwest::Url;
 
 pub use ask::Locate;
@@ -18,6 +22,7 @@ pub use offer::{Granted, ORIGINAL_DEFAULT_KEY, Offer, choose_key};
 
 use super::Lease;
 use crate::error::{Failure, Stage};
+use crate::go_url::GoUrl;
 use crate::key::sign::monitoring_jwt;
 use crate::key::{KeySource, PrivateKey};
 use crate::secret::{ExposeSecret as _, SecretString, protect, scrub};
@@ -41,14 +46,12 @@ pub enum Exchange {
 
 /// What a monitoring request is made of.
 pub struct LocateConfig {
-    /// The URL prefix, its query included.
-    pub prefix: Url,
+    /// Where Locate is asked, and for which service.
+    pub endpoint: Endpoint,
     /// Where the private key is.
     pub key: KeySource,
     /// The machine to monitor: the JWT's `sub`.
     pub machine: String,
-    /// `<experiment>/<datatype>`.
-    pub service: String,
     /// `-env-name`.
     pub env_name: OsString,
     /// What is exchanged and handed over.
@@ -65,51 +68,78 @@ pub struct Signed {
     pub jwt: SecretString,
     /// The URL to ask. It is a secret, too: show it by [`crate::secret::redact_url`].
     pub url: Url,
+    /// The same, byte for byte as the original writes it, for the command.
+    pub text: SecretString,
 }
 
-/// What Go's `url.QueryEscape` leaves as it is.
-const GO_QUERY: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b' ');
+/// What a request, and a variable of the command, has room for.
+const LONGEST_URL: usize = 32 * 1024;
 
-fn go_escape(text: &str) -> String {
-    utf8_percent_encode(text, GO_QUERY).to_string().replace(' ', "+")
+/// Where Locate is asked: prefix and service, which are one URL, wherever the user splits them.
+pub struct Endpoint {
+    /// The URL without the token, as it is requested: its host, its path.
+    pub url: Url,
+    /// What is monitored, such as `ndt/ndt7`: the last two elements of the path, as Locate reads it.
+    pub service: String,
+    written: GoUrl,
+}
+
+impl Endpoint {
+    /// Joins prefix and service. An error is a clause that shows nothing secret.
+    pub fn new(prefix: &str, service: &str) -> Result<Endpoint, String> {
+        let written = GoUrl::parse(prefix)?.join(service);
+        let url = requested(&written)?;
+        if url.as_str().len() > LONGEST_URL {
+            return Err(format!("with the service it is longer than {} KiB", LONGEST_URL / 1024));
+        }
+        Ok(Endpoint { url, service: written.last_two(), written })
+    }
+
+    /// The network interface that an IPv6 address belongs to, which `url` does not tell.
+    pub fn zone(&self) -> Option<String> {
+        self.written.zone().map(Cow::into_owned)
+    }
+
+    /// The monitoring URL: the prefix's own query with the token in it.
+    pub fn monitoring_url(&self, jwt: &SecretString) -> Result<(Url, SecretString), String> {
+        let written = self.written.clone().with("access_token", jwt.expose_secret());
+        Ok((requested(&written)?, SecretString::from(written.text())))
+    }
+}
+
+/// The URL to request, which is stricter than Go's.
+fn requested(written: &GoUrl) -> Result<Url, String> {
+    Url::parse(&written.text_without_zone()).map_err(|error| format!("{error}; check its host and port"))
 }
 
 impl LocateConfig {
-    /// The monitoring URL: prefix, service, the prefix's own query and the token. The query is sorted
-    /// and escaped as Go's `url.Values.Encode` does, so that a command sees what the original gave it.
-    pub fn monitoring_url(&self, jwt: &SecretString) -> Url {
-        let mut url = self.prefix.clone();
-        let slash = if url.path().ends_with('/') { "" } else { "/" };
-        url.set_path(&format!("{}{slash}{}", self.prefix.path(), self.service));
-        let mut query: Vec<(String, String)> =
-            self.prefix.query_pairs().into_owned().filter(|(name, _)| name != "access_token").collect();
-        query.push(("access_token".to_owned(), jwt.expose_secret().to_owned()));
-        query.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let query: Vec<String> =
-            query.iter().map(|(name, value)| format!("{}={}", go_escape(name), go_escape(value))).collect();
-        url.set_query(Some(&query.join("&")));
-        url
-    }
-
     /// Signs a fresh JWT and puts it into the monitoring URL.
     pub fn sign(&self, key: &PrivateKey) -> Result<Signed, Failure> {
         let jwt = monitoring_jwt(key, &self.machine, SystemTime::now())
             .map_err(|refusal| self.key.refuse(&refusal))?;
+<<<<<<< HEAD
         protect(jwt.expose_secret());
         let url = self.monitoring_url(&jwt);
+=======
+        let (url, text) = self.endpoint.monitoring_url(&jwt).map_err(failed)?;
+>>>>>>> 7a7b58d (Join prefix and service wherever they are split, as the original writes them)
         tracing::debug!(
             algorithm = key.algorithm.name(),
             key_id = key.key_id,
             jwt = scrub(jwt.expose_secret()),
             "signed"
         );
-        Ok(Signed { jwt, url })
+        Ok(Signed { jwt, url, text })
     }
 
     /// What the command finds in its environment.
+<<<<<<< HEAD
     pub fn lease(&self, Signed { url, .. }: Signed, granted: Option<Granted>) -> Lease {
         let monitoring_url = SecretString::from(String::from(url));
+=======
+    pub fn lease(&self, signed: Signed, granted: Option<Granted>) -> Lease {
+        let Signed { jwt, text: monitoring_url, .. } = signed;
+>>>>>>> 7a7b58d (Join prefix and service wherever they are split, as the original writes them)
         let mut lease = Lease { remove: vec![SIGNER_KEY.into()], ..Lease::default() };
         if self.drop_service_url {
             lease.remove.push(SERVICE_URL.into());
@@ -153,33 +183,29 @@ fn protect_access_tokens(url: &str) {
 mod tests {
     use super::*;
 
-    fn config(prefix: &str, service: &str) -> LocateConfig {
-        LocateConfig {
-            prefix: prefix.parse().unwrap(),
-            key: KeySource::Inline(SecretString::from("{}")),
-            machine: String::new(),
-            service: service.to_owned(),
-            env_name: "MONITORING_URL".into(),
-            exchange: Exchange::Both,
-            url_key: None,
-            drop_service_url: false,
-        }
-    }
-
     #[test]
     fn the_monitoring_url_keeps_the_prefix_and_its_query() {
         for (prefix, expected) in [
             ("http://h/v2/platform/monitoring/", "http://h/v2/platform/monitoring/ndt/ndt7?access_token=T"),
             ("http://h/v2/platform/monitoring", "http://h/v2/platform/monitoring/ndt/ndt7?access_token=T"),
-            ("http://h", "http://h/ndt/ndt7?access_token=T"),
+            ("http://H:80", "http://H:80/ndt/ndt7?access_token=T"),
             (
                 "https://h/p/?early_exit=250&monitoring=true",
                 "https://h/p/ndt/ndt7?access_token=T&early_exit=250&monitoring=true",
             ),
             ("http://h/?z=%2F+a~*&access_token=old", "http://h/ndt/ndt7?access_token=T&z=%2F+a~%2A"),
         ] {
-            let url = config(prefix, "ndt/ndt7").monitoring_url(&SecretString::from("T"));
-            assert_eq!(url.as_str(), expected);
+            let endpoint = Endpoint::new(prefix, "ndt/ndt7").unwrap();
+            let (_, text) = endpoint.monitoring_url(&SecretString::from("T")).unwrap();
+            assert_eq!(text.expose_secret(), expected);
+            assert_eq!(endpoint.service, "ndt/ndt7");
+        }
+    }
+
+    #[test]
+    fn what_no_request_can_be_made_of_is_refused() {
+        for prefix in ["http://h:99999/", "http://::1/", "http://a<b/", "http://[x]/"] {
+            assert!(Endpoint::new(prefix, "ndt/ndt7").is_err(), "{prefix}");
         }
     }
 }

@@ -38,9 +38,9 @@ pub struct Granted {
 impl LocateConfig {
     /// Takes the service URL out of `target.urls`.
     pub fn choose(&self, Offer(mut urls): Offer) -> Result<Granted, Failure> {
-        let at = origin(&self.prefix);
+        let at = origin(&self.endpoint.url);
         let keys: Vec<String> = urls.keys().cloned().collect();
-        let key = choose_key(&keys, self.url_key.as_deref(), &self.service)
+        let key = choose_key(&keys, self.url_key.as_deref(), &self.endpoint.service)
             .ok_or_else(|| {
                 let more = if keys.len() > SHOWN_KEYS { ", …" } else { "" };
                 let on_offer = keys.iter().take(SHOWN_KEYS).map(|key| shown(key));
@@ -50,12 +50,12 @@ impl LocateConfig {
                         format!(
                             "locate at {at} has no URL key {} for {}; it has {on_offer}",
                             quoted_name(named),
-                            self.service
+                            self.endpoint.service
                         )
                     }
                     None => format!(
                         "locate at {at} has several URL keys for {}; name one with -service-url-key-name: {on_offer}",
-                        self.service
+                        self.endpoint.service
                     ),
                 })
             })?
@@ -66,7 +66,7 @@ impl LocateConfig {
             let key = shown(&key);
             failed(format!(
                 "locate at {at} gave no usable URL under the key {key} for {}: {why}; the command was not run",
-                self.service
+                self.endpoint.service
             ))
         })?;
         Ok(Granted { url: SecretString::from(url), hostname, keys, key })
