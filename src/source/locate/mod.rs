@@ -10,10 +10,7 @@ use std::borrow::Cow;
 use std::ffi::OsString;
 use std::time::SystemTime;
 
-<<<<<<< HEAD
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-=======
->>>>>>> 7a7b58d (Join prefix and service wherever they are split, as the original writes them)
+use percent_encoding::percent_decode_str;
 use reqwest::Url;
 
 pub use ask::Locate;
@@ -62,10 +59,8 @@ pub struct LocateConfig {
     pub drop_service_url: bool,
 }
 
-/// A fresh JWT, and the monitoring URL that holds it.
+/// The monitoring URL, with a fresh JWT in it.
 pub struct Signed {
-    /// The JWT.
-    pub jwt: SecretString,
     /// The URL to ask. It is a secret, too: show it by [`crate::secret::redact_url`].
     pub url: Url,
     /// The same, byte for byte as the original writes it, for the command.
@@ -117,29 +112,19 @@ impl LocateConfig {
     pub fn sign(&self, key: &PrivateKey) -> Result<Signed, Failure> {
         let jwt = monitoring_jwt(key, &self.machine, SystemTime::now())
             .map_err(|refusal| self.key.refuse(&refusal))?;
-<<<<<<< HEAD
         protect(jwt.expose_secret());
-        let url = self.monitoring_url(&jwt);
-=======
         let (url, text) = self.endpoint.monitoring_url(&jwt).map_err(failed)?;
->>>>>>> 7a7b58d (Join prefix and service wherever they are split, as the original writes them)
         tracing::debug!(
             algorithm = key.algorithm.name(),
             key_id = key.key_id,
             jwt = scrub(jwt.expose_secret()),
             "signed"
         );
-        Ok(Signed { jwt, url, text })
+        Ok(Signed { url, text })
     }
 
     /// What the command finds in its environment.
-<<<<<<< HEAD
-    pub fn lease(&self, Signed { url, .. }: Signed, granted: Option<Granted>) -> Lease {
-        let monitoring_url = SecretString::from(String::from(url));
-=======
-    pub fn lease(&self, signed: Signed, granted: Option<Granted>) -> Lease {
-        let Signed { jwt, text: monitoring_url, .. } = signed;
->>>>>>> 7a7b58d (Join prefix and service wherever they are split, as the original writes them)
+    pub fn lease(&self, Signed { text: monitoring_url, .. }: Signed, granted: Option<Granted>) -> Lease {
         let mut lease = Lease { remove: vec![SIGNER_KEY.into()], ..Lease::default() };
         if self.drop_service_url {
             lease.remove.push(SERVICE_URL.into());
