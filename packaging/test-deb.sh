@@ -56,7 +56,7 @@ done
 
 # It runs: the whole chain, from the key to a target that accepts the token, with nothing around it but
 # /etc/hosts and /etc/resolv.conf.
-printf '127.0.0.1 localhost locate.test\n' > "$root/etc/hosts"
+printf '127.0.0.1 localhost locate.localhost\n' > "$root/etc/hosts"
 printf 'nameserver 127.0.0.1\noptions timeout:1 attempts:1\n' > "$root/etc/resolv.conf"
 version=$(chroot "$root" /usr/bin/monitoring-token -version)
 case $version in
@@ -81,7 +81,7 @@ mkdir "$root/dev"
 : > "$root/dev/null"
 in_root -service=ndt/ndt7 -- /usr/bin/monitoring-sandbox probe || fail "the run in the root: $?"
 # A name that only /etc/hosts knows; then one that nobody knows.
-in_root "-locate-url=$(printf %s "$LOCATE_URL" | sed 's/127\.0\.0\.1/locate.test/')" -service=ndt/ndt7 \
+in_root "-locate-url=$(printf %s "$LOCATE_URL" | sed 's/127\.0\.0\.1/locate.localhost/')" -service=ndt/ndt7 \
     -- /usr/bin/monitoring-sandbox probe 2>/dev/null || fail "the run with a name from /etc/hosts: $?"
 status=0
 in_root -locate-url=http://nobody.test/ -timeout=20s -- /usr/bin/monitoring-sandbox probe 2> "$work/error" || status=$?

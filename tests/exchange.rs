@@ -89,9 +89,11 @@ fn part(jwt: &str, at: usize) -> Value {
 
 #[test]
 fn the_target_accepts_the_token_that_the_command_finds() {
-    let sandbox = Sandbox::start(&[]);
     let probe = sandbox_program();
-    run(sandbox.token().args(["-service=ndt/ndt7", "--", probe, "probe"])).succeeded();
+    for version in ["--locate-version=0.17", "--locate-version=0.19"] {
+        let sandbox = Sandbox::start(&[version]);
+        run(sandbox.token().args(["-service=ndt/ndt7", "--", probe, "probe"])).succeeded();
+    }
 }
 
 #[test]

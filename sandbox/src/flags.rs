@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Arg, ArgAction, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use crate::locate::Version;
 
 /// `monitoring-sandbox`
 pub fn command() -> Command {
@@ -25,6 +27,13 @@ pub fn command() -> Command {
                 .help("Public JWK that may sign monitoring requests [default: that of a throw-away key]"),
         )
         .arg(
+            Arg::new("locate-version")
+                .long("locate-version")
+                .value_parser(["0.17", "0.19"])
+                .default_value("0.19")
+                .help("Respond as Locate v0.17.6, or as v0.19.2, which verifies tokens for ndt/ndt7 and wehe/replay only"),
+        )
+        .arg(
             Arg::new("fault")
                 .long("fault")
                 .value_name("JSON")
@@ -41,4 +50,12 @@ pub fn command() -> Command {
                 .about("Open the WebSocket of a service URL; succeed if the target accepts its token")
                 .arg(Arg::new("url").value_name("URL").help("[default: $SERVICE_URL]")),
         )
+}
+
+/// The value of `--locate-version`.
+pub fn locate_version(matches: &ArgMatches) -> Version {
+    match matches.get_one::<String>("locate-version").map(String::as_str) {
+        Some("0.17") => Version::V017,
+        _ => Version::V019,
+    }
 }

@@ -6,6 +6,9 @@ use axum::response::IntoResponse as _;
 
 /// How much of a request is read.
 pub(crate) const MAX_REQUEST_BYTES: usize = 1024 * 1024;
+/// How much is kept of requests, and of the tokens of each service: whoever goes on for days, or has bad
+/// intentions, must not fill the memory.
+pub(crate) const MAX_KEPT_BYTES: usize = 8 * 1024 * 1024;
 
 /// A request, read to its end.
 pub(crate) struct Request {
@@ -16,7 +19,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// The parameters of the query, decoded.
+    /// The parameters of the query, decoded as browsers and Starlette do.
     pub(crate) fn query(&self) -> Vec<(String, String)> {
         let query = self.uri.query().unwrap_or_default();
         url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()

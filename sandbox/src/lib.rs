@@ -8,6 +8,8 @@ mod clock;
 mod fault;
 pub mod flags;
 mod gafaelfawr;
+mod go;
+mod guard;
 mod http;
 mod jwt;
 mod locate;

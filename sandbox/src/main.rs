@@ -38,6 +38,7 @@ fn run_server(matches: &ArgMatches) -> Result<(), String> {
     let options = Options {
         port: matches.get_one::<u16>("port").copied().unwrap_or_default(),
         verify_keys: matches.get_many::<PathBuf>("verify-key").into_iter().flatten().cloned().collect(),
+        locate_version: flags::locate_version(matches),
         fault: matches.get_one::<String>("fault").cloned(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -49,16 +50,14 @@ fn run_server(matches: &ArgMatches) -> Result<(), String> {
         let caught = |kind| signal(kind).map_err(|error| format!("cannot catch signals: {error}"));
         let signals = (caught(SignalKind::terminate())?, caught(SignalKind::interrupt())?);
         let server = Server::listen(options).await?;
-        print_exports(&server).map_err(|error| format!("cannot print the variables: {error}"))?;
+        print(&server.exports()?).map_err(|error| format!("cannot print the variables: {error}"))?;
         server.serve_until(end(signals, matches.get_flag("until-eof"))).await
     })
 }
 
-fn print_exports(server: &Server) -> std::io::Result<()> {
+fn print(text: &str) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
-    for (name, value) in server.exports() {
-        writeln!(stdout, "export {name}={value}")?;
-    }
+    stdout.write_all(text.as_bytes())?;
     stdout.flush()
 }
 

@@ -1,68 +1,113 @@
-//! What the token APIs were asked and what they answered, for whoever tests a client:
-//! `GET /sandbox/requests`. Bodies hold throw-away tokens.
+//! The requests to the token APIs and the responses, for tests of a client: `GET /sandbox/requests`. Bodies
+//! hold throw-away tokens.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::http::{MAX_REQUEST_BYTES, Request, json as json_response};
+use crate::http::{MAX_KEPT_BYTES, Request, json as json_response};
 
 /// Where they are shown.
 pub(crate) const PATH: &str = "/sandbox/requests";
 /// Older ones are forgotten.
-const KEPT: usize = 1000;
+const MAX_KEPT: usize = 1000;
+
+/// A request and its response, as they came: JSON takes many times the memory of its text.
+struct Kept {
+    method: String,
+    path: String,
+    headers: String,
+    content_type: Option<String>,
+    body: Bytes,
+    response: Option<(u16, Bytes)>,
+}
+
+impl Kept {
+    fn bytes(&self) -> usize {
+        let content_type = self.content_type.as_ref().map_or(0, String::len);
+        let response = self.response.as_ref().map_or(0, |(_, body)| body.len());
+        self.method.len() + self.path.len() + self.headers.len() + content_type + self.body.len() + response
+    }
+
+    fn show(&self) -> Value {
+        let mut shown = json!({
+            "method": self.method, "path": self.path, "content_type": self.content_type,
+            "headers": self.headers.split_terminator('\n').collect::<Vec<_>>(), "body": parsed(&self.body),
+        });
+        if let Some((status, body)) = &self.response {
+            shown["status"] = (*status).into();
+            shown["answer"] = parsed(body);
+        }
+        shown
+    }
+}
+
+fn parsed(bytes: &[u8]) -> Value {
+    serde_json::from_slice(bytes).unwrap_or_else(|_| String::from_utf8_lossy(bytes).into_owned().into())
+}
 
 #[derive(Default)]
 struct Log {
+    /// The number of the oldest one that is kept.
     first: usize,
-    requests: VecDeque<Value>,
+    bytes: usize,
+    requests: VecDeque<Kept>,
+}
+
+impl Log {
+    fn trim(&mut self) {
+        while self.requests.len() > MAX_KEPT || self.bytes > MAX_KEPT_BYTES {
+            let Some(oldest) = self.requests.pop_front() else { return };
+            self.first += 1;
+            self.bytes -= oldest.bytes();
+        }
+    }
 }
 
 /// The requests, in the order in which they came.
 #[derive(Default)]
 pub(crate) struct Requests(Mutex<Log>);
 
-fn parsed(bytes: &[u8]) -> Value {
-    serde_json::from_slice(bytes).unwrap_or_else(|_| String::from_utf8_lossy(bytes).into_owned().into())
-}
-
 impl Requests {
-    /// A request to a token API has come; gives its number.
+    /// Keeps a request and gives its number.
     pub(crate) fn begin(&self, request: &Request) -> usize {
-        let names: Vec<&str> = request.headers.keys().map(axum::http::HeaderName::as_str).collect();
-        let content_type = request.header("content-type");
-        let request = json!({
-            "method": request.method.as_str(), "path": request.uri.path(), "headers": names, "content_type": content_type,
-            "body": parsed(&request.body),
-        });
+        let names = request.headers.keys().map(|name| format!("{name}\n"));
+        let kept = Kept {
+            method: request.method.to_string(),
+            path: request.uri.path().to_owned(),
+            headers: names.collect(),
+            content_type: request.header("content-type").map(str::to_owned),
+            body: Bytes::copy_from_slice(&request.body),
+            response: None,
+        };
         let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if log.requests.len() == KEPT {
-            log.requests.pop_front();
-            log.first += 1;
-        }
-        log.requests.push_back(request);
-        log.first + log.requests.len() - 1
+        let number = log.first + log.requests.len();
+        log.bytes += kept.bytes();
+        log.requests.push_back(kept);
+        log.trim();
+        number
     }
 
-    /// It has been answered.
+    /// Keeps the response to the request of this number.
     pub(crate) async fn end(&self, number: usize, response: Response<Body>) -> Response<Body> {
         let (parts, body) = response.into_parts();
-        let body = to_bytes(body, MAX_REQUEST_BYTES).await.unwrap_or_default();
+        let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
         let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let at = number.checked_sub(log.first);
         if let Some(request) = at.and_then(|at| log.requests.get_mut(at)) {
-            request["status"] = parts.status.as_u16().into();
-            request["answer"] = parsed(&body);
+            request.response = Some((parts.status.as_u16(), body.clone()));
+            log.bytes += body.len();
+            log.trim();
         }
         Response::from_parts(parts, Body::from(body))
     }
 
-    /// All of them.
     pub(crate) fn show(&self) -> Response<Body> {
         let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        json_response(StatusCode::OK, &json!(log.requests))
+        let shown: Vec<Value> = log.requests.iter().map(Kept::show).collect();
+        json_response(StatusCode::OK, &json!(shown))
     }
 }

@@ -20,7 +20,7 @@ use crate::http::{MAX_REQUEST_BYTES, Request};
 use crate::jwt::{Signer, VerifyKeys};
 use crate::locate::{self, Locate};
 use crate::requests::{self, Requests};
-use crate::{gafaelfawr, stackstate, target};
+use crate::{gafaelfawr, guard, stackstate, target};
 
 /// The machine that the exported variables name.
 const MACHINE: &str = "mlab1-lga0t.mlab-sandbox.measurement-lab.org";
@@ -32,6 +32,8 @@ pub struct Options {
     pub port: u16,
     /// Files with public JWKs that may sign monitoring requests.
     pub verify_keys: Vec<PathBuf>,
+    /// Which Locate it stands in for.
+    pub locate_version: locate::Version,
     /// How it misbehaves from the start, as JSON.
     pub fault: Option<String>,
 }
@@ -108,7 +110,12 @@ impl Server {
         let locate_signer = Signer::generate("sandbox-locate")?;
         let sandbox = Arc::new(Sandbox {
             target: target::Target::new(&locate_signer.public_jwk)?,
-            locate: Locate { address, monitoring_keys, signer: locate_signer },
+            locate: Locate {
+                version: options.locate_version,
+                address,
+                monitoring_keys,
+                signer: locate_signer,
+            },
             gafaelfawr: gafaelfawr::Environment::new(address.ip())?,
             stackstate: stackstate::Installation::new()?,
             faults: Faults::new(fault),
@@ -117,20 +124,31 @@ impl Server {
         Ok(Server { listener, address, sandbox, key })
     }
 
-    /// The variables with which clients find it. `SANDBOX_URL` is the last one: whoever reads until there
-    /// can begin.
-    pub fn exports(&self) -> Vec<(&'static str, String)> {
+    /// The variables with which clients find it, as a shell reads them. `SANDBOX_URL` is the last one: whoever
+    /// reads until there can begin.
+    ///
+    /// # Errors
+    /// In words, if a value cannot be written for a shell.
+    pub fn exports(&self) -> Result<String, String> {
         let url = format!("http://{}", self.address);
-        vec![
+        let key = self.key.path();
+        let key = key.to_str().ok_or_else(|| format!("{} is not valid UTF-8", key.display()))?;
+        let variables = [
             ("LOCATE_URL", format!("{url}{}", locate::PATH)),
-            ("MONITORING_SIGNER_KEY", self.key.path().display().to_string()),
+            ("MONITORING_SIGNER_KEY", key.to_owned()),
             ("MACHINE", MACHINE.to_owned()),
             ("GAFAELFAWR_URL", url.clone()),
             ("GAFAELFAWR_ADMIN_TOKEN", self.sandbox.gafaelfawr.admin_token().to_owned()),
             ("STS_CLI_URL", url.clone()),
             ("STS_CLI_API_TOKEN", self.sandbox.stackstate.api_token().to_owned()),
             ("SANDBOX_URL", url),
-        ]
+        ];
+        let mut lines = String::new();
+        for (name, value) in variables {
+            let value = shlex::try_quote(&value).map_err(|error| format!("{name}: {error}"))?;
+            lines.push_str(&format!("export {name}={value}\n"));
+        }
+        Ok(lines)
     }
 
     /// Serves until `end` is ready.
@@ -148,6 +166,11 @@ impl Server {
 
 async fn respond(State(sandbox): State<Arc<Sandbox>>, request: axum::extract::Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
+    if let Some(why) = guard::refusal(&parts.uri, &parts.headers) {
+        crate::log("a request", &why);
+        return (StatusCode::FORBIDDEN, format!("monitoring-sandbox rejects this request: {why}\n"))
+            .into_response();
+    }
     let Ok(body) = to_bytes(body, MAX_REQUEST_BYTES).await else {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
@@ -182,7 +205,7 @@ async fn respond(State(sandbox): State<Arc<Sandbox>>, request: axum::extract::Re
 impl Sandbox {
     async fn route(&self, request: &Request) -> Response<Body> {
         let path = request.uri.path();
-        if path.starts_with(locate::PATH) {
+        if locate::is_path(path) {
             self.locate.respond(request)
         } else if target::is_path(path) {
             self.target.respond(request)
@@ -191,7 +214,7 @@ impl Sandbox {
         } else if path.starts_with(stackstate::PATH) {
             self.stackstate.respond(request)
         } else {
-            StatusCode::NOT_FOUND.into_response()
+            locate::not_found()
         }
     }
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::clock::since_epoch;
-use crate::http::{Request, json as json_response};
+use crate::http::{MAX_KEPT_BYTES, Request, json as json_response};
 use crate::random;
 
 /// The base path.
@@ -33,6 +33,12 @@ struct Token {
 }
 
 impl Token {
+    fn bytes(&self) -> usize {
+        let roles = self.roles.iter().map(|role| size_of::<String>() + role.len()).sum::<usize>();
+        let subject = self.dedicated_subject.as_ref().map_or(0, String::len);
+        size_of::<Token>() + self.name.len() + roles + subject
+    }
+
     fn show(&self) -> Value {
         let mut shown = json!({"id": self.id, "name": self.name, "roles": self.roles});
         if let Some(expiration) = self.expiration {
@@ -161,7 +167,7 @@ fn create(installation: &Installation, request: &Request) -> Response<Body> {
         return json_response(StatusCode::BAD_REQUEST, &body);
     }
     let Ok(random) = random::word(24) else {
-        return errors(StatusCode::INTERNAL_SERVER_ERROR, "no random source");
+        return errors(StatusCode::INTERNAL_SERVER_ERROR, "the system random number generator failed");
     };
     let mut tokens = installation.tokens();
     let token = Token {
@@ -172,6 +178,9 @@ fn create(installation: &Installation, request: &Request) -> Response<Body> {
         expiration: new.expiry_date,
         dedicated_subject: new.dedicated_subject.filter(|subject| !subject.is_empty()),
     };
+    if tokens.1.iter().chain([&token]).map(Token::bytes).sum::<usize>() > MAX_KEPT_BYTES {
+        return errors(StatusCode::INSUFFICIENT_STORAGE, "too many tokens are kept; delete some");
+    }
     tokens.0 += 1;
     let mut created = json!({"name": token.name, "token": token.secret});
     if let Some(expiration) = token.expiration {

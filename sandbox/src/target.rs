@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use serde_json::Value;
 
+use crate::go;
 use crate::http::Request;
 use crate::jwt::{STRICT, VerifyKeys};
 
@@ -31,11 +32,11 @@ impl Target {
     }
 
     pub(crate) fn respond(&self, request: &Request) -> Response<Body> {
-        let query = request.query();
-        let token = query.iter().find(|(name, _)| name == "access_token").map_or("", |(_, token)| token);
+        let token =
+            go::first_value(&go::parse_query(request.uri.query().unwrap_or_default()), "access_token");
         // The target is every machine at once; a token for one still names one.
         let verified =
-            self.0.verify(token, "locate", STRICT).and_then(|token| match token.audience.first() {
+            self.0.verify(&token, "locate", STRICT).and_then(|token| match token.audience.first() {
                 Some(_) => Ok(()),
                 None => Err("the token names no machine".to_owned()),
             });

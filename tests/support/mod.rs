@@ -199,9 +199,12 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Starts one with these arguments.
+    /// Starts one with these arguments; its Locate is the older one, which grants every service.
     pub fn start(args: &[&str]) -> Sandbox {
         let mut command = binary(sandbox_program());
+        if !args.iter().any(|arg| arg.starts_with("--locate-version")) {
+            command.arg("--locate-version=0.17");
+        }
         let mut child = command
             .args(args)
             .arg("--until-eof")
@@ -246,7 +249,7 @@ impl Sandbox {
     pub fn misbehave(&self, fault: &str) {
         let address = self.var("SANDBOX_URL").strip_prefix("http://").unwrap();
         let request = format!(
-            "POST /sandbox/fault HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{fault}",
+            "POST /sandbox/fault HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{fault}",
             fault.len()
         );
         let answer = exchange(address, request.as_bytes());

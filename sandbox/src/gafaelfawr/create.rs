@@ -76,8 +76,12 @@ pub(crate) fn create(state: &mut State, request: &Request) -> Response<Body> {
         return rule("invalid_expires", "expires", "Token must be valid for at least five minutes");
     }
     let token_name = body.get("token_name").and_then(Value::as_str).map(str::to_owned);
-    let Ok(token) = state.add(username, token_type, scopes, expires, token_name) else {
-        return internal_error();
+    let token = match state.add(username, token_type, scopes, expires, token_name) {
+        Ok(token) => token,
+        Err(why) => {
+            crate::log("a new Gafaelfawr token", &why);
+            return internal_error();
+        }
     };
     let key = token.strip_prefix("gt-").and_then(|rest| rest.split('.').next()).unwrap_or_default();
     let location = format!("/auth/api/v1/users/{username}/tokens/{key}");

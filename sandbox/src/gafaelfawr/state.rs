@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::clock::unix_now;
+use crate::http::MAX_KEPT_BYTES;
 use crate::random;
 
 /// How long a request hangs while Redis is down, before it is answered.
@@ -37,6 +38,11 @@ impl Token {
             shown["token_name"] = name.as_str().into();
         }
         shown
+    }
+
+    fn bytes(&self) -> usize {
+        let scopes = self.scopes.iter().map(|scope| size_of::<String>() + scope.len()).sum::<usize>();
+        size_of::<Token>() + self.username.len() + scopes + self.label.as_ref().map_or(0, String::len)
     }
 
     pub(super) fn has(&self, scope: &str) -> bool {
@@ -95,7 +101,11 @@ impl State {
         let token = format!("gt-{key}.{secret}");
         let (username, kind) = (username.to_owned(), kind.to_owned());
         let created = self.now();
-        self.tokens.push(Token { key, secret, username, kind, scopes, created, expires, label });
+        let new = Token { key, secret, username, kind, scopes, created, expires, label };
+        if self.tokens.iter().chain([&new]).map(Token::bytes).sum::<usize>() > MAX_KEPT_BYTES {
+            return Err("too many tokens are kept; delete some".to_owned());
+        }
+        self.tokens.push(new);
         Ok(token)
     }
 }

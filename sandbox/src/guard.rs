@@ -1,0 +1,82 @@
+//! Who may talk to the sandbox: programs on this machine. A web page in a browser on it may not: by its own
+//! name (DNS rebinding) or by ours, it could otherwise use the credentials that the sandbox gives out.
+
+use std::net::IpAddr;
+
+use axum::http::HeaderMap;
+use axum::http::uri::{Authority, Uri};
+
+/// Why a request is rejected, if it is.
+pub(crate) fn refusal(uri: &Uri, headers: &HeaderMap) -> Option<String> {
+    if let Some(origin) = headers.get("origin") {
+        return Some(format!("it has an Origin ({origin:?}): web pages may not use the sandbox"));
+    }
+    let mut hosts: Vec<&str> =
+        headers.get_all("host").iter().map(|host| host.to_str().unwrap_or("?")).collect();
+    hosts.extend(uri.authority().map(Authority::as_str));
+    if hosts.is_empty() {
+        return Some("it has no Host".to_owned());
+    }
+    let foreign = hosts.into_iter().find(|host| !is_loopback(host))?;
+    Some(format!("its Host {foreign:?} is not a name or address of loopback"))
+}
+
+/// Whether this is `localhost`, a name below it, or an address of loopback, with or without a port.
+fn is_loopback(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => {
+            if !port.bytes().all(|b| b.is_ascii_digit()) {
+                return false;
+            }
+            name
+        }
+        _ => host,
+    };
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    if let Ok(address) = address.parse::<IpAddr>() {
+        return address.to_canonical().is_loopback();
+    }
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_loopback;
+
+    #[test]
+    fn only_names_and_addresses_of_loopback_are_accepted() {
+        for host in [
+            "127.0.0.1",
+            "127.0.0.1:8080",
+            "127.9.8.7:1",
+            "[::1]",
+            "[::1]:80",
+            "[::ffff:127.0.0.1]:80",
+            "localhost",
+            "LOCALHOST:80",
+            "localhost.:80",
+            "locate.localhost:1234",
+        ] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in [
+            "",
+            ":80",
+            "x",
+            "example.org",
+            "127.0.0.1.example.org",
+            "localhost.example.org",
+            "notlocalhost",
+            "10.0.0.1",
+            "0.0.0.0",
+            "[::]:80",
+            "[2001:db8::1]",
+            "127.0.0.1:80@example.org",
+            "127.1",
+            "2130706433",
+        ] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The sandbox's program, over loopback.
+
+mod access;
+mod locate;
+mod support;
