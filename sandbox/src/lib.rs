@@ -13,16 +13,10 @@ mod guard;
 mod http;
 mod jwt;
 mod locate;
+mod log;
 pub mod probe;
 mod random;
 mod requests;
 pub mod server;
 mod stackstate;
 mod target;
-
-use std::io::Write as _;
-
-/// Tells on stderr why a request was rejected. A stderr that cannot be written to is no reason to stop.
-fn log(what: &str, why: &str) {
-    let _ = writeln!(std::io::stderr(), "monitoring-sandbox: rejected {what}: {why}");
-}

@@ -167,7 +167,7 @@ impl Server {
 async fn respond(State(sandbox): State<Arc<Sandbox>>, request: axum::extract::Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
     if let Some(why) = guard::refusal(&parts.uri, &parts.headers) {
-        crate::log("a request", &why);
+        crate::log::rejected("a request", &why);
         return (StatusCode::FORBIDDEN, format!("monitoring-sandbox rejects this request: {why}\n"))
             .into_response();
     }

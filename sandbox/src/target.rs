@@ -41,7 +41,7 @@ impl Target {
                 None => Err("the token names no machine".to_owned()),
             });
         if let Err(why) = verified {
-            crate::log("a client", &why);
+            crate::log::rejected("a client", &why);
             return StatusCode::UNAUTHORIZED.into_response();
         }
         match request.headers.get("sec-websocket-key") {

@@ -79,7 +79,7 @@ pub(crate) fn create(state: &mut State, request: &Request) -> Response<Body> {
     let token = match state.add(username, token_type, scopes, expires, token_name) {
         Ok(token) => token,
         Err(why) => {
-            crate::log("a new Gafaelfawr token", &why);
+            crate::log::rejected("a new Gafaelfawr token", &why);
             return internal_error();
         }
     };

@@ -126,7 +126,7 @@ impl Locate {
         match self.subject(request) {
             Ok(subject) => self.grant(request, &String::from_utf8_lossy(&path), &subject),
             Err(why) => {
-                crate::log("a monitoring request", &why);
+                crate::log::rejected("a monitoring request", &why);
                 StatusCode::UNAUTHORIZED.into_response()
             }
         }
