@@ -2,7 +2,6 @@
 //! file, never from a flag's value.
 
 use std::fs::File;
-use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
 use crate::error::{Failure, Stage};
@@ -18,8 +17,10 @@ pub enum Credential {
     Variable(&'static str, SecretString),
     /// In this file.
     File(PathBuf),
-    /// On our standard input.
+    /// On standard input.
     StandardInput,
+    /// In a context of `sts`; the text names it.
+    Context(String, SecretString),
 }
 
 impl Credential {
@@ -29,6 +30,7 @@ impl Credential {
             Credential::Variable(name, _) => (*name).to_owned(),
             Credential::File(path) => path.display().to_string(),
             Credential::StandardInput => "standard input".to_owned(),
+            Credential::Context(name, _) => name.clone(),
         }
     }
 
@@ -36,12 +38,9 @@ impl Credential {
     pub fn read(self, until: &Until<'_>) -> Result<SecretString, Failure> {
         let at = self.describe();
         let file = match self {
-            Credential::Variable(_, token) => return Ok(token),
+            Credential::Variable(_, token) | Credential::Context(_, token) => return Ok(token),
             Credential::File(path) => read::open(&path),
-            Credential::StandardInput => {
-                let stdin = std::io::stdin().as_fd().try_clone_to_owned();
-                stdin.map(File::from).map_err(ReadError::Io)
-            }
+            Credential::StandardInput => read::standard_input(),
         };
         token_in(file, &at, "the admin token", "--admin-token-file", until)
     }
@@ -59,9 +58,9 @@ pub fn token_in(
     let read = file.and_then(|file| read::all(file, MAX_TOKEN_BYTES, until));
     let bytes = read.map_err(|error| match error {
         ReadError::Io(error) => {
-            Failure::ours(Stage::Sign, format!("cannot read {what} from {at}: {error}; see {flag}"))
+            Failure::ours(Stage::Sign, format!("cannot read {what} from {at}: {error}; check {flag}"))
         }
-        ReadError::TooLarge => Failure::ours(Stage::Sign, format!("{at}: is too large to be a token")),
+        ReadError::TooLarge => Failure::ours(Stage::Sign, format!("{at}: too large to be a token")),
         ReadError::Ended(ended) => ended.failure(Stage::Sign, &format!("{what} from {at}")),
     })?;
     let text = as_text(&bytes).map_err(|why| {
@@ -81,7 +80,7 @@ pub fn one_word(text: &str, at: &str) -> Result<SecretString, Failure> {
     // What `$(cat FILE)` leaves of a file from Windows.
     let text = text.trim_start_matches('\u{feff}').trim_ascii();
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(Failure::ours(Stage::Sign, format!("{at}: holds no token, which is one word of ASCII")));
+        return Err(Failure::ours(Stage::Sign, format!("{at}: not a token; expected one word of ASCII")));
     }
     protect(text);
     Ok(SecretString::from(text))

@@ -58,6 +58,9 @@ fn check(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> 
         args.remove(0);
         return service.check(args, log);
     }
+    if let Some((service, args)) = tokens::flags_before_service(&args) {
+        return service.check(args, log);
+    }
     let Some((line, signals)) = begin(flags::check_command(), args, FlagsEnd::FirstWord, log)? else {
         return Ok(ExitStatus::SUCCESS);
     };

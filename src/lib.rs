@@ -19,6 +19,7 @@ mod child;
 pub mod cli;
 mod config;
 mod credential;
+mod csv;
 mod date;
 mod deadline;
 pub mod dispatch;

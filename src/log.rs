@@ -12,6 +12,9 @@ use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
+use crate::cli::Values;
+use crate::cli::syntax::LOG_FORMAT_FLAG;
+use crate::cli::tokens::STS_FLAG;
 use crate::date;
 use crate::error::{Failure, Stage};
 use crate::secret::{MAX_LINE_BYTES, capped, clean};
@@ -24,6 +27,8 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+    /// Failures as the JSON of `sts`.
+    Sts,
 }
 
 /// Where messages go; made once, when the flags are known.
@@ -75,6 +80,14 @@ impl Log {
         Log { format }
     }
 
+    /// With `-o json`, a command that stands in for `sts` fails with its JSON; `-log-format` counts more.
+    pub fn follow_sts(&mut self, values: &Values<'_>) {
+        let wants_json = values.has(STS_FLAG) && values.text("output").is_ok_and(|o| o == Some("json"));
+        if wants_json && values.get(LOG_FORMAT_FLAG).is_none() {
+            self.format = LogFormat::Sts;
+        }
+    }
+
     /// The one line of a failure.
     pub fn failure(self, failure: &Failure) {
         match self.format {
@@ -83,13 +96,18 @@ impl Log {
                 let stage = failure.stage.map(Stage::label);
                 tracing::error!(stage, exit_status = failure.status.code(), "{}", failure.message);
             }
+            LogFormat::Sts => {
+                // Escapes take room, too.
+                let message = capped(clean(&failure.message), MAX_LINE_BYTES / 2);
+                write_line(format!("{{\"error\":true,\"error-message\":{}}}", json_string(&message)));
+            }
         }
     }
 
     /// Something went wrong that does not change the result of the run.
     pub fn warning(self, message: &str) {
         match self.format {
-            LogFormat::Text => write_message("warning: ", message),
+            LogFormat::Text | LogFormat::Sts => write_message("warning: ", message),
             LogFormat::Json => tracing::warn!("{message}"),
         }
     }
@@ -124,7 +142,7 @@ impl Subscriber for Lines {
         event.record(&mut fields);
         let (time, level) = (date::with_micros(SystemTime::now()), event.metadata().level().as_str());
         write_line(match self.format {
-            LogFormat::Text => fields.text(&time, level),
+            LogFormat::Text | LogFormat::Sts => fields.text(&time, level),
             LogFormat::Json => fields.json(&time, level),
         });
     }

@@ -29,6 +29,19 @@ pub struct Labels {
     pub machine: String,
     /// `<experiment>/<datatype>`, or the issuer of a service token.
     pub service: String,
+    /// What tells the tokens of one service apart: `issuer`, and `user` or `name`.
+    pub token: Vec<(&'static str, String)>,
+    /// `-metrics-label`.
+    pub added: Vec<(String, String)>,
+}
+
+/// The names that this program uses itself.
+pub const RESERVED_LABELS: [&str; 7] = ["machine", "service", "issuer", "user", "name", "stage", "reason"];
+
+/// Whether Prometheus takes this for the name of a label.
+pub fn is_label_name(name: &str) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    name.bytes().all(is_word) && name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit())
 }
 
 /// The figures of one run.
@@ -79,11 +92,12 @@ type StageFamily = Family<[(&'static str, &'static str); 1], Gauge<f64, AtomicU6
 
 /// The file's text.
 fn encode(labels: &Labels, figures: &Figures, now: SystemTime) -> String {
+    let own = [("machine", &labels.machine), ("service", &labels.service)].into_iter();
+    let own = own.chain(labels.token.iter().map(|(name, value)| (*name, value)));
+    let all = own.chain(labels.added.iter().map(|(name, value)| (name.as_str(), value)));
     let mut registry = Registry::with_prefix_and_labels(
         PREFIX,
-        [("machine", &labels.machine), ("service", &labels.service)]
-            .map(|(name, value)| (name.into(), value.clone().into()))
-            .into_iter(),
+        all.map(|(name, value)| (name.to_owned().into(), value.clone().into())),
     );
     let durations = StageFamily::default();
     for (stage, seconds) in &figures.stage_seconds {

@@ -110,6 +110,12 @@ impl Ended {
     }
 }
 
+/// Standard input as a file of its own.
+pub fn standard_input() -> Result<File, ReadError> {
+    let stdin = io::stdin().as_fd().try_clone_to_owned();
+    stdin.map(File::from).map_err(ReadError::Io)
+}
+
 /// Opens a file without waiting for somebody who writes to it.
 pub fn open(path: &Path) -> Result<File, ReadError> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;

@@ -440,7 +440,7 @@ fn bad_usage_is_one_object_where_json_is_asked_for() {
         ("json", &[], "no COMMAND given"),
         ("json", &["check", "-nope"], "unknown flag -nope"),
         ("json", &["gafaelfawr", "exec", "-nope", "true"], "unknown flag -nope"),
-        ("json", &["gafaelfawr"], "gafaelfawr needs one of its commands"),
+        ("json", &["gafaelfawr"], "missing subcommand: expected gafaelfawr create"),
         ("json", &["key", "inspect", "-nope"], "unknown flag -nope"),
         ("json", &["key", "inspect"], "give one FILE"),
     ] {

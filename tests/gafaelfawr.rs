@@ -3,6 +3,8 @@
 
 mod client;
 mod exec;
+mod limits;
+mod orphans;
 mod replay;
 mod secrets;
 

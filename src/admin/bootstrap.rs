@@ -1,6 +1,7 @@
-//! `stackstate bootstrap`: the configuration with which an installation makes its first service token
-//! (`authentication.yaml` of the Helm chart), or the Kubernetes Secret that holds the token.
+//! `stackstate bootstrap`: the configuration with which an installation creates its first service token
+//! (`authentication.yaml` of the Helm chart), and the Kubernetes Secret that may hold the token.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -18,43 +19,110 @@ use crate::source::stackstate::SERVICE_TOKEN_PREFIX;
 /// 192 bits: 32 characters.
 const RANDOM_BYTES: usize = 24;
 
-/// What to print.
+/// The bootstrap token and how it is given to the chart.
 pub struct Bootstrap {
     /// Roles of the token.
     pub roles: Vec<String>,
-    /// How long it lives, in the words of the chart.
+    /// How long it lives: one number and one unit.
     pub ttl: String,
-    /// Where the token is, or is kept.
+    /// Empty for none.
+    pub dedicated_subject: String,
+    /// Where the token is, or is kept; `-` is standard input.
     pub token_file: Option<PathBuf>,
-    /// The name of the Secret to print instead.
-    pub external_secret: Option<String>,
+    /// What to print.
+    pub print: Print,
 }
+
+/// What to print.
+pub enum Print {
+    /// The values, with the token.
+    Values,
+    /// The Secret of this name, and values that refer to it.
+    Both { secret: String },
+    /// The Secret alone.
+    Secret { secret: String },
+    /// The values that refer to the Secret, alone.
+    ExternalValues { secret: String },
+}
+
+/// The chart writes the bootstrap block only if there is a token in the values.
+const PLACEHOLDER: &str = "read-from-the-secret";
 
 impl Bootstrap {
     /// The YAML.
     pub fn print(self, signals: &Signals) -> Result<String, Failure> {
+        if let Print::ExternalValues { secret } = &self.print {
+            return Ok(self.values(PLACEHOLDER, Some(secret)));
+        }
         let token = match &self.token_file {
             None => random_token()?,
             Some(path) => kept_token(path, signals)?,
         };
-        let token = quoted(token.expose_secret());
-        if let Some(name) = &self.external_secret {
-            return Ok(format!(
-                "apiVersion: v1\nkind: Secret\nmetadata:\n  name: {}\ntype: Opaque\nstringData:\n  bootstrap_token: {token}\n",
-                quoted(name)
-            ));
-        }
-        let roles = self.roles.iter().map(|role| quoted(role)).collect::<Vec<_>>().join("\n          - ");
-        Ok(format!(
-            "stackstate:\n  authentication:\n    servicetoken:\n      bootstrap:\n        token: {token}\n        roles:\n          - {roles}\n        ttl: {}\n",
-            quoted(&self.ttl)
-        ))
+        let token = token.expose_secret();
+        Ok(match &self.print {
+            Print::Values | Print::ExternalValues { .. } => self.values(token, None),
+            Print::Secret { secret } => secret_manifest(secret, token),
+            Print::Both { secret } => {
+                let values = self.values(PLACEHOLDER, Some(secret));
+                format!("{}---\n{values}", secret_manifest(secret, token))
+            }
+        })
     }
+
+    /// `authentication.yaml` of the Helm chart.
+    fn values(&self, token: &str, secret: Option<&str>) -> String {
+        let mut yaml =
+            String::from("# Helm values: helm upgrade --values FILE.\nstackstate:\n  authentication:\n");
+        if let Some(secret) = secret {
+            let _ = writeln!(yaml, "    fromExternalSecret: {}", quoted(secret));
+        }
+        let _ = write!(
+            yaml,
+            "    serviceToken:\n      bootstrap:\n        token: {}\n        roles:\n",
+            quoted(token)
+        );
+        for role in &self.roles {
+            let _ = writeln!(yaml, "          - {}", quoted(&hocon_word(role)));
+        }
+        let _ = writeln!(yaml, "        ttl: {}", quoted(&self.ttl));
+        if !self.dedicated_subject.is_empty() {
+            let _ = writeln!(yaml, "        dedicatedSubject: {}", quoted(&self.dedicated_subject));
+        }
+        yaml
+    }
+}
+
+fn secret_manifest(name: &str, token: &str) -> String {
+    format!(
+        "\
+# Kubernetes Secret: kubectl apply. It replaces the chart's own authentication Secret, so add the login keys
+# that this installation uses: default_password, ldap_password, oidc_client_id and oidc_secret (Rancher, too),
+# keycloak_client_id and keycloak_secret, or file_USER_password for each user.
+apiVersion: v1
+kind: Secret
+metadata:
+  name: {}
+type: Opaque
+stringData:
+  bootstrap_token: {}
+",
+        quoted(name),
+        quoted(token)
+    )
 }
 
 /// A YAML string in double quotes: JSON's are a subset.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
+}
+
+/// A role as it may stand in the server's configuration (HOCON), into which the chart writes it as it is: a
+/// string in quotation marks, unless it is a plain word.
+fn hocon_word(role: &str) -> String {
+    let is_plain = role.starts_with(|c: char| c.is_ascii_alphabetic())
+        && role.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+        && !["null", "true", "false", "include"].contains(&role);
+    if is_plain { role.to_owned() } else { quoted(role) }
 }
 
 fn random_token() -> Result<SecretString, Failure> {
@@ -67,6 +135,10 @@ fn random_token() -> Result<SecretString, Failure> {
 
 /// The token in `path`; a new one, written there, if there is no such file.
 fn kept_token(path: &Path, signals: &Signals) -> Result<SecretString, Failure> {
+    let until = Until { signals: Some(signals), ..Until::in_time(DEFAULT_PATIENCE) };
+    if path.as_os_str() == "-" {
+        return token_in(read::standard_input(), "standard input", "the token", "--token-file", &until);
+    }
     match read::open(path) {
         Err(ReadError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => {
             let token = random_token()?;
@@ -75,8 +147,32 @@ fn kept_token(path: &Path, signals: &Signals) -> Result<SecretString, Failure> {
         }
         file => {
             let at = path.display().to_string();
-            let until = Until { signals: Some(signals), ..Until::in_time(DEFAULT_PATIENCE) };
             token_in(file, &at, "the token", "--token-file", &until)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_that_hocon_would_read_otherwise_is_quoted() {
+        for role in ["stackstate-power-user", "a_b.c", "Admin2"] {
+            assert_eq!(hocon_word(role), role);
+        }
+        for (role, word) in [
+            ("team:admin", r#""team:admin""#),
+            ("null", r#""null""#),
+            ("true", r#""true""#),
+            ("a//b", r#""a//b""#),
+            ("2nd", r#""2nd""#),
+            ("-x", r#""-x""#),
+            ("say \"hi\"", r#""say \"hi\"""#),
+            ("${x}", r#""${x}""#),
+            ("é", r#""é""#),
+        ] {
+            assert_eq!(hocon_word(role), word);
         }
     }
 }

@@ -87,12 +87,18 @@ fn create(
     format: Format,
 ) -> Result<String, Failure> {
     let username = &new.username;
-    let expires = lifetime.map(|lifetime| {
-        let lifetime = lifetime.max(MIN_LIFETIME + LIFETIME_MARGIN).as_secs();
-        unix_now().saturating_add(lifetime).min(MAX_EXPIRES)
-    });
+    let expires = match lifetime {
+        None => None,
+        Some(lifetime) => {
+            // The server's clock counts.
+            let clock = gafaelfawr.clock_offset_seconds(session.deadline);
+            let server_now = unix_now().saturating_add_signed(-session.wait(gafaelfawr.api(), clock)?);
+            let lifetime = lifetime.max(MIN_LIFETIME + LIFETIME_MARGIN).as_secs();
+            Some(server_now.saturating_add(lifetime).min(MAX_EXPIRES))
+        }
+    };
     let open =
-        format!("a token may have been made, see: monitoring-token gafaelfawr list --username {username}");
+        format!("a token may have been created, see: monitoring-token gafaelfawr list --username {username}");
     let work = gafaelfawr.create(new, expires, session.deadline);
     let token = session.make(gafaelfawr.api(), work, &open)?;
     let key = key_of(&token).unwrap_or_default();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use serde::Serialize;
 use serde_json::json;
@@ -26,10 +27,15 @@ pub enum Action {
     /// List all tokens.
     List,
     /// Delete a token.
-    Delete {
-        /// Its id.
-        id: i64,
-    },
+    Delete(Which),
+}
+
+/// Which token.
+pub enum Which {
+    /// The one with this ID.
+    Id(i64),
+    /// The only one with this name.
+    Named(String),
 }
 
 /// Does it at the API below `api_path`; gives the text for stdout, unless it is a token that has been
@@ -62,19 +68,68 @@ pub fn act(
                 Format::Text => table(&rows(&tokens), " | "),
             })
         }
-        Action::Delete { id } => {
+        Action::Delete(which) => {
             let stackstate = stackstate()?;
-            let work = stackstate.delete(id, session.deadline);
-            let see = "see: monitoring-token stackstate list";
-            if !session.change(stackstate.api(), work, &format!("{id} may be deleted, {see}"))? {
-                return Err(Failure::ours(Stage::Revoke, format!("there is no service token {id}; {see}")));
-            }
+            let work = delete(&stackstate, which, session.deadline);
+            let id =
+                session.change(stackstate.api(), work, &format!("the token may be deleted, {SEE_LIST}"))?;
             Ok(match format {
                 Format::Text => format!("✅ Service token deleted: {id}\n"),
                 Format::Json => json(&json!({"deleted-service-token": id})),
             })
         }
     }
+}
+
+const SEE_LIST: &str = "see: monitoring-token stackstate list";
+
+/// Deletes the token; gives its ID.
+async fn delete(stackstate: &StackState, which: Which, deadline: Instant) -> Result<i64, Failure> {
+    let refuse = |why: String| Err(Failure::ours(Stage::Revoke, why));
+    let id = match which {
+        Which::Id(id) => id,
+        Which::Named(name) => {
+            let listed = stackstate.list(deadline).await?;
+            let ids: Vec<i64> = listed.iter().filter(|t| t.name == name).filter_map(|t| t.id).collect();
+            let name = printable(&name);
+            match ids.as_slice() {
+                [id] => *id,
+                [] => return refuse(format!("no service token is named {name}; {SEE_LIST}")),
+                ids => {
+                    let ids: Vec<String> = ids.iter().map(i64::to_string).collect();
+                    return refuse(format!(
+                        "{} service tokens are named {name}; delete one by its ID: {}",
+                        ids.len(),
+                        ids.join(", ")
+                    ));
+                }
+            }
+        }
+    };
+    if stackstate.delete(id, deadline).await? {
+        return Ok(id);
+    }
+    let listed = stackstate.list(deadline).await.unwrap_or_default();
+    let near: Vec<String> = listed
+        .iter()
+        .filter(|token| token.id.is_some_and(|listed| listed != id && is_rounded(id, listed)))
+        .filter_map(|token| Some(format!("{} ({})", token.id?, printable(&token.name))))
+        .collect();
+    refuse(if near.is_empty() {
+        format!("no service token has the ID {id}; {SEE_LIST}")
+    } else {
+        format!(
+            "no service token has the ID {id}, but there is {}: a tool such as jq rounds numbers above \
+             9007199254740992; pass the ID as text, or use delete --name",
+            near.join(", ")
+        )
+    })
+}
+
+/// Whether a tool that keeps numbers as floats makes `id` of `listed`.
+#[expect(clippy::cast_precision_loss, clippy::float_cmp, reason = "the loss is what is looked for")]
+fn is_rounded(id: i64, listed: i64) -> bool {
+    id as f64 == listed as f64
 }
 
 fn create(
@@ -84,7 +139,7 @@ fn create(
     place: Place,
     format: Format,
 ) -> Result<String, Failure> {
-    let open = format!("the token {} may have been made, see: monitoring-token stackstate list", new.name);
+    let open = format!("the token {} may have been created, see: monitoring-token stackstate list", new.name);
     let work = stackstate.create(new, session.deadline);
     let Created { name, token, expiration } = session.make(stackstate.api(), work, &open)?;
     let text = |place: &str, token: Option<&str>| match format {
@@ -111,7 +166,7 @@ fn create(
 
 fn lost(name: &str) -> String {
     format!(
-        "the token {} is lost, delete it by the id that monitoring-token stackstate list shows",
+        "the token {} is lost, delete it by the ID that monitoring-token stackstate list shows",
         printable(name)
     )
 }
@@ -127,13 +182,14 @@ struct Shown<'a> {
 }
 
 fn rows(tokens: &[ServiceToken]) -> Vec<Vec<String>> {
-    let head = ["ID", "NAME", "EXPIRATION", "ROLES"].map(str::to_owned).to_vec();
+    let head = ["ID", "NAME", "EXPIRATION", "ROLES", "DEDICATED_SUBJECT"].map(str::to_owned).to_vec();
     let rows = tokens.iter().map(|token| {
         vec![
             token.id.map(|id| id.to_string()).unwrap_or_default(),
             token.name.clone(),
             token.expiration.map(date::day_of_millis).unwrap_or_default(),
             format!("[{}]", token.roles.join(" ")),
+            token.dedicated_subject.clone().unwrap_or_default(),
         ]
     });
     std::iter::once(head).chain(rows).collect()

@@ -168,6 +168,9 @@ pub(super) fn run_args() -> Vec<Arg> {
         value("metrics-textfile", "FILE", "Write metrics of the run for the node_exporter's textfile collector")
             .env("MONITORING_TOKEN_METRICS_TEXTFILE")
             .value_hint(ValueHint::FilePath),
+        value("metrics-label", "NAME=VALUE", "Add a label to the metrics; may be repeated, or be a list with commas")
+            .env("MONITORING_TOKEN_METRICS_LABEL")
+            .action(ArgAction::Append),
     ]
     .map(|arg| arg.hide_env_values(true).help_heading(RUN))
     .into()

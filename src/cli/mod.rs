@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod flags;
+mod shorts;
 pub mod syntax;
 pub mod tokens;
 pub mod values;

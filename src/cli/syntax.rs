@@ -9,7 +9,8 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
 use clap::{Arg, ArgAction, Command};
 
-use super::values::Kind;
+use super::shorts::expand;
+use super::values::{Kind, spelled};
 use crate::error::{Failure, brief};
 
 /// Where the flags of a command line end.
@@ -61,8 +62,12 @@ fn value_of(arg: &Arg) -> Value {
     }
 }
 
-fn find<'a>(command: &'a Command, name: &[u8]) -> Option<&'a Arg> {
-    let named = |arg: &&Arg| arg.get_long().is_some_and(|long| long.as_bytes() == name);
+pub(super) fn find<'a>(command: &'a Command, name: &[u8]) -> Option<&'a Arg> {
+    let is_name = |long: &str| long.as_bytes() == name;
+    let named = |arg: &&Arg| {
+        arg.get_long().is_some_and(is_name)
+            || arg.get_all_aliases().is_some_and(|aliases| aliases.into_iter().any(is_name))
+    };
     let lettered = |arg: &&Arg| {
         arg.get_short().is_some_and(|short| short.is_ascii() && name == [u8::try_from(short).unwrap_or(0)])
     };
@@ -102,15 +107,17 @@ pub fn scan(
             }
             continue;
         }
-        match read_flag(command, &word, &mut args) {
-            Ok((arg, flag)) => {
-                split.flags.push(flag);
-                // As in Go, what follows is not looked at.
-                if matches!(arg.get_action(), ArgAction::Help | ArgAction::Version) {
-                    break;
+        for word in expand(command, word) {
+            match read_flag(command, &word, &mut args) {
+                Ok((arg, flag)) => {
+                    split.flags.push(flag);
+                    // As in Go, what follows is not looked at.
+                    if matches!(arg.get_action(), ArgAction::Help | ArgAction::Version) {
+                        return (split, wrong);
+                    }
                 }
+                Err(failure) => wrong = wrong.or(Some(failure)),
             }
-            Err(failure) => wrong = wrong.or(Some(failure)),
         }
     }
     (split, wrong)
@@ -144,7 +151,7 @@ fn read_flag<'a>(
         Value::Required => {
             value = value.or_else(|| args.next());
             if value.is_none() {
-                return Err(Failure::usage(format!("flag -{long} needs a value")));
+                return Err(Failure::usage(format!("flag {} needs a value", spelled(arg))));
             }
         }
         Value::BooleanOrWord if value.is_none() => {
@@ -156,7 +163,8 @@ fn read_flag<'a>(
     if let Some(value) = &value
         && let Some(kind) = Kind::of(arg)
     {
-        kind.check(value).map_err(|why| Failure::usage(format!("-{long}: {} {why}", brief(value))))?;
+        kind.check(value)
+            .map_err(|why| Failure::usage(format!("{}: {} {why}", spelled(arg), brief(value))))?;
     }
     let mut flag = b"--".to_vec();
     flag.extend_from_slice(long.as_bytes());

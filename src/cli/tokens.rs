@@ -2,14 +2,20 @@
 
 use clap::{Arg, Command, ValueHint};
 
-use super::flags::{boolean, command, command_operands, duration, http_args, log_args, run_args, value};
+use super::flags::{boolean, command, command_operands, http_args, log_args, run_args, value};
 
-const SERVICE: &str = "Service";
-const TOKEN: &str = "Token";
+// The headings of the flags that the documentation writes with two dashes.
+pub(super) const SERVICE: &str = "Service";
+pub(super) const TOKEN: &str = "Token";
+pub(super) const STS: &str = "Flags of sts";
+/// The flag that switches the diagnostics on in `sts`.
+pub const VERBOSE: &str = "verbose";
+/// A flag that only commands have that stand in for `sts`.
+pub const STS_FLAG: &str = "no-color";
 
 /// Flags that would put a token on the command line, where everybody can read it. They exist to be
 /// refused with advice (see [`crate::config::credential`]).
-pub const REFUSED: [&str; 4] = ["admin-token", "api-token", "service-token", "token"];
+pub const REFUSED: [&str; 5] = ["admin-token", "api-token", "k8s-sa-token", "service-token", "token"];
 
 /// `monitoring-token gafaelfawr ...`
 pub fn gafaelfawr_command() -> Command {
@@ -17,10 +23,10 @@ pub fn gafaelfawr_command() -> Command {
         .bin_name("monitoring-token gafaelfawr")
         .override_usage("monitoring-token gafaelfawr create|list|delete|exec [flags]")
         .subcommand(
-            gafaelfawr_verb("create", "Create a service token and print it, once")
+            gafaelfawr_verb("create", "Create a service token and print it once")
                 .args(gafaelfawr_token())
-                .arg(duration("lifetime", "How long it lives, at least 5m [default: 24h]"))
-                .arg(boolean("no-expiry", "It lives until it is deleted"))
+                .arg(value("lifetime", "LIFETIME", "Token lifetime such as 12h or 7d, at least 5m [default: 24h]").help_heading(TOKEN))
+                .arg(boolean("no-expiry", "Create a token that never expires").help_heading(TOKEN))
                 .arg(out())
                 .arg(format())
                 .args(administration()),
@@ -36,7 +42,7 @@ pub fn gafaelfawr_command() -> Command {
                 .arg(username())
                 .arg(format())
                 .args(administration())
-                .arg(operand("KEY", "The token's key: the 22 characters after gt-")),
+                .arg(operand("KEY", "Key of the token: the 22 characters after gt-")),
         )
         .subcommand(
             gafaelfawr_verb("exec", "Run COMMAND with a service token that is deleted afterwards")
@@ -58,10 +64,10 @@ pub fn stackstate_command() -> Command {
         .bin_name("monitoring-token stackstate")
         .override_usage("monitoring-token stackstate create|list|delete|bootstrap|exec [flags]")
         .subcommand(
-            stackstate_verb("create", "Create a service token and print it, once")
+            stackstate_verb("create", "Create a service token and print it once")
                 .arg(value("name", "NAME", "Name of the token").short('n').help_heading(TOKEN))
                 .args(stackstate_token())
-                .arg(value("expiration", "YYYY-MM-DD", "Day on which it expires [default: never]"))
+                .arg(value("expiration", "YYYY-MM-DD", "Day on which the token expires [default: never]").help_heading(TOKEN))
                 .arg(out())
                 .arg(format())
                 .args(administration()),
@@ -69,32 +75,48 @@ pub fn stackstate_command() -> Command {
         .subcommand(stackstate_verb("list", "List the service tokens").arg(format()).args(administration()))
         .subcommand(
             stackstate_verb("delete", "Delete a service token")
-                .arg(value("id", "ID", "Id of the token").short('i'))
+                .arg(value("id", "ID", "ID of the token").short('i').help_heading(TOKEN))
+                .arg(
+                    value("name", "NAME", "Name of the token, if only one token has it")
+                        .short('n')
+                        .help_heading(TOKEN),
+                )
                 .arg(format())
                 .args(administration())
-                .arg(operand("ID", "The same, as a word")),
+                .arg(operand("ID", "ID of the token")),
         )
         .subcommand(
-            command("bootstrap", "Print the Helm values of a bootstrap token, made here")
+            command("bootstrap", "Print the Helm values for a bootstrap token, with a new random token")
                 .bin_name("monitoring-token stackstate bootstrap")
                 .arg(roles())
-                .arg(value("ttl", "TTL", "How long the token lives, in days, too: 7d [default: 24h]"))
+                .arg(dedicated_subject())
+                .arg(value("ttl", "TTL", "Token lifetime such as 12h or 7d [default: 24h]").help_heading(TOKEN))
                 .arg(
                     value(
                         "token-file",
                         "FILE",
-                        "Take the token from FILE; if there is none, keep the new one there (0600)",
+                        "Read the token from FILE, - for standard input; if FILE does not exist, write the new token to it (0600)",
                     )
-                    .value_hint(ValueHint::FilePath),
+                    .value_hint(ValueHint::FilePath)
+                    .help_heading(TOKEN),
                 )
-                .arg(value("external-secret", "NAME", "Print the Kubernetes Secret NAME instead"))
+                .arg(value(
+                    "external-secret",
+                    "NAME",
+                    "Keep the token in the Kubernetes Secret NAME: print the Secret and the values that refer to it",
+                ).help_heading(TOKEN))
+                .arg(value(
+                    "print",
+                    "WHAT",
+                    "With --external-secret: both, secret or values [default: both]",
+                ).help_heading(TOKEN))
                 .args(log_args()),
         )
         .subcommand(
             stackstate_verb("exec", "Run COMMAND with a service token that is deleted afterwards")
                 .override_usage("monitoring-token stackstate exec --roles A,B [flags] -- COMMAND [ARG...]")
                 .arg(
-                    value("name", "NAME", "Beginning of the token's name [default: monitoring-token]")
+                    value("name", "NAME", "Prefix of the token's name [default: monitoring-token]")
                         .short('n')
                         .help_heading(TOKEN),
                 )
@@ -111,14 +133,12 @@ fn gafaelfawr_verb(name: &'static str, about: &'static str) -> Command {
     command(name, about)
         .bin_name(format!("monitoring-token gafaelfawr {name}"))
         .arg(
-            value("url", "URL", "Base URL of the environment, such as https://data.lsst.cloud")
+            value("url", "URL", "Base URL of the environment, for example https://data.lsst.cloud")
                 .env("GAFAELFAWR_URL")
                 .hide_env_values(true)
                 .help_heading(SERVICE),
         )
-        .arg(token_file(
-            "File with the admin token, - for standard input [default: the token in $GAFAELFAWR_ADMIN_TOKEN]",
-        ))
+        .arg(token_file("File with the admin token, - for standard input [default: $GAFAELFAWR_ADMIN_TOKEN]"))
         .args(refused())
 }
 
@@ -138,9 +158,10 @@ fn stackstate_verb(name: &'static str, about: &'static str) -> Command {
                 .help_heading(SERVICE),
         )
         .arg(token_file(
-            "File with a person's API token or a service token, - for standard input [default: the token in $STS_CLI_API_TOKEN or $STS_CLI_SERVICE_TOKEN]",
+            "File with an API token or a service token, - for standard input [default: $STS_CLI_API_TOKEN, $STS_CLI_SERVICE_TOKEN or $STS_CLI_K8S_SA_TOKEN, or the token of the context]",
         ))
         .args(refused())
+        .args(sts_args())
 }
 
 fn token_file(help: &'static str) -> Arg {
@@ -152,30 +173,59 @@ fn refused() -> impl Iterator<Item = Arg> {
 }
 
 fn username() -> Arg {
-    value("username", "NAME", "User of the token; a service's begins with bot-").help_heading(TOKEN)
+    value("username", "NAME", "User of the token; the name of a service begins with bot-").help_heading(TOKEN)
 }
 
 fn gafaelfawr_token() -> [Arg; 3] {
     [
         username(),
-        value("name", "TEXT", "What the service is, for people").help_heading(TOKEN),
-        value("scopes", "A,B", "What the token is good for, such as write:sasquatch").help_heading(TOKEN),
+        value("name", "TEXT", "Description of the service").help_heading(TOKEN),
+        value("scopes", "A,B", "Scopes to grant, for example write:sasquatch").help_heading(TOKEN),
     ]
 }
 
 fn roles() -> Arg {
-    value("roles", "A,B", "Roles of the token; may be repeated")
+    value("roles", "A,B", "Roles of the token; may be repeated, and quoted as in CSV")
         .action(clap::ArgAction::Append)
         .help_heading(TOKEN)
 }
 
+fn dedicated_subject() -> Arg {
+    value("dedicated-subject", "NAME", "Subject to create for this token alone, deleted with it")
+        .visible_alias("dedicatedSubject")
+        .help_heading(TOKEN)
+}
+
 fn stackstate_token() -> [Arg; 2] {
-    [roles(), value("dedicated-subject", "NAME", "Subject that is made for the token").help_heading(TOKEN)]
+    [roles(), dedicated_subject()]
+}
+
+/// The flags that `sts` has on every command. `--skip-ssl` and `--k8s-sa-token-path` exist to be refused with
+/// the reason (see [`crate::config::stackstate`]).
+fn sts_args() -> [Arg; 8] {
+    [
+        value("context", "NAME", "Context of sts to use [default: its current context]")
+            .short('c')
+            .env("STS_CLI_CONTEXT"),
+        value("config", "FILE", "Configuration file of sts [default: ~/.config/stackstate-cli/config.yaml]")
+            .value_hint(ValueHint::FilePath),
+        value("ca-cert-path", "FILE", "Same as -ca-file")
+            .env("STS_CA_CERT_PATH")
+            .value_hint(ValueHint::FilePath),
+        value("ca-cert-base64-data", "BASE64", "Same as -ca-file, with the PEM file in base64")
+            .env("STS_CA_CERT_BASE64_DATA"),
+        boolean(VERBOSE, "Same as -logx.debug").short('v'),
+        boolean(STS_FLAG, "Accepted; the output has no colors"),
+        boolean("skip-ssl", "Refused: certificates are always verified").env("STS_SKIP_SSL").hide(true),
+        value("k8s-sa-token-path", "FILE", "Refused: use --admin-token-file").hide(true),
+    ]
+    .map(|arg| arg.hide_env_values(true).help_heading(STS))
 }
 
 fn out() -> Arg {
     value("out", "FILE", "Write the token to FILE (0600, never overwritten) instead of stdout")
         .value_hint(ValueHint::FilePath)
+        .help_heading(TOKEN)
 }
 
 /// Not on `exec`: there, `-output` says where the command's output goes.
@@ -184,10 +234,11 @@ fn format() -> Arg {
 }
 
 fn env_name() -> Arg {
-    value("env-name", "NAME", "Variable that receives the token [default: SERVICE_TOKEN]").help_heading(TOKEN)
+    value("env-name", "NAME", "Environment variable that receives the token [default: SERVICE_TOKEN]")
+        .help_heading(TOKEN)
 }
 
-/// What every verb but `exec` has besides.
+/// The rest of the flags of every verb but `exec`.
 fn administration() -> Vec<Arg> {
     let timeout = run_args().into_iter().filter(|arg| arg.get_id() == "timeout");
     let timeout = timeout.map(|arg| arg.help("Limit for the request [default: 60s]").help_heading(SERVICE));

@@ -9,6 +9,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 
 use super::syntax::parse_bool;
+use super::tokens::{SERVICE, STS, TOKEN};
 use crate::duration::{self, GoDuration};
 use crate::error::{Failure, brief};
 
@@ -92,9 +93,17 @@ impl Given<'_> {
     pub fn origin(&self) -> String {
         match self.arg().and_then(Arg::get_env).filter(|_| self.from_variable) {
             Some(variable) => variable.to_string_lossy().into_owned(),
-            None => format!("-{}", self.name),
+            None => self.arg().map_or_else(|| format!("-{}", self.name), spelled),
         }
     }
+}
+
+/// A flag as the documentation writes it: the original's and those of a run have one dash, those of service
+/// tokens two.
+pub(super) fn spelled(arg: &Arg) -> String {
+    let has_two = matches!(arg.get_help_heading(), Some(SERVICE | TOKEN | STS)) || arg.get_short().is_some();
+    let name = arg.get_long().unwrap_or_default();
+    if has_two { format!("--{name}") } else { format!("-{name}") }
 }
 
 impl<'a> Values<'a> {
@@ -132,18 +141,36 @@ impl<'a> Values<'a> {
         self.get(name).is_some_and(|given| !given.from_variable)
     }
 
-    /// A text.
+    /// A text, which a flag must not leave empty: a script whose variable is empty is told so.
     pub fn text(&self, name: &'static str) -> Result<Option<&'a str>, Failure> {
+        match self.text_or_empty(name)? {
+            Some("") => Err(self.empty(name)),
+            text => Ok(text),
+        }
+    }
+
+    /// A text that may be empty.
+    pub fn text_or_empty(&self, name: &'static str) -> Result<Option<&'a str>, Failure> {
         self.get(name)
             .map(|given| given.text.to_str().ok_or_else(|| given.refuse("is not UTF-8")))
             .transpose()
     }
 
+    fn empty(&self, name: &'static str) -> Failure {
+        let origin = self.get(name).map(|given| given.origin()).unwrap_or_default();
+        Failure::usage(format!("empty value for {origin}: give a value or leave the flag out"))
+    }
+
     /// The texts of a flag that may be repeated.
     pub fn texts(&self, name: &'static str) -> Result<Vec<&'a str>, Failure> {
         debug_assert!(self.has(name), "{} has no flag -{name}", self.program());
+        let Some(given) = self.get(name) else { return Ok(Vec::new()) };
         let many = self.matches.try_get_many::<OsString>(name).ok().flatten().into_iter().flatten();
-        many.map(|text| text.to_str().ok_or_else(|| self.refuse(name, "is not UTF-8"))).collect()
+        many.map(|text| match text.to_str() {
+            Some("") => Err(self.empty(name)),
+            text => text.ok_or_else(|| given.refuse("is not UTF-8")),
+        })
+        .collect()
     }
 
     /// A path; empty is refused.
@@ -193,6 +220,13 @@ impl<'a> Values<'a> {
     pub fn number(&self, name: &'static str) -> Result<Option<u32>, Failure> {
         let given = self.checked(name, Kind::Number)?;
         Ok(given.and_then(|given| given.text.to_str()?.parse().ok()))
+    }
+
+    /// The error for the value of `-name`, which is shown: not for secrets.
+    pub fn invalid(&self, name: &'static str, why: &str) -> Failure {
+        let given = self.get(name);
+        let (text, origin) = given.map(|given| (brief(given.text), given.origin())).unwrap_or_default();
+        Failure::usage(format!("invalid value \"{text}\" for {origin}: {why}"))
     }
 
     /// The error for the value of `-name`.

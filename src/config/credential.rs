@@ -10,14 +10,14 @@ use crate::secret::zero_in_environment;
 /// Refuses a token that was given as a flag's value, without showing it; `variables` are where it may be.
 pub fn refuse_tokens_on_the_command_line(values: &Values<'_>, variables: &str) -> Result<(), Failure> {
     let advice = format!(
-        "command lines are public; put the token into {variables}, or into a file for --admin-token-file (- is standard input)"
+        "command lines are public; set {variables}, or use --admin-token-file FILE (- for standard input)"
     );
     if let Some(name) = REFUSED.into_iter().find(|name| values.get(name).is_some()) {
         return Err(Failure::usage(format!("--{name}: {advice}")));
     }
     let file = values.get("admin-token-file").map(|given| given.text.to_string_lossy().into_owned());
     if file.is_some_and(|file| looks_like_a_token(&file)) {
-        return Err(Failure::usage(format!("--admin-token-file: takes a file, not the token; {advice}")));
+        return Err(Failure::usage(format!("--admin-token-file: expected a file, not the token; {advice}")));
     }
     Ok(())
 }
@@ -27,25 +27,33 @@ fn looks_like_a_token(text: &str) -> bool {
     text.starts_with("svctok-") || (text.starts_with("gt-") && text.contains('.'))
 }
 
-/// The credential: from the file, or from the one of `variables` that is set. What the variables hold is
-/// overwritten in the environment block that the kernel shows.
-pub fn credential(values: &Values<'_>, variables: &[&'static str]) -> Result<Credential, Failure> {
+/// The credential: from the file, from the one of `variables` that is set, or else `other`. What the
+/// variables hold is overwritten in the environment block that the kernel shows.
+pub fn credential(
+    values: &Values<'_>,
+    variables: &[&'static str],
+    other: Option<Credential>,
+) -> Result<Credential, Failure> {
     let names = variables.join(" or ");
     refuse_tokens_on_the_command_line(values, &names)?;
     let mut found = Vec::new();
     for name in variables {
         if let Some(token) = variable(name) {
             zero_in_environment(name);
-            found.push(Credential::Variable(name, one_word(token.trim(), name)?));
+            found.push((name, token));
         }
     }
     if let Some(path) = values.path("admin-token-file")? {
         return Ok(if path.as_os_str() == "-" { Credential::StandardInput } else { Credential::File(path) });
     }
-    if found.len() > 1 {
-        return Err(Failure::usage(format!("{} are both set; set one of them", variables.join(" and "))));
+    match found.as_slice() {
+        [] => other.ok_or_else(|| {
+            Failure::ours(Stage::Sign, format!("no admin token: set {names}, or use --admin-token-file FILE"))
+        }),
+        [(name, token)] => Ok(Credential::Variable(name, one_word(token.trim(), name)?)),
+        many => {
+            let names: Vec<&str> = many.iter().map(|(name, _)| **name).collect();
+            Err(Failure::usage(format!("more than one credential is set: {}; set one", names.join(", "))))
+        }
     }
-    found.pop().ok_or_else(|| {
-        Failure::ours(Stage::Sign, format!("no admin token: set {names}, or give --admin-token-file FILE"))
-    })
 }

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use super::Purpose;
 use super::credential::{credential, refuse_tokens_on_the_command_line};
-use super::token::{self, Exec, list, no_operands};
+use super::http::http;
+use super::token::{self, Exec, base_url, no_operands};
 use crate::admin::Administration;
 use crate::admin::gafaelfawr::Action;
 use crate::cli::verbs::AdminVerb;
 use crate::cli::{Line, Values};
+use crate::csv;
 use crate::error::Failure;
 use crate::run::token::TokenRun;
 use crate::source::IssuerConfig;
@@ -17,50 +19,44 @@ use crate::source::gafaelfawr::{ADMIN_TOKEN, MIN_LIFETIME, NewToken, URL, is_key
 
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
-/// `--username`; a service's begins with `bot-`.
+/// `--username`. The name of a service must begin with `bot-`.
 fn username(values: &Values<'_>, service: bool) -> Result<String, Failure> {
-    let name = values.text("username")?.unwrap_or_default();
-    if name.is_empty() {
-        return Err(Failure::usage(if service {
-            "no --username given; a service's is bot-NAME"
-        } else {
-            "no --username given"
-        }));
-    }
+    let Some(name) = values.text("username")? else {
+        return Err(Failure::usage("missing --username"));
+    };
     if service && !name.starts_with("bot-") {
-        return Err(values.refuse("username", "must begin with bot-"));
+        return Err(values.invalid("username", "the name of a service must begin with bot-"));
     }
     if !is_username(name) {
-        return Err(values.refuse(
+        return Err(values.invalid(
             "username",
-            "is no username: at most 64 lower-case letters, digits, and single dashes within",
+            "not a valid username: expected at most 64 lowercase letters, digits and single dashes",
         ));
     }
     Ok(name.to_owned())
 }
 
 fn new_token(values: &Values<'_>) -> Result<NewToken, Failure> {
-    let mut scopes = list(values.text("scopes")?);
+    let mut scopes = csv::fields(values.text("scopes")?.unwrap_or_default()).unwrap_or_default();
     scopes.sort_unstable();
     scopes.dedup();
     if scopes.is_empty() {
-        return Err(Failure::usage(
-            "no --scopes given, such as write:sasquatch; a token without is good for nothing",
-        ));
+        return Err(Failure::usage("missing --scopes, for example write:sasquatch"));
     }
     if !scopes.iter().all(|scope| is_scope(scope)) {
-        return Err(values.refuse("scopes", "is no list of scopes such as write:sasquatch,read:tap"));
+        return Err(values.invalid("scopes", "not a list of scopes such as write:sasquatch,read:tap"));
     }
-    let name = values.text("name")?.filter(|name| !name.is_empty()).map(str::to_owned);
+    let name = values.text("name")?.map(str::to_owned);
     Ok(NewToken { username: username(values, true)?, name, scopes })
 }
 
 /// `gafaelfawr exec`, or `check` in front of it.
 pub fn exec(line: &Line, purpose: Purpose) -> Result<TokenRun, Failure> {
     let values = line.values();
-    let Exec { run, url, env_name, http } = token::exec(line, purpose, URL, "gafaelfawr")?;
-    let new = new_token(&values)?;
-    let credential = credential(&values, &[ADMIN_TOKEN])?;
+    let (new, url) = (new_token(&values)?, base_url(&values, URL, None)?);
+    let Exec { run, env_name } = token::exec(line, purpose, "gafaelfawr", &url, ("user", &new.username))?;
+    let http = http(&values)?;
+    let credential = credential(&values, &[ADMIN_TOKEN], None)?;
     let issuer = IssuerConfig::Gafaelfawr(RunTokenConfig { new, env_name });
     Ok(TokenRun { credential, http, url, run, issuer })
 }
@@ -81,16 +77,28 @@ pub fn administration(verb: AdminVerb, line: &Line) -> Result<(Administration, A
         }
         AdminVerb::Delete => Action::Delete { username: username(&values, false)?, key: key(line)? },
     };
-    Ok((token::administration(&values, URL, &[ADMIN_TOKEN])?, action))
+    let administration = Administration {
+        url: base_url(&values, URL, None)?,
+        format: token::format(&values)?,
+        timeout: token::timeout(&values)?,
+        http: http(&values)?,
+        credential: credential(&values, &[ADMIN_TOKEN], None)?,
+    };
+    Ok((administration, action))
 }
 
 fn lifetime(values: &Values<'_>) -> Result<Option<Duration>, Failure> {
-    let lifetime = values.positive_duration("lifetime")?;
+    let lifetime = match values.text("lifetime")? {
+        None => None,
+        Some(text) => Some(token::lifetime(text).ok_or_else(|| {
+            values.invalid("lifetime", "not a valid lifetime: expected for example 12h, 7d or 1d12h")
+        })?),
+    };
     match (lifetime, values.boolean("no-expiry")?.unwrap_or(false)) {
-        (Some(_), true) => Err(Failure::usage("--lifetime and --no-expiry: give one of them")),
+        (Some(_), true) => Err(Failure::usage("--lifetime and --no-expiry exclude each other: give one")),
         (None, true) => Ok(None),
         (Some(lifetime), false) if lifetime < MIN_LIFETIME => {
-            Err(values.refuse("lifetime", "is less than 5m, the least that Gafaelfawr takes"))
+            Err(values.invalid("lifetime", "Gafaelfawr requires at least 5m"))
         }
         (lifetime, false) => Ok(Some(lifetime.unwrap_or(DEFAULT_LIFETIME))),
     }
@@ -98,13 +106,13 @@ fn lifetime(values: &Values<'_>) -> Result<Option<Duration>, Failure> {
 
 fn key(line: &Line) -> Result<String, Failure> {
     let [word] = line.operands.as_slice() else {
-        return Err(Failure::usage("give one KEY, as gafaelfawr list shows it"));
+        return Err(Failure::usage("expected one KEY, as shown by gafaelfawr list"));
     };
     match word.to_str() {
         Some(key) if is_key(key) => Ok(key.to_owned()),
         // It may be the whole token, so it is not shown.
         _ => Err(Failure::usage(
-            "delete takes the KEY of a token: the 22 characters between gt- and the dot, and never the whole token",
+            "delete expects the KEY of a token: the 22 characters between gt- and the dot, never the whole token",
         )),
     }
 }

@@ -30,10 +30,17 @@ pub fn locate_run(line: &Line, purpose: Purpose) -> Result<LocateRun, Failure> {
     let values = line.values();
     let run = run(line, Duration::ZERO, purpose)?;
     let locate = locate(&values)?;
-    let labels = Labels { machine: scrub(&locate.machine), service: scrub(&locate.endpoint.service) };
+    let run = RunConfig {
+        labels: Labels {
+            machine: scrub(&locate.machine),
+            service: scrub(&locate.endpoint.service),
+            ..run.labels
+        },
+        ..run
+    };
     let http = http(&values)?;
     let cache = cache(&values)?.filter(|_| purpose == Purpose::Run);
-    Ok(LocateRun { locate, http, run: RunConfig { labels, ..run }, cache })
+    Ok(LocateRun { locate, http, run, cache })
 }
 
 /// `-cache-ttl`, `-cache-failure-ttl` and `-cache-dir`; zero is off.
@@ -67,7 +74,7 @@ fn locate(values: &Values<'_>) -> Result<LocateConfig, Failure> {
     Ok(LocateConfig {
         endpoint: endpoint(values)?,
         key: key(values)?,
-        machine: values.text("machine")?.unwrap_or_default().to_owned(),
+        machine: values.text_or_empty("machine")?.unwrap_or_default().to_owned(),
         env_name: env_name(values, "MONITORING_URL")?,
         exchange: match (exchange, wants_service_url) {
             (false, _) => Exchange::No,

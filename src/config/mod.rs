@@ -8,12 +8,14 @@ pub mod key;
 mod locate;
 mod run;
 pub mod stackstate;
+mod sts;
 mod token;
 
 use std::time::Duration;
 
 use crate::cli::Values;
 use crate::cli::syntax::{DEBUG_FLAG, LOG_FORMAT_FLAG, LOG_FORMAT_VARIABLE};
+use crate::cli::tokens::VERBOSE;
 use crate::error::Failure;
 use crate::log::LogFormat;
 pub use locate::locate_run;
@@ -45,7 +47,8 @@ pub fn log_format_of_refused(flag: Option<&str>) -> LogFormat {
 
 /// Whether what happens is shown, too.
 pub fn debug(values: &Values<'_>) -> Result<bool, Failure> {
-    Ok(values.has(DEBUG_FLAG) && values.boolean(DEBUG_FLAG)?.unwrap_or(false))
+    let is_on = |flag| Ok(values.has(flag) && values.boolean(flag)?.unwrap_or(false));
+    Ok(is_on(DEBUG_FLAG)? || is_on(VERBOSE)?)
 }
 
 /// What a line is read for.

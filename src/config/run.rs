@@ -7,10 +7,12 @@ use std::time::Duration;
 use super::{DEFAULT_TIMEOUT, Purpose, debug, variable};
 use crate::child::OutputPolicy;
 use crate::cli::{Line, Values};
+use crate::csv;
 use crate::deadline::{Limits, parse_script_deadline};
 use crate::error::Failure;
-use crate::metrics::Labels;
+use crate::metrics::{self, Labels};
 use crate::run::RunConfig;
+use crate::secret::scrub;
 
 const DEFAULT_KILL_AFTER: Duration = Duration::from_secs(5);
 
@@ -50,8 +52,34 @@ pub fn run(line: &Line, revoke_limit: Duration, purpose: Purpose) -> Result<RunC
         output,
         die_with_parent: values.boolean("die-with-parent")?.unwrap_or(false),
         metrics_textfile: values.path("metrics-textfile")?.filter(|_| purpose == Purpose::Run),
-        labels: Labels::default(),
+        labels: Labels { added: metrics_labels(&values)?, ..Labels::default() },
     })
+}
+
+/// `-metrics-label`.
+fn metrics_labels(values: &Values<'_>) -> Result<Vec<(String, String)>, Failure> {
+    let mut labels: Vec<(String, String)> = Vec::new();
+    let origin = values.get("metrics-label").map(|given| given.origin()).unwrap_or_default();
+    for given in values.texts("metrics-label")? {
+        let refuse = |why: &str| Failure::usage(format!("invalid value \"{given}\" for {origin}: {why}"));
+        for label in csv::fields(given).ok_or_else(|| refuse("a quotation mark is not closed"))? {
+            let (name, value) = label.split_once('=').ok_or_else(|| refuse("expected NAME=VALUE"))?;
+            if !metrics::is_label_name(name) {
+                return Err(refuse("a label name has letters, digits and underscores only"));
+            }
+            if metrics::RESERVED_LABELS.contains(&name) || name.starts_with("__") {
+                return Err(refuse("this label name is reserved"));
+            }
+            if value.chars().any(char::is_control) {
+                return Err(refuse("a label value must not contain control characters"));
+            }
+            if labels.iter().any(|(other, _)| other == name) {
+                return Err(refuse("this label is given twice"));
+            }
+            labels.push((name.to_owned(), scrub(value)));
+        }
+    }
+    Ok(labels)
 }
 
 /// `-env-name`: a name that an environment can hold.

@@ -5,87 +5,107 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::credential::credential;
-use super::http::http;
 use super::run::{env_name, run};
 use super::{DEFAULT_TIMEOUT, Purpose};
-use crate::admin::Administration;
 use crate::admin::output::Format;
 use crate::cli::{Line, Values};
+use crate::duration::{self, GoDuration};
 use crate::error::Failure;
-use crate::http::HttpConfig;
 use crate::metrics::Labels;
 use crate::run::RunConfig;
+use crate::secret::scrub;
 
 /// The time limit of a revocation.
 const REVOKE_LIMIT: Duration = Duration::from_secs(5);
 
-/// What `exec` has whoever issues the token, but for the credential.
+/// The flags of `exec` that all issuers share.
 pub struct Exec {
     /// The run of the command.
     pub run: RunConfig,
-    /// The service's base URL.
-    pub url: Url,
     /// The variable that receives the token.
     pub env_name: OsString,
-    /// How requests are made.
-    pub http: HttpConfig,
 }
 
-/// Reads `exec`, or `check` in front of it. `url_variable` is where the base URL may be, `service` the
-/// label of the metrics.
-pub fn exec(line: &Line, purpose: Purpose, url_variable: &str, service: &str) -> Result<Exec, Failure> {
+/// Reads `exec`, or `check` in front of it. `service` is a label of the metrics, `whose` tells the tokens of
+/// that service apart.
+pub fn exec(
+    line: &Line,
+    purpose: Purpose,
+    service: &str,
+    url: &Url,
+    whose: (&'static str, &str),
+) -> Result<Exec, Failure> {
     let values = line.values();
     let run = run(line, REVOKE_LIMIT, purpose)?;
-    let labels = Labels { machine: String::new(), service: service.to_owned() };
-    Ok(Exec {
-        run: RunConfig { labels, ..run },
-        url: base_url(&values, url_variable)?,
-        env_name: env_name(&values, "SERVICE_TOKEN")?,
-        http: http(&values)?,
-    })
+    let issuer = url.as_str().trim_end_matches('/').to_owned();
+    let labels = Labels {
+        machine: String::new(),
+        service: service.to_owned(),
+        token: vec![("issuer", scrub(&issuer)), (whose.0, scrub(whose.1))],
+        added: run.labels.added,
+    };
+    Ok(Exec { run: RunConfig { labels, ..run }, env_name: env_name(&values, "SERVICE_TOKEN")? })
 }
 
-/// The service's base URL.
-fn base_url(values: &Values<'_>, variable: &str) -> Result<Url, Failure> {
-    let Some(given) = values.get("url") else {
-        return Err(Failure::usage(format!(
-            "no URL: set {variable} or --url to the base URL of the service"
-        )));
-    };
-    let url = given.text.to_str().and_then(|text| Url::parse(text.trim_end_matches('/')).ok());
-    match url {
-        // What does not belong there may be a secret, so it is not shown.
-        Some(url) if !url.username().is_empty() || url.password().is_some() => Err(Failure::usage(format!(
-            "{}: has a user or a password; give the base URL alone",
-            given.origin()
-        ))),
-        Some(url) if url.query().is_some() || url.fragment().is_some() => {
-            Err(Failure::usage(format!("{}: has a query or a fragment; give the base URL", given.origin())))
+/// The base URL of the service: the flag, its `variable`, or else the one of a context of `sts`.
+pub fn base_url(values: &Values<'_>, variable: &str, context: Option<(&str, &str)>) -> Result<Url, Failure> {
+    let given = values.get("url");
+    let (text, origin) = match (&given, context) {
+        (Some(given), _) => (given.text.to_str(), given.origin()),
+        (None, Some((url, origin))) => (Some(url), origin.to_owned()),
+        (None, None) => {
+            return Err(Failure::usage(format!(
+                "missing URL: set {variable} or --url to the base URL of the service"
+            )));
         }
+    };
+    let url = text.and_then(|text| Url::parse(text.trim_end_matches('/')).ok());
+    // What does not belong there may be a secret, so the value is not shown.
+    match url {
+        Some(url) if !url.username().is_empty() || url.password().is_some() => Err(Failure::usage(format!(
+            "{origin}: the URL must not contain a user or a password; use the base URL alone"
+        ))),
+        Some(url) if url.query().is_some() || url.fragment().is_some() => Err(Failure::usage(format!(
+            "{origin}: the URL must not contain a query or a fragment; use the base URL alone"
+        ))),
         Some(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
-        _ => Err(Failure::usage(format!("{}: is no http or https URL", given.origin()))),
+        _ => Err(Failure::usage(format!("{origin}: expected an http:// or https:// URL"))),
     }
 }
 
-/// What the verbs of administrators have in common.
-pub fn administration(
-    values: &Values<'_>,
-    url: &str,
-    variables: &[&'static str],
-) -> Result<Administration, Failure> {
-    let format = match values.text("output")? {
-        None | Some("text") => Format::Text,
-        Some("json") => Format::Json,
-        Some(_) => return Err(values.refuse("output", "is neither text nor json")),
+/// `--output`.
+pub fn format(values: &Values<'_>) -> Result<Format, Failure> {
+    match values.text("output")? {
+        None | Some("text") => Ok(Format::Text),
+        Some("json") => Ok(Format::Json),
+        Some(_) => Err(values.invalid("output", "expected text or json")),
+    }
+}
+
+/// `-timeout` of the administrators' verbs.
+pub fn timeout(values: &Values<'_>) -> Result<Duration, Failure> {
+    Ok(values.positive_duration("timeout")?.unwrap_or(DEFAULT_TIMEOUT))
+}
+
+/// A lifetime: days such as `7d`, a Go duration, or both.
+pub fn lifetime(text: &str) -> Option<Duration> {
+    const DAY: u64 = 24 * 3600;
+    let (days, rest) = match text.split_once('d') {
+        Some((days, rest)) if !days.is_empty() && days.bytes().all(|byte| byte.is_ascii_digit()) => {
+            (days.parse::<u64>().ok()?, rest)
+        }
+        _ => (0, text),
     };
-    Ok(Administration {
-        url: base_url(values, url)?,
-        format,
-        timeout: values.positive_duration("timeout")?.unwrap_or(DEFAULT_TIMEOUT),
-        http: http(values)?,
-        credential: credential(values, variables)?,
-    })
+    let rest = match (rest, days) {
+        ("", 1..) => Duration::ZERO,
+        _ => match duration::parse(rest)? {
+            GoDuration::NotNegative(rest) => rest,
+            GoDuration::Negative => return None,
+        },
+    };
+    let whole = Duration::from_secs(days.checked_mul(DAY)?).checked_add(rest)?;
+    // As much as Go's durations can hold.
+    (!whole.is_zero() && whole.as_nanos() <= i64::MAX as u128).then_some(whole)
 }
 
 /// Refuses operands on a verb that takes none. They may be tokens, so they are not shown.
@@ -95,11 +115,35 @@ pub fn no_operands(line: &Line) -> Result<(), Failure> {
     }
     let values = line.values();
     let verb = values.program().trim_start_matches("monitoring-token ");
-    Err(Failure::usage(format!("{verb} takes no arguments besides flags; {verb} -help lists them")))
+    Err(Failure::usage(format!("{verb} takes only flags; {verb} -help lists them")))
 }
 
-/// The parts of a list that is separated by commas, blanks around them removed.
-pub fn list<'a>(values: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-    let parts = values.into_iter().flat_map(|value| value.split(','));
-    parts.map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lifetimes_are_days_and_go_durations() {
+        let hours = |hours: u64| Some(Duration::from_secs(hours * 3600));
+        for (text, expected) in [
+            ("7d", hours(168)),
+            ("1d12h", hours(36)),
+            ("0d1h", hours(1)),
+            ("1h30m", Some(Duration::from_secs(5400))),
+            ("1.5h", Some(Duration::from_secs(5400))),
+            ("", None),
+            ("d", None),
+            ("1.5d", None),
+            ("-1d", None),
+            ("1d-1h", None),
+            ("0", None),
+            ("0d", None),
+            ("7", None),
+            ("7days", None),
+            ("106752d", None),
+            ("99999999999999999999d", None),
+        ] {
+            assert_eq!(lifetime(text), expected, "{text}");
+        }
+    }
 }

@@ -6,7 +6,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use super::{begin, parse, report, tell};
 use crate::admin;
 use crate::check;
-use crate::cli::flags::json_arg;
+use crate::cli::flags::{self, json_arg};
+use crate::cli::syntax::scan;
 use crate::cli::verbs::{AdminVerb, TokenVerb};
 use crate::cli::{FlagsEnd, Line, tokens};
 use crate::config::{Purpose, gafaelfawr, stackstate};
@@ -54,9 +55,7 @@ impl Service {
             let name = command.get_name().to_owned();
             return match parse(command, args, FlagsEnd::DoubleDash, log)? {
                 // What stands there may be a token, so it is not shown.
-                Some(_) => {
-                    Err(Failure::usage(format!("{name} needs one of its commands: {}", verbs.join(", "))))
-                }
+                Some(_) => Err(Failure::usage(format!("missing subcommand: expected {name} {}", or(&verbs)))),
                 None => Ok(ExitStatus::SUCCESS),
             };
         };
@@ -96,7 +95,7 @@ impl Service {
             command.find_subcommand("exec").filter(|_| args.first().is_some_and(|word| word == "exec"));
         let Some(exec) = exec.cloned() else {
             let name = command.get_name();
-            return Err(Failure::usage(format!("check {name} takes the line of {name} exec")));
+            return Err(Failure::usage(format!("check {name} must be followed by exec")));
         };
         args.remove(0);
         let Some((line, signals)) = begin(exec.arg(json_arg()), args, FlagsEnd::FirstWord, log)? else {
@@ -114,11 +113,35 @@ impl Service {
                 admin::gafaelfawr::act(administration, action, signals)
             }
             Service::StackState => {
-                let (administration, action) = stackstate::administration(verb, line)?;
-                let (api_path, kind) = stackstate::access(line, &administration)?;
+                let stackstate::Administered { administration, api_path, kind, action } =
+                    stackstate::administration(verb, line)?;
                 admin::stackstate::act(administration, &api_path, kind, action, signals)
             }
         }
+    }
+}
+
+/// `check --json gafaelfawr exec …`: the flags belong behind `exec`. A program named gafaelfawr is checked
+/// with `--` before it.
+pub fn flags_before_service(args: &[OsString]) -> Option<(Service, Vec<OsString>)> {
+    let mut command = flags::check_command();
+    command.build();
+    let (split, _) = scan(&command, args.iter().cloned(), FlagsEnd::FirstWord);
+    let (name, rest) = split.operands.split_first()?;
+    let (exec, rest) = rest.split_first()?;
+    let service = Service::named(name).filter(|_| exec == "exec")?;
+    let at = args.len() - split.operands.len();
+    if at == 0 || args[at - 1] == "--" {
+        return None;
+    }
+    let moved = [exec].into_iter().chain(&args[..at]).chain(rest);
+    Some((service, moved.cloned().collect()))
+}
+
+fn or(words: &[String]) -> String {
+    match words {
+        [first @ .., last] => format!("{} or {last}", first.join(", ")),
+        [] => String::new(),
     }
 }
 
@@ -132,6 +155,7 @@ fn by_hand(
     let Some((line, signals)) = begin(command, args, FlagsEnd::DoubleDash, log)? else {
         return Ok(ExitStatus::SUCCESS);
     };
+    log.follow_sts(&line.values());
     let text = act(&line, &signals)?;
     // A long list may wait for a reader, who may lose patience.
     signals.release();

@@ -7,7 +7,7 @@ use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCO
 
 use super::explain;
 
-/// The most that is read of an answer.
+/// The most that is read of an answer, unless a request says otherwise.
 pub const MAX_ANSWER_BYTES: usize = 512 * 1024;
 
 /// An answer, read whole. It may hold a token, so that it has no `Debug`.
@@ -16,7 +16,7 @@ pub struct Answer {
     pub status: u16,
     /// Its headers.
     pub headers: HeaderMap,
-    /// Its body, at most [`MAX_ANSWER_BYTES`].
+    /// Its body, at most as long as the request allowed.
     pub body: Vec<u8>,
     /// How far our clock is ahead of the server's (negative: behind), in seconds, by its `Date`.
     pub clock_offset_seconds: Option<i64>,
@@ -33,7 +33,7 @@ impl Answer {
 pub enum Unreadable {
     /// It has this content-encoding.
     Compressed(String),
-    /// It is larger than [`MAX_ANSWER_BYTES`].
+    /// It is larger than the request allowed.
     TooLarge,
     /// It did not arrive whole.
     Broken(reqwest::Error),
@@ -43,16 +43,17 @@ pub enum Unreadable {
 pub async fn read_body(
     response: &mut reqwest::Response,
     headers: &HeaderMap,
+    max_bytes: usize,
 ) -> Result<Vec<u8>, (Vec<u8>, Unreadable)> {
     let encoding = headers.get(CONTENT_ENCODING).map(|encoding| String::from_utf8_lossy(encoding.as_bytes()));
     if let Some(encoding) = encoding.filter(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
         return Err((Vec::new(), Unreadable::Compressed(encoding.into_owned())));
     }
     let expected = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
-    let mut body = Vec::with_capacity(expected.min(MAX_ANSWER_BYTES));
+    let mut body = Vec::with_capacity(expected.min(max_bytes.min(MAX_ANSWER_BYTES)));
     loop {
         match response.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() > MAX_ANSWER_BYTES => {
+            Ok(Some(chunk)) if body.len() + chunk.len() > max_bytes => {
                 return Err((body, Unreadable::TooLarge));
             }
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),

@@ -91,12 +91,20 @@ pub struct Request<'a> {
     pub headers: HeaderMap,
     /// A JSON body.
     pub json: Option<&'a [u8]>,
+    /// The most that is read of the answer's body.
+    pub max_answer_bytes: usize,
 }
 
 impl Request<'_> {
     /// A GET without further headers.
     pub fn get(url: Url) -> Request<'static> {
-        Request { method: Method::GET, url, headers: HeaderMap::new(), json: None }
+        Request {
+            method: Method::GET,
+            url,
+            headers: HeaderMap::new(),
+            json: None,
+            max_answer_bytes: MAX_ANSWER_BYTES,
+        }
     }
 }
 
@@ -184,7 +192,7 @@ impl Client {
 
     /// Makes the request and reads the whole answer.
     pub async fn send(&self, request: Request<'_>) -> Result<Answer, TransportError> {
-        let Request { method, url, headers, json } = request;
+        let Request { method, url, headers, json, max_answer_bytes } = request;
         let explain = |error: &reqwest::Error| TransportError::explain(error, &url, Some(self));
         self.progress.reach(Step::Connect);
         let mut builder = self.inner.request(method, url.clone()).headers(headers);
@@ -198,7 +206,7 @@ impl Client {
         let clock_offset_seconds = date.and_then(|date| clock_offset_seconds(date, received));
         self.clock_offset_seconds.set(clock_offset_seconds.or(self.clock_offset_seconds.get()));
         let head = (response.status().as_u16(), response.headers().clone());
-        let body = match read_body(&mut response, &head.1).await {
+        let body = match read_body(&mut response, &head.1, max_answer_bytes).await {
             Ok(body) => body,
             // The status and what is there of the body say more than what went wrong with the rest.
             Err((body, _)) if !(200..300).contains(&head.0) => body,
@@ -209,7 +217,7 @@ impl Client {
             }
             Err((_, Unreadable::TooLarge)) => {
                 let message =
-                    format!("answered HTTP {} with more than {} KiB", head.0, MAX_ANSWER_BYTES / 1024);
+                    format!("answered HTTP {} with more than {} KiB", head.0, max_answer_bytes / 1024);
                 return Err(TransportError::answer(&url, &message));
             }
             Err((_, Unreadable::Broken(error))) => return Err(explain(&error)),

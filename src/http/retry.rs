@@ -47,6 +47,17 @@ impl Pauses {
         Pauses { backoff }
     }
 
+    /// Short pauses, as many as fit before the deadline: for the clean-up, whose time is short.
+    pub fn until_deadline() -> Pauses {
+        let backoff = backon::ExponentialBuilder::new()
+            .with_min_delay(FIRST_PAUSE)
+            .with_max_delay(FIRST_PAUSE)
+            .without_max_times()
+            .with_jitter()
+            .build();
+        Pauses { backoff }
+    }
+
     /// The next step at `now`, when the run's exchange must be over by `deadline`.
     pub fn next(&mut self, retry_after: Option<Duration>, now: Instant, deadline: Instant) -> Next {
         let Some(pause) = self.backoff.next() else { return Next::GiveUp };

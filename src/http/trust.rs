@@ -40,6 +40,8 @@ const SYSTEM_DIRS: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
 pub struct TrustStore {
     /// `-ca-file`, on top of the others.
     pub extra: Option<PathBuf>,
+    /// The same, as the text of a PEM file, and where it is from.
+    pub extra_pem: Option<(String, Vec<u8>)>,
     /// Bundles; the first that can be read counts.
     pub files: Vec<PathBuf>,
     /// Directories of single files, whatever these are called.
@@ -50,6 +52,7 @@ impl Default for TrustStore {
     fn default() -> TrustStore {
         TrustStore {
             extra: None,
+            extra_pem: None,
             files: SYSTEM_FILES.map(PathBuf::from).into(),
             dirs: SYSTEM_DIRS.map(PathBuf::from).into(),
         }
@@ -59,7 +62,13 @@ impl Default for TrustStore {
 impl TrustStore {
     /// Reads `-ca-file`, and `SSL_CERT_FILE` if it is a pipe. The other places are read when they are needed.
     pub fn load(self, until: &Until<'_>) -> Result<LoadedTrust, Failure> {
-        let extra_roots = self.extra.as_deref().map(|path| read_ca_file(path, until)).transpose()?;
+        let extra_roots = match (&self.extra, &self.extra_pem) {
+            (Some(path), _) => Some(read_ca_file(path, until)?),
+            (None, Some((origin, pem))) => Some(certificates(pem, &|why| {
+                Failure::ours(Stage::Exchange, format!("the CA certificate in {origin} {why}"))
+            })?),
+            (None, None) => None,
+        };
         // The system's own places are several, and regular files.
         let piped = match self.files.as_slice() {
             [named] => roots::read_pipe(named, until)?,
@@ -87,8 +96,9 @@ impl TrustStore {
             Err(_) if SYSTEM_DIRS.iter().any(|system| Path::new(system) == dir) => None,
             Err(_) => Some(shown(dir, Some("which cannot be read".to_owned()))),
         });
-        let places: Vec<String> =
-            self.extra.iter().map(|path| shown(path, None)).chain(bundle).chain(dirs).collect();
+        let extra = self.extra.as_deref().map(|path| shown(path, None));
+        let extra = extra.or_else(|| Some(self.extra_pem.as_ref()?.0.clone()));
+        let places: Vec<String> = extra.into_iter().chain(bundle).chain(dirs).collect();
         if places.is_empty() { "any place that was searched".to_owned() } else { places.join(", ") }
     }
 }
@@ -206,8 +216,16 @@ fn read_ca_file(path: &Path, until: &Until<'_>) -> Result<Vec<CertificateDer<'st
         ReadError::TooLarge => wrong(format!("is larger than {} MiB", MAX_BUNDLE_BYTES / 1024 / 1024)),
         ReadError::Ended(ended) => ended.failure(Stage::Exchange, &what),
     })?;
+    certificates(&pem, &wrong)
+}
+
+/// The certificates of a PEM file.
+fn certificates(
+    pem: &[u8],
+    wrong: &dyn Fn(String) -> Failure,
+) -> Result<Vec<CertificateDer<'static>>, Failure> {
     let mut certificates = Vec::new();
-    roots::each_certificate(&pem, |der| certificates.push(der.clone().into_owned()));
+    roots::each_certificate(pem, |der| certificates.push(der.clone().into_owned()));
     if certificates.is_empty() {
         return Err(wrong("holds no PEM certificates".to_owned()));
     }

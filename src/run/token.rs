@@ -130,7 +130,7 @@ impl Run<'_> {
             let leftover = match answer {
                 Ok(Ok(token)) => Some(Leftover::Token(token)),
                 Ok(Err(error)) => error.leftover,
-                Err(_) => Some(Leftover::Unanswered),
+                Err(_) => Leftover::of_interruption(issuer.api().step()),
             };
             Err((CreateError { failure, leftover }, Some(ended_at)))
         });
@@ -140,6 +140,7 @@ impl Run<'_> {
     /// Deletes the token. That it was not deleted is a warning, and not the result of the run.
     fn revoke(&mut self, issuer: &dyn Issuer, leftover: &Leftover, by: Instant) {
         let began = Instant::now();
+        issuer.api().insist();
         let left = |why: String| Err(format!("{why}; {}", issuer.by_hand(leftover)));
         let result = until_done(Stage::Revoke, async {
             tokio::time::timeout_at(by.into(), issuer.revoke(leftover, by)).await.unwrap_or_else(|_| {

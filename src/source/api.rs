@@ -1,7 +1,8 @@
 //! Requests to an issuer's JSON API: one header that authenticates, no cookies, no redirects; what may be
 //! repeated is repeated, what may not is not.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::cell::Cell;
+use std::time::{Instant, SystemTime};
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
@@ -11,9 +12,12 @@ use super::refusal::{Doing, Refusal, Service};
 use super::{CreateError, Leftover};
 use crate::error::{Failure, Stage};
 use crate::http::explain::TransportError;
-use crate::http::retry::{self, Next, Pauses};
-use crate::http::{Answer, Client, LoadedHttp, Redirects, Request, Step};
+use crate::http::retry::{Next, Pauses, is_retryable, retry_after};
+use crate::http::{Answer, Client, LoadedHttp, MAX_ANSWER_BYTES, Redirects, Request, Step};
 use crate::secret::{ExposeSecret as _, SecretString, redact_url};
+
+/// A list of a hundred thousand tokens, at 150 bytes each, is read.
+const MAX_LIST_BYTES: usize = 16 * 1024 * 1024;
 
 /// An API, its client, and the right to use it.
 pub struct Api {
@@ -21,7 +25,16 @@ pub struct Api {
     client: Client,
     base: Url,
     headers: HeaderMap,
-    retries: u32,
+    patience: Cell<Patience>,
+    /// Whether the credential was accepted by a request that the bootstrap token may not make.
+    accepted: Cell<bool>,
+}
+
+/// How often a request is repeated that may be.
+#[derive(Clone, Copy)]
+enum Patience {
+    Retries(u32),
+    UntilDeadline,
 }
 
 impl Api {
@@ -40,7 +53,21 @@ impl Api {
             .map_err(|_| failed("the admin token cannot stand in a header".to_owned()))?;
         value.set_sensitive(true);
         let headers = HeaderMap::from_iter([(HeaderName::from_static(name), value)]);
-        Ok(Api { service, client, base, headers, retries: http.retries })
+        let patience = Cell::new(Patience::Retries(http.retries));
+        Ok(Api { service, client, base, headers, patience, accepted: Cell::new(false) })
+    }
+
+    /// From now on a request is repeated for as long as its deadline allows: what is left to do is the
+    /// clean-up.
+    pub fn insist(&self) {
+        self.patience.set(Patience::UntilDeadline);
+    }
+
+    fn pauses(&self) -> Pauses {
+        match self.patience.get() {
+            Patience::Retries(retries) => Pauses::new(retries),
+            Patience::UntilDeadline => Pauses::until_deadline(),
+        }
     }
 
     /// Where it is, for messages.
@@ -70,10 +97,7 @@ impl Api {
 
     /// Whether the server may have got (some of) the current request.
     pub fn maybe_sent(&self) -> bool {
-        match self.client.step() {
-            Step::Lookup | Step::Connect | Step::Handshake => false,
-            Step::Answer | Step::Body => true,
-        }
+        Leftover::of_interruption(self.client.step()).is_some()
     }
 
     /// The URL of a resource. The segments are escaped.
@@ -92,9 +116,18 @@ impl Api {
         doing: Doing,
         deadline: Instant,
     ) -> Result<T, Failure> {
-        let (answer, _) = self.repeatable(Method::GET, url, deadline).await?;
+        let (result, _) = self.send(Method::GET, url, None, deadline).await;
+        let answer = result.map_err(unanswered)?;
         let read = (answer.status == 200).then(|| serde_json::from_slice(&answer.body).ok()).flatten();
-        read.ok_or_else(|| self.refused(&answer, doing))
+        let read = read.ok_or_else(|| self.refused(&answer, doing))?;
+        self.accepted.set(true);
+        Ok(read)
+    }
+
+    /// How far the local clock is ahead of the server's; zero if an answer does not tell.
+    pub async fn clock_offset_seconds(&self, url: &Url, deadline: Instant) -> Result<i64, Failure> {
+        let (result, _) = self.send(Method::GET, url, None, deadline).await;
+        result.map(|answer| answer.clock_offset_seconds.unwrap_or_default()).map_err(unanswered)
     }
 
     /// Makes something. A good answer has `status`, and is `usable`.
@@ -106,20 +139,25 @@ impl Api {
         usable: impl Fn(&T) -> bool,
         deadline: Instant,
     ) -> Result<T, CreateError> {
-        let answer = self.once(url, json, deadline).await.map_err(|error| CreateError {
-            leftover: error.maybe_sent.then_some(Leftover::Unanswered),
+        let (result, _) = self.send(Method::POST, url, Some(json), deadline).await;
+        let answer = result.map_err(|error| CreateError {
+            leftover: error
+                .maybe_sent
+                .then(|| Leftover::of_interruption(self.step()))
+                .map(|known| known.unwrap_or(Leftover::Unanswered)),
             failure: unanswered(error),
         })?;
         let read = (answer.status == status).then(|| serde_json::from_slice(&answer.body).ok()).flatten();
         read.filter(usable).ok_or_else(|| CreateError {
-            leftover: Leftover::of_refusal(answer.status, (self.service.is_own)(&answer)),
+            leftover: Leftover::of_refusal(&answer, (self.service.is_own)(&answer)),
             failure: self.refused(&answer, Doing::Create),
         })
     }
 
     /// Deletes what is at `url`. `false`: there was nothing.
     pub async fn delete(&self, url: &Url, deadline: Instant) -> Result<bool, Failure> {
-        let (answer, repeated) = self.repeatable(Method::DELETE, url, deadline).await?;
+        let (result, repeated) = self.send(Method::DELETE, url, None, deadline).await;
+        let answer = result.map_err(unanswered)?;
         match answer.status {
             204 => Ok(true),
             404 if (self.service.is_not_found)(&answer) => Ok(repeated),
@@ -129,67 +167,71 @@ impl Api {
 
     /// An answer that is not the one that was asked for.
     fn refused(&self, answer: &Answer, doing: Doing) -> Failure {
-        let refusal = Refusal { service: self.service, origin: &self.origin(), answer, doing };
+        let (service, origin) = (self.service, &self.origin());
+        let refusal = Refusal { service, origin, answer, doing, accepted_before: self.accepted.get() };
         Failure::ours(Stage::Exchange, refusal.explain())
     }
 
-    /// Makes a request that may be made again: while the answer is one of trouble, and `deadline` leaves
-    /// time. Gives the last answer, and whether it was not the first request.
-    async fn repeatable(
+    /// Makes a request, and makes it again while [`may_repeat`] and `deadline` allow it. Gives the last
+    /// result, and whether it was not the first request.
+    async fn send(
         &self,
         method: Method,
         url: &Url,
+        json: Option<&[u8]>,
         deadline: Instant,
-    ) -> Result<(Answer, bool), Failure> {
-        let mut pauses = Pauses::new(self.retries);
+    ) -> (Result<Answer, TransportError>, bool) {
+        let mut pauses = self.pauses();
         let mut repeated = false;
         loop {
-            let result = self.ask(method.clone(), url, None).await;
-            let trouble = match &result {
-                Ok(answer) if retry::is_retryable(answer.status) => {
-                    Some(retry::retry_after(answer, SystemTime::now()))
-                }
-                // It did not happen.
-                Ok(answer) if answer.status == 500 && method == Method::DELETE => Some(None),
-                Err(error) if error.retryable => Some(None),
-                _ => None,
-            };
-            let next = trouble.map(|asked| pauses.next(asked, Instant::now(), deadline));
-            let Some(Next::After(pause)) = next else {
-                return result.map(|answer| (answer, repeated)).map_err(unanswered);
-            };
-            self.pause(pause).await;
+            let result = self.ask(method.clone(), url, json).await;
+            let next = may_repeat(&method, &result).then(|| {
+                let asked = result.as_ref().ok().and_then(|answer| retry_after(answer, SystemTime::now()));
+                pauses.next(asked, Instant::now(), deadline)
+            });
+            let Some(Next::After(pause)) = next else { return (result, repeated) };
+            tracing::debug!(pause = crate::duration::show(pause), "retrying");
+            tokio::time::sleep(pause).await;
             repeated = true;
-        }
-    }
-
-    /// Makes a request that must not be made twice: again only if it cannot have arrived.
-    async fn once(&self, url: &Url, json: &[u8], deadline: Instant) -> Result<Answer, TransportError> {
-        let mut pauses = Pauses::new(self.retries);
-        loop {
-            let result = self.ask(Method::POST, url, Some(json)).await;
-            if !matches!(&result, Err(error) if error.retryable && !error.maybe_sent) {
-                return result;
-            }
-            let Next::After(pause) = pauses.next(None, Instant::now(), deadline) else { return result };
-            self.pause(pause).await;
         }
     }
 
     async fn ask(&self, method: Method, url: &Url, json: Option<&[u8]>) -> Result<Answer, TransportError> {
         tracing::debug!(%method, url = redact_url(url), "asking");
         let headers = self.headers.clone();
-        let result = self.client.send(Request { method, url: url.clone(), headers, json }).await;
+        let result = self
+            .client
+            .send(Request {
+                max_answer_bytes: max_answer_bytes(&method),
+                method,
+                url: url.clone(),
+                headers,
+                json,
+            })
+            .await;
         if let Ok(answer) = &result {
             tracing::debug!(status = answer.status, bytes = answer.body.len(), "answered");
         }
         result
     }
+}
 
-    async fn pause(&self, pause: Duration) {
-        tracing::debug!(pause = crate::duration::show(pause), "trying again");
-        tokio::time::sleep(pause).await;
+/// The rule for each method, as the manual has it. A rate limiter has done nothing, so that every request is
+/// repeated after a 429. What reads or deletes may be done twice, so it is repeated after any connection
+/// error and any error of a gateway; a deletion after HTTP 500 too, because it did not happen. What creates
+/// is repeated only if it cannot have arrived.
+fn may_repeat(method: &Method, result: &Result<Answer, TransportError>) -> bool {
+    match result {
+        Ok(answer) if answer.status == 429 => true,
+        Ok(_) if *method == Method::POST => false,
+        Ok(answer) if answer.status == 500 => *method == Method::DELETE,
+        Ok(answer) => is_retryable(answer.status),
+        Err(error) => error.retryable && (*method != Method::POST || !error.maybe_sent),
     }
+}
+
+fn max_answer_bytes(method: &Method) -> usize {
+    if *method == Method::GET { MAX_LIST_BYTES } else { MAX_ANSWER_BYTES }
 }
 
 /// The failure of a request without an answer.

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use reqwest::Url;
 
 use crate::error::Failure;
-use crate::http::LoadedHttp;
+use crate::http::{Answer, LoadedHttp, Step};
 use crate::secret::SecretString;
 use api::Api;
 
@@ -43,24 +43,51 @@ pub struct CreateError {
 pub enum Leftover {
     /// The token.
     Token(SecretString),
-    /// Its creation was answered, but not with a token.
-    Unreadable,
-    /// Its creation was not answered, and may still be under way.
+    /// Something answered its creation, but not with a token.
+    Answered(Reply),
+    /// Nothing answered, so that nothing shows whether the request arrived.
     Unanswered,
 }
 
+/// An answer to a creation that holds no token.
+#[derive(Debug)]
+pub struct Reply {
+    /// `None`: the answer broke off.
+    status: Option<u16>,
+    /// Its `Location`, which names what was created.
+    pub location: Option<String>,
+}
+
+impl Reply {
+    /// Whether the server is done: what is not listed now was not created.
+    pub fn is_final(&self) -> bool {
+        // A proxy may have given up on a server that goes on.
+        self.status.is_some_and(|status| !matches!(status, 408 | 501..=599))
+    }
+}
+
 impl Leftover {
-    /// What a creation that was answered with this status, and not with a token, has left. `own` says
+    /// What a creation may have left that was answered with this status, and not with a token. `own` says
     /// whether the error has the issuer's own form.
-    pub fn of_refusal(status: u16, own: bool) -> Option<Leftover> {
-        match status {
-            // A proxy may have given up on a server that goes on.
-            408 | 501..=599 => Some(Leftover::Unanswered),
-            // The server itself rolls back.
-            200..=299 | 500 => Some(Leftover::Unreadable),
-            // Who is not let in, or is held back, has made nothing; such an answer has no body at some servers.
-            401 | 429 => None,
-            _ => (!own).then_some(Leftover::Unreadable),
+    pub fn of_refusal(answer: &Answer, own: bool) -> Option<Leftover> {
+        match answer.status {
+            // Whoever is not let in has created nothing; such an answer has no body at some servers.
+            401 => None,
+            // The issuer itself refused the request. A rate limiter or a gateway may act after the issuer.
+            400..=499 if own && !matches!(answer.status, 408 | 429) => None,
+            status => Some(Leftover::Answered(Reply {
+                status: Some(status),
+                location: answer.header("location").map(str::to_owned),
+            })),
+        }
+    }
+
+    /// What a creation may have left whose answer did not arrive whole, at the `step` where it ended.
+    pub fn of_interruption(step: Step) -> Option<Leftover> {
+        match step {
+            Step::Lookup | Step::Connect | Step::Handshake => None,
+            Step::Answer => Some(Leftover::Unanswered),
+            Step::Body => Some(Leftover::Answered(Reply { status: None, location: None })),
         }
     }
 }

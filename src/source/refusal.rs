@@ -45,6 +45,8 @@ pub struct Refusal<'a> {
     pub answer: &'a Answer,
     /// What was asked for.
     pub doing: Doing,
+    /// Whether the same credential was accepted before in this process.
+    pub accepted_before: bool,
 }
 
 impl Refusal<'_> {
@@ -83,7 +85,7 @@ impl Refusal<'_> {
 
     /// A good status, and not what the issuer answers.
     fn foreign(&self) -> String {
-        let Refusal { service, origin, answer, doing } = self;
+        let Refusal { service, origin, answer, doing, .. } = self;
         // The body of a creation may hold a token.
         let said = match doing {
             Doing::Create => String::new(),
@@ -97,7 +99,7 @@ impl Refusal<'_> {
 
     /// What the status alone means.
     pub fn usual(&self, said: &str) -> String {
-        let Refusal { service, origin, answer, doing } = self;
+        let Refusal { service, origin, answer, doing, .. } = self;
         match answer.status {
             300..=399 => {
                 let to = answer.header("location").map_or_else(|| "elsewhere".to_owned(), shown);

@@ -19,10 +19,10 @@ const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAA";
 fn words(kind: &str, status: u64) -> &'static str {
     match (kind, status) {
         ("invalid_token", _) => "the admin token",
-        ("no_authorization", _) => "saw no token",
+        ("no_authorization", _) => "received no token",
         ("invalid_request", _) => "cannot read the Authorization header",
-        ("permission_denied", _) => "forbids to",
-        ("invalid_expires", _) => "does not take the expiry",
+        ("permission_denied", _) => "does not allow this credential to",
+        ("invalid_expires", _) => "rejected the expiry",
         ("invalid_scopes", _) => "does not know one of the scopes",
         ("not_found", _) => "has no",
         (_, 307) => "redirects to",
@@ -38,7 +38,7 @@ fn verb(method: &str, path: &str) -> Option<Vec<&'static str>> {
     let username = ["--username", "bot-sasquatch"];
     let new = ["--username", "bot-sasquatch", "--scopes", "write:sasquatch"];
     Some(match (method, path.starts_with("/auth/api/v1/"), collection) {
-        ("POST", true, _) => [&["create"][..], &new].concat(),
+        ("POST", true, _) => [&["create", "--no-expiry"][..], &new].concat(),
         ("GET", true, true) => [&["list"][..], &username].concat(),
         ("GET", true, _) if path.ends_with("/token-info") => [&["exec"][..], &new, &["true"]].concat(),
         ("DELETE", true, _) => [&["delete"][..], &username, &[KEY]].concat(),
@@ -109,7 +109,8 @@ fn create_prints_the_token_alone_and_it_opens_sasquatch() {
     let made = &sandbox.made_tokens(CONTROL)[0];
     let lifetime = made["expires"].as_u64().unwrap() - made["created"].as_u64().unwrap();
     assert!(lifetime.abs_diff(24 * 3600) < 30, "{made}");
-    let request = &sandbox.shows("/sandbox/requests")[0];
+    let requests = sandbox.shows("/sandbox/requests");
+    let request = requests.as_array().unwrap().iter().find(|request| request["method"] == "POST").unwrap();
     assert_eq!(request["content_type"], "application/json");
     assert_eq!(request["body"]["name"], "A probe");
     assert!(!request["headers"].as_array().unwrap().contains(&"cookie".into()), "{request}");
@@ -118,13 +119,18 @@ fn create_prints_the_token_alone_and_it_opens_sasquatch() {
 #[test]
 fn lifetimes_are_five_minutes_or_more_or_without_end() {
     let sandbox = Sandbox::start(&[]);
-    create(&sandbox, ["--lifetime=4m59s"]).failed_with(2, &["-lifetime", "less than 5m"]);
+    create(&sandbox, ["--lifetime=4m59s"]).failed_with(2, &["\"4m59s\" for --lifetime", "at least 5m"]);
+    create(&sandbox, ["--lifetime=soon"]).failed_with(2, &["not a valid lifetime"]);
+    create(&sandbox, ["--lifetime="]).failed_with(2, &["empty value for --lifetime"]);
     create(&sandbox, ["--lifetime=1h", "--no-expiry"]).failed_with(2, &["--no-expiry"]);
     assert_eq!(sandbox.requests(), [""; 0]);
     create(&sandbox, ["--lifetime=5m"]).succeeded();
     create(&sandbox, ["--no-expiry"]).succeeded();
+    create(&sandbox, ["--lifetime=5d"]).succeeded();
     let made = sandbox.made_tokens(CONTROL);
     assert!(made[0]["expires"].is_u64() && made[1]["expires"].is_null(), "{made:?}");
+    let lifetime = made[2]["expires"].as_u64().unwrap() - made[2]["created"].as_u64().unwrap();
+    assert!(lifetime.abs_diff(5 * 24 * 3600) < 30, "{made:?}");
 }
 
 #[test]
@@ -210,7 +216,7 @@ fn the_admin_token_comes_from_a_file_or_from_standard_input() {
     writeln!(child.stdin.take().unwrap(), "{admin}").unwrap();
     finish(child).succeeded();
     run(sandbox.token().env("GAFAELFAWR_ADMIN_TOKEN", "two words").args(&list[..3]))
-        .failed_with(125, &["GAFAELFAWR_ADMIN_TOKEN", "no token"]);
+        .failed_with(125, &["GAFAELFAWR_ADMIN_TOKEN", "not a token"]);
     run(sandbox.token().env_remove("GAFAELFAWR_ADMIN_TOKEN").args(&list[..3]))
         .failed_with(125, &["no admin token", "--admin-token-file"]);
 }
@@ -220,12 +226,12 @@ fn names_and_the_form_of_scopes_are_checked_before_anything_is_asked() {
     let sandbox = Sandbox::start(&[]);
     for (args, words) in [
         (&["--username=sasquatch", "--scopes=a"][..], "must begin with bot-"),
-        (&["--username=bot-", "--scopes=a"], "is no username"),
-        (&["--username=bot--a", "--scopes=a"], "is no username"),
-        (&["--username=bot-A", "--scopes=a"], "is no username"),
-        (&["--scopes=a"], "no --username"),
-        (&["--username=bot-a"], "no --scopes"),
-        (&["--username=bot-a", "--scopes=a b"], "is no list of scopes"),
+        (&["--username=bot-", "--scopes=a"], "not a valid username"),
+        (&["--username=bot--a", "--scopes=a"], "not a valid username"),
+        (&["--username=bot-A", "--scopes=a"], "not a valid username"),
+        (&["--scopes=a"], "missing --username"),
+        (&["--username=bot-a"], "missing --scopes"),
+        (&["--username=bot-a", "--scopes=a b"], "not a list of scopes"),
     ] {
         run(sandbox.token().args(["gafaelfawr", "create"]).args(args)).failed_with(2, &[words]);
     }
@@ -267,13 +273,13 @@ fn a_token_that_does_not_get_to_stdout_is_deleted_again() {
 
 #[test]
 fn create_says_that_a_token_may_have_been_made() {
-    for status in [200, 201, 303, 408, 500, 502, 520] {
+    for status in [200, 201, 303, 408, 429, 500, 502, 520] {
         let sandbox = Sandbox::start(&[]);
         sandbox.misbehave(&format!(
             r#"{{"status":{status},"body":"<html>","only":"POST /auth/","after":true}}"#
         ));
-        let ended = run(sandbox.token().args(CREATE));
-        ended.failed_with(125, &["may have been made", "gafaelfawr list --username bot-x"]);
+        let ended = run(sandbox.token().args(CREATE).arg("-retries=0"));
+        ended.failed_with(125, &["may have been created", "gafaelfawr list --username bot-x"]);
         assert!(!ended.stderr.contains("did not make"), "{ended:?}");
     }
 }
@@ -284,7 +290,7 @@ fn a_password_in_the_url_is_refused_and_not_shown() {
     {
         let list = ["gafaelfawr", "list", "--username=bot-x", "-logx.debug"];
         let ended = run(token().args(list).env("GAFAELFAWR_URL", url).env("GAFAELFAWR_ADMIN_TOKEN", TOKEN));
-        ended.failed_with(2, &["GAFAELFAWR_URL: has a"]);
+        ended.failed_with(2, &["GAFAELFAWR_URL: the URL must not contain a"]);
         assert!(!ended.stderr.contains("hunter2"), "{ended:?}");
     }
 }

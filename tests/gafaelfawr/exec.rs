@@ -3,9 +3,9 @@
 use std::process::Command;
 
 use super::CONTROL;
-use crate::support::api::{ask, environment, proxy, shell};
+use crate::support::api::{ask, environment, shell};
 use crate::support::issuer::GAFAELFAWR;
-use crate::support::{Sandbox, eventually, file_line, finish, kill, run, start};
+use crate::support::{Sandbox, file_line, finish, kill, run, start};
 
 const CREATE: &str = GAFAELFAWR.create;
 const DELETE: &str = GAFAELFAWR.delete;
@@ -42,7 +42,7 @@ fn the_token_works_during_the_run_and_expires_soon_after_it() {
     assert_eq!(ask(&sandbox, "POST", path, &header, Some("{}")).status, 200);
     let made = &sandbox.made_tokens(CONTROL)[0];
     let lifetime = made["expires"].as_u64().unwrap() - made["created"].as_u64().unwrap();
-    assert!((300..600).contains(&lifetime), "{made}");
+    assert!((300..5 * 3600).contains(&lifetime), "{made}");
     kill(child.id(), libc::SIGTERM);
     assert_eq!(finish(child).status, 143);
     GAFAELFAWR.nothing_is_left(&sandbox);
@@ -59,33 +59,6 @@ fn a_signal_before_the_creation_makes_none() {
     finish(child).failed_with(143, &["SIGTERM", "not run"]);
     assert!(!sandbox.requests().iter().any(|line| line == CREATE));
     GAFAELFAWR.nothing_is_left(&sandbox);
-}
-
-#[test]
-fn a_token_whose_answer_never_comes_is_found_in_the_list_and_deleted() {
-    let sandbox = Sandbox::start(&[]);
-    // Another token of the same user and scopes is nobody's business.
-    let other = ["gafaelfawr", "create", "--username=bot-x", "--scopes=write:sasquatch"];
-    run(sandbox.token().args(other)).succeeded();
-    sandbox.misbehave(&format!(r#"{{"delay_ms":20000,"only":"{CREATE}","after":true}}"#));
-    let child = start(exec(&sandbox).args(["-timeout=500ms", "--", "true"]));
-    eventually("the token", || (sandbox.made_tokens(CONTROL).len() == 2).then_some(()));
-    finish(child).failed_with(124, &["timed out after"]);
-    assert_eq!(sandbox.made_tokens(CONTROL).len(), 1);
-}
-
-#[test]
-fn an_answer_that_is_lost_on_the_way_leaves_no_orphan() {
-    let sandbox = Sandbox::start(&[]);
-    sandbox.misbehave(&format!(r#"{{"status":502,"body":"<html>","only":"{CREATE}","after":true}}"#));
-    run(exec(&sandbox).args(["--", "true"])).failed_with(125, &["trouble of its own", "502"]);
-    GAFAELFAWR.made_and_deleted(&sandbox);
-    // A connection that breaks: the request is passed on, the answer is not.
-    let sandbox = Sandbox::start(&[]);
-    let address = proxy(sandbox.var("GAFAELFAWR_URL"), |head| head.starts_with(CREATE).then(String::new));
-    run(exec(&sandbox).env("GAFAELFAWR_URL", format!("http://{address}")).args(["--", "true"]))
-        .failed_with(125, &["closed the connection"]);
-    GAFAELFAWR.made_and_deleted(&sandbox);
 }
 
 #[test]
@@ -107,7 +80,8 @@ fn a_failed_revocation_is_a_warning_that_says_what_to_do() {
     let key = made["token"].as_str().unwrap();
     assert!(ended.stderr.contains("gafaelfawr delete --username bot-x") && ended.stderr.contains(key));
     assert!(!ended.stderr.contains("gt-"), "{ended:?}");
-    assert_eq!(sandbox.requests().iter().filter(|line| line.starts_with(DELETE)).count(), 2);
+    // -retries does not count here: all of the five seconds are used.
+    assert!(sandbox.requests().iter().filter(|line| line.starts_with(DELETE)).count() > 3);
 }
 
 #[test]
@@ -122,7 +96,7 @@ fn a_revocation_that_hangs_is_given_up() {
 }
 
 #[test]
-fn sigkill_leaves_only_a_token_that_expires_in_minutes() {
+fn sigkill_leaves_only_a_token_that_expires_within_hours() {
     let sandbox = Sandbox::start(&[]);
     let folder = tempfile::tempdir().unwrap();
     let ready = folder.path().join("ready");
@@ -136,7 +110,7 @@ fn sigkill_leaves_only_a_token_that_expires_in_minutes() {
     let made = sandbox.made_tokens(CONTROL);
     assert_eq!(made.len(), 1);
     let lifetime = made[0]["expires"].as_u64().unwrap() - made[0]["created"].as_u64().unwrap();
-    assert!(lifetime < 600, "{made:?}");
+    assert!(lifetime < 5 * 3600, "{made:?}");
 }
 
 #[test]
@@ -145,7 +119,7 @@ fn a_credential_that_could_not_delete_makes_nothing() {
     let state = sandbox.shows(CONTROL);
     let bootstrap = state["bootstrap_token"].as_str().unwrap();
     run(exec(&sandbox).env("GAFAELFAWR_ADMIN_TOKEN", bootstrap).args(["--", "true"]))
-        .failed_with(125, &["unknown, expired, or the bootstrap token"]);
+        .failed_with(125, &["or it is the bootstrap token"]);
     let weak = ["gafaelfawr", "create", "--username=bot-weak", "--scopes=read:all"];
     let weak = run(sandbox.token().args(weak)).succeeded().stdout.trim().to_owned();
     run(exec(&sandbox).env("GAFAELFAWR_ADMIN_TOKEN", weak).args(["--", "true"]))

@@ -1,5 +1,5 @@
-//! StackState's API as its specification has it: a mock server made from the vendor's YAML by Prism, which
-//! refuses every request that does not fit.
+//! StackState's API as `testdata/stackstate/openapi.yaml` describes it: a mock server made from that by Prism,
+//! which refuses every request that does not fit.
 
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -10,19 +10,15 @@ use crate::{Check, Found, Peers};
 pub const CHECKS: &[Check] = &[
     Check {
         peer: "Prism v5.16.0",
-        claim: "stackstate create is a request of the specification, its answer parses",
+        claim: "stackstate create is a request as described, its answer parses",
         run: create,
     },
     Check {
         peer: "Prism v5.16.0",
-        claim: "stackstate list is a request of the specification, its answer parses",
+        claim: "stackstate list is a request as described, its answer parses",
         run: list,
     },
-    Check {
-        peer: "Prism v5.16.0",
-        claim: "stackstate delete is a request of the specification",
-        run: delete,
-    },
+    Check { peer: "Prism v5.16.0", claim: "stackstate delete is a request as described", run: delete },
     Check {
         peer: "Prism v5.16.0",
         claim: "stackstate exec runs the command with a token of the mock",
@@ -30,7 +26,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         peer: "Prism v5.16.0",
-        claim: "check stackstate is requests of the specification, its answers parse",
+        claim: "check stackstate is requests as described, its answers parse",
         run: check,
     },
 ];
@@ -47,7 +43,7 @@ impl Prism {
         let port = free.map_err(|error| error.to_string())?.port();
         let child = Command::new(peers.folder.join("npm/node_modules/.bin/prism"))
             .args(["mock", "--errors", "-h", "127.0.0.1", "-p", &port.to_string()])
-            .arg(testdata("stackstate/all.yaml"))
+            .arg(testdata("stackstate/openapi.yaml"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -66,7 +62,7 @@ impl Prism {
     /// Runs the program with the mock for its server.
     fn token(&self, args: &[&str]) -> Ended {
         let url = format!("http://127.0.0.1:{}", self.port);
-        // The specification has no base path.
+        // The description has no base path.
         let env =
             [("STS_CLI_URL", url.as_str()), ("STS_CLI_API_PATH", "/"), ("STS_CLI_API_TOKEN", "interop")];
         run(token().envs(env).args(args))

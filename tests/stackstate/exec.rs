@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use super::{CONTROL, sts, token_of};
+use super::{CONTROL, stackstate, token_of};
 use crate::support::api::{environment, shell};
 use crate::support::issuer::STACKSTATE;
 use crate::support::{Sandbox, run};
@@ -63,7 +63,7 @@ fn the_token_has_a_name_of_its_own_and_expires_in_minutes() {
 #[test]
 fn a_lost_answer_leaves_no_orphan_and_other_tokens_alone() {
     let sandbox = Sandbox::start(&[]);
-    token_of(&sts(&sandbox, &["create", "-n=x", "--roles=stackstate-power-user"]));
+    token_of(&stackstate(&sandbox, &["create", "-n=x", "--roles=stackstate-power-user"]));
     sandbox.misbehave(&format!(r#"{{"status":502,"body":"","only":"{CREATE}","after":true}}"#));
     run(exec(&sandbox).args(["--", "true"])).failed_with(125, &["502"]);
     let left = sandbox.made_tokens(CONTROL);
@@ -73,10 +73,10 @@ fn a_lost_answer_leaves_no_orphan_and_other_tokens_alone() {
 #[test]
 fn a_credential_that_may_not_manage_tokens_makes_none() {
     let sandbox = Sandbox::start(&[]);
-    let weak = token_of(&sts(&sandbox, &["create", "-n=weak", "--roles=stackstate-power-user"]));
+    let weak = token_of(&stackstate(&sandbox, &["create", "-n=weak", "--roles=stackstate-power-user"]));
     let mut command = exec(&sandbox);
     command.env_remove("STS_CLI_API_TOKEN").env("STS_CLI_SERVICE_TOKEN", weak).args(["--", "true"]);
-    run(&mut command).failed_with(125, &["forbids to list the tokens"]);
+    run(&mut command).failed_with(125, &["does not allow this credential to list the tokens"]);
     assert_eq!(STACKSTATE.creations(&sandbox), 1);
 }
 
@@ -88,7 +88,7 @@ fn a_token_that_is_not_listed_is_not_taken_for_deleted() {
     let deadline = (SystemTime::now() + Duration::from_secs(4)).duration_since(UNIX_EPOCH).unwrap();
     let ended =
         run(exec(&sandbox).env("SCRIPT_DEADLINE", deadline.as_secs_f64().to_string()).args(["--", "true"]));
-    ended.said(0, &["could not delete the token", "not in the list", "stackstate list"]);
+    ended.said(0, &["could not delete the token", "not listed", "stackstate delete --name"]);
     assert_eq!(sandbox.made_tokens(CONTROL).len(), 1);
 }
 
@@ -110,7 +110,7 @@ fn only_204_says_that_the_token_is_deleted() {
     let ended = run(exec(&sandbox).args(["--", "true"]));
     ended.said(0, &["could not delete the token", "something else than StackState's JSON"]);
     let id = sandbox.made_tokens(CONTROL)[0]["id"].to_string();
-    sts(&sandbox, &["delete", &id]).failed_with(125, &["something else than StackState's JSON"]);
+    stackstate(&sandbox, &["delete", &id]).failed_with(125, &["something else than StackState's JSON"]);
 }
 
 #[test]

@@ -98,7 +98,7 @@ impl Sandbox {
 }
 
 /// Reads a request whole.
-fn read_request(stream: &mut TcpStream) -> String {
+pub fn read_request(stream: &mut TcpStream) -> String {
     let head = read_head(stream);
     let length =
         head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
@@ -107,15 +107,33 @@ fn read_request(stream: &mut TcpStream) -> String {
     head + &String::from_utf8_lossy(&body)
 }
 
+/// A server in front of `upstream`, a URL: `handle` gets each request, and what passes it on, and gives the
+/// answer.
+pub fn relay(
+    upstream: &str,
+    mut handle: impl FnMut(&str, &dyn Fn(&str) -> String) -> String + Send + 'static,
+) -> String {
+    let upstream = upstream.strip_prefix("http://").unwrap().to_owned();
+    let address = serve(move |mut stream| {
+        let request = read_request(&mut stream);
+        // A connection that only tries whether it can be made.
+        if request.is_empty() {
+            return;
+        }
+        let answer = handle(&request, &|request| exchange(&upstream, request.as_bytes()));
+        let _ = stream.write_all(answer.as_bytes());
+    });
+    format!("http://{address}")
+}
+
 /// A proxy that passes requests on to `upstream`, a URL; the answer is what `instead` gives for the
 /// request, if it gives anything.
 pub fn proxy(upstream: &str, instead: impl Fn(&str) -> Option<String> + Send + 'static) -> SocketAddr {
-    let upstream = upstream.strip_prefix("http://").unwrap().to_owned();
-    serve(move |mut stream| {
-        let request = read_request(&mut stream);
-        let answer = exchange(&upstream, request.as_bytes());
-        let _ = stream.write_all(instead(&request).unwrap_or(answer).as_bytes());
-    })
+    let url = relay(upstream, move |request, pass_on| {
+        let answer = pass_on(request);
+        instead(request).unwrap_or(answer)
+    });
+    url.strip_prefix("http://").unwrap().parse().unwrap()
 }
 
 /// A proxy that holds certain requests until it is told to let them go.

@@ -10,7 +10,7 @@ use crate::source::refusal::{Doing, Refusal, Service};
 pub static SERVICE: Service = Service {
     name: "gafaelfawr",
     owner: "Gafaelfawr",
-    advice: "is --url the base URL of the environment, or a proxy in between?",
+    advice: "check that --url is the base URL of the environment, and that no proxy answers in its place",
     is_own,
     is_not_found,
     explain,
@@ -60,26 +60,30 @@ fn explain(refusal: &Refusal<'_>) -> String {
     let texts = entries.iter().map(|entry| entry.text.as_str()).collect::<Vec<_>>().join("; ");
     let (server, said) = (refusal.server(), refusal.said(&texts));
     match kind {
-        "invalid_token" if refusal.doing == Doing::Create => {
-            format!("{server} does not know the admin token {said}: it is unknown or expired")
+        "invalid_token" => {
+            let causes = match refusal.doing {
+                Doing::Create => "it is unknown or expired",
+                _ if refusal.accepted_before => "it has expired or was deleted",
+                _ => "it is unknown or expired, or it is the bootstrap token, which can only create tokens",
+            };
+            format!("{server} rejected the admin token {said}: {causes}")
         }
-        "invalid_token" => format!(
-            "{server} does not take the admin token {said}: it is unknown, expired, or the bootstrap token, which can make tokens and not delete them"
-        ),
         "no_authorization" => {
-            format!("{server} saw no token {said}; does a proxy remove the Authorization header?")
+            format!(
+                "{server} received no token {said}; check whether a proxy removes the Authorization header"
+            )
         }
         "invalid_request" => {
-            format!("{server} cannot read the Authorization header {said}; is it the whole token?")
+            format!("{server} cannot read the Authorization header {said}; check that the token is complete")
         }
         "permission_denied" => format!(
-            "{server} forbids to {} {said}; the admin token needs the scope admin:token",
+            "{server} does not allow this credential to {} {said}; the admin token needs the scope admin:token",
             refusal.what()
         ),
         "invalid_expires" => {
-            format!("{server} does not take the expiry {said}{}", clock::clause(refusal.answer))
+            format!("{server} rejected the expiry {said}{}", clock::clause(refusal.answer))
         }
-        "invalid_scopes" => format!("{server} does not know one of the scopes {said}; see --scopes"),
+        "invalid_scopes" => format!("{server} does not know one of the scopes {said}; check --scopes"),
         "not_found" => format!("{server} has no such token {said}"),
         _ => refusal.usual(&said),
     }

@@ -1,19 +1,17 @@
-//! A token for one run, and how it is found again if the answer to its creation was lost.
-//!
-//! Nothing of ours shows in the list but user, scopes, and expiry. So the expiry gets a random share, the
-//! list is read before the creation, and only a single new token that fits in all is taken for ours.
+//! A token for one run, and what becomes of it if the answer to its creation was lost.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 use reqwest::Url;
 
+use super::orphan::{Attempt, Verdict, draw_expiry};
 use super::{
-    ADMIN_SCOPE, ADMIN_TOKEN, Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, NewToken, TokenInfo, URL, key_of,
+    ADMIN_SCOPE, ADMIN_TOKEN, Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, NewToken, TokenInfo, URL, is_key, key_of,
 };
-use crate::date::unix_now;
+use crate::date::{time, unix_now};
 use crate::error::{Failure, Stage};
 use crate::http::LoadedHttp;
 use crate::secret::{ExposeSecret as _, SecretString};
@@ -21,47 +19,31 @@ use crate::source::api::Api;
 use crate::source::quote::shown;
 use crate::source::{BoxFuture, CreateError, Issuer, Lease, Leftover};
 
-/// What a token lives beyond the least that is needed: for clocks, and for a slow creation.
+/// On top of the least lifetime: for a slow creation.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(30);
-/// The expiry is later by a random share of this, which tells our token from others.
-const EXPIRY_SPREAD_SECONDS: u64 = 180;
-/// How far `created` may be from what we know of the server's clock.
-const CREATED_SLACK_SECONDS: u64 = 5;
-/// The same, if the server tells no time.
-const UNKNOWN_CLOCK_SLACK_SECONDS: u64 = 300;
-/// How often the list is read for a token whose creation may be under way.
+/// `Date` and `created` are whole seconds.
+const CREATED_SLACK_SECONDS: u64 = 2;
+/// How long to wait before the list is read again for a token whose creation may be under way.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
+/// How often the list is read after an answer of a server that is done.
+const LOOKS_AFTER_FINAL_REPLY: u32 = 2;
 
 /// The issuer of one run's token.
 pub struct RunToken {
     gafaelfawr: Gafaelfawr,
     new: NewToken,
     env_name: OsString,
-    lifetime: Duration,
+    /// For how long the run needs its credentials.
+    needed: Duration,
     before: OnceCell<Before>,
+    /// When the creation began, by this machine's clock, in Unix seconds.
+    create_began: Cell<Option<u64>>,
 }
 
 /// What was known before the creation.
 struct Before {
     keys: HashSet<String>,
-    /// The server's clock, as far as it is known, and how far that is.
-    server_now: u64,
-    slack: u64,
     expires: u64,
-}
-
-impl Before {
-    /// Now, with the `keys` that are listed, for a token that lives as long as `lifetime`.
-    fn new(keys: HashSet<String>, clock_ahead_seconds: Option<i64>, lifetime: Duration) -> Before {
-        let server_now = unix_now().saturating_add_signed(-clock_ahead_seconds.unwrap_or_default());
-        let spread = fastrand::u64(..EXPIRY_SPREAD_SECONDS);
-        Before {
-            keys,
-            server_now,
-            slack: clock_ahead_seconds.map_or(UNKNOWN_CLOCK_SLACK_SECONDS, |_| CREATED_SLACK_SECONDS),
-            expires: server_now.saturating_add(lifetime.as_secs().saturating_add(spread)).min(MAX_EXPIRES),
-        }
-    }
 }
 
 /// One run's token, before its issuer is connected.
@@ -82,58 +64,109 @@ impl RunTokenConfig {
         needed: Duration,
     ) -> Result<RunToken, Failure> {
         let gafaelfawr = Gafaelfawr::new(http, url, credential)?;
-        let lifetime = needed.max(MIN_LIFETIME).saturating_add(EXPIRY_MARGIN);
         let RunTokenConfig { new, env_name } = self;
-        Ok(RunToken { gafaelfawr, new, env_name, lifetime, before: OnceCell::new() })
+        let (before, create_began) = (OnceCell::new(), Cell::new(None));
+        Ok(RunToken { gafaelfawr, new, env_name, needed, before, create_began })
     }
 }
 
 impl RunToken {
     fn before(&self) -> &Before {
-        self.before.get_or_init(|| Before::new(HashSet::new(), None, self.lifetime))
+        self.before.get_or_init(|| self.look_around(&[]))
     }
 
-    /// Whether a token of the list can be ours.
-    fn fits(&self, token: &TokenInfo) -> bool {
-        let mut scopes = token.scopes.clone();
-        scopes.sort_unstable();
-        let before = self.before();
-        let created = token.created.unwrap_or_default();
-        !before.keys.contains(&token.token)
-            && token.username == self.new.username
-            && token.token_type == "service"
-            && scopes == self.new.scopes
-            && token.expires == Some(before.expires)
-            && created + before.slack >= before.server_now
+    fn look_around(&self, listed: &[TokenInfo]) -> Before {
+        let lifetime = self.needed.max(MIN_LIFETIME).saturating_add(EXPIRY_MARGIN).as_secs();
+        let least = self.server_time(unix_now()).saturating_add(lifetime);
+        Before {
+            keys: listed.iter().map(|token| token.token.clone()).collect(),
+            expires: draw_expiry(least, listed, |below| fastrand::u64(..below)).min(MAX_EXPIRES),
+        }
     }
 
-    /// Looks for the token whose creation was not answered, and deletes it.
+    /// A time of this machine's clock, by the server's clock as far as it is known.
+    fn server_time(&self, local: u64) -> u64 {
+        local.saturating_add_signed(-self.api().client().clock_offset_seconds().unwrap_or_default())
+    }
+
+    /// The admin token must be able to delete the token when the run is over.
+    fn check_admin(&self, admin: &TokenInfo) -> Result<(), Failure> {
+        let refuse = |what: String| {
+            let (username, origin) = (shown(&admin.username), self.api().origin());
+            let message = format!("the admin token of {username} at {origin} {what}");
+            Err(Failure::ours(Stage::Exchange, message))
+        };
+        if !admin.scopes.iter().any(|scope| scope == ADMIN_SCOPE) {
+            return refuse(format!("lacks the scope {ADMIN_SCOPE}, which creating a token requires"));
+        }
+        let ends = self.server_time(unix_now()).saturating_add(self.needed.as_secs());
+        match admin.expires {
+            Some(expires) if expires < ends => refuse(format!(
+                "expires at {}, but this run may last until {} and must delete its token then; \
+                 use an admin token that lives longer, or a shorter -timeout",
+                time(expires),
+                time(ends)
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Looks for the token whose creation was not answered with it, and deletes it if it must be this run's.
     async fn revoke_orphan(&self, leftover: &Leftover, deadline: Instant) -> Result<(), String> {
+        if let Some(key) = self.key_in_location(leftover) {
+            return self.delete(key, deadline).await;
+        }
+        let clock_is_known = self.api().client().clock_offset_seconds().is_some();
+        let began = self.create_began.get().filter(|_| clock_is_known);
+        let (answered, is_final) = match leftover {
+            Leftover::Answered(reply) => (true, reply.is_final()),
+            Leftover::Token(_) | Leftover::Unanswered => (false, false),
+        };
+        let mut looks = 0;
         loop {
             let listed = self.gafaelfawr.list(&self.new.username, deadline).await;
             let listed = listed.map_err(|failure| format!("{failure}; {}", self.by_hand(leftover)))?;
-            let ours: Vec<&TokenInfo> = listed.iter().filter(|token| self.fits(token)).collect();
-            match (ours.as_slice(), leftover) {
-                ([one], _) => {
-                    tracing::debug!(key = one.token, "found the token whose creation was not answered");
-                    return self.delete(&one.token, deadline).await;
+            looks += 1;
+            let window = began.map(|began| {
+                self.server_time(began).saturating_sub(CREATED_SLACK_SECONDS)
+                    ..=self.server_time(unix_now()) + CREATED_SLACK_SECONDS
+            });
+            let Before { keys, expires } = self.before();
+            let listed_before = keys.iter().map(String::as_str).collect();
+            let attempt = Attempt { new: &self.new, expires: *expires, listed_before, window, answered };
+            match attempt.judge(&listed) {
+                Verdict::Proven(token) => {
+                    tracing::debug!(key = token.token, "found the token whose creation was not answered");
+                    return self.delete(&token.token, deadline).await;
                 }
-                // The server itself said no, and has nothing.
-                ([], Leftover::Unreadable) => return Ok(()),
-                ([], _) if Instant::now() + 2 * LOOK_AGAIN_AFTER < deadline => {
+                Verdict::Unproven(tokens) => {
+                    let keys: Vec<&str> = tokens.iter().map(|token| token.token.as_str()).collect();
+                    return Err(format!(
+                        "{} may belong to another run and was left alone; {}",
+                        shown(&keys.join(", ")),
+                        self.by_hand(leftover)
+                    ));
+                }
+                Verdict::NotListed if is_final && looks >= LOOKS_AFTER_FINAL_REPLY => return Ok(()),
+                Verdict::NotListed if answered && Instant::now() + 2 * LOOK_AGAIN_AFTER < deadline => {
                     tokio::time::sleep(LOOK_AGAIN_AFTER).await;
                 }
-                ([], _) => return Err(format!("no new token is listed; {}", self.by_hand(leftover))),
-                (many, _) => {
-                    let keys = many.iter().map(|token| token.token.as_str()).collect::<Vec<_>>();
+                Verdict::NotListed => {
                     return Err(format!(
-                        "cannot tell which of {} is ours; {}",
-                        shown(&keys.join(", ")),
+                        "it is not known whether the request created one; {}",
                         self.by_hand(leftover)
                     ));
                 }
             }
         }
+    }
+
+    /// The key that an answer without a usable token names: `/auth/api/v1/users/USER/tokens/KEY`.
+    fn key_in_location<'a>(&self, leftover: &'a Leftover) -> Option<&'a str> {
+        let Leftover::Answered(reply) = leftover else { return None };
+        let (path, key) = reply.location.as_deref()?.rsplit_once('/')?;
+        let is_ours = path.ends_with(&format!("/auth/api/v1/users/{}/tokens", self.new.username));
+        (is_ours && is_key(key)).then_some(key)
     }
 
     async fn delete(&self, key: &str, deadline: Instant) -> Result<(), String> {
@@ -154,7 +187,7 @@ impl RunToken {
         let username = &self.new.username;
         format!(
             "it expires at {}, or delete it: monitoring-token gafaelfawr delete --username {username} {end}{key}",
-            crate::date::time(self.before().expires)
+            time(self.before().expires)
         )
     }
 }
@@ -166,54 +199,46 @@ impl Issuer for RunToken {
 
     fn prepare(&self, deadline: Instant) -> BoxFuture<'_, Result<(), Failure>> {
         Box::pin(async move {
-            let (admin, clock_ahead) = self.gafaelfawr.token_info(deadline).await?;
-            if !admin.scopes.iter().any(|scope| scope == ADMIN_SCOPE) {
-                return Err(Failure::ours(
-                    Stage::Exchange,
-                    format!(
-                        "the admin token of {} at {} lacks the scope {ADMIN_SCOPE}, so it can make no token",
-                        shown(&admin.username),
-                        self.api().origin()
-                    ),
-                ));
-            }
+            self.check_admin(&self.gafaelfawr.token_info(deadline).await?)?;
             let listed = self.gafaelfawr.list(&self.new.username, deadline).await?;
-            let keys = listed.into_iter().map(|token| token.token).collect();
-            self.before.get_or_init(|| Before::new(keys, clock_ahead, self.lifetime));
+            self.before.get_or_init(|| self.look_around(&listed));
             Ok(())
         })
     }
 
     fn describe(&self, deadline: Instant) -> BoxFuture<'_, Vec<(&'static str, String)>> {
         Box::pin(async move {
-            let Ok((admin, _)) = self.gafaelfawr.token_info(deadline).await else { return Vec::new() };
-            let expires = admin.expires.map_or("never".to_owned(), crate::date::time);
+            let Ok(admin) = self.gafaelfawr.token_info(deadline).await else { return Vec::new() };
+            let expires = admin.expires.map_or("never".to_owned(), time);
             let (username, scopes) = (shown(&admin.username), shown(&admin.scopes.join(",")));
             vec![
-                ("token", format!("of {username}, with the scopes {scopes}; expires: {expires}")),
-                ("server", format!("gafaelfawr at {}; it tells no version", self.api().origin())),
+                ("token", format!("user {username}, scopes {scopes}, expires {expires}")),
+                ("server", format!("gafaelfawr at {} (version not reported)", self.api().origin())),
             ]
         })
     }
 
     fn create(&self, deadline: Instant) -> BoxFuture<'_, Result<SecretString, CreateError>> {
-        Box::pin(self.gafaelfawr.create(&self.new, Some(self.before().expires), deadline))
+        Box::pin(async move {
+            self.create_began.set(Some(unix_now()));
+            self.gafaelfawr.create(&self.new, Some(self.before().expires), deadline).await
+        })
     }
 
     fn revoke<'a>(&'a self, leftover: &'a Leftover, deadline: Instant) -> BoxFuture<'a, Result<(), String>> {
         match leftover {
             Leftover::Token(token) => Box::pin(self.delete(key_of(token).unwrap_or_default(), deadline)),
-            Leftover::Unreadable | Leftover::Unanswered => Box::pin(self.revoke_orphan(leftover, deadline)),
+            Leftover::Answered(_) | Leftover::Unanswered => Box::pin(self.revoke_orphan(leftover, deadline)),
         }
     }
 
     fn by_hand(&self, leftover: &Leftover) -> String {
         match leftover {
             Leftover::Token(token) => self.delete_by_hand(key_of(token).unwrap_or_default()),
-            Leftover::Unreadable | Leftover::Unanswered => format!(
+            Leftover::Answered(_) | Leftover::Unanswered => format!(
                 "a token of {} that expires at {} may be left; see: monitoring-token gafaelfawr list --username {}",
                 self.new.username,
-                crate::date::time(self.before().expires),
+                time(self.before().expires),
                 self.new.username
             ),
         }

@@ -2,6 +2,7 @@
 
 mod error;
 pub mod exec;
+mod orphan;
 
 use std::time::{Duration, Instant};
 
@@ -110,11 +111,19 @@ impl Gafaelfawr {
         self.api.at(&["auth", "api", "v1", "users", username, "tokens"])
     }
 
-    /// What the admin token is; and how far our clock is ahead of the server's, in seconds.
-    pub async fn token_info(&self, deadline: Instant) -> Result<(TokenInfo, Option<i64>), Failure> {
-        let url = self.api.at(&["auth", "api", "v1", "token-info"]);
-        let info = self.api.get(&url, Doing::Check, deadline).await?;
-        Ok((info, self.api.client().clock_offset_seconds()))
+    fn own_token(&self) -> Url {
+        self.api.at(&["auth", "api", "v1", "token-info"])
+    }
+
+    /// What the admin token is.
+    pub async fn token_info(&self, deadline: Instant) -> Result<TokenInfo, Failure> {
+        self.api.get(&self.own_token(), Doing::Check, deadline).await
+    }
+
+    /// How far the local clock is ahead of the server's. The bootstrap token is not accepted there, but the
+    /// answer tells the time all the same.
+    pub async fn clock_offset_seconds(&self, deadline: Instant) -> Result<i64, Failure> {
+        self.api.clock_offset_seconds(&self.own_token(), deadline).await
     }
 
     /// The tokens of a user.

@@ -3,13 +3,14 @@
 use serde_json::Value;
 
 use crate::http::Answer;
+use crate::source::clock;
 use crate::source::refusal::{Refusal, Service};
 
 /// StackState's part of what is said of an answer.
 pub static SERVICE: Service = Service {
     name: "stackstate",
     owner: "StackState",
-    advice: "are --url and --api-path right?",
+    advice: "check --url and --api-path",
     is_own,
     is_not_found: is_own,
     explain,
@@ -40,14 +41,18 @@ fn explain(refusal: &Refusal<'_>) -> String {
     let (server, said) = (refusal.server(), refusal.said(&text));
     match (kind.as_str(), refusal.answer.status) {
         ("ServiceTokenInvalidExpiryError", _) => {
-            format!("{server} does not take the expiry {said}; see --expiration")
+            format!(
+                "{server} rejected the expiry {said}; check --expiration{}",
+                clock::clause(refusal.answer)
+            )
         }
         (_, 401) => format!(
-            "{server} does not take the credential {said}: it is unknown or expired, or a service token stands where an API token is expected"
+            "{server} rejected the credential {said}: it is unknown or expired, or it is a service token where an API token is expected"
         ),
-        (_, 403) => {
-            format!("{server} forbids to {} {said}; the credential's role does not allow it", refusal.what())
-        }
+        (_, 403) => format!(
+            "{server} does not allow this credential to {} {said}; its roles do not permit it",
+            refusal.what()
+        ),
         (kind, 404) if !kind.is_empty() => format!("{server} has no such token {said}"),
         _ => refusal.usual(&said),
     }

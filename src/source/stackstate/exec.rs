@@ -6,14 +6,17 @@ use std::time::{Duration, Instant};
 
 use reqwest::Url;
 
-use super::{API_PATH, API_TOKEN, DEFAULT_API_PATH, Kind, NewToken, SERVICE_TOKEN, StackState, URL};
+use super::{
+    API_PATH, API_TOKEN, DEFAULT_API_PATH, K8S_TOKEN, K8S_TOKEN_PATH, Kind, NewToken, SERVICE_TOKEN,
+    StackState, URL,
+};
 use crate::error::{Failure, Stage};
 use crate::http::LoadedHttp;
 use crate::secret::{ExposeSecret as _, SecretString};
 use crate::source::api::Api;
 use crate::source::{BoxFuture, CreateError, Issuer, Lease, Leftover};
 
-/// What a token lives beyond what is needed: clocks differ, and the server's is not known.
+/// On top of the lifetime that is needed: clocks differ, and a proxy may hide the server's.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(300);
 /// How often the list is read for a token that is not in it.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
@@ -23,6 +26,8 @@ pub struct RunToken {
     stackstate: StackState,
     api_path: Option<String>,
     new: NewToken,
+    /// When the token must still be valid, by this machine's clock.
+    needed_until: Duration,
     env_name: OsString,
 }
 
@@ -54,13 +59,19 @@ impl RunTokenConfig {
         let mut random = [0_u8; 16];
         crate::random::fill(&mut random).map_err(|why| Failure::ours(Stage::Exchange, why))?;
         new.name = format!("{}-{:032x}", new.name, u128::from_be_bytes(random));
-        let expiry = crate::date::since_epoch().saturating_add(needed).saturating_add(EXPIRY_MARGIN);
-        new.expiry_date = Some(i64::try_from(expiry.as_millis()).unwrap_or(i64::MAX));
-        Ok(RunToken { stackstate, api_path, new, env_name })
+        let needed_until = crate::date::since_epoch().saturating_add(needed).saturating_add(EXPIRY_MARGIN);
+        Ok(RunToken { stackstate, api_path, new, needed_until, env_name })
     }
 }
 
 impl RunToken {
+    /// By the server's clock as far as an answer has told it, in Unix milliseconds.
+    fn expiry(&self) -> i64 {
+        let offset = self.api().client().clock_offset_seconds().unwrap_or_default();
+        let local = i64::try_from(self.needed_until.as_millis()).unwrap_or(i64::MAX);
+        local.saturating_sub(offset.saturating_mul(1000))
+    }
+
     async fn ids(&self, deadline: Instant) -> Result<Vec<i64>, Failure> {
         let listed = self.stackstate.list(deadline).await?;
         Ok(listed.iter().filter(|token| token.name == self.new.name).filter_map(|token| token.id).collect())
@@ -79,7 +90,7 @@ impl RunToken {
                 // That it is not listed (yet) does not say that it is gone.
                 Leftover::Token(_) | Leftover::Unanswered if ids.is_empty() => {
                     if Instant::now() + 2 * LOOK_AGAIN_AFTER >= deadline {
-                        return Err(format!("it is not in the list; {}", self.by_hand(leftover)));
+                        return Err(format!("it is not listed; {}", self.by_hand(leftover)));
                     }
                     tokio::time::sleep(LOOK_AGAIN_AFTER).await;
                 }
@@ -99,23 +110,29 @@ impl Issuer for RunToken {
             if self.ids(deadline).await?.is_empty() {
                 return Ok(());
             }
-            Err(Failure::ours(Stage::Exchange, format!("a token {} is there already", self.new.name)))
+            Err(Failure::ours(
+                Stage::Exchange,
+                format!("a token named {} already exists; run the command again", self.new.name),
+            ))
         })
     }
 
     fn describe(&self, deadline: Instant) -> BoxFuture<'_, Vec<(&'static str, String)>> {
         Box::pin(async move {
             let version = self.stackstate.version(deadline).await;
-            let version = version.unwrap_or_else(|| "tells no version".to_owned());
+            let version = version.unwrap_or_else(|| "version not reported".to_owned());
             vec![
-                ("token", "it may list service tokens".to_owned()),
+                ("token", "may list service tokens".to_owned()),
                 ("server", format!("StackState at {}: {version}", self.api().origin())),
             ]
         })
     }
 
     fn create(&self, deadline: Instant) -> BoxFuture<'_, Result<SecretString, CreateError>> {
-        Box::pin(async move { Ok(self.stackstate.create(&self.new, deadline).await?.token) })
+        Box::pin(async move {
+            let new = NewToken { expiry_date: Some(self.expiry()), ..self.new.clone() };
+            Ok(self.stackstate.create(&new, deadline).await?.token)
+        })
     }
 
     fn revoke<'a>(&'a self, leftover: &'a Leftover, deadline: Instant) -> BoxFuture<'a, Result<(), String>> {
@@ -123,10 +140,9 @@ impl Issuer for RunToken {
     }
 
     fn by_hand(&self, _: &Leftover) -> String {
-        let expires = self.new.expiry_date.and_then(|millis| u64::try_from(millis / 1000).ok());
         format!(
-            "it expires at {}, or delete it by the id that monitoring-token stackstate list shows for {}",
-            crate::date::time(expires.unwrap_or_default()),
+            "it expires at {}, or delete it: monitoring-token stackstate delete --name {}",
+            crate::date::time(u64::try_from(self.expiry() / 1000).unwrap_or_default()),
             self.new.name
         )
     }
@@ -140,7 +156,7 @@ impl Issuer for RunToken {
                 (SERVICE_TOKEN.into(), token.clone()),
             ],
             // `sts` takes exactly one of them.
-            remove: vec![API_TOKEN.into()],
+            remove: vec![API_TOKEN.into(), K8S_TOKEN.into(), K8S_TOKEN_PATH.into()],
         };
         lease.set.extend(self.api_path.as_deref().map(|path| (API_PATH.into(), SecretString::from(path))));
         // Last, because it wins where --env-name is one of the others.

@@ -28,6 +28,11 @@ pub const API_TOKEN: &str = "STS_CLI_API_TOKEN";
 /// The variable of a service token.
 pub const SERVICE_TOKEN: &str = "STS_CLI_SERVICE_TOKEN";
 
+/// The variable of a Kubernetes service account's token, which counts as one of the three.
+pub const K8S_TOKEN: &str = "STS_CLI_K8S_SA_TOKEN";
+/// The variable of the file that holds that token.
+pub const K8S_TOKEN_PATH: &str = "STS_CLI_K8S_SA_TOKEN_PATH";
+
 /// What every service token begins with.
 pub const SERVICE_TOKEN_PREFIX: &str = "svctok-";
 
@@ -38,13 +43,18 @@ pub enum Kind {
     ApiToken,
     /// A service's: `X-API-Key`.
     ServiceToken,
+    /// A Kubernetes service account's: `X-API-ServiceBearer`.
+    KubernetesToken,
 }
 
 impl Kind {
-    /// By what service tokens begin with.
+    /// By its form: that of a service token, or of a JWT, which is what Kubernetes issues.
     pub fn of(token: &SecretString) -> Kind {
-        if token.expose_secret().starts_with(SERVICE_TOKEN_PREFIX) {
+        let token = token.expose_secret();
+        if token.starts_with(SERVICE_TOKEN_PREFIX) {
             Kind::ServiceToken
+        } else if token.starts_with("eyJ") && token.matches('.').count() == 2 {
+            Kind::KubernetesToken
         } else {
             Kind::ApiToken
         }
@@ -66,20 +76,30 @@ pub struct NewToken {
     pub dedicated_subject: String,
 }
 
-/// A token, as the list has it.
+/// A token, as the list has it; the order of the fields is that of `sts`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ServiceToken {
     /// What it is deleted by. Not a number that survives a float.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<i64>,
+    /// When it was last changed, Unix milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_update_timestamp: Option<i64>,
     /// Its name.
     pub name: String,
+    /// What it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
     /// When it expires, Unix milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expiration: Option<i64>,
     /// Its roles.
     #[serde(default)]
     pub roles: Vec<String>,
+    /// The subject that exists for it alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dedicated_subject: Option<String>,
 }
 
 /// The answer to a creation. It has no id.
@@ -112,6 +132,7 @@ impl StackState {
         let header = match kind {
             Kind::ApiToken => "x-api-token",
             Kind::ServiceToken => "x-api-key",
+            Kind::KubernetesToken => "x-api-servicebearer",
         };
         let mut base = url.clone();
         if let Ok(mut path) = base.path_segments_mut() {

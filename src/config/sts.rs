@@ -1,0 +1,205 @@
+//! The contexts that `sts context save` keeps: URL, token and certificate of an installation
+//! (`~/.config/stackstate-cli/config.yaml`). What flags and variables say comes first, as in `sts`.
+
+use std::path::PathBuf;
+
+use saphyr::{LoadableYamlNode as _, Yaml};
+
+use super::variable;
+use crate::cli::Values;
+use crate::credential::{Credential, one_word};
+use crate::error::{Failure, Stage, printable};
+use crate::read::{self, DEFAULT_PATIENCE, ReadError, Until};
+use crate::source::stackstate::Kind;
+
+/// A file that is larger is not a configuration of `sts`.
+const MAX_CONFIG_BYTES: usize = 1024 * 1024;
+/// The name of the only context of a file without `contexts` (before `sts` 1.0).
+const UNNAMED: &str = "default";
+
+/// One context.
+#[derive(Default)]
+pub struct Context {
+    /// Where it is, for messages.
+    pub origin: String,
+    pub url: Option<String>,
+    pub api_path: Option<String>,
+    pub ca_base64: Option<String>,
+    skips_verification: bool,
+    api_token: Option<String>,
+    service_token: Option<String>,
+}
+
+impl Context {
+    /// The context that the flags, `STS_CLI_CONTEXT` or the file itself name; `None` if there is no file, and
+    /// none was asked for.
+    pub fn load(values: &Values<'_>) -> Result<Option<Context>, Failure> {
+        let (named, given) = (values.text("context")?, values.path("config")?);
+        let is_wanted = named.is_some() || given.is_some();
+        let Some(path) = given.or_else(default_path) else {
+            return match named {
+                None => Ok(None),
+                Some(_) => {
+                    Err(failure("no configuration file of sts: HOME is not set; use --config".to_owned()))
+                }
+            };
+        };
+        let at = path.display().to_string();
+        let file = read::open(&path)
+            .and_then(|file| read::all(file, MAX_CONFIG_BYTES, &Until::in_time(DEFAULT_PATIENCE)));
+        let bytes = match file {
+            Ok(bytes) => bytes,
+            Err(ReadError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound && !is_wanted => {
+                return Ok(None);
+            }
+            Err(ReadError::Io(error)) => {
+                return Err(failure(format!("cannot read the configuration of sts {at}: {error}")));
+            }
+            Err(ReadError::TooLarge) => {
+                return Err(failure(format!("the configuration of sts {at} is too large")));
+            }
+            Err(ReadError::Ended(ended)) => {
+                return Err(ended.failure(Stage::Sign, &format!("the configuration of sts {at}")));
+            }
+        };
+        let text = String::from_utf8_lossy(&bytes);
+        find(&text, named)
+            .map(Some)
+            .map_err(|why| failure(format!("{why} in the configuration of sts {at}")))
+            .map(|found| {
+                found
+                    .map(|context| Context { origin: format!("{at}: context {}", context.origin), ..context })
+            })
+    }
+
+    /// Its credential, and the header that it goes into.
+    pub fn credential(&self) -> Result<Option<(Credential, Kind)>, Failure> {
+        let (token, kind) = match (&self.api_token, &self.service_token) {
+            (None, None) => return Ok(None),
+            (Some(token), None) => (token, Kind::ApiToken),
+            (None, Some(token)) => (token, Kind::ServiceToken),
+            (Some(_), Some(_)) => {
+                return Err(failure(format!(
+                    "{} has both api-token and service-token; keep one",
+                    self.origin
+                )));
+            }
+        };
+        let token = one_word(token.trim(), &self.origin)?;
+        Ok(Some((Credential::Context(self.origin.clone(), token), kind)))
+    }
+
+    /// Fails if it asks for connections that are not verified.
+    pub fn check(&self) -> Result<(), Failure> {
+        if self.skips_verification {
+            return Err(failure(format!(
+                "{} has skip-ssl: true, and certificates are always verified here; save the CA certificate in \
+                 the context (sts context save --ca-cert-path) and remove skip-ssl",
+                self.origin
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn failure(message: String) -> Failure {
+    Failure::ours(Stage::Sign, message)
+}
+
+fn default_path() -> Option<PathBuf> {
+    let folder = variable("XDG_CONFIG_HOME").map(PathBuf::from);
+    let folder = folder.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".config")))?;
+    Some(folder.join("stackstate-cli/config.yaml"))
+}
+
+/// The context of this name, or the current one. Its `origin` is its name. An error never quotes the file,
+/// which holds tokens.
+fn find(text: &str, named: Option<&str>) -> Result<Context, String> {
+    let documents = Yaml::load_from_str(text).map_err(|error| {
+        format!("invalid YAML at line {}, column {}", error.marker().line(), error.marker().col() + 1)
+    })?;
+    let root = documents.first().filter(|root| root.is_mapping()).ok_or("no context")?;
+    let Some(contexts) = member(root, "contexts") else {
+        return match named {
+            None | Some(UNNAMED) => Ok(read_context(root, UNNAMED)),
+            Some(named) => Err(missing(named, &[UNNAMED])),
+        };
+    };
+    let contexts: Vec<(&str, &Yaml<'_>)> = contexts
+        .as_sequence()
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some((member(entry, "name")?.as_str()?, member(entry, "context")?)))
+        .collect();
+    let current = member(root, "current-context").and_then(Yaml::as_str).filter(|name| !name.is_empty());
+    let Some(named) = named.or(current) else { return Err("no current context".to_owned()) };
+    match contexts.iter().find(|(name, _)| *name == named) {
+        Some((name, context)) => Ok(read_context(context, name)),
+        None => Err(missing(named, &contexts.iter().map(|(name, _)| *name).collect::<Vec<_>>())),
+    }
+}
+
+fn missing(named: &str, known: &[&str]) -> String {
+    format!("no context {} (it has: {})", printable(named), printable(&known.join(", ")))
+}
+
+fn member<'a>(node: &'a Yaml<'a>, name: &str) -> Option<&'a Yaml<'a>> {
+    node.as_mapping()?.iter().find(|(key, _)| key.as_str() == Some(name)).map(|(_, value)| value)
+}
+
+fn read_context(node: &Yaml<'_>, name: &str) -> Context {
+    let text = |name: &str| {
+        let value = member(node, name)?;
+        let text = match value.as_str() {
+            Some(text) => text.to_owned(),
+            // A token of digits alone.
+            None => value.as_integer()?.to_string(),
+        };
+        (!text.is_empty()).then_some(text)
+    };
+    Context {
+        origin: printable(name),
+        url: text("url"),
+        api_path: text("api-path"),
+        ca_base64: text("ca-cert-base64-data"),
+        skips_verification: member(node, "skip-ssl").and_then(Yaml::as_bool).unwrap_or(false),
+        api_token: text("api-token"),
+        service_token: text("service-token"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TWO: &str = "contexts:\n- name: default\n  context:\n    url: http://a\n    api-token: x\n    \
+        api-path: /api\n    skip-ssl: false\n- name: prod\n  context:\n    url: http://b\n    \
+        service-token: y\n    api-path: /hidden/api\ncurrent-context: prod\n";
+
+    #[test]
+    fn the_named_context_is_read_or_else_the_current_one() {
+        let prod = find(TWO, None).unwrap();
+        assert_eq!((prod.url.as_deref(), prod.api_path.as_deref()), (Some("http://b"), Some("/hidden/api")));
+        assert_eq!((prod.service_token.as_deref(), prod.api_token.as_deref()), (Some("y"), None));
+        assert_eq!(find(TWO, Some("default")).unwrap().url.as_deref(), Some("http://a"));
+        // The older form has one context.
+        let old = find("url: http://c\napi-token: 123\n", None).unwrap();
+        assert_eq!((old.url.as_deref(), old.api_token.as_deref()), (Some("http://c"), Some("123")));
+        assert!(find("url: http://c\nskip-ssl: true\n", None).unwrap().check().is_err());
+    }
+
+    #[test]
+    fn an_error_names_the_contexts_and_never_quotes_the_file() {
+        for (text, named, words) in [
+            (TWO, Some("test"), "no context test (it has: default, prod)"),
+            ("contexts: []\n", None, "no current context"),
+            ("contexts: []\ncurrent-context: x\n", None, "no context x"),
+            ("", None, "no context"),
+            ("- a\n", None, "no context"),
+            ("url: \"secret\n", None, "invalid YAML at line"),
+        ] {
+            let why = find(text, named).err().expect(text);
+            assert!(why.contains(words) && !why.contains("secret"), "{text}: {why}");
+        }
+    }
+}

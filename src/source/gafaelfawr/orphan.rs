@@ -1,0 +1,291 @@
+//! Whose a token is that was found after a creation without an answer.
+//!
+//! The list shows a token's user, type, scopes, `created` and `expires`, and nothing that names the run that
+//! created it. Deleting another run's token would break that run's command, and a token that is left expires
+//! by itself. So a token is deleted only if it must be this run's; in every other case the run warns.
+
+use std::collections::HashSet;
+use std::ops::RangeInclusive;
+
+use super::{NewToken, TokenInfo};
+
+/// The expiry is later by a random share of four hours. Of 300 runs that start in the same second, two in a
+/// hundred share their expiry with another.
+pub(super) const EXPIRY_SPREAD_SECONDS: u64 = 4 * 3600;
+/// How many draws may hit an expiry that is in use before one of those is taken.
+const DRAWS: usize = 20;
+
+/// An expiry for a token that must live at least until `least`, and that no listed token has.
+pub(super) fn draw_expiry(least: u64, listed: &[TokenInfo], mut random: impl FnMut(u64) -> u64) -> u64 {
+    let mut draw = || least.saturating_add(random(EXPIRY_SPREAD_SECONDS));
+    let is_free = |expires: &u64| listed.iter().all(|token| token.expires != Some(*expires));
+    let first_free = (0..DRAWS).map(|_| draw()).find(is_free);
+    first_free.unwrap_or_else(draw)
+}
+
+/// A creation that was not answered with a token.
+pub(super) struct Attempt<'a> {
+    pub new: &'a NewToken,
+    pub expires: u64,
+    /// The keys that were listed before it.
+    pub listed_before: HashSet<&'a str>,
+    /// When the server can have created the token, by its own clock; `None` if that clock is unknown.
+    pub window: Option<RangeInclusive<u64>>,
+    /// Whether anything answered, which shows that the request arrived.
+    pub answered: bool,
+}
+
+/// What a list says about an attempt.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict<'a> {
+    /// This one must be the attempt's token.
+    Proven(&'a TokenInfo),
+    /// These may be, but may be another run's.
+    Unproven(Vec<&'a TokenInfo>),
+    /// No listed token can be the attempt's.
+    NotListed,
+}
+
+impl Attempt<'_> {
+    /// Only the single new token of the user is taken for this run's, and only if it matches in everything
+    /// that the list shows and something answered the request.
+    pub fn judge<'a>(&self, listed: impl IntoIterator<Item = &'a TokenInfo>) -> Verdict<'a> {
+        let is_new = |token: &&TokenInfo| {
+            token.token_type == "service"
+                && token.username == self.new.username
+                && !self.listed_before.contains(token.token.as_str())
+        };
+        let new: Vec<&TokenInfo> = listed.into_iter().filter(is_new).collect();
+        let candidates: Vec<&TokenInfo> = new.iter().copied().filter(|token| self.can_be(token)).collect();
+        match (new.as_slice(), candidates.as_slice()) {
+            (_, []) => Verdict::NotListed,
+            ([_], [one]) if self.answered && self.is_in_time(one) => Verdict::Proven(one),
+            _ => Verdict::Unproven(candidates),
+        }
+    }
+
+    fn can_be(&self, token: &TokenInfo) -> bool {
+        // Both are sorted: the one here, the other by the server.
+        token.expires == Some(self.expires) && token.scopes == self.new.scopes
+    }
+
+    fn is_in_time(&self, token: &TokenInfo) -> bool {
+        let (Some(window), Some(created)) = (&self.window, token.created) else { return false };
+        window.contains(&created)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fastrand::Rng;
+
+    use super::*;
+
+    fn new_token() -> NewToken {
+        NewToken { username: "bot-x".to_owned(), name: None, scopes: vec!["read:all".to_owned()] }
+    }
+
+    fn listed(key: &str, created: u64, expires: u64) -> TokenInfo {
+        TokenInfo {
+            username: "bot-x".to_owned(),
+            token_type: "service".to_owned(),
+            scopes: vec!["read:all".to_owned()],
+            created: Some(created),
+            expires: Some(expires),
+            token: key.to_owned(),
+            token_name: None,
+        }
+    }
+
+    #[test]
+    fn only_a_single_new_token_that_matches_in_everything_is_proven() {
+        let new = new_token();
+        let attempt = Attempt {
+            new: &new,
+            expires: 9000,
+            listed_before: HashSet::from(["old"]),
+            window: Some(100..=110),
+            answered: true,
+        };
+        let ours = listed("ours", 105, 9000);
+        let old = listed("old", 105, 9000);
+        assert_eq!(attempt.judge(&[old.clone(), ours.clone()]), Verdict::Proven(&ours));
+        // A session or an internal token is no run's.
+        let internal = TokenInfo { token_type: "internal".to_owned(), ..listed("internal", 105, 9000) };
+        assert_eq!(attempt.judge(&[internal, ours.clone()]), Verdict::Proven(&ours));
+
+        let other_scopes = TokenInfo { scopes: vec!["write:all".to_owned()], ..ours.clone() };
+        for other in [old, other_scopes, listed("ours", 105, 9001)] {
+            assert_eq!(attempt.judge(&[other]), Verdict::NotListed);
+        }
+        let twin = listed("twin", 105, 9000);
+        assert_eq!(attempt.judge(&[ours.clone(), twin.clone()]), Verdict::Unproven(vec![&ours, &twin]));
+        // Another run's token, whatever it looks like, takes the proof away.
+        assert_eq!(attempt.judge(&[ours.clone(), listed("other", 90, 8000)]), Verdict::Unproven(vec![&ours]));
+        for created in [99, 111] {
+            let early_or_late = listed("ours", created, 9000);
+            assert_eq!(attempt.judge([&early_or_late]), Verdict::Unproven(vec![&early_or_late]));
+        }
+        let unknown_time = TokenInfo { created: None, ..ours.clone() };
+        assert!(matches!(attempt.judge(&[unknown_time]), Verdict::Unproven(_)));
+        let unanswered = Attempt { answered: false, window: attempt.window.clone(), ..attempt };
+        assert_eq!(unanswered.judge([&ours]), Verdict::Unproven(vec![&ours]));
+        let unknown_clock = Attempt { answered: true, window: None, ..unanswered };
+        assert_eq!(unknown_clock.judge([&ours]), Verdict::Unproven(vec![&ours]));
+    }
+
+    /// What happens to a creation on its way.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    enum Fate {
+        Answered,
+        /// The token is created, and a gateway's error comes instead of it.
+        GatewayError,
+        /// The token is created, and nothing comes back.
+        AnswerLost,
+        /// Nothing is created, and nothing comes back.
+        RequestLost,
+        /// Nothing is created, and a gateway's error comes back, as if the request had arrived.
+        GatewayRefused,
+    }
+
+    impl Fate {
+        fn creates(self) -> bool {
+            !matches!(self, Fate::RequestLost | Fate::GatewayRefused)
+        }
+    }
+
+    const LOST: [Fate; 4] = [Fate::Answered, Fate::GatewayError, Fate::AnswerLost, Fate::RequestLost];
+
+    struct SimulatedRun {
+        fate: Fate,
+        token: TokenInfo,
+        lists_at: u64,
+        creates_at: u64,
+        looks_at: u64,
+        ends_at: u64,
+        expires: u64,
+        new: NewToken,
+    }
+
+    /// Milliseconds of one round, in which the runs begin.
+    const ROUND: u64 = 1_000_000;
+    const RUNS: usize = 50;
+    const LEAST_LIFETIME_SECONDS: u64 = 330;
+
+    /// Runs of one user that begin within `within` milliseconds.
+    fn runs(rng: &mut Rng, fates: &[Fate], within: u64, spread: u64) -> Vec<SimulatedRun> {
+        let new = new_token();
+        let run = |index: usize, rng: &mut Rng| {
+            let lists_at = ROUND + rng.u64(0..within);
+            let creates_at = lists_at + rng.u64(1..200);
+            let expires = (lists_at / 1000) + LEAST_LIFETIME_SECONDS + rng.u64(0..spread);
+            SimulatedRun {
+                fate: fates[rng.usize(0..fates.len())],
+                token: listed(&format!("key-{index:02}"), creates_at / 1000, expires),
+                lists_at,
+                creates_at,
+                looks_at: creates_at + rng.u64(1..2000),
+                ends_at: creates_at + rng.u64(1..60_000),
+                expires,
+                new: new.clone(),
+            }
+        };
+        (0..RUNS).map(|index| run(index, rng)).collect()
+    }
+
+    /// The user's list at a moment: what was created by then and not deleted.
+    fn list<'a>(
+        runs: &'a [SimulatedRun],
+        deleted_at: &[Option<u64>],
+        at: u64,
+    ) -> impl Iterator<Item = &'a TokenInfo> {
+        let is_listed = move |(run, deleted): &(&SimulatedRun, &Option<u64>)| {
+            run.creates_at <= at && run.fate.creates() && deleted.is_none_or(|deleted| deleted > at)
+        };
+        runs.iter().zip(deleted_at).filter(is_listed).map(|(run, _)| &run.token)
+    }
+
+    /// Plays one round; gives the tokens that were deleted although they were another run's, and the
+    /// expiry of each orphan.
+    fn play(runs: &[SimulatedRun]) -> (usize, Vec<u64>) {
+        let mut deleted_at: Vec<Option<u64>> =
+            runs.iter().map(|run| (run.fate == Fate::Answered).then_some(run.ends_at)).collect();
+        let mut foreign = 0;
+        let mut order: Vec<usize> = (0..runs.len()).filter(|&i| runs[i].fate != Fate::Answered).collect();
+        order.sort_by_key(|&index| runs[index].looks_at);
+        for index in order {
+            let run = &runs[index];
+            let attempt = Attempt {
+                new: &run.new,
+                expires: run.expires,
+                listed_before: list(runs, &deleted_at, run.lists_at).map(|t| t.token.as_str()).collect(),
+                window: Some(run.creates_at / 1000 - 2..=run.looks_at / 1000 + 2),
+                answered: matches!(run.fate, Fate::GatewayError | Fate::GatewayRefused),
+            };
+            let verdict = attempt.judge(list(runs, &deleted_at, run.looks_at));
+            if let Verdict::Proven(token) = verdict {
+                let owner = runs.iter().position(|owner| owner.token == *token).unwrap();
+                foreign += usize::from(owner != index);
+                deleted_at[owner] = Some(run.looks_at);
+            }
+        }
+        let is_orphan = |index: &usize| deleted_at[*index].is_none() && runs[*index].fate.creates();
+        (foreign, (0..runs.len()).filter(is_orphan).map(|index| runs[index].expires).collect())
+    }
+
+    /// Twenty good and twenty lost runs of one user once cost one or two good tokens a round: the share was
+    /// 180 s, and one match was enough. Here 10,000 rounds of 50 runs are played, in a tenth of them with a
+    /// share so small that the same expiry is drawn all the time.
+    #[test]
+    fn no_run_deletes_the_token_of_another() {
+        let mut rng = Rng::with_seed(12);
+        let (mut deleted, mut created) = (0, 0);
+        for round in 0..10_000_u64 {
+            // All at once, or so far apart that a run is often alone.
+            let within = [100, 5_000, 60_000, 600_000][usize::try_from(round % 4).unwrap()];
+            let spread = if round % 10 == 0 { 2 } else { EXPIRY_SPREAD_SECONDS };
+            let runs = runs(&mut rng, &LOST, within, spread);
+            let (foreign, orphans) = play(&runs);
+            assert_eq!(foreign, 0, "round {round}");
+            let unanswered =
+                runs.iter().filter(|run| matches!(run.fate, Fate::GatewayError | Fate::AnswerLost)).count();
+            assert!(orphans.len() <= unanswered, "round {round}");
+            for expires in &orphans {
+                let latest = (ROUND + within) / 1000 + LEAST_LIFETIME_SECONDS + EXPIRY_SPREAD_SECONDS;
+                assert!(*expires <= latest, "round {round}");
+            }
+            created += unanswered;
+            deleted += unanswered - orphans.len();
+        }
+        // The rule is no refusal to delete: a run that is alone cleans up.
+        assert!(deleted * 10 > created, "{deleted} of {created}");
+    }
+
+    /// A gateway's error is taken for a sign that the request arrived. Where it did not, only a run that is
+    /// the single other one, began in the same seconds and drew the same expiry can be mistaken.
+    #[test]
+    fn a_gateway_that_creates_nothing_hardly_ever_costs_a_token() {
+        let mut rng = Rng::with_seed(502);
+        let fates = [Fate::Answered, Fate::GatewayRefused];
+        let foreign: usize = (0..2_000_u64)
+            .map(|round| {
+                let within = [5_000, 60_000, 600_000][usize::try_from(round % 3).unwrap()];
+                play(&runs(&mut rng, &fates, within, EXPIRY_SPREAD_SECONDS)).0
+            })
+            .sum();
+        assert!(foreign <= 2, "{foreign} of 100,000 runs");
+    }
+
+    #[test]
+    fn hundreds_of_runs_rarely_draw_the_same_expiry() {
+        let mut rng = Rng::with_seed(300);
+        let mut drawn: Vec<u64> = (0..300).map(|_| draw_expiry(0, &[], |n| rng.u64(..n))).collect();
+        drawn.sort_unstable();
+        let shared = drawn.windows(2).filter(|pair| pair[0] == pair[1]).count();
+        assert!(shared <= 10, "{shared} of 300");
+        // One that is in use is not drawn again.
+        let mut next = [7, 7, 8].into_iter();
+        assert_eq!(draw_expiry(1000, &[listed("a", 1, 1007)], |_| next.next().unwrap()), 1008);
+        assert_eq!(draw_expiry(1000, &[listed("a", 1, 1007)], |_| 7), 1007);
+    }
+}

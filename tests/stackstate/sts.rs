@@ -1,0 +1,265 @@
+//! Scripts that call `sts service-token`, with the program's name swapped: each row of the table in
+//! `docs/service-tokens.md` is run.
+
+use std::fs;
+use std::process::Command;
+use std::time::{Duration, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+use super::{CONTROL, stackstate, token_of};
+use crate::support::api::{environment, relay};
+use crate::support::issuer::STACKSTATE;
+use crate::support::tls::Authority;
+use crate::support::{Ended, Sandbox, run};
+
+/// A user's folder with saved contexts and a CA certificate.
+struct Stage {
+    folder: tempfile::TempDir,
+    sandbox: Sandbox,
+    certificate: String,
+}
+
+impl Stage {
+    fn new() -> Stage {
+        let stage = Stage {
+            folder: tempfile::tempdir().unwrap(),
+            sandbox: Sandbox::start(&[]),
+            certificate: Authority::new("a CA").pem(),
+        };
+        let (url, token) = (stage.sandbox.var("STS_CLI_URL"), stage.sandbox.var("STS_CLI_API_TOKEN"));
+        let context = |name: &str, url: &str| {
+            format!(
+                "- name: {name}\n  context:\n    url: {url}\n    api-token: {token}\n    api-path: /api\n    \
+                 admin-api-path: /admin\n    skip-ssl: false\n"
+            )
+        };
+        let contexts = format!(
+            "contexts:\n{}{}current-context: default\n",
+            context("default", "http://127.0.0.1:1"),
+            context("prod", url)
+        );
+        for folder in [".config/stackstate-cli", "xdg/stackstate-cli"] {
+            fs::create_dir_all(stage.folder.path().join(folder)).unwrap();
+        }
+        fs::write(stage.folder.path().join(".config/stackstate-cli/config.yaml"), &contexts).unwrap();
+        let only_prod = contexts.replace("current-context: default", "current-context: prod");
+        fs::write(stage.folder.path().join("xdg/stackstate-cli/config.yaml"), &only_prod).unwrap();
+        fs::write(stage.folder.path().join("other.yaml"), &only_prod).unwrap();
+        fs::write(stage.folder.path().join("ca.pem"), &stage.certificate).unwrap();
+        token_of(&stackstate(&stage.sandbox, &["create", "-n=older", "--roles=r"]));
+        stage
+    }
+
+    /// The words of a row, as a shell would split them; assignments become variables.
+    fn run(&self, line: &str) -> Ended {
+        let id = self.sandbox.made_tokens(CONTROL)[0]["id"].to_string();
+        let line = line
+            .replace("URL", self.sandbox.var("STS_CLI_URL"))
+            .replace("_ID", "")
+            .replace("ID", &id)
+            .replace("=BASE64", &format!("={}", STANDARD.encode(&self.certificate)))
+            .replace(" BASE64", &format!(" {}", STANDARD.encode(&self.certificate)));
+        let words = shlex::split(&line).expect("a line of a shell");
+        let mut command = self.sandbox.token();
+        command.env("HOME", self.folder.path()).current_dir(self.folder.path());
+        // What names a context must come from it.
+        let by_context = ["context", "CONTEXT", " -c ", "--config", "XDG"].iter().any(|w| line.contains(w));
+        if by_context {
+            command.env_remove("STS_CLI_URL").env_remove("STS_CLI_API_TOKEN");
+        }
+        let assignments = words.iter().take_while(|word| word.split('=').next().is_some_and(is_variable));
+        let assignments: Vec<(&str, &str)> = assignments.filter_map(|word| word.split_once('=')).collect();
+        command.envs(assignments.iter().copied()).arg("stackstate").args(&words[assignments.len()..]);
+        run(&mut command)
+    }
+}
+
+fn is_variable(word: &str) -> bool {
+    !word.is_empty()
+        && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+}
+
+#[test]
+fn each_row_of_the_comparison_is_true() {
+    let page = include_str!("../../docs/service-tokens.md");
+    let table = page.split("\n| `sts service-token` | here | |\n").nth(1).expect("the table");
+    let rows: Vec<(&str, &str)> = table
+        .lines()
+        .skip(1)
+        .take_while(|line| line.starts_with("| "))
+        .map(|line| {
+            let (line, rest) = line.strip_prefix("| `").unwrap().split_once("` | ").unwrap();
+            (line, rest.split(" |").next().unwrap())
+        })
+        .collect();
+    assert!(rows.len() > 40, "{rows:?}");
+    for (line, here) in rows {
+        let stage = Stage::new();
+        let ended = stage.run(line);
+        match here {
+            "same" | "more" => assert_eq!(ended.status, 0, "{line}: {ended:?}"),
+            "refused" => {
+                assert!([2, 125].contains(&ended.status), "{line}: {ended:?}");
+                // By name: the flag or the variable, or the value that it has.
+                let names = [
+                    "--expiration",
+                    "--roles",
+                    "--name",
+                    "output",
+                    "ID",
+                    "nowhere",
+                    "--skip-ssl",
+                    "STS_SKIP_SSL",
+                    "--api-token",
+                    "--service-token",
+                    "--k8s-sa-token",
+                    "STS_CLI_SERVICE_TOKEN",
+                ];
+                assert!(names.iter().any(|name| ended.stderr.contains(name)), "{line}: {ended:?}");
+                assert_eq!(ended.stderr.lines().count(), 1, "{line}: {ended:?}");
+            }
+            other => panic!("{line}: {other}"),
+        }
+    }
+}
+
+#[test]
+fn csv_roles_and_blanks_mean_what_they_mean_for_sts() {
+    let stage = Stage::new();
+    stage
+        .run("create -n a --roles '\"r,1\",s' --expiration ' 2040-01-31 ' --dedicatedSubject sub")
+        .succeeded();
+    let made = &stage.sandbox.made_tokens(CONTROL)[1];
+    assert_eq!(
+        (&made["roles"], &made["expiration"]),
+        (&serde_json::json!(["r,1", "s"]), &2_211_580_800_000_i64.into())
+    );
+    let listed = stage.run("list");
+    assert!(listed.stdout.lines().next().unwrap().ends_with("| DEDICATED_SUBJECT"), "{listed:?}");
+    assert!(listed.stdout.contains("| sub\n"), "{listed:?}");
+    assert!(stage.run("list -ojson").stdout.contains("\"dedicatedSubject\": \"sub\""));
+}
+
+#[test]
+fn an_error_with_json_output_is_that_of_sts() {
+    let stage = Stage::new();
+    for (line, status, words) in [
+        ("delete -i 7 -ojson", 125, "no service token has the ID 7"),
+        ("create -n a -o json", 2, "missing --roles"),
+        ("list --context nowhere -o json", 125, "no context nowhere"),
+    ] {
+        let ended = stage.run(line);
+        let error: Value = serde_json::from_str(&ended.stderr).unwrap_or_else(|_| panic!("{ended:?}"));
+        assert_eq!((ended.status, &error["error"]), (status, &true.into()), "{ended:?}");
+        assert!(error["error-message"].as_str().unwrap().contains(words), "{ended:?}");
+        assert_eq!((ended.stdout.as_str(), ended.stderr.lines().count()), ("", 1));
+    }
+}
+
+#[test]
+fn a_context_gives_exec_its_url_and_token_and_flags_count_more() {
+    let stage = Stage::new();
+    let in_home = |command: &mut Command| {
+        command.env("HOME", stage.folder.path()).env_remove("STS_CLI_URL").env_remove("STS_CLI_API_TOKEN");
+    };
+    let mut exec = stage.sandbox.token();
+    in_home(&mut exec);
+    exec.args(["stackstate", "exec", "-cprod", "--roles=r", "-n=x"]);
+    let seen = environment(&mut exec);
+    assert_eq!(seen["STS_CLI_URL"], stage.sandbox.var("STS_CLI_URL"));
+    let made = stage.sandbox.made_tokens(CONTROL);
+    assert!(made.iter().all(|token| token["name"] == "older"), "{made:?}");
+    // The current context leads nowhere; a URL beside it does not.
+    let mut list = stage.sandbox.token();
+    in_home(&mut list);
+    run(list.args(["stackstate", "list", "-retries=0"]))
+        .failed_with(125, &["cannot connect to http://127.0.0.1:1"]);
+    run(list.arg("--url").arg(stage.sandbox.var("STS_CLI_URL"))).succeeded();
+    // What is not needed does not matter.
+    fs::write(stage.folder.path().join(".config/stackstate-cli/config.yaml"), "\"").unwrap();
+    run(stage.sandbox.token().env("HOME", stage.folder.path()).args(["stackstate", "list"])).succeeded();
+    run(&mut list).failed_with(125, &["invalid YAML at line 1"]);
+    fs::write(
+        stage.folder.path().join(".config/stackstate-cli/config.yaml"),
+        "url: https://x\napi-token: y\nskip-ssl: true\n",
+    )
+    .unwrap();
+    let mut list = stage.sandbox.token();
+    in_home(&mut list);
+    run(list.args(["stackstate", "list"])).failed_with(125, &["context default has skip-ssl: true"]);
+}
+
+/// `sts` counts three variables, and fails if two are set.
+#[test]
+fn the_command_finds_one_credential_only() {
+    let sandbox = Sandbox::start(&[]);
+    let mut exec = STACKSTATE.exec(&sandbox);
+    exec.env("STS_CLI_K8S_SA_TOKEN_PATH", "/x");
+    let seen = environment(&mut exec);
+    let credentials: Vec<&String> =
+        seen.keys().filter(|name| name.contains("TOKEN") && name.starts_with("STS")).collect();
+    assert_eq!(credentials, ["STS_CLI_SERVICE_TOKEN"]);
+    // As the administrator's credential, a Kubernetes token has a header of its own.
+    let mut list = sandbox.token();
+    list.env_remove("STS_CLI_API_TOKEN").env("STS_CLI_K8S_SA_TOKEN", "eyJ.a.b").args(["stackstate", "list"]);
+    run(&mut list).failed_with(125, &["rejected the credential"]);
+    let requests = sandbox.shows("/sandbox/requests");
+    let headers = requests.as_array().unwrap().last().unwrap()["headers"].as_array().unwrap().clone();
+    assert!(headers.contains(&"x-api-servicebearer".into()), "{headers:?}");
+}
+
+/// jq 1.6 keeps numbers as floats: 9007199254740993 becomes 9007199254740992, and the deletion of that one
+/// said that there is no such token. Reported for jq as jqlang/jq#369 and others; sts prints IDs as numbers.
+#[test]
+fn an_id_that_jq_has_rounded_is_recognized_and_names_delete_too() {
+    let sandbox = Sandbox::start(&[]);
+    token_of(&stackstate(&sandbox, &["create", "-n=a", "--roles=r"]));
+    for args in [&["9007199254740992"][..], &["--id=9007199254740992"], &["-i9007199254740992"]] {
+        stackstate(&sandbox, &[&["delete"][..], args].concat())
+            .failed_with(125, &["but there is 9007199254740993 (a)", "jq", "--name"]);
+    }
+    stackstate(&sandbox, &["delete", "7"]).failed_with(125, &["no service token has the ID 7; see"]);
+    token_of(&stackstate(&sandbox, &["create", "-n=b", "--roles=r"]));
+    token_of(&stackstate(&sandbox, &["create", "-n=b", "--roles=r"]));
+    stackstate(&sandbox, &["delete", "--name=b"])
+        .failed_with(125, &["2 service tokens are named b", "9007199254740994, 9007199254740995"]);
+    stackstate(&sandbox, &["delete", "--name=c"]).failed_with(125, &["no service token is named c"]);
+    let deleted = stackstate(&sandbox, &["delete", "-na", "-ojson"]);
+    assert_eq!(deleted.succeeded().stdout, "{\n  \"deleted-service-token\": 9007199254740993\n}\n");
+}
+
+/// systemd#36874: machines come up with a clock that is days behind. The expiry was then in the past for the
+/// server, which refused it without a word about the clock, and `check` said that all was well.
+#[test]
+fn a_clock_that_is_days_behind_is_named_or_does_not_matter() {
+    let sandbox = Sandbox::start(&[]);
+    let now = std::time::SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let server_now = now + 3 * 86_400;
+    let url = relay(sandbox.var("STS_CLI_URL"), move |request, pass_on| {
+        let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(server_now));
+        let mut answer = pass_on(request);
+        if request.starts_with("POST") {
+            let body = request.split("\r\n\r\n").nth(1).unwrap();
+            let wanted: Value = serde_json::from_str(body).unwrap();
+            if wanted["expiryDate"].as_u64().is_some_and(|expiry| expiry / 1000 <= server_now) {
+                let error = r#"{"_type":"ServiceTokenInvalidExpiryError","message":"expiry is in the past"}"#;
+                answer = crate::support::http("400 Bad Request", "date: x\r\n", error);
+            }
+        }
+        let line = answer.lines().find(|line| line.to_lowercase().starts_with("date: ")).unwrap().to_owned();
+        answer.replace(&line, &format!("date: {date}"))
+    });
+    // The server's clock counts.
+    run(STACKSTATE.exec(&sandbox).env("STS_CLI_URL", &url).args(["--", "true"])).succeeded();
+    let mut check = sandbox.token();
+    check.env("STS_CLI_URL", &url).args(["check", "stackstate", "exec"]).args(STACKSTATE.new);
+    let checked = run(check.arg("true"));
+    assert!(checked.succeeded().stdout.contains("behind the server"), "{checked:?}");
+    // A day that is given is one that the server may refuse.
+    let day = ["stackstate", "create", "-n=x", "--roles=r", "--expiration=2020-01-01"];
+    run(sandbox.token().env("STS_CLI_URL", &url).args(day))
+        .failed_with(125, &["rejected the expiry", "local clock is 72h", "behind the server"]);
+}
