@@ -10,7 +10,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
 use ring::rand::SystemRandom;
 use ring::rsa::{KeyPairComponents, PublicKeyComponents};
-use ring::signature::{Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair};
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
+    Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256,
+    RSA_PSS_SHA384, RSA_PSS_SHA512, RsaEncoding, RsaKeyPair,
+};
 use serde_json::{Map, Value, json};
 
 use crate::support::{Response, Sandbox, program};
@@ -37,6 +41,27 @@ fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
 }
 
+/// A JWK of `testdata/keys`, and its members as bytes.
+fn jwk(name: &str) -> (Value, impl Fn(&str) -> Vec<u8>) {
+    let jwk: Value = serde_json::from_slice(&std::fs::read(testdata("keys").join(name)).unwrap()).unwrap();
+    let members = jwk.clone();
+    (jwk, move |name| URL_SAFE_NO_PAD.decode(members[name].as_str().unwrap()).unwrap())
+}
+
+fn rsa_key() -> RsaKeyPair {
+    let (_, part) = jwk("rs256.json");
+    let key = RsaKeyPair::from_components(&KeyPairComponents {
+        public_key: PublicKeyComponents { n: part("n"), e: part("e") },
+        d: part("d"),
+        p: part("p"),
+        q: part("q"),
+        dP: part("dp"),
+        dQ: part("dq"),
+        qInv: part("qi"),
+    });
+    key.unwrap()
+}
+
 /// The keys that sign the requests.
 struct Keys {
     monitoring: Ed25519KeyPair,
@@ -46,20 +71,9 @@ struct Keys {
 
 impl Keys {
     fn new() -> Keys {
-        let jwk: Value =
-            serde_json::from_slice(&std::fs::read(testdata("keys/rs256.json")).unwrap()).unwrap();
-        let part = |name: &str| URL_SAFE_NO_PAD.decode(jwk[name].as_str().unwrap()).unwrap();
-        let rsa = RsaKeyPair::from_components(&KeyPairComponents {
-            public_key: PublicKeyComponents { n: part("n"), e: part("e") },
-            d: part("d"),
-            p: part("p"),
-            q: part("q"),
-            dP: part("dp"),
-            dQ: part("dq"),
-            qInv: part("qi"),
-        });
+        let rsa = rsa_key();
         let ed25519 = |seed| Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
-        Keys { monitoring: ed25519(1), other: ed25519(2), rsa: rsa.unwrap() }
+        Keys { monitoring: ed25519(1), other: ed25519(2), rsa }
     }
 
     fn public_x(&self) -> String {
@@ -277,4 +291,66 @@ fn every_recorded_request_gets_the_response_of_locate_0_17() {
 fn every_recorded_request_gets_the_response_of_locate_0_19_by_default() {
     replay(&[], "v0.19.2");
     replay(&["--locate-version=0.19"], "v0.19.2");
+}
+
+/// Signs with a key of `testdata/keys`; gives the JWT.
+fn signed(algorithm: &str, name: &str) -> String {
+    let (jwk, part) = jwk(name);
+    let header = json!({"alg": algorithm, "kid": jwk["kid"]});
+    let claims = json!({"iss": "monitoring", "sub": SUBJECT, "aud": "locate", "exp": now().as_secs() + 60});
+    let message = format!("{}.{}", encode(header.to_string()), encode(claims.to_string()));
+    let random = SystemRandom::new();
+    let ecdsa = |curve: &'static EcdsaSigningAlgorithm| {
+        let point = [vec![4], part("x"), part("y")].concat();
+        let key = EcdsaKeyPair::from_private_key_and_public_key(curve, &part("d"), &point, &random).unwrap();
+        encode(key.sign(&random, message.as_bytes()).unwrap())
+    };
+    let rsa = |padding: &'static dyn RsaEncoding| {
+        let key = rsa_key();
+        let mut signature = vec![0; key.public().modulus_len()];
+        key.sign(padding, &random, message.as_bytes(), &mut signature).unwrap();
+        encode(signature)
+    };
+    let signature = match algorithm {
+        "ES256" => ecdsa(&ECDSA_P256_SHA256_FIXED_SIGNING),
+        "ES384" => ecdsa(&ECDSA_P384_SHA384_FIXED_SIGNING),
+        "RS256" => rsa(&RSA_PKCS1_SHA256),
+        "RS384" => rsa(&RSA_PKCS1_SHA384),
+        "RS512" => rsa(&RSA_PKCS1_SHA512),
+        "PS256" => rsa(&RSA_PSS_SHA256),
+        "PS384" => rsa(&RSA_PSS_SHA384),
+        "PS512" => rsa(&RSA_PSS_SHA512),
+        other => panic!("{other}"),
+    };
+    format!("{message}.{signature}")
+}
+
+/// Locate v0.19 accepts three algorithms, v0.17 each that fits the key (the table in the recording's facts).
+#[test]
+fn each_version_accepts_its_own_algorithms() {
+    let public =
+        ["es256.json.pub", "es384.json.pub", "rs256.json.pub"].map(|name| testdata("keys").join(name));
+    for (version, only) in [("0.17", None), ("0.19", Some(["ES256", "RS256"]))] {
+        let mut command = program();
+        command.arg("--locate-version").arg(version);
+        for key in &public {
+            command.arg("--verify-key").arg(key);
+        }
+        let sandbox = Sandbox::start(&mut command);
+        for (algorithm, key) in [
+            ("ES256", "es256.json"),
+            ("ES384", "es384.json"),
+            ("RS256", "rs256.json"),
+            ("RS384", "rs256.json"),
+            ("RS512", "rs256.json"),
+            ("PS256", "rs256.json"),
+            ("PS384", "rs256.json"),
+            ("PS512", "rs256.json"),
+        ] {
+            let path = format!("/v2/platform/monitoring/ndt/ndt7?access_token={}", signed(algorithm, key));
+            let accepted = only.is_none_or(|only| only.contains(&algorithm));
+            let expected = if accepted { 200 } else { 401 };
+            assert_eq!(sandbox.request("GET", &path, b"").status, expected, "{algorithm}, Locate {version}");
+        }
+    }
 }
