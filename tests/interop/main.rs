@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod chains;
 mod flags;
 mod go;
 mod keys;
@@ -37,7 +38,7 @@ impl Peers {
 fn main() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(".peers");
     let peers = Peers { folder };
-    let checks = [keys::CHECKS, flags::CHECKS, rules::CHECKS, stackstate::CHECKS].concat();
+    let checks = [keys::CHECKS, flags::CHECKS, rules::CHECKS, chains::CHECKS, stackstate::CHECKS].concat();
     let mut failed = 0;
     println!("{:<24} {:<72} result", "peer", "check");
     for check in &checks {

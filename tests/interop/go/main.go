@@ -1,11 +1,13 @@
 // Command peer answers, with the libraries that M-Lab's programs are made of, the questions that the
 // interop test asks: go-jose v4 as m-lab/access uses it, and Go's own flag, time, strconv and proxy
-// rules. One question a line on standard input, as a JSON array; one JSON answer a line.
+// rules, and crypto/x509. One question a line on standard input, as a JSON array; one JSON answer a line.
 package main
 
 import (
 	"bufio"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"flag"
 	"fmt"
 	"io"
@@ -57,6 +59,8 @@ func answer(question string, words []string) any {
 		return b
 	case "proxied":
 		return proxied(words[0], words[1])
+	case "chain":
+		return chain(words[0], words[1], words[2])
 	case "query":
 		return query(words[0], words[1])
 	}
@@ -151,4 +155,28 @@ func query(prefix, token string) any {
 	values.Set("access_token", token)
 	parsed.RawQuery = values.Encode()
 	return parsed.String()
+}
+
+// chain says why a TLS client does not trust a server that sends these certificates; empty if it does.
+func chain(rootsPEM, chainPEM, host string) string {
+	roots, intermediates := x509.NewCertPool(), x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(rootsPEM))
+	var leaf *x509.Certificate
+	for block, rest := pem.Decode([]byte(chainPEM)); block != nil; block, rest = pem.Decode(rest) {
+		// As in crypto/tls, one that cannot be parsed ends the handshake.
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return err.Error()
+		}
+		if leaf == nil {
+			leaf = certificate
+		} else {
+			intermediates.AddCert(certificate)
+		}
+	}
+	options := x509.VerifyOptions{Roots: roots, Intermediates: intermediates, DNSName: host}
+	if _, err := leaf.Verify(options); err != nil {
+		return err.Error()
+	}
+	return ""
 }
