@@ -319,3 +319,74 @@ fn a_failure_says_in_its_one_line_that_the_metrics_are_missing() {
     run(sandbox.token().args(args))
         .failed_with(125, &["no URL key \"nope\"", "; and cannot write the metrics to"]);
 }
+
+/// Two jobs on one host wrote the same labels, and node_exporter dropped one of them.
+#[test]
+fn the_files_of_two_token_runs_never_hold_the_same_sample() {
+    let sandbox = Sandbox::start(&[]);
+    let (_folder, file) = folder();
+    let samples = |args: &[&str]| {
+        run(sandbox.token().args(args).arg(flag(&file)).args(["--", "true"])).succeeded();
+        parse(&fs::read_to_string(&file).unwrap())
+    };
+    let gafaelfawr = ["gafaelfawr", "exec", "--scopes=read:all"];
+    let one = samples(&[&gafaelfawr[..], &["--username=bot-one"]].concat());
+    let labels = &one.keys().next().unwrap().1;
+    let url = sandbox.var("GAFAELFAWR_URL");
+    for (name, value) in [("machine", ""), ("service", "gafaelfawr"), ("issuer", url), ("user", "bot-one")] {
+        assert_eq!(labels[name], value, "{labels:?}");
+    }
+    let others = [
+        samples(&[&gafaelfawr[..], &["--username=bot-two"]].concat()),
+        samples(&[&gafaelfawr[..], &["--username=bot-one", "-metrics-label=job=b"]].concat()),
+        samples(&["stackstate", "exec", "--roles=r", "--name=one"]),
+        samples(&[
+            "stackstate",
+            "exec",
+            "--roles=r",
+            "--name=two",
+            "-metrics-label",
+            "job=b",
+            "-metrics-label",
+            "a=1,c=2",
+        ]),
+    ];
+    let mut seen: BTreeSet<_> = one.keys().cloned().collect();
+    for key in others.iter().flat_map(BTreeMap::keys) {
+        assert!(seen.insert(key.clone()), "twice: {key:?}");
+    }
+    let last = &others[3].keys().next().unwrap().1;
+    assert_eq!((&last["name"][..], &last["job"][..], &last["a"][..], &last["c"][..]), ("two", "b", "1", "2"));
+}
+
+#[test]
+fn an_added_label_is_on_the_main_job_too_and_a_wrong_one_is_refused() {
+    let sandbox = Sandbox::start(&[]);
+    let (_folder, file) = folder();
+    let mut command = sandbox.token();
+    command
+        .env("MONITORING_TOKEN_METRICS_LABEL", "\"site=a,b\",team=x")
+        .arg(flag(&file))
+        .args(["--", "true"]);
+    run(&mut command).succeeded();
+    let samples = parse(&fs::read_to_string(&file).unwrap());
+    assert!(
+        samples.keys().all(|(_, labels)| labels["site"] == "a,b" && labels["team"] == "x"),
+        "{samples:?}"
+    );
+    for (label, why) in [
+        ("job", "expected NAME=VALUE"),
+        ("=x", "letters, digits and underscores"),
+        ("1a=x", "letters, digits and underscores"),
+        ("a-b=x", "letters, digits and underscores"),
+        ("__a=x", "reserved"),
+        ("machine=x", "reserved"),
+        ("stage=x", "reserved"),
+        ("a=x,a=y", "given twice"),
+        ("a=x\ny", "control characters"),
+        ("a=\"x", "quotation mark"),
+        ("", "empty value for -metrics-label"),
+    ] {
+        run(sandbox.token().arg("-metrics-label").arg(label).args(["--", "true"])).failed_with(2, &[why]);
+    }
+}

@@ -52,8 +52,8 @@ fn the_list_is_that_of_sts() {
     assert_eq!(
         stackstate(&sandbox, &["list"]).succeeded().stdout,
         "ID               | NAME  | EXPIRATION | ROLES                           | DEDICATED_SUBJECT\n\
-         9007199254740994 | ant   |            | [stackstate-k8s-troubleshooter] |\n\
-         9007199254740993 | zebra | 2030-01-31 | [a b c]                         |\n"
+         9007199254740994 | ant   |            | [stackstate-k8s-troubleshooter] | -                \n\
+         9007199254740993 | zebra | 2030-01-31 | [a b c]                         | -                \n"
     );
     let listed: Value = serde_json::from_str(&stackstate(&sandbox, &["list", "-o", "json"]).stdout).unwrap();
     let tokens = json!([

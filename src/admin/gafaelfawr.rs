@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::output::{Format, json, json_list, table};
+use super::output::{Format, LastColumn, json, json_list, table};
 use super::{Administration, Place, Session, deliver};
 use crate::date::{self, unix_now};
 use crate::error::{Failure, Stage};
@@ -60,7 +60,7 @@ pub fn act(administration: Administration, action: Action, signals: &Signals) ->
             Ok(match format {
                 Format::Json => json_list(&tokens),
                 Format::Text if tokens.is_empty() => format!("no tokens of {username}\n"),
-                Format::Text => table(&rows(&tokens, unix_now()), "  "),
+                Format::Text => table(&rows(&tokens, unix_now()), "  ", LastColumn::Trimmed),
             })
         }
         Action::Delete { username, key } => {

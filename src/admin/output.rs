@@ -30,8 +30,17 @@ pub fn json_list(value: &impl Serialize) -> String {
     json(&clean_json(serde_json::to_value(value).unwrap_or_default()))
 }
 
+/// What becomes of the blanks at the end of a line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum LastColumn {
+    /// They are left out.
+    Trimmed,
+    /// They stay, as in `sts`.
+    Padded,
+}
+
 /// Rows in columns that are aligned, the first row being the head; foreign text made fit to be shown.
-pub fn table(rows: &[Vec<String>], separator: &str) -> String {
+pub fn table(rows: &[Vec<String>], separator: &str, last: LastColumn) -> String {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| clean(cell)).collect()).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
@@ -43,7 +52,8 @@ pub fn table(rows: &[Vec<String>], separator: &str) -> String {
     for row in &rows {
         let cells: Vec<String> =
             row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
-        let _ = writeln!(text, "{}", cells.join(separator).trim_end());
+        let line = cells.join(separator);
+        let _ = writeln!(text, "{}", if last == LastColumn::Trimmed { line.trim_end() } else { &line });
     }
     text
 }
@@ -89,6 +99,6 @@ mod tests {
     fn columns_are_aligned_and_foreign_text_is_printable() {
         let rows = [["ID", "NAME"], ["1", "long\n"], ["222", "é"]];
         let rows = rows.map(|row| row.map(str::to_owned).to_vec());
-        assert_eq!(table(&rows, " | "), "ID  | NAME\n1   | long\\n\n222 | é\n");
+        assert_eq!(table(&rows, " | ", LastColumn::Trimmed), "ID  | NAME\n1   | long\\n\n222 | é\n");
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::json;
 
-use super::output::{Format, json, json_list, table};
+use super::output::{Format, LastColumn, json, json_list, table};
 use super::{Administration, Place, Session, deliver};
 use crate::date;
 use crate::error::{Failure, Stage, printable};
@@ -65,7 +65,7 @@ pub fn act(
             Ok(match format {
                 Format::Json => json_list(&json!({"service-tokens": tokens})),
                 Format::Text if tokens.is_empty() => "No service tokens found.\n".to_owned(),
-                Format::Text => table(&rows(&tokens), " | "),
+                Format::Text => table(&rows(&tokens), " | ", LastColumn::Padded),
             })
         }
         Action::Delete(which) => {
@@ -174,11 +174,11 @@ fn lost(name: &str) -> String {
 /// The order of the fields is that of `sts`.
 #[derive(Serialize)]
 struct Shown<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expiration: Option<i64>,
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expiration: Option<i64>,
 }
 
 fn rows(tokens: &[ServiceToken]) -> Vec<Vec<String>> {
@@ -189,7 +189,7 @@ fn rows(tokens: &[ServiceToken]) -> Vec<Vec<String>> {
             token.name.clone(),
             token.expiration.map(date::day_of_millis).unwrap_or_default(),
             format!("[{}]", token.roles.join(" ")),
-            token.dedicated_subject.clone().unwrap_or_default(),
+            token.dedicated_subject.clone().unwrap_or_else(|| "-".to_owned()),
         ]
     });
     std::iter::once(head).chain(rows).collect()

@@ -80,6 +80,15 @@ pub struct NewToken {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceToken {
+    /// The subject that exists for it alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dedicated_subject: Option<String>,
+    /// What it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// When it expires, Unix milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expiration: Option<i64>,
     /// What it is deleted by. Not a number that survives a float.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<i64>,
@@ -88,18 +97,9 @@ pub struct ServiceToken {
     pub last_update_timestamp: Option<i64>,
     /// Its name.
     pub name: String,
-    /// What it is for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub description: Option<String>,
-    /// When it expires, Unix milliseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub expiration: Option<i64>,
     /// Its roles.
     #[serde(default)]
     pub roles: Vec<String>,
-    /// The subject that exists for it alone.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dedicated_subject: Option<String>,
 }
 
 /// The answer to a creation. It has no id.
