@@ -166,7 +166,7 @@ fn looks_like_a_key(text: &OsStr) -> bool {
 
 /// `-service`: the end of the path, whatever part of it that is. No path of Locate's holds blanks.
 fn service<'a>(values: &Values<'a>) -> Result<&'a str, Failure> {
-    let service = values.text("service")?.unwrap_or(DEFAULT_SERVICE);
+    let service = values.text_or_empty("service")?.unwrap_or(DEFAULT_SERVICE);
     if service.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err(
             values.refuse("service", "holds a space or control character; use <experiment>/<datatype>")
