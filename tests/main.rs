@@ -16,6 +16,7 @@ mod manual;
 mod metrics;
 mod pipelines;
 mod properties;
+mod recorded;
 mod secrets;
 mod stackstate;
 mod supervise;
