@@ -101,10 +101,10 @@ const USUAL_URL: &str = "{LOCATE}ndt/ndt5?access_token={JWT}";
 
 /// Here the run works, as any other without a machine.
 fn succeed(run: &Run<'_>, saw: &mut Saw) {
-    let args = &run.case.args;
-    let at = args.iter().position(|arg| arg == "{CHILD}").unwrap_or(args.len());
-    let argv = args[at..].iter().map(|arg| fill(arg, &run.names)).collect();
-    let debug = args[..at].iter().any(|arg| arg.contains("logx.debug") || arg.contains("inherit"));
+    let words = &run.case.args;
+    let at = words.iter().position(|word| word == "{CHILD}").unwrap_or(words.len());
+    let argv = words[at..].iter().map(|word| fill(word, &run.names)).collect();
+    let debug = words[..at].iter().any(|arg| arg.contains("logx.debug") || arg.contains("inherit"));
     let output = if debug { "inherited" } else { "devnull" };
     let (mut requests, mut jwt) = (Vec::new(), Some(usual_jwt(run)));
     let prefix = run.case.value("locate-url", "LOCATE_URL").unwrap_or("{LOCATE}");
@@ -193,7 +193,7 @@ fn further_variables(run: &Run<'_>, saw: &mut Saw) {
     let (url, host) = default_service_url();
     for (name, value) in [("SERVICE_URL", url), ("SERVICE_HOSTNAME", host)] {
         if run.env_name() != name {
-            ran.env.insert(name.to_owned(), value.to_owned());
+            ran.env.insert(name.to_owned(), value);
         }
     }
 }
@@ -357,6 +357,7 @@ fn diff(name: &'static str, apply: fn(&Run<'_>, &mut Saw)) -> Difference {
 }
 
 /// All of them.
+#[expect(clippy::too_many_lines, reason = "a table")]
 pub fn differences() -> Vec<Difference> {
     vec![
         // What is accepted here, and not there.

@@ -201,7 +201,8 @@ fn execute(stage: &Stage, run: &Run<'_>, port: u16) -> Executed {
         command.arg("-exchange=false");
     }
     command.args(case.args.iter().map(|arg| os(&fill(arg, names))));
-    command.stdin(File::open(stage.path("typed")).unwrap());
+    let stdin = case.stdin.as_deref().unwrap_or("{DIR}/typed");
+    command.stdin(File::open(fill(stdin, names)).unwrap());
     command.stdout(File::create(suffixed("stdout")).unwrap());
     command.stderr(File::create(suffixed("stderr")).unwrap());
     let mut child = command.spawn().expect("the program starts");
