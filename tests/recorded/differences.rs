@@ -498,6 +498,14 @@ pub fn differences() -> Vec<Difference> {
             let empty = |ran: &Ran| ran.env.get(&run.env_name()).is_some_and(String::is_empty);
             if run.mode == Mode::Exchange && saw.command.as_ref().is_some_and(empty) {
                 fail(saw, 125);
+                // An empty flag is refused before anything is asked.
+                if run.is(&[
+                    "flag-service-url-key-name-empty-eq",
+                    "flag-service-url-key-name-empty-sp",
+                    "key-name-empty",
+                ]) {
+                    refuse(saw, 2);
+                }
             }
         }),
         diff("a service URL that cannot be used", |run, saw| {
