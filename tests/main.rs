@@ -17,6 +17,7 @@ mod metrics;
 mod pipelines;
 mod properties;
 mod recorded;
+mod scale;
 mod secrets;
 mod stackstate;
 mod supervise;

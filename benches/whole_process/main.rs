@@ -48,6 +48,9 @@ fn main() {
         bench.compare("exchange, https", &EXCHANGE, &EXCHANGE, &tls, HTTPS),
         bench.difference("answer of 500 KiB", &EXCHANGE, &long, &tls, LONG_ANSWER),
     ];
+    let results = format!("-cache-dir={}", folder.path().join("results").display());
+    let cached = [&EXCHANGE[..], &["-cache-ttl=1h", &results]].concat();
+    met.push(bench.compare("cache hit", &cached, &[], &plain, NO_EXCHANGE));
     for (alg, file) in [("ES256", "es256"), ("ES384", "es384"), ("RS256", "rs256")] {
         let key = support::testdata(&format!("keys/{file}.json"));
         let env = vec![("MONITORING_SIGNER_KEY".to_owned(), key.display().to_string())];
