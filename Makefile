@@ -1,23 +1,26 @@
-# Everything that is done with this project. `make demo` and `make test` need a Rust toolchain, a C
-# compiler, make and perl (for the vendored OpenSSL that josekit is compiled against). `make test` also needs
-# bash, GNU coreutils, util-linux, and root; what the others need, they say.
+# Everything that is done with this project. `make demo` and `make test` need a Rust toolchain, a C compiler and make;
+# `make test` also needs bash, GNU coreutils and util-linux. It runs as root or as any user who may create user
+# namespaces. The other targets say what they need.
 
 CARGO  ?= cargo
 PREFIX ?= /usr/local
+ZSH_COMPLETIONS ?= $(PREFIX)/share/zsh/site-functions
 TARGET ?= $(shell rustc --print host-tuple)
 # A static binary starts faster, and runs in an empty container. STATIC=0 where there is no static libc.
 STATIC ?= 1
 STATIC_FLAGS := -C target-feature=+crt-static -C relocation-model=static
+# No path of this machine gets into the programs, so that they are the same wherever they are built (make reproducible).
+REMAP_FLAGS := --remap-path-prefix=$(CURDIR)=/monitoring-token \
+	--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo \
+	--remap-path-prefix=$(shell rustc --print sysroot)=/rust
 TARGET_VARIABLE := CARGO_TARGET_$(shell echo '$(TARGET)' | tr 'a-z-' 'A-Z_')_RUSTFLAGS
-ifeq ($(STATIC),1)
-RELEASE_ENV := $(TARGET_VARIABLE)="$(STATIC_FLAGS)"
-endif
+RELEASE_ENV := $(TARGET_VARIABLE)="$(strip $(REMAP_FLAGS) $(if $(filter 1,$(STATIC)),$(STATIC_FLAGS)))"
 RELEASE := target/$(TARGET)/release
 
-.PHONY: help build demo test check interop stress fuzz bench guard deb image install clean
+.PHONY: help build demo test check interop stress fuzz bench guard pages deb rpm image reproducible deny install clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-9s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 # Two builds: what the sandbox needs of a library must not get into the program that ships.
 build: ## Build the static release binaries
@@ -29,7 +32,7 @@ demo: ## Run the main job on the embedded sandbox
 	$(CARGO) build --locked --package monitoring-sandbox
 	scripts/demo.sh target/debug
 
-# Some tests look into other processes and mount files over others: who is not root gets a namespace for that.
+# Some tests look into other processes and mount files over others. That takes root, or a namespace in which this user is.
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo unshare --map-root-user)
 
 test: ## Run all tests
@@ -55,10 +58,19 @@ stress: ## Run the supervision tests ten times under load, then a thousand runs 
 fuzz: ## Fuzz each parser of foreign bytes for a while (needs a nightly compiler)
 	fuzz/run.sh
 
-deb: ## Build the Debian package, and install it into an empty root
-	packaging/test-deb.sh "$$(packaging/build-deb.sh)"
+deny: ## Check advisories, licenses, sources and duplicate versions of dependencies (needs cargo-deny)
+	$(CARGO) deny --workspace --locked check
 
-image: ## Build the container image without a registry, and try it (needs root)
+deb: ## Build the Debian package, and install it into an empty root (needs Go; root or user namespaces)
+	packaging/test-deb.sh "$$(packaging/build-packages.sh deb)"
+
+rpm: ## Build the rpm, and install it into an empty root (needs Go, rpm; root or user namespaces)
+	packaging/test-rpm.sh "$$(packaging/build-packages.sh rpm)"
+
+reproducible: ## Build twice, in different folders, and compare (takes two full builds)
+	packaging/test-reproducible.sh
+
+image: ## Build the container images without a registry, and try them (needs root)
 	packaging/test-image.sh full
 
 bench: build ## Measure what a run costs, against the original, or a floor program where that cannot be installed
@@ -70,9 +82,20 @@ guard: build ## Count the instructions of a run against the committed figures (n
 	@command -v valgrind >/dev/null || { echo 'make guard: valgrind is missing; install it (Debian: apt-get install valgrind)' >&2; exit 1; }
 	$(RELEASE_ENV) $(CARGO) bench --locked --target $(TARGET) --bench instructions
 
-install: build ## Install the release binaries below PREFIX
-	install -d $(DESTDIR)$(PREFIX)/bin
+pages: ## Write the man pages and completions into target/pages
+	$(CARGO) run --quiet --locked --package xtask -- pages
+
+install: build pages ## Install the programs, man pages and completions below PREFIX
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(ZSH_COMPLETIONS) \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 	install -m 755 $(RELEASE)/monitoring-token $(RELEASE)/monitoring-sandbox $(DESTDIR)$(PREFIX)/bin
+	install -m 644 target/pages/man1/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	for name in monitoring-token monitoring-sandbox; do \
+		install -m 644 target/pages/completions/$$name.bash \
+			$(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$name || exit; \
+	done
+	install -m 644 target/pages/completions/_monitoring-* $(DESTDIR)$(ZSH_COMPLETIONS)
+	install -m 644 target/pages/completions/*.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 
 clean: ## Remove what was built, and the installed peers
 	$(CARGO) clean

@@ -536,7 +536,7 @@ fn instructions(text: &str) -> Vec<(String, String)> {
 #[test]
 fn the_last_stage_of_the_image_has_no_shell_and_copies_what_the_first_builds() {
     let dockerfile = instructions(&read("Dockerfile"));
-    let known = ["FROM", "ARG", "WORKDIR", "COPY", "RUN", "LABEL", "USER", "ENTRYPOINT"];
+    let known = ["FROM", "ARG", "ENV", "WORKDIR", "COPY", "RUN", "LABEL", "USER", "ENTRYPOINT"];
     assert!(dockerfile.iter().all(|(name, _)| known.contains(&name.as_str())), "{dockerfile:?}");
     let last = dockerfile.iter().rposition(|(name, _)| name == "FROM").unwrap();
     let (build, image) = dockerfile.split_at(last);

@@ -4,9 +4,10 @@
 # `cargo test deploy` tries the same files on our own program.
 set -eu
 cd "$(dirname "$0")/.."
-failed=0
+target=${TARGET:-$(rustc --print host-tuple)}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+# Checks run side by side, so what fails is noted in a file.
 check() {
     name=$1
     shift
@@ -14,23 +15,21 @@ check() {
         echo "ok      $name"
     else
         printf 'FAILED  %s\n%s\n' "$name" "$output"
-        failed=1
+        : >"$work/failed"
     fi
 }
 
 # Packages of the distribution.
 missing=
 for pair in mandoc:mandoc zsh:zsh fish:fish shellcheck:shellcheck systemd-analyze:systemd \
-    systemd-nspawn:systemd-container; do
-    command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
+    systemd-nspawn:systemd-container promtool:prometheus prometheus-node-exporter:prometheus-node-exporter cron:cron \
+    lintian:lintian rpm:rpm; do
+    command -v "${pair%%:*}" >/dev/null || [ -x "/usr/sbin/${pair%%:*}" ] || missing="$missing ${pair##*:}"
 done
 if [ -n "$missing" ]; then
+    # At run level 1 no daemon is started.
     # shellcheck disable=SC2086 # several packages
-    DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends $missing >/dev/null
-fi
-# Only the tool: at run level 1 its daemon is not started.
-if ! command -v promtool >/dev/null; then
-    RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends prometheus >/dev/null
+    RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends $missing >/dev/null
 fi
 # Python's.
 venv=.peers/deploy
@@ -56,9 +55,12 @@ overlay operator >"$work/operator.yaml"
 for file in deploy/kubernetes/*.yaml "$work/base.yaml" "$work/image-volume.yaml"; do
     check "kubernetes-validate $(basename "$file")" "$venv/bin/kubernetes-validate" --kubernetes-version 1.37 --strict "$file"
 done
+check 'the operator'"'"'s own types, Pod Security restricted' .peers/bin/manifests deploy/kubernetes/*.yaml "$work/base.yaml" \
+    "$work/image-volume.yaml" "$work/operator.yaml" deploy/kubernetes/operator/probe.yaml
+check 'actionlint' .peers/bin/actionlint
 check 'gitlab-ci schema' "$venv/bin/check-jsonschema" --builtin-schema vendor.gitlab-ci deploy/gitlab/*.yml
 check 'hadolint Dockerfile' "$venv/bin/hadolint" deploy/Dockerfile
-check 'shellcheck' shellcheck --severity=warning .ci/run deploy/jenkins/*.sh packaging/*.sh scripts/*.sh tests/deploy.sh tests/walk-through.sh \
+check 'shellcheck' shellcheck --severity=warning .ci/run deploy/jenkins/*.sh packaging/*.sh scripts/*.sh tests/cron.sh tests/deploy.sh tests/walk-through.sh \
     tests/stand-ins/ndt?-client tests/stand-ins/sts tests/stand-ins/wehe-client.sh
 
 check 'promtool check rules' promtool check rules deploy/alerts.yml
@@ -112,7 +114,6 @@ check 'systemd-analyze security' systemd-analyze security --no-pager --offline=t
 # What the program writes, with a label to escape, of runs that succeed (but for the exchange), whose command fails,
 # whose exchange fails, and that a signal ends.
 metrics() {
-    cargo build --quiet --locked --bin monitoring-token
     target/debug/monitoring-token key generate --out "$work/key" >/dev/null
     while read -r wanted exchange script; do
         rm -f "$work/probe.prom"
@@ -131,15 +132,43 @@ metrics() {
 143 false kill -TERM $PPID; sleep 60
 END
 }
-check 'promtool check metrics' metrics
-check 'man pages and completions' packaging/test-pages.sh
 
 # The release: of the programs that `make build` makes.
 package() {
-    deb=$(packaging/build-deb.sh) && packaging/test-deb.sh "$deb" && ln -s "$PWD/$deb" "$work/monitoring-token.deb"
+    packages=$(packaging/build-packages.sh) || return 1
+    for package in $packages; do
+        ln -s "$PWD/$package" "$work/monitoring-token.${package##*.}"
+    done
 }
-check 'Debian package' package
-check 'container image' packaging/test-image.sh
-check "the README's way to an alert, under systemd" tests/walk-through.sh "$work/monitoring-token.deb"
+# No tag of any severity but those that the package overrides with a reason.
+lintian_is_clean() {
+    said=$(lintian --fail-on none --display-info --tag-display-limit 0 "$work/monitoring-token.deb" 2>&1)
+    [ -z "$said" ] || { echo "$said"; return 1; }
+}
+release() {
+    check 'Debian package and rpm' package
+    check 'no path of this machine in the programs' packaging/scan-paths.sh \
+        "target/$target/release/monitoring-token" "target/$target/release/monitoring-sandbox"
+    check 'dpkg' packaging/test-deb.sh "$work/monitoring-token.deb"
+    check 'rpm' packaging/test-rpm.sh "$work/monitoring-token.rpm"
+    check 'lintian' lintian_is_clean
+    check 'container images' packaging/test-image.sh
+    check "the README's way to an alert, under systemd" tests/walk-through.sh "$work/monitoring-token.deb"
+}
+release >"$work/release.log" 2>&1 &
+release=$!
+# These wait more than they compute.
+live() {
+    check 'cron' tests/cron.sh target/debug
+    check 'prometheus, node_exporter' "$venv/bin/python" tests/prometheus.py target/debug
+}
+cargo build --quiet --locked
+cargo build --quiet --locked --package monitoring-sandbox
+live >"$work/live.log" 2>&1 &
+live=$!
+check 'promtool check metrics' metrics
+check 'man pages and completions' packaging/test-pages.sh
+wait "$live" "$release"
+cat "$work/live.log" "$work/release.log"
 
-exit "$failed"
+[ ! -e "$work/failed" ]

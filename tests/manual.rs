@@ -278,7 +278,7 @@ fn what_is_run_elsewhere_is_run_there() {
         (".ci/run", "\nmake interop\n"),
         ("Makefile", "\n\t$(MAKE) test\n"),
         ("Makefile", "\ttests/deploy.sh\n"),
-        ("tests/deploy.sh", "packaging/build-deb.sh"),
+        ("tests/deploy.sh", "packaging/build-packages.sh"),
         ("tests/deploy.sh", "packaging/test-deb.sh"),
         ("tests/deploy.sh", "packaging/test-image.sh"),
         ("tests/deploy.sh", "tests/walk-through.sh"),

@@ -11,7 +11,7 @@ fail() { echo "FAILED: $*" >&2; exit 1; }
 root=$work/root
 
 # An empty machine: two users, no package.
-mkdir -p "$root/etc/systemd/system" "$root/etc/default" "$root/etc/prometheus" "$root/usr" "$root/srv/target/debian" "$root/root" \
+mkdir -p "$root/etc/systemd/system" "$root/etc/default" "$root/etc/prometheus" "$root/usr" "$root/srv/target/packages" "$root/root" \
     "$root/var/lib/dpkg/info" "$root/var/lib/dpkg/updates" "$root/var/lib/dpkg/triggers" \
     "$root/var/lib/apt/lists/partial" "$root/var/cache/apt/archives/partial" "$root/var/log/apt" "$root/etc/apt/preferences.d"
 for folder in bin sbin lib lib64; do ln -s "usr/$folder" "$root/$folder"; done
@@ -21,7 +21,7 @@ printf '127.0.0.1 localhost\n' >"$root/etc/hosts"
 echo 0123456789abcdef0123456789abcdef >"$root/etc/machine-id"
 cp -L /etc/os-release "$root/etc/"
 : >"$root/var/lib/dpkg/status"
-cp "$deb" "$root/srv/target/debian/"
+cp "$deb" "$root/srv/target/packages/"
 cp scripts/start-sandbox.sh "$root/srv/"
 # What is written below /usr goes here.
 mkdir -p "$work/usr/bin"
@@ -39,7 +39,7 @@ unit=monitoring-token@mlab1-lga0t.mlab-sandbox.measurement-lab.org
 file=/var/lib/monitoring-token/mlab1-lga0t.mlab-sandbox.measurement-lab.org.prom
 cd /srv
 # From the package, before it is installed here: it is what is on the other side of the network.
-dpkg-deb -x target/debian/*.deb /opt
+dpkg-deb -x target/packages/*.deb /opt
 . ./start-sandbox.sh
 start_sandbox /run/sandbox.env /opt/usr/bin/monitoring-sandbox
 trap 'kill "$sandbox"; wait "$sandbox" || :' EXIT
