@@ -21,7 +21,7 @@ VERSION=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
 MTIME=$(date --utc --date="@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)
 RELEASE=1
-export ARCH VERSION RELEASE MTIME SOURCE_DATE_EPOCH
+export SOURCE_DATE_EPOCH
 
 for kind in "$@"; do
     STAGE=target/packages/$kind
@@ -41,7 +41,7 @@ for kind in "$@"; do
     if [ "$kind" = deb ]; then
         {
             printf 'Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n'
-            printf 'Upstream-Name: monitoring-token\n\nFiles: *\nCopyright: The monitoring-token authors\nLicense: Apache-2.0\n'
+            printf 'Upstream-Name: monitoring-token\n\nFiles: *\nCopyright: 2026 The monitoring-token authors\nLicense: Apache-2.0\n'
             printf ' On Debian systems, the Apache License 2.0 is in /usr/share/common-licenses/Apache-2.0.\n'
         } >"$doc/copyright"
         {
@@ -55,7 +55,7 @@ for kind in "$@"; do
 			# On purpose: they run on any distribution and in an empty container.
 			monitoring-token: statically-linked-binary [usr/bin/monitoring-sandbox]
 			monitoring-token: statically-linked-binary [usr/bin/monitoring-token]
-			# Not in the archive of a distribution.
+			# There is no request in Debian's bug tracker that a package of this project's own could close.
 			monitoring-token: initial-upload-closes-no-bugs [usr/share/doc/monitoring-token/changelog.Debian.gz:1]
 		END
     else
@@ -63,8 +63,9 @@ for kind in "$@"; do
         cp LICENSE "$STAGE/usr/share/licenses/monitoring-token/"
     fi
     find "$STAGE" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
-    export STAGE
-    "$nfpm" package --config packaging/nfpm.yaml --packager "$kind" --target target/packages/ >&2
+    sed -e "s|\${ARCH}|$ARCH|; s|\${VERSION}|$VERSION|; s|\${RELEASE}|$RELEASE|; s|\${MTIME}|$MTIME|; s|\${STAGE}|$STAGE|" \
+        packaging/nfpm.yaml >target/packages/nfpm.yaml
+    "$nfpm" package --config target/packages/nfpm.yaml --packager "$kind" --target target/packages/ >&2
 done
 for kind in "$@"; do
     case $kind in

@@ -140,10 +140,9 @@ package() {
         ln -s "$PWD/$package" "$work/monitoring-token.${package##*.}"
     done
 }
-# No tag of any severity but those that the package overrides with a reason.
+# Errors and warnings; the package overrides one, with its reason.
 lintian_is_clean() {
-    said=$(lintian --fail-on none --display-info --tag-display-limit 0 "$work/monitoring-token.deb" 2>&1)
-    [ -z "$said" ] || { echo "$said"; return 1; }
+    lintian --allow-root --fail-on error,warning "$work/monitoring-token.deb"
 }
 release() {
     check 'Debian package and rpm' package
