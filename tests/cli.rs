@@ -370,7 +370,7 @@ fn bad_usage_is_one_line_and_status_2() {
         (&["---machine=m", "true"], &["bad flag syntax: ---machine=m"]),
         (&["-=m", "true"], &["bad flag syntax: -=m"]),
         (&["-machine"], &["flag -machine needs a value"]),
-        (&["-output=nowhere", "true"], &["-output: nowhere is not discard, inherit or on-failure"]),
+        (&["-output=nowhere", "true"], &["-output: nowhere is not discard, inherit, on-failure or masked"]),
         (&["-log-format=xml", "true"], &["-log-format: xml is neither text nor json"]),
         (&["-retries=many", "true"], &["-retries: many is no number"]),
         (&["-logx.debug=maybe", "true"], &["-logx.debug: maybe is no boolean"]),

@@ -2,10 +2,12 @@
 
 mod echo;
 mod lines;
+mod mask;
 mod memory;
 mod output;
 mod scrub;
 mod shown;
+mod stream;
 
 use std::io::Write as _;
 use std::net::SocketAddr;

@@ -169,7 +169,7 @@ fn a_rate_limited_creation_is_tried_again_and_leaves_nothing() {
                 r#"{{"status":429,"body":"","header":["Retry-After","300"],"only":"{}","after":{after}}}"#,
                 issuer.create
             ));
-            let ended = run(issuer.exec(&sandbox).args(["--", "true"]));
+            let ended = run(issuer.exec(&sandbox).args(["-timeout=60s", "--", "true"]));
             ended.failed_with(125, &["limits our rate", "asks to wait 5m"]);
             assert!(!ended.stderr.contains("could not delete"), "{ended:?}");
             issuer.nothing_is_left(&sandbox);

@@ -9,6 +9,7 @@ use std::process::Command;
 
 use rustix::process::{Pid, Signal as RustixSignal};
 
+use super::output::{Masked, Output, Tail};
 use crate::exit::ExitStatus;
 use crate::secret::{ExposeSecret as _, SecretString};
 use crate::signal::Inherited;
@@ -23,6 +24,18 @@ pub enum OutputPolicy {
     Inherit,
     /// Its last 64 KiB go to stderr if it fails.
     OnFailure,
+    /// Where ours goes, with the secrets of the run replaced.
+    Masked,
+}
+
+/// Where the command's input comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InputPolicy {
+    /// There is none.
+    #[default]
+    Null,
+    /// From ours.
+    Inherit,
 }
 
 /// What to run.
@@ -33,6 +46,8 @@ pub struct Job<'a> {
     pub set: &'a [(OsString, SecretString)],
     /// Variables to remove, unless they are set.
     pub remove: &'a [OsString],
+    /// Where its input comes from.
+    pub input: InputPolicy,
     /// Where its output goes.
     pub output: OutputPolicy,
 }
@@ -52,8 +67,8 @@ pub enum StartError {
 pub struct Started {
     /// The leader of the command's session and process group.
     pub leader: Pid,
-    /// The end that we read of its output, if that is kept.
-    pub output: Option<OwnedFd>,
+    /// What becomes of its output.
+    pub output: Output,
 }
 
 impl Job<'_> {
@@ -61,7 +76,10 @@ impl Job<'_> {
     /// thread that started it (PR_SET_PDEATHSIG, prctl(2)).
     pub fn start(&self) -> Result<Started, StartError> {
         let mut command = Command::new(&self.words[0]);
-        command.args(&self.words[1..]).stdin(null(File::options().read(true)).map_err(StartError::Ours)?);
+        command.args(&self.words[1..]);
+        if self.input == InputPolicy::Null {
+            command.stdin(null(File::options().read(true)).map_err(StartError::Ours)?);
+        }
         for name in self.remove {
             command.env_remove(name);
         }
@@ -93,22 +111,37 @@ impl Job<'_> {
         Ok(Started { leader, output })
     }
 
-    fn connect_output(&self, command: &mut Command) -> io::Result<Option<OwnedFd>> {
+    fn connect_output(&self, command: &mut Command) -> io::Result<Output> {
         match self.output {
-            OutputPolicy::Inherit => Ok(None),
+            OutputPolicy::Inherit => Ok(Output::Direct),
             OutputPolicy::Discard => {
                 let null = null(File::options().write(true))?;
                 command.stdout(null.try_clone()?).stderr(null);
-                Ok(None)
+                Ok(Output::Direct)
             }
             OutputPolicy::OnFailure => {
-                let (ours, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-                rustix::io::ioctl_fionbio(&ours, true)?;
+                let (ours, theirs) = pipe()?;
                 command.stdout(theirs.try_clone()?).stderr(theirs);
-                Ok(Some(ours))
+                Ok(Output::Tail(Tail::new(ours)))
+            }
+            OutputPolicy::Masked => {
+                let ((our_out, out), (our_err, err)) = (pipe()?, pipe()?);
+                command.stdout(out).stderr(err);
+                let both = [
+                    Masked::new(our_out, rustix::stdio::stdout()),
+                    Masked::new(our_err, rustix::stdio::stderr()),
+                ];
+                Ok(Output::Masked(Box::new(both)))
             }
         }
     }
+}
+
+/// A pipe whose end to read from does not block.
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (ours, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&ours, true)?;
+    Ok((ours, theirs))
 }
 
 /// Opens /dev/null; its failure names it, so that it is not taken for the command's.

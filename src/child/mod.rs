@@ -13,6 +13,6 @@ mod output;
 pub mod parent;
 pub mod supervise;
 
-pub use command::{Job, OutputPolicy, StartError};
+pub use command::{InputPolicy, Job, OutputPolicy, StartError};
 pub use parent::Parent;
 pub use supervise::{End, Outcome, supervise};

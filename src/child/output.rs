@@ -1,13 +1,218 @@
-//! The last of the command's output, kept in case it fails.
+//! The command's output, where it comes to us: kept in case the command fails, or masked and passed on.
 
 use std::collections::VecDeque;
+use std::io::{self, IsTerminal as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use crate::secret::{self, Mask};
 
 /// How much is kept.
 const KEPT_BYTES: usize = 64 * 1024;
 /// How much of what is already written is still read once the command has ended. Whoever else holds
 /// the pipe may write for ever.
 const LAST_READ_BYTES: usize = 2 * KEPT_BYTES;
+/// How much is read at once.
+const READ_BYTES: usize = 16 * 1024;
+/// How long the beginning of what may be a secret is held back.
+const HELD_AT_MOST: Duration = Duration::from_millis(90);
+/// A pipe or a socket that says it can be written to takes this much without blocking (Linux: a page).
+const PIECE_BYTES: usize = 4096;
+/// A terminal may take less.
+const TERMINAL_PIECE_BYTES: usize = 256;
+
+/// What becomes of the command's output.
+pub enum Output {
+    /// It does not come to us.
+    Direct,
+    /// The last of it is kept.
+    Tail(Tail),
+    /// It is masked and passed on: stdout and stderr.
+    Masked(Box<[Masked; 2]>),
+}
+
+impl Output {
+    /// What to wait for: that there is more, or that what there is can be passed on.
+    pub fn interests(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
+        let (tail, masked) = match self {
+            Output::Direct => (None, [].as_slice()),
+            Output::Tail(tail) => (tail.fd(), [].as_slice()),
+            Output::Masked(both) => (None, both.as_slice()),
+        };
+        let tail = tail.map(|fd| (fd, PollFlags::IN));
+        tail.into_iter().chain(masked.iter().filter_map(Masked::interest))
+    }
+
+    /// When something that is held back has to be passed on.
+    pub fn due_at(&self) -> Option<Instant> {
+        match self {
+            Output::Masked(both) => both.iter().filter_map(Masked::due_at).min(),
+            Output::Direct | Output::Tail(_) => None,
+        }
+    }
+
+    /// Reads and writes what can be, once.
+    pub fn advance(&mut self) {
+        match self {
+            Output::Direct => {}
+            Output::Tail(tail) => {
+                tail.read();
+            }
+            Output::Masked(both) => both.iter_mut().for_each(Masked::advance),
+        }
+    }
+
+    /// The command has ended: only what it has written by now is still read.
+    pub fn command_ended(&mut self) {
+        if let Output::Masked(both) = self {
+            both.iter_mut().for_each(Masked::command_ended);
+        }
+    }
+
+    /// Whether everything was passed on.
+    pub fn is_done(&self) -> bool {
+        match self {
+            Output::Masked(both) => both.iter().all(Masked::is_done),
+            Output::Direct | Output::Tail(_) => true,
+        }
+    }
+
+    /// What was kept, and why something could not be passed on. That nobody reads any more is no reason: the
+    /// command was told.
+    pub fn finish(self) -> (Vec<u8>, Option<io::Error>) {
+        match self {
+            Output::Direct => (Vec::new(), None),
+            Output::Tail(tail) => (tail.finish(), None),
+            Output::Masked(both) => (Vec::new(), both.into_iter().find_map(|one| one.failed)),
+        }
+    }
+}
+
+/// One of the command's streams, on its way to ours.
+pub struct Masked {
+    /// The pipe that the command writes to; none after its end.
+    pipe: Option<OwnedFd>,
+    /// How much is still read of it, once the command has ended.
+    left_to_read: Option<usize>,
+    mask: Mask,
+    held_since: Option<Instant>,
+    /// What is to be written. While there is something, nothing is read: a slow reader slows the command.
+    ready: Vec<u8>,
+    to: BorrowedFd<'static>,
+    piece_bytes: usize,
+    failed: Option<io::Error>,
+}
+
+impl Masked {
+    /// From `pipe`, which does not block, to a standard stream.
+    pub fn new(pipe: OwnedFd, to: BorrowedFd<'static>) -> Masked {
+        let piece_bytes = if to.is_terminal() { TERMINAL_PIECE_BYTES } else { PIECE_BYTES };
+        Masked {
+            pipe: Some(pipe),
+            left_to_read: None,
+            mask: secret::mask(),
+            held_since: None,
+            ready: Vec::new(),
+            to,
+            piece_bytes,
+            failed: None,
+        }
+    }
+
+    fn interest(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        if !self.ready.is_empty() {
+            return Some((self.to, PollFlags::OUT));
+        }
+        self.pipe.as_ref().map(|pipe| (pipe.as_fd(), PollFlags::IN))
+    }
+
+    fn due_at(&self) -> Option<Instant> {
+        self.held_since.filter(|_| self.ready.is_empty()).map(|since| since + HELD_AT_MOST)
+    }
+
+    fn is_done(&self) -> bool {
+        self.pipe.is_none() && self.ready.is_empty()
+    }
+
+    fn command_ended(&mut self) {
+        if let Some(pipe) = &self.pipe {
+            self.left_to_read = Some(rustix::pipe::fcntl_getpipe_size(pipe).unwrap_or(KEPT_BYTES));
+        }
+    }
+
+    fn advance(&mut self) {
+        if self.ready.is_empty() {
+            self.read();
+        }
+        if self.due_at().is_some_and(|due| due <= Instant::now()) {
+            self.mask.release(&mut self.ready);
+        }
+        if !self.mask.is_holding() {
+            self.held_since = None;
+        }
+        self.write();
+    }
+
+    /// Reads once.
+    fn read(&mut self) {
+        let Some(pipe) = &self.pipe else { return };
+        let mut buffer = [0_u8; READ_BYTES];
+        let most = self.left_to_read.unwrap_or(READ_BYTES).min(READ_BYTES);
+        match rustix::io::read(pipe, &mut buffer[..most]) {
+            Ok(length) if length > 0 => {
+                self.left_to_read = self.left_to_read.map(|left| left - length);
+                self.mask.push(&buffer[..length], &mut self.ready);
+                // Counts anew: what was held back before is decided.
+                self.held_since = Some(Instant::now());
+            }
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) if self.left_to_read.is_none() => {}
+            _ => self.close(),
+        }
+    }
+
+    /// Nothing more comes.
+    fn close(&mut self) {
+        self.pipe = None;
+        self.mask.release(&mut self.ready);
+    }
+
+    /// Writes as much as our reader takes now.
+    fn write(&mut self) {
+        let mut written = 0;
+        while written < self.ready.len() && self.takes_bytes() {
+            let end = (written + self.piece_bytes).min(self.ready.len());
+            match rustix::io::write(self.to, &self.ready[written..end]) {
+                Ok(length) => written += length,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => break,
+                Err(error) => {
+                    self.give_up(error);
+                    return;
+                }
+            }
+        }
+        self.ready.drain(..written);
+    }
+
+    fn takes_bytes(&self) -> bool {
+        let mut fds = [PollFd::from_borrowed_fd(self.to, PollFlags::OUT)];
+        poll(&mut fds, Some(&Timespec::default())) == Ok(1)
+    }
+
+    /// Our stream takes nothing any more. The command finds that out by its next write (SIGPIPE).
+    fn give_up(&mut self, error: Errno) {
+        self.pipe = None;
+        self.ready.clear();
+        self.held_since = None;
+        if error != Errno::PIPE {
+            self.failed = Some(error.into());
+        }
+    }
+}
 
 /// A pipe whose last bytes are kept.
 pub struct Tail {
@@ -16,19 +221,19 @@ pub struct Tail {
 }
 
 impl Tail {
-    pub fn new(pipe: Option<OwnedFd>) -> Tail {
-        Tail { pipe, kept: VecDeque::new() }
+    pub fn new(pipe: OwnedFd) -> Tail {
+        Tail { pipe: Some(pipe), kept: VecDeque::new() }
     }
 
     /// The descriptor to wait on, while somebody can write to it.
-    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.pipe.as_ref().map(AsFd::as_fd)
     }
 
     /// Reads once; gives the number of bytes, 0 if there is nothing now.
-    pub fn read(&mut self) -> usize {
+    fn read(&mut self) -> usize {
         let Some(pipe) = &self.pipe else { return 0 };
-        let mut buffer = [0_u8; 16 * 1024];
+        let mut buffer = [0_u8; READ_BYTES];
         match rustix::io::read(pipe, &mut buffer) {
             Ok(0) => {
                 self.pipe = None;
@@ -40,7 +245,7 @@ impl Tail {
                 self.kept.drain(..surplus);
                 length
             }
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => 0,
+            Err(Errno::AGAIN | Errno::INTR) => 0,
             Err(_) => {
                 self.pipe = None;
                 0
@@ -49,7 +254,7 @@ impl Tail {
     }
 
     /// What was written last, and is there now.
-    pub fn finish(mut self) -> Vec<u8> {
+    fn finish(mut self) -> Vec<u8> {
         let mut read = 0;
         while read < LAST_READ_BYTES {
             match self.read() {

@@ -1,15 +1,14 @@
 //! The one loop: signals, timeout, output, the end of the command.
 
-use std::os::fd::AsFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus, waitid};
 
 use super::Parent;
 use super::command::Started;
-use super::output::Tail;
+use super::output::Output;
 use crate::deadline::Timeline;
-use crate::readable::wait_for;
 use crate::signal::{Signal, Signals};
 
 /// How the command ended.
@@ -36,6 +35,8 @@ pub struct Outcome {
     pub forwarded: Option<Signal>,
     /// The last of its output, if that is kept.
     pub output: Vec<u8>,
+    /// Why its output could not be passed on.
+    pub unwritten: Option<std::io::Error>,
 }
 
 /// Where the escalation stands.
@@ -74,7 +75,7 @@ pub fn supervise(
         orphaned: false,
         forwarded: None,
     };
-    let mut tail = Tail::new(started.output);
+    let mut output = started.output;
     let mut parent = parent;
     let end = loop {
         reap_orphans(run.leader);
@@ -84,15 +85,18 @@ pub fn supervise(
         if let Some(end) = run.escalate(Instant::now()) {
             break end;
         }
-        wait(signals, &mut tail, &mut parent, &mut run);
+        wait(signals, &mut output, &mut parent, &mut run);
     };
     run.sweep(end);
+    run.deliver(signals, &mut output, parent);
+    let (kept, unwritten) = output.finish();
     Outcome {
         end,
         timed_out: run.timed_out,
         orphaned: run.orphaned,
         forwarded: run.forwarded,
-        output: tail.finish(),
+        output: kept,
+        unwritten,
     }
 }
 
@@ -182,7 +186,35 @@ impl Run<'_> {
             let _ = waitid(WaitId::Pid(self.leader), WaitIdOptions::EXITED);
         }
     }
+
+    /// Passes on what the command has written before its end. A slow reader has the time of the run for that;
+    /// one whose run was ended by somebody has little.
+    fn deliver(&self, signals: &Signals, output: &mut Output, mut parent: Option<&Parent>) {
+        output.command_ended();
+        let began = Instant::now();
+        let mut until = if self.timed_out || self.orphaned || self.forwarded.is_some() {
+            began + LAST_WRITE
+        } else {
+            self.timeline.term_at.max(began + LAST_WRITE)
+        };
+        loop {
+            output.advance();
+            let now = Instant::now();
+            if output.is_done() || now >= until {
+                return;
+            }
+            let parent_gone = poll_once(signals, output, parent, until - now);
+            let told_to_stop = std::iter::from_fn(|| signals.take()).any(Signal::is_terminating);
+            if parent_gone || told_to_stop {
+                parent = None;
+                until = until.min(Instant::now() + LAST_WRITE);
+            }
+        }
+    }
 }
+
+/// How long what is left of the output of a run that was ended is waited for.
+const LAST_WRITE: Duration = Duration::from_secs(1);
 
 /// How the leader has ended, if it has; leaves it to be reaped.
 fn ended(leader: Pid) -> Option<End> {
@@ -223,21 +255,32 @@ fn ended_child() -> Option<Pid> {
 }
 
 /// Sleeps until something happens, and passes it on.
-fn wait(signals: &Signals, tail: &mut Tail, parent: &mut Option<&Parent>, run: &mut Run<'_>) {
+fn wait(signals: &Signals, output: &mut Output, parent: &mut Option<&Parent>, run: &mut Run<'_>) {
     let left = run.phase.next_at().saturating_duration_since(Instant::now());
-    let fds = [Some(signals.as_fd()), tail.fd(), parent.map(AsFd::as_fd)];
-    // An error (EINTR, no memory) means to look at everything again.
-    let [_, tail_ready, parent_gone] = wait_for(fds, left).unwrap_or_default();
+    let parent_gone = poll_once(signals, output, *parent, left);
     while let Some(signal) = signals.take() {
         if signal != Signal::CHLD {
             run.forward(signal);
         }
     }
-    if tail_ready {
-        tail.read();
-    }
+    output.advance();
     if parent_gone {
         *parent = None;
         run.orphan(Instant::now());
     }
+}
+
+/// Waits for a signal, for the command's output, for the death of our parent, or until `at_most` has passed. Says
+/// whether our parent is gone.
+fn poll_once(signals: &Signals, output: &Output, parent: Option<&Parent>, at_most: Duration) -> bool {
+    let due = output.due_at().map(|due| due.saturating_duration_since(Instant::now()));
+    let at_most = due.map_or(at_most, |due| due.min(at_most));
+    let parent = parent.map(|parent| PollFd::new(parent, PollFlags::IN));
+    let mut fds = vec![PollFd::new(signals, PollFlags::IN)];
+    fds.extend(output.interests().map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags)));
+    let has_parent = parent.is_some();
+    fds.extend(parent);
+    // An error (EINTR, no memory) means to look at everything again.
+    let polled = poll(&mut fds, Timespec::try_from(at_most).ok().as_ref());
+    has_parent && polled.is_ok() && fds.last().is_some_and(|parent| !parent.revents().is_empty())
 }

@@ -161,7 +161,7 @@ pub(super) fn run_args() -> Vec<Arg> {
         duration("timeout", "Limit for request and command together [default: 60s]").env("TIMEOUT"),
         duration("kill-after", "Grace between SIGTERM and SIGKILL; 0 is SIGKILL at once [default: 5s]")
             .env("MONITORING_TOKEN_KILL_AFTER"),
-        value("output", "WHERE", "The command's output: discard, inherit, or on-failure (its last 64 KiB, to stderr) [default: discard]")
+        value("output", "WHERE", "Where the command's output goes: discard, inherit, masked (inherit, with this run's secrets replaced by ***), or on-failure (the last 64 KiB to stderr if it fails) [default: discard]")
             .env("MONITORING_TOKEN_OUTPUT"),
         boolean("die-with-parent", "End the run if our parent process dies [default: false]")
             .env("MONITORING_TOKEN_DIE_WITH_PARENT"),
@@ -174,6 +174,16 @@ pub(super) fn run_args() -> Vec<Arg> {
     ]
     .map(|arg| arg.hide_env_values(true).help_heading(RUN))
     .into()
+}
+
+/// The same on `exec`, with its own defaults.
+pub(super) fn exec_args() -> Vec<Arg> {
+    let args = run_args().into_iter().map(|arg| match arg.get_id().as_str() {
+        "timeout" => arg.help("Limit for requests and command together; the token expires soon after it [default: 1h]"),
+        "output" => arg.help("Where the command's output goes: masked (to stdout and stderr, with this run's secrets replaced by ***), inherit, discard, or on-failure (the last 64 KiB to stderr if it fails); not a format, so there is no -o [default: masked]"),
+        _ => arg,
+    });
+    args.collect()
 }
 
 fn cache_args() -> Vec<Arg> {

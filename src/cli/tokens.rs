@@ -2,7 +2,7 @@
 
 use clap::{Arg, Command, ValueHint};
 
-use super::flags::{boolean, command, command_operands, http_args, log_args, run_args, value};
+use super::flags::{boolean, command, command_operands, exec_args, http_args, log_args, run_args, value};
 
 // The headings of the flags that the documentation writes with two dashes.
 pub(super) const SERVICE: &str = "Service";
@@ -52,7 +52,7 @@ pub fn gafaelfawr_command() -> Command {
                 .args(gafaelfawr_token())
                 .arg(env_name())
                 .args(http_args())
-                .args(run_args())
+                .args(exec_args())
                 .args(log_args())
                 .arg(command_operands()),
         )
@@ -123,7 +123,7 @@ pub fn stackstate_command() -> Command {
                 .args(stackstate_token())
                 .arg(env_name())
                 .args(http_args())
-                .args(run_args())
+                .args(exec_args())
                 .args(log_args())
                 .arg(command_operands()),
         )
@@ -230,7 +230,12 @@ fn out() -> Arg {
 
 /// Not on `exec`: there, `-output` says where the command's output goes.
 fn format() -> Arg {
-    value("output", "FORMAT", "text or json [default: text]").short('o')
+    value(
+        "output",
+        "FORMAT",
+        "Output format: text or json; on exec, --output is where the command's output goes [default: text]",
+    )
+    .short('o')
 }
 
 fn env_name() -> Arg {

@@ -3,12 +3,11 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use reqwest::Url;
 
 use super::http::http;
-use super::run::{env_name, run};
+use super::run::{OF_MAIN, env_name, run};
 use super::{Purpose, variable};
 use crate::cache::Cache;
 use crate::cli::syntax::parse_bool;
@@ -28,7 +27,7 @@ const DEFAULT_SERVICE: &str = "ndt/ndt5";
 /// The main command, or `check` in front of it.
 pub fn locate_run(line: &Line, purpose: Purpose) -> Result<LocateRun, Failure> {
     let values = line.values();
-    let run = run(line, Duration::ZERO, purpose)?;
+    let run = run(line, &OF_MAIN, purpose)?;
     let locate = locate(&values)?;
     let run = RunConfig {
         labels: Labels {

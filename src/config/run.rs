@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
 use super::{DEFAULT_TIMEOUT, Purpose, debug, variable};
-use crate::child::OutputPolicy;
+use crate::child::{InputPolicy, OutputPolicy};
 use crate::cli::{Line, Values};
 use crate::csv;
 use crate::deadline::{Limits, parse_script_deadline};
@@ -16,21 +16,52 @@ use crate::secret::scrub;
 
 const DEFAULT_KILL_AFTER: Duration = Duration::from_secs(5);
 
+/// What a run is like where no flag says otherwise.
+pub struct Defaults {
+    /// `-timeout`.
+    pub timeout: Duration,
+    /// `-output`.
+    pub output: OutputPolicy,
+    /// `-output` with debug on, where who debugs wants to see it all.
+    pub output_of_debug: OutputPolicy,
+    /// No flag changes it.
+    pub input: InputPolicy,
+    /// The time of a revocation; zero where nothing is revoked.
+    pub revoke_limit: Duration,
+}
+
+/// The original's.
+pub const OF_MAIN: Defaults = Defaults {
+    timeout: DEFAULT_TIMEOUT,
+    output: OutputPolicy::Discard,
+    output_of_debug: OutputPolicy::Inherit,
+    input: InputPolicy::Null,
+    revoke_limit: Duration::ZERO,
+};
+
+/// What users of such tools expect: the command is as it would be without us, and shows no token.
+pub const OF_EXEC: Defaults = Defaults {
+    timeout: Duration::from_secs(60 * 60),
+    output: OutputPolicy::Masked,
+    output_of_debug: OutputPolicy::Masked,
+    input: InputPolicy::Inherit,
+    revoke_limit: Duration::from_secs(5),
+};
+
 /// The time that a run has.
-fn limits(values: &Values<'_>, revoke_limit: Duration) -> Result<Limits, Failure> {
+fn limits(values: &Values<'_>, defaults: &Defaults) -> Result<Limits, Failure> {
     Ok(Limits {
-        timeout: values.positive_duration("timeout")?.unwrap_or(DEFAULT_TIMEOUT),
+        timeout: values.positive_duration("timeout")?.unwrap_or(defaults.timeout),
         kill_after: values.duration("kill-after")?.unwrap_or(DEFAULT_KILL_AFTER),
-        revoke_limit,
+        revoke_limit: defaults.revoke_limit,
         script_deadline: variable("SCRIPT_DEADLINE").and_then(|value| parse_script_deadline(&value)),
     })
 }
 
-/// What concerns the run of COMMAND. The labels are still missing; `revoke_limit` is zero where nothing is
-/// revoked.
-pub fn run(line: &Line, revoke_limit: Duration, purpose: Purpose) -> Result<RunConfig, Failure> {
+/// What concerns the run of COMMAND. The labels are still missing.
+pub fn run(line: &Line, defaults: &Defaults, purpose: Purpose) -> Result<RunConfig, Failure> {
     let values = line.values();
-    let limits = limits(&values, revoke_limit)?;
+    let limits = limits(&values, defaults)?;
     if line.operands.is_empty() && purpose == Purpose::Run {
         return Err(Failure::usage(format!(
             "no COMMAND given; put it after the flags: {} [flags] -- COMMAND [ARG...]",
@@ -39,16 +70,19 @@ pub fn run(line: &Line, revoke_limit: Duration, purpose: Purpose) -> Result<RunC
     }
     let debug = debug(&values)?;
     let asked_for = match values.text("output")? {
-        None | Some("discard") => OutputPolicy::Discard,
+        None => defaults.output,
+        Some("discard") => OutputPolicy::Discard,
         Some("inherit") => OutputPolicy::Inherit,
         Some("on-failure") => OutputPolicy::OnFailure,
-        Some(_) => return Err(values.refuse("output", "is not discard, inherit or on-failure")),
+        Some("masked") => OutputPolicy::Masked,
+        Some(_) => return Err(values.refuse("output", "is not discard, inherit, on-failure or masked")),
     };
     // Who debugs wants to see it all; only a flag on the same command line says otherwise.
-    let output = if debug && !values.is_flag("output") { OutputPolicy::Inherit } else { asked_for };
+    let output = if debug && !values.is_flag("output") { defaults.output_of_debug } else { asked_for };
     Ok(RunConfig {
         command: line.operands.clone(),
         limits,
+        input: defaults.input,
         output,
         die_with_parent: values.boolean("die-with-parent")?.unwrap_or(false),
         metrics_textfile: values.path("metrics-textfile")?.filter(|_| purpose == Purpose::Run),

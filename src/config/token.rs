@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::run::{env_name, run};
+use super::run::{OF_EXEC, env_name, run};
 use super::{DEFAULT_TIMEOUT, Purpose};
 use crate::admin::output::Format;
 use crate::cli::{Line, Values};
@@ -14,9 +14,6 @@ use crate::error::Failure;
 use crate::metrics::Labels;
 use crate::run::RunConfig;
 use crate::secret::scrub;
-
-/// The time limit of a revocation.
-const REVOKE_LIMIT: Duration = Duration::from_secs(5);
 
 /// The flags of `exec` that all issuers share.
 pub struct Exec {
@@ -36,7 +33,7 @@ pub fn exec(
     whose: (&'static str, &str),
 ) -> Result<Exec, Failure> {
     let values = line.values();
-    let run = run(line, REVOKE_LIMIT, purpose)?;
+    let run = run(line, &OF_EXEC, purpose)?;
     let issuer = url.as_str().trim_end_matches('/').to_owned();
     let labels = Labels {
         machine: String::new(),

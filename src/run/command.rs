@@ -23,6 +23,7 @@ impl Run<'_> {
             words: &self.config.command,
             set: &lease.set,
             remove: &lease.remove,
+            input: self.config.input,
             output: self.config.output,
         };
         let name = shown(&self.config.command[0]);
@@ -37,6 +38,9 @@ impl Run<'_> {
         if outcome.orphaned {
             let warning = "the parent process died, so the command was ended (-die-with-parent)";
             self.report.warnings.push(warning.to_owned());
+        }
+        if let Some(error) = &outcome.unwritten {
+            self.report.warnings.push(format!("cannot write the output of {name}: {error}"));
         }
         let result = self.judge(&outcome);
         if !outcome.output.is_empty() && !matches!(result, Ok(status) if status.is_success()) {

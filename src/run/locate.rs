@@ -59,6 +59,7 @@ impl LocateRun {
                 OutputPolicy::Discard => "discard",
                 OutputPolicy::Inherit => "inherit",
                 OutputPolicy::OnFailure => "on-failure",
+                OutputPolicy::Masked => "masked",
             });
         // `./probe` is another program in another directory.
         let relative = run

@@ -14,7 +14,7 @@ use std::time::{Instant, SystemTime};
 
 pub use report::Report;
 
-use crate::child::{OutputPolicy, Parent, parent::ParentError};
+use crate::child::{InputPolicy, OutputPolicy, Parent, parent::ParentError};
 use crate::deadline::{Limits, Timeline};
 use crate::duration;
 use crate::error::{Failure, Stage};
@@ -31,6 +31,8 @@ pub struct RunConfig {
     pub command: Vec<OsString>,
     /// `-timeout`, `-kill-after`, `SCRIPT_DEADLINE`, and the time for a revocation.
     pub limits: Limits,
+    /// Where the command's input comes from.
+    pub input: InputPolicy,
     /// `-output`.
     pub output: OutputPolicy,
     /// `-die-with-parent`.

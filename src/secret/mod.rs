@@ -17,6 +17,7 @@
 //! the callbacks of the HTTP library, the errors of parsers. A list that some function was not given would be a leak
 //! that nobody sees; this one cannot be forgotten. [`Secrets`] is the same as a value, for tests.
 
+mod mask;
 mod memory;
 mod normalize;
 mod patterns;
@@ -26,6 +27,7 @@ mod url;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub use mask::{MASK, Mask};
 pub use memory::{scrub_stack, zero_in_environment};
 use patterns::{Extent, Patterns};
 pub use secrecy::{ExposeSecret, SecretString};
@@ -70,6 +72,11 @@ impl Secrets {
         scrub_with(&self.patterns(), text)
     }
 
+    /// For a stream that is passed on.
+    pub fn mask(&mut self) -> Mask {
+        Mask::new(self.patterns())
+    }
+
     /// `bytes` without the secrets, which are tokens as a whole here.
     pub fn scrub_bytes(&mut self, bytes: &[u8]) -> Vec<u8> {
         replace(bytes, &self.patterns(), Extent::Whole, REDACTED)
@@ -99,6 +106,11 @@ pub fn scrub(text: &str) -> String {
 pub fn scrub_bytes(bytes: &[u8]) -> Vec<u8> {
     let patterns = of_this_run(Secrets::patterns);
     replace(bytes, &patterns, Extent::Whole, REDACTED)
+}
+
+/// For a stream of the command's that is passed on.
+pub fn mask() -> Mask {
+    of_this_run(Secrets::mask)
 }
 
 fn scrub_with(patterns: &Patterns, text: &str) -> String {

@@ -28,13 +28,25 @@ pub(super) struct Stream {
 impl Stream {
     /// The text itself.
     pub fn of(text: &[u8]) -> Stream {
+        Stream::read(text, |_| 0)
+    }
+
+    /// The same without what only wraps lines; `None` if there is nothing of that.
+    fn unwrapped(text: &[u8]) -> Option<Stream> {
+        let is_wrap = |at: usize| wrap_length(&text[at..]) > 0;
+        let mut candidates = memchr::memchr3_iter(b'=', b'\\', b'<', text);
+        candidates.any(is_wrap).then(|| Stream::read(text, wrap_length))
+    }
+
+    /// `left_out` says how much of a text is to be left out at its beginning.
+    fn read(text: &[u8], left_out: fn(&[u8]) -> usize) -> Stream {
         let mut stream = Stream::default();
         stream.bytes.reserve(text.len());
         stream.spans.reserve(text.len());
         let mut at = 0;
         while at < text.len() {
             let length = match text[at] {
-                0x21..=0x7e => match wrap_length(&text[at..]) {
+                0x21..=0x7e => match left_out(&text[at..]) {
                     0 => {
                         stream.push(fold(text[at]), span(at, at + 1));
                         1
@@ -94,16 +106,20 @@ impl Stream {
 
     /// All levels, from the text itself on.
     pub fn levels(text: &[u8]) -> impl Iterator<Item = Stream> {
-        let mut next = Some(Stream::of(text));
+        // A secret that ends a line with a `=` of its own is found in the text as it stands.
+        let unwrapped = Stream::unwrapped(text);
+        let as_it_stands = unwrapped.is_some().then(|| Stream::of(text));
+        let mut next = Some(unwrapped.unwrap_or_else(|| Stream::of(text)));
         let mut left = MAX_LEVELS;
-        std::iter::from_fn(move || {
+        let further = std::iter::from_fn(move || {
             let this = next.take()?;
             if left > 0 {
                 left -= 1;
                 next = this.decoded();
             }
             Some(this)
-        })
+        });
+        as_it_stands.into_iter().chain(further)
     }
 
     fn push(&mut self, byte: u8, (from, to): (u32, u32)) {
@@ -191,6 +207,26 @@ pub(crate) fn is_invisible(c: char) -> bool {
             | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
+/// The ASCII character that the character of more than one byte at the beginning of `text` stands for, and its
+/// length.
+pub(super) fn visible(text: &[u8]) -> Option<(u8, usize)> {
+    let length = char_length(text);
+    let mut stream = Stream::default();
+    stream.push_bytes(&text[..length], (0, 0));
+    match stream.bytes.as_slice() {
+        [one] if one.is_ascii() => Some((*one, length)),
+        _ => None,
+    }
+}
+
+/// The length of what is not seen at the beginning of `text`: at most 1 if it is something else.
+pub(super) fn wrap_or_sequence_length(text: &[u8]) -> usize {
+    match text[0] {
+        0x1b => terminal_sequence_length(text),
+        _ => wrap_length(text),
+    }
+}
+
 /// The length of what only wraps a line at the beginning of `text`: the soft line break of quoted-printable,
 /// a backslash at the end of a line, and HTML's `<br>` and `<wbr>`.
 fn wrap_length(text: &[u8]) -> usize {
@@ -222,13 +258,13 @@ fn terminal_sequence_length(text: &[u8]) -> usize {
 
 /// What an escape stands for.
 #[derive(Clone, Copy)]
-enum Decoded {
+pub(super) enum Decoded {
     Byte(u8),
     Char(char),
 }
 
 /// What the escape at the beginning of `text` (folded) stands for, and its length.
-fn escape(text: &[u8]) -> Option<(Decoded, usize)> {
+pub(super) fn escape(text: &[u8]) -> Option<(Decoded, usize)> {
     match text[0] {
         b'%' if text.get(1) == Some(&b'u') => Some((code_point(hex(text.get(2..6)?)?), 6)),
         b'%' => Some((byte(hex(text.get(1..3)?)?), 3)),

@@ -38,7 +38,28 @@ pub(super) struct Patterns {
     /// What stands before the secret part of a token, and where that part begins in `text`.
     fronts: Vec<(Vec<u8>, u32)>,
     short: Vec<Short>,
-    pub filter: Filter,
+    filter: Filter,
+    has_odd_characters: bool,
+}
+
+/// A piece of a secret in a text.
+struct Piece {
+    range: Range<usize>,
+    /// Where its first character ends.
+    first_end: usize,
+}
+
+impl Piece {
+    /// Where it is, beside those (in order) that were found with fewer escapes taken away: `\\-` may be an escaped dash, but
+    /// not where the secret begins with the dash as it stands.
+    fn beside(self, known: &[Range<usize>]) -> Range<usize> {
+        let Piece { mut range, first_end } = self;
+        let next = known.partition_point(|known| known.start <= range.start);
+        if let Some(known) = known.get(next).filter(|known| known.start < first_end) {
+            range.start = known.start;
+        }
+        range
+    }
 }
 
 /// A secret that counts as a whole only.
@@ -68,6 +89,11 @@ impl Patterns {
 
     pub fn is_empty(&self) -> bool {
         self.windows.is_empty() && self.short.is_empty()
+    }
+
+    /// Whether some secret holds characters that [`Filter`] does not see.
+    pub fn has_odd_characters(&self) -> bool {
+        self.has_odd_characters
     }
 
     fn add(&mut self, secret: &str) {
@@ -130,10 +156,13 @@ impl Patterns {
     fn add_form(&mut self, form: Vec<u8>, as_word: bool) {
         if form.len() < PIECE_CHARS {
             if form.len() >= MIN_SECRET_CHARS && !self.short.iter().any(|short| short.form == form) {
+                self.has_odd_characters |= !form.is_ascii();
+                self.filter.add_short(&form);
                 self.short.push(Short { form, as_word });
             }
             return;
         }
+        self.has_odd_characters |= !form.is_ascii();
         let begin = self.text.len();
         self.text.extend_from_slice(&form);
         self.text.push(SEPARATOR);
@@ -155,15 +184,22 @@ impl Patterns {
             return found;
         }
         for stream in Stream::levels(text) {
-            self.find_pieces(&stream, extent, &mut found);
+            let mut pieces = Vec::new();
+            self.find_pieces(&stream, extent, &mut pieces);
+            let mut further: Vec<Range<usize>> =
+                pieces.into_iter().map(|piece| piece.beside(&found)).collect();
             for short in &self.short {
-                find_short(short, &stream, text, extent, &mut found);
+                find_short(short, &stream, text, extent, &mut further);
+            }
+            if !further.is_empty() {
+                found.append(&mut further);
+                found = merge(found);
             }
         }
-        merge(found)
+        found
     }
 
-    fn find_pieces(&self, stream: &Stream, extent: Extent, found: &mut Vec<Range<usize>>) {
+    fn find_pieces(&self, stream: &Stream, extent: Extent, found: &mut Vec<Piece>) {
         let mut hash = Gear::default();
         for (at, &byte) in stream.bytes.iter().enumerate() {
             hash.push(byte);
@@ -172,16 +208,18 @@ impl Patterns {
             }
             let begin = at + 1 - PIECE_CHARS;
             let Some(window) = self.window_of(&stream.bytes[begin..=at]) else { continue };
-            let mut from = stream.spans[begin].0;
+            let mut first = stream.spans[begin];
             if extent == Extent::Whole
                 && let Some(front) = self.front_before(window, &stream.bytes[..begin])
             {
-                from = stream.spans[begin - front].0;
+                first = stream.spans[begin - front];
             }
-            let (from, to) = (from as usize, stream.spans[at].1 as usize);
+            let (from, to) = (first.0 as usize, stream.spans[at].1 as usize);
             match found.last_mut() {
-                Some(last) if last.start <= from && from < last.end => last.end = last.end.max(to),
-                _ => found.push(from..to),
+                Some(Piece { range, .. }) if range.start <= from && from < range.end => {
+                    range.end = range.end.max(to);
+                }
+                _ => found.push(Piece { range: from..to, first_end: first.1 as usize }),
             }
         }
     }
@@ -198,6 +236,47 @@ impl Patterns {
         let window_text = window(&self.text, at);
         let fronts = self.fronts.iter().filter(|(_, begin)| window(&self.text, *begin) == window_text);
         fronts.filter(|(front, _)| before.ends_with(front)).map(|(front, _)| front.len()).max()
+    }
+
+    /// Whether a piece of a secret ends with the last character of `track`.
+    pub fn may_end(&self, track: &Track) -> bool {
+        self.filter.may_hold_short(track.hash)
+            || (self.filter.may_hold(track.hash) && self.window_of(&track.piece()).is_some())
+    }
+
+    /// The most characters that may be the beginning of a piece, or of a token.
+    pub fn longest_beginning(&self) -> usize {
+        let front = self.fronts.iter().map(|(front, _)| front.len()).max().unwrap_or_default();
+        front + PIECE_CHARS - 1
+    }
+
+    /// How many of the last `characters` may be the beginning of a piece, or of a token.
+    pub fn beginning_at_end(&self, characters: &[u8]) -> usize {
+        let last = |count: usize| &characters[characters.len() - count..];
+        (1..=self.longest_beginning().min(characters.len()))
+            .rev()
+            .find(|&count| self.begins_piece(last(count)) || self.begins_token(last(count)))
+            .unwrap_or_default()
+    }
+
+    fn begins_piece(&self, characters: &[u8]) -> bool {
+        if characters.len() >= PIECE_CHARS {
+            return false;
+        }
+        let of_window = |at: &u32| window(&self.text, *at)[..characters.len()].cmp(characters);
+        self.windows.binary_search_by(of_window).is_ok()
+            || self.short.iter().any(|short| short.form.starts_with(characters))
+    }
+
+    /// Whether these are the public part of a token, or its beginning, or that and less than a piece of the
+    /// secret part.
+    fn begins_token(&self, characters: &[u8]) -> bool {
+        self.fronts.iter().any(|(front, begin)| {
+            let (of_front, rest) = characters.split_at(characters.len().min(front.len()));
+            front.starts_with(of_front)
+                && rest.len() < PIECE_CHARS
+                && window(&self.text, *begin).starts_with(rest)
+        })
     }
 }
 
@@ -267,6 +346,26 @@ impl Gear {
 
 const _: () = assert!(Gear::CHARS <= PIECE_CHARS, "a piece has all that its hash depends on");
 
+/// The last characters of a stream, and their hash.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Track {
+    hash: Gear,
+    recent: [u8; 16],
+    count: usize,
+}
+
+impl Track {
+    pub fn push(&mut self, byte: u8) {
+        self.hash.push(byte);
+        self.recent[self.count % 16] = byte;
+        self.count = self.count.wrapping_add(1);
+    }
+
+    fn piece(&self) -> [u8; PIECE_CHARS] {
+        std::array::from_fn(|at| self.recent[self.count.wrapping_add(16 - PIECE_CHARS + at) % 16])
+    }
+}
+
 /// A number without order for each byte (SplitMix64).
 static SPREAD: [u64; 256] = {
     let mut table = [0; 256];
@@ -286,6 +385,7 @@ static SPREAD: [u64; 256] = {
 pub(super) struct Filter {
     high: BitSet,
     low: BitSet,
+    short: BitSet,
 }
 
 #[derive(Default)]
@@ -316,8 +416,21 @@ impl Filter {
         }
     }
 
+    fn add_short(&mut self, form: &[u8]) {
+        let mut hash = Gear::default();
+        for &byte in form {
+            hash.push(byte);
+        }
+        self.short.add(of_four(hash));
+    }
+
+    /// Whether a secret that is shorter may end here.
+    fn may_hold_short(&self, hash: Gear) -> bool {
+        self.short.holds(of_four(hash))
+    }
+
     /// Whether a window of a secret may end here.
-    pub fn may_hold(&self, hash: Gear) -> bool {
+    fn may_hold(&self, hash: Gear) -> bool {
         self.high.holds(high(hash)) && self.low.holds(low(hash))
     }
 }
@@ -329,4 +442,10 @@ fn high(hash: Gear) -> u16 {
 #[expect(clippy::cast_possible_truncation, reason = "16 bits that fewer characters have a say in")]
 fn low(hash: Gear) -> u16 {
     (hash.0 >> 32) as u16
+}
+
+/// What only the last four characters have a say in: as many as the shortest secret has.
+#[expect(clippy::cast_possible_truncation, reason = "16 of the lowest 24 bits")]
+fn of_four(hash: Gear) -> u16 {
+    (hash.0 >> 8) as u16
 }

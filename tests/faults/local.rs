@@ -85,7 +85,7 @@ pub fn usage(_: &Lab) -> Vec<Row> {
         ("a timeout of zero", Line(&["-timeout=0s", "true"]), &[], 2, &["-timeout: 0s must be above zero"]),
         ("a grace below zero", Line(&["-kill-after=-1s", "true"]), &[], 2, &["-kill-after: -1s is below zero"]),
         ("a boolean that is none", Line(&["-exchange=no", "true"]), &[], 2, &["-exchange: no is no boolean"]),
-        ("an output that is none", Line(&["-output=x", "true"]), &[], 2, &["-output: x is not discard, inherit or on-failure"]),
+        ("an output that is none", Line(&["-output=x", "true"]), &[], 2, &["-output: x is not discard, inherit, on-failure or masked"]),
         ("a format that is none", Line(&["-log-format=xml", "true"]), &[], 2, &["-log-format: xml is neither text nor json"]),
         ("a service URL without an exchange", Line(&["-service-url", "true"]), &[], 2, &["-service-url (or SERVICE_URL=true) needs the exchange"]),
         ("a cache without a place", Line(&["-cache-ttl=1h", "true"]), &["HOME"], 2, &["-cache-ttl: neither XDG_CACHE_HOME nor HOME tells where"]),

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::Key;
-use crate::support::{Ended, finish, http, kill, read_head, run, serve, serve_bytes, start, token};
+use crate::support::{Ended, PATIENCE, finish, http, kill, read_head, run, serve, serve_bytes, start, token};
 
 const MAX_LINE_BYTES: usize = 4096;
 
@@ -218,5 +218,6 @@ fn a_flood_of_interim_answers_does_not_overrun_the_timeout() {
     let began = Instant::now();
     let ended = run(locate(&key, address).args(["-timeout=2s", "-retries=0", "--", "true"]));
     assert!([124, 125].contains(&ended.status), "{ended:?}");
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    // Sender and receiver share a machine that may be busy; without a limit it would never end.
+    assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
 }

@@ -45,19 +45,20 @@ fn the_program_itself_works_with_the_token_that_it_hands_over() {
 }
 
 #[test]
-fn the_token_has_a_name_of_its_own_and_expires_in_minutes() {
+fn the_token_has_a_name_of_its_own_and_expires_soon_after_the_timeout() {
     let sandbox = Sandbox::start(&[]);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
-    for _ in 0..2 {
-        run(shell(exec(&sandbox).arg("--name=probe"), "exit 0")).succeeded();
+    for timeout in ["-timeout=60s", "-timeout=1h"] {
+        run(shell(exec(&sandbox).args(["--name=probe", timeout]), "exit 0")).succeeded();
     }
     let requests = sandbox.shows("/sandbox/requests");
     let made: Vec<&Value> =
         requests.as_array().unwrap().iter().filter(|request| request["method"] == "POST").collect();
     let name = |at: usize| made[at]["body"]["name"].as_str().unwrap();
     assert!(name(0).starts_with("probe-") && name(0) != name(1), "{made:?}");
-    let lifetime = u128::from(made[0]["body"]["expiryDate"].as_u64().unwrap()) - now;
-    assert!((300_000..600_000).contains(&lifetime), "{made:?}");
+    let lifetime = |at: usize| u128::from(made[at]["body"]["expiryDate"].as_u64().unwrap()) - now;
+    assert!((300_000..600_000).contains(&lifetime(0)), "{made:?}");
+    assert!((3_600_000..4_000_000).contains(&lifetime(1)), "{made:?}");
 }
 
 #[test]

@@ -1,0 +1,155 @@
+//! A stream that is passed on: whatever the secret, its form, what surrounds it and where it is split, what
+//! comes out is what went in, with the secret replaced.
+
+use monitoring_token::secret::{MASK, Mask, REDACTED, Secrets};
+use proptest::prelude::*;
+
+use super::scrub::{BASE64, FORMS, any_secret};
+
+fn secrets(secret: &str) -> Secrets {
+    let mut secrets = Secrets::new();
+    secrets.protect(secret);
+    secrets
+}
+
+/// Passes these pieces on, and what is held back at the end.
+fn passed_on<'a>(mask: &mut Mask, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut out = Vec::new();
+    for piece in pieces {
+        mask.push(piece, &mut out);
+    }
+    mask.release(&mut out);
+    assert!(!mask.is_holding());
+    out
+}
+
+/// The same text in one piece, by the code that is not for streams.
+fn whole(secret: &str, text: &[u8]) -> Vec<u8> {
+    let scrubbed = secrets(secret).scrub_bytes(text);
+    let mut out = Vec::new();
+    let mut rest = &scrubbed[..];
+    while let Some(at) = rest.windows(REDACTED.len()).position(|window| window == REDACTED.as_bytes()) {
+        out.extend_from_slice(&rest[..at]);
+        out.extend_from_slice(MASK);
+        rest = &rest[at + REDACTED.len()..];
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
+fn split<'a>(text: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
+    let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (text.len() + 1)).chain([0, text.len()]).collect();
+    cuts.sort_unstable();
+    cuts.windows(2).map(|pair| &text[pair[0]..pair[1]]).collect()
+}
+
+fn around() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..60),
+        any::<String>().prop_map(String::into_bytes),
+        "[%&#\\\\x0-9a-f=\"; <>\n-]{0,30}".prop_map(String::into_bytes),
+        prop::collection::vec(Just(b' '), 0..400),
+    ]
+}
+
+/// Nothing that could be read as a part of an escape.
+fn quiet() -> impl Strategy<Value = Vec<u8>> {
+    "[g-z ,.:\n]{0,60}".prop_map(String::into_bytes)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 120, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_secret_as_it_stands_is_replaced_exactly(
+        secret in any_secret(),
+        before in around(),
+        after in around(),
+        cuts in prop::collection::vec(any::<usize>(), 0..8),
+    ) {
+        let text = [&before[..], secret.as_bytes(), &after].concat();
+        let out = passed_on(&mut secrets(&secret).mask(), split(&text, &cuts));
+        let expected = [&before[..], MASK, &after].concat();
+        prop_assert_eq!(out.escape_ascii().to_string(), expected.escape_ascii().to_string());
+    }
+
+    #[test]
+    fn a_stream_is_masked_as_a_text_is(
+        secret in any_secret(),
+        form in 0..FORMS.len() + BASE64.len(),
+        before in quiet(),
+        between in quiet(),
+        after in quiet(),
+        cuts in prop::collection::vec(any::<usize>(), 0..8),
+    ) {
+        let (name, write) = FORMS.iter().chain(BASE64).nth(form).unwrap();
+        let written = write(&secret);
+        let text = [&before[..], written.as_bytes(), &between, written.as_bytes(), &after].concat();
+        let out = passed_on(&mut secrets(&secret).mask(), split(&text, &cuts));
+        let expected = whole(&secret, &text);
+        prop_assert_eq!(out.escape_ascii().to_string(), expected.escape_ascii().to_string(), "{}", name);
+    }
+
+    #[test]
+    fn other_bytes_are_passed_on_as_they_are(
+        secret in any_secret(),
+        text in prop::collection::vec(any::<u8>(), 0..6000),
+        cuts in prop::collection::vec(any::<usize>(), 0..8),
+    ) {
+        prop_assert!(passed_on(&mut secrets(&secret).mask(), split(&text, &cuts)) == text);
+    }
+}
+
+#[test]
+fn a_secret_is_replaced_wherever_it_is_split() {
+    const SECRET: &str = "Zq3-vU8_xT5.kR0/mN7+pL2=wJ9yH4";
+    for (name, write) in FORMS.iter().chain(BASE64) {
+        let text = format!("before <{}> after", write(SECRET));
+        let expected = whole(SECRET, text.as_bytes());
+        assert!(expected.windows(MASK.len()).any(|window| window == MASK), "{name}");
+        // Every place in some form, and some in each.
+        let step = if *name == "raw" { 1 } else { 23 };
+        for cut in (0..text.len()).step_by(step) {
+            let (left, right) = text.as_bytes().split_at(cut);
+            let out = passed_on(&mut secrets(SECRET).mask(), [left, right]);
+            assert_eq!(
+                out.escape_ascii().to_string(),
+                expected.escape_ascii().to_string(),
+                "{name}, cut at {cut}"
+            );
+        }
+        let out = passed_on(&mut secrets(SECRET).mask(), text.as_bytes().chunks(5));
+        assert_eq!(out.escape_ascii().to_string(), expected.escape_ascii().to_string(), "{name}, bit by bit");
+    }
+}
+
+#[test]
+fn what_was_released_is_remembered() {
+    const SECRET: &str = "Zq3-vU8_xT5.kR0/mN7+pL2=wJ9yH4";
+    let mut mask = secrets(SECRET).mask();
+    let mut out = Vec::new();
+    mask.push(format!("a{}", &SECRET[..5]).as_bytes(), &mut out);
+    assert_eq!((out.as_slice(), mask.is_holding()), (&b"a"[..], true));
+    mask.release(&mut out);
+    assert_eq!(out, b"aZq3-v");
+    mask.push(&SECRET.as_bytes()[5..20], &mut out);
+    assert_eq!(out, b"aZq3-v***");
+    mask.push(&SECRET.as_bytes()[20..], &mut out);
+    mask.push(b" b! ", &mut out);
+    assert_eq!(out, b"aZq3-v*** b! ");
+}
+
+#[test]
+fn a_long_stream_with_many_secrets_loses_nothing() {
+    const SECRET: &str = "Zq3-vU8_xT5.kR0/mN7+pL2=wJ9yH4";
+    let line = |number: usize| {
+        let text = if number.is_multiple_of(7) { SECRET } else { "and nothing" };
+        format!("line {number}: {text} %20 &amp; \u{200b}\n")
+    };
+    let text: String = (0..120).map(line).collect();
+    let expected = text.replace(SECRET, "***");
+    for size in [11, 4096] {
+        let out = passed_on(&mut secrets(SECRET).mask(), text.as_bytes().chunks(size));
+        assert!(out == expected.as_bytes(), "{size}");
+    }
+}

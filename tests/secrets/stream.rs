@@ -1,0 +1,205 @@
+//! `-output=masked`: the command's output is passed on as in a pipeline, without the secrets of the run.
+
+use std::io::{Read as _, Write as _};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::{ACCESS_TOKEN, Key, Locate};
+use crate::support::{PATIENCE, Sandbox, eventually, finish, run, start, token};
+
+/// `gafaelfawr exec`, which masks by default.
+fn exec(sandbox: &Sandbox, script: &str) -> Command {
+    let mut command = sandbox.token();
+    command.args(["gafaelfawr", "exec", "--username=bot-x", "--scopes=read:all", "--", "sh", "-c", script]);
+    command
+}
+
+#[test]
+fn both_streams_are_masked_and_stay_separate() {
+    let sandbox = Sandbox::start(&[]);
+    let script = r#"
+        echo "out $SERVICE_TOKEN"; echo "err $SERVICE_AUTHORIZATION" >&2
+        printf %s "$SERVICE_TOKEN" | base64; printf '%s\n' "${SERVICE_TOKEN#*.}"; printf '%s\n' "${SERVICE_TOKEN%%.*}" | cut -c1-3
+        exit 3"#;
+    let ended = run(&mut exec(&sandbox, script));
+    assert_eq!((ended.status, ended.stderr.as_str()), (3, "err bearer ***\n"));
+    let lines: Vec<&str> = ended.stdout.lines().collect();
+    // The key of a token is public, and so is its base64.
+    assert_eq!((lines[0], lines[2], lines[3]), ("out ***", "***", "gt-"), "{ended:?}");
+    assert!(lines[1].contains("***") && lines[1].len() < 45, "{ended:?}");
+}
+
+#[test]
+fn the_main_command_masks_when_it_is_asked_to() {
+    let locate = Locate::that_grants();
+    let key = Key::make("EdDSA");
+    for flags in [&["-output=masked"][..], &["-output=masked", "-logx.debug"]] {
+        let mut command = token();
+        command.env("MONITORING_SIGNER_KEY", &key.path).env("LOCATE_URL", locate.url()).args(flags);
+        let script = "echo \"to $SERVICE_URL\"; echo \"by $MONITORING_URL\" >&2; cat";
+        let ended = run(command.args(["-service=ndt/ndt7", "--", "sh", "-c", script]));
+        assert_eq!(ended.status, 0, "{ended:?}");
+        assert_eq!(ended.stdout, "to wss://127.0.0.1/ndt/v7/download?access_token=***\n");
+        assert!(
+            ended.stderr.contains("by http://127.0.0.1:") && ended.stderr.contains("access_token=***\n"),
+            "{ended:?}"
+        );
+        let signatures = locate.signatures();
+        assert!(!ended.stderr.contains(&signatures[0]) && !ended.stdout.contains(ACCESS_TOKEN), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_secret_that_is_split_across_writes_is_masked() {
+    let sandbox = Sandbox::start(&[]);
+    let script = r#"
+        rest=$SERVICE_TOKEN
+        while [ -n "$rest" ]; do tail=${rest#?????}; [ "$tail" = "$rest" ] && tail=; printf %s "${rest%"$tail"}"; rest=$tail; done
+        echo " end""#;
+    let ended = run(&mut exec(&sandbox, script));
+    assert_eq!((ended.status, ended.stdout.as_str()), (0, "*** end\n"));
+}
+
+fn piped(command: &mut Command) -> Child {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+#[test]
+fn a_prompt_appears_and_its_answer_is_read() {
+    let sandbox = Sandbox::start(&[]);
+    // It ends like the beginning of a token.
+    let mut child = piped(&mut exec(&sandbox, "printf 'name: gt-'; read -r name; echo \"hello $name\""));
+    let mut prompt = [0; 9];
+    child.stdout.as_mut().unwrap().read_exact(&mut prompt).unwrap();
+    assert_eq!(&prompt, b"name: gt-");
+    child.stdin.take().unwrap().write_all(b"you\n").unwrap();
+    let ended = finish(child);
+    assert_eq!((ended.status, ended.stdout.as_str()), (0, "hello you\n"));
+}
+
+#[test]
+fn binary_output_passes_unchanged() {
+    let sandbox = Sandbox::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("binary");
+    let mut random = 1_u64;
+    let bytes: Vec<u8> = (0..300_000)
+        .map(|_| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            random.to_be_bytes()[0]
+        })
+        .collect();
+    std::fs::write(&path, &bytes).unwrap();
+    let output = exec(&sandbox, &format!("cat {}", path.display())).output().unwrap();
+    assert!(output.stdout == bytes, "{} of {} bytes", output.stdout.len(), bytes.len());
+}
+
+#[test]
+fn a_slow_reader_slows_the_command_and_gets_everything() {
+    const BYTES: usize = 3_000_000;
+    let sandbox = Sandbox::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let done = folder.path().join("done");
+    let script = format!("head -c {BYTES} /dev/zero; echo >{}; echo end", done.display());
+    let mut child = piped(&mut exec(&sandbox, &script));
+    let mut stdout = child.stdout.take().unwrap();
+    let mut first = [0];
+    stdout.read_exact(&mut first).unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(!done.exists(), "the command was not slowed");
+    let mut rest = Vec::new();
+    stdout.read_to_end(&mut rest).unwrap();
+    assert_eq!(rest.len() + 1, BYTES + "end\n".len());
+    assert!(rest.ends_with(b"\0end\n"));
+    assert_eq!(finish(child).status, 0);
+}
+
+#[test]
+fn what_a_command_has_written_before_its_end_waits_for_the_reader() {
+    let sandbox = Sandbox::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let done = folder.path().join("done");
+    // Both pipes are full when it ends.
+    let script = format!("head -c 120000 /dev/zero; echo >{}", done.display());
+    let mut child = piped(&mut exec(&sandbox, &script));
+    let mut stdout = child.stdout.take().unwrap();
+    eventually("the command to end", || done.exists().then_some(()));
+    std::thread::sleep(Duration::from_millis(300));
+    let mut all = Vec::new();
+    stdout.read_to_end(&mut all).unwrap();
+    assert_eq!(all.len(), 120_000);
+    assert_eq!(finish(child).status, 0);
+}
+
+#[test]
+fn a_reader_that_has_gone_away_ends_the_command_as_in_a_pipeline() {
+    let sandbox = Sandbox::start(&[]);
+    let mut child = piped(&mut exec(&sandbox, "exec yes"));
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut [0; 100]).unwrap();
+    drop(stdout);
+    let ended = finish(child);
+    assert_eq!((ended.status, ended.stderr.as_str()), (128 + libc::SIGPIPE, ""), "{ended:?}");
+    assert_eq!(sandbox.made_tokens("/sandbox/gafaelfawr").len(), 0, "the token is left");
+}
+
+#[test]
+fn a_process_that_holds_the_pipe_does_not_delay_the_exit() {
+    let sandbox = Sandbox::start(&[]);
+    let began = Instant::now();
+    for background in ["sleep 25", "yes"] {
+        let mut child = start(&mut exec(&sandbox, &format!("echo here; {background} & echo $! >&2")));
+        let mut stdout = child.stdout.take().unwrap();
+        let reader = std::thread::spawn(move || {
+            let mut first = [0; 4];
+            stdout.read_exact(&mut first).unwrap();
+            std::io::copy(&mut stdout, &mut std::io::sink()).unwrap();
+            first
+        });
+        let ended = finish(child);
+        assert_eq!((ended.status, &reader.join().unwrap()), (0, b"here"), "{ended:?}");
+        let pid: i32 = ended.stderr.trim().parse().unwrap();
+        // SAFETY: a signal to a process of this test.
+        unsafe { libc::kill(pid, libc::SIGKILL) };
+    }
+    assert!(began.elapsed() < PATIENCE / 2);
+}
+
+#[test]
+fn masking_takes_little_memory() {
+    const MOST_KIB: i64 = 128;
+    let sandbox = Sandbox::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let memory = |output: &str| {
+        let ready = folder.path().join(output);
+        let mut command = sandbox.token();
+        command.args(["gafaelfawr", "exec", "--username=bot-x", "--scopes=read:all", "-output", output]);
+        let script = r#"i=0; while [ $i -lt 300 ]; do echo "$i $SERVICE_TOKEN"; i=$((i+1)); done; sleep 0.3; echo >$READY; sleep 30"#;
+        let child = start(command.env("READY", &ready).args(["--", "sh", "-c", script]));
+        eventually("the command to be ready", || ready.exists().then_some(()));
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        crate::support::kill(child.id(), libc::SIGTERM);
+        finish(child);
+        let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<i64>().unwrap()
+    };
+    let (without, with) = (memory("discard"), memory("masked"));
+    assert!(with - without <= MOST_KIB, "{without} KiB without, {with} KiB with masking");
+}
+
+#[test]
+fn on_exec_output_is_no_format() {
+    let sandbox = Sandbox::start(&[]);
+    for args in [&["-o", "json"][..], &["-o=json"]] {
+        let mut command = sandbox.token();
+        command.args(["gafaelfawr", "exec", "--username=bot-x", "--scopes=read:all"]).args(args);
+        run(command.args(["--", "true"])).failed_with(2, &["-o"]);
+    }
+    for (verb, words) in [("exec", ["masked", "not a format"]), ("create", ["Output format", "on exec"])] {
+        let help = run(token().args(["gafaelfawr", verb, "-help"])).stdout;
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        for word in words {
+            assert!(help.contains(word), "{verb}: {word}: {help}");
+        }
+    }
+}
