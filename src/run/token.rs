@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use reqwest::Url;
 
 use super::{Run, RunConfig};
+use crate::child::InputPolicy;
 use crate::credential::Credential;
 use crate::duration;
 use crate::error::{Failure, Stage};
@@ -36,7 +37,11 @@ pub struct TokenRun {
 impl TokenRun {
     /// Makes a token, runs, deletes it.
     pub fn execute(self, signals: &Signals, log: Log) -> ExitStatus {
-        let TokenRun { credential, http, url, run: config, issuer } = self;
+        let TokenRun { credential, http, url, run: mut config, issuer } = self;
+        if matches!(credential, Credential::StandardInput) {
+            // If stdin is a file, the command could read the admin token again from its beginning.
+            config.input = InputPolicy::Null;
+        }
         Run::whole(&config, signals, log, |run| {
             let began = Instant::now();
             let token = credential.read(&run.until());

@@ -77,6 +77,21 @@ fn a_prompt_appears_and_its_answer_is_read() {
     assert_eq!((ended.status, ended.stdout.as_str()), (0, "hello you\n"));
 }
 
+/// The story: a job that gives the admin token by `<file` left the command an open file to read it from again.
+#[test]
+fn a_command_cannot_read_the_admin_token_from_stdin() {
+    let sandbox = Sandbox::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let admin = folder.path().join("admin-token");
+    std::fs::write(&admin, sandbox.var("GAFAELFAWR_ADMIN_TOKEN")).unwrap();
+    let mut command = sandbox.token();
+    command.env_remove("GAFAELFAWR_ADMIN_TOKEN").stdin(std::fs::File::open(&admin).unwrap());
+    command.args(["gafaelfawr", "exec", "--username=bot-x", "--scopes=read:all", "--admin-token-file=-"]);
+    let ended =
+        run(command.args(["-output=inherit", "--", "sh", "-c", "cat /dev/stdin; readlink /proc/$$/fd/0"]));
+    assert_eq!((ended.status, ended.stdout.as_str()), (0, "/dev/null\n"), "{ended:?}");
+}
+
 #[test]
 fn binary_output_passes_unchanged() {
     let sandbox = Sandbox::start(&[]);
