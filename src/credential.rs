@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::path::PathBuf;
 
-use crate::error::{Failure, Stage};
+use crate::error::{Failure, Stage, resource_advice, system_error};
 use crate::read::{self, NotText, ReadError, Until, as_text};
 use crate::secret::{SecretString, protect};
 
@@ -39,7 +39,7 @@ impl Credential {
         let at = self.describe();
         let file = match self {
             Credential::Variable(_, token) | Credential::Context(_, token) => return Ok(token),
-            Credential::File(path) => read::open(&path),
+            Credential::File(path) => read::open_secret(&path),
             Credential::StandardInput => read::standard_input(),
         };
         token_in(file, &at, "the admin token", "--admin-token-file", until)
@@ -58,7 +58,9 @@ pub fn token_in(
     let read = file.and_then(|file| read::all(file, MAX_TOKEN_BYTES, until));
     let bytes = read.map_err(|error| match error {
         ReadError::Io(error) => {
-            Failure::ours(Stage::Sign, format!("cannot read {what} from {at}: {error}; check {flag}"))
+            let advice = resource_advice(&error).map_or_else(|| format!("check {flag}"), str::to_owned);
+            let error = system_error(&error);
+            Failure::ours(Stage::Sign, format!("cannot read {what} from {at}: {error}; {advice}"))
         }
         ReadError::TooLarge => Failure::ours(Stage::Sign, format!("{at}: too large to be a token")),
         ReadError::Ended(ended) => ended.failure(Stage::Sign, &format!("{what} from {at}")),

@@ -2,15 +2,17 @@
 
 mod tokens;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::admin;
 use crate::check::{self, Checked};
+use crate::child::lookup;
 use crate::cli::verbs::KeyVerb;
-use crate::cli::{self, FlagsEnd, Line, Parsed, Values, flags};
+use crate::cli::{self, FlagsEnd, Line, Parsed, Values, flags, suggest};
 use crate::config::{self, Purpose};
 use crate::error::{Failure, Stage, brief};
 use crate::exit::ExitStatus;
@@ -32,6 +34,13 @@ pub fn main(args: Vec<OsString>) -> ExitStatus {
 
 fn dispatch(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {
     // Subcommand words count only as the very first argument.
+    if let Some(refused) = args.first().and_then(|word| mistyped(word)) {
+        *log = Log::start(config::log_format_of_refused(None), false);
+        return Err(refused);
+    }
+    if args.first().is_some_and(|word| word == HELP) {
+        return help(args, log);
+    }
     if args.first().is_some_and(|word| word == "key") {
         args.remove(0);
         return key(args, log);
@@ -51,6 +60,51 @@ fn dispatch(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failur
     // It may hold the key.
     drop(line);
     Ok(run.execute(&signals, *log))
+}
+
+/// The word that asks for help where a subcommand can stand.
+const HELP: &str = "help";
+/// The words that are not the command to run.
+const SUBCOMMANDS: [&str; 5] = ["check", "key", "gafaelfawr", "stackstate", HELP];
+
+/// `help COMMAND [VERB]` is `COMMAND [VERB] -help`.
+fn help(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {
+    help_last(&mut args);
+    let first = &args[0];
+    if args.len() > 1 && !SUBCOMMANDS.iter().any(|name| first == name) {
+        return Err(Failure::usage(format!(
+            "help: unknown command {}{}",
+            brief(first),
+            suggestion(first, SUBCOMMANDS)
+        )));
+    }
+    dispatch(args, log)
+}
+
+/// Turns `help` in front into a flag at the end.
+fn help_last(args: &mut Vec<OsString>) {
+    if args.first().is_some_and(|word| word == HELP) {
+        args.remove(0);
+        args.push("-help".into());
+    }
+}
+
+/// The failure of a first word that is nearly a subcommand, and that no program is called.
+fn mistyped(word: &OsStr) -> Option<Failure> {
+    let bytes = word.as_bytes();
+    if bytes.starts_with(b"-") || bytes.contains(&b'/') || SUBCOMMANDS.iter().any(|name| word == *name) {
+        return None;
+    }
+    let name = suggest::closest(word.to_str()?, SUBCOMMANDS)?;
+    lookup::find(word)
+        .is_err()
+        .then(|| Failure::usage(format!("unknown command {}; did you mean {name}?", brief(word))))
+}
+
+/// What `word` may have been meant to be, as the end of a message.
+fn suggestion<'a>(word: &OsStr, known: impl IntoIterator<Item = &'a str>) -> String {
+    let closest = word.to_str().and_then(|word| suggest::closest(word, known));
+    closest.map(|name| format!("; did you mean {name}?")).unwrap_or_default()
 }
 
 fn check(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {
@@ -133,16 +187,21 @@ fn report(text: &str) -> Result<(), Failure> {
 }
 
 fn key(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {
+    help_last(&mut args);
     let command = flags::key_command();
     let verb = args.first().and_then(|word| KeyVerb::named(word));
     let verb = verb.and_then(|verb| Some((verb, command.find_subcommand(verb.name())?.clone())));
     let Some((verb, verb_command)) = verb else {
         if let Some(line) = parse(command, args, FlagsEnd::DoubleDash, log)? {
-            let given = line.operands.first().map(|word| format!("{} is no command of key; ", brief(word)));
-            return Err(Failure::usage(format!(
-                "{}use key generate, key public FILE or key inspect FILE",
-                given.unwrap_or_default()
-            )));
+            let verbs = "expected key generate, key public or key inspect";
+            return Err(Failure::usage(match line.operands.first() {
+                None => format!("missing subcommand: {verbs}"),
+                Some(word) => format!(
+                    "unknown subcommand of key: {}; {verbs}{}",
+                    brief(word),
+                    suggestion(word, KeyVerb::NAMES)
+                ),
+            }));
         }
         return Ok(ExitStatus::SUCCESS);
     };

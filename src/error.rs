@@ -107,6 +107,22 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// What the system says of an error, without the number that only programmers read.
+pub fn system_error(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split_once(" (os error ").map_or(text.as_str(), |(words, _)| words).to_owned()
+}
+
+/// What to do where the system has run out of something; the file that was to be opened is not to blame.
+pub fn resource_advice(error: &std::io::Error) -> Option<&'static str> {
+    match error.raw_os_error()? {
+        libc::EMFILE => Some("raise the limit on open files (ulimit -n)"),
+        libc::ENFILE => Some("the machine has too many open files"),
+        libc::ENOMEM => Some("the machine is out of memory"),
+        _ => None,
+    }
+}
+
 /// A word of the command line as a message shows it: its beginning, if it is very long.
 pub fn brief(word: &OsStr) -> String {
     const SHOWN_CHARS: usize = 200;

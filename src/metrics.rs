@@ -3,10 +3,10 @@
 //! Each run writes the whole file anew and renames it into place, so that a scrape sees one run or the
 //! next, never half of one. What is not known of a run has no sample.
 
-use std::fs::Permissions;
-use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,6 +16,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
 use crate::error::Stage;
+use crate::new_file::replace;
 
 /// What stands before every name.
 const PREFIX: &str = "monitoring_token";
@@ -69,23 +70,51 @@ pub struct Figures {
 /// When the file cannot be written; what stood there is then still there.
 pub fn write(path: &Path, labels: &Labels, figures: &Figures) -> io::Result<()> {
     let text = encode(labels, figures, figures.ended.unwrap_or_else(SystemTime::now));
-    // A link stays a link: what it points to is replaced.
-    let path = path.canonicalize().unwrap_or_else(|_| match path.read_link() {
-        Ok(nowhere) => path.parent().unwrap_or(Path::new("")).join(nowhere),
-        Err(_) => path.to_owned(),
-    });
+    let path = follow_links(path)?;
     // Renaming onto a device would put a file into its place.
     if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // The collector reads what ends in .prom.
-    let mut file =
-        tempfile::Builder::new().prefix(".monitoring-token-").suffix(".tmp").tempfile_in(folder)?;
-    file.write_all(text.as_bytes())?;
-    // Not subject to the umask.
-    file.as_file().set_permissions(Permissions::from_mode(FILE_MODE))?;
-    file.persist(path).map(drop).map_err(|error| error.error)
+    if path.file_name().is_none() {
+        return Err(io::Error::from(io::ErrorKind::NotFound));
+    }
+    // The collector reads what ends in .prom, and takes no hidden file.
+    replace(&path, ".monitoring-token-", FILE_MODE, text.as_bytes())
+}
+
+/// The file that `path` leads to: a link stays a link, and what it points to is replaced. A link that another
+/// user has put there is refused, as the kernel does in `/tmp` (fs.protected_symlinks): it would let him choose
+/// which of our files is replaced.
+fn follow_links(path: &Path) -> io::Result<PathBuf> {
+    /// As in the kernel.
+    const MAX_LINKS: u32 = 40;
+    let us = rustix::process::geteuid().as_raw();
+    let mut links = 0;
+    let mut done = PathBuf::new();
+    // The next component is the last one.
+    let mut left: Vec<OsString> = path.iter().rev().map(OsString::from).collect();
+    while let Some(component) = left.pop() {
+        let next = done.join(&component);
+        let metadata = next.symlink_metadata().ok().filter(std::fs::Metadata::is_symlink);
+        let Some(metadata) = metadata else {
+            done = next;
+            continue;
+        };
+        if metadata.uid() != us && metadata.uid() != 0 {
+            let uid = metadata.uid();
+            return Err(io::Error::other(format!(
+                "{} is a symbolic link of another user (uid {uid}), which is not followed",
+                next.display()
+            )));
+        }
+        links += 1;
+        if links > MAX_LINKS {
+            return Err(io::Error::from_raw_os_error(libc::ELOOP));
+        }
+        // An absolute target takes the place of what comes before it.
+        left.extend(next.read_link()?.iter().rev().map(OsString::from));
+    }
+    Ok(done)
 }
 
 type StageFamily = Family<[(&'static str, &'static str); 1], Gauge<f64, AtomicU64>>;

@@ -1,4 +1,4 @@
-//! A file that must not be there yet, and is there whole or not at all.
+//! Files that are there whole or not at all: those that must not be there yet, and those that are replaced.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
@@ -44,6 +44,13 @@ impl NewFile {
         self.file.sync_all()
     }
 
+    /// Puts it into the place of `path`, which is in the same folder.
+    fn persist(mut self, path: &Path) -> io::Result<()> {
+        std::fs::rename(&self.path, path)?;
+        self.keep();
+        Ok(())
+    }
+
     /// Lets it stay.
     pub fn keep(&mut self) {
         self.kept = true;
@@ -56,6 +63,24 @@ impl Drop for NewFile {
             let _ = std::fs::remove_file(&self.path);
         }
     }
+}
+
+/// Replaces `path` by a file with this text and this mode, in one step. `temporary` begins the name of the file
+/// that is written first. A relative path stays relative: the absolute one may be longer than the system takes.
+pub(crate) fn replace(path: &Path, temporary: &str, mode: u32, text: &[u8]) -> io::Result<()> {
+    const TRIES: u32 = 100;
+    let mut tries = 0..TRIES;
+    let mut new = loop {
+        let name = format!("{temporary}{:016x}", fastrand::u64(..));
+        match NewFile::create(&path.with_file_name(name), mode) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tries.next().is_some() => {}
+            result => break result?,
+        }
+    };
+    new.file.write_all(text)?;
+    // Not subject to the umask.
+    new.file.set_permissions(Permissions::from_mode(mode))?;
+    new.persist(path)
 }
 
 #[cfg(test)]

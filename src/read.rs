@@ -122,6 +122,20 @@ pub fn open(path: &Path) -> Result<File, ReadError> {
     std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(ReadError::Io)
 }
 
+/// Opens a file that holds a secret. One that is named by a descriptor (`/dev/fd/N`) that we were started with is
+/// not passed on: the command could read it again.
+pub fn open_secret(path: &Path) -> Result<File, ReadError> {
+    let file = open(path)?;
+    let descriptor = ["/dev/fd", "/proc/self/fd", "/proc/thread-self/fd"]
+        .into_iter()
+        .find_map(|folder| path.strip_prefix(folder).ok()?.to_str()?.parse().ok());
+    if let Some(descriptor) = descriptor.filter(|&descriptor: &i32| descriptor > libc::STDERR_FILENO) {
+        // SAFETY: fcntl has no memory to be unsafe with here. A descriptor of our own has the flag already.
+        unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+    Ok(file)
+}
+
 /// Reads at most `max_bytes`, which must be all.
 pub fn all(mut file: File, max_bytes: usize, until: &Until<'_>) -> Result<Zeroizing<Vec<u8>>, ReadError> {
     // Enough for what is usually read, so that there is one copy; more grows it.

@@ -29,6 +29,10 @@ impl Signal {
     pub const CONT: Signal = Signal(libc::SIGCONT);
     /// SIGCHLD.
     pub const CHLD: Signal = Signal(libc::SIGCHLD);
+    /// SIGSTOP.
+    pub(crate) const STOP: Signal = Signal(libc::SIGSTOP);
+    /// SIGTSTP: Ctrl-Z.
+    pub(crate) const TSTP: Signal = Signal(libc::SIGTSTP);
 
     /// What we pass on to the command.
     const FORWARDED: [i32; 8] = [
@@ -42,6 +46,29 @@ impl Signal {
         libc::SIGUSR2,
         libc::SIGCONT,
     ];
+
+    /// What else would end us by default, and leave the command and its token without a word. The kernel
+    /// does not ask whether a fault of our own (SIGSEGV and the like) is blocked: these are sent by others.
+    const ENDING: [i32; 13] = [
+        libc::SIGXCPU,
+        libc::SIGVTALRM,
+        libc::SIGPROF,
+        libc::SIGIO,
+        libc::SIGPWR,
+        libc::SIGSTKFLT,
+        libc::SIGABRT,
+        libc::SIGBUS,
+        libc::SIGFPE,
+        libc::SIGILL,
+        libc::SIGSEGV,
+        libc::SIGSYS,
+        libc::SIGTRAP,
+    ];
+
+    /// Whether the command gets it when we do.
+    pub(crate) fn is_forwarded(self) -> bool {
+        Signal::FORWARDED.contains(&self.0)
+    }
 
     /// Its number on this platform.
     pub fn number(self) -> i32 {
@@ -82,6 +109,15 @@ impl fmt::Display for Signal {
             libc::SIGXCPU => "SIGXCPU",
             libc::SIGXFSZ => "SIGXFSZ",
             libc::SIGSYS => "SIGSYS",
+            libc::SIGSTOP => "SIGSTOP",
+            libc::SIGTSTP => "SIGTSTP",
+            libc::SIGTTIN => "SIGTTIN",
+            libc::SIGTTOU => "SIGTTOU",
+            libc::SIGVTALRM => "SIGVTALRM",
+            libc::SIGPROF => "SIGPROF",
+            libc::SIGIO => "SIGIO",
+            libc::SIGPWR => "SIGPWR",
+            libc::SIGSTKFLT => "SIGSTKFLT",
             number => return write!(f, "signal {number}"),
         };
         f.write_str(name)
@@ -97,6 +133,8 @@ impl fmt::Debug for Signal {
 /// The kernel's signal set: bit `n - 1` stands for signal `n`.
 type KernelSet = u64;
 const LAST_SIGNAL: i32 = 64;
+/// 32 and 33 are the C library's own.
+const FIRST_REAL_TIME: i32 = 34;
 
 const fn bit(signal: i32) -> KernelSet {
     1 << (signal - 1)
@@ -111,6 +149,38 @@ struct KernelAction {
     flags: libc::c_ulong,
     restorer: usize,
     mask: KernelSet,
+}
+
+/// A set of signals.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SignalSet(KernelSet);
+
+impl SignalSet {
+    pub(crate) fn insert(&mut self, signal: Signal) {
+        self.0 |= bit(signal.0);
+    }
+
+    pub(crate) fn contains(self, signal: Signal) -> bool {
+        (1..=LAST_SIGNAL).contains(&signal.0) && self.0 & bit(signal.0) != 0
+    }
+}
+
+/// Stops this process as an uncaught SIGTSTP does, until SIGCONT. The kernel does not stop a process whose
+/// group has no parent in its session: there is nobody who could let it go on.
+pub(crate) fn stop_self() {
+    let stop = bit(libc::SIGTSTP);
+    // SAFETY: raise has no memory to be unsafe with. The signal is blocked, so it waits for the next line.
+    unsafe { libc::raise(libc::SIGTSTP) };
+    raw_sigprocmask(libc::SIG_UNBLOCK, Some(&stop));
+    raw_sigprocmask(libc::SIG_BLOCK, Some(&stop));
+}
+
+/// Whether this signal, which is blocked, waits to be taken.
+pub(crate) fn is_pending(signal: Signal) -> bool {
+    let mut pending: KernelSet = 0;
+    // SAFETY: the pointer is to a set of the size that is given.
+    unsafe { libc::syscall(libc::SYS_rt_sigpending, &raw mut pending, size_of::<KernelSet>()) };
+    SignalSet(pending).contains(signal)
 }
 
 fn raw_sigaction(signal: i32, new: Option<&KernelAction>) -> Option<KernelAction> {
@@ -201,8 +271,13 @@ impl Signals {
             let default = KernelAction { handler: libc::SIG_DFL, flags: 0, restorer: 0, mask: 0 };
             raw_sigaction(libc::SIGCHLD, Some(&default));
         }
+        // Who was started with a blocked SIGTSTP is not stopped by it.
+        let stop = [libc::SIGTSTP].into_iter().filter(|&signal| inherited.blocked & bit(signal) == 0);
         let set = Signal::FORWARDED
             .into_iter()
+            .chain(Signal::ENDING)
+            .chain(FIRST_REAL_TIME..=LAST_SIGNAL)
+            .chain(stop)
             .filter(|&signal| !inherited.ignores(signal))
             .chain([libc::SIGCHLD])
             .fold(0, |set, signal| set | bit(signal));
@@ -242,9 +317,17 @@ impl Signals {
             .then(|| Signal(i32::try_from(unsafe { info.assume_init() }.ssi_signo).unwrap_or_default()))
     }
 
-    /// The next signal that ends a run before its command began: any but SIGCONT and SIGCHLD.
+    /// The next signal that ends a run before its command began: any but SIGCONT and SIGCHLD. SIGTSTP stops us
+    /// here and now.
     pub fn take_interrupt(&self) -> Option<Signal> {
-        std::iter::from_fn(|| self.take()).find(|&signal| signal != Signal::CONT && signal != Signal::CHLD)
+        std::iter::from_fn(|| self.take()).find(|&signal| match signal {
+            Signal::CONT | Signal::CHLD => false,
+            Signal::TSTP => {
+                stop_self();
+                false
+            }
+            _ => true,
+        })
     }
 
     /// Waits for [`Signals::take_interrupt`] on the tokio runtime.

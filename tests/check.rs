@@ -20,9 +20,9 @@ use crate::support::{
     Ended, MACHINE, PATIENCE, Sandbox, finish, http, kill, read_head, run, serve, serve_bytes, start, token,
 };
 
-const STEPS: [&str; 12] = [
-    "timeout", "key", "key_id", "signing", "roots", "proxy", "dns", "tcp", "tls", "clock", "exchange",
-    "url_keys",
+const STEPS: [&str; 14] = [
+    "timeout", "command", "key", "key_id", "signing", "roots", "proxy", "dns", "tcp", "tls", "clock",
+    "exchange", "url_keys", "target",
 ];
 
 /// No further variable.
@@ -469,8 +469,8 @@ fn no_secret_is_shown() {
 }
 
 /// The rows of a check in front of `exec`.
-const TOKEN_STEPS: [&str; 10] =
-    ["timeout", "credential", "roots", "proxy", "dns", "tcp", "tls", "clock", "token", "server"];
+const TOKEN_STEPS: [&str; 11] =
+    ["timeout", "command", "credential", "roots", "proxy", "dns", "tcp", "tls", "clock", "token", "server"];
 
 /// Runs such a check; gives how it ended, its JSON, and the step that has failed.
 #[track_caller]

@@ -255,9 +255,13 @@ fn booleans_are_those_of_go() {
         run(sandbox.token().arg(format!("-service-url={word}")).args(["--", "true"]))
             .failed_with(2, &["-service-url: ", "is no boolean"]);
     }
-    // Its value only ever comes after =: the next word is the command.
+    // Its value only ever comes after =: the next word is the command, and must be marked as one if it is a boolean.
     let programs = Programs::new(&["false"]);
-    run(programs.known_to(&mut sandbox.token()).args(["-service-url", "false"])).succeeded();
+    run(programs.known_to(&mut sandbox.token()).args(["-service-url", "false"])).failed_with(
+        2,
+        &["-service-url false: a boolean flag takes its value after =: use -service-url=false"],
+    );
+    run(programs.known_to(&mut sandbox.token()).args(["-service-url", "--", "false"])).succeeded();
     assert!(programs.env()["MONITORING_URL"].starts_with("ws://"));
 }
 
@@ -331,9 +335,9 @@ fn the_url_goes_where_env_name_says() {
         let env = environment(command);
         assert!(env["WHERE"].contains("access_token=") && !env.contains_key("MONITORING_URL"), "{env:?}");
     }
-    for bad in ["", "A=B"] {
+    for bad in ["", "A=B", "1A", "A B", "$A", "A\r", "é"] {
         run(offline().arg(format!("-env-name={bad}")).arg("true"))
-            .failed_with(2, &["-env-name: ", "is no name for a variable"]);
+            .failed_with(2, &["-env-name: ", "is not a valid environment variable name"]);
     }
 }
 
@@ -367,8 +371,8 @@ fn bad_usage_is_one_line_and_status_2() {
         (&["--nope=1", "true"], &["unknown flag -nope"]),
         (&["-Machine=m", "true"], &["unknown flag -Machine"]),
         (&["-m=m", "true"], &["unknown flag -m"]),
-        (&["---machine=m", "true"], &["bad flag syntax: ---machine=m"]),
-        (&["-=m", "true"], &["bad flag syntax: -=m"]),
+        (&["---machine=m", "true"], &["invalid flag syntax: ---machine=…"]),
+        (&["-=m", "true"], &["invalid flag syntax: -=…"]),
         (&["-machine"], &["flag -machine needs a value"]),
         (&["-output=nowhere", "true"], &["-output: nowhere is not discard, inherit, on-failure or masked"]),
         (&["-log-format=xml", "true"], &["-log-format: xml is neither text nor json"]),

@@ -23,3 +23,4 @@ mod stackstate;
 mod supervise;
 mod tls;
 mod tokens;
+mod wild;

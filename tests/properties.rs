@@ -27,8 +27,8 @@ fn cases(cases: u32) -> ProptestConfig {
 /// A flag as Go's `FlagSet.parseOne` sees it: its name and, if there is one, its value.
 type Flag = (String, Option<String>);
 
-/// Go's rules (package `flag`, `parseOne`), with the three additions of ours: `-logx.debug` takes a
-/// boolean as its next word, too; there is `-version`; `-h` and `-help` are one flag.
+/// Go's rules (package `flag`, `parseOne`), with the additions of ours: `-logx.debug` takes a boolean as its next
+/// word, too; there is `-version`; `-h` and `-help` are one flag; no boolean is the first word after a boolean flag.
 fn go_rules(args: &[&str]) -> Option<(Vec<Flag>, Vec<String>)> {
     const WITH_VALUE: [&str; 4] = ["machine", "service", "timeout", "env-name"];
     const BOOLEAN: [&str; 2] = ["service-url", "exchange"];
@@ -64,8 +64,11 @@ fn go_rules(args: &[&str]) -> Option<(Vec<Flag>, Vec<String>)> {
                 value = Some(args[at].to_owned());
                 at += 1;
             }
+        } else if name == "version" && value.is_some() {
+            return None;
         } else if name == "help" || name == "version" {
-            flags.push((name.to_owned(), value));
+            // Whatever its value is.
+            flags.push((name.to_owned(), None));
             // The rest is not looked at.
             return Some((flags, Vec::new()));
         } else if !BOOLEAN.contains(&name) {
@@ -81,6 +84,12 @@ fn go_rules(args: &[&str]) -> Option<(Vec<Flag>, Vec<String>)> {
             return None;
         }
         flags.push((name.to_owned(), value));
+    }
+    // A boolean as the first word after a boolean flag, without -- between.
+    let bare = at > 0
+        && flags.last().is_some_and(|(name, value)| BOOLEAN.contains(&name.as_str()) && value.is_none());
+    if bare && args[at - 1] != "--" && args.get(at).is_some_and(|next| BOOLEANS.contains(next)) {
+        return None;
     }
     Some((flags, args[at..].iter().map(|&word| word.to_owned()).collect()))
 }

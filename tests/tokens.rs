@@ -14,7 +14,7 @@ fn the_token_is_deleted_however_the_command_ends() {
         for (args, script, status, words) in [
             (&[][..], "exit 0", 0, ""),
             (&[], "exit 7", 7, ""),
-            (&[], "kill -KILL $$", 137, ""),
+            (&[], "kill -KILL $$", 137, "was killed by SIGKILL"),
             (&["-timeout=1s", "-kill-after=0"], "sleep 60", 124, "timed out"),
         ] {
             let sandbox = Sandbox::start(&[]);
@@ -103,7 +103,12 @@ fn a_deletion_that_fails_is_one_warning_or_a_clause_of_our_failure() {
         for (args, command, status, words) in [
             (&[][..], &["sh", "-c", "exit 0"][..], 0, "monitoring-token: warning: could not delete"),
             (&[], &["sh", "-c", "exit 3"], 3, "monitoring-token: warning: could not delete"),
-            (&[], &["sh", "-c", "kill -KILL $$"], 137, "monitoring-token: warning: could not delete"),
+            (
+                &[],
+                &["sh", "-c", "kill -KILL $$"],
+                137,
+                "sh was killed by SIGKILL, which monitoring-token did not send; the machine may be out of memory; and could not delete",
+            ),
             (&["-timeout=1s", "-kill-after=0"], &["sleep", "60"], 124, "(SIGKILL); and could not delete"),
             (&[], &["/no/such/program"], 127, "; and could not delete"),
         ] {

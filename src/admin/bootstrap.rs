@@ -2,6 +2,8 @@
 //! (`authentication.yaml` of the Helm chart), and the Kubernetes Secret that may hold the token.
 
 use std::fmt::Write as _;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -9,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::output::SecretFile;
 use crate::credential::token_in;
-use crate::error::{Failure, Stage};
+use crate::error::{Failure, Stage, system_error};
 use crate::random;
 use crate::read::{self, DEFAULT_PATIENCE, ReadError, Until};
 use crate::secret::{ExposeSecret as _, SecretString, protect};
@@ -133,6 +135,23 @@ fn random_token() -> Result<SecretString, Failure> {
     Ok(SecretString::from(token))
 }
 
+/// Fails for a file that another user may have written: he would know the token of the installation.
+fn check_ours(file: &File, at: &str) -> Result<(), Failure> {
+    const WRITABLE_BY_OTHERS: u32 = 0o022;
+    let refuse = |why: String| {
+        Failure::ours(Stage::Sign, format!("{at}: cannot trust this token file: {why}; see --token-file"))
+    };
+    let metadata = file.metadata().map_err(|error| refuse(system_error(&error)))?;
+    let us = rustix::process::geteuid().as_raw();
+    if metadata.uid() != us && metadata.uid() != 0 {
+        return Err(refuse(format!("it belongs to another user (uid {})", metadata.uid())));
+    }
+    if metadata.is_file() && metadata.mode() & WRITABLE_BY_OTHERS != 0 {
+        return Err(refuse("other users may write to it (chmod 600)".to_owned()));
+    }
+    Ok(())
+}
+
 /// The token in `path`; a new one, written there, if there is no such file.
 fn kept_token(path: &Path, signals: &Signals) -> Result<SecretString, Failure> {
     let until = Until { signals: Some(signals), ..Until::in_time(DEFAULT_PATIENCE) };
@@ -147,6 +166,9 @@ fn kept_token(path: &Path, signals: &Signals) -> Result<SecretString, Failure> {
         }
         file => {
             let at = path.display().to_string();
+            if let Ok(file) = &file {
+                check_ours(file, &at)?;
+            }
             token_in(file, &at, "the token", "--token-file", &until)
         }
     }

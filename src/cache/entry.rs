@@ -1,7 +1,7 @@
 //! One result on disk.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -9,8 +9,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use super::Key;
+use crate::new_file::replace;
 use crate::secret::clean;
 
+/// Nobody else needs to read it.
+const FILE_MODE: u32 = 0o600;
 /// An entry is much smaller; more is not ours.
 const MAX_ENTRY_BYTES: u64 = 16 * 1024;
 
@@ -123,11 +126,9 @@ impl Entry {
         serde_json::from_slice(&json).ok()
     }
 
-    /// Writes it to `path` in `dir`, whole.
-    pub fn write(&self, dir: &Path, path: &Path) -> io::Result<()> {
-        let mut file = tempfile::Builder::new().prefix(super::prune::TEMPORARY).tempfile_in(dir)?;
-        file.write_all(&self.to_json()?)?;
-        file.persist(path).map(drop).map_err(|error| error.error)
+    /// Writes it to `path`, whole.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        replace(path, super::prune::TEMPORARY, FILE_MODE, &self.to_json()?)
     }
 
     /// As it is written.

@@ -34,6 +34,7 @@ impl Lock {
                 .mode(0o600)
                 .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
                 .open(path)?;
+            check_ours(&file)?;
             match file.try_lock() {
                 Ok(()) if is_at(&file, path) => return Ok(Locked::Ours(Lock(file))),
                 // It was tidied away between opening and locking; others lock the new one.
@@ -62,6 +63,15 @@ impl Lock {
         self.0.set_len(0)?;
         (&self.0).rewind()
     }
+}
+
+/// Fails for a file that is not ours alone: we write to it, and a hard link may be another file of ours.
+fn check_ours(file: &File) -> io::Result<()> {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.uid() != rustix::process::geteuid().as_raw() || metadata.nlink() > 1 {
+        return Err(io::Error::other("a lock file in it is not ours alone; remove it"));
+    }
+    Ok(())
 }
 
 /// Whether `file` is still what stands at `path`.

@@ -14,10 +14,10 @@ mod entry;
 mod lock;
 mod prune;
 
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, Permissions};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -77,12 +77,18 @@ impl KeyBuilder {
 /// Where results are kept, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cache {
-    /// The folder; it is made if it is not there.
-    pub dir: PathBuf,
+    /// The folder; it is made if it is not there. `None` if nothing says where it should be.
+    pub dir: Option<PathBuf>,
     /// How long a success counts; zero for not at all.
     pub ttl: Duration,
     /// How long a failure counts; zero for not at all.
     pub failure_ttl: Duration,
+}
+
+/// A cache whose folder can be trusted.
+struct Opened<'a> {
+    cache: &'a Cache,
+    dir: &'a Path,
 }
 
 /// What the cache says of a run.
@@ -97,7 +103,7 @@ pub enum Lookup<'a> {
 
 /// The right, and the duty, to make a run while others wait for its result: the lock of its entry.
 pub struct Claim<'a> {
-    cache: &'a Cache,
+    cache: Opened<'a>,
     key: &'a Key,
     lock: Lock,
 }
@@ -111,16 +117,17 @@ impl Cache {
         timeout: Duration,
         mut pause: impl FnMut(Duration) -> Result<(), E>,
     ) -> Result<Lookup<'a>, E> {
-        if let Some(result) = self.find(key, timeout) {
+        let cache = match self.open() {
+            Ok(cache) => cache,
+            Err(error) => return Ok(Lookup::Unusable(error)),
+        };
+        if let Some(result) = cache.find(key, timeout) {
             return Ok(Lookup::Hit(result));
-        }
-        if let Err(error) = DirBuilder::new().recursive(true).mode(DIR_MODE).create(&self.dir) {
-            return Ok(Lookup::Unusable(error));
         }
         let began = SystemTime::now();
         let mut waited = None;
         let lock = loop {
-            match Lock::acquire(&self.path(key, "lock")) {
+            match Lock::acquire(&cache.path(key, "lock")) {
                 Ok(Locked::Ours(lock)) => break lock,
                 Ok(Locked::Theirs) => {
                     let next = waited.map_or(FIRST_PAUSE, |last: Duration| (last * 2).min(LONGEST_PAUSE));
@@ -143,34 +150,82 @@ impl Cache {
             return Ok(Lookup::Hit(entry.result));
         }
         // It may have come in between.
-        if let Some(result) = self.find(key, timeout) {
+        if let Some(result) = cache.find(key, timeout) {
             return Ok(Lookup::Hit(result));
         }
         if let Err(error) = lock.clear() {
             return Ok(Lookup::Unusable(error));
         }
-        Ok(Lookup::Miss(Claim { cache: self, key, lock }))
+        Ok(Lookup::Miss(Claim { cache, key, lock }))
     }
 
-    /// The result that is kept, if there is one that still counts.
-    fn find(&self, key: &Key, timeout: Duration) -> Option<CachedResult> {
-        let entry = Entry::read(&self.path(key, "json"), key)?;
-        // The flag may have become shorter since.
-        let ttl = self.ttl_of(&entry.result);
-        (entry.counts(SystemTime::now(), ttl) && entry.result.holds_for(timeout)).then_some(entry.result)
+    /// Makes the folder if it is not there, and fails if others could have put into it what they like.
+    fn open(&self) -> io::Result<Opened<'_>> {
+        let dir = self
+            .dir
+            .as_deref()
+            .ok_or_else(|| io::Error::other("none of XDG_CACHE_HOME, CACHE_DIRECTORY and HOME is set"))?;
+        if let Err(error) = check_private(dir) {
+            if error.kind() != io::ErrorKind::NotFound {
+                return Err(error);
+            }
+            create_private(dir)?;
+            check_private(dir)?;
+        }
+        Ok(Opened { cache: self, dir })
     }
 
     fn ttl_of(&self, result: &CachedResult) -> Duration {
         if result.exit_status == 0 { self.ttl } else { self.failure_ttl }
     }
+}
+
+/// Fails if `dir` belongs to another user, or if every user may write to it: they could give results, and keep
+/// runs waiting.
+fn check_private(dir: &Path) -> io::Result<()> {
+    const WRITABLE_BY_OTHERS: u32 = 0o002;
+    let us = rustix::process::geteuid().as_raw();
+    let is_trusted = |uid: u32| uid == us || uid == 0;
+    let link = dir.symlink_metadata()?;
+    let metadata = if link.is_symlink() { dir.metadata()? } else { link.clone() };
+    if let Some(uid) = [link.uid(), metadata.uid()].into_iter().find(|&uid| !is_trusted(uid)) {
+        return Err(io::Error::other(format!("it belongs to another user (uid {uid})")));
+    }
+    if metadata.is_dir() && metadata.mode() & WRITABLE_BY_OTHERS != 0 {
+        return Err(io::Error::other("every user may write to it (chmod 700)"));
+    }
+    Ok(())
+}
+
+/// Makes a folder, and those above it that are missing, for us alone whatever the umask takes away.
+fn create_private(dir: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = dir
+        .ancestors()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .take_while(|folder| !folder.exists())
+        .collect();
+    for folder in missing.into_iter().rev() {
+        match DirBuilder::new().mode(DIR_MODE).create(folder) {
+            Ok(()) => std::fs::set_permissions(folder, Permissions::from_mode(DIR_MODE))?,
+            // Another run was faster.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+impl Opened<'_> {
+    /// The result that is kept, if there is one that still counts.
+    fn find(&self, key: &Key, timeout: Duration) -> Option<CachedResult> {
+        let entry = Entry::read(&self.path(key, "json"), key)?;
+        // The flag may have become shorter since.
+        let ttl = self.cache.ttl_of(&entry.result);
+        (entry.counts(SystemTime::now(), ttl) && entry.result.holds_for(timeout)).then_some(entry.result)
+    }
 
     fn path(&self, key: &Key, kind: &str) -> PathBuf {
         self.dir.join(format!("{}.{kind}", key.0))
-    }
-
-    /// The folder, for messages.
-    pub fn dir(&self) -> &Path {
-        &self.dir
     }
 }
 
@@ -183,12 +238,12 @@ impl Claim<'_> {
     pub fn finish(self, result: Option<CachedResult>) -> io::Result<()> {
         let Claim { cache, key, lock } = self;
         let Some(result) = result else { return Ok(()) };
-        let ttl = cache.ttl_of(&result);
+        let ttl = cache.cache.ttl_of(&result);
         let entry = Entry::new(key, result, ttl, SystemTime::now());
         let told = lock.write(&entry);
-        let written = if ttl.is_zero() { Ok(()) } else { entry.write(&cache.dir, &cache.path(key, "json")) };
+        let written = if ttl.is_zero() { Ok(()) } else { entry.write(&cache.path(key, "json")) };
         drop(lock);
-        prune::prune(&cache.dir, SystemTime::now());
+        prune::prune(cache.dir, SystemTime::now());
         written.and(told)
     }
 }

@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn what_has_expired_goes_and_what_counts_stays() {
         let dir = tempfile::tempdir().unwrap();
-        let cache = |ttl| Cache { dir: dir.path().to_owned(), ttl, failure_ttl: Duration::ZERO };
+        let cache = |ttl| Cache { dir: Some(dir.path().to_owned()), ttl, failure_ttl: Duration::ZERO };
         let short = keep(&cache(Duration::from_secs(60)), "short");
         let long = keep(&cache(Duration::from_secs(24 * 3600)), "long");
         let has = |name: &str| dir.path().join(name).exists();

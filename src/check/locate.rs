@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::network::{Probe, tell_setup};
-use super::{Checked, Checklist, tell_clock, tell_timeout};
+use super::target;
+use super::{Checked, Checklist, tell_clock, tell_command, tell_timeout};
 use crate::error::{Failure, Stage};
 use crate::http::explain::origin;
 use crate::http::{Client, Redirects, plain_http_host};
@@ -17,8 +18,8 @@ use crate::signal::Signals;
 use crate::source::locate::{Exchange, FATAL_CLOCK_LAG, Locate, LocateConfig, Signed, failed};
 
 const STEPS: &[&str] = &[
-    "timeout", "key", "key_id", "signing", "roots", "proxy", "dns", "tcp", "tls", "clock", "exchange",
-    "url_keys",
+    "timeout", "command", "key", "key_id", "signing", "roots", "proxy", "dns", "tcp", "tls", "clock",
+    "exchange", "url_keys", "target",
 ];
 
 /// Makes the request of a run, and says how each step went.
@@ -33,6 +34,7 @@ fn steps(what: LocateRun, signals: &Signals, log: Log, list: &mut Checklist) -> 
     let LocateRun { locate, http, run: config, .. } = what;
     let run = list.step("timeout", Run::begin(&config, signals, log))?;
     let term_at = tell_timeout(list, run.timeline());
+    tell_command(list, &config.command);
 
     let (key, signed) = sign(&locate, &run.until(), list)?;
     if locate.exchange == Exchange::No {
@@ -79,7 +81,7 @@ fn steps(what: LocateRun, signals: &Signals, log: Log, list: &mut Checklist) -> 
         format!("{} (on {}); on offer, too: {others}", granted.key, granted.hostname),
         json!({"taken": granted.key, "on_offer": granted.keys, "hostname": granted.hostname}),
     );
-    Ok(())
+    target::tell(list, &run, &granted)
 }
 
 /// The steps that need no network. The key is for the tries that come after the first.

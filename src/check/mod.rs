@@ -8,19 +8,23 @@
 mod certificate;
 mod locate;
 mod network;
+mod target;
 mod token;
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::child;
 use crate::deadline::Timeline;
 use crate::duration;
-use crate::error::Failure;
+use crate::error::{Failure, brief};
 use crate::exit::ExitStatus;
 use crate::http::Client;
+use crate::run::command::{refuse_command, shown};
 use crate::secret::{clean, clean_json};
 
 pub use locate::locate;
@@ -32,6 +36,8 @@ pub use token::token;
 pub enum Outcome {
     /// As it should.
     Ok,
+    /// The command of the run may fail for it.
+    Warning,
     /// The run fails here.
     Failed,
     /// It was not reached, or there is nothing to do.
@@ -83,6 +89,11 @@ impl Checklist {
         self.push(name, Outcome::Ok, &detail.into(), data);
     }
 
+    /// A step found something that does not end the run before its command.
+    pub fn warn(&mut self, name: &'static str, detail: impl Into<String>) {
+        self.push(name, Outcome::Warning, &detail.into(), Map::new());
+    }
+
     /// A step has nothing to do.
     pub fn skip(&mut self, name: &'static str, detail: impl Into<String>) {
         self.push(name, Outcome::Skipped, &detail.into(), Map::new());
@@ -132,6 +143,7 @@ impl Checked {
         for row in &self.rows {
             let outcome = match row.outcome {
                 Outcome::Ok => "ok",
+                Outcome::Warning => "warning",
                 Outcome::Failed => "failed",
                 Outcome::Skipped => "skipped",
             };
@@ -153,6 +165,15 @@ impl Checked {
             "steps": self.rows,
         });
         format!("{object:#}\n")
+    }
+}
+
+/// Writes the row `command`: whether a run would find it.
+fn tell_command(list: &mut Checklist, command: &[OsString]) {
+    let Some(word) = command.first() else { return list.skip("command", "no command was given") };
+    match child::examine(word) {
+        Ok(path) => list.ok("command", brief(path.as_os_str())),
+        Err(error) => list.warn("command", refuse_command(&shown(word), &error).message),
     }
 }
 

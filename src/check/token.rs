@@ -1,7 +1,7 @@
 //! The steps of `exec`, up to the creation of a token: none is made.
 
 use super::network::{Probe, tell_setup};
-use super::{Checked, Checklist, tell_clock, tell_timeout};
+use super::{Checked, Checklist, tell_clock, tell_command, tell_timeout};
 use crate::error::{Failure, Stage};
 use crate::http::plain_http_host;
 use crate::log::Log;
@@ -11,7 +11,7 @@ use crate::secret::scrub_stack;
 use crate::signal::Signals;
 
 const STEPS: &[&str] =
-    &["timeout", "credential", "roots", "proxy", "dns", "tcp", "tls", "clock", "token", "server"];
+    &["timeout", "command", "credential", "roots", "proxy", "dns", "tcp", "tls", "clock", "token", "server"];
 
 /// Asks the issuer what a run asks before it makes a token, and says how each step went.
 pub fn token(what: TokenRun, signals: &Signals, log: Log) -> Checked {
@@ -25,6 +25,7 @@ fn steps(what: TokenRun, signals: &Signals, log: Log, list: &mut Checklist) -> R
     let TokenRun { credential, http, url, run: config, issuer } = what;
     let run = list.step("timeout", Run::begin(&config, signals, log))?;
     let until = tell_timeout(list, run.timeline());
+    tell_command(list, &config.command);
     let admin = list.step("credential", credential.read(&run.until()))?;
     list.ok("credential", "read");
     let (http, proxy) = tell_setup(list, http, &url, &run, |failure| failure)?;

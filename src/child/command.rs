@@ -1,14 +1,17 @@
 //! Starting the command, as under `env`: same mask, ignored signals, umask, directory and descriptors.
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsStr, OsString, c_char};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::process::{Pid, Signal as RustixSignal};
 
+use super::lookup::{self, LookupError};
 use super::output::{Masked, Output, Tail};
 use crate::exit::ExitStatus;
 use crate::secret::{ExposeSecret as _, SecretString};
@@ -57,10 +60,34 @@ pub struct Job<'a> {
 pub enum StartError {
     /// COMMAND was not found.
     NotFound,
-    /// COMMAND is there and cannot be run.
-    CannotRun(io::Error),
+    /// COMMAND was not found, and there is no `PATH` to search.
+    PathIsUnset,
+    /// COMMAND is there, but what its first line or its header asks for is not.
+    NoInterpreter,
+    /// The only match is in a relative entry of `PATH`.
+    RelativeEntry(PathBuf),
+    /// The kernel does not know this kind of file (ENOEXEC). A shell must not guess what it is: an empty
+    /// file would be a success.
+    NotAProgram,
+    /// COMMAND is a directory.
+    IsADirectory,
+    /// This file cannot be run.
+    CannotRun(PathBuf, io::Error),
+    /// The kernel does not take this much (E2BIG).
+    TooLarge(String),
     /// This machine has no room for another process, or no /dev/null.
     Ours(io::Error),
+}
+
+impl From<LookupError> for StartError {
+    fn from(error: LookupError) -> StartError {
+        match error {
+            LookupError::NotFound => StartError::NotFound,
+            LookupError::PathIsUnset => StartError::PathIsUnset,
+            LookupError::Relative(path) => StartError::RelativeEntry(path),
+            LookupError::CannotRun(path, error) => StartError::CannotRun(path, error),
+        }
+    }
 }
 
 /// A command that has been started and not been reaped.
@@ -75,16 +102,15 @@ impl Job<'_> {
     /// Starts the command. To be called from the main thread: the command is told of our death by the
     /// thread that started it (PR_SET_PDEATHSIG, prctl(2)).
     pub fn start(&self) -> Result<Started, StartError> {
-        let mut command = Command::new(&self.words[0]);
-        command.args(&self.words[1..]);
+        let path = lookup::find(&self.words[0])?;
+        let image = Image::new(&path, self.words, self.environment())
+            .map_err(|error| StartError::CannotRun(path.clone(), error))?;
+        let size = image.describe_size();
+        // It never gets to exec the program itself: the C library's `execvp` hands what the kernel does not
+        // know to a shell.
+        let mut command = Command::new(&path);
         if self.input == InputPolicy::Null {
             command.stdin(null(File::options().read(true)).map_err(StartError::Ours)?);
-        }
-        for name in self.remove {
-            command.env_remove(name);
-        }
-        for (name, value) in self.set {
-            command.env(name, value.expose_secret());
         }
         let output = self.connect_output(&mut command).map_err(StartError::Ours)?;
         let inherited = Inherited::at_start();
@@ -102,13 +128,29 @@ impl Job<'_> {
                     libc::_exit(failed);
                 }
                 inherited.restore();
-                Ok(())
+                Err(image.exec())
             });
         }
-        let child = command.spawn().map_err(classify)?;
+        let child = command.spawn().map_err(|error| classify(path, error, size))?;
         let leader = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let leader = leader.ok_or_else(|| StartError::Ours(io::Error::other("no process id")))?;
         Ok(Started { leader, output })
+    }
+
+    /// The command's environment, each variable as `NAME=value`.
+    fn environment(&self) -> Vec<OsString> {
+        let is_changed = |name: &OsStr| {
+            self.remove.iter().any(|removed| removed == name) || self.set.iter().any(|(set, _)| set == name)
+        };
+        let kept = std::env::vars_os().filter(|(name, _)| !is_changed(name));
+        let mut variables: Vec<OsString> = kept.map(|(name, value)| variable(name, &value)).collect();
+        for (at, (name, value)) in self.set.iter().enumerate() {
+            // The last one of a name wins.
+            if self.set[at + 1..].iter().all(|(later, _)| later != name) {
+                variables.push(variable(name.clone(), value.expose_secret().as_ref()));
+            }
+        }
+        variables
     }
 
     fn connect_output(&self, command: &mut Command) -> io::Result<Output> {
@@ -144,6 +186,88 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((ours, theirs))
 }
 
+fn variable(name: OsString, value: &OsStr) -> OsString {
+    let mut entry = name;
+    entry.reserve_exact(1 + value.len());
+    entry.push("=");
+    entry.push(value);
+    entry
+}
+
+/// A program with its arguments and its environment, in the form that `execve` takes: made before the fork,
+/// after which nothing may be allocated.
+struct Image {
+    path: CString,
+    words: Vec<CString>,
+    variables: Vec<CString>,
+    argv: Vec<*const c_char>,
+    envp: Vec<*const c_char>,
+}
+
+// SAFETY: the pointers are to what the strings beside them own, which nobody changes.
+unsafe impl Send for Image {}
+// SAFETY: as above.
+unsafe impl Sync for Image {}
+
+impl Image {
+    fn new(path: &Path, words: &[OsString], variables: Vec<OsString>) -> io::Result<Image> {
+        let path = CString::new(path.as_os_str().as_bytes())?;
+        let words = words.iter().map(|word| CString::new(word.as_bytes())).collect::<Result<Vec<_>, _>>()?;
+        let variables = variables.into_iter().map(|entry| CString::new(entry.into_vec()));
+        let variables = variables.collect::<Result<Vec<_>, _>>()?;
+        let (argv, envp) = (pointers(&words), pointers(&variables));
+        Ok(Image { path, words, variables, argv, envp })
+    }
+
+    /// Becomes the program; gives the error if that fails.
+    fn exec(&self) -> io::Error {
+        // SAFETY: a C string, and two null-terminated lists of C strings, all owned by `self`.
+        unsafe { libc::execve(self.path.as_ptr(), self.argv.as_ptr(), self.envp.as_ptr()) };
+        io::Error::last_os_error()
+    }
+
+    /// What is too large, if it is: one variable, or all of them. (We were given the arguments in the same way.)
+    fn describe_size(&self) -> String {
+        /// MAX_ARG_STRLEN (execve(2)) with pages of 4 KiB.
+        const MAX_STRING_BYTES: usize = 128 * 1024;
+        let bytes = |text: &CString| text.as_bytes_with_nul().len();
+        if let Some(entry) = self.variables.iter().find(|entry| bytes(entry) > MAX_STRING_BYTES) {
+            let name = entry.as_bytes().split(|&byte| byte == b'=').next().unwrap_or_default();
+            let name = String::from_utf8_lossy(name);
+            return format!(
+                "the environment is too large: {name} has {} bytes, more than 128 KiB",
+                bytes(entry)
+            );
+        }
+        let total =
+            |texts: &[CString]| texts.iter().map(|text| bytes(text) + size_of::<*const c_char>()).sum();
+        let (words, variables): (usize, usize) = (total(&self.words), total(&self.variables));
+        format!(
+            "the environment is too large: {variables} bytes, and {words} bytes of arguments; \
+             shorten them, or raise the stack limit (ulimit -s)"
+        )
+    }
+}
+
+fn pointers(texts: &[CString]) -> Vec<*const c_char> {
+    texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+}
+
+/// The file that a run would execute for COMMAND, or why it would fail, as far as that can be seen without
+/// executing it.
+pub(crate) fn examine(word: &OsStr) -> Result<PathBuf, StartError> {
+    let path = lookup::find(word)?;
+    match lookup::check_executable(&path) {
+        Ok(()) if lookup::is_program(&path) => Ok(path),
+        Ok(()) => Err(StartError::NotAProgram),
+        Err(error) => Err(match error.raw_os_error() {
+            Some(libc::ENOENT) => StartError::NotFound,
+            Some(libc::EISDIR) => StartError::IsADirectory,
+            _ => StartError::CannotRun(path, error),
+        }),
+    }
+}
+
 /// Opens /dev/null; its failure names it, so that it is not taken for the command's.
 fn null(options: &OpenOptions) -> io::Result<File> {
     options
@@ -151,11 +275,18 @@ fn null(options: &OpenOptions) -> io::Result<File> {
         .map_err(|error| io::Error::new(error.kind(), format!("this machine needs a /dev/null: {error}")))
 }
 
-/// Errors of `execve` belong to the command, those of what comes before it to this machine.
-fn classify(error: io::Error) -> StartError {
+/// Errors of `execve` belong to the command, those of what comes before it to this machine. `size` says what is
+/// too large if that is the reason.
+fn classify(path: PathBuf, error: io::Error, size: String) -> StartError {
     match error.raw_os_error() {
+        Some(libc::ENOENT) if path.metadata().is_ok_and(|metadata| metadata.is_file()) => {
+            StartError::NoInterpreter
+        }
         Some(libc::ENOENT) => StartError::NotFound,
+        Some(libc::ENOEXEC) => StartError::NotAProgram,
+        Some(libc::E2BIG) => StartError::TooLarge(size),
         Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE) => StartError::Ours(error),
-        _ => StartError::CannotRun(error),
+        Some(libc::EACCES) if path.is_dir() => StartError::IsADirectory,
+        _ => StartError::CannotRun(path, error),
     }
 }

@@ -9,10 +9,13 @@
 //! while we still signal it; it is reaped once, at the very end.
 
 pub mod command;
+pub(crate) mod lookup;
 mod output;
 pub mod parent;
+mod remains;
 pub mod supervise;
 
+pub(crate) use command::examine;
 pub use command::{InputPolicy, Job, OutputPolicy, StartError};
 pub use parent::Parent;
 pub use supervise::{End, Outcome, supervise};

@@ -1,5 +1,6 @@
 //! The one loop: signals, timeout, output, the end of the command.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -8,11 +9,12 @@ use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus, waitid};
 use super::Parent;
 use super::command::Started;
 use super::output::Output;
+use super::remains;
 use crate::deadline::Timeline;
-use crate::signal::{Signal, Signals};
+use crate::signal::{self, Signal, SignalSet, Signals};
 
 /// How the command ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     /// It exited with this status.
     Exited(u8),
@@ -20,6 +22,8 @@ pub enum End {
     Died(Signal),
     /// SIGKILL did not end it in time; it is left behind.
     Unkillable,
+    /// It runs as this user, so that no signal of ours reaches it; it is left behind.
+    OutOfReach(String),
 }
 
 /// How the command's run went.
@@ -33,6 +37,12 @@ pub struct Outcome {
     pub orphaned: bool,
     /// The last terminating signal that was passed on.
     pub forwarded: Option<Signal>,
+    /// The signal to us that ended it, where that signal is not one that is passed on.
+    pub interrupted: Option<Signal>,
+    /// Whether the command died of a signal that came neither from us nor through us.
+    pub died_by_itself: bool,
+    /// What is left of the session of a command that was ended, in words.
+    pub left: Option<String>,
     /// The last of its output, if that is kept.
     pub output: Vec<u8>,
     /// Why its output could not be passed on.
@@ -74,6 +84,9 @@ pub fn supervise(
         timed_out: false,
         orphaned: false,
         forwarded: None,
+        interrupted: None,
+        sent: SignalSet::default(),
+        out_of_reach: None,
     };
     let mut output = started.output;
     let mut parent = parent;
@@ -87,14 +100,18 @@ pub fn supervise(
         }
         wait(signals, &mut output, &mut parent, &mut run);
     };
-    run.sweep(end);
+    let was_ended = run.sweep(&end);
     run.deliver(signals, &mut output, parent);
     let (kept, unwritten) = output.finish();
+    let left = was_ended.then(|| remains::describe(run.leader)).flatten();
     Outcome {
+        died_by_itself: matches!(end, End::Died(signal) if !run.sent.contains(signal)),
         end,
         timed_out: run.timed_out,
         orphaned: run.orphaned,
         forwarded: run.forwarded,
+        interrupted: run.interrupted,
+        left,
         output: kept,
         unwritten,
     }
@@ -107,6 +124,11 @@ struct Run<'a> {
     timed_out: bool,
     orphaned: bool,
     forwarded: Option<Signal>,
+    interrupted: Option<Signal>,
+    /// What the group has been sent.
+    sent: SignalSet,
+    /// The user that the command runs as, once a signal could not reach it.
+    out_of_reach: Option<String>,
 }
 
 impl Run<'_> {
@@ -125,7 +147,7 @@ impl Run<'_> {
                 self.kill(now);
                 None
             }
-            Phase::Killed { .. } => Some(End::Unkillable),
+            Phase::Killed { .. } => Some(self.out_of_reach.take().map_or(End::Unkillable, End::OutOfReach)),
         }
     }
 
@@ -153,9 +175,29 @@ impl Run<'_> {
             self.send(Signal::CONT);
             self.forwarded = Some(signal);
         }
-        // Who stops us by SIGTERM sends SIGKILL next; the command must be gone by then.
+        // A supervisor that sends SIGTERM usually sends SIGKILL soon after; the command must be gone by then.
         if let (Signal::TERM, Phase::Running { .. }) = (signal, self.phase) {
             self.phase = Phase::Terminating { kill_at: Instant::now() + self.timeline.kill_after };
+        }
+    }
+
+    /// A signal that is not passed on, and whose default action would end us.
+    fn interrupt(&mut self, signal: Signal) {
+        if let Phase::Running { .. } = self.phase {
+            self.interrupted = Some(signal);
+            self.terminate(Instant::now());
+        }
+    }
+
+    /// Ctrl-Z, or SIGTSTP from elsewhere: the command stops with us, and goes on with us. Its group has no
+    /// parent in its session, so that only SIGSTOP stops it.
+    fn suspend(&self) {
+        tracing::debug!("stopping the command's group, and ourselves");
+        let _ = self.kill_group(Signal::STOP);
+        signal::stop_self();
+        // The SIGCONT that ended the stop is forwarded like any other; without one, nothing has stopped us.
+        if !signal::is_pending(Signal::CONT) {
+            let _ = self.kill_group(Signal::CONT);
         }
     }
 
@@ -167,24 +209,43 @@ impl Run<'_> {
         }
     }
 
-    /// To the group. It exists: its leader has not been reaped.
-    fn send(&self, signal: Signal) {
-        // SAFETY: kill has no memory to be unsafe with. It fails only where there is nobody left, or
-        // where the command has changed its user.
-        unsafe { libc::kill(-self.leader.as_raw_nonzero().get(), signal.number()) };
+    /// To the group, remembering what it got, and whether it could get it.
+    fn send(&mut self, signal: Signal) {
+        self.sent.insert(signal);
+        if self.kill_group(signal).is_err_and(|error| error.raw_os_error() == Some(libc::EPERM)) {
+            let user = remains::user_of(self.leader.as_raw_nonzero().get());
+            tracing::debug!(%signal, user, "cannot be sent to the command's group");
+            self.out_of_reach = Some(user);
+        }
+    }
+
+    /// The group exists: its leader has not been reaped.
+    fn kill_group(&self, signal: Signal) -> io::Result<()> {
+        // SAFETY: kill has no memory to be unsafe with.
+        match unsafe { libc::kill(-self.leader.as_raw_nonzero().get(), signal.number()) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
     }
 
     /// After the leader's end: what is left of a group that was told to go is killed; after a normal
-    /// exit, background processes are left alone. Then the leader is reaped.
-    fn sweep(&self, end: End) {
+    /// exit, background processes are left alone. Then the leader is reaped. Gives whether the group was told
+    /// to go.
+    fn sweep(&mut self, end: &End) -> bool {
         // A leader that took a SIGHUP for "read your configuration again" went on, and ended by itself.
-        let died_of_it = |signal: Signal| signal != Signal::HUP || end != End::Exited(0);
-        if self.timed_out || self.orphaned || self.forwarded.is_some_and(died_of_it) {
-            self.send(Signal::KILL);
+        let died_of_it = |signal: Signal| signal != Signal::HUP || *end != End::Exited(0);
+        let was_ended = self.timed_out
+            || self.orphaned
+            || self.interrupted.is_some()
+            || self.forwarded.is_some_and(died_of_it);
+        if was_ended {
+            // The leader is beyond it.
+            let _ = self.kill_group(Signal::KILL);
         }
-        if end != End::Unkillable {
+        if !matches!(end, End::Unkillable | End::OutOfReach(_)) {
             let _ = waitid(WaitId::Pid(self.leader), WaitIdOptions::EXITED);
         }
+        was_ended
     }
 
     /// Passes on what the command has written before its end. A slow reader has the time of the run for that;
@@ -192,11 +253,12 @@ impl Run<'_> {
     fn deliver(&self, signals: &Signals, output: &mut Output, mut parent: Option<&Parent>) {
         output.command_ended();
         let began = Instant::now();
-        let mut until = if self.timed_out || self.orphaned || self.forwarded.is_some() {
-            began + LAST_WRITE
-        } else {
-            self.timeline.term_at.max(began + LAST_WRITE)
-        };
+        let mut until =
+            if self.timed_out || self.orphaned || self.interrupted.is_some() || self.forwarded.is_some() {
+                began + LAST_WRITE
+            } else {
+                self.timeline.term_at.max(began + LAST_WRITE)
+            };
         loop {
             output.advance();
             let now = Instant::now();
@@ -259,8 +321,11 @@ fn wait(signals: &Signals, output: &mut Output, parent: &mut Option<&Parent>, ru
     let left = run.phase.next_at().saturating_duration_since(Instant::now());
     let parent_gone = poll_once(signals, output, *parent, left);
     while let Some(signal) = signals.take() {
-        if signal != Signal::CHLD {
-            run.forward(signal);
+        match signal {
+            Signal::CHLD => {}
+            Signal::TSTP => run.suspend(),
+            signal if signal.is_forwarded() => run.forward(signal),
+            signal => run.interrupt(signal),
         }
     }
     output.advance();

@@ -53,7 +53,7 @@ pub fn main_command() -> Command {
         .bin_name("monitoring-token")
         .override_usage(
             "monitoring-token [flags] [--] COMMAND [ARG...]\n       \
-             monitoring-token check|key|gafaelfawr|stackstate ... -help",
+             monitoring-token help [check|key|gafaelfawr|stackstate]",
         )
         .after_help(
             "A flag takes one dash or two, and its value after = or as the next word (a BOOL only after =).\n\

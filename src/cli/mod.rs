@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod flags;
 mod shorts;
+pub(crate) mod suggest;
 pub mod syntax;
 pub mod tokens;
 pub mod values;

@@ -10,6 +10,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use clap::{Arg, ArgAction, Command};
 
 use super::shorts::expand;
+use super::suggest;
 use super::values::{Kind, spelled};
 use crate::error::{Failure, brief};
 
@@ -93,6 +94,7 @@ pub fn scan(
     let mut args = args.into_iter().peekable();
     let mut split = Split { flags: Vec::new(), operands: Vec::new() };
     let mut wrong = None;
+    let mut bare_boolean = None;
     while let Some(word) = args.next() {
         let bytes = word.as_bytes();
         if bytes == b"--" {
@@ -100,6 +102,11 @@ pub fn scan(
             break;
         }
         if bytes.len() < 2 || bytes[0] != b'-' {
+            if let Some(flag) = bare_boolean.take()
+                && parse_bool(&word).is_some()
+            {
+                wrong = wrong.or(Some(refuse_boolean_word(flag, &word)));
+            }
             split.operands.push(word);
             if end == FlagsEnd::FirstWord {
                 split.operands.extend(args);
@@ -108,8 +115,12 @@ pub fn scan(
             continue;
         }
         for word in expand(command, word) {
+            bare_boolean = None;
             match read_flag(command, &word, &mut args) {
                 Ok((arg, flag)) => {
+                    bare_boolean = arg.get_long().filter(|_| {
+                        matches!(value_of(arg), Value::Boolean) && !flag.as_bytes().contains(&b'=')
+                    });
                     split.flags.push(flag);
                     // As in Go, what follows is not looked at.
                     if matches!(arg.get_action(), ArgAction::Help | ArgAction::Version) {
@@ -123,6 +134,36 @@ pub fn scan(
     (split, wrong)
 }
 
+fn unknown_flag(command: &Command, name: &[u8]) -> String {
+    let given = String::from_utf8_lossy(name);
+    let known = command.get_arguments().filter(|arg| !arg.is_hide_set()).filter_map(Arg::get_long);
+    let hint = match suggest::closest(&given, known) {
+        Some(flag) => format!("did you mean -{flag}?"),
+        None => {
+            let program = command.get_bin_name().unwrap_or_else(|| command.get_name());
+            format!("{program} -help lists the flags")
+        }
+    };
+    format!("unknown flag -{}; {hint}", brief(OsStr::from_bytes(name)))
+}
+
+/// `-service-url true` would run a program called true, and succeed without testing anything.
+fn refuse_boolean_word(flag: &str, word: &OsStr) -> Failure {
+    let word = word.display();
+    Failure::usage(format!(
+        "-{flag} {word}: a boolean flag takes its value after =: use -{flag}={word}, or -- {word} to run a command called {word}"
+    ))
+}
+
+/// `word` as far as it may be shown: what follows `=` may be a secret.
+fn without_value(word: &OsStr) -> String {
+    let bytes = word.as_bytes();
+    match bytes.iter().position(|&byte| byte == b'=') {
+        Some(at) => format!("{}…", brief(OsStr::from_bytes(&bytes[..=at]))),
+        None => brief(word),
+    }
+}
+
 /// Reads the flag `word`, and its value, if that is one of the `args` that follow. Gives it as
 /// `--name=value`.
 fn read_flag<'a>(
@@ -133,20 +174,27 @@ fn read_flag<'a>(
     let bytes = word.as_bytes();
     let body = if bytes[1] == b'-' { &bytes[2..] } else { &bytes[1..] };
     if body.is_empty() || body[0] == b'-' || body[0] == b'=' {
-        return Err(Failure::usage(format!("bad flag syntax: {}", brief(word))));
+        return Err(Failure::usage(format!(
+            "invalid flag syntax: {}; a flag has one dash or two, and a name",
+            without_value(word)
+        )));
     }
     let (name, mut value) = match body.iter().position(|&b| b == b'=') {
         Some(at) => (&body[..at], Some(OsStr::from_bytes(&body[at + 1..]).to_owned())),
         None => (body, None),
     };
     let Some(arg) = find(command, name) else {
-        let name = brief(OsStr::from_bytes(name));
-        return Err(Failure::usage(format!(
-            "unknown flag -{name}; {} -help lists the flags",
-            command.get_bin_name().unwrap_or_else(|| command.get_name())
-        )));
+        return Err(Failure::usage(unknown_flag(command, name)));
     };
     let long = arg.get_long().unwrap_or_default();
+    match arg.get_action() {
+        // Go prints the help whatever the value is.
+        ArgAction::Help => value = None,
+        ArgAction::Version if value.is_some() => {
+            return Err(Failure::usage(format!("flag -{long} takes no value")));
+        }
+        _ => {}
+    }
     match value_of(arg) {
         Value::Required => {
             value = value.or_else(|| args.next());
@@ -204,9 +252,29 @@ mod tests {
     #[test]
     fn a_boolean_takes_no_next_word() {
         assert_eq!(
-            split_main(&["-service-url", "true", "-x"]),
-            Ok((vec!["--service-url".into()], vec!["true".into(), "-x".into()]))
+            split_main(&["-service-url", "cat", "true"]),
+            Ok((vec!["--service-url".into()], vec!["cat".into(), "true".into()]))
         );
+    }
+
+    #[test]
+    fn a_boolean_as_the_first_word_after_a_boolean_flag_is_refused() {
+        for line in
+            [&["-service-url", "true"][..], &["-exchange", "0", "x"], &["-logx.debug", "-exchange", "F"]]
+        {
+            let refused = split_main(line).unwrap_err();
+            assert!(refused.contains(" takes its value after =: use -"), "{refused}");
+        }
+        for line in [
+            &["-service-url", "--", "true"][..],
+            &["-service-url=true", "true"],
+            &["-machine", "m", "true"],
+            &["-service-url", "-machine=m", "true"],
+            &["-logx.debug", "true", "true"],
+            &["true"],
+        ] {
+            split_main(line).unwrap();
+        }
     }
 
     #[test]
@@ -229,9 +297,13 @@ mod tests {
 
     #[test]
     fn what_go_refuses_is_refused() {
-        for line in ["---machine=m", "-=x", "--=x"] {
-            assert_eq!(split_main(&[line]), Err(format!("bad flag syntax: {line}")));
+        for (line, shown) in
+            [("---machine=m", "---machine=…"), ("-=x", "-=…"), ("--=x", "--=…"), ("---x", "---x")]
+        {
+            let refused = split_main(&[line]).unwrap_err();
+            assert!(refused.starts_with(&format!("invalid flag syntax: {shown};")), "{refused}");
         }
+        assert_eq!(split_main(&["-servise=x"]), Err("unknown flag -servise; did you mean -service?".into()));
         assert_eq!(
             split_main(&["-nope"]),
             Err("unknown flag -nope; monitoring-token -help lists the flags".into())

@@ -2,6 +2,7 @@
 //! variable that stood in for it.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,6 +19,20 @@ use crate::error::{Failure, brief};
 pub struct Values<'a> {
     command: &'a Command,
     matches: &'a ArgMatches,
+}
+
+/// Why a text is refused that holds one.
+const CONTROL_CHARACTER: &str = "holds a control character; remove it";
+
+/// What of `text` is there by mistake, if something is.
+pub(crate) fn stray_character(text: &str) -> Option<&'static str> {
+    if text.chars().any(char::is_control) {
+        Some(CONTROL_CHARACTER)
+    } else if text.trim() != text {
+        Some("begins or ends with a blank; remove it")
+    } else {
+        None
+    }
 }
 
 /// What the values of a flag are.
@@ -149,11 +164,24 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// A text that may be empty.
+    /// A text that may be empty. No value of ours can hold a control character: a file that was made on Windows
+    /// leaves `\r`.
     pub fn text_or_empty(&self, name: &'static str) -> Result<Option<&'a str>, Failure> {
-        self.get(name)
-            .map(|given| given.text.to_str().ok_or_else(|| given.refuse("is not UTF-8")))
-            .transpose()
+        let Some(given) = self.get(name) else { return Ok(None) };
+        let text = given.text.to_str().ok_or_else(|| given.refuse("is not valid UTF-8"))?;
+        if text.chars().any(char::is_control) {
+            return Err(given.refuse(CONTROL_CHARACTER));
+        }
+        Ok(Some(text))
+    }
+
+    /// A text that may be empty, and that no blank around it belongs to.
+    pub fn word(&self, name: &'static str) -> Result<Option<&'a str>, Failure> {
+        let text = self.text_or_empty(name)?;
+        match text.and_then(stray_character) {
+            Some(why) => Err(self.refuse(name, why)),
+            None => Ok(text),
+        }
     }
 
     fn empty(&self, name: &'static str) -> Failure {
@@ -168,17 +196,23 @@ impl<'a> Values<'a> {
         let many = self.matches.try_get_many::<OsString>(name).ok().flatten().into_iter().flatten();
         many.map(|text| match text.to_str() {
             Some("") => Err(self.empty(name)),
-            text => text.ok_or_else(|| given.refuse("is not UTF-8")),
+            text => text.ok_or_else(|| given.refuse("is not valid UTF-8")),
         })
         .collect()
     }
 
-    /// A path; empty is refused.
+    /// A path; an empty one is refused, and one with control characters, which nobody means.
     pub fn path(&self, name: &'static str) -> Result<Option<PathBuf>, Failure> {
         self.get(name)
             .map(|given| {
                 if given.text.is_empty() {
-                    return Err(Failure::usage(format!("{}: an empty path", given.origin())));
+                    return Err(Failure::usage(format!(
+                        "{}: the path is empty; give one, or leave the flag out",
+                        given.origin()
+                    )));
+                }
+                if given.text.as_bytes().iter().any(u8::is_ascii_control) {
+                    return Err(given.refuse(CONTROL_CHARACTER));
                 }
                 Ok(PathBuf::from(given.text))
             })

@@ -15,6 +15,8 @@ pub enum KeyVerb {
 
 impl KeyVerb {
     const ALL: [KeyVerb; 3] = [KeyVerb::Generate, KeyVerb::Public, KeyVerb::Inspect];
+    /// How they are written.
+    pub(crate) const NAMES: [&str; 3] = ["generate", "public", "inspect"];
 
     /// The verb that is written like this.
     pub fn named(word: &OsStr) -> Option<KeyVerb> {
@@ -100,6 +102,7 @@ mod tests {
     #[test]
     fn every_verb_is_defined_and_every_definition_is_a_verb() {
         assert_eq!(names(&flags::key_command()), KeyVerb::ALL.map(KeyVerb::name));
+        assert_eq!(KeyVerb::NAMES, KeyVerb::ALL.map(KeyVerb::name));
         assert_eq!(names(&tokens::stackstate_command()), TokenVerb::ALL.map(TokenVerb::name));
         let gafaelfawr = TokenVerb::ALL.into_iter().filter(|verb| *verb != TokenVerb::Bootstrap);
         assert!(names(&tokens::gafaelfawr_command()).into_iter().eq(gafaelfawr.map(TokenVerb::name)));

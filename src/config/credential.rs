@@ -38,7 +38,7 @@ pub fn credential(
     refuse_tokens_on_the_command_line(values, &names)?;
     let mut found = Vec::new();
     for name in variables {
-        if let Some(token) = variable(name) {
+        if let Some(token) = variable(name)? {
             zero_in_environment(name);
             found.push((name, token));
         }

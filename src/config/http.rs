@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use reqwest::Url;
 
-use super::variable;
+use super::{clean_variable, variable};
 use crate::cli::Values;
 use crate::error::Failure;
 use crate::http::HttpConfig;
@@ -26,11 +26,15 @@ pub fn http(values: &Values<'_>) -> Result<HttpConfig, Failure> {
         trust.dirs = std::env::split_paths(&dirs).collect();
     }
     // Go: in a CGI program HTTP_PROXY may come from a request's header.
-    let cgi = variable("REQUEST_METHOD").is_some();
+    let cgi = std::env::var_os("REQUEST_METHOD").is_some_and(|method| !method.is_empty());
+    let http = if cgi { None } else { clean_variable("HTTP_PROXY")? };
     let proxies = ProxyRules {
-        http: variable("HTTP_PROXY").filter(|_| !cgi).or_else(|| variable("http_proxy")),
-        https: variable("HTTPS_PROXY").or_else(|| variable("https_proxy")),
-        except: variable("NO_PROXY").or_else(|| variable("no_proxy")).unwrap_or_default(),
+        http: http.map_or_else(|| clean_variable("http_proxy"), |url| Ok(Some(url)))?,
+        https: clean_variable("HTTPS_PROXY")?
+            .map_or_else(|| clean_variable("https_proxy"), |url| Ok(Some(url)))?,
+        except: variable("NO_PROXY")?
+            .map_or_else(|| variable("no_proxy"), |list| Ok(Some(list)))?
+            .unwrap_or_default(),
     };
     for proxy in [&proxies.http, &proxies.https].into_iter().flatten().filter(|proxy| proxy.contains('@')) {
         let with_scheme = if proxy.contains("://") { proxy.clone() } else { format!("http://{proxy}") };

@@ -1,21 +1,22 @@
 //! The main job: rules of its flags.
 
-use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use reqwest::Url;
 
+use super::Purpose;
 use super::http::http;
+use super::key_text::{is_inline_jwk, looks_like_a_key};
 use super::run::{OF_MAIN, env_name, run};
-use super::{Purpose, variable};
+use super::url::check_host;
 use crate::cache::Cache;
 use crate::cli::syntax::parse_bool;
+use crate::cli::values::stray_character;
 use crate::cli::{Line, Values};
 use crate::error::{Failure, Stage};
 use crate::key::KeySource;
 use crate::metrics::Labels;
-use crate::read::BYTE_ORDER_MARK;
 use crate::run::RunConfig;
 use crate::run::locate::LocateRun;
 use crate::secret::{SecretString, protect_url, redact_url, scrub, zero_in_environment};
@@ -50,13 +51,18 @@ fn cache(values: &Values<'_>) -> Result<Option<Cache>, Failure> {
     if ttl.is_zero() && failure_ttl.is_zero() {
         return Ok(None);
     }
-    // XDG Base Directory Specification 0.8: a relative path is invalid and ignored.
-    let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let user = || absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
-    let dir = given.or_else(|| Some(user()?.join("monitoring-token"))).ok_or_else(|| {
-        Failure::usage("-cache-ttl: neither XDG_CACHE_HOME nor HOME tells where; set -cache-dir")
-    })?;
-    Ok(Some(Cache { dir, ttl, failure_ttl }))
+    Ok(Some(Cache { dir: given.or_else(default_cache_dir), ttl, failure_ttl }))
+}
+
+/// Where results are kept unless `-cache-dir` says so. XDG Base Directory Specification 0.8: a relative path is
+/// invalid and ignored. systemd's `CacheDirectory=` is the service's own; of several the first is taken.
+fn default_cache_dir() -> Option<PathBuf> {
+    let absolute = |path: PathBuf| Some(path).filter(|path| path.is_absolute());
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let xdg = || absolute(variable("XDG_CACHE_HOME")?.into()).map(|dir| dir.join("monitoring-token"));
+    let systemd = || std::env::split_paths(&variable("CACHE_DIRECTORY")?).find_map(absolute);
+    let home = || absolute(variable("HOME")?.into()).map(|home| home.join(".cache/monitoring-token"));
+    xdg().or_else(systemd).or_else(home)
 }
 
 /// The monitoring request.
@@ -73,16 +79,25 @@ fn locate(values: &Values<'_>) -> Result<LocateConfig, Failure> {
     Ok(LocateConfig {
         endpoint: endpoint(values)?,
         key: key(values)?,
-        machine: values.text_or_empty("machine")?.unwrap_or_default().to_owned(),
+        machine: values.word("machine")?.unwrap_or_default().to_owned(),
         env_name: env_name(values, "MONITORING_URL")?,
         exchange: match (exchange, wants_service_url) {
             (false, _) => Exchange::No,
             (true, false) => Exchange::Both,
             (true, true) => Exchange::ServiceUrl,
         },
-        url_key: values.text("service-url-key-name")?.map(str::to_owned),
+        url_key: url_key(values)?,
         drop_service_url: is_ours || wants_service_url,
     })
+}
+
+fn url_key(values: &Values<'_>) -> Result<Option<String>, Failure> {
+    match values.word("service-url-key-name")? {
+        Some("") => Err(Failure::usage(
+            "-service-url-key-name: the key is empty; give a key in target.urls, or leave the flag out",
+        )),
+        key => Ok(key.map(str::to_owned)),
+    }
 }
 
 /// `-service-url`. Its variable is also the one that ndt clients read: what is no boolean is not ours.
@@ -110,11 +125,13 @@ fn endpoint(values: &Values<'_>) -> Result<Endpoint, Failure> {
     if text.is_empty() {
         return Err(refuse("it is empty; set it to the URL of Locate's monitoring path"));
     }
-    if text.ends_with(char::is_whitespace) {
-        return Err(refuse("it ends with a space or line break; remove it"));
+    // The URL standard drops them without a word.
+    if let Some(why) = stray_character(text) {
+        return Err(refuse(&format!("it {why}")));
     }
     let endpoint = Endpoint::new(text, service).map_err(|why| refuse(&why))?;
     protect_url(&endpoint.url);
+    check_host(&endpoint.url).map_err(|why| refuse(&why))?;
     Ok(endpoint)
 }
 
@@ -130,6 +147,10 @@ fn key(values: &Values<'_>) -> Result<KeySource, Failure> {
                 given.origin()
             ),
         )),
+        (false, _) if given.text.as_bytes().starts_with(b"file:") => Err(Failure::ours(
+            Stage::Sign,
+            format!("{}: expected the path of the private JWK, not a file: URL", given.origin()),
+        )),
         (false, _) => Ok(KeySource::File(PathBuf::from(given.text))),
         (true, false) => Err(Failure::usage(
             "-monitoring-signer-key: takes a file; command lines are public, so give the key itself in MONITORING_SIGNER_KEY",
@@ -141,26 +162,6 @@ fn key(values: &Values<'_>) -> Result<KeySource, Failure> {
         zero_in_environment(SIGNER_KEY);
     }
     source
-}
-
-fn is_inline_jwk(text: &OsStr) -> bool {
-    let text = text.as_bytes();
-    text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).trim_ascii_start().starts_with(b"{")
-}
-
-/// Whether what should be a path is more likely PEM, base64 of a key, a bare `d`, or a damaged JWK: no
-/// error may show it then.
-fn looks_like_a_key(text: &OsStr) -> bool {
-    /// The `d` of an Ed25519 key has 43 characters.
-    const SHORTEST_SECRET: usize = 40;
-    let text = text.as_bytes().trim_ascii();
-    let damaged = text.iter().any(|byte| matches!(byte, b'{' | b'"' | b'\n')) || text.starts_with(b"-----");
-    // A path of that length has a slash or a dot; base64 of more than a few bytes has a slash, too, but
-    // then it begins as JSON or PEM does.
-    let base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'-' | b'_');
-    let one_word = text.len() >= SHORTEST_SECRET && text.iter().all(base64);
-    let begins = [&b"eyJ"[..], b"ewo", b"ewA", b"ey", b"LS0tLS"].iter().any(|start| text.starts_with(start));
-    damaged || (one_word && (begins || !text.contains(&b'/')))
 }
 
 /// `-service`: the end of the path, whatever part of it that is. No path of Locate's holds blanks.

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use super::{DEFAULT_TIMEOUT, Purpose, debug, variable};
@@ -54,7 +55,7 @@ fn limits(values: &Values<'_>, defaults: &Defaults) -> Result<Limits, Failure> {
         timeout: values.positive_duration("timeout")?.unwrap_or(defaults.timeout),
         kill_after: values.duration("kill-after")?.unwrap_or(DEFAULT_KILL_AFTER),
         revoke_limit: defaults.revoke_limit,
-        script_deadline: variable("SCRIPT_DEADLINE").and_then(|value| parse_script_deadline(&value)),
+        script_deadline: variable("SCRIPT_DEADLINE")?.and_then(|value| parse_script_deadline(&value)),
     })
 }
 
@@ -67,6 +68,11 @@ pub fn run(line: &Line, defaults: &Defaults, purpose: Purpose) -> Result<RunConf
             "no COMMAND given; put it after the flags: {} [flags] -- COMMAND [ARG...]",
             values.program()
         )));
+    }
+    if runs_setsid_without_waiting(&line.operands) {
+        return Err(Failure::usage(
+            "setsid: it would fork and exit 0 at once, because the command already leads a session of its own: leave setsid out, or use setsid --wait",
+        ));
     }
     let debug = debug(&values)?;
     let asked_for = match values.text("output")? {
@@ -116,11 +122,30 @@ fn metrics_labels(values: &Values<'_>) -> Result<Vec<(String, String)>, Failure>
     Ok(labels)
 }
 
-/// `-env-name`: a name that an environment can hold.
+/// Whether COMMAND is setsid(1), which forks where it leads a process group, and then reports a success that the
+/// program had no part in.
+fn runs_setsid_without_waiting(words: &[OsString]) -> bool {
+    let Some((program, arguments)) = words.split_first() else { return false };
+    let options = arguments.iter().map(|word| word.as_bytes()).take_while(|word| word.starts_with(b"-"));
+    let waits_or_says_so = |option: &[u8]| match option.strip_prefix(b"--") {
+        Some(long) => !long.is_empty() && long != b"ctty",
+        None => option.iter().any(|letter| b"wfhV".contains(letter)),
+    };
+    Path::new(program).file_name().is_some_and(|name| name == "setsid")
+        && !options.into_iter().any(waits_or_says_so)
+}
+
+/// `-env-name`: a name under which a program can find a variable. The kernel takes anything without `=`.
 pub fn env_name(values: &Values<'_>, default: &str) -> Result<OsString, Failure> {
     let name = values.get("env-name").map_or(default.into(), |given| given.text.to_owned());
-    if name.is_empty() || name.as_bytes().iter().any(|&byte| byte == b'=' || byte == 0) {
-        return Err(values.refuse("env-name", "is no name for a variable"));
+    let bytes = name.as_bytes();
+    // Dashes and dots are no shell's, but Kubernetes takes them.
+    let is_name = bytes.iter().all(|&b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
+    if bytes.is_empty() || bytes[0].is_ascii_digit() || !is_name {
+        return Err(values.refuse(
+            "env-name",
+            "is not a valid environment variable name; use letters, digits and underscores, such as SERVICE_URL",
+        ));
     }
     Ok(name)
 }

@@ -8,7 +8,7 @@ use super::credential::{credential, refuse_tokens_on_the_command_line};
 use super::http::http;
 use super::sts::Context;
 use super::token::{self, Exec, base_url, no_operands};
-use super::{Purpose, variable};
+use super::{Purpose, path_variable};
 use crate::admin::Administration;
 use crate::admin::bootstrap::{Bootstrap, Print};
 use crate::admin::stackstate::{Action, Which};
@@ -66,8 +66,8 @@ fn access(values: &Values<'_>) -> Result<Access, Failure> {
 
 /// The context. One that cannot be read does not matter if nothing of it is needed.
 fn context(values: &Values<'_>) -> Result<Option<Context>, Failure> {
-    let has_credential =
-        values.get("admin-token-file").is_some() || CREDENTIALS.iter().any(|name| variable(name).is_some());
+    let has_credential = values.get("admin-token-file").is_some()
+        || CREDENTIALS.iter().any(|name| path_variable(name).is_some());
     let is_needed = values.get("url").is_none()
         || !has_credential
         || values.get("context").is_some()

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use saphyr::{LoadableYamlNode as _, Yaml};
 
-use super::variable;
+use super::path_variable;
 use crate::cli::Values;
 use crate::credential::{Credential, one_word};
 use crate::error::{Failure, Stage, printable};
@@ -107,8 +107,8 @@ fn failure(message: String) -> Failure {
 }
 
 fn default_path() -> Option<PathBuf> {
-    let folder = variable("XDG_CONFIG_HOME").map(PathBuf::from);
-    let folder = folder.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".config")))?;
+    let folder = path_variable("XDG_CONFIG_HOME");
+    let folder = folder.or_else(|| Some(path_variable("HOME")?.join(".config")))?;
     Some(folder.join("stackstate-cli/config.yaml"))
 }
 

@@ -6,8 +6,10 @@ use std::time::Duration;
 use reqwest::Url;
 
 use super::run::{OF_EXEC, env_name, run};
+use super::url::check_host;
 use super::{DEFAULT_TIMEOUT, Purpose};
 use crate::admin::output::Format;
+use crate::cli::values::stray_character;
 use crate::cli::{Line, Values};
 use crate::duration::{self, GoDuration};
 use crate::error::Failure;
@@ -56,6 +58,9 @@ pub fn base_url(values: &Values<'_>, variable: &str, context: Option<(&str, &str
             )));
         }
     };
+    if let Some(why) = text.and_then(stray_character) {
+        return Err(Failure::usage(format!("{origin}: the URL {why}")));
+    }
     let url = text.and_then(|text| Url::parse(text.trim_end_matches('/')).ok());
     // What does not belong there may be a secret, so the value is not shown.
     match url {
@@ -65,7 +70,10 @@ pub fn base_url(values: &Values<'_>, variable: &str, context: Option<(&str, &str
         Some(url) if url.query().is_some() || url.fragment().is_some() => Err(Failure::usage(format!(
             "{origin}: the URL must not contain a query or a fragment; use the base URL alone"
         ))),
-        Some(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+        Some(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
+            check_host(&url).map_err(|why| Failure::usage(format!("{origin}: {why}")))?;
+            Ok(url)
+        }
         _ => Err(Failure::usage(format!("{origin}: expected an http:// or https:// URL"))),
     }
 }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 
-use super::{begin, parse, report, tell};
+use super::{begin, help_last, parse, report, suggestion, tell};
 use crate::admin;
 use crate::check;
 use crate::cli::flags::{self, json_arg};
@@ -46,6 +46,7 @@ impl Service {
 
     /// Does what the words after the subcommand ask for.
     pub fn dispatch(self, mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {
+        help_last(&mut args);
         let command = self.command();
         let verb = args.first().and_then(|word| TokenVerb::named(word));
         let verb = verb.and_then(|verb| Some((verb, command.find_subcommand(verb.name())?.clone())));
@@ -55,7 +56,14 @@ impl Service {
             let name = command.get_name().to_owned();
             return match parse(command, args, FlagsEnd::DoubleDash, log)? {
                 // What stands there may be a token, so it is not shown.
-                Some(_) => Err(Failure::usage(format!("missing subcommand: expected {name} {}", or(&verbs)))),
+                Some(line) => Err(Failure::usage(match line.operands.first() {
+                    None => format!("missing subcommand: expected {name} {}", or(&verbs)),
+                    Some(word) => format!(
+                        "unknown subcommand of {name}: expected {}{}",
+                        or(&verbs),
+                        suggestion(word, verbs.iter().map(String::as_str))
+                    ),
+                })),
                 None => Ok(ExitStatus::SUCCESS),
             };
         };

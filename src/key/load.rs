@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
 use super::PrivateKey;
-use crate::error::{Failure, Stage};
+use crate::error::{Failure, Stage, resource_advice, system_error};
 use crate::read::{self, ReadError, Until};
 use crate::secret::scrub_stack;
 
@@ -61,7 +61,7 @@ impl KeySource {
 
 /// Reads a key file. `advice` is for one that is not there.
 pub(crate) fn read_file(path: &Path, until: &Until<'_>, advice: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let read = read::open(path).and_then(|file| read::all(file, MAX_KEY_BYTES, until));
+    let read = read::open_secret(path).and_then(|file| read::all(file, MAX_KEY_BYTES, until));
     let path = path.display();
     read.map_err(|error| match error {
         ReadError::Io(error) => {
@@ -69,8 +69,9 @@ pub(crate) fn read_file(path: &Path, until: &Until<'_>, advice: &str) -> Result<
                 io::ErrorKind::PermissionDenied => {
                     format!("let uid {} read it", rustix::process::geteuid().as_raw())
                 }
-                _ => advice.to_owned(),
+                _ => resource_advice(&error).unwrap_or(advice).to_owned(),
             };
+            let error = system_error(&error);
             Failure::ours(Stage::Sign, format!("cannot read the key {path}: {error}; {advice}"))
         }
         ReadError::TooLarge => Failure::ours(

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::Run;
 use crate::cache::{Cache, CachedResult, Key, Lookup};
 use crate::duration;
-use crate::error::{Failure, Stage};
+use crate::error::{Failure, Stage, system_error};
 use crate::exit::ExitStatus;
 use crate::readable::wait_for;
 
@@ -41,10 +41,14 @@ impl Run<'_> {
     }
 
     fn warn_of(&mut self, cache: &Cache, error: &std::io::Error) {
-        let dir = cache.dir().display();
-        self.report.warnings.push(format!(
-            "cannot keep results in {dir}: {error}; running without the cache, set -cache-dir"
-        ));
+        let place = match &cache.dir {
+            Some(dir) => format!(" in {}", dir.display()),
+            None => String::new(),
+        };
+        let error = system_error(error);
+        self.report
+            .warnings
+            .push(format!("cannot keep results{place}: {error}; running without the cache, set -cache-dir"));
     }
 
     /// What a result says about the target, if it does: a failure of ours, a timeout of the exchange, and

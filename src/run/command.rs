@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::Run;
 use crate::child::{self, End, Job, Outcome, StartError};
 use crate::duration;
-use crate::error::{Failure, Stage, brief};
+use crate::error::{Failure, Stage, brief, system_error};
 use crate::exit::ExitStatus;
 use crate::log::write_stderr;
 use crate::secret::scrub_bytes;
@@ -33,7 +33,8 @@ impl Run<'_> {
         let started = job.start().map_err(|error| refuse_command(&name, &error))?;
         let outcome = child::supervise(started, self.signals, self.parent.as_ref(), &self.timeline);
         self.report.took(Stage::Command, began.elapsed());
-        self.report.interrupted = outcome.forwarded.is_some() || outcome.orphaned;
+        self.report.interrupted =
+            outcome.forwarded.is_some() || outcome.interrupted.is_some() || outcome.orphaned;
         tracing::debug!(end = ?outcome.end, timed_out = outcome.timed_out, after = ?began.elapsed(), "the command has ended");
         if outcome.orphaned {
             let warning = "the parent process died, so the command was ended (-die-with-parent)";
@@ -42,6 +43,7 @@ impl Run<'_> {
         if let Some(error) = &outcome.unwritten {
             self.report.warnings.push(format!("cannot write the output of {name}: {error}"));
         }
+        self.report.warnings.extend(outcome.left.as_ref().map(|left| format!("left running: {left}")));
         let result = self.judge(&outcome);
         if !outcome.output.is_empty() && !matches!(result, Ok(status) if status.is_success()) {
             let mut shown = scrub_bytes(&outcome.output);
@@ -56,48 +58,90 @@ impl Run<'_> {
 
     fn judge(&self, outcome: &Outcome) -> Result<ExitStatus, Failure> {
         let name = shown(&self.config.command[0]);
+        let stuck = match &outcome.end {
+            End::Unkillable => Some(format!("{name} did not exit even after SIGKILL and is still running")),
+            End::OutOfReach(user) => {
+                Some(format!("cannot terminate {name}: it runs as {user} and is still running"))
+            }
+            End::Exited(_) | End::Died(_) => None,
+        };
         if outcome.timed_out {
             let after = duration::show(self.timeline.term_at - self.timeline.start);
-            let how = match outcome.end {
-                End::Unkillable => "; not even SIGKILL ended it, and it is left behind".to_owned(),
-                End::Died(signal) => format!(" ({signal})"),
-                End::Exited(status) => format!(" (it exited with {status} after SIGTERM)"),
+            let what = match (stuck, &outcome.end) {
+                (Some(stuck), _) => stuck,
+                (None, End::Died(signal)) => format!("terminated {name} ({signal})"),
+                (None, End::Exited(status)) => {
+                    format!("terminated {name} (exit status {status} after SIGTERM)")
+                }
+                (None, End::Unkillable | End::OutOfReach(_)) => format!("terminated {name}"),
             };
-            return Err(Failure::timeout(
-                Stage::Command,
-                format!("timed out: {name} was ended after {after}{how}"),
-            ));
+            return Err(Failure::timeout(Stage::Command, format!("timed out after {after}; {what}")));
         }
-        Ok(match outcome.end {
-            End::Exited(status) => ExitStatus::Command(status),
-            End::Died(signal) => ExitStatus::Signal(signal.number()),
-            End::Unkillable => ExitStatus::Signal(Signal::KILL.number()),
-        })
+        if let Some(stuck) = stuck {
+            return Err(Failure::ours(Stage::Command, stuck));
+        }
+        if let Some(signal) = outcome.interrupted {
+            let message = format!("interrupted by {signal}; terminated {name}");
+            return Err(Failure { message, ..Failure::signal(Stage::Command, signal) });
+        }
+        match outcome.end {
+            End::Died(signal) if outcome.died_by_itself => {
+                let hint = match signal {
+                    Signal::KILL => ", which monitoring-token did not send; the machine may be out of memory",
+                    _ => "",
+                };
+                let message = format!("{name} was killed by {signal}{hint}");
+                Err(Failure { message, ..Failure::signal(Stage::Command, signal) })
+            }
+            End::Died(signal) => Ok(ExitStatus::Signal(signal.number())),
+            End::Exited(status) => Ok(ExitStatus::Command(status)),
+            End::Unkillable | End::OutOfReach(_) => Ok(ExitStatus::Failed),
+        }
     }
 }
 
 /// COMMAND as messages show it; one without a name as `env` shows it.
-fn shown(command: &OsStr) -> String {
+pub(crate) fn shown(command: &OsStr) -> String {
     if command.is_empty() { "''".to_owned() } else { brief(command) }
 }
 
-fn refuse_command(name: &str, error: &StartError) -> Failure {
-    let (status, message) = match error {
-        StartError::NotFound => (
+/// The failure of a command that cannot be started.
+pub(crate) fn refuse_command(name: &str, error: &StartError) -> Failure {
+    let (status, why) = match error {
+        StartError::NotFound => (ExitStatus::NotFound, "not found; check COMMAND and PATH".to_owned()),
+        StartError::PathIsUnset => (
             ExitStatus::NotFound,
+            "not found: PATH is not set; set it, or give the absolute path of COMMAND".to_owned(),
+        ),
+        StartError::NoInterpreter => (
+            ExitStatus::NotFound,
+            "interpreter not found; check the #! line of the script, or the loader of the program".to_owned(),
+        ),
+        StartError::RelativeEntry(path) => (
+            ExitStatus::CannotRun,
             format!(
-                "cannot run {name}: not found; check COMMAND and PATH, or the interpreter in its first line"
+                "PATH has it only as {}, in a relative entry, which is not searched; give the path of COMMAND",
+                brief(path.as_os_str())
             ),
         ),
-        StartError::CannotRun(error) => (ExitStatus::CannotRun, format!("cannot run {name}: {error}")),
+        StartError::NotAProgram => (
+            ExitStatus::CannotRun,
+            "not an executable for this machine, or a script without a #! line".to_owned(),
+        ),
+        StartError::IsADirectory => (ExitStatus::CannotRun, "it is a directory".to_owned()),
+        StartError::CannotRun(path, error) if path.as_os_str() == name => {
+            (ExitStatus::CannotRun, system_error(error))
+        }
+        StartError::CannotRun(path, error) => {
+            (ExitStatus::CannotRun, format!("{}: {}", brief(path.as_os_str()), system_error(error)))
+        }
+        StartError::TooLarge(what) => (ExitStatus::Failed, what.clone()),
+        StartError::Ours(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            (ExitStatus::Failed, system_error(error))
+        }
         StartError::Ours(error) => {
-            let why = if error.kind() == std::io::ErrorKind::NotFound {
-                ""
-            } else {
-                "this machine is out of resources: "
-            };
-            (ExitStatus::Failed, format!("cannot run {name}: {why}{error}"))
+            (ExitStatus::Failed, format!("this machine is out of resources: {}", system_error(error)))
         }
     };
-    Failure { stage: Some(Stage::Command), status, message }
+    Failure { stage: Some(Stage::Command), status, message: format!("cannot run {name}: {why}") }
 }

@@ -2,7 +2,7 @@
 //! the command; what passes between them is a [`Lease`](crate::source::Lease)'s environment.
 
 mod cached;
-mod command;
+pub(crate) mod command;
 pub mod locate;
 mod report;
 pub mod token;
@@ -17,7 +17,7 @@ pub use report::Report;
 use crate::child::{InputPolicy, OutputPolicy, Parent, parent::ParentError};
 use crate::deadline::{Limits, Timeline};
 use crate::duration;
-use crate::error::{Failure, Stage};
+use crate::error::{Failure, Stage, system_error};
 use crate::exit::ExitStatus;
 use crate::log::Log;
 use crate::metrics::{self, Figures, Labels};
@@ -49,7 +49,7 @@ impl RunConfig {
     fn write_metrics(&self, figures: impl FnOnce() -> Figures) -> Option<String> {
         let path = self.metrics_textfile.as_ref()?;
         let error = metrics::write(path, &self.labels, &figures()).err()?;
-        Some(format!("cannot write the metrics to {}: {error}", path.display()))
+        Some(format!("cannot write the metrics to {}: {}", path.display(), system_error(&error)))
     }
 }
 

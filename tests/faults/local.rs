@@ -1,5 +1,7 @@
 //! What is wrong on this machine: the key, the command line, the command.
 
+use std::process::Command;
+
 use super::Server::{At, Line};
 use super::{Lab, Row};
 
@@ -19,6 +21,8 @@ pub fn keys(lab: &Lab) -> Vec<Row> {
         ("nothing", none(), &["-monitoring-signer-key=/dev/null"], 125, &["it is empty"]),
         ("a pipe nobody writes to", none(), &["-monitoring-signer-key={dir}/fifo", "-timeout=500ms"], 124, &["timed out after ", "while reading the key", "fifo", "does anybody write to it?"]),
         ("PEM in the variable", none(), &["MONITORING_SIGNER_KEY=-----BEGIN PRIVATE KEY-----"], 125, &["MONITORING_SIGNER_KEY: holds neither the path", "it is not shown"]),
+        ("a file: URL in the variable", none(), &["MONITORING_SIGNER_KEY=file:///keys/k.json"], 125, &["MONITORING_SIGNER_KEY: expected the path of the private JWK, not a file: URL"]),
+        ("a file: URL as the flag", none(), &["-monitoring-signer-key=file:///keys/k.json"], 125, &["-monitoring-signer-key: expected the path of the private JWK"]),
         ("PEM on the command line", none(), &["-monitoring-signer-key=-----BEGIN PRIVATE KEY-----"], 125, &["-monitoring-signer-key: holds neither the path", "it is not shown"]),
         ("a pipe to inspect", Line(&["key", "inspect", "-timeout=500ms", "{dir}/fifo"]), &[], 124, &["timed out after ", "while reading the key", "fifo"]),
         ("a pipe to publish", Line(&["key", "public", "-timeout=500ms", "{dir}/fifo"]), &[], 124, &["timed out after ", "while reading the key", "fifo"]),
@@ -72,14 +76,25 @@ pub fn usage(_: &Lab) -> Vec<Row> {
         ("a Locate URL that is none", At("nonsense"), &[], 2, &["LOCATE_URL: invalid URL: expected a URL that begins with http:// or https://"]),
         ("a Locate URL of another scheme", At("ftp://h/x"), &[], 2, &["LOCATE_URL: invalid URL \"ftp://h/x\": expected a URL that begins with http:// or https://"]),
         ("a Locate URL without a host", At("x"), &["-locate-url=http://"], 2, &["-locate-url: invalid URL: it has no host; expected http://HOST/"]),
-        ("a variable that can be none", At("http://x"), &["-env-name=A=B"], 2, &["-env-name: A=B is no name for a variable"]),
+        ("a variable that can be none", At("http://x"), &["-env-name=A=B"], 2, &["-env-name: A=B is not a valid environment variable name"]),
         ("a service with a blank", At("http://x"), &["-service=ndt/ndt 7"], 2, &["-service: ndt/ndt 7 holds a space or control character; use <experiment>/<datatype>"]),
         ("retries that are none", At("http://x"), &["-retries=-1"], 2, &["-retries: -1 is no number"]),
         ("an empty Locate URL", At("http://x"), &["-locate-url="], 2, &["-locate-url: invalid URL: it is empty; set it to the URL of Locate's monitoring path"]),
+        ("setsid", Line(&["--", "setsid", "true"]), &[], 2, &["setsid: it would fork and exit 0 at once", "setsid --wait"]),
+        ("a flag with a value that has none", Line(&["-version=x"]), &[], 2, &["flag -version takes no value"]),
+        ("a variable with a carriage return", At("http://x"), &["MACHINE=m\r"], 2, &["MACHINE: m\\r holds a control character"]),
+        ("a URL key with a blank", At("http://x"), &["SERVICE_URL_KEY_NAME=wss:///x "], 2, &["SERVICE_URL_KEY_NAME: wss:///x  begins or ends with a blank"]),
+        ("a boolean after a boolean flag", Line(&["-service-url", "true", "-machine=m"]), &[], 2, &["-service-url true: a boolean flag takes its value after ="]),
+        ("a mistyped subcommand", Line(&["chek", "-machine=m"]), &[], 2, &["unknown command chek; did you mean check?"]),
+        ("help for what is none", Line(&["help", "chek"]), &[], 2, &["help: unknown command chek; did you mean check?"]),
+        ("an empty key name", At("http://x"), &["-service-url-key-name="], 2, &["-service-url-key-name: the key is empty"]),
+        ("a host with an unexpanded variable", At("http://locate-dot-${PROJECT}.example/"), &[], 2, &["LOCATE_URL: invalid URL", "invalid host locate-dot-${project}.example; a variable in it was not expanded"]),
+        ("the same in a flag", At("http://x"), &["-locate-url=http://$HOST/"], 2, &["-locate-url: invalid URL", "invalid host $host"]),
+        ("the same of another service", Line(&["gafaelfawr", "list", "-username=u", "-url=http://{{host}}/"]), &["GAFAELFAWR_ADMIN_TOKEN=gt-a.b"], 2, &["-url: invalid host"]),
         ("an unknown flag", Line(&["-nope", "true"]), &[], 2, &["unknown flag -nope", "-help"]),
-        ("three dashes", Line(&["---machine=m", "true"]), &[], 2, &["bad flag syntax: ---machine=m"]),
+        ("three dashes", Line(&["---machine=m", "true"]), &[], 2, &["invalid flag syntax: ---machine=…"]),
         ("a flag without its value", Line(&["-machine"]), &[], 2, &["flag -machine needs a value"]),
-        ("a machine that is no text", Line(&["-machine={ff}", "true"]), &[], 2, &["-machine: \u{fffd} is not UTF-8"]),
+        ("a machine that is no text", Line(&["-machine={ff}", "true"]), &[], 2, &["-machine: \u{fffd} is not valid UTF-8"]),
         ("no command", Line(&["-machine=m", "--"]), &[], 2, &["no COMMAND given; put it after the flags"]),
         ("a timeout without a unit", Line(&["true"]), &["TIMEOUT=5"], 2, &["TIMEOUT: 5 is no duration"]),
         ("a timeout of zero", Line(&["-timeout=0s", "true"]), &[], 2, &["-timeout: 0s must be above zero"]),
@@ -87,12 +102,11 @@ pub fn usage(_: &Lab) -> Vec<Row> {
         ("a boolean that is none", Line(&["-exchange=no", "true"]), &[], 2, &["-exchange: no is no boolean"]),
         ("an output that is none", Line(&["-output=x", "true"]), &[], 2, &["-output: x is not discard, inherit, on-failure or masked"]),
         ("a format that is none", Line(&["-log-format=xml", "true"]), &[], 2, &["-log-format: xml is neither text nor json"]),
-        ("a service URL without an exchange", Line(&["-service-url", "true"]), &[], 2, &["-service-url (or SERVICE_URL=true) needs the exchange"]),
-        ("a cache without a place", Line(&["-cache-ttl=1h", "true"]), &["HOME"], 2, &["-cache-ttl: neither XDG_CACHE_HOME nor HOME tells where"]),
-        ("key without a verb", Line(&["key"]), &[], 2, &["use key generate, key public FILE or key inspect FILE"]),
-        ("an unknown verb of key", Line(&["key", "make"]), &[], 2, &["make is no command of key; use key generate"]),
-        ("gafaelfawr without a verb", Line(&["gafaelfawr"]), &[], 2, &["gafaelfawr needs one of its commands"]),
-        ("stackstate with an unknown verb", Line(&["stackstate", "exek"]), &[], 2, &["stackstate needs one of its commands"]),
+        ("a service URL without an exchange", Line(&["-service-url", "--", "true"]), &[], 2, &["-service-url (or SERVICE_URL=true) needs the exchange"]),
+        ("key without a verb", Line(&["key"]), &[], 2, &["missing subcommand: expected key generate, key public or key inspect"]),
+        ("an unknown verb of key", Line(&["key", "make"]), &[], 2, &["unknown subcommand of key: make; expected key generate"]),
+        ("gafaelfawr without a verb", Line(&["gafaelfawr"]), &[], 2, &["missing subcommand: expected gafaelfawr create"]),
+        ("stackstate with an unknown verb", Line(&["stackstate", "exek"]), &[], 2, &["unknown subcommand of stackstate", "did you mean exec?"]),
         ("check without exec", Line(&["check", "gafaelfawr", "list"]), &[], 2, &["check gafaelfawr takes the line of gafaelfawr exec"]),
     ]
 }
@@ -120,11 +134,24 @@ pub fn credentials(lab: &Lab) -> Vec<Row> {
 #[rustfmt::skip]
 pub fn commands(lab: &Lab) -> Vec<Row> {
     lab.write("text", "no program");
+    for (name, text) in [("empty", ""), ("script", "#!/proc/nonexistent/interpreter\n")] {
+        // A shell writes them: a test beside this one could start its program while we have the file open for writing.
+        let line = "printf %s \"$1\" >\"$0\"; chmod 755 \"$0\"";
+        let status = Command::new("/bin/sh").args(["-c", line]).arg(lab.path(name)).arg(text).status().unwrap();
+        assert!(status.success());
+    }
+    std::fs::create_dir(lab.path("directory")).unwrap();
     vec![
         ("SCRIPT_DEADLINE passed", At("http://x"), &["SCRIPT_DEADLINE=1.5"], 124, &["SCRIPT_DEADLINE had passed"]),
         ("no such program", Line(&["--", "/proc/nonexistent/program", "x"]), &[], 127, &["cannot run /proc/nonexistent/program: not found"]),
         ("no name of a program", Line(&["--", ""]), &[], 127, &["cannot run '': not found; check COMMAND"]),
+        ("an empty program", Line(&["--", "{dir}/empty"]), &[], 126, &["empty: not an executable for this machine, or a script without a #! line"]),
+        ("no interpreter", Line(&["--", "{dir}/script"]), &[], 127, &["script: interpreter not found; check the #! line"]),
+        ("a directory", Line(&["--", "{dir}/directory"]), &[], 126, &["directory: it is a directory"]),
+        ("a relative entry of PATH", Line(&["--", "sh"]), &["PATH=../../../../../../../../../bin"], 126, &["cannot run sh: PATH has it only as ../", "in a relative entry, which is not searched"]),
+        ("no PATH", Line(&["--", "sh"]), &["PATH"], 127, &["cannot run sh: not found: PATH is not set"]),
+        ("a crash", Line(&["--", "sh", "-c", "kill -SEGV $$"]), &[], 139, &["sh was killed by SIGSEGV"]),
         ("no program", Line(&["--", "{dir}/text"]), &[], 126, &["text: Permission denied"]),
-        ("a program without end", Line(&["-timeout=300ms", "--", "sleep", "60"]), &[], 124, &["timed out: sleep was ended after 300ms (SIGTERM)"]),
+        ("a program without end", Line(&["-timeout=300ms", "--", "sleep", "60"]), &[], 124, &["timed out after 300ms; terminated sleep (SIGTERM)"]),
     ]
 }

@@ -131,7 +131,6 @@ pub fn service_urls(_: &Lab) -> Vec<Row> {
     vec![
         ("a key that is not there", urls(r#"{"ws:///a":"ws://h/a","wss:///b":"wss://h/b"}"#), &["-service-url-key-name=wss:///c"], 125, &["no URL key \"wss:///c\" for ndt/ndt7", "it has ws:///a, wss:///b"]),
         ("the same with -service-url", urls(r#"{"ws:///a":"ws://h/a"}"#), &["-service-url", "-service-url-key-name=wss:///c"], 125, &["it has ws:///a"]),
-        ("an empty key name", urls(r#"{"ws:///a":"ws://h/a"}"#), &["-service-url-key-name="], 125, &["no URL key \"\"", "it has ws:///a"]),
         ("several and none named", urls(r#"{"ws:///a":"ws://h/a","wss:///b":"wss://h/b"}"#), &[], 125, &["several URL keys for ndt/ndt7", "-service-url-key-name", "ws:///a, wss:///b"]),
         ("very many", urls(&many), &[], 125, &["several URL keys", "…"]),
         ("control characters in a key", urls(r#"{"a\u001b[1m":"ws://h/","b\n":"ws://h/"}"#), &[], 125, &["a\\u{1b}[1m, b"]),

@@ -44,7 +44,7 @@ fn a_token_that_the_command_could_not_finish_is_replaced() {
     let locate = Locate::that_grants();
     let ended = on_failure(&locate, "printf %s \"${SERVICE_URL%????}\"; kill -9 $$");
     assert_eq!(ended.status, 137);
-    assert!(ended.stderr.ends_with("access_token=REDACTED\n"), "{ended:?}");
+    assert!(ended.stderr.contains("access_token=REDACTED\nmonitoring-token: sh was killed by"), "{ended:?}");
 }
 
 #[test]

@@ -166,7 +166,7 @@ fn a_very_long_command_is_shown_by_its_beginning() {
     let shell = Path::new("/bin/sh");
     std::os::unix::fs::symlink(shell, &program).unwrap();
     let cases: [(&[&str], i32, &str); 2] =
-        [(&["-c", "exec sleep 70"], 124, "timed out: "), (&["-c", "exit"], 127, "cannot run ")];
+        [(&["-c", "exec sleep 70"], 124, "timed out after "), (&["-c", "exit"], 127, "cannot run ")];
     for (arguments, status, words) in cases {
         let mut command = without_exchange(&["-timeout=300ms", "-kill-after=0"]);
         let there = if status == 127 { program.with_extension("none") } else { program.clone() };

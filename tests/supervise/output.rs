@@ -42,10 +42,8 @@ fn the_variable_stands_in_for_the_flag() {
 fn on_failure_shows_output_when_the_command_fails() {
     for (script, status) in [(SAYS_BOTH, 3), ("echo to stdout; echo to stderr; kill -9 $$", 137)] {
         let ended = run(without_exchange(&["-output=on-failure"]).args(["sh", "-c", script]));
-        assert_eq!(
-            (ended.status, ended.stdout.as_str(), ended.stderr.as_str()),
-            (status, "", "to stdout\nto stderr\n")
-        );
+        assert_eq!((ended.status, ended.stdout.as_str()), (status, ""));
+        assert!(ended.stderr.starts_with("to stdout\nto stderr\n"), "{ended:?}");
     }
     let ended = run(without_exchange(&["-output=on-failure"]).args(["sh", "-c", "echo fine; exit 0"]));
     ended.succeeded();

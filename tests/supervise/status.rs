@@ -29,7 +29,7 @@ fn a_command_that_died_of_a_signal_gives_128_plus_its_number() {
     for signal in (1..32).filter(|signal| !stop_or_nothing.contains(signal)).chain([first_real_time, last]) {
         let script = format!("ulimit -c 0; kill -{signal} $$; sleep 5; exit 99");
         let ended = run(without_exchange(&[]).args(["sh", "-c", &script]));
-        assert_eq!((ended.status, ended.stderr.as_str()), (128 + signal, ""), "signal {signal}");
+        ended.failed_with(128 + signal, &["sh was killed by "]);
     }
 }
 
@@ -80,14 +80,6 @@ fn what_is_not_there_gives_127() {
     for name in ["no-such-command", "./no/such/path", script.to_str().unwrap()] {
         run(without_exchange(&[]).arg(name)).failed_with(127, &["cannot run", name, "not found"]);
     }
-}
-
-#[test]
-fn a_script_without_an_interpreter_line_runs_as_under_env() {
-    let folder = tempfile::TempDir::new().unwrap();
-    let script = folder.path().join("script");
-    write_executable(&script, "exit 7");
-    assert_eq!(run(without_exchange(&[]).arg(&script)).status, 7);
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn without_a_grace_sigkill_comes_at_once() {
 #[test]
 fn a_command_that_ends_well_on_sigterm_has_timed_out_all_the_same() {
     let mut job = Job::start(&["-timeout=300ms"], "trap 'exit 0' TERM; eval $WAIT");
-    job.finish().failed_with(124, &["timed out", "exited with 0"]);
+    job.finish().failed_with(124, &["timed out", "exit status 0 after SIGTERM"]);
 }
 
 #[test]

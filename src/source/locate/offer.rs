@@ -110,7 +110,9 @@ fn usable_host(url: &str) -> Result<String, String> {
         return Err(format!("its scheme is {}, not ws, wss, http or https", parsed.scheme()));
     }
     let sound = |label: &str| {
-        label.bytes().any(|b| b.is_ascii_alphanumeric())
+        // A client would take one that begins with a dash for a flag.
+        !label.starts_with('-')
+            && label.bytes().any(|b| b.is_ascii_alphanumeric())
             && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
     };
     match parsed.host_str() {

@@ -188,6 +188,8 @@ impl StackState {
 
 /// Whether a token can stand in a header and in an environment.
 fn usable(token: &SecretString) -> bool {
+    /// Servers take no header that is much longer.
+    const MAX_TOKEN_BYTES: usize = 8 * 1024;
     let text = token.expose_secret();
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
+    (1..=MAX_TOKEN_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }

@@ -1,0 +1,68 @@
+//! The step `target`: whether the host of the service URL can be reached. No token is sent, and no run fails of
+//! it before its command does.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use reqwest::Url;
+
+use super::Checklist;
+use crate::duration;
+use crate::error::{Failure, Stage, system_error};
+use crate::http::look_up;
+use crate::run::Run;
+use crate::secret::ExposeSecret as _;
+use crate::source::locate::Granted;
+
+/// How long is tried.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Writes the row `target`. Fails only if a signal ends the check.
+pub(super) fn tell(list: &mut Checklist, run: &Run<'_>, granted: &Granted) -> Result<(), Failure> {
+    let port = Url::parse(granted.url.expose_secret()).ok().and_then(|url| url.port_or_known_default());
+    let Some(port) = port else {
+        list.skip("target", "the URL has no port");
+        return Ok(());
+    };
+    // The time of the whole check must not run out here: the request was fine.
+    let left = run.timeline().term_at.saturating_duration_since(Instant::now());
+    let patience = PATIENCE.min(left / 2);
+    let host = &granted.hostname;
+    let work = async {
+        let reached = tokio::time::timeout(patience, reach(host, port)).await;
+        Ok(reached.unwrap_or_else(|_| {
+            Err(format!("cannot connect to {host} port {port} within {}", duration::show(patience)))
+        }))
+    };
+    match list.step("target", run.attempt(Stage::Exchange, work, || format!("while connecting to {host}")))? {
+        Ok(address) => list.ok("target", format!("connected to {address}")),
+        Err(why) => list.warn("target", format!("{why}; the command will probably fail")),
+    }
+    Ok(())
+}
+
+/// Looks the name up and connects to one of its addresses.
+async fn reach(host: &str, port: u16) -> Result<SocketAddr, String> {
+    let addresses = if let Ok(address) = host.parse() {
+        vec![SocketAddr::new(address, port)]
+    } else {
+        let found = look_up(host.to_owned()).await;
+        found.map_err(|error| format!("cannot resolve {host}: {}", lookup_error(&error)))?
+    };
+    let mut last = format!("cannot resolve {host}: no address");
+    for address in addresses {
+        let address = SocketAddr::new(address.ip(), port);
+        match tokio::net::TcpStream::connect(address).await {
+            Ok(_) => return Ok(address),
+            Err(error) => {
+                last = format!("cannot connect to {host} port {port} ({address}): {}", system_error(&error))
+            }
+        }
+    }
+    Err(last)
+}
+
+fn lookup_error(error: &std::io::Error) -> String {
+    let text = system_error(error);
+    text.strip_prefix("failed to lookup address information: ").unwrap_or(&text).to_owned()
+}

@@ -1,0 +1,113 @@
+//! Finding COMMAND as Go's `exec.LookPath` does: in `PATH`, and never through an entry that is relative.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+
+/// Why there is nothing to execute.
+#[derive(Debug)]
+pub(crate) enum LookupError {
+    NotFound,
+    PathIsUnset,
+    /// The only match is in an empty or relative entry of `PATH`: another directory would run another program.
+    Relative(PathBuf),
+    /// A file of that name cannot be executed.
+    CannotRun(PathBuf, io::Error),
+}
+
+/// The file to execute for `word`. One with a slash is a path already, and only `execve` judges it.
+pub(crate) fn find(word: &OsStr) -> Result<PathBuf, LookupError> {
+    if word.as_bytes().contains(&b'/') {
+        return Ok(PathBuf::from(word));
+    }
+    let path = std::env::var_os("PATH").ok_or(LookupError::PathIsUnset)?;
+    find_in(&path, word)
+}
+
+fn find_in(path: &OsString, word: &OsStr) -> Result<PathBuf, LookupError> {
+    let mut cannot_run = None;
+    for entry in std::env::split_paths(path).filter(|_| !word.is_empty()) {
+        // An empty entry is the current directory.
+        let entry = if entry.as_os_str().is_empty() { PathBuf::from(".") } else { entry };
+        let candidate = entry.join(word);
+        match check_executable(&candidate) {
+            Ok(()) if candidate.is_absolute() => return Ok(candidate),
+            Ok(()) => return Err(LookupError::Relative(candidate)),
+            // A file that this user may not execute; a directory is no candidate.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && candidate.is_file() => {
+                cannot_run.get_or_insert(LookupError::CannotRun(candidate, error));
+            }
+            Err(_) => {}
+        }
+    }
+    Err(cannot_run.unwrap_or(LookupError::NotFound))
+}
+
+/// Fails if `path` is not a file that this user may execute.
+pub(crate) fn check_executable(path: &Path) -> io::Result<()> {
+    let metadata = path.metadata()?;
+    if metadata.is_dir() {
+        return Err(io::Error::from_raw_os_error(libc::EISDIR));
+    }
+    match accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS) {
+        // Containers may forbid the call; the mode is then the best guess, as in Go.
+        Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => {
+            let executable = metadata.permissions().mode() & 0o111 != 0;
+            if executable { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EACCES)) }
+        }
+        result => Ok(result?),
+    }
+}
+
+/// Whether a file begins as one that the kernel executes (a script with an interpreter, or ELF). One that cannot
+/// be read may be one.
+pub(crate) fn is_program(path: &Path) -> bool {
+    let mut beginning = [0_u8; 4];
+    let read = File::open(path).and_then(|mut file| file.read(&mut beginning));
+    read.map_or(true, |length| {
+        let beginning = &beginning[..length];
+        beginning.starts_with(b"#!") || beginning == b"\x7fELF"
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+
+    use super::*;
+
+    #[test]
+    fn the_first_executable_file_in_an_absolute_entry_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |path: &str, mode: u32| {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, "").unwrap();
+            fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        };
+        file("plain/probe", 0o644);
+        file("good/probe", 0o755);
+        fs::create_dir_all(folder.path().join("directory/probe")).unwrap();
+        let find = |entries: &str| {
+            let entries = entries.replace('@', folder.path().to_str().unwrap());
+            find_in(&entries.into(), "probe".as_ref())
+        };
+        let good = folder.path().join("good/probe");
+        for entries in
+            ["@/good", "@/none:@/directory:@/plain:@/good", "@/good:.", ":@/good", "relative:@/good/"]
+        {
+            assert_eq!(find(entries).unwrap(), good, "{entries}");
+        }
+        assert!(
+            matches!(find("@/plain:@/none"), Err(LookupError::CannotRun(path, _)) if path.ends_with("plain/probe"))
+        );
+        for entries in ["", ":", "@/directory", "@/none"] {
+            assert!(matches!(find(entries), Err(LookupError::NotFound)), "{entries}");
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! What somebody who mistyped a word may have meant.
+
+/// Words that differ in more than this share of their letters are other words.
+const MAX_DIFFERENCE: usize = 3;
+
+/// The one of `known` that is most like `given`, if one is like it.
+pub(crate) fn closest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // Nobody types a whole token by mistake; comparing takes the product of the lengths.
+    const LONGEST: usize = 64;
+    if given.len() > LONGEST {
+        return None;
+    }
+    let given = given.to_lowercase();
+    let distance = |word: &str| strsim::osa_distance(&given, &word.to_lowercase());
+    known
+        .into_iter()
+        .map(|word| (distance(word), word))
+        .filter(|(distance, word)| {
+            *distance <= (given.len().max(word.len()) / MAX_DIFFERENCE).min(MAX_DIFFERENCE)
+        })
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, word)| word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::closest;
+
+    #[test]
+    fn a_word_that_is_nearly_right_has_a_suggestion() {
+        let known = ["service", "service-url", "timeout", "check", "key"];
+        for (given, expected) in [
+            ("servise", Some("service")),
+            ("service_url", Some("service-url")),
+            ("Timeout", Some("timeout")),
+            ("tiemout", Some("timeout")),
+            ("chek", Some("check")),
+            ("kye", Some("key")),
+            ("ndt7-client", None),
+            ("cat", None),
+            ("x", None),
+            ("", None),
+        ] {
+            assert_eq!(closest(given, known), expected, "{given}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Whether a text that should be the path of a key is the key itself. No error may show it then.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use percent_encoding::percent_decode;
+use zeroize::Zeroizing;
+
+use crate::read::BYTE_ORDER_MARK;
+
+/// The `d` of an Ed25519 key has 43 characters.
+const SHORTEST_SECRET: usize = 40;
+
+/// A JWK as it is.
+pub(super) fn is_inline_jwk(text: &OsStr) -> bool {
+    let text = text.as_bytes();
+    text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).trim_ascii_start().starts_with(b"{")
+}
+
+/// Whether it is more likely PEM, base64 of a key, a bare `d`, a damaged JWK, or one of these behind a prefix such
+/// as `@` or `file://`, than a path.
+pub(super) fn looks_like_a_key(text: &OsStr) -> bool {
+    let decoded = Zeroizing::new(percent_decode(text.as_bytes()).collect::<Vec<u8>>());
+    let text_bytes = decoded.trim_ascii();
+    let damaged = text_bytes.iter().any(|byte| matches!(byte, b'{' | b'"' | b'\n'))
+        || text_bytes.windows(5).any(|window| window == b"-----");
+    damaged || (holds_base64(text_bytes) && Path::new(text).symlink_metadata().is_err())
+}
+
+/// Whether a long piece of it is most likely base64: a path has dots, or words of small letters.
+fn holds_base64(text: &[u8]) -> bool {
+    /// How a JWK or PEM begins in base64, and DER.
+    const BEGINNINGS: [&[u8]; 5] = [b"ey", b"ewo", b"ewA", b"LS0tLS", b"MI"];
+    let is_base64 =
+        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'-' | b'_');
+    let words = text.split(|byte| !is_base64(byte)).filter(|word| word.len() >= SHORTEST_SECRET);
+    let mut long_words = words.peekable();
+    long_words.any(|word| {
+        let is_absolute_path = word.starts_with(b"/");
+        let pieces = word.split(|&byte| byte == b'/');
+        let is_random = |piece: &[u8], least: usize| {
+            piece.len() >= least
+                && piece.iter().any(u8::is_ascii_uppercase)
+                && piece.iter().any(u8::is_ascii_lowercase)
+                && piece.iter().any(u8::is_ascii_digit)
+        };
+        BEGINNINGS.iter().any(|beginning| word.starts_with(beginning))
+            || !word.contains(&b'/')
+            || (!is_absolute_path && is_random(word, SHORTEST_SECRET))
+            || pieces.into_iter().any(|piece| is_random(piece, SHORTEST_SECRET / 2))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_a_key_is_told_from_a_path() {
+        let d = "nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZ+DusAxyuf2A=";
+        let url_safe = d.replace('/', "_").replace('+', "-").replace('=', "");
+        for text in [
+            "%7B%22kty%22%3A%22OKP%22%7D".to_owned(),
+            "file://{\"kty\":\"OKP\"}".to_owned(),
+            format!("@{url_safe}"),
+            format!("file://{url_safe}"),
+            d.to_owned(),
+            format!("/{d}"),
+            format!("d:{d}"),
+            format!("base64,{url_safe}"),
+            "@-----BEGIN PRIVATE KEY-----".to_owned(),
+            "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg".to_owned(),
+            "eyJrdHkiOiJPS1AiLCJjcnYiOiJFZDI1NTE5IiwiZCI6Im5X".to_owned(),
+        ] {
+            assert!(looks_like_a_key(text.as_ref()), "{text}");
+        }
+        for text in [
+            "/keys/monitoring-signer-key.json",
+            "/var/lib/kubelet/pods/0b6a0c1e-3a43-4d0b-8d3e-0f6b0a3f1b1a/volumes/keys/signer",
+            "/home/operator/secrets/monitoring/locate/keys/private",
+            "relative/folder/of/keys/that/is/deep/monitoring-signer-key.json",
+            "@/keys/k.json",
+            "key",
+        ] {
+            assert!(!looks_like_a_key(text.as_ref()), "{text}");
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! COMMAND, and the words around it.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::{before_exec, offline, write_executable};
+use crate::support::{Sandbox, run, testdata, token};
+
+/// A header of ELF for another machine (AArch64), and one that is cut off.
+fn elf(length: usize) -> Vec<u8> {
+    let mut header = vec![0_u8; 64];
+    header[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+    header[16] = 2;
+    header[18] = 183;
+    header.truncate(length);
+    header
+}
+
+/// What the kernel executes none of.
+fn strangers() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("empty", Vec::new()),
+        ("blank", b"\n\n".to_vec()),
+        ("script", b"exit 0\n".to_vec()),
+        ("comment", b"# probe\nexit 0\n".to_vec()),
+        ("bom", b"\xef\xbb\xbf#!/bin/sh\nexit 0\n".to_vec()),
+        ("foreign", elf(64)),
+        ("truncated", elf(20)),
+        ("magic", b"\x7fELF and text\n".to_vec()),
+        ("binary", vec![0; 100]),
+    ]
+}
+
+/// ricoberger/script_exporter#17 and kubernetes/node-problem-detector#797: a probe without a `#!` line works from
+/// a shell and fails under the exporter ("exec format error"). The C library's `execvp` hands such a file to
+/// `/bin/sh`, and an empty file, a half-written deployment, is then a success: the server counts as healthy
+/// although nothing was run.
+#[test]
+fn a_file_that_the_kernel_does_not_execute_is_126_and_no_shell_guesses_at_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in strangers() {
+        let path = folder.path().join(name);
+        write_executable(&path, &text);
+        let by_path = path.to_str().unwrap();
+        for (word, directory) in
+            [(by_path, Path::new("/")), (name, Path::new("/")), (&*format!("./{name}"), folder.path())]
+        {
+            let mut command = offline(&["--", word]);
+            command.env("PATH", format!("{}:/usr/bin:/bin", folder.path().display())).current_dir(directory);
+            run(&mut command).failed_with(
+                126,
+                &["cannot run ", name, "not an executable for this machine, or a script without a #! line"],
+            );
+        }
+    }
+}
+
+/// The same with a token: it is deleted, and nothing was run with it.
+#[test]
+fn no_token_is_left_by_a_file_that_is_no_program() {
+    let (folder, sandbox) = (tempfile::tempdir().unwrap(), Sandbox::start(&[]));
+    let empty = folder.path().join("empty");
+    write_executable(&empty, b"");
+    let mut exec = sandbox.token();
+    exec.args(["gafaelfawr", "exec", "--username=bot-x", "--scopes=write:sasquatch", "--"]).arg(&empty);
+    run(&mut exec).failed_with(126, &["not an executable for this machine"]);
+    assert_eq!(sandbox.made_tokens("/sandbox/gafaelfawr").len(), 0, "{:?}", sandbox.requests());
+}
+
+/// The same as a known result: it is one only where failures are kept, and never a success.
+#[test]
+fn an_empty_file_is_never_a_cached_success() {
+    let folder = tempfile::tempdir().unwrap();
+    let (empty, cache) =
+        (folder.path().join("empty"), format!("-cache-dir={}", folder.path().join("c").display()));
+    write_executable(&empty, b"");
+    for _ in 0..2 {
+        run(offline(&["-cache-ttl=1h", &cache, "--"]).arg(&empty)).failed_with(126, &["not an executable"]);
+    }
+}
+
+/// A script from Windows: the interpreter is called `/bin/sh\r`, and the kernel says that the script is not there.
+#[test]
+fn a_missing_interpreter_is_told_from_a_missing_command() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("windows", &b"#!/bin/sh\r\nexit 0\r\n"[..]),
+        ("moved", b"#!/opt/python2/bin/python\n"),
+        ("relative", b"#!nowhere/sh\n"),
+    ] {
+        let path = folder.path().join(name);
+        write_executable(&path, text);
+        run(offline(&["--"]).arg(&path)).failed_with(127, &["interpreter not found; check the #! line"]);
+    }
+    run(&mut offline(&["--", "no-such-probe"]))
+        .failed_with(127, &["cannot run no-such-probe: not found; check COMMAND and PATH"]);
+}
+
+/// A `PATH` entry that is relative or empty lets the directory decide what is run; Go's `exec.LookPath` refuses a
+/// match there (golang/go#43724), and so did the original.
+#[test]
+fn a_match_in_a_relative_entry_of_path_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("bin")).unwrap();
+    for name in ["probe", "bin/probe"] {
+        write_executable(&folder.path().join(name), b"#!/bin/sh\nexit 0\n");
+    }
+    for (path, shown) in
+        [(".", "./probe"), (":/usr/bin", "./probe"), ("bin:/usr/bin", "bin/probe"), ("/usr/bin::", "./probe")]
+    {
+        let mut command = offline(&["--", "probe"]);
+        run(command.env("PATH", path).current_dir(&folder))
+            .failed_with(126, &["PATH has it only as", shown, "relative entry"]);
+    }
+    let absolute = format!("{}/bin:.", folder.path().display());
+    run(offline(&["--", "probe"]).env("PATH", absolute).current_dir(&folder)).succeeded();
+    run(offline(&["--", "./probe"]).env("PATH", "").current_dir(&folder)).succeeded();
+    for (path, words) in [(None, "PATH is not set"), (Some(""), "not found")] {
+        let mut command = offline(&["--", "probe"]);
+        match path {
+            Some(path) => command.env("PATH", path),
+            None => command.env_remove("PATH"),
+        };
+        run(command.current_dir("/")).failed_with(127, &["cannot run probe: not found", words]);
+    }
+}
+
+/// Tried as a new user would: `-service-url true -service=… -- probe` runs `/bin/true` with the rest as its
+/// arguments, and is a success in silence.
+#[test]
+fn a_boolean_after_a_boolean_flag_is_not_taken_for_the_command() {
+    for (line, remedy) in [
+        (&["-service-url", "true", "-service=ndt/ndt7", "--", "false"][..], "use -service-url=true"),
+        (&["-die-with-parent", "true", "--", "false"], "use -die-with-parent=true"),
+        (&["-exchange", "false", "false"], "use -exchange=false"),
+        (&["-machine=m", "-service-url", "1"], "use -service-url=1"),
+        (&["check", "-service-url", "T", "false"], "use -service-url=T"),
+        (&["gafaelfawr", "exec", "--die-with-parent", "True", "false"], "use -die-with-parent=True"),
+    ] {
+        run(token().args(line)).failed_with(2, &["a boolean flag takes its value after =", remedy]);
+    }
+    for line in [
+        &["-die-with-parent", "--", "true"][..],
+        &["-die-with-parent=true", "true"],
+        &["-logx.debug", "false", "true"],
+        &["true"],
+    ] {
+        run(&mut offline(line)).succeeded();
+    }
+}
+
+/// util-linux/util-linux#518: setsid(1) forks only where it leads a process group already, as a command of this
+/// program does, and then exits 0 at once, whatever becomes of its program.
+#[test]
+fn setsid_without_wait_is_refused_because_it_would_always_succeed() {
+    for words in [
+        &["setsid", "false"][..],
+        &["/usr/bin/setsid", "-c", "false"],
+        &["setsid", "--", "false"],
+        &["setsid"],
+    ] {
+        run(offline(&["--"]).args(words))
+            .failed_with(2, &["setsid: it would fork and exit 0 at once", "setsid --wait"]);
+    }
+    for words in [
+        &["setsid", "--wait", "sh", "-c", "exit 3"][..],
+        &["setsid", "-w", "sh", "-c", "exit 3"],
+        &["sh", "-c", "exit 3"],
+    ] {
+        assert_eq!(run(offline(&["--"]).args(words)).status, 3, "{words:?}");
+    }
+}
+
+/// Tried as a new user would: `help`, `chek` and `-servise` say nothing of what was meant.
+#[test]
+fn help_is_a_word_and_mistyped_words_have_a_suggestion() {
+    let help = run(token().arg("-help")).stdout;
+    for line in [&["help"][..], &["-h"], &["--help"], &["-h=false"], &["-help=x"]] {
+        let ended = run(token().args(line));
+        ended.succeeded();
+        assert_eq!(ended.stdout, help, "{line:?}");
+    }
+    for (line, about) in [
+        (&["help", "check"][..], "monitoring-token check [flags]"),
+        (&["help", "key", "inspect"], "monitoring-token key inspect"),
+        (&["key", "help"], "monitoring-token key"),
+        (&["gafaelfawr", "help", "exec"], "monitoring-token gafaelfawr exec"),
+    ] {
+        let ended = run(token().args(line));
+        ended.succeeded();
+        assert!(ended.stdout.contains(about), "{line:?}: {}", ended.stdout);
+    }
+    for (line, hint) in [
+        (&["chek", "-machine=m"][..], "unknown command chek; did you mean check?"),
+        (&["gafelfawr", "list"], "did you mean gafaelfawr?"),
+        (&["stackstat"], "did you mean stackstate?"),
+        (&["help", "kye"], "did you mean key?"),
+        (&["key", "insepct", "x"], "did you mean inspect?"),
+        (&["gafaelfawr", "lst"], "did you mean list?"),
+        (&["stackstate", "creat"], "did you mean create?"),
+        (&["-servise=x", "true"], "unknown flag -servise; did you mean -service?"),
+        (&["--cache_ttl=1h", "true"], "did you mean -cache-ttl?"),
+        (&["-Timeout=1s", "true"], "did you mean -timeout?"),
+        (&["check", "-jsn"], "did you mean -json?"),
+        (&["gafaelfawr", "list", "--usrname=u"], "did you mean -username?"),
+    ] {
+        run(token().args(line)).failed_with(2, &[hint]);
+    }
+    // A program of that name is a program.
+    let folder = tempfile::tempdir().unwrap();
+    write_executable(&folder.path().join("chek"), b"#!/bin/sh\nexit 4\n");
+    let mut command = token();
+    command
+        .env("MONITORING_TOKEN_EXCHANGE", "false")
+        .env("MONITORING_SIGNER_KEY", testdata("keys/eddsa.json"));
+    command.env("PATH", folder.path()).arg("chek");
+    assert_eq!(run(&mut command).status, 4);
+}
+
+/// vm0-ai/vm0#12117 and JuliaLang/julia#53412: an environment that is too large to start a program with fails
+/// with no word of what is too large; here it was 126, the status of a command that cannot be run.
+#[test]
+fn an_environment_that_is_too_large_is_ours_and_says_how_large() {
+    // The URL, with its token, is too large for one variable.
+    let machine = format!("-machine={}", "m".repeat(100_000));
+    run(&mut offline(&[&machine, "--", "true"]))
+        .failed_with(125, &["the environment is too large: MONITORING_URL has 13", "more than 128 KiB"]);
+    run(&mut offline(&[&machine, "-env-name=MY_URL", "--", "true"])).failed_with(125, &["MY_URL has 13"]);
+    // It makes all of them too large: with a small stack the kernel takes 128 KiB in all.
+    let mut command = offline(&["-machine", &"m".repeat(18_000), "--", "true"]);
+    command.env("FILLER", "x".repeat(108_000));
+    before_exec(&mut command, || {
+        let limit = libc::rlimit { rlim_cur: 512 * 1024, rlim_max: 512 * 1024 };
+        // SAFETY: the pointer is to a limit.
+        if unsafe { libc::setrlimit(libc::RLIMIT_STACK, &raw const limit) } == 0 {
+            Ok(())
+        } else {
+            Err(std::io::Error::last_os_error())
+        }
+    });
+    run(&mut command)
+        .failed_with(125, &["the environment is too large: 13", " bytes of arguments; shorten them"]);
+}
+
+/// Not every flag's value may be shown where the flag is not understood.
+#[test]
+fn what_follows_a_wrong_flag_is_not_shown() {
+    for line in [
+        &["---admin-token=s3cret-value"][..],
+        &["gafaelfawr", "list", "---token=s3cret-value"],
+        &["-=s3cret-value"],
+        &["--admin-tokn=s3cret-value"],
+    ] {
+        let ended = run(Command::new(env!("CARGO_BIN_EXE_monitoring-token")).args(line));
+        ended.failed_with(2, &[]);
+        assert!(!ended.stderr.contains("s3cret"), "{ended:?}");
+    }
+}

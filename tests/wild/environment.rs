@@ -1,0 +1,138 @@
+//! Variables as configuration files and other systems leave them.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+
+use monitoring_token::cli::catalog;
+
+use super::offline;
+use crate::support::{Sandbox, run, token};
+
+const NOT_UTF8: &[u8] = b"x\xffy";
+
+/// uutils/coreutils#9701 and cachix/secretspec#140: a variable that cannot be decoded was taken for one that is
+/// not set. A proxy was bypassed without a word, and an admin token was "missing".
+#[test]
+fn a_variable_that_is_not_utf8_is_never_taken_for_one_that_is_not_set() {
+    let sandbox = Sandbox::start(&[]);
+    for variable in
+        ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "SCRIPT_DEADLINE"]
+    {
+        let mut command = sandbox.token();
+        command.env(variable, OsStr::from_bytes(NOT_UTF8)).args(["--", "true"]);
+        run(&mut command).failed_with(2, &[&format!("{variable}: not valid UTF-8")]);
+    }
+    for (line, variable) in [
+        (&["gafaelfawr", "list", "--username=u"][..], "GAFAELFAWR_ADMIN_TOKEN"),
+        (&["stackstate", "list"], "STS_CLI_API_TOKEN"),
+        (&["stackstate", "list"], "STS_CLI_SERVICE_TOKEN"),
+        (&["gafaelfawr", "exec", "--username=bot-x", "--scopes=a", "--", "true"], "GAFAELFAWR_ADMIN_TOKEN"),
+    ] {
+        let mut command = sandbox.token();
+        command.env_remove("STS_CLI_API_TOKEN").env(variable, OsStr::from_bytes(NOT_UTF8)).args(line);
+        run(&mut command).failed_with(2, &[&format!("{variable}: not valid UTF-8")]);
+    }
+}
+
+/// The same for each flag's variable, whatever flags there will be. A path may hold any bytes, and `SERVICE_URL` may be
+/// a client's.
+#[test]
+fn no_variable_of_a_flag_is_dropped_because_it_cannot_be_decoded() {
+    let main = catalog::whole();
+    for arg in main.get_arguments() {
+        let Some(variable) = arg.get_env().and_then(OsStr::to_str) else { continue };
+        let is_path = matches!(arg.get_value_hint(), clap::ValueHint::FilePath | clap::ValueHint::DirPath);
+        if is_path || variable == "SERVICE_URL" {
+            continue;
+        }
+        let mut command = offline(&["-cache-ttl=0"]);
+        if variable == "MONITORING_TOKEN_EXCHANGE" {
+            command = token();
+        }
+        command.env(variable, OsStr::from_bytes(NOT_UTF8)).args(["-retries=0", "--", "true"]);
+        if variable == "MONITORING_TOKEN_RETRIES" {
+            command = token();
+            command.env(variable, OsStr::from_bytes(NOT_UTF8)).args(["--", "true"]);
+        }
+        if variable == "MONITORING_TOKEN_CACHE_TTL" {
+            continue;
+        }
+        run(&mut command).failed_with(2, &[&format!("{variable}: ")]);
+    }
+}
+
+/// warden#380: an environment file that was edited on Windows leaves a `\r` at the end of each value, which no
+/// terminal shows: "has no URL key X; it has X".
+#[test]
+fn a_carriage_return_or_a_stray_blank_is_refused_and_shown() {
+    for (variable, value, words) in [
+        (
+            "SERVICE_URL_KEY_NAME",
+            "wss:///ndt/v7/download\r",
+            "SERVICE_URL_KEY_NAME: wss:///ndt/v7/download\\r holds a control character",
+        ),
+        ("MACHINE", "mlab1\r", "MACHINE: mlab1\\r holds a control character"),
+        ("MACHINE", " mlab1", "MACHINE:  mlab1 begins or ends with a blank"),
+        ("MACHINE", "mlab1\u{a0}", "begins or ends with a blank"),
+        ("SERVICE", "ndt/ndt7\r", "SERVICE: ndt/ndt7\\r "),
+        ("ENV_NAME", "FOO\r", "ENV_NAME: FOO\\r is not a valid environment variable name"),
+        ("ENV_NAME", "FOO BAR", "is not a valid environment variable name"),
+        ("ENV_NAME", "1FOO", "is not a valid environment variable name"),
+        ("LOCATE_URL", "http://h/\r", "LOCATE_URL: invalid URL"),
+        ("LOCATE_URL", "http://h/a\tb/", "LOCATE_URL: invalid URL"),
+        ("LOCATE_URL", " http://h/", "LOCATE_URL: invalid URL"),
+        ("HTTP_PROXY", "http://proxy:3128\r", "HTTP_PROXY: holds a control character"),
+        ("HTTPS_PROXY", "http://proxy:3128 ", "HTTPS_PROXY: begins or ends with a blank"),
+        ("TIMEOUT", "5s\r", "TIMEOUT: 5s\\r "),
+        ("LOGX_DEBUG", "true\r", "LOGX_DEBUG: true\\r "),
+        ("MONITORING_TOKEN_OUTPUT", "inherit\r", "MONITORING_TOKEN_OUTPUT: inherit\\r "),
+        (
+            "MONITORING_TOKEN_METRICS_TEXTFILE",
+            "/tmp/x.prom\r",
+            "MONITORING_TOKEN_METRICS_TEXTFILE: /tmp/x.prom\\r holds a control character",
+        ),
+    ] {
+        run(offline(&["--", "true"]).env(variable, value)).failed_with(2, &[words]);
+    }
+    // The path of the key may hold anything, and is shown.
+    let mut command = token();
+    command.env("MONITORING_SIGNER_KEY", "/keys/k.json\r").args(["--", "true"]);
+    run(&mut command).failed_with(125, &["cannot read the key /keys/k.json\\r: No such file"]);
+    for name in ["URL", "_url", "ndt.url", "ndt-url", "URL2"] {
+        run(offline(&["--", "true"]).env("ENV_NAME", name)).succeeded();
+    }
+}
+
+/// systemd/systemd#2123: `Environment=` expands no variables, so that the host is `locate-dot-${PROJECT}.…`; the
+/// look-up then fails, or a proxy answers something.
+#[test]
+fn a_host_with_an_unexpanded_variable_is_invalid() {
+    for (url, hint) in [
+        (
+            "https://locate-dot-${PROJECT}.appspot.com/v2/platform/monitoring/",
+            "; a variable in it was not expanded",
+        ),
+        ("https://$HOST/v2/", "; a variable in it was not expanded"),
+        ("https://{{ .Host }}/v2/", ""),
+        ("https://{{host}}/v2/", "; a variable in it was not expanded"),
+        ("https://locate,example/v2/", "invalid host locate,example"),
+    ] {
+        run(offline(&["--", "true"]).env("LOCATE_URL", url)).failed_with(2, &["LOCATE_URL: ", hint]);
+    }
+    for (line, variable) in [
+        (&["gafaelfawr", "list", "--username=u"][..], "GAFAELFAWR_URL"),
+        (&["stackstate", "list"], "STS_CLI_URL"),
+    ] {
+        let mut command = token();
+        command
+            .env(variable, "https://${HOST}.example")
+            .env("GAFAELFAWR_ADMIN_TOKEN", "gt-a.b")
+            .env("STS_CLI_API_TOKEN", "x");
+        run(command.args(line)).failed_with(2, &[variable, "invalid host ${host}.example", "not expanded"]);
+    }
+    for url in
+        ["http://localhost/", "https://a_b.example/", "http://[::1]/", "http://127.0.0.1:8080/p?x=${y}"]
+    {
+        run(offline(&["--", "true"]).env("LOCATE_URL", url)).succeeded();
+    }
+}

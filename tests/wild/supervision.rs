@@ -1,0 +1,390 @@
+//! How commands end, and how they do not.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use super::{as_nobody, before_exec, has_other_users, offline, public_copy};
+use crate::support::{
+    Sandbox, eventually, file_line, finish, http, kill, read_head, run, serve, start, testdata,
+};
+
+/// Longer than any test waits.
+const LONG: &str = "70";
+
+fn state(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit(") ").next()?.chars().next()
+}
+
+fn noted_pid(path: &Path) -> u32 {
+    file_line(path).trim().parse().unwrap()
+}
+
+/// Kills a process that a test is about, whatever becomes of the test.
+struct Killed(u32);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        kill(self.0, libc::SIGKILL);
+    }
+}
+
+/// Tried as a new user would: a command that crashes gave 139 and not a word, so that the on-call engineer took the
+/// status for this program's own.
+#[test]
+fn a_command_that_dies_by_itself_is_named_with_its_signal() {
+    for (script, status, words) in [
+        ("ulimit -c 0; kill -SEGV $$", 139, "sh was killed by SIGSEGV"),
+        ("ulimit -c 0; kill -ABRT $$", 134, "sh was killed by SIGABRT"),
+        (
+            "kill -KILL $$",
+            137,
+            "sh was killed by SIGKILL, which monitoring-token did not send; the machine may be out of memory",
+        ),
+        ("kill -TERM $$; sleep 5", 143, "sh was killed by SIGTERM"),
+        ("ulimit -c 0; ulimit -S -t 1; while :; do :; done", 128 + libc::SIGXCPU, "sh was killed by SIGXCPU"),
+    ] {
+        run(offline(&["--", "sh", "-c"]).arg(script)).failed_with(status, &[words]);
+    }
+    let ended =
+        run(&mut offline(&["-output=on-failure", "--", "sh", "-c", "echo why; ulimit -c 0; kill -SEGV $$"]));
+    assert_eq!(
+        (ended.status, ended.stderr.as_str()),
+        (139, "why\nmonitoring-token: sh was killed by SIGSEGV\n")
+    );
+    // A shell that reports the crash of its program exits by itself.
+    let ended = run(&mut offline(&["--", "sh", "-c", "ulimit -c 0; sh -c 'kill -SEGV $$'; exit $?"]));
+    assert_eq!((ended.status, ended.stderr.as_str()), (139, ""));
+}
+
+/// What was passed on is known to whoever sent it: no line. Another signal is not.
+#[test]
+fn a_command_that_dies_of_a_forwarded_signal_is_not_named() {
+    let folder = tempfile::tempdir().unwrap();
+    for (script, signal, status, line) in [
+        ("echo >ready; exec sleep $LONG", libc::SIGTERM, 143, ""),
+        ("echo >ready; exec sleep $LONG", libc::SIGUSR1, 138, ""),
+        (
+            "trap 'ulimit -c 0; kill -SEGV $$' HUP; echo >ready; while :; do sleep 0.02; done",
+            libc::SIGHUP,
+            139,
+            "monitoring-token: sh was killed by SIGSEGV\n",
+        ),
+    ] {
+        let ready = folder.path().join("ready");
+        let _ = std::fs::remove_file(&ready);
+        let child = start(offline(&["--", "sh", "-c", script]).env("LONG", LONG).current_dir(&folder));
+        file_line(&ready);
+        kill(child.id(), signal);
+        let ended = finish(child);
+        assert_eq!((ended.status, ended.stderr.as_str()), (status, line));
+    }
+}
+
+/// A program of root's that becomes root whoever runs it, as sudo does; `None` if this machine allows none.
+fn sudo(folder: &Path) -> Option<PathBuf> {
+    if !has_other_users() {
+        return None;
+    }
+    let sudo = folder.join("sudo");
+    let mut copy = Command::new("/bin/sh");
+    run(copy.args(["-c", "cp \"$(command -v setpriv)\" \"$0\" && chmod 4755 \"$0\""]).arg(&sudo)).succeeded();
+    let mut id = Command::new(&sudo);
+    let id = run(as_nobody(id.args(BECOME_ROOT).args(["id", "-u"])));
+    (id.stdout == "0\n").then_some(sudo).or_else(|| {
+        eprintln!("not tried: set-uid programs do not work here");
+        None
+    })
+}
+
+const BECOME_ROOT: [&str; 3] = ["--reuid=0", "--regid=0", "--clear-groups"];
+
+/// The binary as another user, in a folder that he may write to.
+fn nobodys(folder: &Path, flags: &[&str]) -> Command {
+    let copy = folder.join("monitoring-token");
+    if !copy.exists() {
+        public_copy(folder);
+        std::os::unix::fs::chown(folder, Some(super::NOBODY), None).unwrap();
+    }
+    let mut command = Command::new(copy);
+    command.env_clear().env("PATH", "/usr/bin:/bin").env("MONITORING_SIGNER_KEY", folder.join("key.json"));
+    command.env("LONG", LONG).current_dir(folder).arg("-exchange=false").args(flags).arg("--");
+    command
+}
+
+/// python-trio/trio#1209, Supervisor/supervisor#76 and nick-fields/retry#124: a command that becomes root (sudo,
+/// set-uid) cannot be signaled. After SIGTERM the status was 137, as if it had been killed, with no line, and it ran
+/// on; after the timeout it "was ended".
+#[test]
+fn a_command_that_runs_as_another_user_is_said_to_run_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(sudo) = sudo(folder.path()) else { return };
+    let sudo = sudo.to_str().unwrap();
+    let script = "echo $$ >\"$0\"; exec sleep 70";
+    let run_as_root = |flags: &[&str], note: &Path| {
+        let mut command = nobodys(folder.path(), flags);
+        command.arg(sudo).args(BECOME_ROOT).args(["sh", "-c", script]).arg(note);
+        command
+    };
+    // The timeout.
+    let note = folder.path().join("one");
+    let child = start(as_nobody(&mut run_as_root(&["-timeout=500ms", "-kill-after=100ms"], &note)));
+    let left = Killed(noted_pid(&note));
+    finish(child).failed_with(
+        124,
+        &["timed out after 500ms; cannot terminate ", "sudo: it runs as root and is still running"],
+    );
+    assert!(state(left.0).is_some_and(|state| state != 'Z'));
+    // SIGTERM to us.
+    let note = folder.path().join("two");
+    let child = start(as_nobody(&mut run_as_root(&["-kill-after=100ms"], &note)));
+    let _left = Killed(noted_pid(&note));
+    kill(child.id(), libc::SIGTERM);
+    finish(child).failed_with(125, &["cannot terminate ", "sudo: it runs as root and is still running"]);
+    // It ends by itself before that is given up.
+    let mut short = nobodys(folder.path(), &["-timeout=500ms", "-kill-after=5s"]);
+    short.arg(sudo).args(BECOME_ROOT).args(["sh", "-c", "sleep 1; exit 3"]);
+    run(as_nobody(&mut short))
+        .failed_with(124, &["timed out after 500ms; terminated", "(exit status 3 after SIGTERM)"]);
+}
+
+/// The same of a process that the command has started: the command is gone, and that one is not mentioned.
+#[test]
+fn a_grandchild_that_runs_as_another_user_is_said_to_run_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(sudo) = sudo(folder.path()) else { return };
+    let note = folder.path().join("left");
+    let script = format!(
+        "{} {} sh -c 'echo $$ >left; exec sleep $LONG' & wait",
+        sudo.display(),
+        BECOME_ROOT.join(" ")
+    );
+    let child = start(as_nobody(
+        nobodys(folder.path(), &["-timeout=600ms", "-kill-after=100ms"]).args(["sh", "-c", &script]),
+    ));
+    let left = Killed(noted_pid(&note));
+    finish(child).failed_with(
+        124,
+        &["terminated sh", &format!("; and left running: sleep (pid {}), which runs as root", left.0)],
+    );
+}
+
+/// Own case: a child that leaves the process group but not the session survived the timeout in silence.
+#[test]
+fn a_child_that_has_left_the_group_is_said_to_run_on() {
+    for script in [
+        // Job control gives each job a group of its own.
+        "set -m; sleep $LONG & echo $! >$D/left; wait",
+        "timeout 60 sleep $LONG & echo $! >$D/left; wait",
+        "perl -e 'setpgrp(0, 0); open(F, \">$ENV{D}/left\"); print F \"$$\\n\"; close(F); sleep 60' & wait",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = offline(&["-timeout=1s", "-kill-after=0", "--", "bash", "-c", script]);
+        let child = start(command.env("D", folder.path()).env("LONG", LONG));
+        let left = Killed(noted_pid(&folder.path().join("left")));
+        finish(child).failed_with(
+            124,
+            &[
+                "timed out after 1s; terminated bash",
+                "; and left running: ",
+                &format!("(pid {}), which has left the command's process group", left.0),
+            ],
+        );
+    }
+    // Whoever was not told to go may leave something behind.
+    let folder = tempfile::tempdir().unwrap();
+    let mut command =
+        offline(&["--", "bash", "-c", "set -m; sleep $LONG >/dev/null 2>&1 & echo $! >$D/left"]);
+    run(command.env("D", folder.path()).env("LONG", LONG)).succeeded();
+    drop(Killed(noted_pid(&folder.path().join("left"))));
+}
+
+/// Own case: a parent that blocks SIGTERM. The signal ends the run all the same; the command has it blocked as
+/// under `env`, and ends by SIGKILL.
+#[test]
+fn a_blocked_sigterm_is_acted_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let blocked = |flags: &[&str]| {
+        let mut command = offline(flags);
+        command
+            .args(["--", "bash", "-c", "echo >ready; exec sleep $LONG"])
+            .env("LONG", LONG)
+            .current_dir(&folder);
+        before_exec(&mut command, || {
+            // SAFETY: the pointers are to a set, or null.
+            unsafe {
+                let mut set: libc::sigset_t = std::mem::zeroed();
+                libc::sigemptyset(&raw mut set);
+                libc::sigaddset(&raw mut set, libc::SIGTERM);
+                libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+            }
+            Ok(())
+        });
+        let _ = std::fs::remove_file(folder.path().join("ready"));
+        let child = start(&mut command);
+        file_line(&folder.path().join("ready"));
+        child
+    };
+    let child = blocked(&["-kill-after=200ms"]);
+    kill(child.id(), libc::SIGTERM);
+    assert_eq!(finish(child).status, 137);
+    finish(blocked(&["-timeout=500ms", "-kill-after=200ms"]))
+        .failed_with(124, &["terminated bash (SIGKILL)"]);
+    let child = blocked(&[]);
+    kill(child.id(), libc::SIGINT);
+    assert_eq!(finish(child).status, 130);
+}
+
+/// A job of a shell with job control, whose status is noted.
+struct ShellJob {
+    folder: tempfile::TempDir,
+    shell: Child,
+}
+
+impl ShellJob {
+    fn start(flags: &str, change: impl FnOnce(&mut Command)) -> ShellJob {
+        let folder = tempfile::tempdir().unwrap();
+        let script = format!(
+            "set -m; \"$BINARY\" {flags} -- sh -c 'echo $$ >pid; while [ ! -e stop ]; do echo >>ticks; sleep 0.02; done; exit 6' 2>said &
+             echo $! >us; wait -f $!; echo $? >status"
+        );
+        let mut shell = Command::new("bash");
+        shell.args(["-c", &script]).current_dir(&folder);
+        shell.env("BINARY", env!("CARGO_BIN_EXE_monitoring-token"));
+        shell.env("MONITORING_SIGNER_KEY", testdata("keys/eddsa.json"));
+        change(&mut shell);
+        ShellJob { shell: start(&mut shell), folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn us(&self) -> u32 {
+        noted_pid(&self.path("us"))
+    }
+
+    fn command(&self) -> u32 {
+        noted_pid(&self.path("pid"))
+    }
+
+    #[track_caller]
+    fn wait_for_state(pid: u32, stopped: bool) {
+        eventually("a change of state", || (state(pid)? == 'T').eq(&stopped).then_some(()));
+    }
+
+    #[track_caller]
+    fn ends_with(self, status: &str) -> String {
+        assert_eq!(file_line(&self.path("status")).trim(), status);
+        let said = std::fs::read_to_string(self.path("said")).unwrap();
+        finish(self.shell);
+        said
+    }
+}
+
+/// Yelp/dumb-init#25 and watchexec/watchexec#386: Ctrl-Z stopped the wrapper alone. The command ran on, past its
+/// timeout, with nobody to enforce it.
+#[test]
+fn the_command_stops_and_goes_on_with_its_wrapper() {
+    let job = ShellJob::start("-exchange=false", |_| {});
+    let (us, command) = (job.us(), job.command());
+    for _ in 0..3 {
+        kill(us, libc::SIGTSTP);
+        ShellJob::wait_for_state(us, true);
+        ShellJob::wait_for_state(command, true);
+        let ticks = std::fs::metadata(job.path("ticks")).unwrap().len();
+        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(std::fs::metadata(job.path("ticks")).unwrap().len(), ticks, "it does nothing");
+        kill(us, libc::SIGCONT);
+        ShellJob::wait_for_state(us, false);
+        ShellJob::wait_for_state(command, false);
+        eventually("the command to go on", || {
+            (std::fs::metadata(job.path("ticks")).ok()?.len() > ticks).then_some(())
+        });
+    }
+    std::fs::write(job.path("stop"), "").unwrap();
+    assert_eq!(job.ends_with("6"), "");
+}
+
+/// The time in between counts: what has timed out meanwhile is terminated when it goes on.
+#[test]
+fn the_time_of_a_stop_counts() {
+    let job = ShellJob::start("-exchange=false -timeout=2s", |_| {});
+    let (us, command) = (job.us(), job.command());
+    kill(us, libc::SIGTSTP);
+    ShellJob::wait_for_state(command, true);
+    std::thread::sleep(Duration::from_millis(2200));
+    assert_eq!(state(us), Some('T'));
+    kill(us, libc::SIGCONT);
+    let said = job.ends_with("124");
+    assert!(said.starts_with("monitoring-token: timed out after 2s; terminated sh"), "{said}");
+    assert!(state(command).is_none_or(|state| state == 'Z'));
+}
+
+/// A stopped job that is told to end ends when it goes on; before the command runs there is nothing else to stop.
+#[test]
+fn a_stop_in_the_exchange_and_an_end_while_stopped() {
+    let (tell, asked) = mpsc::channel();
+    let (go_on, wait) = mpsc::channel::<()>();
+    let address = serve(move |mut stream| {
+        read_head(&mut stream);
+        let _ = tell.send(());
+        if wait.recv().is_ok() {
+            let urls = r#"{"target":{"urls":{"wss:///x":"wss://127.0.0.1/x?access_token=a.b.c"}}}"#;
+            let _ = stream.write_all(http("200 OK", "", urls).as_bytes());
+        }
+    });
+    let job = ShellJob::start("", |shell| {
+        shell.env("LOCATE_URL", format!("http://{address}/"));
+    });
+    let us = job.us();
+    asked.recv_timeout(crate::support::PATIENCE).unwrap();
+    kill(us, libc::SIGTSTP);
+    ShellJob::wait_for_state(us, true);
+    kill(us, libc::SIGCONT);
+    go_on.send(()).unwrap();
+    let command = job.command();
+    kill(us, libc::SIGTSTP);
+    ShellJob::wait_for_state(command, true);
+    ShellJob::wait_for_state(us, true);
+    kill(us, libc::SIGTERM);
+    kill(us, libc::SIGCONT);
+    job.ends_with("143");
+}
+
+/// A limit on CPU time, or whoever sends such a signal, must not leave a token behind.
+#[test]
+fn a_signal_that_nobody_catches_ends_the_run_and_deletes_the_token() {
+    for (signal, name) in [
+        (libc::SIGXCPU, "SIGXCPU"),
+        (libc::SIGABRT, "SIGABRT"),
+        (libc::SIGSEGV, "SIGSEGV"),
+        (libc::SIGVTALRM, "SIGVTALRM"),
+        (libc::SIGIO, "SIGIO"),
+        (40, "signal 40"),
+    ] {
+        let (sandbox, folder) = (Sandbox::start(&[]), tempfile::tempdir().unwrap());
+        let mut exec = sandbox.token();
+        exec.args([
+            "gafaelfawr",
+            "exec",
+            "--username=bot-x",
+            "--scopes=write:sasquatch",
+            "--",
+            "sh",
+            "-c",
+            "echo $$ >ready; exec sleep $LONG",
+        ]);
+        let child = start(exec.env("LONG", LONG).current_dir(&folder));
+        let command = noted_pid(&folder.path().join("ready"));
+        kill(child.id(), signal);
+        finish(child).failed_with(128 + signal, &[&format!("interrupted by {name}; terminated sh")]);
+        assert!(state(command).is_none_or(|state| state == 'Z'));
+        let deletions =
+            sandbox.requests().into_iter().filter(|request| request.starts_with("DELETE")).count();
+        assert_eq!(deletions, 1, "{name}");
+    }
+}
