@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{as_nobody, before_exec, has_other_users, offline, public_copy};
 use crate::support::{
-    Sandbox, eventually, file_line, finish, http, kill, read_head, run, serve, start, testdata,
+    Ended, Sandbox, eventually, file_line, finish, http, kill, read_head, run, serve, start, testdata, token,
 };
 
 /// Longer than any test waits.
@@ -238,25 +238,22 @@ fn a_blocked_sigterm_is_acted_on() {
     assert_eq!(finish(child).status, 130);
 }
 
-/// A job of a shell with job control, whose status is noted.
+/// A job as a shell starts it: in a process group of its own, whose parent is in its session.
 struct ShellJob {
     folder: tempfile::TempDir,
-    shell: Child,
+    child: Option<Child>,
 }
 
 impl ShellJob {
-    fn start(flags: &str, change: impl FnOnce(&mut Command)) -> ShellJob {
+    fn start(flags: &[&str], change: impl FnOnce(&mut Command)) -> ShellJob {
         let folder = tempfile::tempdir().unwrap();
-        let script = format!(
-            "set -m; \"$BINARY\" {flags} -- sh -c 'echo $$ >pid; while [ ! -e stop ]; do echo >>ticks; sleep 0.02; done; exit 6' 2>said &
-             echo $! >us; wait -f $!; echo $? >status"
-        );
-        let mut shell = Command::new("bash");
-        shell.args(["-c", &script]).current_dir(&folder);
-        shell.env("BINARY", env!("CARGO_BIN_EXE_monitoring-token"));
-        shell.env("MONITORING_SIGNER_KEY", testdata("keys/eddsa.json"));
-        change(&mut shell);
-        ShellJob { shell: start(&mut shell), folder }
+        let mut command = token();
+        command.env("MONITORING_SIGNER_KEY", testdata("keys/eddsa.json")).args(flags).current_dir(&folder);
+        command.args(["--", "sh", "-c"]);
+        command.arg("echo $$ >pid; while [ ! -e stop ]; do echo >>ticks; sleep 0.02; done; exit 6");
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        change(&mut command);
+        ShellJob { child: Some(start(&mut command)), folder }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -264,24 +261,35 @@ impl ShellJob {
     }
 
     fn us(&self) -> u32 {
-        noted_pid(&self.path("us"))
+        self.child.as_ref().unwrap().id()
     }
 
     fn command(&self) -> u32 {
         noted_pid(&self.path("pid"))
     }
 
+    /// A shell whose child is stopped between vfork and exec waits for it (D).
     #[track_caller]
     fn wait_for_state(pid: u32, stopped: bool) {
-        eventually("a change of state", || (state(pid)? == 'T').eq(&stopped).then_some(()));
+        let is_it = |state| if stopped { matches!(state, 'T' | 'D') } else { state != 'T' };
+        eventually("a change of state", || is_it(state(pid)?).then_some(()));
     }
 
     #[track_caller]
-    fn ends_with(self, status: &str) -> String {
-        assert_eq!(file_line(&self.path("status")).trim(), status);
-        let said = std::fs::read_to_string(self.path("said")).unwrap();
-        finish(self.shell);
-        said
+    fn finish(&mut self) -> Ended {
+        finish(self.child.take().unwrap())
+    }
+}
+
+impl Drop for ShellJob {
+    fn drop(&mut self) {
+        // Only after a failed test.
+        if let Some(mut child) = self.child.take() {
+            std::fs::write(self.path("stop"), "").unwrap();
+            kill(child.id(), libc::SIGCONT);
+            kill(child.id(), libc::SIGTERM);
+            let _ = child.wait();
+        }
     }
 }
 
@@ -289,7 +297,7 @@ impl ShellJob {
 /// timeout, with nobody to enforce it.
 #[test]
 fn the_command_stops_and_goes_on_with_its_wrapper() {
-    let job = ShellJob::start("-exchange=false", |_| {});
+    let mut job = ShellJob::start(&["-exchange=false"], |_| {});
     let (us, command) = (job.us(), job.command());
     for _ in 0..3 {
         kill(us, libc::SIGTSTP);
@@ -306,21 +314,21 @@ fn the_command_stops_and_goes_on_with_its_wrapper() {
         });
     }
     std::fs::write(job.path("stop"), "").unwrap();
-    assert_eq!(job.ends_with("6"), "");
+    let ended = job.finish();
+    assert_eq!((ended.status, ended.stderr.as_str()), (6, ""));
 }
 
 /// The time in between counts: what has timed out meanwhile is terminated when it goes on.
 #[test]
 fn the_time_of_a_stop_counts() {
-    let job = ShellJob::start("-exchange=false -timeout=2s", |_| {});
+    let mut job = ShellJob::start(&["-exchange=false", "-timeout=2s"], |_| {});
     let (us, command) = (job.us(), job.command());
     kill(us, libc::SIGTSTP);
     ShellJob::wait_for_state(command, true);
     std::thread::sleep(Duration::from_millis(2200));
     assert_eq!(state(us), Some('T'));
     kill(us, libc::SIGCONT);
-    let said = job.ends_with("124");
-    assert!(said.starts_with("monitoring-token: timed out after 2s; terminated sh"), "{said}");
+    job.finish().failed_with(124, &["timed out after 2s; terminated sh"]);
     assert!(state(command).is_none_or(|state| state == 'Z'));
 }
 
@@ -337,8 +345,8 @@ fn a_stop_in_the_exchange_and_an_end_while_stopped() {
             let _ = stream.write_all(http("200 OK", "", urls).as_bytes());
         }
     });
-    let job = ShellJob::start("", |shell| {
-        shell.env("LOCATE_URL", format!("http://{address}/"));
+    let mut job = ShellJob::start(&[], |command| {
+        command.env("LOCATE_URL", format!("http://{address}/"));
     });
     let us = job.us();
     asked.recv_timeout(crate::support::PATIENCE).unwrap();
@@ -352,7 +360,7 @@ fn a_stop_in_the_exchange_and_an_end_while_stopped() {
     ShellJob::wait_for_state(us, true);
     kill(us, libc::SIGTERM);
     kill(us, libc::SIGCONT);
-    job.ends_with("143");
+    assert_eq!(job.finish().status, 143);
 }
 
 /// A limit on CPU time, or whoever sends such a signal, must not leave a token behind.
