@@ -137,13 +137,9 @@ pub fn scan(
 fn unknown_flag(command: &Command, name: &[u8]) -> String {
     let given = String::from_utf8_lossy(name);
     let known = command.get_arguments().filter(|arg| !arg.is_hide_set()).filter_map(Arg::get_long);
-    let hint = match suggest::closest(&given, known) {
-        Some(flag) => format!("did you mean -{flag}?"),
-        None => {
-            let program = command.get_bin_name().unwrap_or_else(|| command.get_name());
-            format!("{program} -help lists the flags")
-        }
-    };
+    let closest = suggest::closest(&given, known).map(|flag| format!("did you mean -{flag}?"));
+    let program = command.get_bin_name().unwrap_or_else(|| command.get_name());
+    let hint = closest.unwrap_or_else(|| format!("{program} -help lists the flags"));
     format!("unknown flag -{}; {hint}", brief(OsStr::from_bytes(name)))
 }
 

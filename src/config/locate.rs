@@ -129,9 +129,11 @@ fn endpoint(values: &Values<'_>) -> Result<Endpoint, Failure> {
     if let Some(why) = stray_character(text) {
         return Err(refuse(&format!("it {why}")));
     }
+    if let Ok(url) = Url::parse(text) {
+        check_host(&url).map_err(|why| refuse(&why))?;
+    }
     let endpoint = Endpoint::new(text, service).map_err(|why| refuse(&why))?;
     protect_url(&endpoint.url);
-    check_host(&endpoint.url).map_err(|why| refuse(&why))?;
     Ok(endpoint)
 }
 
