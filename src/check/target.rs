@@ -55,7 +55,7 @@ async fn reach(host: &str, port: u16) -> Result<SocketAddr, String> {
         match tokio::net::TcpStream::connect(address).await {
             Ok(_) => return Ok(address),
             Err(error) => {
-                last = format!("cannot connect to {host} port {port} ({address}): {}", system_error(&error))
+                last = format!("cannot connect to {host} port {port} ({address}): {}", system_error(&error));
             }
         }
     }

@@ -80,6 +80,11 @@ pub fn usage(_: &Lab) -> Vec<Row> {
         ("a service with a blank", At("http://x"), &["-service=ndt/ndt 7"], 2, &["-service: ndt/ndt 7 holds a space or control character; use <experiment>/<datatype>"]),
         ("retries that are none", At("http://x"), &["-retries=-1"], 2, &["-retries: -1 is no number"]),
         ("an empty Locate URL", At("http://x"), &["-locate-url="], 2, &["-locate-url: invalid URL: it is empty; set it to the URL of Locate's monitoring path"]),
+        ("a label without a value", Line(&["-metrics-label=x", "true"]), &[], 2, &["invalid value \"x\" for -metrics-label: expected NAME=VALUE"]),
+        ("a label in the variable", Line(&["true"]), &["MONITORING_TOKEN_METRICS_LABEL=x"], 2, &["invalid value \"x\" for MONITORING_TOKEN_METRICS_LABEL: expected NAME=VALUE"]),
+        ("an empty output", Line(&["-output=", "true"]), &[], 2, &["empty value for -output"]),
+        ("an empty name", Line(&["stackstate", "create", "--name="]), &["STS_CLI_API_TOKEN=x", "STS_CLI_URL=http://x"], 2, &["empty value for --name"]),
+        ("a format of a list", Line(&["gafaelfawr", "list", "--username=u", "--url=http://x", "--output=xml"]), &["GAFAELFAWR_ADMIN_TOKEN=gt-a.b"], 2, &["expected text or json"]),
         ("setsid", Line(&["--", "setsid", "true"]), &[], 2, &["setsid: it would fork and exit 0 at once", "setsid --wait"]),
         ("a flag with a value that has none", Line(&["-version=x"]), &[], 2, &["flag -version takes no value"]),
         ("a variable with a carriage return", At("http://x"), &["MACHINE=m\r"], 2, &["MACHINE: m\\r holds a control character"]),
@@ -107,7 +112,7 @@ pub fn usage(_: &Lab) -> Vec<Row> {
         ("an unknown verb of key", Line(&["key", "make"]), &[], 2, &["unknown subcommand of key: make; expected key generate"]),
         ("gafaelfawr without a verb", Line(&["gafaelfawr"]), &[], 2, &["missing subcommand: expected gafaelfawr create"]),
         ("stackstate with an unknown verb", Line(&["stackstate", "exek"]), &[], 2, &["unknown subcommand of stackstate", "did you mean exec?"]),
-        ("check without exec", Line(&["check", "gafaelfawr", "list"]), &[], 2, &["check gafaelfawr takes the line of gafaelfawr exec"]),
+        ("check without exec", Line(&["check", "gafaelfawr", "list"]), &[], 2, &["check gafaelfawr must be followed by exec"]),
     ]
 }
 
@@ -121,11 +126,11 @@ pub fn credentials(lab: &Lab) -> Vec<Row> {
     lab.make_fifo("token-fifo");
     vec![
         ("no such file", list("{dir}/none"), &[], 125, &["cannot read the admin token from", "none: No such file", "--admin-token-file"]),
-        ("too large", list("{dir}/large.token"), &[], 125, &["large.token: is too large to be a token"]),
-        ("two of them", list("{dir}/two.tokens"), &[], 125, &["two.tokens: holds no token, which is one word of ASCII"]),
+        ("too large", list("{dir}/large.token"), &[], 125, &["large.token: too large to be a token"]),
+        ("two of them", list("{dir}/two.tokens"), &[], 125, &["two.tokens: not a token; expected one word of ASCII"]),
         ("a pipe nobody writes to", list("{dir}/token-fifo"), &[], 124, &["timed out after ", "while reading the admin token from", "token-fifo", "does anybody write to it?"]),
-        ("no key to delete", Line(&["gafaelfawr", "delete", "-url=http://127.0.0.1:1", "-username=u"]), &["GAFAELFAWR_ADMIN_TOKEN=gt-a.b"], 2, &["give one KEY, as gafaelfawr list shows it"]),
-        ("no path of an API", Line(&["stackstate", "list", "-url=http://127.0.0.1:1", "-api-path=?"]), &["STS_CLI_API_TOKEN=x"], 2, &["-api-path: ? is no path such as /api"]),
+        ("no key to delete", Line(&["gafaelfawr", "delete", "-url=http://127.0.0.1:1", "-username=u"]), &["GAFAELFAWR_ADMIN_TOKEN=gt-a.b"], 2, &["expected one KEY, as shown by gafaelfawr list"]),
+        ("no path of an API", Line(&["stackstate", "list", "-url=http://127.0.0.1:1", "-api-path=?"]), &["STS_CLI_API_TOKEN=x"], 2, &["invalid value \"?\" for --api-path: expected a path such as /api"]),
         ("a CA file nobody writes to", Line(&["gafaelfawr", "list", "-url=https://127.0.0.1:1", "-username=u", "-timeout=500ms", "-ca-file={dir}/token-fifo"]), &["GAFAELFAWR_ADMIN_TOKEN=gt-a.b"], 124, &["timed out after ", "while reading the CA file"]),
     ]
 }
