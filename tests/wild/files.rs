@@ -319,7 +319,7 @@ fn a_key_in_another_form_is_not_shown() {
     let jwk = fs::read_to_string(testdata("keys/eddsa.json")).unwrap();
     let jwk = jwk.trim();
     let d = serde_json::from_str::<serde_json::Value>(jwk).unwrap()["d"].as_str().unwrap().to_owned();
-    let percent: String = jwk.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let percent = jwk.bytes().fold(String::new(), |text, byte| text + &format!("%{byte:02X}"));
     let some_percent = jwk.replace('{', "%7B").replace('"', "%22");
     // Base64 of the raw key with a slash in it.
     let slashed = format!("{}/{}", &d[..20], &d[20..]);
