@@ -1,7 +1,6 @@
 //! The command line: a drop-in for the original, by Go's rules for flags.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -22,8 +21,10 @@ impl Programs {
         for name in names {
             let path = programs.path(name);
             let script = "#!/bin/sh\nfor word in \"$0\" \"$@\"; do printf '%s\\n' \"$word\"; done >\"$RECORD/argv\"\nenv >\"$RECORD/env\"\n";
-            std::fs::write(&path, script).unwrap();
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+            // A shell writes it: a test beside this one could start its program while we have the file open for
+            // writing, and nobody could then run it (ETXTBSY).
+            let write = "printf %s \"$1\" >\"$0\" && chmod 755 \"$0\"";
+            run(Command::new("/bin/sh").args(["-c", write]).arg(&path).arg(script)).succeeded();
         }
         programs
     }

@@ -200,8 +200,13 @@ fn a_url_without_a_host_is_refused_before_anything_is_asked() {
     let mut command = token();
     command.env("MONITORING_SIGNER_KEY", testdata("keys/eddsa.json"));
     command.env("LOCATE_URL", "https://locate-dot-${PROJECT}.appspot.com/v2/platform/monitoring/");
-    run(command.arg("true"))
-        .failed_with(2, &["LOCATE_URL: invalid URL", "the host name holds the invalid character '{'"]);
+    run(command.arg("true")).failed_with(
+        2,
+        &[
+            "LOCATE_URL: invalid URL",
+            "invalid host locate-dot-${project}.appspot.com; a variable in it was not expanded",
+        ],
+    );
 }
 
 #[test]

@@ -129,7 +129,7 @@ fn check_takes_its_flags_before_the_name_of_the_issuer() {
         check.arg("check").args(flags).args(["gafaelfawr", "exec"]).args(GAFAELFAWR.new).arg("true");
         let shown: serde_json::Value = serde_json::from_str(&run(&mut check).succeeded().stdout).unwrap();
         assert_eq!(
-            (&shown["ok"], &shown["steps"][1]["step"]),
+            (&shown["ok"], &shown["steps"][2]["step"]),
             (&true.into(), &"credential".into()),
             "{shown}"
         );

@@ -167,7 +167,7 @@ fn exchange(run: &Run<'_>, saw: &mut Saw) {
     let elsewhere = run.begins("help-") && saw.command.is_none()
         || run.begins("unknown-flag-version")
         || run.is(&["unknown-flag-exchange"])
-        || first == "check";
+        || ["check", "help"].contains(&first);
     if run.mode == Mode::Plain || run.wants_service_url() || !started || elsewhere {
         return;
     }
@@ -218,7 +218,7 @@ fn exit_status(run: &Run<'_>, saw: &mut Saw) {
     } else if begins("ERROR: no command given") || begins("failed to parse given query") {
         2
     } else if class == "error: Failed to run" || class == "debug" && name.starts_with("foreign") {
-        let cannot = ["not-executable", "executable", "file-as-folder", "not-executable-first"];
+        let cannot = ["executable", "file-as-folder", "relative-entry"];
         if cannot.iter().any(|part| name.contains(part)) { 126 } else { 127 }
     } else {
         125
@@ -418,7 +418,12 @@ pub fn differences() -> Vec<Difference> {
             refused!(
                 2,
                 [
+                    "key-name-space",
                     "locate-url-trailing-space",
+                    "machine-control",
+                    "machine-del",
+                    "machine-leading-space",
+                    "machine-tab",
                     "service-del",
                     "service-newline",
                     "service-space",
@@ -429,14 +434,20 @@ pub fn differences() -> Vec<Difference> {
             ),
         ),
         diff(
-            "`ENV_NAME` that no variable can have",
+            "`ENV_NAME` that is no name",
             refused!(
                 2,
                 [
                     "env-env-name-wrong",
+                    "env-name-digit",
+                    "env-name-dollar",
                     "env-name-equals",
                     "env-name-equals-last",
                     "env-name-exchange-equals",
+                    "env-name-exchange-space",
+                    "env-name-newline",
+                    "env-name-percent",
+                    "env-name-space",
                     "flag-env-name-empty-eq",
                     "flag-env-name-empty-sp",
                     "flag-env-name-wrong",
@@ -481,8 +492,20 @@ pub fn differences() -> Vec<Difference> {
                 refuse(saw, 2);
             }
         }),
-        diff("the first word `check`, `key`, `gafaelfawr` or `stackstate`", |run, saw| {
+        diff("a boolean after a boolean flag", |run, saw| {
+            let booleans = ["1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"];
+            let is_one = |pair: &[String]| {
+                pair[0].trim_start_matches('-') == "service-url" && booleans.contains(&pair[1].as_str())
+            };
+            if run.case.args.windows(2).any(is_one) && run.case.class != "usage" {
+                refuse(saw, 2);
+            }
+        }),
+        diff("the first word `check`, `key`, `gafaelfawr`, `stackstate` or `help`", |run, saw| {
             let word = run.case.args.first().map_or("", String::as_str);
+            if run.mode == Mode::Exchange && word == "help" {
+                refuse(saw, 2);
+            }
             if run.mode == Mode::Exchange && ["key", "gafaelfawr", "stackstate"].contains(&word) {
                 refuse(saw, 2);
             }

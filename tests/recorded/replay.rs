@@ -45,19 +45,6 @@ const PROGRAMS: [&str; 20] = [
     "é",
 ];
 
-/// What is being changed to be as in the original: files that the kernel cannot execute, relative entries of `PATH`,
-/// `-h=false`.
-const PENDING: [&str; 8] = [
-    "command-in-path-relative-entry",
-    "empty-executable",
-    "empty-executable-in-path",
-    "foreign-executable",
-    "foreign-executable-debug",
-    "garbage-executable",
-    "help-h-eq-false",
-    "help-help-eq-x",
-];
-
 /// The folder `{DIR}` of the recording.
 struct Stage {
     folder: tempfile::TempDir,
@@ -360,7 +347,7 @@ fn each_recorded_run_does_the_same_here_but_for_the_documented_differences() {
     let cases = case::all();
     assert_eq!(cases.len(), 902);
     let (mut used, mut wrong) = (BTreeSet::new(), Vec::new());
-    let counts = |case: &Case| !case.racy && !PENDING.contains(&case.name.as_str());
+    let counts = |case: &Case| !case.racy;
     for replayed in replay_all(&cases).iter().filter(|replayed| counts(replayed.run.case)) {
         let problems = compare(replayed, &mut used);
         if !problems.is_empty() {
