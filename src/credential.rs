@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::path::PathBuf;
 
-use crate::error::{Failure, Stage, resource_advice, system_error};
+use crate::error::{Failure, Reason, Stage, resource_advice, system_error};
 use crate::read::{self, NotText, ReadError, Until, as_text};
 use crate::secret::{SecretString, protect};
 
@@ -60,9 +60,10 @@ pub fn token_in(
         ReadError::Io(error) => {
             let advice = resource_advice(&error).map_or_else(|| format!("check {flag}"), str::to_owned);
             let error = system_error(&error);
-            Failure::ours(Stage::Sign, format!("cannot read {what} from {at}: {error}; {advice}"))
+            let message = format!("cannot read {what} from {at}: {error}; {advice}");
+            Failure::failed(Stage::Sign, Reason::CredentialUnreadable, message)
         }
-        ReadError::TooLarge => Failure::ours(Stage::Sign, format!("{at}: too large to be a token")),
+        ReadError::TooLarge => invalid(format!("{at}: too large to be a token")),
         ReadError::Ended(ended) => ended.failure(Stage::Sign, &format!("{what} from {at}")),
     })?;
     let text = as_text(&bytes).map_err(|why| {
@@ -72,9 +73,13 @@ pub fn token_in(
             }
             NotText::Bytes => "is not text, so not a token",
         };
-        Failure::ours(Stage::Sign, format!("{at}: {why}"))
+        invalid(format!("{at}: {why}"))
     })?;
     one_word(text.trim_ascii(), at)
+}
+
+fn invalid(message: String) -> Failure {
+    Failure::failed(Stage::Sign, Reason::CredentialInvalid, message)
 }
 
 /// `text` as a token, if it is one word of printable ASCII, which a header can hold. `at` is where it stood.
@@ -82,7 +87,7 @@ pub fn one_word(text: &str, at: &str) -> Result<SecretString, Failure> {
     // What `$(cat FILE)` leaves of a file from Windows.
     let text = text.trim_start_matches('\u{feff}').trim_ascii();
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(Failure::ours(Stage::Sign, format!("{at}: not a token; expected one word of ASCII")));
+        return Err(invalid(format!("{at}: not a token; expected one word of ASCII")));
     }
     protect(text);
     Ok(SecretString::from(text))

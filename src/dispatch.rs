@@ -14,8 +14,9 @@ use crate::child::lookup;
 use crate::cli::verbs::KeyVerb;
 use crate::cli::{self, FlagsEnd, Line, Parsed, Values, flags, suggest};
 use crate::config::{self, Purpose};
-use crate::error::{Failure, Stage, brief};
+use crate::error::{Failure, Reason, Stage, brief};
 use crate::exit::ExitStatus;
+use crate::explain;
 use crate::log::Log;
 use crate::signal::Signals;
 use crate::stdout::{check_open, unwritten};
@@ -49,6 +50,10 @@ fn dispatch(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failur
         args.remove(0);
         return check(args, log);
     }
+    if args.first().is_some_and(|word| word == "explain") {
+        args.remove(0);
+        return explain(args, log);
+    }
     if let Some(service) = args.first().and_then(tokens::Service::named) {
         args.remove(0);
         return service.dispatch(args, log);
@@ -65,7 +70,7 @@ fn dispatch(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failur
 /// The word that asks for help where a subcommand can stand.
 const HELP: &str = "help";
 /// The words that are not the command to run.
-const SUBCOMMANDS: [&str; 5] = ["check", "key", "gafaelfawr", "stackstate", HELP];
+const SUBCOMMANDS: [&str; 6] = ["check", "explain", "key", "gafaelfawr", "stackstate", HELP];
 
 /// `help COMMAND [VERB]` is `COMMAND [VERB] -help`.
 fn help(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {
@@ -125,6 +130,13 @@ fn check(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> 
     tell(check::locate(what, &signals, *log), as_json)
 }
 
+fn explain(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {
+    if let Some(line) = parse(flags::explain_command(), args, FlagsEnd::DoubleDash, log)? {
+        print(&explain::text(&line.operands)?)?;
+    }
+    Ok(ExitStatus::SUCCESS)
+}
+
 fn tell(checked: Checked, as_json: bool) -> Result<ExitStatus, Failure> {
     print(&if as_json { checked.json() } else { checked.table() })?;
     checked.failure.map_or(Ok(ExitStatus::SUCCESS), Err)
@@ -138,8 +150,9 @@ fn begin(
     end: FlagsEnd,
     log: &mut Log,
 ) -> Result<Option<(Line, Signals)>, Failure> {
-    let signals = Signals::catch()
-        .map_err(|error| Failure::ours(Stage::Sign, format!("cannot catch signals: {error}")))?;
+    let signals = Signals::catch().map_err(|error| {
+        Failure::failed(Stage::Sign, Reason::System, format!("cannot catch signals: {error}"))
+    })?;
     Ok(parse(command, args, end, log)?.map(|line| (line, signals)))
 }
 

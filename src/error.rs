@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fmt;
 
 use crate::exit::ExitStatus;
+pub use crate::failure::Reason;
 pub use crate::secret::printable;
 
 /// The parts of a run, as the metrics name them.
@@ -41,6 +42,8 @@ pub struct Failure {
     /// What the metrics show as failed: the stage that says something of key, issuer or target. `None` where
     /// nothing of them failed: a usage error, a wait for another process, a stdout that takes nothing.
     pub stage: Option<Stage>,
+    /// Why, for programs.
+    pub reason: Reason,
     /// How the program ends.
     pub status: ExitStatus,
     /// What is printed.
@@ -50,22 +53,38 @@ pub struct Failure {
 impl Failure {
     /// Bad usage: exit status 2.
     pub fn usage(message: impl Into<String>) -> Failure {
-        Failure { stage: None, status: ExitStatus::Usage, message: message.into() }
+        Failure { stage: None, reason: Reason::Usage, status: ExitStatus::Usage, message: message.into() }
     }
 
-    /// A failure of ours in `stage`: exit status 125.
+    /// monitoring-token itself fails in `stage`: exit status 125.
+    pub fn failed(stage: Stage, reason: Reason, message: impl Into<String>) -> Failure {
+        Failure { stage: Some(stage), reason, status: ExitStatus::Failed, message: message.into() }
+    }
+
+    /// monitoring-token itself fails on this machine, which shows nothing about key, issuer or target: exit status
+    /// 125.
+    pub fn local(reason: Reason, message: impl Into<String>) -> Failure {
+        Failure { stage: None, reason, status: ExitStatus::Failed, message: message.into() }
+    }
+
+    /// A failure whose reason is still to be given; use [`Failure::failed`].
     pub fn ours(stage: Stage, message: impl Into<String>) -> Failure {
-        Failure { stage: Some(stage), status: ExitStatus::Failed, message: message.into() }
+        Failure::failed(stage, Reason::System, message)
     }
 
-    /// A failure of ours that says nothing of key, issuer or target: exit status 125.
+    /// The same without a stage; use [`Failure::local`].
     pub fn beside(message: impl Into<String>) -> Failure {
-        Failure { stage: None, status: ExitStatus::Failed, message: message.into() }
+        Failure::local(Reason::System, message)
     }
 
     /// The timeout ended the run in `stage`: exit status 124.
     pub fn timeout(stage: Stage, message: impl Into<String>) -> Failure {
-        Failure { stage: Some(stage), status: ExitStatus::Timeout, message: message.into() }
+        let reason = match stage {
+            Stage::Sign => Reason::TimeoutFile,
+            Stage::Exchange | Stage::Revoke => Reason::TimeoutExchange,
+            Stage::Command => Reason::TimeoutCommand,
+        };
+        Failure { stage: Some(stage), reason, status: ExitStatus::Timeout, message: message.into() }
     }
 
     /// A signal ended the run in `stage`, before the command began: exit status 128 + `signal`.
@@ -80,6 +99,7 @@ impl Failure {
         );
         Failure {
             stage: Some(stage),
+            reason: Reason::Interrupted,
             status: ExitStatus::Signal(signal.number()),
             message: message.trim_end().to_owned(),
         }
@@ -87,7 +107,8 @@ impl Failure {
 
     /// Our parent died in `stage`, before the command began.
     pub fn orphaned(stage: Stage) -> Failure {
-        Failure::ours(stage, "the parent process died before the command was run (-die-with-parent)")
+        let message = "the parent process died before the command was run (-die-with-parent)";
+        Failure::failed(stage, Reason::ParentDied, message)
     }
 
     /// The same, with a further clause in its one line.

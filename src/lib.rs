@@ -26,6 +26,8 @@ pub mod dispatch;
 pub mod duration;
 pub mod error;
 pub mod exit;
+mod explain;
+pub mod failure;
 mod go_url;
 pub mod http;
 pub mod key;

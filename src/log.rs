@@ -94,7 +94,9 @@ impl Log {
             LogFormat::Text => write_message("", &failure.message),
             LogFormat::Json => {
                 let stage = failure.stage.map(Stage::label);
-                tracing::error!(stage, exit_status = failure.status.code(), "{}", failure.message);
+                let (reason, exit_status) = (failure.reason.name(), failure.status.code());
+                let advice = failure.reason.advice();
+                tracing::error!(reason, stage, exit_status, advice, "{}", failure.message);
             }
             LogFormat::Sts => {
                 // Escapes take room, too.
@@ -185,6 +187,12 @@ impl Visit for Fields {
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
+        self.rest.push((field.name(), Value::Plain(value.to_string())));
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        // JSON has neither infinity nor NaN.
+        let value = if value.is_finite() { value } else { 0.0 };
         self.rest.push((field.name(), Value::Plain(value.to_string())));
     }
 

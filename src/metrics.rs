@@ -15,7 +15,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
-use crate::error::Stage;
+use crate::error::{Reason, Stage};
 use crate::new_file::replace;
 
 /// What stands before every name.
@@ -54,6 +54,8 @@ pub struct Figures {
     pub stage_seconds: Vec<(Stage, f64)>,
     /// The stages that failed.
     pub failed: Vec<Stage>,
+    /// Why: what failed, if it was a stage, and the reason. Empty after a success.
+    pub failures: Vec<(Option<Stage>, Reason)>,
     /// How far our clock is ahead of the issuer's (negative: behind), in seconds.
     pub clock_offset_seconds: Option<i64>,
     /// The time that was left until the timeout would have ended the run, in seconds.
@@ -158,6 +160,15 @@ fn encode(labels: &Labels, figures: &Figures, now: SystemTime) -> String {
         registry.register("stage_duration_seconds", "How long the stages of the last run took", durations);
     }
     registry.register("failed_stage", "1 for the stage in which the last run failed", failed);
+    // Without a sample it is left out: an exporter must not see a family without one.
+    if !figures.failures.is_empty() {
+        let infos = Family::<[(&'static str, &'static str); 2], Gauge<f64, AtomicU64>>::default();
+        for (stage, reason) in &figures.failures {
+            let stage = stage.map(Stage::label).unwrap_or_default();
+            infos.get_or_create(&[("stage", stage), ("reason", reason.name())]).set(1.0);
+        }
+        registry.register("failure_info", "Why the last run failed", infos);
+    }
     let mut text = String::new();
     encode_registry(&mut text, &registry).expect("a String takes what is written to it");
     text

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 use crate::duration;
-use crate::error::{Failure, Stage};
+use crate::error::{Failure, Reason, Stage};
 use crate::readable::wait_for;
 use crate::signal::{Signal, Signals};
 
@@ -94,13 +94,16 @@ impl Ended {
     /// The failure of whoever waited for `what` in `stage`.
     pub fn failure(&self, stage: Stage, what: &str) -> Failure {
         match self {
-            Ended::Timeout(after) => Failure::timeout(
-                stage,
-                format!(
-                    "timed out after {} while reading {what}; if it is a pipe, does anybody write to it?",
-                    duration::show(*after)
-                ),
-            ),
+            Ended::Timeout(after) => Failure {
+                reason: Reason::TimeoutFile,
+                ..Failure::timeout(
+                    stage,
+                    format!(
+                        "timed out after {} while reading {what}; if it is a pipe, does anybody write to it?",
+                        duration::show(*after)
+                    ),
+                )
+            },
             Ended::Interrupted(signal) => Failure {
                 message: format!("ended by {signal} while reading {what}"),
                 ..Failure::signal(stage, *signal)

@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::error::Failure;
+use crate::error::{Failure, Reason};
 
 /// Whether it was closed when the program was started. `/dev/null` stands in for it since.
 static CLOSED: AtomicBool = AtomicBool::new(false);
@@ -34,5 +34,5 @@ pub fn deliver(text: &str) -> io::Result<()> {
 
 /// The failure of text that did not get there.
 pub fn unwritten(error: &io::Error) -> Failure {
-    Failure::beside(format!("cannot write to stdout: {error}"))
+    Failure::local(Reason::OutputFailed, format!("cannot write to stdout: {error}"))
 }

@@ -2,7 +2,7 @@
 
 use std::pin::{Pin, pin};
 
-use crate::error::{Failure, Stage};
+use crate::error::{Failure, Reason, Stage};
 
 /// Runs `work` to its end, on a runtime of its own. What it leaves under way (a name look-up that hangs)
 /// is left behind.
@@ -18,7 +18,7 @@ fn block_on(stage: Stage, work: Pin<&mut dyn Future<Output = ()>>) -> Result<(),
         .enable_io()
         .enable_time()
         .build()
-        .map_err(|error| Failure::ours(stage, format!("cannot start: {error}")))?;
+        .map_err(|error| Failure::failed(stage, Reason::System, format!("cannot start: {error}")))?;
     runtime.block_on(work);
     runtime.shutdown_background();
     Ok(())

@@ -217,7 +217,7 @@ fn flags_end_at_the_first_other_word_and_at_two_dashes() {
 
 #[test]
 fn subcommand_words_count_as_the_first_argument_only() {
-    for word in ["check", "key", "gafaelfawr", "stackstate"] {
+    for word in ["check", "explain", "key", "gafaelfawr", "stackstate"] {
         for before in [&["--"][..], &["-machine=m"], &["-machine=m", "--"]] {
             let programs = Programs::new(&[word]);
             let mut command = token();

@@ -16,6 +16,7 @@ mod manual;
 mod metrics;
 mod pipelines;
 mod properties;
+mod reasons;
 mod recorded;
 mod scale;
 mod secrets;

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::output::SecretFile;
 use crate::credential::token_in;
-use crate::error::{Failure, Stage, system_error};
+use crate::error::{Failure, Reason, Stage, system_error};
 use crate::random;
 use crate::read::{self, DEFAULT_PATIENCE, ReadError, Until};
 use crate::secret::{ExposeSecret as _, SecretString, protect};
@@ -129,7 +129,7 @@ fn hocon_word(role: &str) -> String {
 
 fn random_token() -> Result<SecretString, Failure> {
     let mut bytes = [0_u8; RANDOM_BYTES];
-    random::fill(&mut bytes).map_err(|why| Failure::ours(Stage::Sign, why))?;
+    random::fill(&mut bytes).map_err(|why| Failure::failed(Stage::Sign, Reason::System, why))?;
     let token = format!("{SERVICE_TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes));
     protect(&token);
     Ok(SecretString::from(token))
@@ -139,7 +139,8 @@ fn random_token() -> Result<SecretString, Failure> {
 fn check_ours(file: &File, at: &str) -> Result<(), Failure> {
     const WRITABLE_BY_OTHERS: u32 = 0o022;
     let refuse = |why: String| {
-        Failure::ours(Stage::Sign, format!("{at}: cannot trust this token file: {why}; see --token-file"))
+        let message = format!("{at}: cannot trust this token file: {why}; see --token-file");
+        Failure::failed(Stage::Sign, Reason::CredentialInvalid, message)
     };
     let metadata = file.metadata().map_err(|error| refuse(system_error(&error)))?;
     let us = rustix::process::geteuid().as_raw();

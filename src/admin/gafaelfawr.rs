@@ -8,7 +8,7 @@ use serde_json::json;
 use super::output::{Format, LastColumn, json, json_list, table};
 use super::{Administration, Place, Session, deliver};
 use crate::date::{self, unix_now};
-use crate::error::{Failure, Stage};
+use crate::error::{Failure, Reason, Stage};
 use crate::secret::ExposeSecret as _;
 use crate::signal::Signals;
 use crate::source::gafaelfawr::{Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, NewToken, TokenInfo, key_of};
@@ -68,7 +68,8 @@ pub fn act(administration: Administration, action: Action, signals: &Signals) ->
             let work = gafaelfawr.delete(&username, &key, session.deadline);
             let see = format!("see: monitoring-token gafaelfawr list --username {username}");
             if !session.change(gafaelfawr.api(), work, &format!("{key} may be deleted, {see}"))? {
-                return Err(Failure::ours(Stage::Revoke, format!("{username} has no token {key}; {see}")));
+                let message = format!("{username} has no token {key}; {see}");
+                return Err(Failure::failed(Stage::Revoke, Reason::TokenNotFound, message));
             }
             Ok(match format {
                 Format::Json => json(&json!({"deleted": key, "username": username})),

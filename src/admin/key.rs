@@ -1,6 +1,7 @@
 //! `key generate|public|inspect`.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use zeroize::Zeroizing;
 
-use crate::error::{Failure, Stage, printable};
+use crate::error::{Failure, Reason, Stage, printable};
 use crate::key::convert::{public_half, read, thumbprint, to_json};
 use crate::key::generate::private_jwk;
 use crate::key::inspect::inspect;
@@ -57,7 +58,7 @@ impl KeyFile {
     }
 
     fn refuse(&self, refusal: &Refusal) -> Failure {
-        failure(format!("cannot use the key {}: {refusal}", self.path.display()))
+        failure(Reason::KeyInvalid, format!("cannot use the key {}: {refusal}", self.path.display()))
     }
 }
 
@@ -77,17 +78,17 @@ pub fn act(action: Action) -> Result<String, Failure> {
 
 /// Writes FILE (0600) and FILE.pub, and says so.
 fn generate(algorithm: Algorithm, key_id: Option<String>, out: Option<PathBuf>) -> Result<String, Failure> {
-    let mut jwk = private_jwk(algorithm).map_err(|why| failure(format!("cannot make a key: {why}")))?;
+    let mut jwk = private_jwk(algorithm).map_err(unmade)?;
     let key_id = match key_id {
         Some(key_id) => key_id,
         // As `jwk-keygen --kid-rand`: padded.
-        None => URL_SAFE.encode(thumbprint(&jwk).map_err(failure)?),
+        None => URL_SAFE.encode(thumbprint(&jwk).map_err(unmade)?),
     };
     jwk.set_key_id(&key_id);
     let private_path = out.unwrap_or_else(|| format!("jwk_sig_{}_{key_id}", algorithm.name()).into());
     let public_path = with_suffix(&private_path, ".pub");
-    let private_json = Zeroizing::new(to_json(&jwk).map_err(failure)?);
-    let public_json = public_half(&jwk).and_then(|public| to_json(&public)).map_err(failure)?;
+    let private_json = Zeroizing::new(to_json(&jwk).map_err(unmade)?);
+    let public_json = public_half(&jwk).and_then(|public| to_json(&public)).map_err(unmade)?;
     // Half a pair is of no use, so both are kept, or none.
     let mut private = written(NewFile::private, &private_path, &private_json)?;
     let mut public = written(NewFile::public, &public_path, &public_json)?;
@@ -108,7 +109,7 @@ fn written(create: fn(&Path) -> io::Result<NewFile>, path: &Path, json: &str) ->
             io::ErrorKind::AlreadyExists => "name another with --out",
             _ => "see --out",
         };
-        failure(format!("cannot write {}: {error}; {advice}", path.display()))
+        failure(Reason::OutputFailed, format!("cannot write {}: {error}; {advice}", path.display()))
     })
 }
 
@@ -118,6 +119,11 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn failure(message: String) -> Failure {
-    Failure::ours(Stage::Sign, message)
+/// No key could be generated.
+fn unmade(why: impl fmt::Display) -> Failure {
+    failure(Reason::System, format!("cannot make a key: {why}"))
+}
+
+fn failure(reason: Reason, message: String) -> Failure {
+    Failure::failed(Stage::Sign, reason, message)
 }

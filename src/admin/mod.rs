@@ -16,7 +16,7 @@ use reqwest::Url;
 
 use crate::credential::Credential;
 use crate::duration;
-use crate::error::{Failure, Stage};
+use crate::error::{Failure, Reason, Stage};
 use crate::exit::ExitStatus;
 use crate::http::{HttpConfig, LoadedHttp};
 use crate::read::Until;
@@ -133,7 +133,8 @@ impl Place {
             return SecretFile::reserve(&path, "--out").map(Place::File);
         }
         stdout::check_open().map(|()| Place::Stdout).map_err(|_| {
-            Failure::beside("stdout is closed, so the token would get lost and none was made; see --out")
+            let message = "stdout is closed, so the token would get lost and none was made; see --out";
+            Failure::local(Reason::OutputFailed, message)
         })
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::error::Failure;
+use crate::error::{Failure, Reason};
 use crate::new_file::NewFile;
 use crate::secret::{ExposeSecret as _, SecretString, clean, clean_json};
 
@@ -88,7 +88,8 @@ impl SecretFile {
 }
 
 fn unwritten(path: &Path, flag: &str, error: &io::Error) -> Failure {
-    Failure::beside(format!("cannot write {}: {error}; see {flag}", path.display()))
+    let message = format!("cannot write {}: {error}; see {flag}", path.display());
+    Failure::local(Reason::OutputFailed, message)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::output::{Format, LastColumn, json, json_list, table};
 use super::{Administration, Place, Session, deliver};
 use crate::date;
-use crate::error::{Failure, Stage, printable};
+use crate::error::{Failure, Reason, Stage, printable};
 use crate::secret::ExposeSecret as _;
 use crate::signal::Signals;
 use crate::source::stackstate::{Created, Kind, NewToken, ServiceToken, StackState};
@@ -85,7 +85,7 @@ const SEE_LIST: &str = "see: monitoring-token stackstate list";
 
 /// Deletes the token; gives its ID.
 async fn delete(stackstate: &StackState, which: Which, deadline: Instant) -> Result<i64, Failure> {
-    let refuse = |why: String| Err(Failure::ours(Stage::Revoke, why));
+    let refuse = |why: String| Err(Failure::failed(Stage::Revoke, Reason::TokenNotFound, why));
     let id = match which {
         Which::Id(id) => id,
         Which::Named(name) => {

@@ -21,7 +21,7 @@ use serde_json::{Map, Value, json};
 use crate::child;
 use crate::deadline::Timeline;
 use crate::duration;
-use crate::error::{Failure, brief};
+use crate::error::{Failure, Stage, brief};
 use crate::exit::ExitStatus;
 use crate::http::Client;
 use crate::run::command::{refuse_command, shown};
@@ -54,6 +54,9 @@ pub struct Row {
     pub outcome: Outcome,
     /// What was found, or why it failed. Never a secret.
     pub detail: String,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
     /// Figures for scripts.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub data: Map<String, Value>,
@@ -75,7 +78,7 @@ impl Checklist {
         debug_assert!(self.steps.contains(&name), "{name} is a step");
         // Foreign text has many ways to get here.
         let data = data.into_iter().map(|(name, value)| (name, clean_json(value))).collect();
-        self.rows.push(Row { name, outcome, detail: clean(detail), data });
+        self.rows.push(Row { name, outcome, detail: clean(detail), reason: None, data });
     }
 
     /// A step went well.
@@ -103,6 +106,9 @@ impl Checklist {
     pub fn step<T>(&mut self, name: &'static str, result: Result<T, Failure>) -> Result<T, Failure> {
         result.inspect_err(|failure| {
             self.push(name, Outcome::Failed, &failure.message, Map::new());
+            if let Some(row) = self.rows.last_mut() {
+                row.reason = Some(failure.reason.name());
+            }
         })
     }
 
@@ -119,7 +125,13 @@ impl Checklist {
         let skipped: Vec<Row> = steps
             .iter()
             .filter(|name| missing(name))
-            .map(|&name| Row { name, outcome: Outcome::Skipped, detail: String::new(), data: Map::new() })
+            .map(|&name| Row {
+                name,
+                outcome: Outcome::Skipped,
+                detail: String::new(),
+                reason: None,
+                data: Map::new(),
+            })
             .collect();
         rows.extend(skipped);
         rows.sort_by_key(|row| steps.iter().position(|name| *name == row.name));
@@ -157,11 +169,14 @@ impl Checked {
     /// The same for scripts: one object.
     pub fn json(&self) -> String {
         let status = self.failure.as_ref().map_or(ExitStatus::SUCCESS, |failure| failure.status);
-        let error = self.failure.as_ref().map(|failure| clean(&failure.message));
+        let failure = self.failure.as_ref();
         let object = json!({
-            "ok": self.failure.is_none(),
+            "ok": failure.is_none(),
             "exit_status": status.code(),
-            "error": error,
+            "error": failure.map(|failure| clean(&failure.message)),
+            "reason": failure.map(|failure| failure.reason.name()),
+            "stage": failure.and_then(|failure| failure.stage).map(Stage::label),
+            "advice": failure.map(|failure| failure.reason.advice()),
             "steps": self.rows,
         });
         format!("{object:#}\n")
@@ -212,17 +227,20 @@ fn tell_clock(list: &mut Checklist, client: &Client, fatal_lag: Option<Duration>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Stage;
+    use crate::error::Reason;
 
     #[test]
     fn what_comes_after_a_failure_is_skipped_and_all_lines_up() {
         let mut list = Checklist::new(&["key", "key_id", "exchange"]);
         list.ok("key", "a\nb");
-        let result: Result<(), Failure> = list.step("key_id", Err(Failure::ours(Stage::Sign, "no")));
+        let result: Result<(), Failure> =
+            list.step("key_id", Err(Failure::failed(Stage::Sign, Reason::KeyInvalid, "no")));
         let checked = Checked { rows: list.rows(), failure: result.err() };
         assert_eq!(checked.table(), "key       ok       a\\nb\nkey id    failed   no\nexchange  skipped\n");
         let json: Value = serde_json::from_str(&checked.json()).unwrap();
         assert_eq!(json["exit_status"], 125);
         assert_eq!(json["steps"][1]["outcome"], "failed");
+        assert_eq!(json["steps"][1]["reason"], "key-invalid");
+        assert_eq!(json["reason"], "key-invalid");
     }
 }

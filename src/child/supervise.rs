@@ -156,7 +156,8 @@ impl Run<'_> {
         if self.timeline.kill_after.is_zero() {
             return self.kill(now);
         }
-        tracing::debug!(kill_after = ?self.timeline.kill_after, "sending SIGTERM to the command's group");
+        let kill_after_seconds = self.timeline.kill_after.as_secs_f64();
+        tracing::debug!(kill_after_seconds, "sending SIGTERM to the command's group");
         self.send(Signal::TERM);
         self.send(Signal::CONT);
         self.phase = Phase::Terminating { kill_at: now + self.timeline.kill_after };

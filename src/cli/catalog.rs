@@ -9,6 +9,7 @@ use super::{flags, tokens};
 pub fn subcommands() -> Vec<Command> {
     vec![
         flags::check_command(),
+        flags::explain_command(),
         flags::key_command(),
         tokens::gafaelfawr_command(),
         tokens::stackstate_command(),

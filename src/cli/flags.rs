@@ -1,11 +1,13 @@
 //! The flags, as clap definitions: names, variables, defaults, help. Values stay text here; what they
 //! mean is [`crate::config`]'s.
 
+use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, Command, ValueHint};
 
 use super::syntax::{DEBUG_FLAG, LOG_FORMAT_FLAG, LOG_FORMAT_VARIABLE};
 use super::values::Kind;
 use crate::VERSION;
+use crate::failure::Reason;
 
 const RUN: &str = "Running the command";
 const HTTP: &str = "Connecting";
@@ -53,7 +55,7 @@ pub fn main_command() -> Command {
         .bin_name("monitoring-token")
         .override_usage(
             "monitoring-token [flags] [--] COMMAND [ARG...]\n       \
-             monitoring-token help [check|key|gafaelfawr|stackstate]",
+             monitoring-token help [check|explain|key|gafaelfawr|stackstate]",
         )
         .after_help(
             "A flag takes one dash or two, and its value after = or as the next word (a BOOL only after =).\n\
@@ -92,6 +94,21 @@ pub fn check_command() -> Command {
              the run would have had before its command: 0, 124 timeout, 125 failure, 2 bad usage.",
         )
         .arg(json_arg())
+}
+
+/// `monitoring-token explain [REASON]`
+pub fn explain_command() -> Command {
+    let names = Reason::ALL.iter().map(|reason| reason.name());
+    command("explain", "Explain a reason for a failure: its likely causes and what to check")
+        .bin_name("monitoring-token explain")
+        .after_help("Without REASON, all reasons are listed. No network is used.")
+        .arg(
+            Arg::new("reason")
+                .value_name("REASON")
+                .help("The reason, as in the logs, the metrics and check --json")
+                .value_parser(PossibleValuesParser::new(names))
+                .hide_possible_values(true),
+        )
 }
 
 /// `--json`, on every check.

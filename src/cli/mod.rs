@@ -87,6 +87,7 @@ mod tests {
     fn the_definitions_are_sound() {
         super::flags::main_command().debug_assert();
         super::flags::check_command().debug_assert();
+        super::flags::explain_command().debug_assert();
         super::flags::key_command().debug_assert();
         super::tokens::gafaelfawr_command().debug_assert();
         super::tokens::stackstate_command().debug_assert();

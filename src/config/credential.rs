@@ -4,7 +4,7 @@ use super::variable;
 use crate::cli::Values;
 use crate::cli::tokens::REFUSED;
 use crate::credential::{Credential, one_word};
-use crate::error::{Failure, Stage};
+use crate::error::{Failure, Reason, Stage};
 use crate::secret::zero_in_environment;
 
 /// Refuses a token that was given as a flag's value, without showing it; `variables` are where it may be.
@@ -48,7 +48,8 @@ pub fn credential(
     }
     match found.as_slice() {
         [] => other.ok_or_else(|| {
-            Failure::ours(Stage::Sign, format!("no admin token: set {names}, or use --admin-token-file FILE"))
+            let message = format!("no admin token: set {names}, or use --admin-token-file FILE");
+            Failure::failed(Stage::Sign, Reason::CredentialMissing, message)
         }),
         [(name, token)] => Ok(Credential::Variable(name, one_word(token.trim(), name)?)),
         many => {

@@ -14,7 +14,7 @@ use crate::cache::Cache;
 use crate::cli::syntax::parse_bool;
 use crate::cli::values::stray_character;
 use crate::cli::{Line, Values};
-use crate::error::{Failure, Stage};
+use crate::error::{Failure, Reason, Stage};
 use crate::key::KeySource;
 use crate::metrics::Labels;
 use crate::run::RunConfig;
@@ -142,15 +142,17 @@ fn key(values: &Values<'_>) -> Result<KeySource, Failure> {
         return Ok(KeySource::Missing);
     };
     let source = match (is_inline_jwk(given.text), given.from_variable) {
-        (false, _) if looks_like_a_key(given.text) => Err(Failure::ours(
+        (false, _) if looks_like_a_key(given.text) => Err(Failure::failed(
             Stage::Sign,
+            Reason::KeyInvalid,
             format!(
                 "{}: holds neither the path of a private JWK nor the JWK itself (which begins with {{), but what looks like a key in another form; it is not shown",
                 given.origin()
             ),
         )),
-        (false, _) if given.text.as_bytes().starts_with(b"file:") => Err(Failure::ours(
+        (false, _) if given.text.as_bytes().starts_with(b"file:") => Err(Failure::failed(
             Stage::Sign,
+            Reason::KeyUnreadable,
             format!("{}: expected the path of the private JWK, not a file: URL", given.origin()),
         )),
         (false, _) => Ok(KeySource::File(PathBuf::from(given.text))),

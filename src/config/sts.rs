@@ -8,7 +8,7 @@ use saphyr::{LoadableYamlNode as _, Yaml};
 use super::path_variable;
 use crate::cli::Values;
 use crate::credential::{Credential, one_word};
-use crate::error::{Failure, Stage, printable};
+use crate::error::{Failure, Reason, Stage, printable};
 use crate::read::{self, DEFAULT_PATIENCE, ReadError, Until};
 use crate::source::stackstate::Kind;
 
@@ -103,7 +103,7 @@ impl Context {
 }
 
 fn failure(message: String) -> Failure {
-    Failure::ours(Stage::Sign, message)
+    Failure::failed(Stage::Sign, Reason::StsConfigInvalid, message)
 }
 
 fn default_path() -> Option<PathBuf> {

@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
 use super::PrivateKey;
-use crate::error::{Failure, Stage, resource_advice, system_error};
+use crate::error::{Failure, Reason, Stage, resource_advice, system_error};
 use crate::read::{self, ReadError, Until};
 use crate::secret::scrub_stack;
 
@@ -38,8 +38,9 @@ impl KeySource {
     pub fn load(&self, until: &Until<'_>) -> Result<PrivateKey, Failure> {
         let key = match self {
             KeySource::Missing => {
-                return Err(Failure::ours(
+                return Err(Failure::failed(
                     Stage::Sign,
+                    Reason::KeyMissing,
                     "no signing key: set MONITORING_SIGNER_KEY or -monitoring-signer-key to the path of the private JWK",
                 ));
             }
@@ -55,7 +56,8 @@ impl KeySource {
 
     /// The failure of a key that cannot be used.
     pub fn refuse(&self, refusal: &str) -> Failure {
-        Failure::ours(Stage::Sign, format!("cannot use the key {}: {refusal}", self.describe()))
+        let message = format!("cannot use the key {}: {refusal}", self.describe());
+        Failure::failed(Stage::Sign, Reason::KeyInvalid, message)
     }
 }
 
@@ -72,10 +74,12 @@ pub(crate) fn read_file(path: &Path, until: &Until<'_>, advice: &str) -> Result<
                 _ => resource_advice(&error).unwrap_or(advice).to_owned(),
             };
             let error = system_error(&error);
-            Failure::ours(Stage::Sign, format!("cannot read the key {path}: {error}; {advice}"))
+            let message = format!("cannot read the key {path}: {error}; {advice}");
+            Failure::failed(Stage::Sign, Reason::KeyUnreadable, message)
         }
-        ReadError::TooLarge => Failure::ours(
+        ReadError::TooLarge => Failure::failed(
             Stage::Sign,
+            Reason::KeyInvalid,
             format!(
                 "cannot use the key {path}: it is larger than {} KiB, so not a JWK",
                 MAX_KEY_BYTES / 1024

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::Run;
 use crate::cache::{Cache, CachedResult, Key, Lookup};
 use crate::duration;
-use crate::error::{Failure, Stage, system_error};
+use crate::error::{Failure, Reason, Stage, system_error};
 use crate::exit::ExitStatus;
 use crate::readable::wait_for;
 
@@ -83,17 +83,19 @@ impl Run<'_> {
     /// up, or a signal or the death of our parent ends the run.
     fn pause(&self, at_most: Duration) -> Result<(), Failure> {
         const DOING: &str = "while waiting for the result of the same run, which another process makes";
-        let ended = |status, message| Failure { stage: None, status, message };
+        let ended = |reason, status, message| Failure { stage: None, reason, status, message };
         let left = self.timeline.term_at.saturating_duration_since(Instant::now());
         if left.is_zero() {
             let after = duration::show(self.timeline.start.elapsed());
-            return Err(ended(ExitStatus::Timeout, format!("timed out after {after} {DOING}")));
+            let message = format!("timed out after {after} {DOING}");
+            return Err(ended(Reason::TimeoutCache, ExitStatus::Timeout, message));
         }
         let fds = [Some(self.signals.as_fd()), self.parent.as_ref().map(AsFd::as_fd)];
         // An error (EINTR, no memory) means to look at everything again.
         let [_, parent_gone] = wait_for(fds, at_most.min(left)).unwrap_or_default();
         if let Some(signal) = self.signals.take_interrupt() {
-            return Err(ended(ExitStatus::Signal(signal.number()), format!("ended by {signal} {DOING}")));
+            let message = format!("ended by {signal} {DOING}");
+            return Err(ended(Reason::Interrupted, ExitStatus::Signal(signal.number()), message));
         }
         if parent_gone {
             return Err(Failure { stage: None, ..Failure::orphaned(Stage::Command) });
@@ -104,13 +106,13 @@ impl Run<'_> {
 
 /// The result as it was, told again.
 fn replay(known: CachedResult, age: &str) -> Result<ExitStatus, Failure> {
-    let status = match known.exit_status {
+    let (reason, status) = match known.exit_status {
         code if known.message.is_none() => return Ok(ExitStatus::Command(code)),
-        code if code == ExitStatus::Timeout.code() => ExitStatus::Timeout,
-        code if code == ExitStatus::CannotRun.code() => ExitStatus::CannotRun,
-        code if code == ExitStatus::NotFound.code() => ExitStatus::NotFound,
-        code => ExitStatus::Command(code),
+        code if code == ExitStatus::Timeout.code() => (Reason::TimeoutCommand, ExitStatus::Timeout),
+        code if code == ExitStatus::CannotRun.code() => (Reason::CommandNotExecutable, ExitStatus::CannotRun),
+        code if code == ExitStatus::NotFound.code() => (Reason::CommandNotFound, ExitStatus::NotFound),
+        code => (Reason::CommandFailed, ExitStatus::Command(code)),
     };
     let message = format!("{} (the result of {age} ago)", known.message.unwrap_or_default());
-    Err(Failure { stage: Some(Stage::Command), status, message })
+    Err(Failure { stage: Some(Stage::Command), reason, status, message })
 }

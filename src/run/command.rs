@@ -1,12 +1,12 @@
 //! The command of a run: started in the lease's environment, and what its end means.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::time::Instant;
 
 use super::Run;
 use crate::child::{self, End, Job, Outcome, StartError};
 use crate::duration;
-use crate::error::{Failure, Stage, brief, system_error};
+use crate::error::{Failure, Reason, Stage, brief, system_error};
 use crate::exit::ExitStatus;
 use crate::log::write_stderr;
 use crate::secret::scrub_bytes;
@@ -27,15 +27,20 @@ impl Run<'_> {
             output: self.config.output,
         };
         let name = shown(&self.config.command[0]);
-        let words = || self.config.command.join(OsStr::new(" ")).display().to_string();
-        tracing::debug!(command = words(), "running");
+        tracing::debug!(command = shell_words(&self.config.command), "running");
         let began = Instant::now();
         let started = job.start().map_err(|error| refuse_command(&name, &error))?;
         let outcome = child::supervise(started, self.signals, self.parent.as_ref(), &self.timeline);
         self.report.took(Stage::Command, began.elapsed());
         self.report.interrupted =
             outcome.forwarded.is_some() || outcome.interrupted.is_some() || outcome.orphaned;
-        tracing::debug!(end = ?outcome.end, timed_out = outcome.timed_out, after = ?began.elapsed(), "the command has ended");
+        let (exit_status, signal) = match &outcome.end {
+            End::Exited(status) => (Some(*status), None),
+            End::Died(signal) => (None, Some(signal.to_string())),
+            End::Unkillable | End::OutOfReach(_) => (None, None),
+        };
+        let seconds = began.elapsed().as_secs_f64();
+        tracing::debug!(exit_status, signal, timed_out = outcome.timed_out, seconds, "the command has ended");
         if outcome.orphaned {
             let warning = "the parent process died, so the command was ended (-die-with-parent)";
             self.report.warnings.push(warning.to_owned());
@@ -78,7 +83,7 @@ impl Run<'_> {
             return Err(Failure::timeout(Stage::Command, format!("timed out after {after}; {what}")));
         }
         if let Some(stuck) = stuck {
-            return Err(Failure::ours(Stage::Command, stuck));
+            return Err(Failure::failed(Stage::Command, Reason::CommandStuck, stuck));
         }
         if let Some(signal) = outcome.interrupted {
             let message = format!("interrupted by {signal}; terminated {name}");
@@ -91,7 +96,8 @@ impl Run<'_> {
                     _ => "",
                 };
                 let message = format!("{name} was killed by {signal}{hint}");
-                Err(Failure { message, ..Failure::signal(Stage::Command, signal) })
+                let reason = Reason::CommandKilled;
+                Err(Failure { reason, message, ..Failure::signal(Stage::Command, signal) })
             }
             End::Died(signal) => Ok(ExitStatus::Signal(signal.number())),
             End::Exited(status) => Ok(ExitStatus::Command(status)),
@@ -105,19 +111,34 @@ pub(crate) fn shown(command: &OsStr) -> String {
     if command.is_empty() { "''".to_owned() } else { brief(command) }
 }
 
+/// The command line as a shell reads it.
+fn shell_words(words: &[OsString]) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,@%+".contains(c);
+    let quoted = words.iter().map(|word| match word.display().to_string() {
+        word if !word.is_empty() && word.chars().all(is_plain) => word,
+        word => format!("'{}'", word.replace('\'', r"'\''")),
+    });
+    quoted.collect::<Vec<_>>().join(" ")
+}
+
 /// The failure of a command that cannot be started.
 pub(crate) fn refuse_command(name: &str, error: &StartError) -> Failure {
-    let (status, why) = match error {
-        StartError::NotFound => (ExitStatus::NotFound, "not found; check COMMAND and PATH".to_owned()),
+    let (reason, status, why) = match error {
+        StartError::NotFound => {
+            (Reason::CommandNotFound, ExitStatus::NotFound, "not found; check COMMAND and PATH".to_owned())
+        }
         StartError::PathIsUnset => (
+            Reason::CommandNotFound,
             ExitStatus::NotFound,
             "not found: PATH is not set; set it, or give the absolute path of COMMAND".to_owned(),
         ),
         StartError::NoInterpreter => (
+            Reason::CommandNotFound,
             ExitStatus::NotFound,
             "interpreter not found; check the #! line of the script, or the loader of the program".to_owned(),
         ),
         StartError::RelativeEntry(path) => (
+            Reason::CommandNotExecutable,
             ExitStatus::CannotRun,
             format!(
                 "PATH has it only as {}, in a relative entry, which is not searched; give the path of COMMAND",
@@ -125,23 +146,31 @@ pub(crate) fn refuse_command(name: &str, error: &StartError) -> Failure {
             ),
         ),
         StartError::NotAProgram => (
+            Reason::CommandNotExecutable,
             ExitStatus::CannotRun,
             "not an executable for this machine, or a script without a #! line".to_owned(),
         ),
-        StartError::IsADirectory => (ExitStatus::CannotRun, "it is a directory".to_owned()),
+        StartError::IsADirectory => {
+            (Reason::CommandNotExecutable, ExitStatus::CannotRun, "it is a directory".to_owned())
+        }
         StartError::CannotRun(path, error) if path.as_os_str() == name => {
-            (ExitStatus::CannotRun, system_error(error))
+            (Reason::CommandNotExecutable, ExitStatus::CannotRun, system_error(error))
         }
-        StartError::CannotRun(path, error) => {
-            (ExitStatus::CannotRun, format!("{}: {}", brief(path.as_os_str()), system_error(error)))
-        }
-        StartError::TooLarge(what) => (ExitStatus::Failed, what.clone()),
+        StartError::CannotRun(path, error) => (
+            Reason::CommandNotExecutable,
+            ExitStatus::CannotRun,
+            format!("{}: {}", brief(path.as_os_str()), system_error(error)),
+        ),
+        StartError::TooLarge(what) => (Reason::CommandNotExecutable, ExitStatus::Failed, what.clone()),
         StartError::Ours(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            (ExitStatus::Failed, system_error(error))
+            (Reason::System, ExitStatus::Failed, system_error(error))
         }
-        StartError::Ours(error) => {
-            (ExitStatus::Failed, format!("this machine is out of resources: {}", system_error(error)))
-        }
+        StartError::Ours(error) => (
+            Reason::System,
+            ExitStatus::Failed,
+            format!("this machine is out of resources: {}", system_error(error)),
+        ),
     };
-    Failure { stage: Some(Stage::Command), status, message: format!("cannot run {name}: {why}") }
+    let message = format!("cannot run {name}: {why}");
+    Failure { stage: Some(Stage::Command), reason, status, message }
 }

@@ -17,7 +17,7 @@ pub use report::Report;
 use crate::child::{InputPolicy, OutputPolicy, Parent, parent::ParentError};
 use crate::deadline::{Limits, Timeline};
 use crate::duration;
-use crate::error::{Failure, Stage, system_error};
+use crate::error::{Failure, Reason, Stage, system_error};
 use crate::exit::ExitStatus;
 use crate::log::Log;
 use crate::metrics::{self, Figures, Labels};
@@ -72,6 +72,7 @@ impl<'a> Run<'a> {
             let warning = config.write_metrics(|| Figures {
                 exit_status: failure.status.code(),
                 failed: failure.stage.into_iter().collect(),
+                failures: vec![(failure.stage, failure.reason)],
                 deadline_margin_seconds: -over.unwrap_or_default().as_secs_f64(),
                 ..Figures::default()
             });
@@ -100,10 +101,8 @@ impl<'a> Run<'a> {
 
     fn try_begin(config: &'a RunConfig, signals: &'a Signals, log: Log) -> Result<Run<'a>, Failure> {
         let timeline = config.limits.begin(Instant::now(), SystemTime::now()).ok_or_else(|| {
-            Failure::timeout(
-                Stage::Exchange,
-                "SCRIPT_DEADLINE had passed before the run began; nothing was run",
-            )
+            let message = "SCRIPT_DEADLINE had passed before the run began; nothing was run";
+            Failure { reason: Reason::DeadlinePassed, ..Failure::timeout(Stage::Exchange, message) }
         })?;
         let mut report = Report::default();
         let parent = match config.die_with_parent.then(Parent::follow) {

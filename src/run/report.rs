@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::deadline::Timeline;
-use crate::error::{Failure, Stage};
+use crate::error::{Failure, Reason, Stage};
 use crate::exit::ExitStatus;
 use crate::metrics::Figures;
 
@@ -54,6 +54,14 @@ impl Report {
             Ok(status) => (*status, Some(Stage::Command)),
             Err(failure) => (failure.status, failure.stage),
         };
+        let mut failures = Vec::new();
+        match result {
+            Ok(status) => failures.extend(self.reason(*status).map(|reason| (Some(Stage::Command), reason))),
+            Err(failure) => failures.push((failure.stage, failure.reason)),
+        }
+        if self.failed[Stage::Revoke as usize] {
+            failures.push((Some(Stage::Revoke), Reason::TokenNotDeleted));
+        }
         let left = timeline.term_at.saturating_duration_since(now).as_secs_f64();
         let over = now.saturating_duration_since(timeline.term_at).as_secs_f64();
         Figures {
@@ -67,10 +75,26 @@ impl Report {
                 // Who was told to stop says nothing of the target.
                 .filter(|&one| (Some(one) == stage && !self.interrupted) || self.failed[one as usize])
                 .collect(),
+            failures,
             clock_offset_seconds: self.clock_offset_seconds,
             deadline_margin_seconds: left - over,
             cached: self.cached,
             ended: self.ended,
+        }
+    }
+
+    /// Why a command that ended with this status counts as failed.
+    fn reason(&self, status: ExitStatus) -> Option<Reason> {
+        match status {
+            status if status.is_success() => None,
+            _ if self.interrupted => Some(Reason::Interrupted),
+            ExitStatus::Signal(_) => Some(Reason::CommandKilled),
+            ExitStatus::Command(_) => Some(Reason::CommandFailed),
+            ExitStatus::Usage => Some(Reason::Usage),
+            ExitStatus::Timeout => Some(Reason::TimeoutCommand),
+            ExitStatus::Failed => Some(Reason::System),
+            ExitStatus::CannotRun => Some(Reason::CommandNotExecutable),
+            ExitStatus::NotFound => Some(Reason::CommandNotFound),
         }
     }
 }

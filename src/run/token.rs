@@ -168,7 +168,8 @@ impl Run<'_> {
     fn remember_signal(&self, result: Result<ExitStatus, Failure>) -> Result<ExitStatus, Failure> {
         let came: Vec<Signal> = std::iter::from_fn(|| self.signals.take()).collect();
         if !came.is_empty() {
-            tracing::debug!(signals = ?came, "came while the token was deleted");
+            let signals = came.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            tracing::debug!(signals, "came while the token was deleted");
         }
         match (&result, came.into_iter().find(|signal| signal.is_terminating())) {
             (Ok(status), Some(signal)) if status.is_success() => {

@@ -110,6 +110,8 @@ pub fn usage(_: &Lab) -> Vec<Row> {
         ("a service URL without an exchange", Line(&["-service-url", "--", "true"]), &[], 2, &["-service-url (or SERVICE_URL=true) needs the exchange"]),
         ("key without a verb", Line(&["key"]), &[], 2, &["missing subcommand: expected key generate, key public or key inspect"]),
         ("an unknown verb of key", Line(&["key", "make"]), &[], 2, &["unknown subcommand of key: make; expected key generate"]),
+        ("a reason that does not exist", Line(&["explain", "nope"]), &[], 2, &["unknown reason \"nope\"; monitoring-token explain lists the reasons"]),
+        ("two reasons", Line(&["explain", "dns", "usage"]), &[], 2, &["explain expects one reason"]),
         ("gafaelfawr without a verb", Line(&["gafaelfawr"]), &[], 2, &["missing subcommand: expected gafaelfawr create"]),
         ("stackstate with an unknown verb", Line(&["stackstate", "exek"]), &[], 2, &["unknown subcommand of stackstate", "did you mean exec?"]),
         ("check without exec", Line(&["check", "gafaelfawr", "list"]), &[], 2, &["check gafaelfawr must be followed by exec"]),

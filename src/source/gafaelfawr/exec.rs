@@ -12,7 +12,7 @@ use super::{
     ADMIN_SCOPE, ADMIN_TOKEN, Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, NewToken, TokenInfo, URL, is_key, key_of,
 };
 use crate::date::{time, unix_now};
-use crate::error::{Failure, Stage};
+use crate::error::{Failure, Reason, Stage};
 use crate::http::LoadedHttp;
 use crate::secret::{ExposeSecret as _, SecretString};
 use crate::source::api::Api;
@@ -91,22 +91,26 @@ impl RunToken {
 
     /// The admin token must be able to delete the token when the run is over.
     fn check_admin(&self, admin: &TokenInfo) -> Result<(), Failure> {
-        let refuse = |what: String| {
+        let refuse = |reason: Reason, what: String| {
             let (username, origin) = (shown(&admin.username), self.api().origin());
             let message = format!("the admin token of {username} at {origin} {what}");
-            Err(Failure::ours(Stage::Exchange, message))
+            Err(Failure::failed(Stage::Exchange, reason, message))
         };
         if !admin.scopes.iter().any(|scope| scope == ADMIN_SCOPE) {
-            return refuse(format!("lacks the scope {ADMIN_SCOPE}, which creating a token requires"));
+            let lacks = format!("lacks the scope {ADMIN_SCOPE}, which creating a token requires");
+            return refuse(Reason::CredentialForbidden, lacks);
         }
         let ends = self.server_time(unix_now()).saturating_add(self.needed.as_secs());
         match admin.expires {
-            Some(expires) if expires < ends => refuse(format!(
-                "expires at {}, but this run may last until {} and must delete its token then; \
-                 use an admin token that lives longer, or a shorter -timeout",
-                time(expires),
-                time(ends)
-            )),
+            Some(expires) if expires < ends => refuse(
+                Reason::CredentialExpiring,
+                format!(
+                    "expires at {}, but this run may last until {} and must delete its token then; \
+                     use an admin token that lives longer, or a shorter -timeout",
+                    time(expires),
+                    time(ends)
+                ),
+            ),
             _ => Ok(()),
         }
     }

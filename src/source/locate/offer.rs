@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use reqwest::Url;
 
-use super::{LocateConfig, failed, protect_access_tokens};
-use crate::error::Failure;
+use super::{LocateConfig, protect_access_tokens};
+use crate::error::{Failure, Reason, Stage};
 use crate::http::explain::origin;
 use crate::secret::SecretString;
 use crate::source::quote::{quoted_name, shown};
@@ -45,29 +45,35 @@ impl LocateConfig {
                 let more = if keys.len() > SHOWN_KEYS { ", …" } else { "" };
                 let on_offer = keys.iter().take(SHOWN_KEYS).map(|key| shown(key));
                 let on_offer = on_offer.collect::<Vec<_>>().join(", ") + more;
-                failed(match &self.url_key {
-                    Some(named) => {
+                let (reason, message) = match &self.url_key {
+                    Some(named) => (
+                        Reason::UnknownUrlKey,
                         format!(
                             "locate at {at} has no URL key {} for {}; it has {on_offer}",
                             quoted_name(named),
                             self.endpoint.service
-                        )
-                    }
-                    None => format!(
-                        "locate at {at} has several URL keys for {}; name one with -service-url-key-name: {on_offer}",
-                        self.endpoint.service
+                        ),
                     ),
-                })
+                    None => (
+                        Reason::AmbiguousUrlKey,
+                        format!(
+                            "locate at {at} has several URL keys for {}; name one with -service-url-key-name: {on_offer}",
+                            self.endpoint.service
+                        ),
+                    ),
+                };
+                Failure::failed(Stage::Exchange, reason, message)
             })?
             .to_owned();
         let url = urls.remove(&key).unwrap_or_default();
         protect_access_tokens(&url);
         let hostname = usable_host(&url).map_err(|why| {
             let key = shown(&key);
-            failed(format!(
+            let message = format!(
                 "locate at {at} gave no usable URL under the key {key} for {}: {why}; the command was not run",
                 self.endpoint.service
-            ))
+            );
+            Failure::failed(Stage::Exchange, Reason::UnusableServiceUrl, message)
         })?;
         Ok(Granted { url: SecretString::from(url), hostname, keys, key })
     }

@@ -10,7 +10,7 @@ use super::{
     API_PATH, API_TOKEN, DEFAULT_API_PATH, K8S_TOKEN, K8S_TOKEN_PATH, Kind, NewToken, SERVICE_TOKEN,
     StackState, URL,
 };
-use crate::error::{Failure, Stage};
+use crate::error::{Failure, Reason, Stage};
 use crate::http::LoadedHttp;
 use crate::secret::{ExposeSecret as _, SecretString};
 use crate::source::api::Api;
@@ -57,7 +57,8 @@ impl RunTokenConfig {
         let path = api_path.as_deref().unwrap_or(DEFAULT_API_PATH);
         let stackstate = StackState::new(http, url, path, kind, credential)?;
         let mut random = [0_u8; 16];
-        crate::random::fill(&mut random).map_err(|why| Failure::ours(Stage::Exchange, why))?;
+        crate::random::fill(&mut random)
+            .map_err(|why| Failure::failed(Stage::Exchange, Reason::System, why))?;
         new.name = format!("{}-{:032x}", new.name, u128::from_be_bytes(random));
         let needed_until = crate::date::since_epoch().saturating_add(needed).saturating_add(EXPIRY_MARGIN);
         Ok(RunToken { stackstate, api_path, new, needed_until, env_name })
@@ -110,8 +111,9 @@ impl Issuer for RunToken {
             if self.ids(deadline).await?.is_empty() {
                 return Ok(());
             }
-            Err(Failure::ours(
+            Err(Failure::failed(
                 Stage::Exchange,
+                Reason::TokenExists,
                 format!("a token named {} already exists; run the command again", self.new.name),
             ))
         })

@@ -1,0 +1,252 @@
+//! The reason of a failure: one stable name, the same in the JSON error line, in the metrics, in `check --json` and in
+//! `explain`.
+
+use std::path::Path;
+
+use monitoring_token::failure::Reason;
+use serde_json::Value;
+
+use crate::support::{Sandbox, kill, run, start, testdata, token};
+
+/// Alerts, dashboards and scripts rely on these names: removing or renaming one is a breaking change.
+const NAMES: &[&str] = &[
+    "usage",
+    "key-missing",
+    "key-unreadable",
+    "key-invalid",
+    "credential-missing",
+    "credential-unreadable",
+    "credential-invalid",
+    "credential-rejected",
+    "credential-forbidden",
+    "credential-expiring",
+    "sts-config-invalid",
+    "ca-file-invalid",
+    "proxy-invalid",
+    "dns",
+    "connection-refused",
+    "connection-failed",
+    "connection-broken",
+    "not-http",
+    "proxy-failed",
+    "proxy-authentication",
+    "tls-untrusted",
+    "tls-expired",
+    "tls-name",
+    "tls-certificate",
+    "tls-failed",
+    "token-rejected",
+    "clock-skew",
+    "unknown-machine",
+    "unknown-service",
+    "service-not-enforced",
+    "no-target",
+    "unknown-url-key",
+    "ambiguous-url-key",
+    "unusable-service-url",
+    "forbidden",
+    "not-found",
+    "rate-limited",
+    "request-refused",
+    "server-error",
+    "redirect-refused",
+    "unexpected-response",
+    "token-exists",
+    "token-not-found",
+    "invalid-expiry",
+    "unknown-scope",
+    "token-not-deleted",
+    "timeout-file",
+    "timeout-exchange",
+    "timeout-command",
+    "timeout-cache",
+    "deadline-passed",
+    "interrupted",
+    "parent-died",
+    "command-not-found",
+    "command-not-executable",
+    "command-failed",
+    "command-killed",
+    "command-stuck",
+    "output-failed",
+    "system",
+    "internal-error",
+];
+
+#[test]
+fn the_names_are_stable() {
+    let names: Vec<&str> = Reason::ALL.iter().map(|reason| reason.name()).collect();
+    assert_eq!(names, NAMES);
+}
+
+#[test]
+fn explain_lists_all_reasons_and_explains_each_without_a_network() {
+    let listed = run(token().arg("explain")).succeeded().stdout.clone();
+    let words: Vec<&str> = listed.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(words, NAMES);
+    for name in NAMES {
+        let text = run(token().args(["explain", name])).succeeded().stdout.clone();
+        assert!(text.starts_with(&format!("{name}: ")), "{text}");
+        assert!(text.contains("\nLikely causes:\n  - ") && text.contains("\nWhat to check:\n  - "), "{text}");
+    }
+    for args in [&["explain", "-help"][..], &["explain", "dns", "--help"]] {
+        let help = run(token().args(args)).succeeded().stdout.clone();
+        assert!(help.contains("monitoring-token explain [REASON]"), "{help}");
+    }
+}
+
+#[test]
+fn explain_refuses_what_is_not_a_reason() {
+    for (args, why) in [
+        (
+            &["explain", "no-such-reason"][..],
+            "unknown reason \"no-such-reason\"; monitoring-token explain lists",
+        ),
+        (&["explain", "DNS"], "unknown reason \"DNS\""),
+        (&["explain", "clock-scew"], "did you mean clock-skew?"),
+        (&["explain", ""], "unknown reason \"\""),
+        (&["explain", "dns", "usage"], "explain expects one reason"),
+        (&["explain", "-nope"], "unknown flag -nope"),
+    ] {
+        let ended = run(token().args(args));
+        ended.failed_with(2, &[why]);
+        assert_eq!(ended.stdout, "");
+    }
+}
+
+/// The only line on stderr, which is a JSON object.
+#[track_caller]
+fn json_line(stderr: &str) -> Value {
+    let line: Value = serde_json::from_str(stderr).unwrap_or_else(|error| panic!("{error}: {stderr}"));
+    for field in ["reason", "message", "advice"] {
+        assert!(line[field].as_str().is_some_and(|text| !text.is_empty()), "{field}: {line}");
+    }
+    line
+}
+
+#[test]
+fn the_json_error_line_has_reason_stage_exit_status_message_and_advice() {
+    let key = testdata("keys/eddsa.json");
+    let offline = ["-exchange=false", "-log-format=json"];
+    for (args, reason, stage, status) in [
+        (&["-nope"][..], "usage", None, 2),
+        (&["--", "/proc/nonexistent/command"], "command-not-found", Some("command"), 127),
+        (&["--", "/etc"], "command-not-executable", Some("command"), 126),
+        (&["-timeout=200ms", "--", "sleep", "60"], "timeout-command", Some("command"), 124),
+        (&["-monitoring-signer-key=/proc/nonexistent", "x"], "key-unreadable", Some("sign"), 125),
+        (&["-monitoring-signer-key=/dev/null", "x"], "key-invalid", Some("sign"), 125),
+    ] {
+        let mut command = token();
+        command.env("MONITORING_SIGNER_KEY", &key).args(offline).args(args);
+        let ended = run(&mut command);
+        assert_eq!(ended.status, status, "{ended:?}");
+        let line = json_line(&ended.stderr);
+        assert_eq!(line["reason"], reason, "{line}");
+        assert_eq!(line["stage"].as_str(), stage, "{line}");
+        assert_eq!(line["exit_status"], status, "{line}");
+    }
+}
+
+/// The labels of `monitoring_token_failure_info` in a metrics file: stage and reason.
+fn failure_info(file: &Path) -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(file).expect("the metrics are written");
+    let lines = text.lines().filter_map(|line| line.strip_prefix("monitoring_token_failure_info{"));
+    let label = |line: &str, name: &str| {
+        let (_, rest) = line.split_once(&format!("{name}=\"")).expect("the label");
+        rest.split('"').next().unwrap_or_default().to_owned()
+    };
+    lines
+        .map(|line| {
+            assert!(line.ends_with(" 1") || line.ends_with(" 1.0"), "{line}");
+            (label(line, "stage"), label(line, "reason"))
+        })
+        .collect()
+}
+
+#[test]
+fn the_metrics_have_the_reason_of_a_failure_and_none_after_a_success() {
+    let sandbox = Sandbox::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("probe.prom");
+    let textfile = format!("-metrics-textfile={}", file.display());
+    for (args, reason) in [
+        (&["sh", "-c", "exit 3"][..], Some(("command", "command-failed"))),
+        (&["sh", "-c", "kill -KILL $$"], Some(("command", "command-killed"))),
+        (&["/proc/nonexistent/command"], Some(("command", "command-not-found"))),
+        (&["-service-url-key-name=nope", "true"], Some(("exchange", "unknown-url-key"))),
+        (&["-monitoring-signer-key=/proc/nonexistent", "true"], Some(("sign", "key-unreadable"))),
+        (&["true"], None),
+    ] {
+        run(sandbox.token().arg(&textfile).args(args));
+        let expected: Vec<_> =
+            reason.map(|(stage, reason)| (stage.to_owned(), reason.to_owned())).into_iter().collect();
+        assert_eq!(failure_info(&file), expected, "{args:?}");
+    }
+    // Stopped by an operator: not the fault of the target.
+    let ready = folder.path().join("ready");
+    let script = format!("echo > {}; exec sleep 60", ready.display());
+    let child = start(sandbox.token().args([&textfile, "--", "sh", "-c", &script]));
+    crate::support::file_line(&ready);
+    kill(child.id(), libc::SIGTERM);
+    assert_eq!(crate::support::finish(child).status, 143);
+    assert_eq!(failure_info(&file), [("command".to_owned(), "interrupted".to_owned())]);
+}
+
+#[test]
+fn check_names_the_reason_of_the_step_that_failed() {
+    let sandbox = Sandbox::start(&[]);
+    let ended = run(sandbox.token().args(["check", "--json", "-service-url-key-name=nope"]));
+    assert_eq!(ended.status, 125, "{ended:?}");
+    let checked: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(checked["reason"], "unknown-url-key", "{checked}");
+    assert_eq!(checked["stage"], "exchange", "{checked}");
+    assert!(checked["advice"].as_str().is_some_and(|text| !text.is_empty()), "{checked}");
+    let steps = checked["steps"].as_array().unwrap();
+    let failed: Vec<_> = steps.iter().filter(|step| step["outcome"] == "failed").collect();
+    assert!(!failed.is_empty() && failed.iter().all(|step| step["reason"] == "unknown-url-key"), "{checked}");
+    assert!(
+        steps.iter().all(|step| step["outcome"] == "failed" || step.get("reason").is_none()),
+        "{checked}"
+    );
+
+    let ended = run(sandbox.token().args(["check", "--json"]));
+    let checked: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!((&checked["reason"], &checked["advice"]), (&Value::Null, &Value::Null), "{checked}");
+}
+
+/// The story: JSON lines had `"end":"Exited(4)"` and `"after":"1.2ms"`, which no program can read.
+#[test]
+fn json_logs_hold_numbers_and_words_and_no_debug_text() {
+    let sandbox = Sandbox::start(&[]);
+    let script = "trap '' TERM; sleep 0.2; exit 4";
+    let debug = ["-logx.debug=true", "-log-format=json", "-output=discard"];
+    let lines = |args: &[&str]| -> Vec<Value> {
+        let ended = run(sandbox.token().args(debug).args(args));
+        let lines: Vec<Value> =
+            ended.stderr.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+        for line in &lines {
+            for (name, value) in line.as_object().unwrap() {
+                let text = value.as_str().unwrap_or_default();
+                let is_debug = ["Some(", "None", "Exited(", "Died(", "[\"", "Duration", " { "];
+                assert!(!is_debug.iter().any(|debug| text.contains(debug)), "{name}: {line}");
+            }
+        }
+        lines
+    };
+    let find = |lines: &[Value], message: &str| {
+        let line = lines.iter().find(|line| line["message"] == message).cloned();
+        line.unwrap_or_else(|| panic!("no {message:?} in {lines:?}"))
+    };
+    let run = lines(&["--", "sh", "-c", script]);
+    let ended = find(&run, "the command has ended");
+    assert_eq!(ended["exit_status"], 4, "{ended}");
+    assert_eq!(ended["timed_out"], false, "{ended}");
+    assert!(ended["seconds"].as_f64().is_some_and(|seconds| seconds >= 0.2), "{ended}");
+    assert_eq!(find(&run, "running")["command"], r"sh -c 'trap '\'''\'' TERM; sleep 0.2; exit 4'");
+    let run = lines(&["-timeout=300ms", "-kill-after=1s", "--", "sleep", "60"]);
+    assert_eq!(find(&run, "the command has ended")["signal"], "SIGTERM");
+    let stopping = run.iter().find(|line| line.get("kill_after_seconds").is_some());
+    assert_eq!(stopping.expect("the grace period is logged")["kill_after_seconds"], 1);
+    let failure = run.last().unwrap();
+    assert_eq!(failure["reason"], "timeout-command", "{failure}");
+}
