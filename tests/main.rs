@@ -19,6 +19,7 @@ mod properties;
 mod reasons;
 mod recorded;
 mod scale;
+mod reference;
 mod secrets;
 mod stackstate;
 mod supervise;
