@@ -6,7 +6,7 @@ CARGO  ?= cargo
 PREFIX ?= /usr/local
 ZSH_COMPLETIONS ?= $(PREFIX)/share/zsh/site-functions
 TARGET ?= $(shell rustc --print host-tuple)
-# A static binary starts faster, and runs in an empty container. STATIC=0 where there is no static libc.
+# A static binary starts faster, and runs in an empty container. STATIC=0 on systems without a static libc.
 STATIC ?= 1
 STATIC_FLAGS := -C target-feature=+crt-static -C relocation-model=static
 # No path of this machine gets into the programs, so that they are the same wherever they are built (make reproducible).

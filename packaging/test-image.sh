@@ -80,7 +80,7 @@ build() {
 build --build-arg VERSION=1.2.3 --build-arg REVISION=abc --tag monitoring-token "$@"
 build --target init --tag monitoring-token:init "$@"
 
-# What is in it: two programs, the authorities, the licence, and nothing else.
+# It holds two programs, the certificate authorities, the license, and nothing else.
 container=$(store from --pull-never monitoring-token)
 root=$(store mount "$container")
 files=$(cd "$root" && find . -type f -o -type l | sort | tr '\n' ' ')

@@ -152,7 +152,7 @@ release() {
     check 'rpm' packaging/test-rpm.sh "$work/monitoring-token.rpm"
     check 'lintian' lintian_is_clean
     check 'container images' packaging/test-image.sh
-    check "the README's way to an alert, under systemd" tests/walk-through.sh "$work/monitoring-token.deb"
+    check "docs/run/systemd.md: the way to an alert" tests/walk-through.sh "$work/monitoring-token.deb"
 }
 release >"$work/release.log" 2>&1 &
 release=$!

@@ -7,6 +7,7 @@ mod certificates;
 mod check;
 mod cli;
 mod deploy;
+mod documentation;
 mod exchange;
 mod faults;
 mod gafaelfawr;

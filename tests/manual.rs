@@ -1,5 +1,5 @@
-//! The manual is true: every example of the README and of the man pages is run by a shell, in an empty folder,
-//! as a reader would run it, against the sandbox. Foreign programs are the stand-ins in `tests/stand-ins`,
+//! The manual is true: every example of the README, of `docs/`, and of the man pages is run by a shell, in an empty
+//! folder, as a reader would run it, against the sandbox. Programs of other people are the stand-ins in `tests/stand-ins`,
 //! which check what they are given. Programs that are in none of the tables below are not found, and fail the
 //! example; so does any line that fails.
 
@@ -34,12 +34,25 @@ const PLACEHOLDERS: &[(&str, Value)] = &[
     ("2027-01-31", |_| stdout_of(Command::new("date").args(["-u", "-d", "+40 days", "+%F"]))),
 ];
 
-/// Examples that begin like this change the machine, or are whole builds: who runs them, and the words there.
-const ELSEWHERE: [(&str, &str, &[&str]); 2] = [
-    ("make demo ", ".ci/run", &["\nmake check\n", "\nmake demo\n"]),
+/// Why an example is not run here.
+enum Elsewhere {
+    /// Another test runs it: its file, and words that stand there.
+    RunBy(&'static str, &'static [&'static str]),
+    /// Nothing runs it.
+    NotRun(&'static str),
+}
+
+/// Examples that begin like this change the machine, are whole builds, or need what is not here.
+const ELSEWHERE: [(&str, Elsewhere); 4] = [
+    ("make demo ", Elsewhere::RunBy(".ci/run", &["\nmake check\n", "\nmake demo\n"])),
     // Under a systemd of its own.
-    ("make deb\n", "tests/walk-through.sh", &["$0 == \"## Deploy\"", "grep -vx 'make deb'"]),
+    ("make deb\n", Elsewhere::RunBy("tests/walk-through.sh", &["docs/run/systemd.md", "grep -vx 'make deb'"])),
+    ("useradd ", Elsewhere::RunBy("tests/cron.sh", &["deploy/cron/monitoring-token >\"$work/commands\""])),
+    ("kubectl ", Elsewhere::NotRun("needs a cluster; tests/deploy.sh validates the files that it applies")),
 ];
+
+/// Blocks that hold no commands, by the word behind the fence.
+const NO_COMMANDS: [&str; 3] = ["mermaid", "text", "yaml"];
 
 /// What a reader has in the environment before the first line: the exporter's variable, the administrator's
 /// secrets. All else is set by the examples themselves; what one exports holds in those that follow it.
@@ -176,26 +189,53 @@ struct Example {
 /// The blocks between a line `begin` and a line `end`.
 fn examples(name: &str, begin: &str, end: &str, plain: fn(&str) -> String) -> Vec<Example> {
     let text = fs::read_to_string(repository().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
-    let (mut found, mut inside) = (Vec::<Example>::new(), false);
+    let mut found = Vec::<Example>::new();
+    // Whether a block is open, and whether it holds commands.
+    let mut inside = None;
     for (number, line) in text.lines().enumerate() {
+        let place = format!("{name}:{}", number + 1);
         match (inside, line.trim_end()) {
-            (false, line) if line == begin => {
-                found.push(Example { origin: format!("{name}:{}", number + 1), text: String::new() });
-                inside = true;
+            (None, line) if line == begin => {
+                found.push(Example { origin: place, text: String::new() });
+                inside = Some(true);
             }
-            (true, line) if line == end => inside = false,
-            (true, line) => found.last_mut().unwrap().text += &format!("{}\n", plain(line)),
-            (false, line) => {
-                assert!(!line.starts_with(end), "{name}:{}: a block of another kind", number + 1);
+            (Some(_), line) if line == end => inside = None,
+            (Some(true), line) => found.last_mut().unwrap().text += &format!("{}\n", plain(line)),
+            (Some(false), _) => {}
+            (None, line) => {
+                if let Some(kind) = line.strip_prefix(end) {
+                    assert!(NO_COMMANDS.contains(&kind), "{place}: a block of another kind");
+                    inside = Some(false);
+                }
             }
         }
     }
-    assert!(!inside, "{name}: a block without an end");
+    assert!(inside.is_none(), "{name}: a block without an end");
     found
 }
 
+/// Every page of the manual but the man pages, from the root of the repository.
+pub fn pages() -> Vec<String> {
+    let mut pages = vec!["README.md".to_owned()];
+    for path in crate::deploy::files(&repository().join("docs")) {
+        if path.extension().is_some_and(|kind| kind == "md") {
+            pages.push(path.strip_prefix(repository()).unwrap().display().to_string());
+        }
+    }
+    pages.extend(["deploy/README.md", "CONTRIBUTING.md", "SECURITY.md"].map(str::to_owned));
+    pages
+}
+
+fn page(name: &str) -> Vec<Example> {
+    examples(name, "```sh", "```", str::to_owned)
+}
+
 fn readme() -> Vec<Example> {
-    examples("README.md", "```sh", "```", str::to_owned)
+    page("README.md")
+}
+
+fn all_pages() -> Vec<Example> {
+    pages().iter().flat_map(|name| page(name)).collect()
 }
 
 /// Those of all man pages; the main page's come first, as the others refer to it.
@@ -232,7 +272,7 @@ fn all_do(examples: &[Example]) -> BTreeSet<String> {
     let mut called = BTreeSet::new();
     for example in examples {
         let text = &example.text;
-        if !ELSEWHERE.iter().any(|(begin, _, _)| text.starts_with(begin)) {
+        if !ELSEWHERE.iter().any(|(begin, _)| text.starts_with(begin)) {
             let stage = Stage::new();
             let ended = stage.run(&format!("{exported}{text}"));
             assert_eq!(ended.status, 0, "{}:\n{}\n{ended:?}", example.origin, example.text);
@@ -254,6 +294,13 @@ fn every_example_of_the_readme_does_what_it_says() {
 }
 
 #[test]
+fn every_example_of_the_other_pages_does_what_it_says() {
+    for name in pages().iter().skip(1) {
+        all_do(&page(name));
+    }
+}
+
+#[test]
 fn every_example_of_the_man_pages_does_what_it_says() {
     let examples = man_pages();
     assert!(examples.len() >= 10, "{examples:?}");
@@ -261,16 +308,21 @@ fn every_example_of_the_man_pages_does_what_it_says() {
 }
 
 #[test]
-fn what_is_run_elsewhere_is_run_there() {
+fn examples_that_are_not_run_here_are_run_elsewhere_or_have_a_reason() {
     let read = |name: &str| fs::read_to_string(repository().join(name)).unwrap();
-    let examples = readme();
-    for (begin, name, words) in ELSEWHERE {
+    let examples = all_pages();
+    for (begin, elsewhere) in ELSEWHERE {
         assert!(
             examples.iter().any(|example| example.text.starts_with(begin)),
             "{begin} is not in the manual"
         );
-        for word in words {
-            assert!(read(name).contains(word), "{word:?} is not in {name}");
+        match elsewhere {
+            Elsewhere::RunBy(name, words) => {
+                for word in words {
+                    assert!(read(name).contains(word), "{word:?} is not in {name}");
+                }
+            }
+            Elsewhere::NotRun(reason) => assert!(reason.len() > 20, "{begin}"),
         }
     }
     // From CI to the walk-through.
@@ -288,33 +340,43 @@ fn what_is_run_elsewhere_is_run_there() {
 }
 
 #[test]
+fn the_page_on_cron_has_the_commands_of_its_file() {
+    let file = fs::read_to_string(repository().join("deploy/cron/monitoring-token")).unwrap();
+    let commands: String =
+        file.lines().filter_map(|line| line.strip_prefix("#   ")).map(|line| format!("{line}\n")).collect();
+    assert_eq!(page("docs/run/cron.md")[0].text, commands);
+}
+
+#[test]
 fn every_placeholder_stands_for_something_in_the_manual() {
-    let text: String = readme().into_iter().chain(man_pages()).map(|example| example.text).collect();
+    let text: String = all_pages().into_iter().chain(man_pages()).map(|example| example.text).collect();
     for (written, _) in PLACEHOLDERS {
         assert!(text.contains(written), "{written} is in no example");
     }
 }
 
-/// The commands within a sentence of the README, in backquotes.
-fn inline_commands() -> Vec<String> {
-    let text = fs::read_to_string(repository().join("README.md")).unwrap();
+/// The commands within a sentence of a page, in backquotes. `…` stands for something that a reader has to add.
+fn inline_commands(name: &str) -> Vec<String> {
+    let text = fs::read_to_string(repository().join(name)).unwrap();
     let mut found = Vec::new();
     let mut code = false;
     for line in text.lines() {
         if line.starts_with("```") {
             code = !code;
-        } else if !code {
+        } else if !code && !line.starts_with("    ") {
             let spans = line.split('`').skip(1).step_by(2);
-            let ours = |span: &&str| span.starts_with("monitoring-token ") || span.starts_with("make ");
-            found.extend(spans.filter(ours).map(str::to_owned));
+            let is_command = |span: &&str| {
+                (span.starts_with("monitoring-token ") || span.starts_with("make ")) && !span.contains('…')
+            };
+            found.extend(spans.filter(is_command).map(str::to_owned));
         }
     }
-    assert!(!code, "a block without an end");
+    assert!(!code, "{name}: a block without an end");
     found
 }
 
 #[test]
-fn every_command_in_a_sentence_of_the_readme_works() {
+fn every_command_in_a_sentence_works() {
     let makefile = fs::read_to_string(repository().join("Makefile")).unwrap();
     let stage = Stage::new();
     let user = "export GAFAELFAWR_URL=https://data.example.org STS_CLI_URL=https://data.example.org\n\
@@ -322,7 +384,7 @@ fn every_command_in_a_sentence_of_the_readme_works() {
          export MONITORING_SIGNER_KEY=/keys/monitoring-signer-key.json SERVICE=ndt/ndt7\n";
     // A program named check, for `monitoring-token -- check`.
     symlink(which("true").expect("true"), stage.path("bin/check")).unwrap();
-    for command in inline_commands() {
+    for command in pages().iter().flat_map(|name| inline_commands(name)) {
         if let Some(target) = command.strip_prefix("make ") {
             assert!(makefile.contains(&format!("\n{target}: ")), "there is no {command}");
             continue;

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs the commands of the README's "Deploy" as they stand there, under a real systemd: in a container that has this
+# Runs the commands of docs/run/systemd.md as they stand there, under a real systemd: in a container that has this
 # machine's /usr and nothing else of it, with the sandbox for Locate and a stand-in for ndt7-client. Then takes the
 # key away, and sees the alert. As root, with systemd-nspawn and promtool. Usage: tests/walk-through.sh FILE.deb
 set -eu
@@ -28,9 +28,9 @@ mkdir -p "$work/usr/bin"
 cp tests/stand-ins/ndt7-client "$work/usr/bin/"
 
 # The commands. The package is built already; where they name M-Lab's Locate, the sandbox is.
-awk '/^## /{here = $0 == "## Deploy"} here && /^```/{code = !code; next} here && code' README.md |
+awk '/^```/{code = !code; next} code' docs/run/systemd.md |
     grep -vx 'make deb' | sed "s|https://locate-dot-mlab-sandbox.appspot.com|'\$SANDBOX_URL'|" >"$work/commands"
-[ "$(grep -c systemctl "$work/commands")" -ge 3 ] || fail 'no commands in the README'
+[ "$(grep -c systemctl "$work/commands")" -ge 3 ] || fail 'no commands in docs/run/systemd.md'
 {
     cat <<'END'
 set -eux

@@ -1,0 +1,214 @@
+//! The documentation as its readers meet it: the README stays short, links lead somewhere, and every text is plain English.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::deploy::files;
+use crate::manual::{pages, repository};
+
+/// A README that can be read at one sitting.
+const README_BYTES: usize = 12 * 1024;
+
+fn read(name: &str) -> String {
+    fs::read_to_string(repository().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+#[test]
+fn the_readme_is_short() {
+    let readme = read("README.md");
+    // Its tables of messages are on the way to a page of their own.
+    let (before, after) = readme.split_once("\n## When it fails\n").expect("a section");
+    let (_, after) = after.split_once("\n## ").expect("a section after it");
+    assert!(before.len() + after.len() <= README_BYTES, "{} bytes", before.len() + after.len());
+}
+
+/// Every page with links.
+fn linked_pages() -> Vec<String> {
+    let mut names = pages();
+    names.extend(["CHANGELOG.md", "tests/README.md"].map(str::to_owned));
+    names
+}
+
+/// The text of a page without its code blocks.
+fn prose(text: &str) -> String {
+    let mut code = false;
+    let is_prose = |line: &&str| {
+        let fence = line.starts_with("```");
+        code ^= fence;
+        !fence && !code
+    };
+    text.lines().filter(is_prose).map(|line| format!("{line}\n")).collect()
+}
+
+/// The anchors of a page, as GitHub makes them from its headings.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for line in prose(text).lines().filter(|line| line.starts_with('#')) {
+        let heading = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        let slug: String = kept.map(|c| if c == ' ' { '-' } else { c }).collect();
+        let numbered = |number: usize| if number == 0 { slug.clone() } else { format!("{slug}-{number}") };
+        let free = (0..).map(numbered).find(|slug| !found.contains(slug)).expect("a number is free");
+        found.insert(free);
+    }
+    found
+}
+
+/// The targets of the links in a text.
+fn links(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (index, part) in prose(text).split("](").enumerate() {
+        if index > 0 {
+            found.extend(part.split(')').next().map(str::to_owned));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut checked = 0;
+    for name in linked_pages() {
+        let text = read(&name);
+        for link in links(&text) {
+            checked += 1;
+            if let Some(rest) = link.strip_prefix("https://") {
+                assert!(rest.contains('.') && !rest.contains(' '), "{name}: {link}");
+                continue;
+            }
+            let (file, anchor) = link.split_once('#').unwrap_or((&link, ""));
+            let folder = repository().join(&name).parent().expect("a folder").to_owned();
+            let target = if file.is_empty() { repository().join(&name) } else { folder.join(file) };
+            assert!(target.exists(), "{name}: {link} does not exist");
+            let known = || anchors(&fs::read_to_string(&target).unwrap());
+            assert!(anchor.is_empty() || known().contains(anchor), "{name}: {link} has no such heading");
+        }
+    }
+    assert!(checked > 60, "{checked}");
+}
+
+#[test]
+fn every_page_is_linked_from_the_readme_or_from_a_page_that_is() {
+    let mut reached = BTreeSet::from(["README.md".to_owned()]);
+    let mut todo = vec!["README.md".to_owned()];
+    while let Some(name) = todo.pop() {
+        let folder = Path::new(&name).parent().expect("a folder").to_owned();
+        for link in links(&read(&name)) {
+            let file = link.split('#').next().unwrap_or_default();
+            let is_page = Path::new(file).extension().is_some_and(|kind| kind == "md");
+            if is_page && !file.contains("://") {
+                let path = repository().join(&folder).join(file).canonicalize().expect("it exists");
+                let name = path.strip_prefix(repository()).expect("in the repository").display().to_string();
+                if reached.insert(name.clone()) {
+                    todo.push(name);
+                }
+            }
+        }
+    }
+    for name in pages() {
+        assert!(reached.contains(&name), "no link leads to {name}");
+    }
+}
+
+/// Phrases that a stranger has to decode; CONTRIBUTING.md, "Writing", says what to write instead.
+const PHRASES: &[&str] = &[
+    " is no ",
+    " are no ",
+    " that is none",
+    "has trouble of its own",
+    "limits our rate",
+    "forbids to",
+    "forbids the request",
+    "of another form than",
+    "something else than",
+    "it tells no",
+    "on offer, too",
+    "who reads our",
+    "who stops us",
+    "has gone away",
+    "in vain",
+    "thereof",
+    "all the same",
+    "lets none",
+    " at hand",
+    "of two, the last",
+    "we are told",
+    "in words, for",
+    "what cannot be",
+    "look-up",
+    "besides these",
+];
+
+/// Words that a text for users does not say: the program is "monitoring-token", its user is "you".
+const PRONOUNS: &[&str] = &["we", "us", "our", "ours", "theirs"];
+
+/// The lines with a phrase from the list, or with a sentence that begins with Who or What and is not a question.
+fn decoded(name: &str, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let plain = line.to_lowercase().replace("\\-", "-");
+        // Good English, unlike "X is no Y".
+        let plain = plain.replace("there is no ", "").replace("is no longer ", "").replace("is no such ", "");
+        let phrase = PHRASES.iter().find(|phrase| plain.contains(**phrase));
+        if let Some(phrase) = phrase {
+            found.push(format!("{name}:{}: {phrase:?}: {}", number + 1, line.trim()));
+        }
+        for sentence in line.split_inclusive(['.', '?', '!']) {
+            let sentence = sentence.trim_start_matches([' ', '#', '/', '*', '-', '!', '|']);
+            let begins = ["Who ", "What "].iter().any(|word| sentence.starts_with(word));
+            if begins && sentence.ends_with('.') && !sentence.contains('|') {
+                found.push(format!("{name}:{}: {sentence}", number + 1));
+            }
+        }
+    }
+    found
+}
+
+fn with_pronoun(name: &str, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        // Labels of metrics are names, and not for reading.
+        let plain = line.replace("side: ours", "").replace("side: theirs", "");
+        let plain = plain.replace("\"ours\"", "").replace("\"theirs\"", "");
+        let word = plain
+            .split(|c: char| !(c.is_alphanumeric() || "_.-".contains(c)))
+            .find(|word| PRONOUNS.contains(&word.to_lowercase().as_str()));
+        if let Some(word) = word {
+            found.push(format!("{name}:{}: {word:?}: {}", number + 1, line.trim()));
+        }
+    }
+    found
+}
+
+/// The texts below these folders that people read.
+fn texts(folders: &[&str]) -> Vec<(String, String)> {
+    let paths: Vec<PathBuf> = folders.iter().flat_map(|folder| files(&repository().join(folder))).collect();
+    let named = |path: PathBuf| {
+        let name = path.strip_prefix(repository()).unwrap().display().to_string();
+        fs::read_to_string(&path).ok().map(|text| (name, text))
+    };
+    paths.into_iter().filter_map(named).collect()
+}
+
+#[test]
+fn texts_for_users_are_in_plain_english() {
+    let mut found = Vec::new();
+    let mut texts = texts(&["deploy", "docs", "packaging"]);
+    let readme = read("README.md");
+    let (before, after) = readme.split_once("\n## When it fails\n").expect("a section");
+    texts.push(("README.md".to_owned(), before.to_owned()));
+    texts.push(("README.md (end)".to_owned(), after.split_once("\n## ").unwrap().1.to_owned()));
+    for name in ["CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "Makefile", "tests/README.md"] {
+        texts.push((name.to_owned(), read(name)));
+    }
+    for (name, text) in &mut texts {
+        // The tables of flags are written in the definitions of the flags.
+        while let Some((before, after)) = text.split_once("<!-- flags: ") {
+            *text = before.to_owned() + after.split_once("<!-- end -->").expect("an end").1;
+        }
+        found.extend(decoded(name, text));
+        found.extend(with_pronoun(name, text));
+    }
+    assert!(found.is_empty(), "{} lines to rewrite:\n{}", found.len(), found.join("\n"));
+}
