@@ -32,7 +32,7 @@ for kind in "$@"; do
     make --no-print-directory install TARGET="$target" DESTDIR="$STAGE" PREFIX=/usr ZSH_COMPLETIONS="$zsh" >&2
     doc=$STAGE/usr/share/doc/monitoring-token
     mkdir -p "$doc/examples"
-    cp README.md "$doc/"
+    cp -R README.md docs "$doc/"
     cp -R deploy/. "$doc/examples/"
     find "$doc" -type f -exec chmod 644 {} +
     chmod 755 "$doc"/examples/jenkins/*.sh

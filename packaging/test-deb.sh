@@ -35,7 +35,7 @@ fi
 [ "$(dpkg-query --admindir="$root/var/lib/dpkg" --show --showformat='${db:Status-Status}' monitoring-token)" = installed ] ||
     fail 'not installed'
 
-# What belongs there is there, and can be read.
+# Each file is there, and can be read.
 for file in usr/bin/monitoring-token usr/bin/monitoring-sandbox; do
     [ -x "$root/$file" ] || fail "no $file"
 done
@@ -69,7 +69,7 @@ start_sandbox "$work/exports" "$root/usr/bin/monitoring-sandbox"
 cp "$MONITORING_SIGNER_KEY" "$root/key.json"
 in_root() { chroot "$root" /usr/bin/monitoring-token -monitoring-signer-key=/key.json "-machine=$MACHINE" -retries=0 "$@"; }
 unset MONITORING_SIGNER_KEY
-# A container has a /dev/null. Without one it is our failure, and said so: it once passed for the command's.
+# A container has a /dev/null. Without one the run fails with 125: it once looked like a failure of the command.
 for output in discard inherit; do
     status=0
     in_root -output=$output -service=ndt/ndt7 -- /usr/bin/monitoring-sandbox probe 2> "$work/error" || status=$?

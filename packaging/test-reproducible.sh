@@ -7,7 +7,7 @@ trap 'rm -rf "$work"' EXIT
 home=${CARGO_HOME:-$HOME/.cargo}
 target=${TARGET:-$(rustc --print host-tuple)}
 for folder in first "another/folder/with a longer name"; do
-    # A path with blanks is no path for RUSTFLAGS.
+    # RUSTFLAGS cannot hold a path with blanks.
     folder=$work/$(printf %s "$folder" | tr ' ' _)
     mkdir -p "$folder/home"
     # The crates are shared; the name under which they are found is not.

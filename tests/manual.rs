@@ -46,7 +46,10 @@ enum Elsewhere {
 const ELSEWHERE: [(&str, Elsewhere); 4] = [
     ("make demo ", Elsewhere::RunBy(".ci/run", &["\nmake check\n", "\nmake demo\n"])),
     // Under a systemd of its own.
-    ("make deb\n", Elsewhere::RunBy("tests/walk-through.sh", &["docs/run/systemd.md", "grep -vx 'make deb'"])),
+    (
+        "make deb\n",
+        Elsewhere::RunBy("tests/walk-through.sh", &["docs/run/systemd.md", "grep -vx 'make deb'"]),
+    ),
     ("useradd ", Elsewhere::RunBy("tests/cron.sh", &["deploy/cron/monitoring-token >\"$work/commands\""])),
     ("kubectl ", Elsewhere::NotRun("needs a cluster; tests/deploy.sh validates the files that it applies")),
 ];
@@ -59,7 +62,7 @@ const NO_COMMANDS: [&str; 3] = ["mermaid", "text", "yaml"];
 const GIVEN: [&str; 4] = ["TARGET", "MACHINE", "GAFAELFAWR_ADMIN_TOKEN", "STS_CLI_API_TOKEN"];
 
 /// What an example may use of the system.
-const TOOLS: [&str; 6] = ["sh", "cat", "grep", "sleep", "env", "date"];
+const TOOLS: [&str; 7] = ["sh", "cat", "grep", "sleep", "env", "date", "true"];
 
 /// Foreign programs, by the file that stands in for them.
 const STAND_INS: [&str; 4] = ["ndt7-client", "ndt5-client", "sts", "curl"];

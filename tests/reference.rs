@@ -108,7 +108,12 @@ fn row(flag: &Flag, dash: &str, verbs: Option<&str>) -> String {
     let syntax = if dash == "-" { flag.syntax.replacen("--", "-", 1) } else { flag.syntax.clone() };
     let default = if flag.default.contains(' ') { cell(&flag.default) } else { code(&flag.default) };
     let verbs = verbs.map(|verbs| format!(" {verbs} |")).unwrap_or_default();
-    format!("| `{}` |{verbs} {} | {default} | {} |\n", cell(&syntax), code(&flag.variable), cell(&flag.meaning))
+    format!(
+        "| `{}` |{verbs} {} | {default} | {} |\n",
+        cell(&syntax),
+        code(&flag.variable),
+        cell(&flag.meaning)
+    )
 }
 
 /// The flags of the main command, one table for each heading.
@@ -118,7 +123,8 @@ fn main_tables(main: &Help) -> String {
     for flag in &main.flags {
         if flag.heading != last {
             last = &flag.heading;
-            write!(text, "\n### {last}\n\n| flag | variable | default | meaning |\n|---|---|---|---|\n").unwrap();
+            write!(text, "\n### {last}\n\n| flag | variable | default | meaning |\n|---|---|---|---|\n")
+                .unwrap();
         }
         text += &row(flag, "-", None);
     }
@@ -131,7 +137,8 @@ fn verb_table(main: &Help, verbs: &[(String, Help)]) -> String {
     for (verb, help) in verbs {
         for flag in help.flags.iter().filter(|flag| !main.flags.contains(flag)) {
             let same = |(known, _): &&mut (&Flag, Vec<&str>)| {
-                (&known.syntax, &known.meaning, &known.default) == (&flag.syntax, &flag.meaning, &flag.default)
+                (&known.syntax, &known.meaning, &known.default)
+                    == (&flag.syntax, &flag.meaning, &flag.default)
             };
             match rows.iter_mut().find(same) {
                 Some((_, of)) => of.push(verb),
@@ -162,7 +169,8 @@ fn generated(name: &str, main: &Help) -> String {
         _ => {
             let verbs = help(token(), &[name]).verbs;
             assert!(verbs.len() >= 3, "{name}: {verbs:?}");
-            let helps: Vec<_> = verbs.iter().map(|verb| (verb.clone(), help(token(), &[name, verb]))).collect();
+            let helps: Vec<_> =
+                verbs.iter().map(|verb| (verb.clone(), help(token(), &[name, verb]))).collect();
             verb_table(main, &helps)
         }
     }
@@ -262,7 +270,10 @@ fn the_reference_names_every_metric_and_json_field() {
     ];
     for output in &outputs {
         for field in fields(output) {
-            assert!(page.contains(&format!("`{field}`")), "the JSON field {field} is not in {PAGE}: {output}");
+            assert!(
+                page.contains(&format!("`{field}`")),
+                "the JSON field {field} is not in {PAGE}: {output}"
+            );
         }
     }
 }
