@@ -112,7 +112,7 @@ fn row(flag: &Flag, dash: &str, verbs: Option<&str>) -> String {
         "| `{}` |{verbs} {} | {default} | {} |\n",
         cell(&syntax),
         code(&flag.variable),
-        cell(&flag.meaning)
+        cell(&flag.meaning).replace('*', "\\*")
     )
 }
 
