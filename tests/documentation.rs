@@ -145,7 +145,7 @@ const PHRASES: &[&str] = &[
 const PRONOUNS: &[&str] = &["we", "us", "our", "ours", "theirs"];
 
 /// Lines of the source that still have such a phrase. The figure only goes down: lower it when you rewrite one.
-const SOURCE_LINES_LEFT: usize = 51;
+const SOURCE_LINES_LEFT: usize = 50;
 
 /// The first phrase from the list in a line.
 fn phrase_in(line: &str) -> Option<&'static str> {

@@ -434,7 +434,7 @@ pub fn differences() -> Vec<Difference> {
             ),
         ),
         diff(
-            "`ENV_NAME` that is no name",
+            "an invalid name in `ENV_NAME`",
             refused!(
                 2,
                 [
