@@ -501,7 +501,7 @@ pub fn differences() -> Vec<Difference> {
                 refuse(saw, 2);
             }
         }),
-        diff("the first word `check`, `key`, `gafaelfawr`, `stackstate` or `help`", |run, saw| {
+        diff("the first word `check`, `explain`, `key`, `gafaelfawr`, `stackstate` or `help`", |run, saw| {
             let word = run.case.args.first().map_or("", String::as_str);
             if run.mode == Mode::Exchange && word == "help" {
                 refuse(saw, 2);
