@@ -72,6 +72,11 @@ impl Output {
         }
     }
 
+    /// Whether a SIGPIPE of the command may be from us: as in a pipeline, its reader has gone away.
+    pub fn is_cut(&self) -> bool {
+        matches!(self, Output::Masked(both) if both.iter().any(|one| one.is_cut))
+    }
+
     /// Whether everything was passed on.
     pub fn is_done(&self) -> bool {
         match self {
@@ -103,6 +108,8 @@ pub struct Masked {
     ready: Vec<u8>,
     to: BorrowedFd<'static>,
     piece_bytes: usize,
+    /// Whether nobody takes it any more, so that the command is told by SIGPIPE.
+    is_cut: bool,
     failed: Option<io::Error>,
 }
 
@@ -118,6 +125,7 @@ impl Masked {
             ready: Vec::new(),
             to,
             piece_bytes,
+            is_cut: false,
             failed: None,
         }
     }
@@ -206,6 +214,7 @@ impl Masked {
     /// Our stream takes nothing any more. The command finds that out by its next write (SIGPIPE).
     fn give_up(&mut self, error: Errno) {
         self.pipe = None;
+        self.is_cut = true;
         self.ready.clear();
         self.held_since = None;
         if error != Errno::PIPE {

@@ -100,6 +100,9 @@ pub fn supervise(
         }
         wait(signals, &mut output, &mut parent, &mut run);
     };
+    if output.is_cut() {
+        run.sent.insert(Signal::PIPE);
+    }
     let was_ended = run.sweep(&end);
     run.deliver(signals, &mut output, parent);
     let (kept, unwritten) = output.finish();
