@@ -588,9 +588,12 @@ fn what_is_deployed_uses_the_metrics_that_are_written_and_shows_all_of_them() {
     let file = folder.path().join("run.prom");
     let flag = format!("-metrics-textfile={}", file.display());
     run(sandbox.token().args([&flag, "true"])).succeeded();
-    let text = fs::read_to_string(&file).unwrap();
+    let mut text = fs::read_to_string(&file).unwrap();
+    // The reason is there only after a failure.
+    assert_eq!(run(sandbox.token().args([&flag, "false"])).status, 1);
+    text += &fs::read_to_string(&file).unwrap();
     let written: BTreeSet<&str> = words(&text, "monitoring_token_");
-    assert_eq!(written.len(), 8, "{written:?}");
+    assert_eq!(written.len(), 9, "{written:?}");
     let files: Vec<(PathBuf, String)> =
         files(&deploy()).into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect();
     for (path, text) in &files {
