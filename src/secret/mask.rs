@@ -11,7 +11,7 @@ use super::normalize::{
     Decoded, MAX_ESCAPE_BYTES, MAX_GAP_BYTES, Stream, escape, fold, is_introducer, visible,
     wrap_or_sequence_length,
 };
-use super::patterns::{Extent, PIECE_CHARS, Patterns, Track};
+use super::patterns::{Extent, Gear, PIECE_CHARS, Patterns, Track};
 
 /// What stands in the place of a secret.
 pub const MASK: &[u8] = b"***";
@@ -148,7 +148,7 @@ impl Mask {
                     may_be_longer |= from < begin + MAX_CUT_BYTES;
                 }
             }
-            if !may_be_longer || begin == 0 {
+            if !may_be_longer || begin == 0 || looked_at > CONTEXT_BYTES {
                 return hold;
             }
             looked_at *= 4;
@@ -207,50 +207,109 @@ fn suspect(patterns: &Patterns, text: &[u8], from: usize) -> Option<usize> {
     if patterns.has_odd_characters() {
         return (from < text.len()).then_some(from);
     }
-    let mut raw = Track::default();
-    let mut decoded = Track::default();
-    // How many characters of `decoded` may still differ, and where it goes on.
-    let (mut differing, mut goes_on_at) = (0, from);
-    for (at, &byte) in text.iter().enumerate().skip(from) {
+    let mut raw = Gear::default();
+    let mut at = from;
+    // The loop that most bytes go through, and nothing else.
+    while at < text.len() {
+        let byte = text[at];
         match CLASSES[byte as usize] {
-            Class::Skipped => continue,
-            Class::Plain => {}
-            Class::Special if at < goes_on_at => {}
+            Class::Skipped => {}
+            Class::Plain => {
+                raw.push(fold(byte));
+                if patterns.may_end(raw) && patterns.ends(last_seen(&text[from..=at])) {
+                    return Some(at);
+                }
+            }
             Class::Special => match replacement(&text[at..]) {
-                Some(Replacement::Unclear) => return Some(at),
-                Some(Replacement::Of { character, length }) => {
-                    if differing == 0 {
-                        decoded = raw;
+                Some(_) => match beside_escapes(patterns, text, from, at, raw) {
+                    Ok((next, hash)) => {
+                        (at, raw) = (next, hash);
+                        continue;
                     }
-                    differing = PIECE_CHARS;
-                    goes_on_at = at + length;
-                    if let Some(character) = character {
-                        decoded.push(character);
-                        if patterns.may_end(&decoded) {
-                            return Some(at);
-                        }
+                    Err(found) => return Some(found),
+                },
+                None if byte.is_ascii_graphic() => {
+                    raw.push(fold(byte));
+                    if patterns.may_end(raw) && patterns.ends(last_seen(&text[from..=at])) {
+                        return Some(at);
                     }
                 }
                 None => {}
             },
         }
-        if byte >= 0x80 || byte == 0x1b {
+        at += 1;
+    }
+    None
+}
+
+/// From an escape at `at` on, until what it stands for makes no difference any more: where that is, and the hash
+/// there; or where something may belong to a secret.
+fn beside_escapes(
+    patterns: &Patterns,
+    text: &[u8],
+    from: usize,
+    at: usize,
+    hash: Gear,
+) -> Result<(usize, Gear), usize> {
+    let mut raw = Track::new(hash, last_seen(&text[from..at]));
+    let mut decoded = raw;
+    // How many characters of `decoded` may still differ, and where it goes on.
+    let (mut differing, mut goes_on_at) = (0, at);
+    for (at, &byte) in text.iter().enumerate().skip(at) {
+        if matches!(CLASSES[byte as usize], Class::Skipped) {
+            continue;
+        }
+        if is_special(byte) && at >= goes_on_at {
+            match replacement(&text[at..]) {
+                Some(Replacement::Unclear) => return Err(at),
+                Some(Replacement::Of { character, length }) => {
+                    differing = PIECE_CHARS;
+                    goes_on_at = at + length;
+                    if let Some(character) = character {
+                        decoded.push(character);
+                        if patterns.ends_with(&decoded) {
+                            return Err(at);
+                        }
+                    }
+                }
+                None => {}
+            }
+        }
+        if !byte.is_ascii_graphic() {
             continue;
         }
         let character = fold(byte);
         raw.push(character);
-        if patterns.may_end(&raw) {
-            return Some(at);
+        if patterns.ends_with(&raw) {
+            return Err(at);
         }
-        if differing > 0 && at >= goes_on_at {
-            differing -= 1;
+        if at >= goes_on_at {
             decoded.push(character);
-            if patterns.may_end(&decoded) {
-                return Some(at);
+            if patterns.ends_with(&decoded) {
+                return Err(at);
+            }
+            differing -= 1;
+            if differing == 0 {
+                return Ok((at + 1, raw.hash));
             }
         }
     }
-    None
+    Ok((text.len(), raw.hash))
+}
+
+/// The last characters of a text that are seen, as many as a piece has; zeros before the first.
+fn last_seen(text: &[u8]) -> [u8; PIECE_CHARS] {
+    let mut last = [0; PIECE_CHARS];
+    let seen = text.iter().rev().filter(|byte| byte.is_ascii_graphic());
+    for (to, &from) in last.iter_mut().rev().zip(seen) {
+        *to = fold(from);
+    }
+    last
+}
+
+/// Whether `byte` may begin an escape, or a character that stands for another.
+fn is_special(byte: u8) -> bool {
+    matches!(CLASSES[byte as usize], Class::Special)
 }
 
 enum Replacement {
@@ -261,6 +320,7 @@ enum Replacement {
 }
 
 /// What the special byte at the beginning of `text` begins.
+#[inline(never)]
 fn replacement(text: &[u8]) -> Option<Replacement> {
     if text[0] >= 0x80 {
         let (character, length) = visible(text)?;

@@ -5,6 +5,11 @@
 //! level takes one layer of escapes away: percent, JSON, C and HTML. All of it takes time that is linear in
 //! the text: an escape has a longest form, and there are at most [`MAX_LEVELS`] levels.
 
+#![expect(
+    clippy::inline_always,
+    reason = "each byte of a stream goes through it, and the build is one for size"
+)]
+
 /// How many layers of escapes are taken away: `%255Cu002d` has three.
 const MAX_LEVELS: usize = 4;
 /// More than this between two characters means that they do not belong together. It lets a secret be wrapped
@@ -167,13 +172,26 @@ fn span(from: usize, to: usize) -> (u32, u32) {
 }
 
 /// In lower case, and the two alphabets of base64 made one.
+#[inline(always)]
 pub(super) fn fold(byte: u8) -> u8 {
-    match byte {
-        b'+' => b'-',
-        b'/' => b'_',
-        byte => byte.to_ascii_lowercase(),
-    }
+    FOLDED[byte as usize]
 }
+
+static FOLDED: [u8; 256] = {
+    let mut folded = [0; 256];
+    let mut at = 0_u8;
+    loop {
+        folded[at as usize] = match at {
+            b'+' => b'-',
+            b'/' => b'_',
+            byte => byte.to_ascii_lowercase(),
+        };
+        if at == u8::MAX {
+            break folded;
+        }
+        at += 1;
+    }
+};
 
 /// What an escape may begin with.
 pub(super) fn is_introducer(byte: u8) -> bool {

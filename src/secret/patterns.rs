@@ -4,6 +4,11 @@
 //! form that a secret can have, is looked up at every place of the text. A rolling hash and two bit sets
 //! ([`Filter`]) answer nearly every look-up; what they let through is compared.
 
+#![expect(
+    clippy::inline_always,
+    reason = "each byte of a stream goes through it, and the build is one for size"
+)]
+
 use std::cmp::Ordering;
 use std::ops::Range;
 
@@ -238,8 +243,20 @@ impl Patterns {
         fronts.filter(|(front, _)| before.ends_with(front)).map(|(front, _)| front.len()).max()
     }
 
+    /// Whether a piece of a secret may end where the stream has this hash: quick, and sometimes wrong.
+    #[inline(always)]
+    pub fn may_end(&self, hash: Gear) -> bool {
+        self.filter.high.holds(high(hash)) || self.filter.short.holds(of_four(hash))
+    }
+
+    /// Whether one ends there: for what [`Patterns::may_end`] lets through.
+    #[inline(never)]
+    pub fn ends(&self, last: [u8; PIECE_CHARS]) -> bool {
+        self.ends_with(&Track::new(Gear::of(&last), last))
+    }
+
     /// Whether a piece of a secret ends with the last character of `track`.
-    pub fn may_end(&self, track: &Track) -> bool {
+    pub fn ends_with(&self, track: &Track) -> bool {
         self.filter.may_hold_short(track.hash)
             || (self.filter.may_hold(track.hash) && self.window_of(&track.piece()).is_some())
     }
@@ -339,6 +356,15 @@ impl Gear {
     const SHIFT_BITS: u32 = 6;
     const CHARS: usize = u64::BITS.div_ceil(Gear::SHIFT_BITS) as usize;
 
+    fn of(characters: &[u8]) -> Gear {
+        let mut hash = Gear::default();
+        for &character in characters {
+            hash.push(character);
+        }
+        hash
+    }
+
+    #[inline(always)]
     pub fn push(&mut self, byte: u8) {
         self.0 = (self.0 << Gear::SHIFT_BITS).wrapping_add(SPREAD[byte as usize]);
     }
@@ -347,14 +373,20 @@ impl Gear {
 const _: () = assert!(Gear::CHARS <= PIECE_CHARS, "a piece has all that its hash depends on");
 
 /// The last characters of a stream, and their hash.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(super) struct Track {
-    hash: Gear,
+    pub hash: Gear,
     recent: [u8; 16],
     count: usize,
 }
 
 impl Track {
+    pub fn new(hash: Gear, last: [u8; PIECE_CHARS]) -> Track {
+        let mut recent = [0; 16];
+        recent[..PIECE_CHARS].copy_from_slice(&last);
+        Track { hash, recent, count: PIECE_CHARS }
+    }
+
     pub fn push(&mut self, byte: u8) {
         self.hash.push(byte);
         self.recent[self.count % 16] = byte;
@@ -388,19 +420,21 @@ pub(super) struct Filter {
     short: BitSet,
 }
 
+/// Numbers of 16 bits.
 #[derive(Default)]
-struct BitSet(Vec<u64>);
+struct BitSet(Option<Box<[u64; BitSet::WORDS]>>);
 
 impl BitSet {
     const WORDS: usize = 1 << 10;
 
     fn add(&mut self, bit: u16) {
-        self.0.resize(BitSet::WORDS, 0);
-        self.0[usize::from(bit >> 6)] |= 1 << (bit & 63);
+        let words = self.0.get_or_insert_with(|| Box::new([0; BitSet::WORDS]));
+        words[usize::from(bit >> 6)] |= 1 << (bit & 63);
     }
 
+    #[inline(always)]
     fn holds(&self, bit: u16) -> bool {
-        self.0.get(usize::from(bit >> 6)).is_some_and(|word| word >> (bit & 63) & 1 == 1)
+        self.0.as_ref().is_some_and(|words| words[usize::from(bit >> 6)] >> (bit & 63) & 1 == 1)
     }
 }
 

@@ -75,7 +75,7 @@ proptest! {
 
     #[test]
     fn a_stream_is_masked_as_a_text_is(
-        secret in any_secret(),
+        secret in "[A-Za-z0-9_-]{40}",
         form in 0..FORMS.len() + BASE64.len(),
         before in quiet(),
         between in quiet(),
