@@ -15,6 +15,8 @@ pub(crate) fn until_done<T>(stage: Stage, work: impl Future<Output = T>) -> Resu
 /// One type of work for all: the runtime's code is large, and would be made anew for each.
 fn block_on(stage: Stage, work: Pin<&mut dyn Future<Output = ()>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
+        // A server that floods us must not keep the timers and signals from being looked at.
+        .event_interval(1)
         .enable_io()
         .enable_time()
         .build()

@@ -108,7 +108,7 @@ fn every_step_of_a_line_that_works_is_ok_and_its_command_is_not_run() {
         assert!(row[1..].iter().any(|cell| cell.trim() == outcome), "{row:?}");
     }
     assert!(
-        ended.stdout.contains("wss:///ndt/v7/download (on 127.0.0.1); on offer, too: "),
+        ended.stdout.contains("wss:///ndt/v7/download (on 127.0.0.1); also available: "),
         "{}",
         ended.stdout
     );
@@ -162,13 +162,13 @@ fn check_fails_where_the_run_fails_with_its_status_and_its_words() {
         ("roots", NONE, &["-ca-file=/proc/nonexistent/ca"], "/proc/nonexistent/ca"),
         ("roots", bad_proxy, &["-ca-file=/proc/nonexistent/ca", nowhere], "/proc/nonexistent/ca"),
         ("proxy", bad_proxy, &[nowhere], "HTTP_PROXY"),
-        ("dns", NONE, &["-retries=0", &no_name], "cannot look up"),
+        ("dns", NONE, &["-retries=0", &no_name], "cannot resolve"),
         ("tcp", NONE, &["-retries=0", "-locate-url=http://127.0.0.1:1/"], "connection refused"),
         ("tls", NONE, &["-retries=0", &not_tls], "does not speak TLS"),
         ("exchange", NONE, &["-monitoring-signer-key", &file("stranger", &stranger.to_string())], "stranger"),
         ("exchange", NONE, &["-machine=nowhere"], "machine name"),
         ("exchange", NONE, &[&format!("-locate-url=http://{redirect}/")], "redirects"),
-        ("exchange", NONE, &[&format!("-locate-url=http://{html}/")], "<html>"),
+        ("exchange", NONE, &[&format!("-locate-url=http://{html}/")], "HTML page \"nope\""),
         ("url_keys", NONE, &["-service-url-key-name=nope"], "nope"),
     ];
     for (step, variable, flags, words) in cases {
@@ -341,7 +341,7 @@ fn a_token_check_that_runs_out_of_time_says_at_which_step() {
     for (line, _, _) in EXECS {
         sandbox.misbehave(&json!({"delay_ms": 60_000, "only": "GET /"}).to_string());
         let words = format!(
-            "while the admin token was checked, waiting for the answer ({})",
+            "while checking the admin token, waiting for the response ({})",
             sandbox.var("SANDBOX_URL")
         );
         let in_time = |command: &mut Command| {
@@ -370,7 +370,7 @@ fn a_proxy_is_shown_without_its_user_and_password() {
         told.json
     );
     assert!(told.detail("tcp").contains(&format!("connected to the proxy {proxy}")), "{:#}", told.json);
-    assert!(told.detail("exchange").contains("plain http"), "{:#}", told.json);
+    assert!(told.detail("exchange").contains("plain HTTP"), "{:#}", told.json);
 }
 
 /// A CA, and a server on loopback with a certificate from it that is valid for `days` from now on.

@@ -268,8 +268,17 @@ fn the_faults_of_locates_answer_are_those_of_the_manual() {
 #[test]
 fn the_faults_of_the_connection_are_those_of_the_manual() {
     let tables = [connection::broken, connection::silent, connection::proxies];
-    let signal = ("ended by SIGNAL in the exchange; the command was not run", "tests/supervise/signals.rs");
-    hold("Connecting", &tables, &[signal]);
+    let elsewhere = [
+        ("ended by SIGNAL in the exchange; the command was not run", "tests/supervise/signals.rs"),
+        ("cannot resolve HOST: this machine is out of resources", "tests/network.rs"),
+        ("cannot connect to URL: this machine is out of resources", "tests/network.rs"),
+        ("the proxy URL2 requires authentication (SOCKS5)", "tests/network.rs"),
+        ("the proxy URL2 rejected the credentials in VARIABLE", "tests/network.rs"),
+        ("the proxy URL2 did not connect to URL: …", "tests/network.rs"),
+        ("refusing to use VARIABLE because REQUEST_METHOD is set", "tests/network.rs"),
+        ("VARIABLE is not valid UTF-8", "tests/network.rs"),
+    ];
+    hold("Connecting", &tables, &elsewhere);
 }
 
 #[test]

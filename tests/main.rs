@@ -15,6 +15,7 @@ mod keys;
 mod lines;
 mod manual;
 mod metrics;
+mod network;
 mod pipelines;
 mod properties;
 mod reasons;

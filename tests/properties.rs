@@ -337,16 +337,16 @@ proptest! {
         host in prop_oneof![Just("127.0.0.1"), Just("127.9.8.7"), Just("[::1]"), Just("localhost"), Just("LocalHost.")],
         other in "[a-z][a-z0-9]{0,7}(\\.[a-z][a-z0-9]{0,5}){0,3}",
     ) {
-        let rules = ProxyRules { http: Some("p:1".into()), https: Some("p:2".into()), except: except.clone() };
+        let rules = ProxyRules::new("p:1", &except);
         let proxied = |host: &str| match Url::parse(&format!("http://{host}/")) {
             Ok(url) => rules.proxy_for(&url).unwrap().is_some(),
             Err(_) => false,
         };
         prop_assert!(!proxied(host));
         let _ = proxied(&other);
-        let own = ProxyRules { except: format!("{except},{other}"), ..rules.clone() };
+        let own = ProxyRules::new("p:1", &format!("{except},{other}"));
         if let Ok(url) = Url::parse(&format!("http://{other}/")) {
-            prop_assert_eq!(own.proxy_for(&url).unwrap(), None, "{} is excepted by name", other);
+            prop_assert!(own.proxy_for(&url).unwrap().is_none(), "{} is excepted by name", other);
         }
     }
 

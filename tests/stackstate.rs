@@ -148,13 +148,13 @@ fn every_error_says_what_to_do() {
     let expiry = r#"{"_type":"ServiceTokenInvalidExpiryError","message":"The expiry is in the past"}"#;
     for (verb, status, body, words) in [
         ("create", "400 x", expiry, &["rejected the expiry", "in the past"][..]),
-        ("create", "500 x", errors_response, &["trouble of its own", "it broke", "k-1"]),
+        ("create", "500 x", errors_response, &["server error", "it broke", "k-1"]),
         ("list", "401 x", "", &["rejected the credential"]),
-        ("list", "403 x", "<html>no</html>", &["does not allow this credential to list", "<html>"]),
+        ("list", "403 x", "<html>no</html>", &["does not allow this credential to list", "HTML page \"no\""]),
         ("list", "404 x", "<html>nginx</html>", &["no token API", "--api-path"]),
-        ("list", "502 x", "", &["trouble of its own", "502"]),
-        ("list", "200 x", "<html>login</html>", &["something else than StackState's JSON"]),
-        ("list", "200 x", r#"[{"id":"1"}]"#, &["something else than StackState's JSON"]),
+        ("list", "502 x", "", &["server error", "502"]),
+        ("list", "200 x", "<html>login</html>", &["a response that is not StackState JSON"]),
+        ("list", "200 x", r#"[{"id":"1"}]"#, &["a response that is not StackState JSON"]),
         ("delete", "404 x", errors_response, &["no service token has the ID 7"]),
         ("delete", "500 x", errors_response, &["did not delete the token"]),
     ] {

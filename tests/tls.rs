@@ -70,7 +70,7 @@ fn the_end_of_a_connection_without_close_notify_ends_an_answer_of_unknown_length
         .failed_with(125, &["in the middle of"]);
     ask(format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{length:x}\r\n{TARGET}\r\n"))
         .failed_with(125, &["in the middle of"]);
-    ask("HTTP/1.1 200 OK\r\nDate: ".to_owned()).failed_with(125, &["before it answered"]);
+    ask("HTTP/1.1 200 OK\r\nDate: ".to_owned()).failed_with(125, &["before it responded"]);
 }
 
 /// A proxy that speaks TLS, and behind it a server that does, whatever its name. Gives the heads of the requests

@@ -127,8 +127,10 @@ fn a_deletion_that_fails_is_one_warning_or_a_clause_of_our_failure() {
             _ => None,
         });
         let mut exec = issuer.exec(&sandbox);
-        run(exec.env(issuer.url, format!("http://{address}")).args(["--", "true"]))
-            .failed_with(125, &["may not have made a token (HTTP 502); and could not delete the token: "]);
+        run(exec.env(issuer.url, format!("http://{address}")).args(["--", "true"])).failed_with(
+            125,
+            &["may not have created a token (HTTP 502 Bad Gateway); and could not delete the token: "],
+        );
     }
 }
 
@@ -149,7 +151,8 @@ fn a_rate_limit_is_named_with_the_time_that_it_asks_for() {
                 command.env("GAFAELFAWR_ADMIN_TOKEN", "x").env("STS_CLI_API_TOKEN", "x");
                 command.arg(issuer.name).arg(args[0]).arg("-retries=0").args(&args[1..]);
                 let ended = run(command.env(issuer.url, format!("http://{address}")));
-                let server = format!("{} at http://{address} limits our rate (HTTP 429)", issuer.name);
+                let server =
+                    format!("{} at http://{address} is rate limiting requests (HTTP 429)", issuer.name);
                 ended.failed_with(125, &[&server, words]);
                 let may_have = ended.stderr.contains("may have been created");
                 assert_eq!(may_have, args[0] == "create", "{ended:?}");
@@ -175,7 +178,7 @@ fn a_rate_limited_creation_is_tried_again_and_leaves_nothing() {
                 issuer.create
             ));
             let ended = run(issuer.exec(&sandbox).args(["-timeout=60s", "--", "true"]));
-            ended.failed_with(125, &["limits our rate", "asks to wait 5m"]);
+            ended.failed_with(125, &["is rate limiting requests", "asks to wait 5m"]);
             assert!(!ended.stderr.contains("could not delete"), "{ended:?}");
             issuer.nothing_is_left(&sandbox);
         }
@@ -200,7 +203,8 @@ fn out_is_private_never_overwritten_and_tried_before_a_token_is_made() {
         // What failed leaves no empty file.
         sandbox.misbehave(&format!(r#"{{"status":400,"body":"","only":"{}"}}"#, issuer.create));
         let other = folder.path().join("other");
-        run(issuer.create(&sandbox).arg("--out").arg(&other)).failed_with(125, &["refused to make a token"]);
+        run(issuer.create(&sandbox).arg("--out").arg(&other))
+            .failed_with(125, &["refused to create a token"]);
         assert!(!other.exists());
     }
 }
@@ -234,7 +238,7 @@ fn a_create_that_is_ended_leaves_no_file_and_says_what_may_be_left() {
         sandbox.awaits(issuer.create);
         kill(child.id(), libc::SIGTERM);
         let see = format!("may have been created, see: monitoring-token {} list", issuer.name);
-        finish(child).failed_with(143, &["ended by SIGTERM while waiting for the answer (http:", &see]);
+        finish(child).failed_with(143, &["ended by SIGTERM while waiting for the response (http:", &see]);
         assert!(!out.exists());
         run(issuer.create(&sandbox).arg("-timeout=1s").arg("--out").arg(&out))
             .failed_with(124, &["timed out after 1s while"]);
@@ -253,7 +257,7 @@ fn a_list_or_delete_that_is_ended_says_so_in_one_line() {
                 let child = start(&mut issuer.command(&sandbox, args));
                 eventually("a request", || (sandbox.requests().len() > before).then_some(()));
                 kill(child.id(), signal);
-                let line = format!("ended by {name} while waiting for the answer (http:");
+                let line = format!("ended by {name} while waiting for the response (http:");
                 finish(child).failed_with(128 + signal, &[&line]).failed_with(128 + signal, words);
             }
             run(issuer.command(&sandbox, args).arg("-timeout=300ms"))

@@ -74,7 +74,7 @@ impl<'a> Session<'a> {
     }
 
     async fn ended_early(self, api: &Api) -> Failure {
-        let at_step = || format!("while {} ({})", api.step(), api.origin());
+        let at_step = || format!("while {}", api.doing());
         tokio::select! {
             biased;
             signal = self.signals.interrupt() => Failure {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::network::{Probe, tell_setup};
+use super::network::{tell_setup, tell_way};
 use super::target;
 use super::{Checked, Checklist, tell_clock, tell_command, tell_timeout};
 use crate::error::{Failure, Stage};
@@ -46,39 +46,36 @@ fn steps(what: LocateRun, signals: &Signals, log: Log, list: &mut Checklist) -> 
 
     let insecure = plain_http_host(&locate.endpoint.url);
     let noting = |failure| noting_plain_http(failure, insecure.as_deref());
-    let (http, proxy) = tell_setup(list, http, &locate.endpoint.url, &run, noting)?;
+    let http = tell_setup(list, http, &locate.endpoint.url, &run, noting)?;
     let client = Client::new(&http, &locate.endpoint.url, Redirects::SameOrigin);
     let client = list.step("exchange", client.map_err(|error| noting(failed(error.message))))?;
-    let probe = Probe::new(&locate.endpoint.url, proxy.as_ref());
     let at = origin(&locate.endpoint.url);
-    let work = async {
-        probe.go().await;
-        let asked = Locate { config: &locate, client: &client, key: &key };
-        asked.ask(signed, http.retries, term_at).await
-    };
-    let doing = || while_asking(&locate, &client, probe.step().unwrap_or(client.step()));
+    let asked = Locate { config: &locate, client: &client, key: &key };
+    let work = asked.ask(signed, http.retries, term_at);
+    let doing = || while_asking(&locate, &client);
     let (offer, failure) = match run.attempt(Stage::Exchange, work, doing) {
         Ok((_, offer)) => (Some(offer), None),
         Err(failure) => (None, Some(noting(failure))),
     };
-    let failure = probe.tell(list, &locate.endpoint.url, &client, failure)?;
+    let insecure = client.plain_http_host(&locate.endpoint.url);
+    let failure = tell_way(list, &locate.endpoint.url, &client, failure)?;
     tell_clock(list, &client, failure.as_ref().map(|_| FATAL_CLOCK_LAG));
     if let Some(failure) = failure {
         return list.step("exchange", Err(failure));
     }
     let Some(offer) = offer else { return Ok(()) };
     let readable = match &insecure {
-        Some(_) => "; the tokens went over plain http, where they can be read: use https",
+        Some(_) => "; the tokens were sent over plain HTTP, where they can be read: use https",
         None => "",
     };
     list.ok("exchange", format!("locate at {at} gave URLs for {}{readable}", locate.endpoint.service));
     let granted = list.step("url_keys", locate.choose(offer).map_err(noting))?;
     let others: Vec<&str> =
         granted.keys.iter().map(String::as_str).filter(|key| *key != granted.key).collect();
-    let others = if others.is_empty() { "no other".to_owned() } else { others.join(", ") };
+    let others = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
     list.ok_with(
         "url_keys",
-        format!("{} (on {}); on offer, too: {others}", granted.key, granted.hostname),
+        format!("{} (on {}); also available: {others}", granted.key, granted.hostname),
         json!({"taken": granted.key, "on_offer": granted.keys, "hostname": granted.hostname}),
     );
     target::tell(list, &run, &granted)

@@ -112,12 +112,6 @@ impl Checklist {
         })
     }
 
-    /// Records that a step which went well at first turned out to be what has failed.
-    pub fn step_again<T>(&mut self, name: &'static str, failure: Failure) -> Result<T, Failure> {
-        self.rows.retain(|row| row.name != name);
-        self.step(name, Err(failure))
-    }
-
     /// All rows; steps that were not reached are skipped.
     pub fn rows(self) -> Vec<Row> {
         let Checklist { steps, mut rows } = self;
@@ -205,19 +199,19 @@ fn tell_timeout(list: &mut Checklist, timeline: &Timeline) -> Instant {
 /// has not failed, or that needs no clock.
 fn tell_clock(list: &mut Checklist, client: &Client, fatal_lag: Option<Duration>) {
     let Some(offset) = client.clock_offset_seconds() else {
-        list.skip("clock", "no answer has told the time");
+        list.skip("clock", "no response had a Date");
         return;
     };
     let by = Duration::from_secs(offset.unsigned_abs());
     let is_fatal = offset < 0 && fatal_lag.is_some_and(|lag| by >= lag);
     let by = duration::show(by);
     let detail = match offset {
-        0 => "as the server's".to_owned(),
+        0 => "in sync with the server".to_owned(),
         1.. => format!("{by} ahead of the server"),
         _ => format!("{by} behind the server"),
     };
     if is_fatal {
-        let why = format!("{detail}: every token is expired when it arrives there");
+        let why = format!("{detail}: every token has expired when it arrives there");
         list.push("clock", Outcome::Failed, &why, Map::new());
     } else {
         list.ok_with("clock", detail, json!({"offset_seconds": offset}));

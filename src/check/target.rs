@@ -46,12 +46,11 @@ async fn reach(host: &str, port: u16) -> Result<SocketAddr, String> {
     let addresses = if let Ok(address) = host.parse() {
         vec![SocketAddr::new(address, port)]
     } else {
-        let found = look_up(host.to_owned()).await;
-        found.map_err(|error| format!("cannot resolve {host}: {}", lookup_error(&error)))?
+        let found = look_up(host).await.map_err(|error| format!("cannot resolve {host}: {error}"))?;
+        found.into_iter().map(|address| SocketAddr::new(address, port)).collect()
     };
     let mut last = format!("cannot resolve {host}: no address");
     for address in addresses {
-        let address = SocketAddr::new(address.ip(), port);
         match tokio::net::TcpStream::connect(address).await {
             Ok(_) => return Ok(address),
             Err(error) => {
@@ -60,9 +59,4 @@ async fn reach(host: &str, port: u16) -> Result<SocketAddr, String> {
         }
     }
     Err(last)
-}
-
-fn lookup_error(error: &std::io::Error) -> String {
-    let text = system_error(error);
-    text.strip_prefix("failed to lookup address information: ").unwrap_or(&text).to_owned()
 }

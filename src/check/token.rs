@@ -1,6 +1,6 @@
 //! The steps of `exec`, up to the creation of a token: none is made.
 
-use super::network::{Probe, tell_setup};
+use super::network::{tell_setup, tell_way};
 use super::{Checked, Checklist, tell_clock, tell_command, tell_timeout};
 use crate::error::{Failure, Stage};
 use crate::http::plain_http_host;
@@ -28,25 +28,23 @@ fn steps(what: TokenRun, signals: &Signals, log: Log, list: &mut Checklist) -> R
     tell_command(list, &config.command);
     let admin = list.step("credential", credential.read(&run.until()))?;
     list.ok("credential", "read");
-    let (http, proxy) = tell_setup(list, http, &url, &run, |failure| failure)?;
+    let http = tell_setup(list, http, &url, &run, |failure| failure)?;
     let issuer = list.step("token", issuer.connect(&http, url.clone(), &admin, run.needed()))?;
     drop(admin);
 
     let insecure = plain_http_host(&url);
-    let probe = Probe::new(&url, proxy.as_ref());
     let work = async {
-        probe.go().await;
         issuer.prepare(until).await?;
         Ok(issuer.describe(until).await)
     };
     let api = issuer.api();
-    let doing = || while_checking(api, probe.step().unwrap_or(api.step()));
+    let doing = || while_checking(api);
     let (told, failure) = match run.attempt(Stage::Exchange, work, doing) {
         Ok(told) => (told, None),
         Err(failure) => (Vec::new(), Some(noting_plain_http(failure, insecure.as_deref()))),
     };
     let client = api.client();
-    let failure = probe.tell(list, &url, client, failure)?;
+    let failure = tell_way(list, &url, client, failure)?;
     tell_clock(list, client, None);
     if let Some(failure) = failure {
         return list.step("token", Err(failure));

@@ -15,6 +15,7 @@ use crate::cli::syntax::parse_bool;
 use crate::cli::values::stray_character;
 use crate::cli::{Line, Values};
 use crate::error::{Failure, Reason, Stage};
+use crate::http::HttpConfig;
 use crate::key::KeySource;
 use crate::metrics::Labels;
 use crate::run::RunConfig;
@@ -38,7 +39,7 @@ pub fn locate_run(line: &Line, purpose: Purpose) -> Result<LocateRun, Failure> {
         },
         ..run
     };
-    let http = http(&values)?;
+    let http = HttpConfig { interface: locate.endpoint.zone(), ..http(&values)? };
     let cache = cache(&values)?.filter(|_| purpose == Purpose::Run);
     Ok(LocateRun { locate, http, run, cache })
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 
-use super::explain;
+use super::classify;
 
 /// The most that is read of an answer, unless a request says otherwise.
 pub const MAX_ANSWER_BYTES: usize = 512 * 1024;
@@ -30,7 +30,7 @@ impl Answer {
 }
 
 /// Why a body cannot be used.
-pub enum Unreadable {
+pub(super) enum Unreadable {
     /// It has this content-encoding.
     Compressed(String),
     /// It is larger than the request allowed.
@@ -39,11 +39,13 @@ pub enum Unreadable {
     Broken(reqwest::Error),
 }
 
-/// Reads a body to its end; what is there of one that cannot be used comes with the reason.
-pub async fn read_body(
+/// Reads a body to its end, for at most `patience`; what is there of one that cannot be used comes with the
+/// reason.
+pub(super) async fn read_body(
     response: &mut reqwest::Response,
     headers: &HeaderMap,
     max_bytes: usize,
+    patience: Option<Duration>,
 ) -> Result<Vec<u8>, (Vec<u8>, Unreadable)> {
     let encoding = headers.get(CONTENT_ENCODING).map(|encoding| String::from_utf8_lossy(encoding.as_bytes()));
     if let Some(encoding) = encoding.filter(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
@@ -51,15 +53,30 @@ pub async fn read_body(
     }
     let expected = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
     let mut body = Vec::with_capacity(expected.min(max_bytes.min(MAX_ANSWER_BYTES)));
+    let end = read_into(&mut body, response, headers, max_bytes);
+    let result = match patience {
+        Some(patience) => tokio::time::timeout(patience, end).await.unwrap_or(Ok(())),
+        None => end.await,
+    };
+    match result {
+        Ok(()) => Ok(body),
+        Err(why) => Err((body, why)),
+    }
+}
+
+async fn read_into(
+    body: &mut Vec<u8>,
+    response: &mut reqwest::Response,
+    headers: &HeaderMap,
+    max_bytes: usize,
+) -> Result<(), Unreadable> {
     loop {
         match response.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() > max_bytes => {
-                return Err((body, Unreadable::TooLarge));
-            }
+            Ok(Some(chunk)) if body.len() + chunk.len() > max_bytes => return Err(Unreadable::TooLarge),
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            Ok(None) => return Ok(body),
-            Err(error) if ends_with_connection(headers) && is_end_of_file(&error) => return Ok(body),
-            Err(error) => return Err((body, Unreadable::Broken(error))),
+            Ok(None) => return Ok(()),
+            Err(error) if ends_with_connection(headers) && is_end_of_file(&error) => return Ok(()),
+            Err(error) => return Err(Unreadable::Broken(error)),
         }
     }
 }
@@ -73,7 +90,7 @@ fn ends_with_connection(headers: &HeaderMap) -> bool {
 /// many servers do it. Somebody in between could cut an answer short that way; what is used of an answer is JSON, of
 /// which no beginning parses.
 fn is_end_of_file(error: &reqwest::Error) -> bool {
-    explain::cause::<io::Error>(error).is_some_and(|io| io.kind() == io::ErrorKind::UnexpectedEof)
+    classify::cause::<io::Error>(error).is_some_and(|io| io.kind() == io::ErrorKind::UnexpectedEof)
 }
 
 /// How far `now` is ahead of an HTTP date, in whole seconds as that date has them.

@@ -11,8 +11,8 @@ pub fn is_loopback(url: &Url) -> bool {
         || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
-/// The host that gets our token over plain http, unless it is this machine. Names below `localhost` are, too
-/// (RFC 6761, 6.3), although Go's rules for proxies do not know them.
+/// The host that gets a token over plain HTTP, unless it is this machine. Names below `localhost` should be, too
+/// (RFC 6761, 6.3); whether they are is known once a connection is made.
 pub fn plain_http_host(url: &Url) -> Option<String> {
     let host = url.host_str()?;
     let below_localhost = host.ends_with(".localhost");

@@ -5,42 +5,45 @@
 //! tells how far it came.
 
 mod answer;
+mod attempt;
 pub(crate) mod certificate;
 mod chain;
+mod classify;
+mod connection;
 pub mod explain;
 mod loopback;
-mod progress;
 pub mod proxy;
 mod redirect;
 mod resolve;
 pub mod retry;
 pub mod roots;
+mod second_look;
 pub mod trust;
 mod untrusted;
 
-use std::cell::Cell;
-use std::sync::Arc;
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant, SystemTime};
 
-use reqwest::header::{ACCEPT, CONNECTION, DATE, HeaderMap, HeaderValue, USER_AGENT};
+use reqwest::header::{DATE, HeaderMap};
 use reqwest::{Method, Url};
 
 pub use answer::{Answer, MAX_ANSWER_BYTES, clock_offset_seconds};
 use answer::{Unreadable, read_body};
-use explain::TransportError;
+pub use attempt::{Attempt, Progress, Step};
+use connection::Connections;
+use explain::{Broken, Cause, Circumstances, TransportError};
 pub(crate) use loopback::plain_http_host;
-use progress::WhenConnected;
-pub use progress::{Progress, Step};
-use proxy::ProxyRules;
+use proxy::{Proxy, ProxyRules};
 pub use redirect::Redirects;
-use resolve::Resolver;
 pub(crate) use resolve::look_up;
 use trust::{LoadedTrust, TrustStore, Verifier};
 
 use crate::error::Failure;
 use crate::read::Until;
-use crate::secret::{quoted, redact_url};
+use crate::secret::quoted;
 
+/// How long the body of an error is waited for: its status says the most, and must not be lost.
+const ERROR_BODY_PATIENCE: Duration = Duration::from_secs(2);
 /// How much of a content-encoding is shown.
 const MAX_ENCODING_CHARS: usize = 64;
 
@@ -53,6 +56,8 @@ pub struct HttpConfig {
     pub proxies: ProxyRules,
     /// Further tries after the first.
     pub retries: u32,
+    /// The network interface of an IPv6 address with a zone.
+    pub interface: Option<String>,
 }
 
 /// The same, once `-ca-file` has been read: what a [`Client`] is made of.
@@ -64,6 +69,8 @@ pub struct LoadedHttp {
     pub proxies: ProxyRules,
     /// Further tries after the first.
     pub retries: u32,
+    /// The network interface of an IPv6 address with a zone.
+    pub interface: Option<String>,
     /// The time that the addresses of a host share, so that one that is dead does not take all of it.
     pub connect_within: Duration,
 }
@@ -72,16 +79,17 @@ impl HttpConfig {
     /// Reads `-ca-file`, which may be a pipe, so that a wrong one is an error also where it would not have
     /// been needed.
     pub fn load(self, until: &Until<'_>) -> Result<LoadedHttp, Failure> {
-        let HttpConfig { trust, proxies, retries } = self;
+        let HttpConfig { trust, proxies, retries, interface } = self;
         let trust = trust.load(until)?;
         // What ends the run says more than the end of this time, which comes a little later.
         let connect_within =
             until.deadline.saturating_duration_since(Instant::now()) + Duration::from_secs(1);
-        Ok(LoadedHttp { trust, proxies, retries, connect_within })
+        Ok(LoadedHttp { trust, proxies, retries, interface, connect_within })
     }
 }
 
 /// A request to make.
+#[derive(Clone)]
 pub struct Request<'a> {
     /// The method.
     pub method: Method,
@@ -110,118 +118,178 @@ impl Request<'_> {
 
 /// A client for one origin.
 pub struct Client {
-    inner: reqwest::Client,
-    progress: Arc<Progress>,
-    verifier: Arc<Verifier>,
+    inner: RefCell<reqwest::Client>,
+    connections: Connections,
     clock_offset_seconds: Cell<Option<i64>>,
-    /// The proxy in use, for messages.
-    pub proxy: Option<Url>,
+    blames_proxy: Cell<bool>,
+    left_machine: Cell<bool>,
 }
 
 impl Client {
     /// A client that can reach `url`'s origin.
     pub fn new(config: &LoadedHttp, url: &Url, redirects: Redirects) -> Result<Client, TransportError> {
-        let progress = Arc::new(Progress::default());
-        let verifier = Arc::new(Verifier::new(config.trust.clone()));
-        let tls = trust::client_config(Arc::clone(&verifier), Arc::clone(&progress));
-        let proxy = config.proxies.proxy_for(url).map_err(TransportError::setup)?;
-        let mut headers = HeaderMap::new();
-        headers.insert(
-            USER_AGENT,
-            HeaderValue::from_static(concat!("monitoring-token/", env!("CARGO_PKG_VERSION"))),
-        );
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        let builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .default_headers(headers)
-            .http1_only()
-            .pool_max_idle_per_host(0)
-            .connect_timeout(config.connect_within)
-            .referer(false)
-            .redirect(redirects.policy())
-            .connector_layer(WhenConnected(Arc::clone(&progress)))
-            .dns_resolver(Arc::new(Resolver::new(Arc::clone(&progress))))
-            .no_proxy();
-        // An address needs no look-up.
-        if proxy.as_ref().unwrap_or(url).domain().is_none() {
-            progress.reach(Step::Connect);
-        }
-        let builder = match proxy.clone() {
-            Some(mut proxy) => {
-                // As in Go, the proxy looks the name up, with both schemes.
-                if proxy.scheme() == "socks5" {
-                    let _ = proxy.set_scheme("socks5h");
-                }
-                let proxy = reqwest::Proxy::all(proxy);
-                builder.proxy(proxy.map_err(|error| TransportError::setup(error.to_string()))?)
-            }
-            None => builder,
-        };
-        let inner = builder.build().map_err(|error| TransportError::explain(&error, url, None))?;
-        Ok(Client { inner, progress, verifier, clock_offset_seconds: Cell::new(None), proxy })
+        let connections = Connections::new(config, url, redirects)?;
+        Ok(Client {
+            inner: RefCell::new(connections.client()?),
+            connections,
+            clock_offset_seconds: Cell::new(None),
+            blames_proxy: Cell::new(false),
+            left_machine: Cell::new(false),
+        })
     }
 
     /// How far the current request has come.
     pub fn step(&self) -> Step {
-        self.progress.step()
+        self.connections.progress.step()
     }
 
-    /// How far our clock is ahead of the server's, by its last answer that tells, whatever that says.
+    /// What to look at when a request gets no further than now.
+    pub fn advice(&self) -> &'static str {
+        match (self.step(), self.proxy()) {
+            (Step::Connect, Some(_)) => "check that the proxy is up and can reach the server",
+            (step, _) => step.advice(),
+        }
+    }
+
+    /// What is known of the current request.
+    pub fn attempt(&self) -> Attempt {
+        self.connections.progress.attempt()
+    }
+
+    /// Whether the proxy, once it was reached, is why the last request failed.
+    pub fn blames_proxy(&self) -> bool {
+        self.blames_proxy.get()
+    }
+
+    /// How far our clock is ahead of the server's, by its last response that tells, whatever that says.
     pub fn clock_offset_seconds(&self) -> Option<i64> {
         self.clock_offset_seconds.get()
     }
 
-    /// The proxy in between, as a clause for messages; empty without one.
-    pub fn via(&self) -> String {
-        self.proxy
-            .as_ref()
-            .map(|proxy| format!(" through the proxy {}", redact_url(proxy)))
-            .unwrap_or_default()
+    /// The proxy in use.
+    pub fn proxy(&self) -> Option<&Proxy> {
+        self.connections.proxy.as_ref()
     }
 
-    /// Whether the current TLS handshake, or the last one, is with the proxy and not with the server behind it.
-    pub fn is_handshake_with_proxy(&self) -> bool {
-        self.progress.handshakes() == 1 && self.proxy.as_ref().is_some_and(|proxy| proxy.scheme() == "https")
+    /// The proxy in between, as a clause for messages; empty without one.
+    pub fn via(&self) -> String {
+        explain::via(self.proxy())
+    }
+
+    /// The status of the response whose body is being read, as a clause for messages; empty without one.
+    pub fn status_clause(&self) -> String {
+        self.attempt().status.map(|status| format!(", HTTP {}", explain::Status(status))).unwrap_or_default()
+    }
+
+    /// The host that gets a token over plain HTTP, if that is not this machine. A name such as `x.localhost` may
+    /// lead elsewhere, which a connection shows.
+    pub fn plain_http_host(&self, url: &Url) -> Option<String> {
+        let left = || (url.scheme() == "http" && self.left_machine.get()).then(|| url.host_str()).flatten();
+        plain_http_host(url).or_else(|| left().map(str::to_owned))
     }
 
     /// What TLS has seen of the server's certificates.
     pub fn verifier(&self) -> &Verifier {
-        &self.verifier
+        &self.connections.verifier
     }
 
-    /// Makes the request and reads the whole answer.
+    /// Makes the request, follows redirects, and reads the whole response.
     pub async fn send(&self, request: Request<'_>) -> Result<Answer, TransportError> {
-        let Request { method, url, headers, json, max_answer_bytes } = request;
-        let explain = |error: &reqwest::Error| TransportError::explain(error, &url, Some(self));
-        self.progress.reach(Step::Connect);
-        let mut builder = self.inner.request(method, url.clone()).headers(headers);
-        if let Some(json) = json {
-            builder = builder.header(reqwest::header::CONTENT_TYPE, "application/json").body(json.to_vec());
-        }
-        let mut response = builder.send().await.map_err(|error| explain(&error))?;
+        self.blames_proxy.set(false);
+        let url = request.url.clone();
+        let max_bytes = request.max_answer_bytes;
+        let mut response = match self.respond(request).await {
+            Ok(response) => response,
+            Err(cause) => return Err(self.explain(&cause, &url)),
+        };
         let received = SystemTime::now();
-        self.progress.reach(Step::Body);
-        let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        self.connections.progress.note(|attempt| {
+            attempt.step = Step::Body;
+            attempt.status = Some(status);
+            attempt.peer = response.remote_addr();
+        });
+        self.note_peer();
+        self.blames_proxy.set(status == 407 && self.proxy().is_some());
+        let date = headers.get(DATE).and_then(|date| date.to_str().ok());
         let clock_offset_seconds = date.and_then(|date| clock_offset_seconds(date, received));
         self.clock_offset_seconds.set(clock_offset_seconds.or(self.clock_offset_seconds.get()));
-        let head = (response.status().as_u16(), response.headers().clone());
-        let body = match read_body(&mut response, &head.1, max_answer_bytes).await {
+        let is_error = !(200..300).contains(&status);
+        let patience = is_error.then_some(ERROR_BODY_PATIENCE);
+        let body = match read_body(&mut response, &headers, max_bytes, patience).await {
             Ok(body) => body,
             // The status and what is there of the body say more than what went wrong with the rest.
-            Err((body, _)) if !(200..300).contains(&head.0) => body,
+            Err((body, _)) if is_error => body,
             Err((_, Unreadable::Compressed(encoding))) => {
                 let encoding = quoted(encoding.as_bytes(), MAX_ENCODING_CHARS);
-                let message = format!("answered with content-encoding {encoding}, which was not asked for");
+                let message = format!("responded with Content-Encoding {encoding}, which was not requested");
                 return Err(TransportError::answer(&url, &message));
             }
             Err((_, Unreadable::TooLarge)) => {
-                let message =
-                    format!("answered HTTP {} with more than {} KiB", head.0, max_answer_bytes / 1024);
+                let limit = max_bytes / 1024;
+                let message = format!("returned a response larger than {limit} KiB (HTTP {status})");
                 return Err(TransportError::answer(&url, &message));
             }
-            Err((_, Unreadable::Broken(error))) => return Err(explain(&error)),
+            Err((_, Unreadable::Broken(error))) => {
+                return Err(self.explain(&self.connections.classify(&error), &url));
+            }
         };
-        Ok(Answer { status: head.0, headers: head.1, body, clock_offset_seconds })
+        Ok(Answer { status, headers, body, clock_offset_seconds })
     }
+
+    /// The head of the response.
+    async fn respond(&self, request: Request<'_>) -> Result<reqwest::Response, Cause> {
+        let url = request.url.clone();
+        let mut cause = match self.try_once(request.clone()).await {
+            Ok(response) => return Ok(response),
+            Err(cause) => cause,
+        };
+        let is_repeatable = request.method == Method::GET;
+        while let Some(other) = self.connections.other_client(&cause, is_repeatable) {
+            self.inner.replace(other);
+            cause = match self.try_once(request.clone()).await {
+                Ok(response) => return Ok(response),
+                Err(cause) => cause,
+            };
+        }
+        Err(self.connections.look_again(cause, &url).await)
+    }
+
+    async fn try_once(&self, request: Request<'_>) -> Result<reqwest::Response, Cause> {
+        let Request { method, url, headers, json, .. } = request;
+        self.connections.begin(&url);
+        let mut builder = self.inner.borrow().request(method, url).headers(headers);
+        if let Some(json) = json {
+            builder = builder.header(reqwest::header::CONTENT_TYPE, "application/json").body(json.to_vec());
+        }
+        let result = builder.send().await;
+        result.map_err(|error| self.connections.classify(&error))
+    }
+
+    /// Notes whether the request has left this machine.
+    fn note_peer(&self) {
+        let peer = self.attempt().peer.map(|peer| peer.ip().to_canonical());
+        if self.proxy().is_some() || peer.is_some_and(|address| !address.is_loopback()) {
+            self.left_machine.set(true);
+        }
+    }
+
+    /// What `cause` means for a request of `url`.
+    fn explain(&self, cause: &Cause, url: &Url) -> TransportError {
+        self.blames_proxy.set(cause.is_of_proxy());
+        let verifier = self.verifier();
+        let circumstances = Circumstances {
+            url,
+            proxy: self.proxy(),
+            attempt: self.attempt(),
+            seen: verifier.seen(),
+            places: verifier.places(),
+        };
+        circumstances.explain(cause)
+    }
+}
+
+/// Whether a response that is not HTTP/1 may be explained by how it begins.
+fn is_unclear(cause: &Cause) -> bool {
+    matches!(cause, Cause::Broken(Broken::NotHttp(explain::OTHER_PROTOCOL)))
 }

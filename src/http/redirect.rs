@@ -17,7 +17,7 @@ const MAX_ORIGIN_CHARS: usize = 200;
 pub enum Redirects {
     /// Up to three, on the same origin.
     SameOrigin,
-    /// A redirect is an answer like any other.
+    /// A redirect is a response like any other.
     No,
 }
 
@@ -32,7 +32,7 @@ impl Redirects {
 }
 
 /// Why a redirect was not followed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum RefusedRedirect {
     /// It leads to another origin (shown without query).
     Elsewhere(String),
@@ -46,7 +46,7 @@ impl fmt::Display for RefusedRedirect {
             RefusedRedirect::Elsewhere(origin) => {
                 write!(
                     f,
-                    "redirects to {origin}, another origin, where the token must not travel; if it is the right one, use its URL"
+                    "redirects to {origin}, a different origin, and the token must not be sent there; if it is the right one, use its URL"
                 )
             }
             RefusedRedirect::TooMany => write!(f, "redirected more than {MAX_REDIRECTS} times"),

@@ -15,7 +15,7 @@ const RETRY_AFTER_SPREAD: f64 = 0.25;
 
 /// Whether an answer of this status may be different next time.
 pub fn is_retryable(status: u16) -> bool {
-    matches!(status, 429 | 502 | 503 | 504)
+    matches!(status, 408 | 429 | 502 | 503 | 504)
 }
 
 /// The pauses between the tries of one run.

@@ -17,7 +17,7 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, 
 use super::chain::{self, Chain};
 use super::roots::{self, MAX_BUNDLE_BYTES, Roots};
 use super::untrusted::{Unfit, Untrusted};
-use super::{Progress, Step, certificate};
+use super::{Progress, certificate};
 use crate::error::{Failure, Stage};
 use crate::read::{self, ReadError, Until};
 
@@ -289,6 +289,8 @@ pub fn client_config(verifier: Arc<Verifier>, progress: Arc<Progress>) -> Client
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
+    // A server that speaks only HTTP/2 then says so.
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.resumption = Resumption::store(Arc::new(HandshakeBegins(progress)));
     config
 }
@@ -301,7 +303,7 @@ struct HandshakeBegins(Arc<Progress>);
 impl ClientSessionStore for HandshakeBegins {
     fn set_kx_hint(&self, _: ServerName<'static>, _: rustls::NamedGroup) {}
     fn kx_hint(&self, _: &ServerName<'_>) -> Option<rustls::NamedGroup> {
-        self.0.reach(Step::Handshake);
+        self.0.handshake();
         None
     }
     fn set_tls12_session(&self, _: ServerName<'static>, _: rustls::client::Tls12ClientSessionValue) {}

@@ -9,7 +9,7 @@ use crate::child::OutputPolicy;
 use crate::error::{Failure, Stage};
 use crate::exit::ExitStatus;
 use crate::http::explain::origin;
-use crate::http::{Client, HttpConfig, Redirects, Step, plain_http_host};
+use crate::http::{Client, HttpConfig, Redirects, plain_http_host};
 use crate::log::Log;
 use crate::secret::scrub_stack;
 use crate::signal::Signals;
@@ -98,10 +98,11 @@ impl Run<'_> {
             .map_err(|error| failed(error.message))?;
         let asked = Locate { config: &locate, client: &client, key: &key };
         let ask = asked.ask(signed, http.retries, self.timeline.term_at);
-        let doing = || while_asking(&locate, &client, client.step());
+        let doing = || while_asking(&locate, &client);
         let result = self.attempt(Stage::Exchange, ask, doing);
         self.report.took(Stage::Exchange, began.elapsed());
         self.report.clock_offset_seconds = client.clock_offset_seconds();
+        self.report.insecure = client.plain_http_host(&locate.endpoint.url);
         drop(client);
         drop(key);
         scrub_stack();
@@ -113,7 +114,8 @@ impl Run<'_> {
     }
 }
 
-/// What was being done when the time was up at `step`.
-pub(crate) fn while_asking(locate: &LocateConfig, client: &Client, step: Step) -> String {
-    format!("while {step} ({}{}): {}", origin(&locate.endpoint.url), client.via(), step.advice())
+/// What was being done when the time was up.
+pub(crate) fn while_asking(locate: &LocateConfig, client: &Client) -> String {
+    let (at, step) = (origin(&locate.endpoint.url), client.step());
+    format!("while {step} ({at}{}{}): {}", client.via(), client.status_clause(), client.advice())
 }

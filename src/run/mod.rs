@@ -177,7 +177,7 @@ impl<'a> Run<'a> {
         match result {
             Ok(status) => {
                 if let Some(host) = insecure {
-                    self.report.warnings.push(format!("the token went to {host} over plain http; use https"));
+                    self.report.warnings.push(format!("token sent to {host} over plain HTTP; use https"));
                 }
                 for warning in &self.report.warnings {
                     self.log.warning(warning);
@@ -211,6 +211,6 @@ fn give_back_memory() {
 pub(crate) fn noting_plain_http(failure: Failure, host: Option<&str>) -> Failure {
     match host {
         None => failure,
-        Some(host) => failure.and(&format!("and tokens go to {host} over plain http")),
+        Some(host) => failure.and(&format!("and tokens are sent to {host} over plain HTTP")),
     }
 }

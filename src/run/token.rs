@@ -12,7 +12,7 @@ use crate::credential::Credential;
 use crate::duration;
 use crate::error::{Failure, Stage};
 use crate::exit::ExitStatus;
-use crate::http::{HttpConfig, Step, plain_http_host};
+use crate::http::{HttpConfig, plain_http_host};
 use crate::log::Log;
 use crate::secret::{SecretString, scrub_stack};
 use crate::signal::{Signal, Signals};
@@ -80,6 +80,7 @@ impl Run<'_> {
         let token = self.token(issuer);
         self.report.took(Stage::Exchange, began.elapsed());
         self.report.clock_offset_seconds = issuer.api().client().clock_offset_seconds();
+        self.report.insecure = issuer.api().client().plain_http_host(issuer.api().url());
         let token = token?;
         tracing::debug!("got a token");
         super::give_back_memory();
@@ -92,7 +93,7 @@ impl Run<'_> {
     /// Makes a token, after finding out that it can be deleted again.
     fn token(&mut self, issuer: &dyn Issuer) -> Result<SecretString, Failure> {
         let until = self.timeline.term_at;
-        let checking = || while_checking(issuer.api(), issuer.api().step());
+        let checking = || while_checking(issuer.api());
         self.attempt(Stage::Exchange, issuer.prepare(until), checking)?;
         let (CreateError { failure, leftover }, ended_at) = match self.create(issuer, until) {
             Ok(token) => return Ok(token),
@@ -181,11 +182,11 @@ impl Run<'_> {
     }
 }
 
-/// What was being done when the time was up at `step`, before a token was made.
-pub(crate) fn while_checking(api: &Api, step: Step) -> String {
-    format!("while the admin token was checked, {step} ({})", api.origin())
+/// What was being done when the time was up, before a token was made.
+pub(crate) fn while_checking(api: &Api) -> String {
+    format!("while checking the admin token, {}", api.doing())
 }
 
 fn step(issuer: &dyn Issuer) -> String {
-    format!("{} ({})", issuer.api().step(), issuer.api().origin())
+    issuer.api().doing()
 }

@@ -4,8 +4,9 @@
 use std::cell::Cell;
 use std::time::{Instant, SystemTime};
 
+use reqwest::Method;
+use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Method, Url};
 use serde::de::DeserializeOwned;
 
 use super::refusal::{Doing, Refusal, Service};
@@ -95,6 +96,17 @@ impl Api {
         self.client.step()
     }
 
+    /// How far the current request has come, such as `connecting (https://h)`.
+    pub fn doing(&self) -> String {
+        format!(
+            "{} ({}{}{})",
+            self.client.step(),
+            self.origin(),
+            self.client.via(),
+            self.client.status_clause()
+        )
+    }
+
     /// Whether the server may have got (some of) the current request.
     pub fn maybe_sent(&self) -> bool {
         Leftover::of_interruption(self.client.step()).is_some()
@@ -119,7 +131,7 @@ impl Api {
         let (result, _) = self.send(Method::GET, url, None, deadline).await;
         let answer = result.map_err(unanswered)?;
         let read = (answer.status == 200).then(|| serde_json::from_slice(&answer.body).ok()).flatten();
-        let read = read.ok_or_else(|| self.refused(&answer, doing))?;
+        let read = read.ok_or_else(|| self.refused(&answer, url, doing))?;
         self.accepted.set(true);
         Ok(read)
     }
@@ -150,7 +162,7 @@ impl Api {
         let read = (answer.status == status).then(|| serde_json::from_slice(&answer.body).ok()).flatten();
         read.filter(usable).ok_or_else(|| CreateError {
             leftover: Leftover::of_refusal(&answer, (self.service.is_own)(&answer)),
-            failure: self.refused(&answer, Doing::Create),
+            failure: self.refused(&answer, url, Doing::Create),
         })
     }
 
@@ -161,14 +173,15 @@ impl Api {
         match answer.status {
             204 => Ok(true),
             404 if (self.service.is_not_found)(&answer) => Ok(repeated),
-            _ => Err(self.refused(&answer, Doing::Delete)),
+            _ => Err(self.refused(&answer, url, Doing::Delete)),
         }
     }
 
     /// An answer that is not the one that was asked for.
-    fn refused(&self, answer: &Answer, doing: Doing) -> Failure {
-        let (service, origin) = (self.service, &self.origin());
-        let refusal = Refusal { service, origin, answer, doing, accepted_before: self.accepted.get() };
+    fn refused(&self, answer: &Answer, url: &Url, doing: Doing) -> Failure {
+        let (origin, path, proxy) = (&self.origin(), url.path(), self.client.proxy());
+        let accepted_before = self.accepted.get();
+        let refusal = Refusal { service: self.service, origin, path, proxy, answer, doing, accepted_before };
         Failure::ours(Stage::Exchange, refusal.explain())
     }
 

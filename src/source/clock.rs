@@ -13,7 +13,7 @@ pub fn clause(answer: &Answer) -> String {
     match answer.clock_offset_seconds {
         Some(offset) if offset.abs() >= NOTABLE_OFFSET_SECONDS => {
             let by = duration::show(Duration::from_secs(offset.unsigned_abs()));
-            format!("; local clock is {by} {} the server", if offset < 0 { "behind" } else { "ahead of" })
+            format!("; the local clock is {by} {} the server", if offset < 0 { "behind" } else { "ahead of" })
         }
         _ => String::new(),
     }

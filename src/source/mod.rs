@@ -8,6 +8,7 @@ pub mod locate;
 mod quote;
 pub mod refusal;
 pub mod stackstate;
+mod status;
 
 use std::ffi::OsString;
 use std::pin::Pin;
@@ -85,7 +86,7 @@ impl Leftover {
     /// What a creation may have left whose answer did not arrive whole, at the `step` where it ended.
     pub fn of_interruption(step: Step) -> Option<Leftover> {
         match step {
-            Step::Lookup | Step::Connect | Step::Handshake => None,
+            Step::Lookup | Step::Connect | Step::ProxyHandshake | Step::Handshake => None,
             Step::Answer => Some(Leftover::Unanswered),
             Step::Body => Some(Leftover::Answered(Reply { status: None, location: None })),
         }

@@ -3,7 +3,10 @@
 use std::time::SystemTime;
 
 use super::quote::{first_words, shown};
+use super::status::{self, Advice, Meaning};
 use crate::duration;
+use crate::http::explain::authentication;
+use crate::http::proxy::Proxy;
 use crate::http::{Answer, retry};
 
 /// An issuer, as its answers are read and explained.
@@ -12,7 +15,7 @@ pub struct Service {
     pub name: &'static str,
     /// Whose JSON is expected.
     pub owner: &'static str,
-    /// What to look at where another server seems to answer: a question.
+    /// What to look at where another server seems to respond.
     pub advice: &'static str,
     /// Whether an error is the issuer's own, and not one of a proxy in between.
     pub is_own: fn(&Answer) -> bool,
@@ -41,6 +44,10 @@ pub struct Refusal<'a> {
     pub service: &'static Service,
     /// Scheme, host and port.
     pub origin: &'a str,
+    /// The path that was asked for.
+    pub path: &'a str,
+    /// The proxy in between.
+    pub proxy: Option<&'a Proxy>,
     /// The answer.
     pub answer: &'a Answer,
     /// What was asked for.
@@ -66,8 +73,8 @@ impl Refusal<'_> {
     /// What was asked for.
     pub fn what(&self) -> &'static str {
         match self.doing {
-            Doing::Check => "tell what the admin token is",
-            Doing::Create => "make a token",
+            Doing::Check => "check the admin token",
+            Doing::Create => "create a token",
             Doing::List => "list the tokens",
             Doing::Delete => "delete the token",
         }
@@ -76,45 +83,75 @@ impl Refusal<'_> {
     /// The status and the issuer's `words`, or else the beginning of the body.
     pub fn said(&self, words: &str) -> String {
         let Answer { status, body, .. } = self.answer;
+        let label = status::label(*status);
         match (words, body.as_slice()) {
-            ("", []) => format!("(HTTP {status})"),
-            ("", body) => format!("(HTTP {status}, {})", first_words(body)),
-            (words, _) => format!("(HTTP {status}, {})", shown(words)),
+            ("", []) => format!("({label})"),
+            ("", body) => format!("({label}, {})", first_words(body)),
+            (words, _) => format!("({label}, {})", shown(words)),
         }
     }
 
-    /// A good status, and not what the issuer answers.
+    /// A good status, and not what the issuer returns.
     fn foreign(&self) -> String {
         let Refusal { service, origin, answer, doing, .. } = self;
         // The body of a creation may hold a token.
         let said = match doing {
             Doing::Create => String::new(),
-            _ => format!(" ({})", first_words(&answer.body)),
+            _ => format!(", {}", first_words(&answer.body)),
         };
         format!(
-            "{origin} answered HTTP {} with something else than {}'s JSON{said}; {}",
-            answer.status, service.owner, service.advice
+            "{origin} returned a response that is not {} JSON (HTTP {}{said}); {}",
+            service.owner, answer.status, service.advice
         )
     }
 
     /// What the status alone means.
     pub fn usual(&self, said: &str) -> String {
-        let Refusal { service, origin, answer, doing, .. } = self;
+        let Refusal { service, origin, path, answer, doing, proxy, .. } = self;
+        let meaning = status::meaning(answer.status);
+        let (server, summary) = (self.server(), meaning.summary);
         match answer.status {
             300..=399 => {
                 let to = answer.header("location").map_or_else(|| "elsewhere".to_owned(), shown);
                 format!(
-                    "{origin} redirects to {to}, and the token must not travel there; is --url right, with its scheme?"
+                    "{origin} redirects to {to}, and the token must not be sent there; check --url and its scheme"
                 )
             }
-            404 | 405 => format!("{origin} has no token API {said}; {}", service.advice),
-            429 => format!("{} limits our rate {said}; {}", self.server(), when_to_ask(answer)),
-            500.. if *doing == Doing::Create => {
-                format!("{origin} has trouble of its own and may not have made a token {said}")
+            404 | 405 => {
+                format!("{origin} has no token API at {} {said}; {}", shown(path), service.advice)
             }
-            500.. => format!("{origin} has trouble of its own and did not {} {said}", self.what()),
-            _ => format!("{} refused to {} {said}", self.server(), self.what()),
+            407 => proxy_authentication(*proxy, origin),
+            429 => format!("{server} {summary} {said}; {}", when_to_ask(answer)),
+            500.. => {
+                let left = match doing {
+                    Doing::Create => "may not have created a token".to_owned(),
+                    _ => format!("did not {}", self.what()),
+                };
+                let advice =
+                    if answer.status == 511 { advice(meaning, service.advice) } else { String::new() };
+                format!("{origin} {summary}, and {left} {said}{advice}")
+            }
+            408 => format!("{server} {summary} {said}{}", advice(meaning, service.advice)),
+            _ => format!("{server} refused to {} {said}", self.what()),
         }
+    }
+}
+
+/// What to do about a status, as a further clause.
+pub(super) fn advice(meaning: &Meaning, check_url: &str) -> String {
+    match meaning.advice {
+        Advice::CheckUrl => format!("; {check_url}"),
+        Advice::Do(what) => format!("; {what}"),
+    }
+}
+
+/// A 407, of a proxy that is known or of whoever is in between.
+pub(super) fn proxy_authentication(proxy: Option<&Proxy>, at: &str) -> String {
+    match proxy {
+        Some(proxy) => authentication(proxy, "HTTP 407"),
+        None => format!(
+            "{at} requires proxy authentication (HTTP 407), but no proxy is set; check the URL and what is in between"
+        ),
     }
 }
 

@@ -27,7 +27,7 @@ fn words(kind: &str, status: u64) -> &'static str {
         ("not_found", _) => "has no",
         (_, 307) => "redirects to",
         ("", 404 | 405) => "has no token API",
-        (_, 500) => "has trouble of its own",
+        (_, 500) => "returned a server error",
         _ => "refused to",
     }
 }

@@ -65,7 +65,7 @@ fn a_signal_before_the_creation_makes_none() {
 fn a_creation_that_failed_is_not_tried_again() {
     let sandbox = Sandbox::start(&[]);
     sandbox.misbehave(&format!(r#"{{"status":500,"body":"Internal Server Error","only":"{CREATE}"}}"#));
-    run(exec(&sandbox).args(["--", "true"])).failed_with(125, &["trouble of its own"]);
+    run(exec(&sandbox).args(["--", "true"])).failed_with(125, &["server error"]);
     assert_eq!(GAFAELFAWR.creations(&sandbox), 1);
     GAFAELFAWR.nothing_is_left(&sandbox);
 }

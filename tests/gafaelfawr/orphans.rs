@@ -54,7 +54,7 @@ fn the_location_of_an_answer_that_broke_off_names_the_token() {
         http("201 Created", &format!("{location}\r\n"), "{\"token\":")
     });
     let ended = run(exec(&sandbox).env("GAFAELFAWR_URL", url).args(["--", "true"]));
-    ended.failed_with(125, &["with something else than Gafaelfawr's JSON"]);
+    ended.failed_with(125, &["a response that is not Gafaelfawr JSON"]);
     assert!(!ended.stderr.contains("could not delete"), "{ended:?}");
     assert_eq!((sandbox.made_tokens(CONTROL).len(), deletions(&sandbox)), (1, 1));
 }

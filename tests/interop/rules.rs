@@ -129,8 +129,7 @@ fn proxies(peers: &Peers) -> Found {
     for except in rules {
         for target in targets {
             let theirs = go.ask(&["proxied", except, target])?;
-            let proxy = Some("http://proxy.test:1".to_owned());
-            let rules = ProxyRules { http: proxy.clone(), https: proxy, except: except.to_owned() };
+            let rules = ProxyRules::new("http://proxy.test:1", except);
             let url = target.parse().map_err(|_| format!("{target} is no URL"))?;
             let ours = rules.proxy_for(&url)?.is_some();
             if theirs != Value::Bool(ours) {

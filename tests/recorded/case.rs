@@ -78,6 +78,8 @@ pub struct Ran {
 /// All runs, in the order in which they were made.
 pub fn all() -> Vec<Case> {
     let text = std::fs::read_to_string(testdata("original/cases.jsonl")).unwrap();
+    // An address with a zone is asked for on that interface: no test sends anything to the network.
+    let text = text.replace("%25eth0", "%25lo");
     text.lines().map(|line| Case::read(&serde_json::from_str(line).unwrap())).collect()
 }
 

@@ -109,9 +109,9 @@ fn only_204_says_that_the_token_is_deleted() {
     let sandbox = Sandbox::start(&[]);
     sandbox.misbehave(&format!(r#"{{"status":200,"body":"<html>login</html>","only":"{DELETE}"}}"#));
     let ended = run(exec(&sandbox).args(["--", "true"]));
-    ended.said(0, &["could not delete the token", "something else than StackState's JSON"]);
+    ended.said(0, &["could not delete the token", "a response that is not StackState JSON"]);
     let id = sandbox.made_tokens(CONTROL)[0]["id"].to_string();
-    stackstate(&sandbox, &["delete", &id]).failed_with(125, &["something else than StackState's JSON"]);
+    stackstate(&sandbox, &["delete", &id]).failed_with(125, &["a response that is not StackState JSON"]);
 }
 
 #[test]

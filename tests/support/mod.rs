@@ -5,6 +5,7 @@ pub mod api;
 pub mod chains;
 pub mod issuer;
 pub mod messages;
+pub mod network;
 pub mod tls;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

@@ -1,25 +1,33 @@
-//! What a failed request means, in words for the person who reads them at night.
+//! What a request without a response means, in words for the person who reads them at night: functions of
+//! plain data, which [`Circumstances`] and [`Cause`] are.
 
 mod tls;
 
-use std::error::Error as StdError;
+use std::fmt;
 use std::io;
 
 use reqwest::Url;
 
-use crate::secret::{redact_url, shown};
-
+use super::proxy::Proxy;
 use super::redirect::RefusedRedirect;
-use super::resolve::LookupFailed;
-use super::{Client, Step};
+use super::resolve::LookupError;
+use super::retry::is_retryable;
+use super::trust::{Seen, TrustStore};
+use super::{Attempt, Step};
 
-/// How much of an error of the HTTP library is shown, which may quote a server.
-const MAX_CAUSE_CHARS: usize = 200;
+/// How many headers the HTTP library accepts in a response. Go has no limit of their number.
+pub(super) const USUAL_MAX_HEADERS: usize = 100;
+/// The most that the HTTP library reads of a response's headers.
+const MAX_HEAD_BYTES: usize = 408 * 1024;
+/// The same of a proxy's response to CONNECT.
+const MAX_TUNNEL_HEAD_BYTES: usize = 8 * 1024;
+/// What is said of a response that is not HTTP/1.
+pub(super) const OTHER_PROTOCOL: &str = "it does not begin with HTTP/1";
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransportError {
-    /// One clause, such as `cannot connect to http://h:1: connection refused; is it running there?`
+    /// One clause, such as `cannot connect to http://h:1: connection refused; check that …`
     pub message: String,
     /// Whether another try may help.
     pub retryable: bool,
@@ -27,98 +35,306 @@ pub struct TransportError {
     pub maybe_sent: bool,
 }
 
+/// What stopped a request.
+#[derive(Debug)]
+pub enum Cause {
+    /// The first hop's name has no address.
+    Lookup(LookupError),
+    /// The first hop cannot be reached.
+    Connect(io::Error),
+    /// A TLS handshake failed, with the proxy or with the server.
+    Tls {
+        /// Whether it was the proxy's.
+        with_proxy: bool,
+        /// Why.
+        error: rustls::Error,
+    },
+    /// The connection broke in a TLS handshake.
+    Handshake {
+        /// Whether it was the proxy's.
+        with_proxy: bool,
+        /// Why.
+        error: io::Error,
+    },
+    /// The proxy broke the connection that was to become a tunnel.
+    Tunnel(Broken),
+    /// The proxy refused a tunnel, with this status if that is known.
+    TunnelRefused(Option<u16>),
+    /// A SOCKS proxy cannot be reached.
+    SocksUnreachable,
+    /// A SOCKS proxy refused, or spoke something else.
+    Socks(Refusal),
+    /// A redirect that is not followed.
+    Redirect(RefusedRedirect),
+    /// The connection failed, or what came over it is no HTTP.
+    Broken(Broken),
+}
+
+/// Why a SOCKS proxy refused.
+#[derive(Debug)]
+pub enum Refusal {
+    /// It accepts no user and password, or none of what was offered.
+    TakesNoCredentials,
+    /// It requires a user and a password, or others.
+    WantsCredentials,
+    /// In words, and whether another try may help.
+    Because(&'static str, bool),
+}
+
+/// Why there is no (whole) response on a connection that was made.
+#[derive(Debug)]
+pub enum Broken {
+    /// The connection failed.
+    Io(io::Error),
+    /// It was closed.
+    Closed,
+    /// What came is HTTP/2.
+    Http2,
+    /// What came is TLS.
+    Tls,
+    /// There are more headers than this, or they are larger than what is read of them.
+    HeadTooLarge(usize),
+    /// The headers of the response to CONNECT are larger than what is read of them.
+    TunnelHeadTooLarge,
+    /// What came is no HTTP: what is wrong with it.
+    NotHttp(&'static str),
+}
+
+impl Broken {
+    /// Which protocol is spoken instead of HTTP/1, by how the response begins.
+    pub(super) fn by_first_bytes(bytes: &[u8]) -> Option<Broken> {
+        match bytes {
+            // A SETTINGS or GOAWAY frame on stream 0 (RFC 9113, 4.1): 24 bits of length, type, flags, stream.
+            [0, _, _, 4 | 7, _, 0, 0, 0, 0, ..] => Some(Broken::Http2),
+            // An alert or a handshake record.
+            [0x15 | 0x16, 3, ..] => Some(Broken::Tls),
+            [b'S', b'S', b'H', b'-', ..] => Some(Broken::NotHttp("it speaks SSH")),
+            _ => None,
+        }
+    }
+}
+
+impl Cause {
+    /// Whether the proxy is to blame, once it was reached.
+    pub(super) fn is_of_proxy(&self) -> bool {
+        match self {
+            Cause::Tls { with_proxy, .. } | Cause::Handshake { with_proxy, .. } => *with_proxy,
+            Cause::Tunnel(_) | Cause::TunnelRefused(_) | Cause::Socks(_) => true,
+            _ => false,
+        }
+    }
+}
+
+/// What is known of a request that got no response.
+pub struct Circumstances<'a> {
+    /// What was asked for.
+    pub url: &'a Url,
+    /// The proxy in between.
+    pub proxy: Option<&'a Proxy>,
+    /// How far it came.
+    pub attempt: Attempt,
+    /// The last certificate that TLS has seen, of the proxy or of the server.
+    pub seen: Option<Seen>,
+    /// Where roots were looked for.
+    pub places: &'a TrustStore,
+}
+
 impl TransportError {
-    /// Something is wrong on our side, before any connection.
+    /// Something is wrong on this side, before any connection.
     pub fn setup(message: String) -> TransportError {
         TransportError { message, retryable: false, maybe_sent: false }
     }
 
-    /// The answer cannot be used.
+    /// The response cannot be used.
     pub fn answer(url: &Url, message: &str) -> TransportError {
         TransportError { message: format!("{} {message}", origin(url)), retryable: false, maybe_sent: true }
     }
+}
 
-    /// Finds the cause in what the HTTP library says.
-    pub fn explain(error: &reqwest::Error, url: &Url, client: Option<&Client>) -> TransportError {
-        let at = origin(url);
-        let proxy = client.and_then(|client| client.proxy.as_ref());
-        let via = client.map(Client::via).unwrap_or_default();
-        let maybe_sent = !error.is_connect();
-        let fatal = |message: String| TransportError { message, retryable: false, maybe_sent };
-        let passing = |message: String| TransportError { message, retryable: true, maybe_sent };
-        if let Some(refused) = cause::<RefusedRedirect>(error) {
-            return fatal(format!("{at} {refused}"));
+impl Circumstances<'_> {
+    /// What `cause` means.
+    pub fn explain(&self, cause: &Cause) -> TransportError {
+        let (message, retryable) = match cause {
+            Cause::Lookup(error) => self.lookup(error),
+            Cause::Connect(error) => self.connect(error),
+            Cause::Tls { with_proxy, error } => (self.tls(*with_proxy, error), false),
+            Cause::Handshake { with_proxy, error } => (self.handshake(*with_proxy, error), true),
+            Cause::Tunnel(broken) => self.tunnel(broken),
+            Cause::TunnelRefused(status) => (self.tunnel_refused(*status), status.is_none_or(is_retryable)),
+            Cause::SocksUnreachable => self.connect(&io::Error::other("no connection")),
+            Cause::Socks(refusal) => self.socks(refusal),
+            Cause::Redirect(refused) => (format!("{} {refused}", origin(self.url)), false),
+            Cause::Broken(broken) => self.broken(broken),
+        };
+        let maybe_sent = matches!(cause, Cause::Broken(_) | Cause::Redirect(_));
+        TransportError { message, retryable, maybe_sent }
+    }
+
+    fn at(&self) -> String {
+        origin(self.url) + &via(self.proxy)
+    }
+
+    fn lookup(&self, error: &LookupError) -> (String, bool) {
+        let (whose, variable) = match self.proxy {
+            Some(proxy) => ("the proxy ", proxy.variable),
+            None => ("", "the host name"),
+        };
+        let host = &error.host;
+        if error.is_exhausted {
+            return (format!("cannot resolve {whose}{host}: {}", out_of_resources(&error.why)), false);
         }
-        if let Some(lookup) = cause::<LookupFailed>(error) {
-            let is_proxy = proxy.and_then(Url::host_str) == Some(lookup.host.as_str());
-            let whose = if is_proxy { "the proxy " } else { "" };
-            return passing(format!(
-                "cannot look up {whose}{}: {lookup}; check the host name and this machine's DNS",
-                lookup.host
-            ));
+        (format!("cannot resolve {whose}{host}: {}; check {variable} and DNS", error.why), true)
+    }
+
+    fn connect(&self, error: &io::Error) -> (String, bool) {
+        let at = origin(self.url);
+        let whither = match self.proxy {
+            Some(proxy) => format!("the proxy {} for {at}", proxy.shown()),
+            None => at,
+        };
+        if is_out_of_resources(error) {
+            return (format!("cannot connect to {whither}: {}", out_of_resources(&io_words(error))), false);
         }
-        if let Some(failed) = cause::<rustls::Error>(error) {
-            return fatal(tls::explain(failed, &tls_peer(url, client), client));
-        }
-        if let Some(io) = cause::<io::Error>(error) {
-            let what = io_words(io);
-            if error.is_connect() {
-                let advice = match io.kind() {
-                    io::ErrorKind::ConnectionRefused => "; is it running, and is the port right?",
-                    io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
-                        "; check the network of this machine"
-                    }
-                    io::ErrorKind::TimedOut => "; is a firewall in between?",
-                    _ => "",
-                };
-                if client.is_some_and(|client| client.step() == Step::Handshake) {
-                    return passing(format!(
-                        "the TLS handshake with {} failed: {what}; is it an https port?",
-                        tls_peer(url, client)
-                    ));
-                }
-                if let Some(proxy) = proxy {
-                    return passing(format!(
-                        "cannot connect to the proxy {} for {at}: {what}; check HTTP_PROXY, HTTPS_PROXY and NO_PROXY",
-                        redact_url(proxy)
-                    ));
-                }
-                return passing(format!("cannot connect to {at}: {what}{advice}"));
+        let advice = match (self.proxy, error.kind()) {
+            (Some(proxy), _) => format!("; check {} and NO_PROXY", proxy.variable),
+            (None, io::ErrorKind::ConnectionRefused) => {
+                "; check that the server is running and the port is correct".to_owned()
             }
-            return passing(format!("the connection to {at}{via} broke {}: {what}", during(client)));
+            (None, io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable) => {
+                "; check the network of this machine".to_owned()
+            }
+            (None, io::ErrorKind::TimedOut) => "; check for a firewall in between".to_owned(),
+            _ => String::new(),
+        };
+        (format!("cannot connect to {whither}: {}{advice}", io_words(error)), true)
+    }
+
+    /// Whom a TLS handshake is with.
+    fn peer(&self, with_proxy: bool) -> String {
+        match self.proxy {
+            Some(proxy) if with_proxy => format!("the proxy {}", origin(&proxy.url)),
+            _ => self.at(),
         }
-        let text = innermost(error);
-        if proxy.is_some() && error.is_connect() {
-            let text = if text.contains("unsuccessful") { "it refused the tunnel (CONNECT)" } else { &text };
-            return passing(format!(
-                "cannot reach {at}{via}: {text}; check HTTP_PROXY, HTTPS_PROXY and NO_PROXY"
-            ));
+    }
+
+    fn tls(&self, with_proxy: bool, error: &rustls::Error) -> String {
+        let at = self.peer(with_proxy);
+        if *error == rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol) {
+            return only_http2(&at);
         }
-        if text.contains("connection closed before message completed") || text.contains("end of file before")
-        {
-            return passing(format!("{at}{via} closed the connection {}", during(client)));
+        tls::explain(error, &at, self)
+    }
+
+    fn handshake(&self, with_proxy: bool, error: &io::Error) -> String {
+        let at = self.peer(with_proxy);
+        let what = match error.kind() {
+            io::ErrorKind::UnexpectedEof => "the connection was closed".to_owned(),
+            _ => io_words(error),
+        };
+        format!("the TLS handshake with {at} failed: {what}; check that this is an https port")
+    }
+
+    fn tunnel(&self, broken: &Broken) -> (String, bool) {
+        let (Some(proxy), at) = (self.proxy, origin(self.url)) else { return self.broken(broken) };
+        let (why, retryable) = match broken {
+            Broken::Io(error) => (io_words(error), true),
+            Broken::Closed => ("it closed the connection".to_owned(), true),
+            Broken::Http2 => ("it speaks only HTTP/2".to_owned(), false),
+            Broken::Tls => ("it speaks TLS on this port".to_owned(), false),
+            Broken::HeadTooLarge(max_headers) => (head_too_large(*max_headers), false),
+            Broken::TunnelHeadTooLarge => {
+                (format!("its response has more than {} KiB of headers", MAX_TUNNEL_HEAD_BYTES / 1024), false)
+            }
+            Broken::NotHttp(why) => ((*why).to_owned(), false),
+        };
+        let (shown, variable) = (proxy.shown(), proxy.variable);
+        (
+            format!("the proxy {shown} did not connect to {at}: {why}; check {variable} and NO_PROXY"),
+            retryable,
+        )
+    }
+
+    fn tunnel_refused(&self, status: Option<u16>) -> String {
+        let Some(proxy) = self.proxy else { return String::new() };
+        let status = match status {
+            Some(407) => return authentication(proxy, "HTTP 407"),
+            Some(status) => format!(" (HTTP {})", Status(status)),
+            None => String::new(),
+        };
+        format!(
+            "the proxy {} refused to connect to {}{status}; check its rules, {} and NO_PROXY",
+            proxy.shown(),
+            origin(self.url),
+            proxy.variable
+        )
+    }
+
+    fn socks(&self, refusal: &Refusal) -> (String, bool) {
+        let Some(proxy) = self.proxy else { return (String::new(), false) };
+        let Refusal::Because(why, retryable) = refusal else {
+            return (authentication(proxy, "SOCKS5"), false);
+        };
+        let (shown, at, variable) = (proxy.shown(), origin(self.url), proxy.variable);
+        let message =
+            format!("the proxy {shown} did not connect to {at}: {why}; check {variable} and NO_PROXY");
+        (message, *retryable)
+    }
+
+    fn broken(&self, broken: &Broken) -> (String, bool) {
+        let at = self.at();
+        let during = match self.attempt.step {
+            Step::Body => "in the middle of its response",
+            _ => "before it responded",
+        };
+        match broken {
+            Broken::Io(error) => match tls_error(error) {
+                Some(tls) => (tls::explain(tls, &at, self), false),
+                None => (format!("the connection to {at} broke {during}: {}", io_words(error)), true),
+            },
+            Broken::Closed => {
+                let is_plain = self.url.scheme() == "http" && self.proxy.is_none();
+                let advice = if is_plain { "; check that this is not an https port" } else { "" };
+                (format!("{at} closed the connection {during}{advice}"), true)
+            }
+            Broken::Http2 => (only_http2(&at), false),
+            Broken::Tls => (format!("{at} speaks TLS on this port; use https in its URL"), false),
+            Broken::HeadTooLarge(max_headers) => {
+                (format!("{at} did not respond with valid HTTP: {}", head_too_large(*max_headers)), false)
+            }
+            Broken::TunnelHeadTooLarge => (format!("{at} sent too many headers"), false),
+            Broken::NotHttp(why) => {
+                let check = "check the scheme and port of the URL";
+                (format!("{at} did not respond with valid HTTP: {why}; {check}"), false)
+            }
         }
-        if error.is_connect() {
-            return passing(format!("cannot connect to {at}{via}: {text}"));
-        }
-        fatal(format!("{at}{via} did not answer in HTTP: {text}; are scheme and port of the URL right?"))
     }
 }
 
-/// The peer of the last TLS handshake, which an https proxy makes first.
-fn tls_peer(url: &Url, client: Option<&Client>) -> String {
-    let proxy = client.filter(|client| client.is_handshake_with_proxy()).and_then(|it| it.proxy.as_ref());
-    match proxy {
-        Some(proxy) => format!("the proxy {}", origin(proxy)),
-        None => format!("{}{}", origin(url), client.map(Client::via).unwrap_or_default()),
+fn head_too_large(max_headers: usize) -> String {
+    format!("it sent more than {max_headers} headers or {} KiB of them", MAX_HEAD_BYTES / 1024)
+}
+
+fn only_http2(at: &str) -> String {
+    format!("{at} speaks only HTTP/2, which is not supported; use an endpoint that speaks HTTP/1.1")
+}
+
+/// A proxy that wants credentials, or others.
+pub fn authentication(proxy: &Proxy, protocol: &str) -> String {
+    let (shown, variable) = (proxy.shown(), proxy.variable);
+    if proxy.credentials().is_some() {
+        format!(
+            "the proxy {shown} rejected the credentials in {variable} ({protocol}); correct the user name and password, and percent-encode special characters in them"
+        )
+    } else {
+        format!(
+            "the proxy {shown} requires authentication ({protocol}), but {variable} has no credentials; put USER:PASSWORD@ before the host in it"
+        )
     }
 }
 
-fn during(client: Option<&Client>) -> &'static str {
-    match client.map(Client::step) {
-        Some(Step::Body) => "in the middle of its answer",
-        _ => "before it answered",
-    }
+/// The proxy in between, as a clause for messages; empty without one.
+pub(super) fn via(proxy: Option<&Proxy>) -> String {
+    proxy.map(|proxy| format!(" through the proxy {}", proxy.shown())).unwrap_or_default()
 }
 
 /// Scheme, host and port of `url`.
@@ -126,26 +342,38 @@ pub fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
 
-fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |&error| {
-        // An io::Error that carries another error has that one's source for its own.
-        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner as &(dyn StdError + 'static)),
-            None => error.source(),
+/// A status with its usual name, such as `503 Service Unavailable`.
+pub struct Status(pub u16);
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = reqwest::StatusCode::from_u16(self.0).ok().and_then(|status| status.canonical_reason());
+        match name {
+            Some(name) => write!(f, "{} {name}", self.0),
+            None => write!(f, "{}", self.0),
         }
-    })
+    }
 }
 
-pub(super) fn cause<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
-    chain(error).filter_map(|error| error.downcast_ref::<T>()).last()
+/// Whether it is this machine, or this process, that has no more of something.
+pub(crate) fn is_out_of_resources(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::EAGAIN | libc::ENOMEM | libc::ENOBUFS)
+    )
 }
 
-fn innermost(error: &(dyn StdError + 'static)) -> String {
-    chain(error).last().map(|last| shown(&last.to_string(), MAX_CAUSE_CHARS)).unwrap_or_default()
+fn out_of_resources(why: &str) -> String {
+    format!("this machine is out of resources: {why}; raise the limit or free some")
+}
+
+/// The TLS library's error inside.
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
 }
 
 /// The system's words, without Rust's "(os error N)".
-fn io_words(error: &io::Error) -> String {
+pub(super) fn io_words(error: &io::Error) -> String {
     let text = error.to_string();
     match text.rsplit_once(" (os error ") {
         Some((words, _)) => words.to_lowercase(),

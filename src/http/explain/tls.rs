@@ -2,13 +2,14 @@
 
 use rustls::{AlertDescription, CertificateError, OtherError, PeerIncompatible};
 
+use super::super::certificate;
 use super::super::untrusted::Untrusted;
-use super::super::{Client, certificate};
+use super::Circumstances;
 
 /// What a failed handshake with a server means; `at` names it.
-pub fn explain(error: &rustls::Error, at: &str, client: Option<&Client>) -> String {
+pub fn explain(error: &rustls::Error, at: &str, seen: &Circumstances<'_>) -> String {
     match error {
-        rustls::Error::InvalidCertificate(why) => explain_certificate(why, at, client),
+        rustls::Error::InvalidCertificate(why) => explain_certificate(why, at, seen),
         rustls::Error::InvalidMessage(_) => {
             format!("{at} does not speak TLS on this port; is it an http URL?")
         }
@@ -22,7 +23,7 @@ pub fn explain(error: &rustls::Error, at: &str, client: Option<&Client>) -> Stri
     }
 }
 
-fn explain_certificate(why: &CertificateError, at: &str, client: Option<&Client>) -> String {
+fn explain_certificate(why: &CertificateError, at: &str, seen: &Circumstances<'_>) -> String {
     let untrusted = match why {
         CertificateError::Other(OtherError(error)) => error.downcast_ref::<Untrusted>(),
         CertificateError::BadSignature => {
@@ -34,16 +35,17 @@ fn explain_certificate(why: &CertificateError, at: &str, client: Option<&Client>
         return format!("the TLS handshake with {at} failed: its certificate cannot be used");
     };
     // Where trust is the matter, the clause names the issuer itself.
-    let issuer = client
+    let issuer = seen
+        .seen
+        .as_ref()
         .filter(|_| matches!(untrusted, Untrusted::Leaf(_) | Untrusted::Name(_) | Untrusted::Path(_)))
-        .and_then(|client| client.verifier().seen())
         .and_then(|seen| certificate::read(&seen.certificate)?.issuer_name)
         .map(|name| format!(" (issuer {})", certificate::quoted(&name)))
         .unwrap_or_default();
     let what = format!("the certificate of {at}{issuer} {untrusted}");
     match untrusted {
         Untrusted::UnknownAuthority { is_self_signed, is_alone, .. } => {
-            let searched = client.map(|client| client.verifier().places().describe()).unwrap_or_default();
+            let searched = seen.places.describe();
             let or = if *is_alone && !is_self_signed {
                 ", or let the server send its intermediate certificates"
             } else {

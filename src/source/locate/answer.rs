@@ -71,9 +71,7 @@ impl Locate<'_> {
             Ok(result) => result,
             Err(error) if error.is_data() && answer.status == 200 => {
                 let wrong = shown(&error.to_string());
-                return Err(failed(format!(
-                    "locate at {at} gave an answer of another form than expected: {wrong}"
-                )));
+                return Err(failed(format!("unexpected response from locate at {at}: {wrong}")));
             }
             Err(_) => None,
         };
@@ -85,11 +83,14 @@ impl Locate<'_> {
         }
         let Some(result) = result else {
             return Err(failed(if answer.body.is_empty() {
-                format!("locate at {at} answered HTTP {} with nothing; is -locate-url right?", answer.status)
+                format!(
+                    "locate at {at} returned an empty response (HTTP {}); check -locate-url",
+                    answer.status
+                )
             } else {
                 let words = first_words(&answer.body);
                 format!(
-                    "{at}{} answered HTTP {} with {words}, not with Locate's JSON; is -locate-url right, or a proxy in between?",
+                    "{at}{} returned a response that is not Locate JSON (HTTP {}, {words}); check -locate-url, and for a proxy in between",
                     self.client.via(),
                     answer.status
                 )
@@ -98,7 +99,7 @@ impl Locate<'_> {
         let urls = result.target.and_then(|target| target.urls).filter(|urls| !urls.is_empty());
         let Some(urls) = urls else {
             return Err(failed(format!(
-                "locate at {at} answered HTTP {} without target.urls, so with no server to test; is -locate-url the monitoring path?",
+                "locate at {at} returned no target.urls, so no server to test (HTTP {}); check that -locate-url is the monitoring path",
                 answer.status
             )));
         };

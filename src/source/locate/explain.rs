@@ -4,19 +4,26 @@ use std::time::Duration;
 
 use super::Locate;
 use super::answer::{LocateError, MonitoringResult};
+use crate::duration;
 use crate::http::Answer;
+use crate::key::KeySource;
 use crate::key::sign::JWT_LIFETIME;
-use crate::secret::redact_url;
 use crate::source::clock;
 use crate::source::quote::{first_words, quoted_name, shown};
+use crate::source::refusal::{advice, proxy_authentication};
+use crate::source::status::{self, meaning};
 
-/// A clock that is behind by this much lets a token expire before it arrives, or soon after.
+/// A clock that is behind by this much lets a token expire before it arrives. `Date` has whole seconds.
 pub const FATAL_CLOCK_LAG: Duration = JWT_LIFETIME.saturating_sub(Duration::from_secs(2));
+/// Locate v0.17 accepts a token for so much longer; v0.19 does not.
+const LEEWAY: Duration = Duration::from_secs(60);
+
+const CHECK_URL: &str = "check -locate-url";
 
 impl Locate<'_> {
     /// An error object of Locate's, with its likely cause.
     pub(super) fn explain_error(&self, error: &LocateError, answer: &Answer) -> String {
-        let status = answer.status;
+        let label = status::label(answer.status);
         let said = [error.kind.as_str(), error.title.as_str(), error.detail.as_deref().unwrap_or_default()]
             .into_iter()
             .filter(|text| !text.is_empty())
@@ -24,89 +31,96 @@ impl Locate<'_> {
             .collect::<Vec<_>>()
             .join(": ");
         let comma = if said.is_empty() { "" } else { ", " };
-        let said = format!("(HTTP {status}{comma}{said})");
+        let said = format!("({label}{comma}{said})");
         let at = self.at();
+        let service = &self.config.endpoint.service;
         match error.kind.as_str() {
             "claim" => format!(
-                "locate at {at} does not enforce tokens for the service {}, so it cannot monitor it {said}; is -service right?",
-                self.config.endpoint.service
+                "locate at {at} does not enforce tokens for the service {service}, so it cannot monitor it {said}; check -service"
             ),
             "subject" => format!(
                 "locate at {at} cannot parse the machine name {} {said}; set -machine to an M-Lab host name",
                 quoted_name(&self.config.machine)
             ),
-            "config" => {
-                format!(
-                    "locate at {at} does not know the service {} {said}; set -service",
-                    self.config.endpoint.service
-                )
-            }
-            _ if status == 401 => self.explain_unauthorized(answer, &said),
+            "config" => format!("locate at {at} does not know the service {service} {said}; check -service"),
+            _ if answer.status == 401 => self.explain_unauthorized(answer, &said),
             _ => {
-                let advice = if status < 300 { "" } else { advice(status) };
-                format!("locate at {at} answered with an error {said}{advice}")
+                let advice = match answer.status {
+                    ..300 => String::new(),
+                    status => advice(meaning(status), CHECK_URL),
+                };
+                format!("locate at {at} returned an error {said}{advice}")
             }
         }
     }
 
+    /// A token that was rejected: the clock, where it explains that; else the key.
     fn explain_unauthorized(&self, answer: &Answer, said: &str) -> String {
-        let expired = if clock::lag(answer).is_some_and(|lag| lag >= FATAL_CLOCK_LAG) {
-            ", so the token had expired when it arrived: set the clock"
-        } else {
-            ""
+        let rejected = format!("locate rejected the token {said}");
+        let Some(lag) = clock::lag(answer).filter(|lag| *lag >= FATAL_CLOCK_LAG) else {
+            return format!("{rejected}: {}{}", self.explain_key(), clock::clause(answer));
         };
-        let clock = clock::clause(answer) + expired;
+        let behind = duration::show(lag);
+        let expired = format!(
+            "{rejected}: the local clock is {behind} behind {}, so the token had expired when it arrived; set the clock",
+            self.at()
+        );
+        if lag >= FATAL_CLOCK_LAG + LEEWAY {
+            return expired;
+        }
+        format!("{expired}. Locate v0.17 tolerates this much: there, {}", self.explain_key())
+    }
+
+    /// What may be wrong with the key.
+    fn explain_key(&self) -> String {
+        let (key, compare) = match &self.config.key {
+            KeySource::File(path) => {
+                let path = shown(&path.display().to_string());
+                (format!("of {path}"), format!("`monitoring-token key public {path}`"))
+            }
+            _ => ("in MONITORING_SIGNER_KEY".to_owned(), "`monitoring-token key public FILE`".to_owned()),
+        };
         let algorithm =
             self.key.algorithm.refused_by().map(|refused| format!("; {refused}")).unwrap_or_default();
-        let unknown = if self.key.key_id.is_empty() {
-            "the key has no key id (kid), by which it would be found there".to_owned()
-        } else {
-            format!("key id {} may not be registered there", quoted_name(&self.key.key_id))
-        };
-        format!("locate rejected the token {said}: {unknown}{algorithm}{clock} ({})", self.at())
+        if self.key.key_id.is_empty() {
+            let at = self.at();
+            return format!("the key {key} has no key ID (kid), by which Locate at {at} finds it{algorithm}");
+        }
+        let id = quoted_name(&self.key.key_id);
+        format!(
+            "key ID {id} {key} may not be registered at {}, or another key may be registered under this ID{algorithm}; compare with {compare}",
+            self.at()
+        )
     }
 
     /// A status that says no, without an error object.
     pub(super) fn explain_status(&self, answer: &Answer, result: Option<&MonitoringResult>) -> String {
-        let (status, at) = (answer.status, format!("{}{}", self.at(), self.client.via()));
+        let (status, label) = (answer.status, status::label(answer.status));
+        let at = format!("{}{}", self.at(), self.client.via());
         let said = match result.and_then(|result| result.message.as_deref()) {
-            Some(message) => format!("(HTTP {status}, {})", shown(message)),
-            None if answer.body.is_empty() => format!("(HTTP {status})"),
-            None => format!("(HTTP {status}, {})", first_words(&answer.body)),
+            Some(message) => format!("({label}, {})", shown(message)),
+            None if answer.body.is_empty() => format!("({label})"),
+            None => format!("({label}, {})", first_words(&answer.body)),
         };
+        let meaning = meaning(status);
+        let (summary, advice) = (meaning.summary, advice(meaning, CHECK_URL));
         match status {
             401 => self.explain_unauthorized(answer, &said),
-            403 => format!("{at} forbids the request {said}{}", advice(status)),
-            404 => format!("{at} has nothing at {} {said}{}", self.path(), advice(status)),
-            407 => format!(
-                "the proxy{} wants authentication {said}; put USER:PASSWORD@ into the proxy variable",
-                self.client.proxy.as_ref().map(|p| format!(" {}", redact_url(p))).unwrap_or_default()
-            ),
-            429 => format!("{at} limits our rate {said}{}", advice(status)),
+            404 => format!("{} at {at} {summary} {said}; check -locate-url and -service", self.path()),
+            407 => proxy_authentication(self.client.proxy(), &self.at()),
             300..=399 => {
                 let to = match answer.header(reqwest::header::LOCATION) {
-                    Some(to) => format!("to {}, which is no URL", first_words(to.as_bytes())),
-                    None => "without saying where to".to_owned(),
+                    Some(to) => format!("to {}, which is not a valid URL", first_words(to.as_bytes())),
+                    None => "without a Location".to_owned(),
                 };
-                format!("{at} redirects {to} {said}{}", advice(status))
+                format!("{at} redirects {to} {said}{advice}")
             }
-            500.. => format!("{at} has trouble of its own {said}{}", advice(status)),
-            _ => format!("{at} refused the request {said}{}", advice(status)),
+            _ => format!("{at} {summary} {said}{advice}"),
         }
     }
 
     /// The path that is asked for.
     fn path(&self) -> String {
         shown(self.config.endpoint.url.path())
-    }
-}
-
-/// What to do about a status that says no, as a further clause.
-fn advice(status: u16) -> &'static str {
-    match status {
-        403 => "; is -locate-url the platform's path, and is this address allowed there?",
-        429 => "; probe less often, or spread the probes",
-        500.. => "; if it lasts, tell its operators",
-        _ => "; is -locate-url right?",
     }
 }

@@ -57,7 +57,7 @@ impl LocateConfig {
                     None => (
                         Reason::AmbiguousUrlKey,
                         format!(
-                            "locate at {at} has several URL keys for {}; name one with -service-url-key-name: {on_offer}",
+                            "locate at {at} offers several URLs for {}; choose one with -service-url-key-name: {on_offer}",
                             self.endpoint.service
                         ),
                     ),

@@ -1,0 +1,134 @@
+//! One attempt to get a response, as plain data: the connector fills it in, messages and `check` read it.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How far a request has come, for "timed out while …".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// Resolving the name of the first hop: the proxy, or else the server.
+    Lookup,
+    /// Making the TCP connection to the first hop, and the tunnel through a proxy.
+    #[default]
+    Connect,
+    /// In the TLS handshake with an `https://` proxy.
+    ProxyHandshake,
+    /// In the TLS handshake with the server.
+    Handshake,
+    /// The request is on its way.
+    Answer,
+    /// The head of the response has arrived, the body has not.
+    Body,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Step::Lookup => "resolving the host name",
+            Step::Connect => "connecting",
+            Step::ProxyHandshake => "in the TLS handshake with the proxy",
+            Step::Handshake => "in the TLS handshake",
+            Step::Answer => "waiting for the response",
+            Step::Body => "reading the response",
+        })
+    }
+}
+
+impl Step {
+    /// What to look at when a request gets no further than here.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Step::Lookup => "check this machine's DNS",
+            Step::Connect => "check for a firewall in between, and that the host is up",
+            Step::ProxyHandshake => "check that the proxy speaks TLS on this port",
+            Step::Handshake => "check that this is an https port, and for a proxy or firewall in between",
+            Step::Answer => "the server accepts connections but does not respond; it may be overloaded",
+            Step::Body => "the response did not end in time",
+        }
+    }
+}
+
+/// What is known of one attempt.
+#[derive(Clone, Debug, Default)]
+pub struct Attempt {
+    /// The step that began last.
+    pub step: Step,
+    /// What the name of the first hop resolved to.
+    pub addresses: Vec<IpAddr>,
+    /// When the connection began: after the look-up.
+    began: Option<Instant>,
+    /// How long connecting took, once that is done.
+    pub connected: Option<Duration>,
+    /// The address of the first hop, once a response has arrived from it.
+    pub peer: Option<SocketAddr>,
+    /// How many TLS handshakes have begun.
+    handshakes: u8,
+    /// The status of the response, once its head has arrived.
+    pub status: Option<u16>,
+}
+
+/// The current [`Attempt`], shared by those who take part in it.
+#[derive(Debug, Default)]
+pub struct Progress {
+    attempt: Mutex<Attempt>,
+    /// Whether the first TLS handshake of two, or the only one, is with the proxy.
+    proxy_speaks_tls: bool,
+}
+
+impl Progress {
+    pub(super) fn new(proxy_speaks_tls: bool) -> Progress {
+        Progress { attempt: Mutex::default(), proxy_speaks_tls }
+    }
+
+    /// Notes that `step` has begun.
+    pub fn reach(&self, step: Step) {
+        self.note(|attempt| attempt.step = step);
+    }
+
+    /// Begins a new attempt.
+    pub(super) fn begin(&self, step: Step) {
+        self.note(|attempt| *attempt = Attempt { step, began: Some(Instant::now()), ..Attempt::default() });
+    }
+
+    /// Notes what the name of the first hop resolved to.
+    pub(super) fn resolved(&self, addresses: Vec<IpAddr>) {
+        self.note(|attempt| {
+            *attempt =
+                Attempt { step: Step::Connect, addresses, began: Some(Instant::now()), ..Attempt::default() };
+        });
+    }
+
+    /// Notes that a connection stands, and what begins then.
+    pub(super) fn connected(&self, step: Step) {
+        self.note(|attempt| {
+            attempt.step = step;
+            attempt.connected = attempt.connected.or(attempt.began.map(|began| began.elapsed()));
+        });
+    }
+
+    /// Notes that a TLS handshake begins.
+    pub(super) fn handshake(&self) {
+        let is_first = self.attempt().handshakes == 0;
+        self.connected(if is_first && self.proxy_speaks_tls {
+            Step::ProxyHandshake
+        } else {
+            Step::Handshake
+        });
+        self.note(|attempt| attempt.handshakes = attempt.handshakes.saturating_add(1));
+    }
+
+    pub(super) fn note(&self, change: impl FnOnce(&mut Attempt)) {
+        change(&mut self.attempt.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The step that began last.
+    pub fn step(&self) -> Step {
+        self.attempt.lock().unwrap_or_else(PoisonError::into_inner).step
+    }
+
+    pub(super) fn attempt(&self) -> Attempt {
+        self.attempt.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

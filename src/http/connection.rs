@@ -1,0 +1,205 @@
+//! How the HTTP library makes connections, and what it reports meanwhile: its resolver, its connector and its TLS
+//! session store can be replaced or wrapped.
+
+use std::cell::Cell;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use reqwest::Url;
+use reqwest::header::{ACCEPT, CONNECTION, HeaderMap, HeaderValue, USER_AGENT};
+use rustls::ClientConfig;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::explain::{Broken, Cause, Refusal, TransportError, USUAL_MAX_HEADERS};
+use super::proxy::Proxy;
+use super::resolve::{Resolver, look_up};
+use super::second_look::{self, Hop};
+use super::trust::{self, Verifier};
+use super::{LoadedHttp, Progress, Redirects, Step, is_unclear};
+
+pub(super) const PRODUCT: &str = concat!("monitoring-token/", env!("CARGO_PKG_VERSION"));
+
+/// How connections to one origin are made.
+pub(super) struct Connections {
+    pub progress: Arc<Progress>,
+    pub verifier: Arc<Verifier>,
+    pub proxy: Option<Proxy>,
+    origin: Url,
+    redirects: Redirects,
+    interface: Option<String>,
+    connect_within: Duration,
+    sends_socks_credentials: Cell<bool>,
+    max_headers: Cell<usize>,
+}
+
+/// How many headers are accepted where the usual number is not enough. Room for them costs time in each response, so
+/// that it is not the usual number.
+const MAX_HEADERS: usize = 2048;
+
+impl Connections {
+    pub fn new(config: &LoadedHttp, url: &Url, redirects: Redirects) -> Result<Connections, TransportError> {
+        let proxy = config.proxies.proxy_for(url).map_err(TransportError::setup)?;
+        let proxy_speaks_tls = proxy.as_ref().is_some_and(|proxy| proxy.url.scheme() == "https");
+        let connections = Connections {
+            progress: Arc::new(Progress::new(proxy_speaks_tls)),
+            verifier: Arc::new(Verifier::new(config.trust.clone())),
+            sends_socks_credentials: Cell::new(proxy.as_ref().is_some_and(Proxy::has_socks_credentials)),
+            max_headers: Cell::new(USUAL_MAX_HEADERS),
+            proxy,
+            origin: url.clone(),
+            redirects,
+            interface: config.interface.clone(),
+            connect_within: config.connect_within,
+        };
+        connections.begin(url);
+        Ok(connections)
+    }
+
+    /// Begins a new attempt.
+    pub fn begin(&self, url: &Url) {
+        let hop = self.proxy.as_ref().map_or(url, |proxy| &proxy.url);
+        // An address needs no look-up.
+        let step = if second_look::literal_address(hop).is_some() { Step::Connect } else { Step::Lookup };
+        self.progress.begin(step);
+    }
+
+    /// A client of the HTTP library.
+    pub fn client(&self) -> Result<reqwest::Client, TransportError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(USER_AGENT, HeaderValue::from_static(PRODUCT));
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(self.tls())
+            .default_headers(headers)
+            .user_agent(PRODUCT) // for the request to a proxy
+            .http1_only()
+            .http1_allow_obsolete_multiline_headers_in_responses(true)
+            .pool_max_idle_per_host(0)
+            .connect_timeout(self.connect_within)
+            .referer(false)
+            .redirect(self.redirects.policy())
+            .connector_layer(WhenConnected(Arc::clone(&self.progress)))
+            .dns_resolver(Arc::new(Resolver::new(Arc::clone(&self.progress))))
+            .no_proxy();
+        if let Some(proxy) = &self.proxy {
+            let url = proxy.for_library(self.sends_socks_credentials.get());
+            let proxy = reqwest::Proxy::all(url)
+                .map_err(|_| TransportError::setup(format!("{} is not a valid proxy URL", proxy.variable)))?;
+            builder = builder.proxy(proxy);
+        }
+        if self.max_headers.get() != USUAL_MAX_HEADERS {
+            builder = builder.http1_max_headers(self.max_headers.get());
+        }
+        if let Some(interface) = &self.interface {
+            builder = builder.interface(interface);
+        }
+        builder.build().map_err(|_| TransportError::setup("the HTTP client cannot be set up".to_owned()))
+    }
+
+    fn tls(&self) -> ClientConfig {
+        trust::client_config(Arc::clone(&self.verifier), Arc::clone(&self.progress))
+    }
+
+    /// Another client, if one may get through where `cause` has stopped a request that may be repeated: the HTTP
+    /// library offers a SOCKS proxy only one method, and accepts few headers unless it is told to.
+    pub fn other_client(&self, cause: &Cause, is_repeatable: bool) -> Option<reqwest::Client> {
+        match cause {
+            Cause::Socks(Refusal::TakesNoCredentials) if self.sends_socks_credentials.get() => {
+                self.sends_socks_credentials.set(false);
+            }
+            Cause::Broken(Broken::HeadTooLarge(USUAL_MAX_HEADERS)) if is_repeatable => {
+                self.max_headers.set(MAX_HEADERS);
+            }
+            _ => return None,
+        }
+        self.client().ok()
+    }
+
+    /// What stopped a request.
+    pub fn classify(&self, error: &reqwest::Error) -> Cause {
+        let max_headers = self.max_headers.get();
+        super::classify::classify(error, self.progress.step(), self.proxy.as_ref(), max_headers)
+    }
+
+    /// Finds out more where the HTTP library does not tell enough: the proxy, or the server, is asked once more,
+    /// for nothing and without credentials of the service.
+    pub async fn look_again(&self, cause: Cause, url: &Url) -> Cause {
+        let addresses = self.progress.attempt().addresses;
+        match (cause, &self.proxy) {
+            (Cause::TunnelRefused(None), Some(proxy)) => {
+                let tls = (proxy.url.scheme() == "https").then(|| self.tls());
+                let seen = second_look::ask_for_tunnel(Hop::new(&proxy.url, &addresses), proxy, url, tls);
+                seen.await.unwrap_or(Cause::TunnelRefused(None))
+            }
+            (Cause::SocksUnreachable, Some(proxy)) => why_unreachable(proxy, &addresses).await,
+            (cause, None) if is_unclear(&cause) && self.origin.scheme() == "http" => {
+                let seen = second_look::first_bytes(Hop::new(url, &addresses), url).await;
+                seen.as_deref().and_then(Broken::by_first_bytes).map_or(cause, Cause::Broken)
+            }
+            (cause, _) => cause,
+        }
+    }
+}
+
+/// Why a SOCKS proxy cannot be reached.
+async fn why_unreachable(proxy: &Proxy, addresses: &[IpAddr]) -> Cause {
+    if addresses.is_empty()
+        && second_look::literal_address(&proxy.url).is_none()
+        && let Err(error) = look_up(proxy.url.host_str().unwrap_or_default()).await
+    {
+        return Cause::Lookup(error);
+    }
+    let connected = second_look::connect(Hop::new(&proxy.url, addresses)).await;
+    Cause::Connect(connected.err().unwrap_or_else(|| io::Error::other("no connection")))
+}
+
+/// Wraps the connector: when it is done, the connection stands (TLS included), and what follows is the
+/// request.
+#[derive(Clone)]
+struct WhenConnected(Arc<Progress>);
+
+impl<S> Layer<S> for WhenConnected {
+    type Service = Connecting<S>;
+
+    fn layer(&self, connector: S) -> Connecting<S> {
+        Connecting { connector, progress: Arc::clone(&self.0) }
+    }
+}
+
+/// See [`WhenConnected`].
+#[derive(Clone)]
+struct Connecting<S> {
+    connector: S,
+    progress: Arc<Progress>,
+}
+
+impl<S, T> Service<T> for Connecting<S>
+where
+    S: Service<T>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.connector.poll_ready(context)
+    }
+
+    fn call(&mut self, target: T) -> Self::Future {
+        let progress = Arc::clone(&self.progress);
+        progress.begin(Step::Connect);
+        let connected = self.connector.call(target);
+        Box::pin(async move {
+            let connection = connected.await?;
+            progress.connected(Step::Answer);
+            Ok(connection)
+        })
+    }
+}

@@ -1,0 +1,140 @@
+//! `/etc/resolv.conf` (resolv.conf(5)), as Go reads it (`net/dnsconfig_unix.go`).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::time::Duration;
+
+const MAX_SERVERS: usize = 3;
+const MAX_NDOTS: usize = 15;
+/// The longest name, with its dot at the end.
+const MAX_NAME_BYTES: usize = 254;
+const PORT: u16 = 53;
+
+/// How names are asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Config {
+    pub servers: Vec<SocketAddr>,
+    /// Domains to try, each with a dot at its end.
+    search: Vec<String>,
+    ndots: usize,
+    /// How long one server gets for one answer.
+    pub timeout: Duration,
+    /// How often all servers are asked.
+    pub attempts: usize,
+    /// Whether the first server is not always the same.
+    pub rotate: bool,
+    /// Whether A and AAAA are asked for one after the other.
+    pub single_request: bool,
+    /// Whether only TCP is used.
+    pub tcp: bool,
+}
+
+impl Config {
+    pub fn parse(file: &str, hostname: &str) -> Config {
+        let mut config = Config {
+            servers: Vec::new(),
+            search: Vec::new(),
+            ndots: 1,
+            timeout: Duration::from_secs(5),
+            attempts: 2,
+            rotate: false,
+            single_request: false,
+            tcp: false,
+        };
+        let mut search: Option<Vec<String>> = None;
+        for line in file.lines().filter(|line| !line.starts_with([';', '#'])) {
+            let mut words = line.split_whitespace();
+            match words.next() {
+                Some("nameserver") if config.servers.len() < MAX_SERVERS => {
+                    config.servers.extend(words.next().and_then(server));
+                }
+                Some("domain") => search = words.next().map(|domain| vec![rooted(domain)]),
+                Some("search") => search = Some(words.map(rooted).filter(|domain| domain != ".").collect()),
+                Some("options") => words.for_each(|option| config.set(option)),
+                _ => {}
+            }
+        }
+        if config.servers.is_empty() {
+            let local: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+            config.servers = local.map(|address| SocketAddr::new(address, PORT)).into();
+        }
+        let own_domain = || hostname.split_once('.').map(|(_, domain)| rooted(domain)).into_iter().collect();
+        config.search = search.unwrap_or_else(own_domain);
+        config
+    }
+
+    fn set(&mut self, option: &str) {
+        let (name, value) = option.split_once(':').unwrap_or((option, ""));
+        let number = value.parse::<u32>().ok();
+        match (name, number) {
+            ("ndots", Some(n)) => self.ndots = usize::try_from(n).unwrap_or(MAX_NDOTS).min(MAX_NDOTS),
+            ("timeout", Some(n)) => self.timeout = Duration::from_secs(n.max(1).into()),
+            ("attempts", Some(n)) => self.attempts = usize::try_from(n).unwrap_or(usize::MAX).max(1),
+            ("rotate", _) => self.rotate = true,
+            ("single-request" | "single-request-reopen", _) => self.single_request = true,
+            ("use-vc" | "usevc" | "tcp", _) => self.tcp = true,
+            _ => {}
+        }
+    }
+
+    /// The whole names to ask for, one after the other, for `host`.
+    pub fn names(&self, host: &str) -> Vec<String> {
+        if host.ends_with('.') {
+            return vec![host.to_owned()];
+        }
+        let given = rooted(host);
+        let has_enough_dots = host.bytes().filter(|byte| *byte == b'.').count() >= self.ndots;
+        let searched = self.search.iter().map(|domain| format!("{given}{domain}"));
+        let mut names: Vec<String> = searched.filter(|name| name.len() <= MAX_NAME_BYTES).collect();
+        names.insert(if has_enough_dots { 0 } else { names.len() }, given);
+        names
+    }
+}
+
+fn rooted(domain: &str) -> String {
+    format!("{}.", domain.trim_end_matches('.'))
+}
+
+/// An address, with the interface of a link-local one after `%`.
+fn server(text: &str) -> Option<SocketAddr> {
+    let Some((address, interface)) = text.split_once('%') else {
+        return Some(SocketAddr::new(text.parse().ok()?, PORT));
+    };
+    let scope_id = scope_id(interface)?;
+    Some(SocketAddrV6::new(address.parse().ok()?, PORT, 0, scope_id).into())
+}
+
+/// The number of an interface, which is given by name or number.
+fn scope_id(interface: &str) -> Option<u32> {
+    use rustix::net::{AddressFamily, SocketType, netdevice, socket};
+    let by_name = || {
+        netdevice::name_to_index(socket(AddressFamily::INET6, SocketType::DGRAM, None).ok()?, interface).ok()
+    };
+    interface.parse().ok().or_else(by_name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_file_means_the_local_servers_and_the_own_domain() {
+        let config = Config::parse("", "me.corp.example");
+        assert_eq!(config.servers, ["127.0.0.1:53".parse().unwrap(), "[::1]:53".parse().unwrap()]);
+        assert_eq!(config.names("a"), ["a.corp.example.", "a."]);
+        assert_eq!((config.timeout.as_secs(), config.attempts), (5, 2));
+    }
+
+    #[test]
+    fn options_and_search_domains_count() {
+        let file = "# comment\nnameserver 10.0.0.1\nnameserver fe80::1%lo\nnameserver nonsense\n\
+                    domain old.example\nsearch a.example b.example.\n\
+                    options ndots:2 timeout:0 attempts:3 rotate use-vc edns0\nnonsense\n";
+        let config = Config::parse(file, "");
+        assert_eq!(config.servers.len(), 2);
+        assert_eq!(config.names("x.y"), ["x.y.a.example.", "x.y.b.example.", "x.y."]);
+        assert_eq!(config.names("x.y.z"), ["x.y.z.", "x.y.z.a.example.", "x.y.z.b.example."]);
+        assert_eq!(config.names("x."), ["x."]);
+        assert_eq!((config.timeout.as_secs(), config.attempts), (1, 3));
+        assert!(config.rotate && config.tcp && !config.single_request);
+    }
+}

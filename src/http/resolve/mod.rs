@@ -1,0 +1,139 @@
+//! Resolving host names: `/etc/hosts`, then DNS as `/etc/resolv.conf` says, by the rules of Go's resolver.
+//!
+//! The C library's resolver is not used: in a static binary it loads the NSS modules of the system that it
+//! runs on, and one that was built for another glibc ends the process (SIGFPE, SIGABRT). It also blocks a
+//! thread, while this is dropped as soon as a signal comes or the time is up.
+
+mod config;
+mod hosts;
+mod query;
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::Path;
+use std::sync::Arc;
+
+use config::Config;
+use query::QueryError;
+
+use super::explain::{io_words, is_out_of_resources};
+use super::{Progress, Step};
+
+/// Larger files than this are not read to their end.
+const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// A host has no address.
+#[derive(Clone, Debug)]
+pub struct LookupError {
+    /// The name that was asked for.
+    pub host: String,
+    /// Why, in words.
+    pub why: String,
+    /// Whether this machine had no descriptor or memory left to ask.
+    pub is_exhausted: bool,
+}
+
+impl fmt::Display for LookupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+impl StdError for LookupError {}
+
+/// The resolver of the HTTP library's connections.
+pub(super) struct Resolver {
+    progress: Arc<Progress>,
+}
+
+impl Resolver {
+    /// A resolver that reports to `progress`.
+    pub fn new(progress: Arc<Progress>) -> Resolver {
+        Resolver { progress }
+    }
+}
+
+impl reqwest::dns::Resolve for Resolver {
+    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        let progress = Arc::clone(&self.progress);
+        Box::pin(async move {
+            progress.reach(Step::Lookup);
+            let addresses = look_up(name.as_str()).await?;
+            progress.resolved(addresses.clone());
+            let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, 0));
+            Ok(Box::new(addresses) as reqwest::dns::Addrs)
+        })
+    }
+}
+
+/// The addresses of `host`, the best first.
+pub(crate) async fn look_up(host: &str) -> Result<Vec<IpAddr>, LookupError> {
+    resolve(host).await.map_err(|error| {
+        let host = host.to_owned();
+        match error {
+            QueryError::Io(error) if is_out_of_resources(&error) => {
+                LookupError { host, why: io_words(&error), is_exhausted: true }
+            }
+            error => LookupError { host, why: error.to_string(), is_exhausted: false },
+        }
+    })
+}
+
+async fn resolve(host: &str) -> Result<Vec<IpAddr>, QueryError> {
+    let name = host.trim_end_matches('.').to_ascii_lowercase();
+    let listed = hosts::addresses(&read(Path::new("/etc/hosts"))?, &name);
+    if !listed.is_empty() {
+        return Ok(listed);
+    }
+    // Special names (RFC 6761, sections 6.3 and 6.4; RFC 7686) are not asked for.
+    match name.rsplit('.').next().unwrap_or_default() {
+        "localhost" => return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]),
+        "invalid" | "onion" | "" => return Err(QueryError::NoSuchHost),
+        _ => {}
+    }
+    let config = Config::parse(&read(Path::new("/etc/resolv.conf"))?, &hostname());
+    let mut failure = None;
+    for name in config.names(host) {
+        match query::addresses(&config, &name).await {
+            Ok((v4, v6)) => return Ok(ordered(v4, v6)),
+            // The name as it was given says more than it with a search domain.
+            Err(error) if error.is_final() => return Err(error),
+            Err(error) => {
+                let is_given = name.trim_end_matches('.') == host.trim_end_matches('.');
+                if failure.is_none() || is_given {
+                    failure = Some(error);
+                }
+            }
+        }
+    }
+    Err(failure.unwrap_or(QueryError::NoSuchHost))
+}
+
+/// A file that may be missing.
+fn read(path: &Path) -> Result<String, QueryError> {
+    use io::Read as _;
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(MAX_FILE_BYTES).read_to_end(&mut bytes));
+    match read {
+        Err(error) if is_out_of_resources(&error) => Err(QueryError::Io(error)),
+        // As in Go, one that cannot be read is as good as empty.
+        _ => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+    }
+}
+
+fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// IPv6 comes first where this machine has a route for it (RFC 6724, rule 1). Nothing is sent.
+fn ordered(v4: Vec<IpAddr>, v6: Vec<IpAddr>) -> Vec<IpAddr> {
+    let has_route = |address: &IpAddr| {
+        UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).and_then(|socket| socket.connect((*address, 53))).is_ok()
+    };
+    match v6.first() {
+        Some(first) if v4.is_empty() || has_route(first) => v6.into_iter().chain(v4).collect(),
+        _ => v4.into_iter().chain(v6).collect(),
+    }
+}

@@ -1,0 +1,190 @@
+//! Asking DNS servers, over UDP and over TCP (RFC 1035, section 4.2).
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use simple_dns::rdata::RData;
+use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, RCODE, TYPE};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UdpSocket};
+
+use super::config::Config;
+use super::is_out_of_resources;
+
+/// The most that a server sends over UDP to who does not say that it takes more; some do anyway.
+const MAX_UDP_BYTES: usize = 4096;
+
+/// Why a name has no address.
+#[derive(Debug)]
+pub(super) enum QueryError {
+    /// The name does not exist.
+    NoSuchHost,
+    /// It exists, without an address.
+    NoAddress,
+    /// It cannot be a name.
+    NotAName,
+    /// This server did not answer in time.
+    NoAnswer(SocketAddr),
+    /// This server answered with an error.
+    Refused(SocketAddr, &'static str),
+    /// This server answered with something else than an answer.
+    Garbled(SocketAddr),
+    /// No server can be asked.
+    Io(io::Error),
+}
+
+impl QueryError {
+    /// Whether another name, or another server, cannot help.
+    pub fn is_final(&self) -> bool {
+        matches!(self, QueryError::Io(error) if is_out_of_resources(error))
+    }
+
+    fn is_of_name(&self) -> bool {
+        matches!(self, QueryError::NoSuchHost | QueryError::NoAddress | QueryError::NotAName)
+    }
+}
+
+impl fmt::Display for QueryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            QueryError::NoSuchHost => f.write_str("no such host"),
+            QueryError::NoAddress => f.write_str("it has no IPv4 or IPv6 address"),
+            QueryError::NotAName => f.write_str("it is not a valid host name"),
+            QueryError::NoAnswer(server) => write!(f, "the DNS server {} did not respond", server.ip()),
+            QueryError::Refused(server, code) => {
+                write!(f, "the DNS server {} returned {code}", server.ip())
+            }
+            QueryError::Garbled(server) => {
+                write!(f, "the DNS server {} sent an invalid response", server.ip())
+            }
+            QueryError::Io(error) => {
+                let text = error.to_string();
+                let words = text.split(" (os error ").next().unwrap_or_default();
+                write!(f, "the DNS server cannot be reached: {}", words.to_lowercase())
+            }
+        }
+    }
+}
+
+/// The addresses of a whole name: IPv4 and IPv6, at least one.
+pub(super) async fn addresses(config: &Config, name: &str) -> Result<(Vec<IpAddr>, Vec<IpAddr>), QueryError> {
+    let (v4, v6) = if config.single_request {
+        (ask_all(config, name, TYPE::A).await, ask_all(config, name, TYPE::AAAA).await)
+    } else {
+        tokio::join!(ask_all(config, name, TYPE::A), ask_all(config, name, TYPE::AAAA))
+    };
+    match (v4, v6) {
+        (Err(QueryError::NoSuchHost), _) | (_, Err(QueryError::NoSuchHost)) => Err(QueryError::NoSuchHost),
+        // One that is known suffices.
+        (Ok(v4), Err(_)) => Ok((v4, Vec::new())),
+        (Err(_), Ok(v6)) => Ok((Vec::new(), v6)),
+        (Ok(v4), Ok(v6)) => Ok((v4, v6)),
+        (Err(QueryError::NoAddress), Err(error)) | (Err(error), Err(_)) => Err(error),
+    }
+}
+
+/// Asks the servers in turn.
+async fn ask_all(config: &Config, name: &str, kind: TYPE) -> Result<Vec<IpAddr>, QueryError> {
+    let first = if config.rotate { fastrand::usize(..config.servers.len()) } else { 0 };
+    let mut failure = QueryError::NoSuchHost;
+    for _ in 0..config.attempts {
+        for at in 0..config.servers.len() {
+            let server = config.servers[(first + at) % config.servers.len()];
+            let answer = tokio::time::timeout(config.timeout, ask(config.tcp, server, name, kind));
+            match answer.await.unwrap_or(Err(QueryError::NoAnswer(server))) {
+                Ok(addresses) => return Ok(addresses),
+                Err(error) if error.is_of_name() || error.is_final() => return Err(error),
+                Err(error) => failure = error,
+            }
+        }
+    }
+    Err(failure)
+}
+
+async fn ask(tcp: bool, server: SocketAddr, name: &str, kind: TYPE) -> Result<Vec<IpAddr>, QueryError> {
+    let mut id = [0; 2];
+    crate::random::fill(&mut id).map_err(|why| QueryError::Io(io::Error::other(why)))?;
+    let id = u16::from_be_bytes(id);
+    let question = question(id, name, kind).ok_or(QueryError::NotAName)?;
+    let reach = |error: io::Error| match error.kind() {
+        // The port is closed: an ICMP message comes back.
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => QueryError::NoAnswer(server),
+        _ => QueryError::Io(error),
+    };
+    if !tcp {
+        let answer = over_udp(server, id, &question).await.map_err(reach)?;
+        if let Some(addresses) = read(&answer, server, id, kind)? {
+            return Ok(addresses);
+        }
+    }
+    let answer = over_tcp(server, &question).await.map_err(reach)?;
+    // What is cut off here, too, is taken for all there is.
+    read(&answer, server, id, kind)?.ok_or(QueryError::Garbled(server))
+}
+
+fn question(id: u16, name: &str, kind: TYPE) -> Option<Vec<u8>> {
+    let name = Name::new(name.trim_end_matches('.')).ok()?;
+    let mut packet = Packet::new_query(id);
+    packet.set_flags(PacketFlag::RECURSION_DESIRED);
+    packet.questions.push(Question::new(name, QTYPE::TYPE(kind), QCLASS::CLASS(CLASS::IN), false));
+    packet.build_bytes_vec().ok()
+}
+
+async fn over_udp(server: SocketAddr, id: u16, question: &[u8]) -> io::Result<Vec<u8>> {
+    let any: IpAddr = match server {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0)).await?;
+    socket.connect(server).await?;
+    socket.send(question).await?;
+    let mut buffer = vec![0; MAX_UDP_BYTES];
+    loop {
+        let length = socket.recv(&mut buffer).await?;
+        // What answers another question is not for us.
+        if buffer[..length].starts_with(&id.to_be_bytes()) {
+            buffer.truncate(length);
+            return Ok(buffer);
+        }
+    }
+}
+
+async fn over_tcp(server: SocketAddr, question: &[u8]) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(server).await?;
+    let length = u16::try_from(question.len()).map_err(io::Error::other)?;
+    stream.write_all(&[&length.to_be_bytes()[..], question].concat()).await?;
+    let mut answer = vec![0; stream.read_u16().await?.into()];
+    stream.read_exact(&mut answer).await?;
+    Ok(answer)
+}
+
+/// The addresses in an answer; `None` if it is cut off.
+fn read(answer: &[u8], server: SocketAddr, id: u16, kind: TYPE) -> Result<Option<Vec<IpAddr>>, QueryError> {
+    let packet = Packet::parse(answer).map_err(|_| QueryError::Garbled(server))?;
+    if packet.id() != id || !packet.has_flags(PacketFlag::RESPONSE) {
+        return Err(QueryError::Garbled(server));
+    }
+    if packet.has_flags(PacketFlag::TRUNCATION) {
+        return Ok(None);
+    }
+    match packet.rcode() {
+        RCODE::NoError => {}
+        RCODE::NameError => return Err(QueryError::NoSuchHost),
+        RCODE::ServerFailure => return Err(QueryError::Refused(server, "SERVFAIL")),
+        RCODE::Refused => return Err(QueryError::Refused(server, "REFUSED")),
+        RCODE::FormatError => return Err(QueryError::Refused(server, "FORMERR")),
+        RCODE::NotImplemented => return Err(QueryError::Refused(server, "NOTIMP")),
+        _ => return Err(QueryError::Refused(server, "an error")),
+    }
+    let found: Vec<IpAddr> = packet
+        .answers
+        .iter()
+        .filter_map(|record| match &record.rdata {
+            RData::A(a) if kind == TYPE::A => Some(IpAddr::V4(a.address.into())),
+            RData::AAAA(aaaa) if kind == TYPE::AAAA => Some(IpAddr::V6(aaaa.address.into())),
+            _ => None,
+        })
+        .collect();
+    if found.is_empty() { Err(QueryError::NoAddress) } else { Ok(Some(found)) }
+}

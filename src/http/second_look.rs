@@ -1,0 +1,136 @@
+//! A second look at a proxy or a server whose refusal the HTTP library does not explain. It asks for nothing, and
+//! what comes back is only looked at. It happens after a failure, so that no run that works is slower for it.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Url;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::connection::PRODUCT;
+use super::explain::{Broken, Cause};
+use super::proxy::Proxy;
+
+/// How long a second look may take.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How much of a response is enough to tell its status, or its protocol.
+const ENOUGH_BYTES: usize = 64;
+
+/// Where to look.
+#[derive(Clone, Copy)]
+pub(super) struct Hop<'a> {
+    url: &'a Url,
+    addresses: &'a [IpAddr],
+}
+
+impl<'a> Hop<'a> {
+    /// The host of `url`, whose name has these addresses.
+    pub fn new(url: &'a Url, addresses: &'a [IpAddr]) -> Hop<'a> {
+        Hop { url, addresses }
+    }
+}
+
+/// The address that stands in a URL instead of a name. (The hosts of `socks5://` are not parsed.)
+pub(super) fn literal_address(url: &Url) -> Option<IpAddr> {
+    url.host_str()?.trim_matches(['[', ']']).parse().ok()
+}
+
+/// The port of a URL, or the usual one of its scheme.
+fn port_of(url: &Url) -> u16 {
+    url.port_or_known_default().unwrap_or(if url.scheme().starts_with("socks5") { 1080 } else { 80 })
+}
+
+/// Connects to one of the addresses.
+pub(super) async fn connect(hop: Hop<'_>) -> io::Result<TcpStream> {
+    let literal = literal_address(hop.url);
+    let addresses = literal.iter().chain(hop.addresses).map(|ip| SocketAddr::new(*ip, port_of(hop.url)));
+    let addresses: Vec<SocketAddr> = addresses.collect();
+    let timed_out = || io::Error::from(io::ErrorKind::TimedOut);
+    tokio::time::timeout(PATIENCE, TcpStream::connect(&addresses[..])).await.unwrap_or(Err(timed_out()))
+}
+
+/// Asks a proxy for a tunnel once more, to learn how it refuses. Nothing is sent through the tunnel.
+pub(super) async fn ask_for_tunnel(
+    hop: Hop<'_>,
+    proxy: &Proxy,
+    target: &Url,
+    tls: Option<ClientConfig>,
+) -> Option<Cause> {
+    let authority = format!("{}:{}", target.host_str()?, port_of(target));
+    let authorization = proxy.authorization().unwrap_or_default();
+    let request = format!(
+        "CONNECT {authority} HTTP/1.1\r\nUser-Agent: {PRODUCT}\r\nHost: {authority}\r\n{authorization}\r\n"
+    );
+    let stream = connect(hop).await.ok()?;
+    let bytes = match tls {
+        None => exchange(stream, &request).await,
+        Some(mut tls) => {
+            tls.alpn_protocols.clear();
+            let name = hop.url.host_str()?.trim_matches(['[', ']']).to_owned();
+            let name = ServerName::try_from(name).ok()?;
+            let stream = TlsConnector::from(Arc::new(tls)).connect(name, stream).await.ok()?;
+            exchange(stream, &request).await
+        }
+    };
+    if let Some(broken) = Broken::by_first_bytes(&bytes) {
+        return Some(Cause::Tunnel(broken));
+    }
+    status(&bytes).map(|status| Cause::TunnelRefused(Some(status)))
+}
+
+/// How the response of a plain HTTP server begins.
+pub(super) async fn first_bytes(hop: Hop<'_>, url: &Url) -> Option<Vec<u8>> {
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: {}:{}\r\nUser-Agent: {PRODUCT}\r\nConnection: close\r\n\r\n",
+        url.host_str()?,
+        port_of(url)
+    );
+    Some(exchange(connect(hop).await.ok()?, &request).await)
+}
+
+/// The beginning of what comes back.
+async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let work = async {
+        let _ = stream.write_all(request.as_bytes()).await;
+        let mut buffer = [0; ENOUGH_BYTES];
+        while bytes.len() < ENOUGH_BYTES
+            && let Ok(read) = stream.read(&mut buffer).await
+            && read > 0
+        {
+            bytes.extend_from_slice(&buffer[..read]);
+        }
+    };
+    let _ = tokio::time::timeout(PATIENCE, work).await;
+    bytes
+}
+
+/// The status of a response that begins with these bytes.
+fn status(bytes: &[u8]) -> Option<u16> {
+    let text = bytes.strip_prefix(b"HTTP/1.")?;
+    std::str::from_utf8(text.get(2..5)?).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::status;
+
+    #[test]
+    fn a_status_line_is_read() {
+        for (bytes, expected) in [
+            ("HTTP/1.1 403 Forbidden\r\n", Some(403)),
+            ("HTTP/1.0 502\r\n", Some(502)),
+            ("HTTP/1.1 4", None),
+            ("HTTP/2 403", None),
+            ("", None),
+        ] {
+            assert_eq!(status(bytes.as_bytes()), expected, "{bytes}");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! What an HTTP status means that says no: one table for all services.
+
+use crate::http::explain::Status;
+
+/// What to do about a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Advice {
+    /// Look at the service's URL, and at what stands between.
+    CheckUrl,
+    /// This.
+    Do(&'static str),
+}
+
+/// What a status means.
+#[derive(Debug)]
+pub(super) struct Meaning {
+    statuses: std::ops::RangeInclusive<u16>,
+    /// What the server does, after its name.
+    pub summary: &'static str,
+    /// What to do.
+    pub advice: Advice,
+}
+
+const fn row(from: u16, to: u16, summary: &'static str, advice: Advice) -> Meaning {
+    Meaning { statuses: from..=to, summary, advice }
+}
+
+/// The first row with a status counts.
+static TABLE: [Meaning; 8] = [
+    row(
+        403,
+        403,
+        "does not allow this request",
+        Advice::Do("check the URL, and that this address is allowed there"),
+    ),
+    row(404, 404, "was not found", Advice::CheckUrl),
+    row(405, 405, "does not allow this method", Advice::CheckUrl),
+    row(
+        408,
+        408,
+        "timed out waiting for the request",
+        Advice::Do("check the network and any proxy in between"),
+    ),
+    row(429, 429, "is rate limiting requests", Advice::Do("probe less often, or spread the probes")),
+    row(
+        511,
+        511,
+        "is behind a captive portal, which requires a login to this network",
+        Advice::Do("sign in to the network, or use another one"),
+    ),
+    row(500, u16::MAX, "returned a server error", Advice::Do("if it lasts, tell its operators")),
+    row(0, u16::MAX, "refused the request", Advice::CheckUrl),
+];
+
+/// What `status` means.
+pub(super) fn meaning(status: u16) -> &'static Meaning {
+    TABLE.iter().find(|row| row.statuses.contains(&status)).unwrap_or(&TABLE[TABLE.len() - 1])
+}
+
+/// A status as messages show it. That of a server error is named: it is looked for in the server's logs.
+pub(super) fn label(status: u16) -> String {
+    if status < 500 { format!("HTTP {status}") } else { format!("HTTP {}", Status(status)) }
+}

@@ -1,0 +1,608 @@
+//! What stands between the program and its servers: names, proxies, and HTTP as others speak it. Most cases are
+//! reports of users of similar programs; each says where it comes from.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::ffi::OsStringExt as _;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::support::network::{Zone, dns, isolate};
+use crate::support::tls::{Authority, server_params};
+use crate::support::{Ended, MACHINE, http, read_head, run, serve, serve_at, testdata, token};
+
+const GOOD: &str = r#"{"target":{"urls":{"wss:///ndt/v7/download":"wss://ndt.example/ndt/v7/download?access_token=a.b.c"}}}"#;
+
+fn ok() -> String {
+    http("200 OK", "", GOOD)
+}
+
+/// The binary, to ask this origin once.
+fn asks(origin: &str) -> Command {
+    let mut command = token();
+    command
+        .env("LOCATE_URL", format!("{origin}/v2/platform/monitoring/"))
+        .env("MONITORING_SIGNER_KEY", testdata("keys/eddsa.json"))
+        .env("MACHINE", MACHINE)
+        .args(["-service=ndt/ndt7", "-timeout=25s"]);
+    command
+}
+
+fn once(command: &mut Command) -> Ended {
+    run(command.args(["-retries=0", "--", "true"]))
+}
+
+/// A server that reads a request, writes this, and counts the requests.
+fn counting(answer: impl Into<Vec<u8>>) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let (answer, heads) = (answer.into(), Arc::new(Mutex::new(Vec::new())));
+    let seen = Arc::clone(&heads);
+    let address = serve(move |mut stream| {
+        seen.lock().unwrap().push(read_head(&mut stream));
+        let _ = stream.write_all(&answer);
+        let _ = stream.shutdown(Shutdown::Write);
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    (address, heads)
+}
+
+fn answers(answer: impl Into<Vec<u8>>) -> String {
+    format!("http://{}", counting(answer).0)
+}
+
+/// attohttpc#94: servers send more than a hundred headers, and fold them. Go has no limit of their number.
+#[test]
+fn many_headers_and_folded_headers_are_accepted() {
+    let many = |count: usize| (0..count).map(|n| format!("X-{n}: y\r\n")).collect::<Vec<_>>().concat();
+    for headers in [
+        many(101),
+        many(2000),
+        "X-Folded: one\r\n two\r\n\tthree\r\n".to_owned(),
+        "X-Empty:\r\nX-Folded:\r\n  two\r\n".to_owned(),
+        format!("X-Long: {}\r\n", "z".repeat(100_000)),
+    ] {
+        once(&mut asks(&answers(http("200 OK", &headers, GOOD)))).succeeded();
+    }
+    for headers in [many(2100), format!("X-Long: {}\r\n", "z".repeat(600_000))] {
+        once(&mut asks(&answers(http("200 OK", &headers, GOOD))))
+            .failed_with(125, &["it sent more than 2048 headers or 408 KiB of them"]);
+    }
+}
+
+/// akka-http#2791: a server that speaks only HTTP/2, in the clear or under TLS.
+#[test]
+fn a_server_that_speaks_only_http2_is_named() {
+    let settings = b"\0\0\x12\x04\0\0\0\0\0\0\x03\0\0\0\x80\0\x04\0\x01\0\0\0\x05\0\xff\xff\xff";
+    let goaway = b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x01";
+    for bytes in [&settings[..], goaway, &[&settings[..], goaway].concat()] {
+        let ended = once(&mut asks(&answers(bytes)));
+        ended.failed_with(125, &["speaks only HTTP/2, which is not supported"]);
+    }
+    let authority = Authority::new("CA of HTTP/2");
+    let identity = authority.issue(&server_params(&["127.0.0.1"]));
+    let mut config = (*identity.config()).clone();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let config = Arc::new(config);
+    let address = serve(move |stream| {
+        let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+        let mut stream = rustls::StreamOwned::new(connection, stream);
+        let _ = stream.read(&mut [0; 1024]);
+    });
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
+    once(asks(&format!("https://{address}")).arg("-ca-file").arg(folder.path().join("ca.pem")))
+        .failed_with(125, &["https://127.0.0.1:", "speaks only HTTP/2"]);
+}
+
+/// Go's net/http gives up after five informational responses; here they are skipped until the deadline, which a flood
+/// of them must not hold up.
+#[test]
+fn informational_responses_do_not_hold_up_the_deadline() {
+    let hints = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n";
+    for some in [hints.repeat(5), hints.repeat(6), "HTTP/1.1 100 Continue\r\n\r\n".repeat(1000)] {
+        once(&mut asks(&answers(some + &ok()))).succeeded();
+    }
+    let endless = serve(|mut stream| {
+        read_head(&mut stream);
+        while stream.write_all("HTTP/1.1 102 Processing\r\n\r\n".repeat(1000).as_bytes()).is_ok() {}
+    });
+    let began = Instant::now();
+    once(asks(&format!("http://{endless}")).arg("-timeout=1s"))
+        .failed_with(124, &["waiting for the response"]);
+    assert!(began.elapsed() < Duration::from_secs(15));
+    // A few a second, for as long as it takes.
+    let slow = serve(|mut stream| {
+        read_head(&mut stream);
+        for _ in 0..5 {
+            let _ = stream.write_all(b"HTTP/1.1 102 Processing\r\n\r\n");
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    once(asks(&format!("http://{slow}")).arg("-timeout=900ms"))
+        .failed_with(124, &["waiting for the response"]);
+}
+
+/// The status of an error is shown although its body never ends, also when the time is up meanwhile.
+#[test]
+fn an_error_whose_body_hangs_is_still_shown() {
+    for status in ["503 Service Unavailable", "404 Not Found", "429 Too Many Requests"] {
+        let mut held = Vec::new();
+        let address = serve(move |mut stream| {
+            read_head(&mut stream);
+            let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 100\r\n\r\nbusy");
+            held.push(stream);
+        });
+        let number = &status[..3];
+        let began = Instant::now();
+        once(&mut asks(&format!("http://{address}")))
+            .failed_with(125, &[&format!("HTTP {number}"), "\"busy\""]);
+        assert!(began.elapsed() < Duration::from_secs(15));
+        once(asks(&format!("http://{address}")).arg("-timeout=700ms"))
+            .failed_with(124, &["while reading the response", &format!("HTTP {status}")]);
+    }
+}
+
+/// HTTP 408 is of the network, and not of the request: it is retried, and no flag is blamed.
+#[test]
+fn a_request_timeout_is_retried() {
+    let answer = http("408 Request Timeout", "", "");
+    let (address, heads) = counting(answer);
+    let ended = run(asks(&format!("http://{address}")).args(["-retries=1", "--", "true"]));
+    ended.failed_with(125, &["timed out waiting for the request (HTTP 408)", "tried 2 times"]);
+    assert!(!ended.stderr.contains("-locate-url"), "{ended:?}");
+    assert_eq!(heads.lock().unwrap().len(), 2);
+}
+
+/// A captive portal (RFC 6585, section 6) is no trouble of the server's.
+#[test]
+fn a_captive_portal_is_named() {
+    let page = "<!DOCTYPE html><html><head><title>Hotel Wi-Fi</title></head><body><p>Please <b>log in</b>.</p></body></html>";
+    let origin = answers(http("511 Network Authentication Required", "", page));
+    let ended = once(&mut asks(&origin));
+    ended.failed_with(
+        125,
+        &["captive portal", "HTTP 511", "HTML page \"Hotel Wi-Fi: Please log in.\"", "sign in"],
+    );
+}
+
+/// reqwest#2802: a response that ends with the connection, without TLS's close_notify, as Go accepts it.
+#[test]
+fn a_response_may_end_without_close_notify() {
+    let authority = Authority::new("CA of the abrupt end");
+    for (answer, is_whole) in [
+        (format!("HTTP/1.1 200 OK\r\n\r\n{GOOD}"), true),
+        (format!("HTTP/1.1 200 OK\r\n\r\n{}", &GOOD[..40]), false),
+        (format!("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{GOOD}"), false),
+    ] {
+        let address = authority.issue(&server_params(&["127.0.0.1"])).serve(move |mut stream| {
+            crate::support::read_head_of(&mut stream);
+            let _ = stream.write_all(answer.as_bytes());
+            let _ = stream.flush();
+            let _ = stream.sock.shutdown(Shutdown::Both);
+        });
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
+        let ended =
+            once(asks(&format!("https://{address}")).arg("-ca-file").arg(folder.path().join("ca.pem")));
+        if is_whole {
+            ended.succeeded()
+        } else {
+            ended.failed_with(125, &[])
+        };
+    }
+}
+
+/// coreutils#9701, secretspec#140: a variable that cannot be decoded was treated as unset, and the proxy bypassed.
+#[test]
+fn a_variable_that_is_not_utf8_is_refused_by_name() {
+    let (address, heads) = counting(ok());
+    for (variable, scheme) in [
+        ("HTTP_PROXY", "http"),
+        ("http_proxy", "http"),
+        ("HTTPS_PROXY", "https"),
+        ("https_proxy", "https"),
+        ("SSL_CERT_FILE", "https"),
+        ("SSL_CERT_DIR", "https"),
+    ] {
+        let value = std::ffi::OsString::from_vec(
+            format!("http://{address}/").into_bytes().into_iter().chain([0xff]).collect(),
+        );
+        for first in [None, Some("check")] {
+            let mut command = token();
+            command.args(first).env("MONITORING_SIGNER_KEY", testdata("keys/eddsa.json"));
+            command.env("LOCATE_URL", format!("{scheme}://far.invalid/")).env(variable, &value);
+            let ended = once(&mut command);
+            assert_eq!(ended.status, 2, "{ended:?}");
+            assert!(ended.stderr.contains(&format!("{variable}: not valid UTF-8")), "{ended:?}");
+        }
+    }
+    let mut command = asks("http://far.invalid");
+    command
+        .env("HTTP_PROXY", format!("http://{address}"))
+        .env("NO_PROXY", std::ffi::OsString::from_vec(vec![0xff]));
+    once(&mut command).failed_with(2, &["NO_PROXY: not valid UTF-8"]);
+    assert_eq!(*heads.lock().unwrap(), Vec::<String>::new());
+}
+
+/// requests#2703: `#`, `/`, `?` in a proxy's password, and a variable in small letters.
+#[test]
+fn a_proxy_url_that_is_cut_off_names_its_variable_and_percent_encoding() {
+    for (variable, origin) in [("http_proxy", "http://far.invalid"), ("HTTPS_PROXY", "https://far.invalid")] {
+        for value in [
+            "http://me:pa#ss@proxy:1",
+            "http://me:12/34@proxy:1",
+            "me:pa?ss@proxy:1",
+            r"http://CORP\me:w@proxy:1",
+        ] {
+            let ended = once(asks(origin).env(variable, value));
+            ended.failed_with(
+                125,
+                &[&format!("{variable} is not a valid proxy URL"), "percent-encode", "%23"],
+            );
+            assert!(!ended.stderr.contains("me:"), "{ended:?}");
+        }
+    }
+}
+
+/// go#16405: in a CGI program a request's header may have set HTTP_PROXY (golang.org/s/cgihttpproxy). Go refuses.
+#[test]
+fn in_a_cgi_program_http_proxy_is_refused_as_in_go() {
+    let (address, heads) = counting(ok());
+    let proxy = format!("http://{address}");
+    for variable in ["HTTP_PROXY", "http_proxy"] {
+        let ended = once(asks("http://far.invalid").env(variable, &proxy).env("REQUEST_METHOD", "GET"));
+        ended.failed_with(125, &["refusing to use", variable, "REQUEST_METHOD"]);
+    }
+    assert_eq!(*heads.lock().unwrap(), Vec::<String>::new());
+    // An empty one is none, and https has a variable that no header can set.
+    once(asks("http://far.invalid").env("HTTP_PROXY", &proxy).env("REQUEST_METHOD", ""))
+        .said(0, &["token sent to far.invalid"]);
+    once(asks("https://far.invalid").env("HTTPS_PROXY", &proxy).env("REQUEST_METHOD", "GET"))
+        .failed_with(125, &["https://far.invalid"]);
+    assert_eq!(heads.lock().unwrap().len(), 2);
+}
+
+/// reqwest#2252: why a proxy refuses a tunnel. The HTTP library does not tell the status, so that the proxy is asked a
+/// second time; one that wants a password is asked only once, because more may lock the account.
+#[test]
+fn a_refused_tunnel_shows_its_status_and_the_variable() {
+    for (status, requests, words) in [
+        (
+            "403 Forbidden",
+            2,
+            &["refused to connect to https://far.invalid (HTTP 403 Forbidden)", "https_proxy"][..],
+        ),
+        ("502 Bad Gateway", 4, &["(HTTP 502 Bad Gateway)", "tried 2 times"]),
+        ("407 Proxy Authentication Required", 1, &["rejected the credentials in https_proxy (HTTP 407)"]),
+        ("400 Bad Request", 2, &["(HTTP 400 Bad Request)"]),
+    ] {
+        let (address, heads) = counting(http(status, "", "<html>squid</html>"));
+        let mut command = asks("https://far.invalid");
+        command.env("https_proxy", format!("http://me:s3cret@{address}")).args(["-retries=1", "--", "true"]);
+        let ended = run(&mut command);
+        ended.failed_with(125, words);
+        assert!(!ended.stderr.contains("s3cret"), "{ended:?}");
+        let heads = heads.lock().unwrap();
+        assert_eq!(heads.len(), requests, "{status}");
+        for head in heads.iter() {
+            assert!(head.to_lowercase().contains("proxy-authorization: basic bwu6cznjcmv0"), "{heads:?}");
+            assert!(head.starts_with("CONNECT far.invalid:443 HTTP/1.1\r\n"), "{heads:?}");
+            assert!(head.to_lowercase().contains("\r\nuser-agent: monitoring-token/"), "{heads:?}");
+        }
+    }
+    // More than 8 KiB of headers are not accepted.
+    let large = format!("HTTP/1.1 200 OK\r\nX-Large: {}\r\n\r\n", "y".repeat(20_000));
+    let (address, _) = counting(large);
+    once(asks("https://far.invalid").env("HTTPS_PROXY", format!("http://{address}"))).failed_with(
+        125,
+        &["did not connect to https://far.invalid: its response has more than 8 KiB of headers"],
+    );
+}
+
+/// A 407 names the status, the variable and whether credentials were missing or rejected; `check` blames the proxy.
+#[test]
+fn a_proxy_that_wants_credentials_fails_the_row_of_the_proxy() {
+    let (address, heads) =
+        counting(http("407 Proxy Authentication Required", "Proxy-Authenticate: Basic\r\n", ""));
+    for (scheme, variable) in [("https", "HTTPS_PROXY"), ("http", "HTTP_PROXY"), ("http", "http_proxy")] {
+        for (credentials, words) in
+            [("", "requires authentication (HTTP 407), but "), ("me:s3cret@", "rejected the credentials in ")]
+        {
+            let mut command = token();
+            command.arg("check").env("MONITORING_SIGNER_KEY", testdata("keys/eddsa.json"));
+            command.env("LOCATE_URL", format!("{scheme}://far.invalid/"));
+            command.env(variable, format!("http://{credentials}{address}"));
+            let ended = run(command.args(["-retries=2", "--json"]));
+            assert_eq!(ended.status, 125, "{ended:?}");
+            let told: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+            let failed: Vec<_> =
+                told["steps"].as_array().unwrap().iter().filter(|row| row["outcome"] == "failed").collect();
+            assert_eq!(failed.len(), 1, "{told:#}");
+            assert_eq!(failed[0]["step"], "proxy", "{told:#}");
+            let detail = failed[0]["detail"].as_str().unwrap();
+            assert!(detail.contains(words) && detail.contains(variable), "{detail}");
+        }
+    }
+    // Once for each check.
+    assert_eq!(heads.lock().unwrap().len(), 6);
+}
+
+/// urllib3#422, proxy-agents#131: TLS to an `https://` proxy fails, and the target was accused.
+#[test]
+fn tls_to_a_proxy_that_fails_blames_the_proxy() {
+    let authority = Authority::new("CA of the proxy");
+    let address = authority.issue(&server_params(&["127.0.0.1"])).serve(|mut stream| {
+        let _ = stream.read(&mut [0; 1024]);
+    });
+    let plain = serve(|mut stream| {
+        let _ = stream.read(&mut [0; 1024]);
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    });
+    for (target, variable, proxy) in [
+        ("http://far.invalid", "HTTP_PROXY", address.to_string()),
+        ("https://far.invalid", "HTTPS_PROXY", address.to_string()),
+        ("https://far.invalid", "HTTPS_PROXY", plain.to_string()),
+    ] {
+        let ended = once(asks(target).env(variable, format!("https://{proxy}")));
+        ended.failed_with(125, &[&format!("the proxy https://{proxy}")]);
+        let mut command = token();
+        command
+            .args(["check", "-retries=0", "--json"])
+            .env("MONITORING_SIGNER_KEY", testdata("keys/eddsa.json"));
+        let ended = run(command.env("LOCATE_URL", target).env(variable, format!("https://{proxy}")));
+        let told: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+        let proxy_row = told["steps"].as_array().unwrap().iter().find(|row| row["step"] == "proxy").unwrap();
+        assert_eq!(proxy_row["outcome"], "failed", "{told:#}");
+    }
+    // A proxy that is trusted, under TLS; and TLS to the server inside of that.
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
+    let address = authority.issue(&server_params(&["127.0.0.1"])).serve(|mut stream| {
+        let head = crate::support::read_head_of(&mut stream);
+        assert!(head.starts_with("GET http://far.invalid/"), "{head}");
+        let _ = stream.write_all(ok().as_bytes());
+        let _ = stream.flush();
+    });
+    let mut command = asks("http://far.invalid");
+    command.env("HTTP_PROXY", format!("https://{address}")).arg("-ca-file").arg(folder.path().join("ca.pem"));
+    once(&mut command).said(0, &["token sent to far.invalid"]);
+}
+
+/// A SOCKS 5 server that chooses this method (RFC 1928, section 3); it writes down what it was offered.
+fn socks(chosen: u8) -> (SocketAddr, Arc<Mutex<Vec<Vec<u8>>>>) {
+    let offers = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&offers);
+    let address = serve(move |mut stream: TcpStream| {
+        let mut head = [0; 2];
+        let _ = stream.read_exact(&mut head);
+        let mut methods = vec![0; head[1].into()];
+        let _ = stream.read_exact(&mut methods);
+        seen.lock().unwrap().push(methods);
+        let _ = stream.write_all(&[5, chosen]);
+        if chosen == 2 {
+            let mut begin = [0; 2];
+            let _ = stream.read_exact(&mut begin);
+            let mut user = vec![0; usize::from(begin[1]) + 1];
+            let _ = stream.read_exact(&mut user);
+            let mut password = vec![0; user[user.len() - 1].into()];
+            let _ = stream.read_exact(&mut password);
+            let is_right = user.starts_with(b"me") && password == b"right";
+            let _ = stream.write_all(&[1, u8::from(!is_right)]);
+            if !is_right {
+                return;
+            }
+        }
+        if chosen < 3 {
+            let _ = stream.read(&mut [0; 300]);
+            let _ = stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+            read_head(&mut stream);
+            let _ = stream.write_all(ok().as_bytes());
+        }
+    });
+    (address, offers)
+}
+
+/// socksio#27, netty#13287: a URL with a user, and a server that wants none. Go offers both methods at once; here they
+/// are offered one after the other.
+#[test]
+fn a_socks_proxy_that_wants_no_user_is_used_without() {
+    for (chosen, credentials, offered) in
+        [(0, "", &[0][..]), (0, "me:right@", &[2, 0]), (2, "me:right@", &[2]), (0, "me@", &[0])]
+    {
+        let (address, offers) = socks(chosen);
+        let proxy = format!("socks5://{credentials}{address}");
+        once(asks("http://far.invalid").env("HTTP_PROXY", proxy)).said(0, &["token sent to far.invalid"]);
+        assert_eq!(offers.lock().unwrap().concat(), offered);
+    }
+}
+
+/// socks5-http-client#15: a server that requires a password, and none, or a wrong one, is given.
+#[test]
+fn a_socks_proxy_that_wants_credentials_says_so() {
+    for (chosen, credentials, words) in [
+        (0xff, "", "requires authentication (SOCKS5), but HTTP_PROXY has no credentials; put USER:PASSWORD@"),
+        (2, "", "requires authentication (SOCKS5), but HTTP_PROXY has no credentials"),
+        (2, "me:wrong@", "rejected the credentials in HTTP_PROXY (SOCKS5)"),
+        (0xff, "me:right@", "rejected the credentials in HTTP_PROXY (SOCKS5)"),
+    ] {
+        let (address, offers) = socks(chosen);
+        let mut command = asks("http://far.invalid");
+        command.env("HTTP_PROXY", format!("socks5://{credentials}{address}")).args([
+            "-retries=2",
+            "--",
+            "true",
+        ]);
+        run(&mut command).failed_with(125, &["the proxy socks5://", words]);
+        let asked = offers.lock().unwrap().len();
+        assert_eq!(asked, if (chosen, credentials) == (0xff, "me:right@") { 2 } else { 1 }, "{credentials}");
+    }
+}
+
+/// A 401: the clock first, and alone where it explains it; else the key, by file and ID.
+#[test]
+fn a_rejected_token_blames_the_clock_or_the_key() {
+    let rejects = |behind: i64| {
+        let answer = move || {
+            let now = std::time::SystemTime::now();
+            let by = Duration::from_secs(behind.unsigned_abs());
+            let date = httpdate::fmt_http_date(if behind < 0 { now - by } else { now + by });
+            http("401 Unauthorized", &format!("Date: {date}\r\n"), "")
+        };
+        let address = serve(move |mut stream| {
+            read_head(&mut stream);
+            let _ = stream.write_all(answer().as_bytes());
+        });
+        once(&mut asks(&format!("http://{address}")))
+    };
+    for behind in [121, 600, 90_000] {
+        let ended = rejects(behind);
+        ended.failed_with(
+            125,
+            &["locate rejected the token (HTTP 401): the local clock is ", "set the clock"],
+        );
+        assert!(!ended.stderr.contains("key"), "{ended:?}");
+    }
+    // Locate v0.17 has a leeway of 60 s, v0.19 none.
+    for behind in [62, 90, 115] {
+        let ended = rejects(behind);
+        ended.failed_with(
+            125,
+            &["(HTTP 401): the local clock is ", "set the clock. Locate v0.17 tolerates this", "key ID"],
+        );
+    }
+    for behind in [0, 30, -30, -600] {
+        let ended = rejects(behind);
+        let key = testdata("keys/eddsa.json").display().to_string();
+        ended.failed_with(
+            125,
+            &[
+                &format!("(HTTP 401): key ID \"test_eddsa\" of {key} may not be registered at http"),
+                "another key may be registered under this ID",
+                &format!("`monitoring-token key public {key}`"),
+            ],
+        );
+        assert!(!ended.stderr.contains("set the clock"), "{ended:?}");
+    }
+}
+
+#[test]
+fn names_are_resolved_by_resolv_conf_and_hosts_alone() {
+    let _etc = isolate(&[
+        (
+            "resolv.conf",
+            "nameserver 127.0.0.1\nsearch one.test two.test\noptions ndots:2 timeout:1 attempts:1\n",
+        ),
+        ("hosts", "192.0.2.7 listed.example alias\n"),
+        // staticx#129: the modules that this names must not be loaded.
+        ("nsswitch.conf", "hosts: nonexistent [NOTFOUND=return]\n"),
+    ]);
+    let address = |text: &str| text.parse().unwrap();
+    let questions = dns("127.0.0.1", move |name| match name {
+        "probe.two.test." | "far.away.test." => Zone::Has(vec![address("192.0.2.1"), address("::1")]),
+        "large.away.test." => Zone::HasOverTcp(vec![address("192.0.2.1")]),
+        "dead.away.test." => Zone::Fails,
+        "silent.away.test." => Zone::Silent,
+        _ => Zone::NoSuchHost,
+    });
+    let port = serve_at("0.0.0.0", |mut stream| {
+        read_head(&mut stream);
+        let _ = stream.write_all(ok().as_bytes());
+    })
+    .port();
+    let ask = |host: &str| {
+        questions.lock().unwrap().clear();
+        let ended = once(&mut asks(&format!("http://{host}:{port}")));
+        let mut asked = questions.lock().unwrap().clone();
+        asked.dedup();
+        (ended, asked)
+    };
+    let plain = |host: &str| format!("token sent to {host} over plain HTTP");
+    // Fewer dots than ndots: the search domains come first.
+    let (ended, asked) = ask("probe");
+    ended.said(0, &[&plain("probe")]);
+    assert_eq!(asked, ["probe.one.test.", "probe.two.test."]);
+    let (ended, asked) = ask("far.away.test");
+    ended.said(0, &[&plain("far.away.test")]);
+    assert_eq!(asked, ["far.away.test."]);
+    ask("large.away.test").0.said(0, &[&plain("large.away.test")]);
+    let (ended, asked) = ask("ALIAS");
+    ended.said(0, &[&plain("alias")]);
+    assert_eq!(asked, Vec::<String>::new());
+    // Not even asked for (RFC 6761, section 6.3), and these need no file.
+    for host in ["localhost", "sandbox.localhost"] {
+        let (ended, asked) = ask(host);
+        ended.succeeded();
+        assert_eq!(asked, Vec::<String>::new());
+    }
+    ask("gone.away.test")
+        .0
+        .failed_with(125, &["cannot resolve gone.away.test: no such host; check the host name and DNS"]);
+    ask("dead.away.test")
+        .0
+        .failed_with(125, &["cannot resolve dead.away.test: the DNS server 127.0.0.1 returned SERVFAIL"]);
+    ask("silent.away.test")
+        .0
+        .failed_with(125, &["cannot resolve silent.away.test: the DNS server 127.0.0.1 did not respond"]);
+}
+
+#[test]
+fn a_dns_server_that_is_silent_leaves_time_for_the_others() {
+    let _etc = isolate(&[
+        ("resolv.conf", "nameserver 127.0.0.9\nnameserver 127.0.0.2\noptions timeout:1\n"),
+        ("hosts", ""),
+    ]);
+    let silent = dns("127.0.0.9", |_| Zone::Silent);
+    dns("127.0.0.2", |_| Zone::Has(vec!["127.0.0.1".parse().unwrap()]));
+    let origin = answers(ok());
+    let port = origin.rsplit(':').next().unwrap();
+    let ended = once(&mut asks(&format!("http://far.test:{port}")));
+    ended.said(0, &["token sent to far.test"]);
+    assert!(!silent.lock().unwrap().is_empty());
+}
+
+/// A name below `localhost` that leads elsewhere gets the warning of plain HTTP.
+#[test]
+fn localhost_that_leads_elsewhere_is_warned_of() {
+    let _etc = isolate(&[
+        ("resolv.conf", "nameserver 127.0.0.1\n"),
+        ("hosts", "192.0.2.1 x.localhost\n192.0.2.2 deep.er.localhost.\n127.0.0.5 here.localhost\n"),
+    ]);
+    let port = serve_at("0.0.0.0", |mut stream| {
+        read_head(&mut stream);
+        let _ = stream.write_all(ok().as_bytes());
+    })
+    .port();
+    for host in ["x.localhost", "deep.er.localhost"] {
+        let ended = once(&mut asks(&format!("http://{host}:{port}")));
+        ended.said(0, &[&format!("warning: token sent to {host} over plain HTTP; use https")]);
+    }
+    for host in ["here.localhost", "none.localhost", "localhost"] {
+        once(&mut asks(&format!("http://{host}:{port}"))).succeeded();
+    }
+}
+
+/// Own case: descriptors are used up, and "Name or service not known" was said.
+#[test]
+fn a_machine_without_descriptors_does_not_blame_dns() {
+    let _etc =
+        isolate(&[("resolv.conf", "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n"), ("hosts", "")]);
+    let mut seen = 0;
+    for descriptors in 4..16 {
+        let command = asks("http://far.test:9");
+        let mut limited = Command::new("prlimit");
+        limited.arg(format!("--nofile={descriptors}")).arg(command.get_program()).args(command.get_args());
+        limited.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let ended = once(&mut limited);
+        assert_eq!(ended.status, 125, "{ended:?}");
+        if ended
+            .stderr
+            .contains("cannot resolve far.test: this machine is out of resources: too many open files")
+        {
+            seen += 1;
+        } else if ended.stderr.contains("cannot resolve") {
+            assert!(ended.stderr.contains("did not respond"), "{ended:?}");
+        }
+    }
+    assert!(seen > 0);
+}
