@@ -276,7 +276,6 @@ fn the_faults_of_the_connection_are_those_of_the_manual() {
         ("the proxy URL2 rejected the credentials in VARIABLE", "tests/network.rs"),
         ("the proxy URL2 did not connect to URL: …", "tests/network.rs"),
         ("refusing to use VARIABLE because REQUEST_METHOD is set", "tests/network.rs"),
-        ("VARIABLE is not valid UTF-8", "tests/network.rs"),
     ];
     hold("Connecting", &tables, &elsewhere);
 }
