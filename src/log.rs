@@ -9,8 +9,9 @@ use std::time::{Duration, SystemTime};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
 use crate::cli::Values;
 use crate::cli::syntax::LOG_FORMAT_FLAG;
@@ -75,7 +76,9 @@ impl Log {
         if debug || format == LogFormat::Json {
             let level = if debug { LevelFilter::DEBUG } else { LevelFilter::WARN };
             // A second start in one process (as tests do) keeps the first.
-            let _ = tracing::subscriber::set_global_default(Lines { format, level });
+            let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
+            let lines = tracing_subscriber::registry().with(Lines { format }).with(ours);
+            let _ = tracing::subscriber::set_global_default(lines);
         }
         Log { format }
     }
@@ -127,19 +130,10 @@ fn write_line(line: String) {
 /// Writes events as lines: values first made fit to be shown, then encoded.
 struct Lines {
     format: LogFormat,
-    level: LevelFilter,
 }
 
-impl Subscriber for Lines {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= self.level && metadata.target().starts_with(env!("CARGO_CRATE_NAME"))
-    }
-
-    fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(self.level)
-    }
-
-    fn event(&self, event: &Event<'_>) {
+impl<S: Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let (time, level) = (date::with_micros(SystemTime::now()), event.metadata().level().as_str());
@@ -148,19 +142,6 @@ impl Subscriber for Lines {
             LogFormat::Json => fields.json(&time, level),
         });
     }
-
-    // There are no spans.
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
 }
 
 /// The values of an event.
