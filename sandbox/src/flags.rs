@@ -30,8 +30,9 @@ pub fn command() -> Command {
             Arg::new("locate-version")
                 .long("locate-version")
                 .value_parser(["0.17", "0.19"])
+                .hide_possible_values(true)
                 .default_value("0.19")
-                .help("Respond as Locate v0.17.6, or as v0.19.2, which verifies tokens for ndt/ndt7 and wehe/replay only"),
+                .help("0.17 or 0.19: respond as Locate v0.17.6, or as v0.19.2, which verifies tokens for ndt/ndt7 and wehe/replay only"),
         )
         .arg(
             Arg::new("fault")
