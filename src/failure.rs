@@ -97,12 +97,12 @@ reasons! {
         checks: ["set GAFAELFAWR_ADMIN_TOKEN or STS_CLI_API_TOKEN, or use --admin-token-file FILE"],
     }
     CredentialUnreadable "credential-unreadable" {
-        meaning: "The file with the admin token or bootstrap token cannot be read",
+        meaning: "The file with the admin token, or the one in --token-file, cannot be read",
         causes: ["the path is wrong, or the secret is not mounted", "this user may not read the file"],
         checks: ["run ls -l on the path as the user that runs the job"],
     }
     CredentialInvalid "credential-invalid" {
-        meaning: "The configured admin token or bootstrap token cannot be a token",
+        meaning: "The configured admin token, or the content of --token-file, cannot be a token",
         causes: [
             "the file holds more than one word, or text that is not ASCII",
             "the file was written as UTF-16, or is another file",
@@ -364,8 +364,12 @@ reasons! {
         checks: ["run the subcommand list to see the tokens"],
     }
     InvalidExpiry "invalid-expiry" {
-        meaning: "The issuer rejected the expiry of the service token",
-        causes: ["the lifetime is too short or too long", "the clock of this machine is wrong"],
+        meaning: "The expiry of the service token is not acceptable",
+        causes: [
+            "the lifetime is too short or too long",
+            "the clock of this machine is wrong",
+            "rotate: the token in the file is valid beyond --expiration",
+        ],
         checks: ["check --lifetime or --expiration", "run date -u on this machine"],
     }
     UnknownScope "unknown-scope" {
@@ -377,6 +381,15 @@ reasons! {
         meaning: "The service token of the run could not be deleted and remains valid until it expires",
         causes: ["the issuer could not be reached after the run", "the admin token expired during the run"],
         checks: ["the warning says when the token expires and how to delete it"],
+    }
+    TokenFileRefused "token-file-refused" {
+        meaning: "rotate must not replace the file in --token-file, and left it alone",
+        causes: [
+            "it holds a token of another user, service or program",
+            "it is a directory, device or pipe",
+            "FILE.state is damaged, or belongs to another issuer",
+        ],
+        checks: ["the error line says what the file holds", "use another --token-file"],
     }
     TimeoutFile "timeout-file" {
         meaning: "The timeout ended the run while a key, token or certificate file was read",
@@ -400,6 +413,11 @@ reasons! {
         meaning: "The timeout ended the run while another process was still making the same run",
         causes: ["runs start more often than they end", "the other run has a larger -timeout"],
         checks: ["start the job less often"],
+    }
+    TimeoutLock "timeout-lock" {
+        meaning: "The timeout ended rotate while it waited for another rotate of the same file",
+        causes: ["the other one hangs, here or on another host", "many hosts rotate the same file"],
+        checks: ["find the other rotate and see what it waits for", "use a larger --timeout"],
     }
     DeadlinePassed "deadline-passed" {
         meaning: "SCRIPT_DEADLINE had passed before the run began; nothing was run",

@@ -62,6 +62,8 @@ pub struct Figures {
     pub deadline_margin_seconds: f64,
     /// Whether the result was taken from the cache.
     pub cached: bool,
+    /// When the token in the file of `rotate` expires, in Unix seconds.
+    pub token_expiry: Option<u64>,
     /// When the run ended; now, if `None`.
     pub ended: Option<SystemTime>,
 }
@@ -153,6 +155,14 @@ fn encode(labels: &Labels, figures: &Figures, now: SystemTime) -> String {
     if let Some(offset) = figures.clock_offset_seconds {
         #[expect(clippy::cast_precision_loss, reason = "clocks differ by less than 2^52 seconds")]
         gauge("clock_offset_seconds", "How far the local clock is ahead of the issuer's", offset as f64);
+    }
+    if let Some(expiry) = figures.token_expiry {
+        #[expect(clippy::cast_precision_loss, reason = "times are far below 2^52 seconds")]
+        gauge(
+            "token_expiry_timestamp_seconds",
+            "When the token in the file of rotate expires",
+            expiry as f64,
+        );
     }
     let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     gauge("last_run_timestamp_seconds", "When the last run ended", since_epoch.as_secs_f64());

@@ -63,10 +63,12 @@ fn every_command_line_is_one_that_the_program_takes() {
         "gitlab/stackstate.gitlab-ci.yml",
         "jenkins/Jenkinsfile",
         "kubernetes/cronjob.yaml",
+        "kubernetes/rotate-cronjob.yaml",
         "kubernetes/machines-job.yaml",
         "script_exporter/m-lab.yml",
         "script_exporter/ricoberger-v2.yml",
         "script_exporter/ricoberger-v3.yml",
+        "systemd/monitoring-token-rotate@.service",
         "systemd/monitoring-token@.service",
     ] {
         assert!(with_commands.iter().any(|found| found == name), "no command found in deploy/{name}");
@@ -492,6 +494,59 @@ fn subject(request: &str) -> String {
     claims["sub"].as_str().expect("a sub").to_owned()
 }
 
+/// The scripts of the pod that rotates the token of a Secret, with the Secret in a folder.
+#[test]
+fn the_cronjob_updates_the_secret_and_never_holds_a_token_that_is_gone() {
+    let text = read("kubernetes/rotate-cronjob.yaml");
+    let documents = Yaml::load_from_str(&text).unwrap();
+    let role = &documents[1]["rules"][0];
+    assert_eq!(role["resourceNames"][0].as_str(), Some("sasquatch-token"));
+    let pod = &documents[3]["spec"]["jobTemplate"]["spec"]["template"]["spec"];
+    let script = |container: &Yaml<'_>| container["args"][0].as_str().expect("a script").to_owned();
+    let words = pod["initContainers"][1]["args"].as_sequence().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let kubectl = "#!/bin/sh -eu
+        case $*' ' in
+            'patch secret sasquatch-token --type=merge --patch={} --dry-run=server ') ;;
+            'get secret sasquatch-token -o jsonpath={.data.'*'} ')
+                key=${5#*.data.}; cat \"$SECRET/${key%\\}}\" 2>/dev/null || : ;;
+            'patch secret sasquatch-token --type=merge --patch-file='*) cp \"${5#*=}\" \"$SECRET/patch\" ;;
+            *) echo \"kubectl $*\" >&2; exit 1 ;;
+        esac\n";
+    fs::write(path("kubectl"), kubectl).unwrap();
+    fs::set_permissions(path("kubectl"), fs::Permissions::from_mode(0o755)).unwrap();
+    let sandbox = Sandbox::start(&[]);
+    fs::write(path("admin"), sandbox.var("GAFAELFAWR_ADMIN_TOKEN")).unwrap();
+    let mut seen = Vec::new();
+    for due in ["--renew-before=1h", "--renew-before=31d", "--renew-before=1h"] {
+        let work = tempfile::tempdir().unwrap();
+        let fill = |text: &str| text.replace("/work", work.path().to_str().unwrap());
+        let shell = |text: String| {
+            let mut shell = Command::new("/bin/sh");
+            let search_path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+            shell.args(["-euc", &fill(&text)]).env("PATH", search_path).env("SECRET", folder.path());
+            run(&mut shell).succeeded();
+        };
+        shell(script(&pod["initContainers"][0]));
+        let args = words.iter().map(|word| {
+            fill(word.as_str().unwrap()).replace("/admin/token", path("admin").to_str().unwrap())
+        });
+        run(sandbox.token().args(args).arg(due)).succeeded();
+        shell(script(&pod["containers"][0]));
+        let update: serde_json::Value =
+            serde_json::from_str(&fs::read_to_string(path("patch")).unwrap()).unwrap();
+        for key in ["token", "state"] {
+            fs::write(path(key), update["data"][key].as_str().unwrap()).unwrap();
+        }
+        seen.push(fs::read_to_string(path("token")).unwrap());
+        // What the Secret held before is still valid.
+        assert_eq!(sandbox.made_tokens("/sandbox/gafaelfawr").len(), if seen.len() == 1 { 1 } else { 2 });
+    }
+    assert_ne!(seen[0], seen[1]);
+    assert_eq!(seen[1], seen[2]);
+}
+
 #[test]
 fn the_metrics_script_sends_the_authorization_and_hides_it() {
     let (sent, seen) = std::sync::mpsc::channel();
@@ -592,8 +647,14 @@ fn what_is_deployed_uses_the_metrics_that_are_written_and_shows_all_of_them() {
     // The reason is there only after a failure.
     assert_eq!(run(sandbox.token().args([&flag, "false"])).status, 1);
     text += &fs::read_to_string(&file).unwrap();
+    let rotated = folder.path().join("rotate.prom");
+    let rotate = ["gafaelfawr", "rotate", "--username=bot-x", "--scopes=read:all", "--token-file"];
+    let flag = format!("-metrics-textfile={}", rotated.display());
+    let rotated_file = folder.path().join("token");
+    assert_eq!(run(sandbox.token().args(rotate).arg(rotated_file).arg(flag)).status, 0);
+    text += &fs::read_to_string(rotated).unwrap();
     let written: BTreeSet<&str> = words(&text, "monitoring_token_");
-    assert_eq!(written.len(), 9, "{written:?}");
+    assert_eq!(written.len(), 10, "{written:?}");
     let files: Vec<(PathBuf, String)> =
         files(&deploy()).into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect();
     for (path, text) in &files {

@@ -102,7 +102,8 @@ units() {
     cp deploy/systemd/monitoring-token.sysusers.conf "$root/usr/lib/sysusers.d/monitoring-token.conf"
     instance=monitoring-token@mlab1-lga0t.mlab-sandbox.measurement-lab.org
     # It warns of an unknown key, and succeeds: silence is success.
-    said=$(systemd-analyze verify --man=no --root="$root" "$instance.service" "$instance.timer" 2>&1) || return 1
+    rotate=monitoring-token-rotate@sasquatch
+    said=$(systemd-analyze verify --man=no --root="$root" "$instance.service" "$instance.timer" "$rotate.service" "$rotate.timer" 2>&1) || return 1
     [ -z "$said" ] || { echo "$said"; return 1; }
     systemd-sysusers --root="$root" "$root/usr/lib/sysusers.d/monitoring-token.conf"
     grep -q '^monitoring-token:' "$root/etc/passwd"
@@ -110,7 +111,7 @@ units() {
 check 'the expressions of the dashboard' dashboard
 check 'systemd-analyze verify, systemd-sysusers' units
 check 'systemd-analyze security' systemd-analyze security --no-pager --offline=true --threshold=15 \
-    deploy/systemd/monitoring-token@.service
+    deploy/systemd/monitoring-token@.service deploy/systemd/monitoring-token-rotate@.service
 # What the program writes, with a label to escape, of runs that succeed (but for the exchange), whose command fails,
 # whose exchange fails, and that a signal ends.
 metrics() {

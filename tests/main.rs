@@ -21,6 +21,7 @@ mod properties;
 mod reasons;
 mod recorded;
 mod reference;
+mod rotate;
 mod scale;
 mod secrets;
 mod stackstate;

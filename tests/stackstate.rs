@@ -124,7 +124,7 @@ fn bad_usage_is_refused_and_tokens_are_not_shown() {
         (&["delete", "1.5"], "decimal number"),
         (&["delete", "9223372036854775808"], "decimal number"),
         (&["list", "-o=yaml"], "expected text or json"),
-        (&["frobnicate"], "create, list, delete, bootstrap or exec"),
+        (&["frobnicate"], "create, list, delete, bootstrap, exec or rotate"),
         (&["exec", "--roles=a"], "monitoring-token stackstate exec [flags] -- COMMAND"),
         (
             &["list", "--url=http://u:secret@127.0.0.1"],

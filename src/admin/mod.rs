@@ -7,6 +7,7 @@ pub mod bootstrap;
 pub mod gafaelfawr;
 pub mod key;
 pub mod output;
+pub(crate) mod rotate;
 pub mod stackstate;
 
 use std::path::PathBuf;

@@ -21,7 +21,7 @@ pub const REFUSED: [&str; 5] = ["admin-token", "api-token", "k8s-sa-token", "ser
 pub fn gafaelfawr_command() -> Command {
     command("gafaelfawr", "Service tokens of a Rubin Phalanx environment")
         .bin_name("monitoring-token gafaelfawr")
-        .override_usage("monitoring-token gafaelfawr create|list|delete|exec [flags]")
+        .override_usage("monitoring-token gafaelfawr create|list|delete|exec|rotate [flags]")
         .subcommand(
             gafaelfawr_verb("create", "Create a service token and print it once")
                 .args(gafaelfawr_token())
@@ -56,13 +56,26 @@ pub fn gafaelfawr_command() -> Command {
                 .args(log_args())
                 .arg(command_operands()),
         )
+        .subcommand(
+            gafaelfawr_verb("rotate", "Keep a working token in FILE: replace it before it expires, then delete it")
+                .override_usage(
+                    "monitoring-token gafaelfawr rotate --token-file FILE --username bot-NAME --scopes A,B [flags]",
+                )
+                .args(rotation())
+                .args(gafaelfawr_token())
+                .arg(rotated_lifetime())
+                .arg(boolean("no-expiry", "Refused: a token that is rotated expires").hide(true).help_heading(TOKEN))
+                .arg(format())
+                .args(administration())
+                .args(metrics_args()),
+        )
 }
 
 /// `monitoring-token stackstate ...`
 pub fn stackstate_command() -> Command {
     command("stackstate", "Service tokens of StackState (Rancher Observability, SUSE Observability)")
         .bin_name("monitoring-token stackstate")
-        .override_usage("monitoring-token stackstate create|list|delete|bootstrap|exec [flags]")
+        .override_usage("monitoring-token stackstate create|list|delete|bootstrap|exec|rotate [flags]")
         .subcommand(
             stackstate_verb("create", "Create a service token and print it once")
                 .arg(value("name", "NAME", "Name of the token").short('n').help_heading(TOKEN))
@@ -126,6 +139,27 @@ pub fn stackstate_command() -> Command {
                 .args(exec_args())
                 .args(log_args())
                 .arg(command_operands()),
+        )
+        .subcommand(
+            stackstate_verb("rotate", "Keep a working token in FILE: replace it before it expires, then delete it")
+                .override_usage(
+                    "monitoring-token stackstate rotate --token-file FILE --name NAME --roles A,B [flags]",
+                )
+                .args(rotation())
+                .arg(
+                    value("name", "NAME", "Prefix of the token's name")
+                        .short('n')
+                        .help_heading(TOKEN),
+                )
+                .args(stackstate_token())
+                .arg(rotated_lifetime())
+                .arg(
+                    value("expiration", "YYYY-MM-DD", "Day on which the token expires, instead of --lifetime")
+                        .help_heading(TOKEN),
+                )
+                .arg(format())
+                .args(administration())
+                .args(metrics_args()),
         )
 }
 
@@ -220,6 +254,30 @@ fn sts_args() -> [Arg; 8] {
         value("k8s-sa-token-path", "FILE", "Refused: use --admin-token-file").hide(true),
     ]
     .map(|arg| arg.hide_env_values(true).help_heading(STS))
+}
+
+/// What makes a `rotate`.
+fn rotation() -> [Arg; 3] {
+    [
+        value("token-file", "FILE", "File that holds the token; FILE.lock and FILE.state are kept beside it")
+            .value_hint(ValueHint::FilePath),
+        value(
+            "renew-before",
+            "LIFETIME",
+            "Replace a token that expires sooner than this [default: a third of the lifetime]",
+        ),
+        boolean("keep-old", "Leave the old token to expire instead of deleting it"),
+    ]
+    .map(|arg| arg.help_heading(TOKEN))
+}
+
+fn rotated_lifetime() -> Arg {
+    value("lifetime", "LIFETIME", "Token lifetime such as 12h or 7d, at least 5m [default: 24h]")
+        .help_heading(TOKEN)
+}
+
+fn metrics_args() -> impl Iterator<Item = Arg> {
+    run_args().into_iter().filter(|arg| arg.get_id().as_str().starts_with("metrics-"))
 }
 
 fn out() -> Arg {

@@ -64,15 +64,18 @@ pub enum TokenVerb {
     Bootstrap,
     /// Runs COMMAND with a token.
     Exec,
+    /// Keeps a working token in a file.
+    Rotate,
 }
 
 impl TokenVerb {
-    const ALL: [TokenVerb; 5] = [
+    const ALL: [TokenVerb; 6] = [
         TokenVerb::Admin(AdminVerb::Create),
         TokenVerb::Admin(AdminVerb::List),
         TokenVerb::Admin(AdminVerb::Delete),
         TokenVerb::Bootstrap,
         TokenVerb::Exec,
+        TokenVerb::Rotate,
     ];
 
     /// The verb that is written like this.
@@ -86,6 +89,7 @@ impl TokenVerb {
             TokenVerb::Admin(verb) => verb.name(),
             TokenVerb::Bootstrap => "bootstrap",
             TokenVerb::Exec => "exec",
+            TokenVerb::Rotate => "rotate",
         }
     }
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 use super::Purpose;
 use super::credential::{credential, refuse_tokens_on_the_command_line};
 use super::http::http;
-use super::token::{self, Exec, base_url, no_operands};
+use super::token::{self, DEFAULT_LIFETIME, Exec, base_url, no_operands};
 use crate::admin::Administration;
 use crate::admin::gafaelfawr::Action;
+use crate::admin::rotate::{self, IssuerConfig as RotationIssuer, Rotation};
 use crate::cli::verbs::AdminVerb;
 use crate::cli::{Line, Values};
 use crate::csv;
@@ -16,8 +17,6 @@ use crate::run::token::TokenRun;
 use crate::source::IssuerConfig;
 use crate::source::gafaelfawr::exec::RunTokenConfig;
 use crate::source::gafaelfawr::{ADMIN_TOKEN, MIN_LIFETIME, NewToken, URL, is_key, is_scope, is_username};
-
-const DEFAULT_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// `--username`. The name of a service must begin with `bot-`.
 fn username(values: &Values<'_>, service: bool) -> Result<String, Failure> {
@@ -59,6 +58,29 @@ pub fn exec(line: &Line, purpose: Purpose) -> Result<TokenRun, Failure> {
     let credential = credential(&values, &[ADMIN_TOKEN], None)?;
     let issuer = IssuerConfig::Gafaelfawr(RunTokenConfig { new, env_name });
     Ok(TokenRun { credential, http, url, run, issuer })
+}
+
+/// `gafaelfawr rotate`.
+pub fn rotation(line: &Line) -> Result<Rotation, Failure> {
+    let values = line.values();
+    refuse_tokens_on_the_command_line(&values, ADMIN_TOKEN)?;
+    let token::Rotate { file, renew_before, keep_old, lifetime, metrics_textfile } = token::rotate(line)?;
+    if values.boolean("no-expiry")?.unwrap_or(false) {
+        return Err(Failure::usage("--no-expiry: a token that is rotated must expire; use --lifetime"));
+    }
+    let new = new_token(&values)?;
+    let url = base_url(&values, URL, None)?;
+    let labels = token::labels(&values, "gafaelfawr", &url, ("user", &new.username))?;
+    let administration = Administration {
+        url,
+        format: token::format(&values)?,
+        timeout: token::timeout(&values)?,
+        http: http(&values)?,
+        credential: credential(&values, &[ADMIN_TOKEN], None)?,
+    };
+    let lifetime = lifetime.unwrap_or(DEFAULT_LIFETIME);
+    let issuer = RotationIssuer::Gafaelfawr(rotate::gafaelfawr::Config { new, lifetime });
+    Ok(Rotation { administration, file, renew_before, keep_old, metrics_textfile, labels, issuer })
 }
 
 /// `gafaelfawr create|list|delete`.

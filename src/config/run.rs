@@ -97,7 +97,7 @@ pub fn run(line: &Line, defaults: &Defaults, purpose: Purpose) -> Result<RunConf
 }
 
 /// `-metrics-label`.
-fn metrics_labels(values: &Values<'_>) -> Result<Vec<(String, String)>, Failure> {
+pub(super) fn metrics_labels(values: &Values<'_>) -> Result<Vec<(String, String)>, Failure> {
     let mut labels: Vec<(String, String)> = Vec::new();
     let origin = values.get("metrics-label").map(|given| given.origin()).unwrap_or_default();
     for given in values.texts("metrics-label")? {

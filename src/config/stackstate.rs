@@ -7,10 +7,12 @@ use reqwest::Url;
 use super::credential::{credential, refuse_tokens_on_the_command_line};
 use super::http::http;
 use super::sts::Context;
-use super::token::{self, Exec, base_url, no_operands};
+use super::token::{self, DEFAULT_LIFETIME, Exec, base_url, no_operands};
 use super::{Purpose, path_variable};
 use crate::admin::Administration;
 use crate::admin::bootstrap::{Bootstrap, Print};
+use crate::admin::rotate::stackstate::{Config as RotationConfig, Expiry};
+use crate::admin::rotate::{IssuerConfig as RotationIssuer, Rotation};
 use crate::admin::stackstate::{Action, Which};
 use crate::cli::syntax::parse_bool;
 use crate::cli::values::Given;
@@ -187,6 +189,29 @@ pub fn administration(verb: AdminVerb, line: &Line) -> Result<Administered, Fail
     let api_path = api_path.unwrap_or_else(|| DEFAULT_API_PATH.to_owned());
     let administration = Administration { url, format, timeout, http, credential };
     Ok(Administered { administration, api_path, kind, action })
+}
+
+/// `stackstate rotate`.
+pub fn rotation(line: &Line) -> Result<Rotation, Failure> {
+    let values = line.values();
+    refuse_tokens_on_the_command_line(&values, &CREDENTIALS.join(" or "))?;
+    let token::Rotate { file, renew_before, keep_old, lifetime, metrics_textfile } = token::rotate(line)?;
+    let Some(name) = values.text("name")? else { return Err(Failure::usage("missing --name")) };
+    let expiry = match (lifetime, expiration(&values)?) {
+        (Some(_), Some(_)) => {
+            return Err(Failure::usage("--lifetime and --expiration exclude each other: give one"));
+        }
+        (None, Some(millis)) => Expiry::At(u64::try_from(millis / 1000).unwrap_or_default()),
+        (lifetime, None) => Expiry::Lifetime(lifetime.unwrap_or(DEFAULT_LIFETIME)),
+    };
+    let new = new_token(&values, name, None)?;
+    let (format, timeout) = (token::format(&values)?, token::timeout(&values)?);
+    let Access { url, api_path, http, credential, kind } = access(&values)?;
+    let labels = token::labels(&values, "stackstate", &url, ("name", name))?;
+    let api_path = api_path.unwrap_or_else(|| DEFAULT_API_PATH.to_owned());
+    let administration = Administration { url, format, timeout, http, credential };
+    let issuer = RotationIssuer::StackState(RotationConfig { api_path, kind, new, expiry });
+    Ok(Rotation { administration, file, renew_before, keep_old, metrics_textfile, labels, issuer })
 }
 
 fn expiration(values: &Values<'_>) -> Result<Option<i64>, Failure> {

@@ -1,11 +1,12 @@
 //! What the flags of `gafaelfawr` and `stackstate` have in common.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::Url;
 
-use super::run::{OF_EXEC, env_name, run};
+use super::run::{OF_EXEC, env_name, metrics_labels, run};
 use super::url::check_host;
 use super::{DEFAULT_TIMEOUT, Purpose};
 use crate::admin::output::Format;
@@ -16,6 +17,11 @@ use crate::error::Failure;
 use crate::metrics::Labels;
 use crate::run::RunConfig;
 use crate::secret::scrub;
+
+/// A shorter one would be replaced by every run of a timer.
+const MIN_ROTATED_LIFETIME: Duration = Duration::from_secs(300);
+/// How long a token lives that is rotated, unless the flags say it.
+pub const DEFAULT_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// The flags of `exec` that all issuers share.
 pub struct Exec {
@@ -36,14 +42,57 @@ pub fn exec(
 ) -> Result<Exec, Failure> {
     let values = line.values();
     let run = run(line, &OF_EXEC, purpose)?;
+    let labels = labels(&values, service, url, whose)?;
+    Ok(Exec { run: RunConfig { labels, ..run }, env_name: env_name(&values, "SERVICE_TOKEN")? })
+}
+
+/// The labels of a token's metrics. `service` is its issuer, `whose` tells the tokens of that service apart.
+pub fn labels(
+    values: &Values<'_>,
+    service: &str,
+    url: &Url,
+    whose: (&'static str, &str),
+) -> Result<Labels, Failure> {
     let issuer = url.as_str().trim_end_matches('/').to_owned();
-    let labels = Labels {
+    Ok(Labels {
         machine: String::new(),
         service: service.to_owned(),
         token: vec![("issuer", scrub(&issuer)), (whose.0, scrub(whose.1))],
-        added: run.labels.added,
+        added: metrics_labels(values)?,
+    })
+}
+
+/// The flags of `rotate` that all issuers share.
+pub struct Rotate {
+    pub file: PathBuf,
+    pub renew_before: Option<Duration>,
+    pub keep_old: bool,
+    pub lifetime: Option<Duration>,
+    pub metrics_textfile: Option<PathBuf>,
+}
+
+/// Reads them.
+pub fn rotate(line: &Line) -> Result<Rotate, Failure> {
+    let values = line.values();
+    no_operands(line)?;
+    let duration = |name: &'static str, expected: &str| {
+        let text = values.text(name)?;
+        text.map(|text| lifetime(text).ok_or_else(|| values.invalid(name, expected))).transpose()
     };
-    Ok(Exec { run: RunConfig { labels, ..run }, env_name: env_name(&values, "SERVICE_TOKEN")? })
+    let Some(file) = values.path("token-file")? else {
+        return Err(Failure::usage("missing --token-file: the file that holds the token"));
+    };
+    let lifetime = duration("lifetime", "not a valid lifetime: expected for example 12h, 7d or 1d12h")?;
+    if lifetime.is_some_and(|lifetime| lifetime < MIN_ROTATED_LIFETIME) {
+        return Err(values.invalid("lifetime", "expected at least 5m"));
+    }
+    Ok(Rotate {
+        file,
+        renew_before: duration("renew-before", "not a valid time: expected for example 12h, 7d or 1d12h")?,
+        keep_old: values.boolean("keep-old")?.unwrap_or(false),
+        lifetime,
+        metrics_textfile: values.path("metrics-textfile")?,
+    })
 }
 
 /// The base URL of the service: the flag, its `variable`, or else the one of a context of `sts`.

@@ -70,6 +70,7 @@ impl Service {
         args.remove(0);
         match verb {
             TokenVerb::Exec => self.exec(verb_command, args, log),
+            TokenVerb::Rotate => self.rotate(verb_command, args, log),
             TokenVerb::Bootstrap => {
                 by_hand(verb_command, args, log, |line, signals| stackstate::bootstrap(line)?.print(signals))
             }
@@ -87,6 +88,26 @@ impl Service {
             return Ok(ExitStatus::SUCCESS);
         };
         Ok(self.token_run(&line, Purpose::Run)?.execute(&signals, *log))
+    }
+
+    fn rotate(
+        self,
+        command: clap::Command,
+        args: Vec<OsString>,
+        log: &mut Log,
+    ) -> Result<ExitStatus, Failure> {
+        let Some((line, signals)) = begin(command, args, FlagsEnd::DoubleDash, log)? else {
+            return Ok(ExitStatus::SUCCESS);
+        };
+        log.follow_sts(&line.values());
+        let rotation = match self {
+            Service::Gafaelfawr => gafaelfawr::rotation(&line),
+            Service::StackState => stackstate::rotation(&line),
+        };
+        let text = rotation?.run(&signals, *log)?;
+        signals.release();
+        report(&text)?;
+        Ok(ExitStatus::SUCCESS)
     }
 
     fn token_run(self, line: &Line, purpose: Purpose) -> Result<TokenRun, Failure> {

@@ -79,6 +79,7 @@ impl Report {
             clock_offset_seconds: self.clock_offset_seconds,
             deadline_margin_seconds: left - over,
             cached: self.cached,
+            token_expiry: None,
             ended: self.ended,
         }
     }

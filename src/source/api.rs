@@ -136,6 +136,23 @@ impl Api {
         Ok(read)
     }
 
+    /// What is at `url` for the credential that is a token of a file; `None` if the answer `is_invalid`: the
+    /// token is not valid, or not any more.
+    pub(crate) async fn get_if_valid<T: DeserializeOwned>(
+        &self,
+        url: &Url,
+        is_invalid: fn(&Answer) -> bool,
+        deadline: Instant,
+    ) -> Result<Option<T>, Failure> {
+        let (result, _) = self.send(Method::GET, url, None, deadline).await;
+        let answer = result.map_err(unanswered)?;
+        if is_invalid(&answer) {
+            return Ok(None);
+        }
+        let read = (answer.status == 200).then(|| serde_json::from_slice(&answer.body).ok()).flatten();
+        read.map(Some).ok_or_else(|| self.refused(&answer, url, Doing::Verify))
+    }
+
     /// How far the local clock is ahead of the server's; zero if an answer does not tell.
     pub async fn clock_offset_seconds(&self, url: &Url, deadline: Instant) -> Result<i64, Failure> {
         let (result, _) = self.send(Method::GET, url, None, deadline).await;

@@ -30,6 +30,8 @@ pub struct Service {
 pub enum Doing {
     /// Asking what the admin token is.
     Check,
+    /// Asking what the token in a file is.
+    Verify,
     /// Making a token.
     Create,
     /// Listing tokens.
@@ -74,6 +76,7 @@ impl Refusal<'_> {
     pub fn what(&self) -> &'static str {
         match self.doing {
             Doing::Check => "check the admin token",
+            Doing::Verify => "check the token in the file",
             Doing::Create => "create a token",
             Doing::List => "list the tokens",
             Doing::Delete => "delete the token",

@@ -50,6 +50,11 @@ fn is_not_found(answer: &Answer) -> bool {
     entries(answer).iter().any(|entry| entry.kind == "not_found")
 }
 
+/// Whether the credential is unknown, expired or deleted.
+pub(super) fn is_invalid_token(answer: &Answer) -> bool {
+    answer.status == 401 && entries(answer).iter().any(|entry| entry.kind == "invalid_token")
+}
+
 fn is_own(answer: &Answer) -> bool {
     !entries(answer).is_empty()
 }

@@ -2,7 +2,7 @@
 
 mod error;
 pub mod exec;
-mod orphan;
+pub(crate) mod orphan;
 
 use std::time::{Duration, Instant};
 
@@ -118,6 +118,11 @@ impl Gafaelfawr {
     /// What the admin token is.
     pub async fn token_info(&self, deadline: Instant) -> Result<TokenInfo, Failure> {
         self.api.get(&self.own_token(), Doing::Check, deadline).await
+    }
+
+    /// What the credential is; `None` if it is not valid, or not any more.
+    pub(crate) async fn own_info(&self, deadline: Instant) -> Result<Option<TokenInfo>, Failure> {
+        self.api.get_if_valid(&self.own_token(), error::is_invalid_token, deadline).await
     }
 
     /// How far the local clock is ahead of the server's. The bootstrap token is not accepted there, but the

@@ -24,7 +24,7 @@ pub(super) fn draw_expiry(least: u64, listed: &[TokenInfo], mut random: impl FnM
 }
 
 /// A creation that was not answered with a token.
-pub(super) struct Attempt<'a> {
+pub(crate) struct Attempt<'a> {
     pub new: &'a NewToken,
     pub expires: u64,
     /// The keys that were listed before it.
@@ -37,7 +37,7 @@ pub(super) struct Attempt<'a> {
 
 /// What a list says about an attempt.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict<'a> {
+pub(crate) enum Verdict<'a> {
     /// This one must be the attempt's token.
     Proven(&'a TokenInfo),
     /// These may be, but may be another run's.

@@ -163,6 +163,14 @@ impl StackState {
         Some(format!("{}.{}.{}", part("major")?, part("minor")?, part("patch")?))
     }
 
+    /// Whether the credential is valid.
+    pub(crate) async fn accepts_credential(&self, deadline: Instant) -> Result<bool, Failure> {
+        let url = self.api.at(&["server", "info"]);
+        let info: Option<Value> =
+            self.api.get_if_valid(&url, |answer| answer.status == 401, deadline).await?;
+        Ok(info.is_some())
+    }
+
     /// All tokens, by name.
     pub async fn list(&self, deadline: Instant) -> Result<Vec<ServiceToken>, Failure> {
         let mut tokens: Vec<ServiceToken> = self.api.get(&self.tokens(), Doing::List, deadline).await?;

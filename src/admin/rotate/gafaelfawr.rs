@@ -1,0 +1,192 @@
+//! Gafaelfawr's part of `rotate`. The token in FILE says itself whose it is and when it expires.
+
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use reqwest::Url;
+
+use super::state::{Attempt, Known};
+use super::{Found, Rotates, Seen};
+use crate::date::unix_now;
+use crate::error::{Failure, Reason};
+use crate::http::LoadedHttp;
+use crate::secret::SecretString;
+use crate::source::api::Api;
+use crate::source::gafaelfawr::orphan::{self, Verdict};
+use crate::source::gafaelfawr::{Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, NewToken, TokenInfo, key_of};
+use crate::source::{BoxFuture, CreateError};
+
+/// On top of the shortest lifetime: the server counts from when it gets the request.
+const LIFETIME_MARGIN: Duration = Duration::from_secs(10);
+/// The expiry is earlier by a random share, by which a token is recognized whose creation was not answered:
+/// of a day, up to an hour.
+const SPREAD_DIVISOR: u64 = 24;
+const MAX_SPREAD_SECONDS: u64 = 4 * 3600;
+/// With a smaller spread another token may have the same expiry by chance.
+const MIN_PROVING_SPREAD_SECONDS: u64 = 1000;
+/// `Date` and `created` are whole seconds.
+const CREATED_SLACK_SECONDS: u64 = 2;
+/// How often an expiry is drawn that no other token has.
+const DRAWS: usize = 20;
+
+pub(crate) struct Config {
+    pub new: NewToken,
+    pub lifetime: Duration,
+}
+
+impl Config {
+    pub(super) fn connect(
+        self,
+        http: LoadedHttp,
+        url: Url,
+        credential: &SecretString,
+    ) -> Result<Environment, Failure> {
+        let admin = Gafaelfawr::new(&http, url.clone(), credential)?;
+        let Config { new, lifetime } = self;
+        Ok(Environment { admin, http, url, new, lifetime, clock_offset: Cell::new(None) })
+    }
+}
+
+pub(super) struct Environment {
+    admin: Gafaelfawr,
+    http: LoadedHttp,
+    url: Url,
+    new: NewToken,
+    lifetime: Duration,
+    /// As a request with the token in FILE has told it.
+    clock_offset: Cell<Option<i64>>,
+}
+
+impl Environment {
+    async fn look(&self, token: &SecretString, deadline: Instant) -> Result<Seen, Failure> {
+        let Some(key) = key_of(token) else {
+            return Err(Failure::local(
+                Reason::TokenFileRefused,
+                "--token-file: the file does not hold a Gafaelfawr token, and is left alone; use another file",
+            ));
+        };
+        let with_it = Gafaelfawr::new(&self.http, self.url.clone(), token)?;
+        let info = with_it.own_info(deadline).await?;
+        self.clock_offset.set(with_it.api().client().clock_offset_seconds());
+        let Some(info) = info else { return Ok(Seen::Invalid) };
+        if info.username != self.new.username || info.token_type != "service" {
+            return Err(Failure::local(
+                Reason::TokenFileRefused,
+                format!(
+                    "--token-file: the file holds a {} token of {}, not a service token of {}, and is left alone; \
+                 use another file",
+                    crate::error::printable(&info.token_type),
+                    crate::error::printable(&info.username),
+                    self.new.username
+                ),
+            ));
+        }
+        Ok(Seen::Valid { id: key.to_owned(), created: info.created, expires: info.expires })
+    }
+
+    async fn plan(&self, deadline: Instant) -> Result<Attempt, Failure> {
+        let listed = self.admin.list(&self.new.username, deadline).await?;
+        let began = self.now();
+        let lifetime = self.lifetime.max(MIN_LIFETIME + LIFETIME_MARGIN).as_secs();
+        let least = (MIN_LIFETIME + LIFETIME_MARGIN).as_secs();
+        let spread = (lifetime / SPREAD_DIVISOR).min(MAX_SPREAD_SECONDS).min(lifetime - least);
+        let draw = || began.saturating_add(lifetime - fastrand::u64(..=spread)).min(MAX_EXPIRES);
+        let is_free = |expires: &u64| listed.iter().all(|token| token.expires != Some(*expires));
+        let expires = (0..DRAWS).map(|_| draw()).find(is_free).unwrap_or_else(draw);
+        // Those that were created long before are told apart by that.
+        let is_near = |token: &&TokenInfo| created_since(token, began);
+        let listed_before = listed.iter().filter(is_near).map(|token| token.token.clone()).collect();
+        let scopes = self.new.scopes.clone();
+        Ok(Attempt { began, expires, name: None, scopes, listed_before, spread, answered: false })
+    }
+
+    async fn find(&self, attempt: &Attempt, deadline: Instant) -> Result<Found, Failure> {
+        let listed = self.admin.list(&self.new.username, deadline).await?;
+        let new = NewToken { scopes: attempt.scopes.clone(), ..self.new.clone() };
+        let ends = self.now().min(attempt.began.saturating_add(super::SETTLED_AFTER_SECONDS));
+        let judged = orphan::Attempt {
+            new: &new,
+            expires: attempt.expires,
+            listed_before: attempt.listed_before.iter().map(String::as_str).collect::<HashSet<_>>(),
+            window: Some(attempt.began.saturating_sub(CREATED_SLACK_SECONDS)..=ends + CREATED_SLACK_SECONDS),
+            // The expiry was drawn before the request was made, and no other token had it: a new token with it
+            // shows that the request arrived.
+            answered: attempt.answered || attempt.spread >= MIN_PROVING_SPREAD_SECONDS,
+        };
+        let since = listed.iter().filter(|token| created_since(token, attempt.began));
+        Ok(match judged.judge(since) {
+            Verdict::Proven(token) => Found::Created(token.token.clone()),
+            Verdict::Unproven(tokens) => {
+                Found::Unproven(tokens.iter().map(|token| token.token.clone()).collect())
+            }
+            Verdict::NotListed => Found::NotListed,
+        })
+    }
+}
+
+fn created_since(token: &TokenInfo, began: u64) -> bool {
+    token.created.is_none_or(|created| created >= began.saturating_sub(CREATED_SLACK_SECONDS))
+}
+
+impl Rotates for Environment {
+    fn api(&self) -> &Api {
+        self.admin.api()
+    }
+
+    fn now(&self) -> u64 {
+        let offset = self.api().client().clock_offset_seconds().or(self.clock_offset.get());
+        unix_now().saturating_add_signed(-offset.unwrap_or_default())
+    }
+
+    fn clock_offset(&self) -> Option<i64> {
+        self.api().client().clock_offset_seconds().or(self.clock_offset.get())
+    }
+
+    fn look_at<'a>(
+        &'a self,
+        token: &'a SecretString,
+        _: Option<&'a Known>,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Seen, Failure>> {
+        Box::pin(self.look(token, deadline))
+    }
+
+    fn renew_before(&self, _: Option<u64>, _: u64) -> Duration {
+        self.lifetime / 3
+    }
+
+    fn plan(&self, _: Option<u64>, deadline: Instant) -> BoxFuture<'_, Result<Attempt, Failure>> {
+        Box::pin(self.plan(deadline))
+    }
+
+    fn create<'a>(
+        &'a self,
+        attempt: &'a Attempt,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<(SecretString, String), CreateError>> {
+        Box::pin(async move {
+            let token = self.admin.create(&self.new, Some(attempt.expires), deadline).await?;
+            let key = key_of(&token).unwrap_or_default().to_owned();
+            Ok((token, key))
+        })
+    }
+
+    fn find<'a>(&'a self, attempt: &'a Attempt, deadline: Instant) -> BoxFuture<'a, Result<Found, Failure>> {
+        Box::pin(self.find(attempt, deadline))
+    }
+
+    fn delete<'a>(&'a self, id: &'a str, deadline: Instant) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async move { self.admin.delete(&self.new.username, id, deadline).await.map(drop) })
+    }
+
+    fn delete_hint(&self, id: &str) -> String {
+        // A key may look like a flag.
+        let end = if id.starts_with('-') { "-- " } else { "" };
+        format!("monitoring-token gafaelfawr delete --username {} {end}{id}", self.new.username)
+    }
+
+    fn list_hint(&self) -> String {
+        format!("monitoring-token gafaelfawr list --username {}", self.new.username)
+    }
+}

@@ -1,0 +1,561 @@
+//! `gafaelfawr rotate` and `stackstate rotate`: keep a working token in FILE.
+//!
+//! # Theory of operation
+//!
+//! One process at a time holds `FILE.lock`. What is about to change at the issuer is written to `FILE.state`
+//! first, each time with fsync:
+//!
+//! 1. note the creation (its expiry, and what identifies its token), and reserve the room for the token
+//! 2. create the token
+//! 3. note the new token, by its fingerprint, beside the old one
+//! 4. rename the new token to FILE
+//! 5. delete the old token
+//! 6. forget it
+//!
+//! A crash after any step leaves a working token in FILE, because 4 is atomic and 5 comes after it. It
+//! leaves at most one token that is not in FILE: the new one (after 2 or 3) or the old one (after 4). Each
+//! has an expiry and is in `FILE.state`, where the next `rotate` finds it.
+//!
+//! A token is deleted only if it was created for FILE, and never while FILE holds it. One that was in FILE is
+//! deleted only if FILE now holds another token of `FILE.state`: otherwise somebody may have moved it
+//! elsewhere and be using it there.
+
+mod files;
+pub(crate) mod gafaelfawr;
+pub(crate) mod stackstate;
+mod state;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::output::{Format, json};
+use super::{Administration, Session};
+use crate::date::time;
+use crate::duration;
+use crate::error::{Failure, Reason, Stage};
+use crate::exit::ExitStatus;
+use crate::log::Log;
+use crate::metrics::{self, Figures, Labels};
+use crate::read::Until;
+use crate::secret::SecretString;
+use crate::signal::Signals;
+use crate::source::api::Api;
+use crate::source::{BoxFuture, CreateError, Leftover};
+use files::{Files, LOCK_PAUSE, Lock, unwritten};
+use state::{Attempt, Known, State, fingerprint};
+
+/// The time to delete a token, and to look for one, where the rest of the timeout is shorter.
+const CLEAN_UP_LIMIT: Duration = Duration::from_secs(5);
+/// How long a request may still take effect whose client is gone.
+const SETTLED_AFTER_SECONDS: u64 = 900;
+
+/// `rotate`, as the command line asks for it.
+pub(crate) struct Rotation {
+    pub administration: Administration,
+    /// `--token-file`.
+    pub file: PathBuf,
+    pub renew_before: Option<Duration>,
+    pub keep_old: bool,
+    pub metrics_textfile: Option<PathBuf>,
+    pub labels: Labels,
+    pub issuer: IssuerConfig,
+}
+
+pub(crate) enum IssuerConfig {
+    Gafaelfawr(gafaelfawr::Config),
+    StackState(stackstate::Config),
+}
+
+/// What the issuer says of the token in FILE.
+enum Seen {
+    Valid {
+        id: String,
+        created: Option<u64>,
+        expires: Option<u64>,
+    },
+    /// It has expired or was deleted.
+    Invalid,
+}
+
+/// What a list says of a creation whose result is not known.
+enum Found {
+    /// It created this token.
+    Created(String),
+    /// It may have created one of these.
+    Unproven(Vec<String>),
+    NotListed,
+}
+
+/// What differs between issuers. Times are by the issuer's clock, in Unix seconds.
+trait Rotates {
+    fn api(&self) -> &Api;
+
+    fn now(&self) -> u64;
+
+    /// How far the local clock is ahead, if an answer has told it.
+    fn clock_offset(&self) -> Option<i64>;
+
+    /// `known` is what `FILE.state` says of the token.
+    fn look_at<'a>(
+        &'a self,
+        token: &'a SecretString,
+        known: Option<&'a Known>,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Seen, Failure>>;
+
+    /// How long before its expiry a token is replaced, unless `--renew-before` says it.
+    fn renew_before(&self, created: Option<u64>, expires: u64) -> Duration;
+
+    /// What the next token will be. The one in FILE is valid until `valid_until`, if it is.
+    fn plan(&self, valid_until: Option<u64>, deadline: Instant) -> BoxFuture<'_, Result<Attempt, Failure>>;
+
+    /// Gives the token, and what it is deleted by.
+    fn create<'a>(
+        &'a self,
+        attempt: &'a Attempt,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<(SecretString, String), CreateError>>;
+
+    fn find<'a>(&'a self, attempt: &'a Attempt, deadline: Instant) -> BoxFuture<'a, Result<Found, Failure>>;
+
+    /// Deletes a token, or finds that there is none.
+    fn delete<'a>(&'a self, id: &'a str, deadline: Instant) -> BoxFuture<'a, Result<(), Failure>>;
+
+    /// The command line that does it.
+    fn delete_hint(&self, id: &str) -> String;
+
+    fn list_hint(&self) -> String;
+}
+
+/// What is told at the end, whichever it is.
+#[derive(Default)]
+struct Notes {
+    warnings: Vec<String>,
+    /// When the token in FILE expires, if that is known.
+    expires: Option<u64>,
+    clock_offset_seconds: Option<i64>,
+    revocation_failed: bool,
+    /// Tokens that were deleted.
+    deleted: Vec<String>,
+}
+
+/// How FILE was found, or made.
+struct Done {
+    rotated: bool,
+    id: String,
+    expires: Option<u64>,
+}
+
+impl Rotation {
+    /// Gives the text for stdout. Writes warnings and metrics.
+    pub(crate) fn run(self, signals: &Signals, log: Log) -> Result<String, Failure> {
+        let Rotation { administration, file, renew_before, keep_old, metrics_textfile, labels, issuer } =
+            self;
+        let Administration { url, format, timeout, http, credential } = administration;
+        let session = Session::begin(timeout, signals);
+        let mut notes = Notes::default();
+        let result = (|| {
+            let files = Files::at(&file).map_err(|error| unwritten(&file, &error))?;
+            let (http, credential) = session.read(http, credential)?;
+            let issuer_name = url.as_str().trim_end_matches('/').to_owned();
+            let (issuer, user): (Box<dyn Rotates>, _) = match issuer {
+                IssuerConfig::Gafaelfawr(config) => {
+                    let user = config.new.username.clone();
+                    (Box::new(config.connect(http, url, &credential)?), Some(user))
+                }
+                IssuerConfig::StackState(config) => (Box::new(config.connect(http, url, &credential)?), None),
+            };
+            let empty = State::new(issuer_name, user);
+            let issuer = issuer.as_ref();
+            let rotate = Rotate { issuer, files: &files, session, renew_before, keep_old };
+            let done = rotate.whole(empty, &mut notes);
+            notes.clock_offset_seconds = issuer.clock_offset();
+            Ok((done?, files.path().display().to_string()))
+        })();
+        if let Some(path) = &metrics_textfile {
+            let figures = figures(&result, &notes, session);
+            if let Err(error) = metrics::write(path, &labels, &figures) {
+                notes.warnings.push(format!("cannot write the metrics to {}: {error}", path.display()));
+            }
+        }
+        let (done, path) = result.map_err(|failure| {
+            notes.warnings.iter().fold(failure, |failure, warning| failure.and(&format!("and {warning}")))
+        })?;
+        for warning in &notes.warnings {
+            log.warning(warning);
+        }
+        Ok(report(&done, &path, &notes, format))
+    }
+}
+
+fn figures<T>(result: &Result<T, Failure>, notes: &Notes, session: Session<'_>) -> Figures {
+    let failure = result.as_ref().err();
+    let left = session.deadline.saturating_duration_since(Instant::now());
+    let mut failed: Vec<Stage> = failure.and_then(|failure| failure.stage).into_iter().collect();
+    if notes.revocation_failed && !failed.contains(&Stage::Revoke) {
+        failed.push(Stage::Revoke);
+    }
+    let mut failures: Vec<_> = failure.map(|failure| (failure.stage, failure.reason)).into_iter().collect();
+    if notes.revocation_failed {
+        failures.push((Some(Stage::Revoke), Reason::TokenNotDeleted));
+    }
+    Figures {
+        exit_status: failure.map_or(ExitStatus::SUCCESS, |failure| failure.status).code(),
+        failed,
+        failures,
+        clock_offset_seconds: notes.clock_offset_seconds,
+        deadline_margin_seconds: left.as_secs_f64(),
+        token_expiry: notes.expires,
+        ..Figures::default()
+    }
+}
+
+/// Cron sends what is printed by mail: there is nothing to say of a token that stays.
+fn report(done: &Done, path: &str, notes: &Notes, format: Format) -> String {
+    let Done { rotated, id, expires } = done;
+    match format {
+        Format::Json => json(&json!({
+            "rotated": rotated, "token_file": path, "token": id, "expires": expires, "deleted": notes.deleted
+        })),
+        Format::Text if *rotated => {
+            format!(
+                "{path} holds the new token {id}; expires: {}\n",
+                expires.map_or("never".to_owned(), time)
+            )
+        }
+        Format::Text => String::new(),
+    }
+}
+
+/// One `rotate` whose issuer is connected.
+struct Rotate<'a> {
+    issuer: &'a dyn Rotates,
+    files: &'a Files,
+    session: Session<'a>,
+    renew_before: Option<Duration>,
+    keep_old: bool,
+}
+
+impl Rotate<'_> {
+    fn whole(&self, empty: State, notes: &mut Notes) -> Result<Done, Failure> {
+        let _lock = self.lock()?;
+        let until = Until { signals: Some(self.session.signals), ..Until::at(self.session.deadline) };
+        let before = self.files.state(&until)?;
+        if let Some(state) = before.as_ref().filter(|s| (&s.issuer, &s.user) != (&empty.issuer, &empty.user))
+        {
+            return Err(self.of_another(state));
+        }
+        let token = self.files.token(&until)?;
+        self.files.tidy()?;
+        let mut state = before.clone().unwrap_or(empty);
+        let at = token.as_ref().and_then(|token| state.position(token));
+        if let Some(at) = at {
+            state.tokens[at].installed = true;
+        }
+        let seen = match &token {
+            None => Seen::Invalid,
+            Some(token) => {
+                let known = at.map(|at| &state.tokens[at]);
+                self.wait(self.issuer.look_at(token, known, self.session.deadline))?
+            }
+        };
+        let current = token.as_ref().map(fingerprint);
+        let result = self.renew(&mut state, current, seen, notes);
+        // What was cleaned up is forgotten, whatever became of the rest.
+        if (before.is_some() || !state.tokens.is_empty() || !state.attempts.is_empty())
+            && self.files.state(&until)?.as_ref() != Some(&state)
+            && let Err(failure) = self.files.save(&state)
+        {
+            notes.warnings.push(failure.message);
+        }
+        result
+    }
+
+    fn renew(
+        &self,
+        state: &mut State,
+        current: Option<String>,
+        seen: Seen,
+        notes: &mut Notes,
+    ) -> Result<Done, Failure> {
+        self.clean_up(state, current.as_deref(), notes)?;
+        let mut valid_until = None;
+        if let (Seen::Valid { id, created, expires }, Some(fingerprint)) = (seen, current) {
+            notes.expires = expires;
+            if self.is_fresh(created, expires) {
+                return Ok(Done { rotated: false, id, expires });
+            }
+            valid_until = expires;
+            let is_known = state.tokens.iter().any(|known| known.fingerprint == fingerprint);
+            if !is_known {
+                state.tokens.push(Known { id, fingerprint, created, expires, installed: true, keep: false });
+            }
+        }
+        let new = self.files.reserve()?;
+        let (token, known) = self.create(state, valid_until, notes)?;
+        let (id, expires) = (known.id.clone(), known.expires);
+        let old = state.tokens.clone();
+        for known in &mut state.tokens {
+            known.keep = self.keep_old;
+        }
+        state.tokens.push(known);
+        let replaced = self.files.save(state).and_then(|()| self.files.replace(new, &token));
+        let unsynced = replaced.map_err(|failure| {
+            state.tokens = old;
+            match self.clean_up_wait(self.issuer.delete(&id, self.clean_up_deadline())) {
+                Ok(()) => failure,
+                Err(why) => failure.and(&format!("and {}", self.undeleted(&id, expires, &why))),
+            }
+        })?;
+        notes.expires = expires;
+        if let Some(known) = state.tokens.last_mut() {
+            known.installed = true;
+        }
+        match unsynced {
+            // After a power failure FILE may hold the old token again.
+            Some(failure) => notes.warnings.push(failure.message),
+            None => self.delete_old(state, &id, notes)?,
+        }
+        Ok(Done { rotated: true, id, expires })
+    }
+
+    fn is_fresh(&self, created: Option<u64>, expires: Option<u64>) -> bool {
+        expires.is_none_or(|expires| {
+            let renew_before =
+                self.renew_before.unwrap_or_else(|| self.issuer.renew_before(created, expires));
+            expires > self.issuer.now().saturating_add(renew_before.as_secs())
+        })
+    }
+
+    /// Creates a token; one whose creation was not answered is looked for, and deleted if it is found.
+    fn create(
+        &self,
+        state: &mut State,
+        valid_until: Option<u64>,
+        notes: &mut Notes,
+    ) -> Result<(SecretString, Known), Failure> {
+        let deadline = self.session.deadline;
+        let attempt = self.wait(self.issuer.plan(valid_until, deadline))?;
+        state.attempts.push(attempt.clone());
+        if let Err(failure) = self.files.save(state) {
+            state.attempts.pop();
+            return Err(failure);
+        }
+        let created = self.wait(async { Ok(self.issuer.create(&attempt, deadline).await) });
+        let error = match created {
+            Ok(Ok((token, id))) => {
+                state.attempts.pop();
+                let (fingerprint, expires) = (fingerprint(&token), Some(attempt.expires));
+                let created = Some(attempt.began);
+                let known = Known { id, fingerprint, created, expires, installed: false, keep: false };
+                return Ok((token, known));
+            }
+            Ok(Err(error)) => error,
+            // The next rotate looks for it.
+            Err(failure) if self.issuer.api().maybe_sent() => {
+                return Err(failure.and(&format!(
+                    "a token may have been created, which the next rotate looks for; see: {}",
+                    self.issuer.list_hint()
+                )));
+            }
+            Err(failure) => {
+                state.attempts.pop();
+                return Err(failure);
+            }
+        };
+        match error.leftover {
+            None => {
+                state.attempts.pop();
+            }
+            Some(leftover) => {
+                if let (Leftover::Answered(_), Some(attempt)) = (leftover, state.attempts.last_mut()) {
+                    attempt.answered = true;
+                }
+                // A failure here is worth less than the one that led here.
+                if let Err(failure) = self.settle(state, notes) {
+                    notes.warnings.push(failure.message);
+                }
+            }
+        }
+        Err(error.failure)
+    }
+
+    /// Deletes what earlier runs have left.
+    fn clean_up(&self, state: &mut State, current: Option<&str>, notes: &mut Notes) -> Result<(), Failure> {
+        let is_current = |known: &Known| Some(known.fingerprint.as_str()) == current;
+        let holds_known = state.tokens.iter().any(is_current);
+        let (mut kept, others): (Vec<Known>, Vec<Known>) = state.tokens.drain(..).partition(is_current);
+        let mut interrupted = None;
+        for known in others {
+            let is_over = known.expires.is_some_and(|expires| expires <= self.issuer.now());
+            if is_over || known.keep || interrupted.is_some() {
+                kept.extend(interrupted.is_some().then_some(known));
+                continue;
+            }
+            if known.installed && !holds_known {
+                notes.warnings.push(format!(
+                    "the token {} is no longer in {} and was left alone: {}",
+                    known.id,
+                    self.files.path().display(),
+                    self.by_hand(&known.id, known.expires)
+                ));
+                continue;
+            }
+            match self.delete(&known.id, known.expires, notes) {
+                Ok(true) => {}
+                Ok(false) => kept.push(known),
+                Err(failure) => {
+                    interrupted = Some(failure);
+                    kept.push(known);
+                }
+            }
+        }
+        state.tokens = kept;
+        match interrupted {
+            Some(failure) => Err(failure),
+            None => self.settle(state, notes),
+        }
+    }
+
+    /// Looks for tokens whose creation was not answered.
+    fn settle(&self, state: &mut State, notes: &mut Notes) -> Result<(), Failure> {
+        let mut open = Vec::new();
+        let mut attempts = std::mem::take(&mut state.attempts).into_iter();
+        let result = attempts.by_ref().try_for_each(|attempt| {
+            if self.settle_one(&attempt, notes).inspect_err(|_| open.push(attempt.clone()))? {
+                open.push(attempt);
+            }
+            Ok(())
+        });
+        state.attempts = open.into_iter().chain(attempts).collect();
+        result
+    }
+
+    /// Whether it is still open.
+    fn settle_one(&self, attempt: &Attempt, notes: &mut Notes) -> Result<bool, Failure> {
+        match self.clean_up_wait(self.issuer.find(attempt, self.clean_up_deadline()))? {
+            Found::Created(id) => Ok(!self.delete(&id, Some(attempt.expires), notes)?),
+            Found::Unproven(ids) => {
+                let expires = time(attempt.expires);
+                notes.warnings.push(format!(
+                    "rotate may have created one of these tokens, but cannot tell and left them alone: {}; it expires at {expires}; see: {}",
+                    ids.join(", "),
+                    self.issuer.list_hint()
+                ));
+                Ok(true)
+            }
+            Found::NotListed => Ok(self.issuer.now() <= attempt.began.saturating_add(SETTLED_AFTER_SECONDS)),
+        }
+    }
+
+    fn delete_old(&self, state: &mut State, new: &str, notes: &mut Notes) -> Result<(), Failure> {
+        let (kept, old): (Vec<Known>, Vec<Known>) = state.tokens.drain(..).partition(|known| known.id == new);
+        state.tokens = kept;
+        for known in old.into_iter().filter(|known| !known.keep) {
+            match self.delete(&known.id, known.expires, notes) {
+                Ok(true) => {}
+                Ok(false) => state.tokens.push(known),
+                Err(failure) => {
+                    state.tokens.push(known);
+                    return Err(failure);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it is gone. What goes wrong is a warning, unless a signal ends us.
+    fn delete(&self, id: &str, expires: Option<u64>, notes: &mut Notes) -> Result<bool, Failure> {
+        match self.clean_up_wait(self.issuer.delete(id, self.clean_up_deadline())) {
+            Ok(()) => {
+                notes.deleted.push(id.to_owned());
+                Ok(true)
+            }
+            Err(failure) => {
+                let undeleted = self.undeleted(id, expires, &failure);
+                if matches!(failure.status, ExitStatus::Signal(_)) {
+                    return Err(
+                        Failure { stage: Some(Stage::Revoke), ..failure }.and(&format!("and {undeleted}"))
+                    );
+                }
+                notes.revocation_failed = true;
+                notes.warnings.push(undeleted);
+                Ok(false)
+            }
+        }
+    }
+
+    fn undeleted(&self, id: &str, expires: Option<u64>, why: &Failure) -> String {
+        let why = if matches!(why.status, ExitStatus::Signal(_)) { "interrupted" } else { &why.message };
+        format!(
+            "could not delete the token: {why}; the next rotate tries again, {}",
+            self.by_hand(id, expires)
+        )
+    }
+
+    fn by_hand(&self, id: &str, expires: Option<u64>) -> String {
+        let expires =
+            expires.map_or_else(|| "never expires".to_owned(), |at| format!("expires at {}", time(at)));
+        format!("it {expires}, or delete it: {}", self.issuer.delete_hint(id))
+    }
+
+    fn clean_up_deadline(&self) -> Instant {
+        self.session.deadline.max(Instant::now() + CLEAN_UP_LIMIT)
+    }
+
+    fn clean_up_wait<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let session = Session { deadline: self.clean_up_deadline(), ..self.session };
+        session.wait(self.issuer.api(), work)
+    }
+
+    fn wait<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        self.session.wait(self.issuer.api(), work)
+    }
+
+    /// Waits for whoever rotates the same FILE.
+    fn lock(&self) -> Result<Lock, Failure> {
+        let path = self.files.path().display();
+        let Session { timeout, deadline, signals } = self.session;
+        let waiting = format!("while waiting for another rotate of {path}");
+        loop {
+            match self.files.try_lock() {
+                Ok(Some(lock)) => return Ok(lock),
+                Ok(None) => {}
+                Err(error) => {
+                    return Err(Failure::local(
+                        Reason::OutputFailed,
+                        format!("cannot lock {path}.lock: {error}; see --token-file"),
+                    ));
+                }
+            }
+            if Instant::now() >= deadline {
+                let after = duration::show(timeout);
+                return Err(Failure {
+                    stage: None,
+                    reason: Reason::TimeoutLock,
+                    status: ExitStatus::Timeout,
+                    message: format!("timed out after {after} {waiting}"),
+                });
+            }
+            if let Some(signal) = signals.take_interrupt() {
+                let message = format!("ended by {signal} {waiting}");
+                return Err(Failure { message, stage: None, ..Failure::signal(Stage::Sign, signal) });
+            }
+            std::thread::sleep(LOCK_PAUSE.min(deadline.saturating_duration_since(Instant::now())));
+        }
+    }
+
+    fn of_another(&self, state: &State) -> Failure {
+        let path = self.files.path().display();
+        let user = state.user.as_ref().map(|user| format!("user {user} of ")).unwrap_or_default();
+        Failure::local(
+            Reason::TokenFileRefused,
+            format!(
+                "{path} holds a token of {user}{}, and is left alone; use another --token-file, or remove it and {path}.state",
+                state.issuer
+            ),
+        )
+    }
+}

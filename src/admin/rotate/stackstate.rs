@@ -1,0 +1,216 @@
+//! StackState's part of `rotate`. Nothing says what a token is, so that `FILE.state` has to. Each token gets a
+//! name of its own, by which it is found in the list.
+
+use std::time::{Duration, Instant};
+
+use reqwest::Url;
+
+use super::state::{Attempt, Known};
+use super::{Found, Rotates, Seen};
+use crate::date::{time, unix_now};
+use crate::error::{Failure, Reason, Stage};
+use crate::http::LoadedHttp;
+use crate::secret::{ExposeSecret as _, SecretString};
+use crate::source::api::Api;
+use crate::source::stackstate::{Kind, NewToken, SERVICE_TOKEN_PREFIX, StackState};
+use crate::source::{BoxFuture, CreateError};
+
+pub(crate) struct Config {
+    pub api_path: String,
+    /// The kind of the credential, if its origin tells.
+    pub kind: Option<Kind>,
+    /// Its name is the beginning of each token's.
+    pub new: NewToken,
+    pub expiry: Expiry,
+}
+
+/// When a new token expires.
+#[derive(Clone, Copy)]
+pub(crate) enum Expiry {
+    Lifetime(Duration),
+    /// `--expiration`, in Unix seconds.
+    At(u64),
+}
+
+impl Config {
+    pub(super) fn connect(
+        self,
+        http: LoadedHttp,
+        url: Url,
+        credential: &SecretString,
+    ) -> Result<Installation, Failure> {
+        let Config { api_path, kind, new, expiry } = self;
+        let kind = kind.unwrap_or_else(|| Kind::of(credential));
+        let admin = StackState::new(&http, url.clone(), &api_path, kind, credential)?;
+        Ok(Installation { admin, http, url, api_path, new, expiry })
+    }
+}
+
+pub(super) struct Installation {
+    admin: StackState,
+    http: LoadedHttp,
+    url: Url,
+    api_path: String,
+    new: NewToken,
+    expiry: Expiry,
+}
+
+impl Installation {
+    async fn look(
+        &self,
+        token: &SecretString,
+        known: Option<&Known>,
+        deadline: Instant,
+    ) -> Result<Seen, Failure> {
+        let Some(known) = known else {
+            if token.expose_secret().starts_with(SERVICE_TOKEN_PREFIX)
+                && !self.with_token(token)?.accepts_credential(deadline).await?
+            {
+                return Ok(Seen::Invalid);
+            }
+            return Err(Failure::local(
+                Reason::TokenFileRefused,
+                "--token-file: rotate did not create the token in the file, so it is left alone; \
+                 use another file, or move it away",
+            ));
+        };
+        let listed = self.admin.list(deadline).await?;
+        let Some(listed) = listed.iter().find(|token| token.name == known.id) else {
+            return Ok(Seen::Invalid);
+        };
+        let expires = listed.expiration.map(|millis| u64::try_from(millis / 1000).unwrap_or_default());
+        if expires.is_some_and(|expires| expires <= self.now()) {
+            return Ok(Seen::Invalid);
+        }
+        Ok(Seen::Valid { id: known.id.clone(), created: known.created, expires })
+    }
+
+    fn with_token(&self, token: &SecretString) -> Result<StackState, Failure> {
+        StackState::new(&self.http, self.url.clone(), &self.api_path, Kind::ServiceToken, token)
+    }
+
+    async fn plan(&self, valid_until: Option<u64>, deadline: Instant) -> Result<Attempt, Failure> {
+        let name = unique_name(&self.new.name)?;
+        let listed = self.admin.list(deadline).await?;
+        if listed.iter().any(|token| token.name == name) {
+            return Err(Failure::failed(
+                Stage::Exchange,
+                Reason::TokenExists,
+                format!("a token named {name} already exists; run the command again"),
+            ));
+        }
+        let began = self.now();
+        let expires = match self.expiry {
+            Expiry::Lifetime(lifetime) => began.saturating_add(lifetime.as_secs()),
+            Expiry::At(day) if valid_until.is_some_and(|until| until >= day) => {
+                return Err(Failure::local(
+                    Reason::InvalidExpiry,
+                    format!(
+                        "--expiration: the token in the file is valid until {}; choose a later day, or use --lifetime",
+                        time(valid_until.unwrap_or_default())
+                    ),
+                ));
+            }
+            Expiry::At(day) => day,
+        };
+        Ok(Attempt {
+            began,
+            expires,
+            name: Some(name),
+            scopes: Vec::new(),
+            listed_before: Vec::new(),
+            spread: 0,
+            answered: false,
+        })
+    }
+
+    async fn ids(&self, name: &str, deadline: Instant) -> Result<Vec<i64>, Failure> {
+        let listed = self.admin.list(deadline).await?;
+        Ok(listed.iter().filter(|token| token.name == name).filter_map(|token| token.id).collect())
+    }
+}
+
+fn unique_name(prefix: &str) -> Result<String, Failure> {
+    let mut random = [0_u8; 16];
+    crate::random::fill(&mut random).map_err(|why| Failure::local(Reason::System, why))?;
+    Ok(format!("{prefix}-{:032x}", u128::from_be_bytes(random)))
+}
+
+impl Rotates for Installation {
+    fn api(&self) -> &Api {
+        self.admin.api()
+    }
+
+    fn now(&self) -> u64 {
+        unix_now().saturating_add_signed(-self.clock_offset().unwrap_or_default())
+    }
+
+    fn clock_offset(&self) -> Option<i64> {
+        self.api().client().clock_offset_seconds()
+    }
+
+    fn look_at<'a>(
+        &'a self,
+        token: &'a SecretString,
+        known: Option<&'a Known>,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Seen, Failure>> {
+        Box::pin(self.look(token, known, deadline))
+    }
+
+    fn renew_before(&self, created: Option<u64>, expires: u64) -> Duration {
+        match self.expiry {
+            Expiry::Lifetime(lifetime) => lifetime / 3,
+            Expiry::At(_) => {
+                let lifetime = created.map_or(0, |created| expires.saturating_sub(created));
+                Duration::from_secs(lifetime / 3)
+            }
+        }
+    }
+
+    fn plan(&self, valid_until: Option<u64>, deadline: Instant) -> BoxFuture<'_, Result<Attempt, Failure>> {
+        Box::pin(self.plan(valid_until, deadline))
+    }
+
+    fn create<'a>(
+        &'a self,
+        attempt: &'a Attempt,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<(SecretString, String), CreateError>> {
+        Box::pin(async move {
+            let name = attempt.name.clone().unwrap_or_default();
+            let expiry_date = i64::try_from(attempt.expires.saturating_mul(1000)).unwrap_or(i64::MAX);
+            let mut new = NewToken { name: name.clone(), expiry_date: Some(expiry_date), ..self.new.clone() };
+            // It is deleted with its token, so that the next token needs another one.
+            if !new.dedicated_subject.is_empty() {
+                new.dedicated_subject.push_str(name.strip_prefix(&self.new.name).unwrap_or_default());
+            }
+            Ok((self.admin.create(&new, deadline).await?.token, name))
+        })
+    }
+
+    fn find<'a>(&'a self, attempt: &'a Attempt, deadline: Instant) -> BoxFuture<'a, Result<Found, Failure>> {
+        Box::pin(async move {
+            let name = attempt.name.as_deref().unwrap_or_default();
+            let is_listed = !self.ids(name, deadline).await?.is_empty();
+            Ok(if is_listed { Found::Created(name.to_owned()) } else { Found::NotListed })
+        })
+    }
+
+    fn delete<'a>(&'a self, id: &'a str, deadline: Instant) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async move {
+            for id in self.ids(id, deadline).await? {
+                self.admin.delete(id, deadline).await?;
+            }
+            Ok(())
+        })
+    }
+
+    fn delete_hint(&self, id: &str) -> String {
+        format!("monitoring-token stackstate delete --name {id}")
+    }
+
+    fn list_hint(&self) -> String {
+        "monitoring-token stackstate list".to_owned()
+    }
+}

@@ -1,0 +1,89 @@
+//! What is known of the tokens that belong to FILE: `FILE.state`, which holds no secret.
+//!
+//! Every change at the issuer is noted here first, so that a crash never leaves a token that the next
+//! `rotate` knows nothing of. Which of the tokens is in use is not noted: FILE itself says it, and its
+//! content is compared with the fingerprints.
+
+use ring::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
+
+use crate::secret::{ExposeSecret as _, SecretString};
+
+/// Changes when the form of the file does.
+const VERSION: u32 = 1;
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub(super) struct State {
+    version: u32,
+    /// The service and its base URL.
+    pub issuer: String,
+    /// The user, where tokens belong to one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    pub tokens: Vec<Known>,
+    /// Creations whose result is not known.
+    pub attempts: Vec<Attempt>,
+}
+
+/// A token that was created for FILE, or was found there.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub(super) struct Known {
+    /// What it is deleted by: its key (Gafaelfawr), or its name, which is unique (StackState).
+    pub id: String,
+    /// SHA-256 of the token, in hexadecimal. A token is random, so this does not give it away.
+    pub fingerprint: String,
+    /// By the issuer's clock, in Unix seconds.
+    pub created: Option<u64>,
+    pub expires: Option<u64>,
+    /// Whether it has been in FILE.
+    pub installed: bool,
+    /// `--keep-old`: it is left to expire once it is no longer in FILE.
+    pub keep: bool,
+}
+
+/// A creation, noted before it is requested.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub(super) struct Attempt {
+    /// By the issuer's clock, in Unix seconds.
+    pub began: u64,
+    pub expires: u64,
+    /// The name that only this token has (StackState).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Gafaelfawr: its scopes, and the keys that were listed when it began.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listed_before: Vec<String>,
+    /// From how many seconds `expires` was drawn.
+    #[serde(default)]
+    pub spread: u64,
+    /// Whether anything answered the request.
+    #[serde(default)]
+    pub answered: bool,
+}
+
+impl State {
+    pub(super) fn new(issuer: String, user: Option<String>) -> State {
+        State { version: VERSION, issuer, user, tokens: Vec::new(), attempts: Vec::new() }
+    }
+
+    pub(super) fn parse(json: &[u8]) -> Option<State> {
+        serde_json::from_slice(json).ok().filter(|state: &State| state.version == VERSION)
+    }
+
+    pub(super) fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Which of the tokens this is.
+    pub(super) fn position(&self, token: &SecretString) -> Option<usize> {
+        let fingerprint = fingerprint(token);
+        self.tokens.iter().position(|known| known.fingerprint == fingerprint)
+    }
+}
+
+pub(super) fn fingerprint(token: &SecretString) -> String {
+    let digest = digest(&SHA256, token.expose_secret().as_bytes());
+    digest.as_ref().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+}

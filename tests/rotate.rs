@@ -1,0 +1,490 @@
+//! `rotate`: FILE always holds a working token, whatever happens and whenever; nobody else's token is touched;
+//! what a crash leaves is found by the next run.
+
+mod crash;
+mod faults;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::api::{Gate, ask, relay};
+use crate::support::issuer::{GAFAELFAWR, ISSUERS, Issuer, STACKSTATE};
+use crate::support::{Ended, Sandbox, eventually, finish, kill, run, start, token};
+
+/// Tokens live for 24 hours unless a flag says otherwise, so this one is always due.
+const DUE: &str = "--renew-before=25h";
+
+/// A FILE, and the issuer of its token.
+struct Rotated {
+    issuer: Issuer,
+    sandbox: Sandbox,
+    folder: tempfile::TempDir,
+}
+
+impl Rotated {
+    /// FILE is not there yet.
+    fn missing(issuer: Issuer) -> Rotated {
+        Rotated { issuer, sandbox: Sandbox::start(&[]), folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// FILE holds a token that `rotate` has created.
+    fn fresh(issuer: Issuer) -> Rotated {
+        let rotated = Rotated::missing(issuer);
+        rotated.rotate(&[]).rotated();
+        rotated
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("token")
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.issuer.command(&self.sandbox, &[&["rotate"], self.issuer.new].concat());
+        command.arg("--token-file").arg(self.file()).args(args);
+        command
+    }
+
+    fn rotate(&self, args: &[&str]) -> Ended {
+        run(&mut self.command(args))
+    }
+
+    /// What is in FILE.
+    #[track_caller]
+    fn token(&self) -> String {
+        let text = fs::read_to_string(self.file()).expect("FILE is there");
+        text.strip_suffix('\n').expect("a whole line").to_owned()
+    }
+
+    /// The tokens at the issuer.
+    fn tokens(&self) -> Vec<Value> {
+        self.sandbox.made_tokens(self.issuer.control)
+    }
+
+    /// Asserts that FILE holds a token that the issuer accepts.
+    #[track_caller]
+    fn works(&self) {
+        self.accepts(&self.token());
+    }
+
+    #[track_caller]
+    fn accepts(&self, token: &str) {
+        assert_eq!(self.status_for(token), 200, "{token}");
+    }
+
+    fn status_for(&self, token: &str) -> u16 {
+        let (path, header) = match self.issuer.name {
+            "gafaelfawr" => ("/auth/api/v1/token-info", ("Authorization", format!("bearer {token}"))),
+            _ => ("/api/server/info", ("X-API-Key", token.to_owned())),
+        };
+        ask(&self.sandbox, "GET", path, &[(header.0.to_owned(), header.1)], None).status
+    }
+
+    /// Asserts that FILE holds a working token, that there is no other one, and that nothing else is left.
+    #[track_caller]
+    fn is_settled(&self) {
+        self.works();
+        assert_eq!(self.tokens().len(), 1, "{:?}", self.tokens());
+        assert_eq!(self.names(), ["token", "token.lock", "token.state"]);
+        assert_eq!(mode(&self.file()), 0o600);
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.folder.path()).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+trait Outcome {
+    fn rotated(&self);
+    fn did_nothing(&self);
+}
+
+impl Outcome for Ended {
+    #[track_caller]
+    fn rotated(&self) {
+        assert!(self.succeeded().stdout.contains("holds the new token"), "{self:?}");
+    }
+
+    #[track_caller]
+    fn did_nothing(&self) {
+        assert_eq!(self.succeeded().stdout, "");
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    path.metadata().unwrap().permissions().mode() & 0o777
+}
+
+fn expiry(token: &Value) -> Option<i64> {
+    token["expires"].as_i64().or_else(|| Some(token["expiration"].as_i64()? / 1000))
+}
+
+fn now() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    i64::try_from(now.as_secs()).unwrap()
+}
+
+#[test]
+fn a_token_is_created_kept_while_it_is_fresh_and_replaced_when_it_is_due() {
+    for issuer in ISSUERS {
+        let rotated = Rotated::missing(issuer);
+        rotated.rotate(&[]).rotated();
+        let first = rotated.token();
+        rotated.is_settled();
+        let lifetime = expiry(&rotated.tokens()[0]).unwrap() - now();
+        assert!((22 * 3600..=24 * 3600).contains(&lifetime), "{lifetime}");
+
+        let before = rotated.rotate(&["-logx.debug=false"]);
+        before.did_nothing();
+        assert_eq!(rotated.token(), first);
+
+        rotated.rotate(&[DUE]).rotated();
+        assert_ne!(rotated.token(), first);
+        assert_eq!(rotated.status_for(&first), 401);
+        rotated.is_settled();
+        // Nothing of the tokens is printed or kept beside FILE.
+        let state = fs::read_to_string(rotated.folder.path().join("token.state")).unwrap();
+        let ended = rotated.rotate(&[DUE, "-o", "json", "-logx.debug"]);
+        for text in [&state, &ended.stdout, &ended.stderr] {
+            let secret = rotated.token();
+            let secret = &secret[secret.len() - 12..];
+            assert!(!text.contains(secret), "{text}");
+        }
+        let shown: Value = serde_json::from_str(&ended.stdout).unwrap();
+        assert_eq!(shown["rotated"], true);
+        assert_eq!(shown["expires"].as_i64(), expiry(&rotated.tokens()[0]));
+        assert_eq!(shown["deleted"].as_array().unwrap().len(), 1, "{shown}");
+    }
+}
+
+#[test]
+fn by_default_a_third_of_the_lifetime_is_left_when_a_token_is_replaced() {
+    for issuer in ISSUERS {
+        let rotated = Rotated::missing(issuer);
+        rotated.rotate(&["--lifetime=10h"]).rotated();
+        // At most 10 hours are left: more than 26/3, less than 31/3.
+        rotated.rotate(&["--lifetime=26h"]).did_nothing();
+        rotated.rotate(&["--lifetime=31h"]).rotated();
+        rotated.rotate(&["--lifetime=31h"]).did_nothing();
+        rotated.is_settled();
+    }
+}
+
+#[test]
+fn the_old_token_is_kept_on_request_and_expires() {
+    for issuer in ISSUERS {
+        let rotated = Rotated::fresh(issuer);
+        let first = rotated.token();
+        rotated.rotate(&[DUE, "--keep-old"]).rotated();
+        for _ in 0..2 {
+            rotated.accepts(&first);
+            rotated.works();
+            assert!(rotated.tokens().iter().all(|token| expiry(token).is_some()));
+            // It stays also when the next rotate runs.
+            rotated.rotate(&[]).did_nothing();
+        }
+        rotated.rotate(&[DUE]).rotated();
+        rotated.accepts(&first);
+        assert_eq!(rotated.tokens().len(), 2);
+    }
+}
+
+#[test]
+fn of_many_at_once_on_one_file_one_creates_a_token_and_the_others_find_it() {
+    for issuer in ISSUERS {
+        let rotated = Rotated::missing(issuer);
+        let running: Vec<_> = (0..5).map(|_| start(&mut rotated.command(&[]))).collect();
+        let stdout: String =
+            running.into_iter().map(|child| finish(child).succeeded().stdout.clone()).collect();
+        assert_eq!(stdout.lines().count(), 1, "{stdout}");
+        assert_eq!(rotated.issuer.creations(&rotated.sandbox), 1);
+        rotated.is_settled();
+        // All of them replace it, one after the other.
+        let running: Vec<_> = (0..3).map(|_| start(&mut rotated.command(&[DUE]))).collect();
+        for child in running {
+            finish(child).rotated();
+        }
+        rotated.is_settled();
+    }
+}
+
+#[test]
+fn whoever_waits_for_another_rotate_can_be_ended() {
+    for issuer in ISSUERS {
+        let rotated = Rotated::fresh(issuer);
+        let gate = Gate::start(rotated.sandbox.var(rotated.issuer.url), rotated.issuer.create, false);
+        let holder = start(rotated.command(&[DUE]).env(rotated.issuer.url, &gate.url).arg("--timeout=25s"));
+        // Another base URL is another issuer.
+        finish(holder).failed_with(125, &["holds a token of", "is left alone"]);
+        fs::remove_file(rotated.folder.path().join("token.state")).unwrap();
+        fs::remove_file(rotated.file()).unwrap();
+        let holder = start(rotated.command(&[]).env(rotated.issuer.url, &gate.url).arg("--timeout=25s"));
+        gate.holds();
+        rotated
+            .rotate(&["-timeout=300ms"])
+            .failed_with(124, &["timed out after 300ms while waiting for another rotate of "]);
+        let waiting = start(&mut rotated.command(&[]));
+        let status = format!("/proc/{}/status", waiting.id());
+        eventually("signals are caught", || {
+            let status = fs::read_to_string(&status).ok()?;
+            let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:"))?;
+            (u64::from_str_radix(blocked.trim(), 16).ok()? & (1 << 14) != 0).then_some(())
+        });
+        kill(waiting.id(), libc::SIGTERM);
+        finish(waiting).failed_with(143, &["ended by SIGTERM while waiting for another rotate of "]);
+        gate.let_go();
+        finish(holder).rotated();
+    }
+}
+
+#[test]
+fn a_token_that_create_has_written_is_taken_over_where_the_issuer_says_whose_it_is() {
+    for issuer in ISSUERS {
+        let rotated = Rotated::missing(issuer);
+        run(rotated.issuer.create(&rotated.sandbox).arg("--out").arg(rotated.file())).succeeded();
+        let first = rotated.token();
+        if rotated.issuer.name == "gafaelfawr" {
+            rotated.rotate(&[]).did_nothing();
+            rotated.rotate(&[DUE]).rotated();
+            rotated.is_settled();
+        } else {
+            rotated.rotate(&[DUE]).failed_with(125, &["rotate did not create the token in the file"]);
+            assert_eq!(rotated.token(), first);
+            rotated.works();
+        }
+    }
+}
+
+#[test]
+fn a_token_that_is_not_valid_any_more_is_replaced() {
+    for issuer in ISSUERS {
+        let rotated = Rotated::fresh(issuer);
+        for token in rotated.tokens() {
+            let id = token["token"].as_str().map_or_else(|| token["id"].to_string(), str::to_owned);
+            let list: &[&str] = if rotated.issuer.name == "gafaelfawr" { &["--username=bot-x"] } else { &[] };
+            let delete = [&["delete"], list, &["--", &id]].concat();
+            run(&mut rotated.issuer.command(&rotated.sandbox, &delete)).succeeded();
+        }
+        assert_eq!(rotated.status_for(&rotated.token()), 401);
+        rotated.rotate(&[]).rotated();
+        rotated.is_settled();
+        // An empty file is as good as none.
+        fs::write(rotated.file(), "").unwrap();
+        let ended = rotated.rotate(&[]);
+        ended.said(0, &["is no longer in", "was left alone", "or delete it: monitoring-token"]);
+        rotated.works();
+        assert_eq!(rotated.tokens().len(), 2);
+    }
+}
+
+#[test]
+fn what_belongs_to_somebody_else_is_left_alone() {
+    for issuer in ISSUERS {
+        let rotated = Rotated::missing(issuer);
+        for (text, words) in [
+            ("two words\n", "not a token"),
+            ("-----BEGIN-PRIVATE-KEY-----\n", "and is left alone"),
+            ("http://example.org/a.b\n", "left alone"),
+        ] {
+            fs::write(rotated.file(), text).unwrap();
+            let ended = rotated.rotate(&[DUE]);
+            assert_eq!((ended.status, ended.stderr.lines().count()), (125, 1), "{ended:?}");
+            assert!(ended.stderr.contains(words) || ended.stderr.contains("left alone"), "{ended:?}");
+            assert_eq!(fs::read_to_string(rotated.file()).unwrap(), text);
+        }
+        assert_eq!(rotated.tokens(), Vec::<Value>::new());
+        fs::remove_file(rotated.file()).unwrap();
+        fs::create_dir(rotated.file()).unwrap();
+        rotated.rotate(&[]).failed_with(125, &["not a regular file"]);
+    }
+    // Another user's token, with and without FILE.state.
+    let rotated = Rotated::fresh(GAFAELFAWR);
+    let first = rotated.token();
+    let other = ["rotate", "--username=bot-y", "--scopes=write:sasquatch", DUE];
+    let as_other = || {
+        let mut command = GAFAELFAWR.command(&rotated.sandbox, &other);
+        run(command.arg("--token-file").arg(rotated.file()))
+    };
+    as_other().failed_with(125, &["holds a token of user bot-x", "is left alone"]);
+    fs::remove_file(rotated.folder.path().join("token.state")).unwrap();
+    as_other().failed_with(125, &["a service token of bot-x, not a service token of bot-y"]);
+    // The administrator's own.
+    fs::write(rotated.file(), rotated.sandbox.var("GAFAELFAWR_ADMIN_TOKEN")).unwrap();
+    rotated.rotate(&[DUE]).failed_with(125, &["a user token of admin"]);
+    rotated.accepts(&first);
+    assert_eq!(rotated.tokens().len(), 1);
+    // Of a token whose key alone is right nothing is deleted.
+    fs::write(rotated.file(), format!("{}.AAAAAAAAAAAAAAAAAAAAAA", first.split('.').next().unwrap()))
+        .unwrap();
+    rotated.rotate(&[DUE]).rotated();
+    rotated.accepts(&first);
+    rotated.works();
+}
+
+#[test]
+fn a_link_stays_a_link_and_has_the_lock_of_its_target() {
+    let rotated = Rotated::fresh(GAFAELFAWR);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let link = elsewhere.path().join("link");
+    symlink(rotated.file(), &link).unwrap();
+    let mut command = GAFAELFAWR.command(&rotated.sandbox, &[&["rotate", DUE], GAFAELFAWR.new].concat());
+    run(command.arg("--token-file").arg(&link)).rotated();
+    assert!(link.symlink_metadata().unwrap().is_symlink());
+    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 1);
+    rotated.is_settled();
+}
+
+/// An answer whose `Date` is this many seconds later.
+fn later(answer: &str, seconds: u64) -> String {
+    let lines = answer.split_inclusive("\r\n").map(|line| match line.strip_prefix("date: ") {
+        None => line.to_owned(),
+        Some(date) => {
+            let date = httpdate::parse_http_date(date.trim()).expect("a date");
+            format!("date: {}\r\n", httpdate::fmt_http_date(date + Duration::from_secs(seconds)))
+        }
+    });
+    lines.collect()
+}
+
+#[test]
+fn the_issuers_clock_decides() {
+    let rotated = Rotated::missing(GAFAELFAWR);
+    let ahead = Arc::new(AtomicU64::new(0));
+    let seconds = ahead.clone();
+    let url = relay(rotated.sandbox.var("GAFAELFAWR_URL"), move |request, pass_on| {
+        later(&pass_on(request), seconds.load(Ordering::Relaxed))
+    });
+    let rotate_at = |seconds: u64| {
+        ahead.store(seconds, Ordering::Relaxed);
+        rotated.sandbox.change_gafaelfawr(&format!(r#"{{"clock_ahead_seconds":{seconds}}}"#));
+        run(rotated.command(&[]).env("GAFAELFAWR_URL", &url))
+    };
+    rotate_at(0).rotated();
+    // Eight hours before the expiry a third is left.
+    rotate_at(50_000).did_nothing();
+    rotate_at(60_000).rotated();
+    rotated.is_settled();
+    let lifetime = expiry(&rotated.tokens()[0]).unwrap() - now() - 60_000;
+    assert!((22 * 3600..=24 * 3600).contains(&lifetime), "{lifetime}");
+    rotate_at(60_000).did_nothing();
+    // One that has expired is replaced.
+    rotate_at(200_000).rotated();
+    rotated.works();
+}
+
+#[test]
+fn a_day_of_expiration_works_until_it_is_near() {
+    let rotated = Rotated::missing(STACKSTATE);
+    let days = |days: i64| {
+        let day = Command::new("date").args(["-u", "-d", &format!("+{days} days"), "+%F"]).output().unwrap();
+        format!("--expiration={}", String::from_utf8(day.stdout).unwrap().trim())
+    };
+    rotated.rotate(&[&days(9)]).rotated();
+    rotated.rotate(&[&days(9)]).did_nothing();
+    let first = rotated.token();
+    rotated
+        .rotate(&[&days(9), "--renew-before=30d"])
+        .failed_with(125, &["choose a later day, or use --lifetime"]);
+    assert_eq!(rotated.token(), first);
+    rotated.rotate(&[&days(90), "--renew-before=30d"]).rotated();
+    rotated.is_settled();
+}
+
+#[test]
+fn a_dedicated_subject_is_not_shared_by_two_tokens() {
+    let rotated = Rotated::missing(STACKSTATE);
+    let subject = || rotated.tokens()[0]["dedicatedSubject"].as_str().unwrap().to_owned();
+    rotated.rotate(&["--dedicated-subject=s"]).rotated();
+    let first = subject();
+    rotated.rotate(&["--dedicated-subject=s", DUE]).rotated();
+    assert!(first.starts_with("s-") && subject().starts_with("s-"), "{first}");
+    assert_ne!(first, subject());
+}
+
+#[test]
+fn the_metrics_say_when_the_token_expires() {
+    for issuer in ISSUERS {
+        let rotated = Rotated::missing(issuer);
+        let metrics = tempfile::tempdir().unwrap();
+        let path = metrics.path().join("rotate.prom");
+        let flag = format!("-metrics-textfile={}", path.display());
+        let value = |name: &str| {
+            let text = fs::read_to_string(&path).unwrap();
+            let line = text.lines().find(|line| line.starts_with(&format!("monitoring_token_{name}{{")));
+            line.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+        };
+        for args in [&[][..], &[], &[DUE]] {
+            rotated.rotate(&[&[flag.as_str()], args].concat()).succeeded();
+            #[expect(clippy::cast_precision_loss, reason = "a time")]
+            let expires = expiry(&rotated.tokens()[0]).unwrap() as f64;
+            assert_eq!(value("token_expiry_timestamp_seconds"), Some(expires));
+            assert_eq!(value("run_success"), Some(1.0));
+        }
+        // A token that is not replaced is still known.
+        rotated
+            .sandbox
+            .misbehave(&format!(r#"{{"status":403,"body":"","only":"{}"}}"#, rotated.issuer.create));
+        assert_eq!(rotated.rotate(&[&flag, DUE]).status, 125);
+        assert_eq!((value("run_success"), value("exit_status")), (Some(0.0), Some(125.0)));
+        assert!(value("token_expiry_timestamp_seconds").is_some());
+    }
+}
+
+#[test]
+fn bad_usage_is_refused() {
+    for (args, words) in [
+        (&["gafaelfawr", "rotate", "--username=bot-x", "--scopes=a"][..], "missing --token-file"),
+        (&["gafaelfawr", "rotate", "--token-file=f", "--scopes=a"], "missing --username"),
+        (&["gafaelfawr", "rotate", "--token-file=f", "--username=bot-x"], "missing --scopes"),
+        (
+            &["gafaelfawr", "rotate", "--token-file=f", "--username=bot-x", "--scopes=a", "--no-expiry"],
+            "--no-expiry",
+        ),
+        (
+            &["gafaelfawr", "rotate", "--token-file=f", "--username=bot-x", "--scopes=a", "--lifetime=1m"],
+            "at least 5m",
+        ),
+        (
+            &[
+                "gafaelfawr",
+                "rotate",
+                "--token-file=f",
+                "--username=bot-x",
+                "--scopes=a",
+                "--renew-before=soon",
+            ],
+            "--renew-before",
+        ),
+        (&["gafaelfawr", "rotate", "--token-file=f", "word"], "takes only flags"),
+        (&["gafaelfawr", "rotate", "--token-file="], "--token-file: the path is empty"),
+        (&["stackstate", "rotate", "--token-file=f", "--roles=a"], "missing --name"),
+        (&["stackstate", "rotate", "--token-file=f", "-n=a"], "missing --roles"),
+        (
+            &[
+                "stackstate",
+                "rotate",
+                "--token-file=f",
+                "-n=a",
+                "--roles=a",
+                "--lifetime=1h",
+                "--expiration=2040-01-01",
+            ],
+            "exclude each other",
+        ),
+    ] {
+        let mut command = token();
+        command.env("GAFAELFAWR_URL", "http://127.0.0.1:1").env("STS_CLI_URL", "http://127.0.0.1:1");
+        command.env("GAFAELFAWR_ADMIN_TOKEN", "x").env("STS_CLI_API_TOKEN", "x").current_dir("/proc");
+        run(command.args(args)).failed_with(2, &[words]);
+    }
+}

@@ -1,0 +1,200 @@
+//! What goes wrong around a `rotate`: answers that are lost, disks that are full, signals.
+
+use std::fs;
+use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::{DUE, Outcome as _, Rotated};
+use crate::support::api::{proxy, read_request};
+use crate::support::issuer::{ISSUERS, Issuer};
+use crate::support::{Ended, Sandbox, exchange, finish, http, kill, namespace, run, serve, start};
+
+/// A FILE whose issuer is reached through a proxy, as everything is from the beginning.
+fn through(issuer: Issuer, instead: impl Fn(&str) -> Option<String> + Send + 'static) -> (Rotated, String) {
+    let rotated = Rotated::missing(issuer);
+    let url = format!("http://{}", proxy(rotated.sandbox.var(rotated.issuer.url), instead));
+    (rotated, url)
+}
+
+fn rotate(rotated: &Rotated, url: &str, args: &[&str]) -> Ended {
+    run(rotated.command(args).env(rotated.issuer.url, url))
+}
+
+#[test]
+fn a_lost_answer_to_the_creation_changes_nothing_and_its_token_is_deleted() {
+    for issuer in ISSUERS {
+        let broken = Arc::new(AtomicBool::new(false));
+        let is_broken = broken.clone();
+        let (rotated, url) = through(issuer, move |head| {
+            let lost = head.starts_with("POST") && is_broken.load(Ordering::Relaxed);
+            lost.then(|| http("502 Bad Gateway", "", ""))
+        });
+        rotate(&rotated, &url, &[]).rotated();
+        let first = rotated.token();
+        broken.store(true, Ordering::Relaxed);
+        rotate(&rotated, &url, &[DUE]).failed_with(125, &["may not have created a token (HTTP 502"]);
+        assert_eq!(rotated.token(), first);
+        rotated.is_settled();
+        broken.store(false, Ordering::Relaxed);
+        rotate(&rotated, &url, &[DUE]).rotated();
+        rotated.is_settled();
+    }
+}
+
+/// A server that closes the connection instead of answering the creation, once it has happened.
+fn cut_off(upstream: &str) -> String {
+    let upstream = upstream.strip_prefix("http://").unwrap().to_owned();
+    let address = serve(move |mut stream| {
+        let request = read_request(&mut stream);
+        if request.is_empty() {
+            return;
+        }
+        let answer = exchange(&upstream, request.as_bytes());
+        if !request.starts_with("POST") {
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    format!("http://{address}")
+}
+
+#[test]
+fn a_connection_that_breaks_after_the_creation_leaves_no_token() {
+    for issuer in ISSUERS {
+        let rotated = Rotated::missing(issuer);
+        let url = cut_off(rotated.sandbox.var(rotated.issuer.url));
+        let ended = rotate(&rotated, &url, &[]);
+        assert_eq!((ended.status, ended.stderr.lines().count()), (125, 1), "{ended:?}");
+        assert!(!rotated.file().exists());
+        rotated.issuer.nothing_is_left(&rotated.sandbox);
+    }
+}
+
+#[test]
+fn a_deletion_that_fails_is_a_warning_and_the_next_rotate_deletes() {
+    for issuer in ISSUERS {
+        let rotated = Rotated::fresh(issuer);
+        rotated
+            .sandbox
+            .misbehave(&format!(r#"{{"status":403,"body":"","only":"{}"}}"#, rotated.issuer.delete));
+        let ended = rotated.rotate(&[DUE]);
+        ended
+            .said(0, &["warning: could not delete the token: ", "the next rotate tries again", "expires at"]);
+        rotated.works();
+        assert_eq!(rotated.tokens().len(), 2);
+        // It is tried each time, and still a warning.
+        rotated.rotate(&[]).said(0, &["could not delete the token: "]);
+        rotated.sandbox.misbehave("{}");
+        rotated.rotate(&[]).did_nothing();
+        rotated.is_settled();
+        // The deletion happens, and its answer is lost.
+        let fault = r#"{"status":503,"body":"","times":1,"after":true,"only":"#;
+        rotated.sandbox.misbehave(&format!("{fault}\"{}\"}}", rotated.issuer.delete));
+        rotated.rotate(&[DUE]).rotated();
+        rotated.is_settled();
+    }
+}
+
+#[test]
+fn a_creation_that_is_refused_leaves_everything_as_it_was() {
+    for issuer in ISSUERS {
+        let rotated = Rotated::fresh(issuer);
+        let first = rotated.token();
+        for status in [400, 401, 403, 429, 500] {
+            rotated.sandbox.misbehave(&format!(
+                r#"{{"status":{status},"body":"","header":["Retry-After","900"],"only":"{}"}}"#,
+                rotated.issuer.create
+            ));
+            let ended = rotated.rotate(&[DUE]);
+            assert_eq!((ended.status, ended.stderr.lines().count()), (125, 1), "{ended:?}");
+            assert_eq!(rotated.token(), first);
+            rotated.is_settled();
+        }
+        rotated.sandbox.misbehave("{}");
+        rotated.rotate(&[DUE]).rotated();
+        rotated.is_settled();
+    }
+}
+
+#[test]
+fn a_server_that_cannot_say_what_the_token_is_does_not_get_it_replaced() {
+    for issuer in ISSUERS {
+        let rotated = Rotated::fresh(issuer);
+        let first = rotated.token();
+        for fault in [
+            r#"{"status":503,"body":""}"#,
+            r#"{"status":401,"body":"<html>login</html>"}"#,
+            r#"{"body":"<html>"}"#,
+        ] {
+            rotated.sandbox.misbehave(fault);
+            let ended = rotated.rotate(&["-retries=0"]);
+            assert_eq!((ended.status, ended.stderr.lines().count()), (125, 1), "{fault}: {ended:?}");
+            rotated.sandbox.misbehave("{}");
+            assert_eq!(rotated.token(), first);
+            assert_eq!(rotated.tokens().len(), 1);
+        }
+    }
+}
+
+#[test]
+fn a_signal_during_the_creation_leaves_the_old_token_and_the_next_rotate_cleans_up() {
+    for issuer in ISSUERS {
+        let rotated = Rotated::fresh(issuer);
+        let first = rotated.token();
+        let fault =
+            format!(r#"{{"delay_ms":20000,"times":1,"after":true,"only":"{}"}}"#, rotated.issuer.create);
+        rotated.sandbox.misbehave(&fault);
+        let before = rotated.issuer.creations(&rotated.sandbox);
+        let child = start(&mut rotated.command(&[DUE]));
+        crate::support::eventually("a creation", || {
+            (rotated.issuer.creations(&rotated.sandbox) > before).then_some(())
+        });
+        kill(child.id(), libc::SIGTERM);
+        finish(child).failed_with(143, &["ended by SIGTERM while", "which the next rotate looks for"]);
+        assert_eq!(rotated.token(), first);
+        rotated.works();
+        rotated.sandbox.misbehave("{}");
+        rotated.rotate(&[]).did_nothing();
+        rotated.is_settled();
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_or_is_full_gets_no_token_created() {
+    for issuer in ISSUERS {
+        let sandbox = Sandbox::start(&[]);
+        let folder = tempfile::tempdir().unwrap();
+        let disk = folder.path().join("disk");
+        fs::create_dir(&disk).unwrap();
+        let script = "mount -t tmpfs -o size=64k tmpfs \"$DISK\" || exit 90
+            \"$@\" || exit 91
+            cp \"$DISK/token\" before
+            mount -o remount,ro \"$DISK\" || exit 92
+            \"$@\" --renew-before=25h 2>> errors; echo $? >> statuses
+            mount -o remount,rw \"$DISK\" || exit 93
+            cat /dev/zero > \"$DISK/full\" 2>/dev/null
+            \"$@\" --renew-before=25h 2>> errors; echo $? >> statuses
+            cmp before \"$DISK/token\" || exit 94
+            rm \"$DISK/full\"
+            \"$@\" --renew-before=25h || exit 95";
+        let rotate = issuer.command(&sandbox, &[&["rotate"], issuer.new].concat());
+        let mut shell = namespace(&["--mount"]);
+        shell.args(["sh", "-c", script, "sh"]).arg(rotate.get_program()).args(rotate.get_args());
+        shell.arg("--token-file").arg(disk.join("token")).current_dir(folder.path());
+        shell.env_clear().envs(rotate.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let ended = run(shell.env("DISK", &disk));
+        assert_eq!(ended.status, 0, "{ended:?}");
+        let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+        assert_eq!(read("statuses"), "125\n125\n");
+        let errors = read("errors");
+        let [read_only, full] = errors.lines().collect::<Vec<_>>()[..] else { panic!("{errors}") };
+        assert!(
+            read_only.contains("cannot lock ") && read_only.contains("Read-only file system"),
+            "{errors}"
+        );
+        assert!(full.contains("cannot write ") && full.contains("No space left on device"), "{errors}");
+        crate::support::messages::all_explained(&errors);
+        assert_eq!(issuer.creations(&sandbox), 2);
+        assert_eq!(sandbox.made_tokens(issuer.control).len(), 1);
+    }
+}
