@@ -89,7 +89,7 @@ pub fn write(path: &Path, labels: &Labels, figures: &Figures) -> io::Result<()> 
 /// The file that `path` leads to: a link stays a link, and what it points to is replaced. A link that another
 /// user has put there is refused, as the kernel does in `/tmp` (fs.protected_symlinks): it would let him choose
 /// which of our files is replaced.
-fn follow_links(path: &Path) -> io::Result<PathBuf> {
+pub(crate) fn follow_links(path: &Path) -> io::Result<PathBuf> {
     /// As in the kernel.
     const MAX_LINKS: u32 = 40;
     let us = rustix::process::geteuid().as_raw();

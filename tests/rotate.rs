@@ -304,8 +304,10 @@ fn what_belongs_to_somebody_else_is_left_alone() {
         }
         assert_eq!(rotated.tokens(), Vec::<Value>::new());
         fs::remove_file(rotated.file()).unwrap();
+        fs::remove_file(rotated.folder.path().join("token.lock")).unwrap();
         fs::create_dir(rotated.file()).unwrap();
         rotated.rotate(&[]).failed_with(125, &["not a regular file"]);
+        assert_eq!(rotated.names(), ["token"]);
     }
     // Another user's token, with and without FILE.state.
     let rotated = Rotated::fresh(GAFAELFAWR);
@@ -436,7 +438,12 @@ fn the_metrics_say_when_the_token_expires() {
             .misbehave(&format!(r#"{{"status":403,"body":"","only":"{}"}}"#, rotated.issuer.create));
         assert_eq!(rotated.rotate(&[&flag, DUE]).status, 125);
         assert_eq!((value("run_success"), value("exit_status")), (Some(0.0), Some(125.0)));
-        assert!(value("token_expiry_timestamp_seconds").is_some());
+        let expires = value("token_expiry_timestamp_seconds");
+        assert!(expires.is_some());
+        // Nor does it matter that the issuer cannot be asked: the alert must not go silent.
+        rotated.sandbox.misbehave(r#"{"status":503,"body":""}"#);
+        assert_eq!(rotated.rotate(&[&flag, "-retries=0"]).status, 125);
+        assert_eq!((value("exit_status"), value("token_expiry_timestamp_seconds")), (Some(125.0), expires));
     }
 }
 

@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 
 use super::{DUE, Outcome as _, Rotated};
-use crate::support::api::{proxy, read_request};
+use crate::support::api::{proxy, read_request, relay};
 use crate::support::issuer::{ISSUERS, Issuer};
-use crate::support::{Ended, Sandbox, exchange, finish, http, kill, namespace, run, serve, start};
+use crate::support::{
+    Ended, PATIENCE, Sandbox, eventually, exchange, finish, http, kill, namespace, run, serve, start,
+};
 
 /// A FILE whose issuer is reached through a proxy, as everything is from the beginning.
 fn through(issuer: Issuer, instead: impl Fn(&str) -> Option<String> + Send + 'static) -> (Rotated, String) {
@@ -146,9 +148,7 @@ fn a_signal_during_the_creation_leaves_the_old_token_and_the_next_rotate_cleans_
         rotated.sandbox.misbehave(&fault);
         let before = rotated.issuer.creations(&rotated.sandbox);
         let child = start(&mut rotated.command(&[DUE]));
-        crate::support::eventually("a creation", || {
-            (rotated.issuer.creations(&rotated.sandbox) > before).then_some(())
-        });
+        eventually("a creation", || (rotated.issuer.creations(&rotated.sandbox) > before).then_some(()));
         kill(child.id(), libc::SIGTERM);
         finish(child).failed_with(143, &["ended by SIGTERM while", "which the next rotate looks for"]);
         assert_eq!(rotated.token(), first);
@@ -160,13 +160,52 @@ fn a_signal_during_the_creation_leaves_the_old_token_and_the_next_rotate_cleans_
 }
 
 #[test]
+fn a_signal_between_two_deletions_forgets_neither_token() {
+    for issuer in ISSUERS {
+        let rotated = Rotated::missing(issuer);
+        let seen = Arc::new(AtomicUsize::new(0));
+        let deletions = seen.clone();
+        let (go_on, wait) = mpsc::channel::<()>();
+        let url = relay(rotated.sandbox.var(rotated.issuer.url), move |request, pass_on| {
+            if !request.starts_with("DELETE") {
+                return pass_on(request);
+            }
+            match deletions.fetch_add(1, Ordering::Relaxed) {
+                0 | 1 => http("403 Forbidden", "", ""),
+                2 => {
+                    let _ = wait.recv_timeout(PATIENCE);
+                    String::new()
+                }
+                _ => pass_on(request),
+            }
+        });
+        rotate(&rotated, &url, &[]).rotated();
+        rotate(&rotated, &url, &[DUE]).said(0, &["could not delete the token"]);
+        // There are two old tokens now: the first is being deleted, the second waits.
+        let child = start(rotated.command(&[DUE]).env(rotated.issuer.url, &url));
+        eventually("a deletion that hangs", || (seen.load(Ordering::Relaxed) == 3).then_some(()));
+        kill(child.id(), libc::SIGTERM);
+        assert_eq!(finish(child).status, 143);
+        go_on.send(()).unwrap();
+        assert_eq!(rotated.tokens().len(), 3);
+        rotated.works();
+        rotate(&rotated, &url, &[]).did_nothing();
+        rotated.is_settled();
+    }
+}
+
+#[test]
 fn a_folder_that_cannot_be_written_or_is_full_gets_no_token_created() {
     for issuer in ISSUERS {
         let sandbox = Sandbox::start(&[]);
         let folder = tempfile::tempdir().unwrap();
         let disk = folder.path().join("disk");
         fs::create_dir(&disk).unwrap();
-        let script = "mount -t tmpfs -o size=64k tmpfs \"$DISK\" || exit 90
+        // Two pages are full before the state can be written that has the new token.
+        let script = "mount -t tmpfs -o size=8k tmpfs \"$DISK\" || exit 88
+            \"$@\" 2>> errors; echo $? >> statuses
+            umount \"$DISK\" || exit 89
+            mount -t tmpfs -o size=64k tmpfs \"$DISK\" || exit 90
             \"$@\" || exit 91
             cp \"$DISK/token\" before
             mount -o remount,ro \"$DISK\" || exit 92
@@ -185,14 +224,16 @@ fn a_folder_that_cannot_be_written_or_is_full_gets_no_token_created() {
         let ended = run(shell.env("DISK", &disk));
         assert_eq!(ended.status, 0, "{ended:?}");
         let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
-        assert_eq!(read("statuses"), "125\n125\n");
+        assert_eq!(read("statuses"), "125\n125\n125\n");
         let errors = read("errors");
-        let [read_only, full] = errors.lines().collect::<Vec<_>>()[..] else { panic!("{errors}") };
+        let [small, read_only, full] = errors.lines().collect::<Vec<_>>()[..] else { panic!("{errors}") };
         assert!(
             read_only.contains("cannot lock ") && read_only.contains("Read-only file system"),
             "{errors}"
         );
-        assert!(full.contains("cannot write ") && full.contains("No space left on device"), "{errors}");
+        for line in [small, full] {
+            assert!(line.contains("cannot write ") && line.contains("No space left on device;"), "{errors}");
+        }
         crate::support::messages::all_explained(&errors);
         assert_eq!(issuer.creations(&sandbox), 2);
         assert_eq!(sandbox.made_tokens(issuer.control).len(), 1);

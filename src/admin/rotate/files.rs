@@ -9,17 +9,18 @@ use std::time::Duration;
 
 use super::state::State;
 use crate::credential::token_in;
-use crate::error::{Failure, Reason, Stage};
+use crate::error::{Failure, Reason, Stage, system_error};
+use crate::metrics::follow_links;
 use crate::read::{self, ReadError, Until};
 use crate::secret::{ExposeSecret as _, SecretString};
 
+/// These files are small, and the directory is most likely local.
+pub(super) const READ_LIMIT: Duration = Duration::from_secs(5);
 const MODE: u32 = 0o600;
 /// A state has a few hundred bytes; the keys of a user with very many tokens may be in it.
 const MAX_STATE_BYTES: usize = 16 * 1024 * 1024;
 /// More than any token has: that much is on the disk before a token is created.
 const RESERVED_BYTES: usize = 1024;
-/// Links are followed this often.
-const MAX_LINKS: u32 = 40;
 /// How long to wait before a lock that another process holds is tried again.
 pub(super) const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
@@ -35,16 +36,18 @@ pub(super) struct Lock {
 impl Files {
     /// A link stays a link: what it points to is replaced, and its neighbors are used, so that every name of
     /// one file has the same lock.
-    pub(super) fn at(path: &Path) -> io::Result<Files> {
-        let mut path = path.to_owned();
-        for _ in 0..MAX_LINKS {
-            let Ok(target) = path.read_link() else {
-                let name = path.file_name().ok_or(ErrorKind::IsADirectory)?;
-                return Ok(Files { path: folder_of(&path).canonicalize()?.join(name) });
-            };
-            path = folder_of(&path).join(target);
+    pub(super) fn at(path: &Path) -> Result<Files, Failure> {
+        let resolve = || {
+            let path = follow_links(path)?;
+            let name = path.file_name().ok_or(ErrorKind::IsADirectory)?;
+            Ok(folder_of(&path).canonicalize()?.join(name))
+        };
+        let path: PathBuf = resolve().map_err(|error| unwritten(path, &error))?;
+        if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+            let message = format!("{}: not a regular file; check --token-file", path.display());
+            return Err(Failure::local(Reason::TokenFileRefused, message));
         }
-        Err(io::Error::from_raw_os_error(libc::ELOOP))
+        Ok(Files { path })
     }
 
     fn beside(&self, suffix: &str) -> PathBuf {
@@ -73,16 +76,12 @@ impl Files {
 
     /// The token in FILE; `None` if FILE is missing or empty.
     pub(super) fn token(&self, until: &Until<'_>) -> Result<Option<SecretString>, Failure> {
-        let at = self.path.display().to_string();
         match self.path.metadata() {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Ok(metadata) if !metadata.is_file() => {
-                let message = format!("{at}: not a regular file; check --token-file");
-                return Err(Failure::local(Reason::TokenFileRefused, message));
-            }
             Ok(metadata) if metadata.len() == 0 => return Ok(None),
             _ => {}
         }
+        let at = self.path.display().to_string();
         token_in(read::open(&self.path), &at, "the token", "--token-file", until).map(Some)
     }
 
@@ -104,7 +103,7 @@ impl Files {
                 State::parse(&bytes).map_or_else(|| refuse("not a state of rotate"), |s| Ok(Some(s)))
             }
             Err(ReadError::Io(error)) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(ReadError::Io(error)) => refuse(&error.to_string()),
+            Err(ReadError::Io(error)) => refuse(&system_error(&error)),
             Err(ReadError::TooLarge) => refuse("too large"),
             Err(ReadError::Ended(ended)) => Err(ended.failure(Stage::Sign, &path.display().to_string())),
         }
@@ -113,12 +112,7 @@ impl Files {
     /// Replaces `FILE.state`.
     pub(super) fn save(&self, state: &State) -> Result<(), Failure> {
         let path = self.beside(".state");
-        let save = || {
-            let mut new = Replacement::create(&self.beside(".state.new"), &path)?;
-            new.file.write_all(state.to_json().as_bytes())?;
-            new.file.write_all(b"\n")?;
-            new.install()
-        };
+        let save = || Replacement::create(&self.beside(".state.new"), &path)?.install(&state.to_json());
         save().map_err(|error| unwritten(&path, &error))
     }
 
@@ -135,13 +129,21 @@ impl Files {
 
     /// Takes the room for a new token, before one is created.
     pub(super) fn reserve(&self) -> Result<Replacement, Failure> {
-        let reserve = || {
-            let mut new = Replacement::create(&self.beside(".new"), &self.path)?;
-            new.file.write_all(&[b'\n'; RESERVED_BYTES])?;
-            new.file.sync_all()?;
-            Ok(new)
-        };
-        reserve().map_err(|error: io::Error| self.unwritten(&error))
+        let new = Replacement::create(&self.beside(".new"), &self.path);
+        new.and_then(|new| new.reserve(RESERVED_BYTES)).map_err(|error| self.unwritten(&error))
+    }
+
+    /// The same for the state that will have the token in it.
+    pub(super) fn reserve_state(&self, state: &State) -> Result<Replacement, Failure> {
+        let path = self.beside(".state");
+        let new = Replacement::create(&self.beside(".state.new"), &path);
+        let bytes = state.to_json().len() + RESERVED_BYTES;
+        new.and_then(|new| new.reserve(bytes)).map_err(|error| unwritten(&path, &error))
+    }
+
+    /// Replaces `FILE.state` by what was reserved for it.
+    pub(super) fn save_into(&self, mut new: Replacement, state: &State) -> Result<(), Failure> {
+        new.install(&state.to_json()).map_err(|error| unwritten(&self.beside(".state"), &error))
     }
 
     /// Puts the token into FILE. `Some`: it is there, but may not survive a power failure.
@@ -150,20 +152,17 @@ impl Files {
         mut new: Replacement,
         token: &SecretString,
     ) -> Result<Option<Failure>, Failure> {
-        let mut replace = || {
-            // The room stays taken until the token is written over it.
-            new.file.rewind()?;
-            new.file.write_all(token.expose_secret().as_bytes())?;
-            new.file.write_all(b"\n")?;
-            let length = new.file.stream_position()?;
-            new.file.set_len(length)?;
-            new.install()
-        };
-        let result = replace();
-        match result {
+        match new.install(token.expose_secret()) {
             Err(error) if new.is_installed => Ok(Some(self.unwritten(&error))),
             result => result.map(|()| None).map_err(|error| self.unwritten(&error)),
         }
+    }
+
+    /// When the token in FILE expires, as far as `FILE.state` says it.
+    pub(super) fn known_expiry(&self) -> Option<u64> {
+        let until = Until::in_time(READ_LIMIT);
+        let (state, token) = (self.state(&until).ok()??, self.token(&until).ok()??);
+        state.tokens[state.position(&token)?].expires
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -175,10 +174,10 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-pub(super) fn unwritten(path: &Path, error: &io::Error) -> Failure {
+fn unwritten(path: &Path, error: &io::Error) -> Failure {
     Failure::local(
         Reason::OutputFailed,
-        format!("cannot write {}: {error}; see --token-file", path.display()),
+        format!("cannot write {}: {}; see --token-file", path.display(), system_error(error)),
     )
 }
 
@@ -220,7 +219,19 @@ impl Replacement {
         Ok(new)
     }
 
-    fn install(&mut self) -> io::Result<()> {
+    fn reserve(mut self, bytes: usize) -> io::Result<Replacement> {
+        self.file.write_all(&vec![b'\n'; bytes])?;
+        self.file.sync_all()?;
+        Ok(self)
+    }
+
+    fn install(&mut self, line: &str) -> io::Result<()> {
+        // What was reserved stays taken until the line is written over it.
+        self.file.rewind()?;
+        self.file.write_all(line.as_bytes())?;
+        self.file.write_all(b"\n")?;
+        let length = self.file.stream_position()?;
+        self.file.set_len(length)?;
         self.file.sync_all()?;
         std::fs::rename(&self.path, &self.target)?;
         self.is_installed = true;

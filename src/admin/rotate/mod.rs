@@ -34,7 +34,7 @@ use super::output::{Format, json};
 use super::{Administration, Session};
 use crate::date::time;
 use crate::duration;
-use crate::error::{Failure, Reason, Stage};
+use crate::error::{Failure, Reason, Stage, system_error};
 use crate::exit::ExitStatus;
 use crate::log::Log;
 use crate::metrics::{self, Figures, Labels};
@@ -43,7 +43,7 @@ use crate::secret::SecretString;
 use crate::signal::Signals;
 use crate::source::api::Api;
 use crate::source::{BoxFuture, CreateError, Leftover};
-use files::{Files, LOCK_PAUSE, Lock, unwritten};
+use files::{Files, LOCK_PAUSE, Lock, READ_LIMIT, Replacement};
 use state::{Attempt, Known, State, fingerprint};
 
 /// The time to delete a token, and to look for one, where the rest of the timeout is shorter.
@@ -133,7 +133,9 @@ trait Rotates {
 #[derive(Default)]
 struct Notes {
     warnings: Vec<String>,
-    /// When the token in FILE expires, if that is known.
+    /// Whether the issuer has said what the token in FILE is.
+    is_token_seen: bool,
+    /// When that token expires, if it is valid.
     expires: Option<u64>,
     clock_offset_seconds: Option<i64>,
     revocation_failed: bool,
@@ -157,7 +159,7 @@ impl Rotation {
         let session = Session::begin(timeout, signals);
         let mut notes = Notes::default();
         let result = (|| {
-            let files = Files::at(&file).map_err(|error| unwritten(&file, &error))?;
+            let files = Files::at(&file)?;
             let (http, credential) = session.read(http, credential)?;
             let issuer_name = url.as_str().trim_end_matches('/').to_owned();
             let (issuer, user): (Box<dyn Rotates>, _) = match issuer {
@@ -175,6 +177,9 @@ impl Rotation {
             Ok((done?, files.path().display().to_string()))
         })();
         if let Some(path) = &metrics_textfile {
+            if !notes.is_token_seen {
+                notes.expires = Files::at(&file).ok().and_then(|files| files.known_expiry());
+            }
             let figures = figures(&result, &notes, session);
             if let Err(error) = metrics::write(path, &labels, &figures) {
                 notes.warnings.push(format!("cannot write the metrics to {}: {error}", path.display()));
@@ -193,7 +198,9 @@ impl Rotation {
 fn figures<T>(result: &Result<T, Failure>, notes: &Notes, session: Session<'_>) -> Figures {
     let failure = result.as_ref().err();
     let left = session.deadline.saturating_duration_since(Instant::now());
-    let mut failed: Vec<Stage> = failure.and_then(|failure| failure.stage).into_iter().collect();
+    // Who was told to stop says nothing of the issuer.
+    let failed = failure.filter(|failure| failure.reason != Reason::Interrupted);
+    let mut failed: Vec<Stage> = failed.and_then(|failure| failure.stage).into_iter().collect();
     if notes.revocation_failed && !failed.contains(&Stage::Revoke) {
         failed.push(Stage::Revoke);
     }
@@ -249,7 +256,7 @@ impl Rotate<'_> {
         }
         let token = self.files.token(&until)?;
         self.files.tidy()?;
-        let mut state = before.clone().unwrap_or(empty);
+        let mut state = before.unwrap_or_else(|| empty.clone());
         let at = token.as_ref().and_then(|token| state.position(token));
         if let Some(at) = at {
             state.tokens[at].installed = true;
@@ -261,13 +268,13 @@ impl Rotate<'_> {
                 self.wait(self.issuer.look_at(token, known, self.session.deadline))?
             }
         };
+        notes.is_token_seen = true;
         let current = token.as_ref().map(fingerprint);
         let result = self.renew(&mut state, current, seen, notes);
         // What was cleaned up is forgotten, whatever became of the rest.
-        if (before.is_some() || !state.tokens.is_empty() || !state.attempts.is_empty())
-            && self.files.state(&until)?.as_ref() != Some(&state)
-            && let Err(failure) = self.files.save(&state)
-        {
+        let saved = self.files.state(&Until::in_time(READ_LIMIT)).map(|saved| saved.unwrap_or(empty));
+        let is_saved = saved.is_ok_and(|saved| saved == state);
+        if !is_saved && let Err(failure) = self.files.save(&state) {
             notes.warnings.push(failure.message);
         }
         result
@@ -294,20 +301,25 @@ impl Rotate<'_> {
             }
         }
         let new = self.files.reserve()?;
-        let (token, known) = self.create(state, valid_until, notes)?;
+        let (token, known, new_state) = self.create(state, valid_until, notes)?;
         let (id, expires) = (known.id.clone(), known.expires);
-        let old = state.tokens.clone();
+        let mut old = state.tokens.clone();
         for known in &mut state.tokens {
             known.keep = self.keep_old;
         }
-        state.tokens.push(known);
-        let replaced = self.files.save(state).and_then(|()| self.files.replace(new, &token));
-        let unsynced = replaced.map_err(|failure| {
-            state.tokens = old;
-            match self.clean_up_wait(self.issuer.delete(&id, self.clean_up_deadline())) {
+        state.tokens.push(known.clone());
+        let saved = self.files.save_into(new_state, state);
+        let unsynced = saved.and_then(|()| self.files.replace(new, &token)).map_err(|failure| {
+            let deleted = self.clean_up_wait(self.issuer.delete(&id, self.clean_up_deadline()));
+            let failure = match deleted {
                 Ok(()) => failure,
-                Err(why) => failure.and(&format!("and {}", self.undeleted(&id, expires, &why))),
-            }
+                Err(why) => {
+                    old.push(known);
+                    failure.and(&format!("and {}", self.undeleted(&id, expires, &why)))
+                }
+            };
+            state.tokens = old;
+            failure
         })?;
         notes.expires = expires;
         if let Some(known) = state.tokens.last_mut() {
@@ -329,20 +341,20 @@ impl Rotate<'_> {
         })
     }
 
-    /// Creates a token; one whose creation was not answered is looked for, and deleted if it is found.
+    /// Creates a token, and takes the room for the state that has it; one whose creation was not answered is looked for, and deleted if it is found.
     fn create(
         &self,
         state: &mut State,
         valid_until: Option<u64>,
         notes: &mut Notes,
-    ) -> Result<(SecretString, Known), Failure> {
+    ) -> Result<(SecretString, Known, Replacement), Failure> {
         let deadline = self.session.deadline;
         let attempt = self.wait(self.issuer.plan(valid_until, deadline))?;
         state.attempts.push(attempt.clone());
-        if let Err(failure) = self.files.save(state) {
+        let reserved = self.files.save(state).and_then(|()| self.files.reserve_state(state));
+        let new_state = reserved.inspect_err(|_| {
             state.attempts.pop();
-            return Err(failure);
-        }
+        })?;
         let created = self.wait(async { Ok(self.issuer.create(&attempt, deadline).await) });
         let error = match created {
             Ok(Ok((token, id))) => {
@@ -350,7 +362,7 @@ impl Rotate<'_> {
                 let (fingerprint, expires) = (fingerprint(&token), Some(attempt.expires));
                 let created = Some(attempt.began);
                 let known = Known { id, fingerprint, created, expires, installed: false, keep: false };
-                return Ok((token, known));
+                return Ok((token, known, new_state));
             }
             Ok(Err(error)) => error,
             // The next rotate looks for it.
@@ -453,17 +465,17 @@ impl Rotate<'_> {
     fn delete_old(&self, state: &mut State, new: &str, notes: &mut Notes) -> Result<(), Failure> {
         let (kept, old): (Vec<Known>, Vec<Known>) = state.tokens.drain(..).partition(|known| known.id == new);
         state.tokens = kept;
-        for known in old.into_iter().filter(|known| !known.keep) {
-            match self.delete(&known.id, known.expires, notes) {
-                Ok(true) => {}
-                Ok(false) => state.tokens.push(known),
-                Err(failure) => {
-                    state.tokens.push(known);
-                    return Err(failure);
-                }
+        let mut old = old.into_iter().filter(|known| !known.keep);
+        let result = old.by_ref().try_for_each(|known| {
+            let deleted = self.delete(&known.id, known.expires, notes);
+            if !matches!(deleted, Ok(true)) {
+                state.tokens.push(known);
             }
-        }
-        Ok(())
+            deleted.map(drop)
+        });
+        // Those that an interruption has left.
+        state.tokens.extend(old);
+        result
     }
 
     /// Whether it is gone. What goes wrong is a warning, unless a signal ends us.
@@ -526,7 +538,7 @@ impl Rotate<'_> {
                 Err(error) => {
                     return Err(Failure::local(
                         Reason::OutputFailed,
-                        format!("cannot lock {path}.lock: {error}; see --token-file"),
+                        format!("cannot lock {path}.lock: {}; see --token-file", system_error(&error)),
                     ));
                 }
             }
