@@ -67,16 +67,6 @@ impl Failure {
         Failure { stage: None, reason, status: ExitStatus::Failed, message: message.into() }
     }
 
-    /// A failure whose reason is still to be given; use [`Failure::failed`].
-    pub fn ours(stage: Stage, message: impl Into<String>) -> Failure {
-        Failure::failed(stage, Reason::System, message)
-    }
-
-    /// The same without a stage; use [`Failure::local`].
-    pub fn beside(message: impl Into<String>) -> Failure {
-        Failure::local(Reason::System, message)
-    }
-
     /// The timeout ended the run in `stage`: exit status 124.
     pub fn timeout(stage: Stage, message: impl Into<String>) -> Failure {
         let reason = match stage {

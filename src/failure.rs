@@ -186,7 +186,7 @@ reasons! {
         meaning: "The connection was lost before the response was complete",
         causes: [
             "the server or a load balancer in front of it restarted or gave up",
-            "a firewall or proxy in between cut the connection",
+            "a firewall or proxy in between cut the connection, or was too slow (HTTP 408)",
         ],
         checks: ["run the job again", "check the load balancer and the proxies in between if this lasts"],
     }
@@ -321,7 +321,7 @@ reasons! {
         checks: ["check -locate-url", "check that the address of this machine is allowed there"],
     }
     NotFound "not-found" {
-        meaning: "The server has nothing at this path (HTTP 404)",
+        meaning: "The server has nothing at this path (HTTP 404 or 405)",
         causes: ["the path in -locate-url, --url or --api-path is wrong", "-service is misspelled"],
         checks: ["compare the path in the error line with the documentation of the server"],
     }
@@ -348,7 +348,7 @@ reasons! {
     UnexpectedResponse "unexpected-response" {
         meaning: "The response does not come from the expected server, or cannot be read",
         causes: [
-            "a proxy, a login page or another server responded",
+            "a proxy, the login page of a network (HTTP 511) or another server responded",
             "-locate-url or --url is the URL of another service",
         ],
         checks: ["run curl -i on the URL and look at the response", "check -locate-url or --url"],

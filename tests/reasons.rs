@@ -1,12 +1,14 @@
 //! The reason of a failure: one stable name, the same in the JSON error line, in the metrics, in `check --json` and in
 //! `explain`.
 
+use std::io::Write as _;
 use std::path::Path;
 
 use monitoring_token::failure::Reason;
 use serde_json::Value;
 
-use crate::support::{Sandbox, kill, run, start, testdata, token};
+use crate::deploy::files;
+use crate::support::{Sandbox, http, kill, run, serve, serve_bytes, start, testdata, token};
 
 /// Alerts, dashboards and scripts rely on these names: removing or renaming one is a breaking change.
 const NAMES: &[&str] = &[
@@ -192,6 +194,96 @@ fn the_metrics_have_the_reason_of_a_failure_and_none_after_a_success() {
     kill(child.id(), libc::SIGTERM);
     assert_eq!(crate::support::finish(child).status, 143);
     assert_eq!(failure_info(&file), [("command".to_owned(), "interrupted".to_owned())]);
+}
+
+/// A failure of the exchange has the reason that tells an alert whom to call.
+#[test]
+fn each_failure_of_the_exchange_has_its_own_reason() {
+    let plain = serve(|mut stream| {
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    });
+    let date = "Date: Fri, 01 Jan 2100 00:00:00 GMT\r\n";
+    let responds = |status: &str, headers: &str, body: &str| {
+        format!("http://{}", serve_bytes(http(status, headers, body)))
+    };
+    for (url, reason) in [
+        ("http://monitoring-token.invalid".to_owned(), "dns"),
+        ("http://127.0.0.1:1".to_owned(), "connection-refused"),
+        (format!("http://{}", serve_bytes("")), "connection-broken"),
+        (format!("http://{}", serve_bytes("SSH-2.0-x\r\n")), "not-http"),
+        (format!("https://{plain}"), "tls-failed"),
+        (responds("200 OK", "", ""), "unexpected-response"),
+        (responds("200 OK", "", "<html>"), "unexpected-response"),
+        (responds("200 OK", "", "{}"), "no-target"),
+        (responds("302 Found", "Location: http://other.example/\r\n", ""), "redirect-refused"),
+        (responds("401 Unauthorized", "", ""), "token-rejected"),
+        (responds("401 Unauthorized", date, ""), "clock-skew"),
+        (responds("403 Forbidden", "", ""), "forbidden"),
+        (responds("404 Not Found", "", ""), "not-found"),
+        (responds("407 Proxy Authentication Required", "", ""), "proxy-authentication"),
+        (responds("408 Request Timeout", "", ""), "connection-broken"),
+        (responds("418 I'm a teapot", "", ""), "request-refused"),
+        (responds("429 Too Many Requests", "", ""), "rate-limited"),
+        (responds("503 Service Unavailable", "", ""), "server-error"),
+        (responds("511 Network Authentication Required", "", ""), "unexpected-response"),
+        (responds("400 Bad Request", "", r#"{"error":{"type":"subject"}}"#), "unknown-machine"),
+        (responds("400 Bad Request", "", r#"{"error":{"type":"config"}}"#), "unknown-service"),
+        (responds("400 Bad Request", "", r#"{"error":{"type":"claim"}}"#), "service-not-enforced"),
+        (responds("500 Internal Server Error", "", r#"{"error":{"type":"new"}}"#), "server-error"),
+    ] {
+        let mut command = token();
+        command.env("MONITORING_SIGNER_KEY", testdata("keys/eddsa.json"));
+        command.args(["-log-format=json", "-retries=0", "-service=ndt/ndt7", "-locate-url"]).arg(&url);
+        let ended = run(command.args(["--", "true"]));
+        assert_eq!(ended.status, 125, "{ended:?}");
+        let line = json_line(&ended.stderr);
+        assert_eq!((&line["reason"], &line["stage"]), (&reason.into(), &"exchange".into()), "{line}");
+    }
+}
+
+#[test]
+fn each_refusal_of_an_issuer_has_its_own_reason() {
+    let gafaelfawr = |kind: &str| format!(r#"{{"detail":[{{"type":"{kind}","msg":"x"}}]}}"#);
+    let stackstate = |kind: &str| format!(r#"{{"_type":"{kind}","message":"x"}}"#);
+    for (issuer, status, body, reason) in [
+        ("gafaelfawr", "401 Unauthorized", gafaelfawr("invalid_token"), "credential-rejected"),
+        ("gafaelfawr", "403 Forbidden", gafaelfawr("permission_denied"), "credential-forbidden"),
+        ("gafaelfawr", "422 Unprocessable Content", gafaelfawr("invalid_expires"), "invalid-expiry"),
+        ("gafaelfawr", "422 Unprocessable Content", gafaelfawr("invalid_scopes"), "unknown-scope"),
+        ("gafaelfawr", "404 Not Found", gafaelfawr("not_found"), "token-not-found"),
+        ("gafaelfawr", "404 Not Found", String::new(), "not-found"),
+        ("gafaelfawr", "200 OK", "<html>".to_owned(), "unexpected-response"),
+        ("stackstate", "401 Unauthorized", stackstate("x"), "credential-rejected"),
+        ("stackstate", "403 Forbidden", stackstate("x"), "credential-forbidden"),
+        ("stackstate", "400 Bad Request", stackstate("ServiceTokenInvalidExpiryError"), "invalid-expiry"),
+        ("stackstate", "429 Too Many Requests", String::new(), "rate-limited"),
+        ("stackstate", "502 Bad Gateway", String::new(), "server-error"),
+        ("stackstate", "301 Moved Permanently", String::new(), "redirect-refused"),
+    ] {
+        let url = format!("http://{}", serve_bytes(http(status, "", &body)));
+        let user: &[&str] = if issuer == "gafaelfawr" { &["--username=bot-x"] } else { &[] };
+        let mut command = token();
+        command.env("GAFAELFAWR_ADMIN_TOKEN", "gt-x.y").env("STS_CLI_API_TOKEN", "x");
+        command.args([issuer, "list", "--log-format=json", "--retries=0", "--url", &url]).args(user);
+        let ended = run(&mut command);
+        assert_eq!(ended.status, 125, "{ended:?}");
+        assert_eq!(json_line(&ended.stderr)["reason"], reason, "{issuer} {status}: {}", ended.stderr);
+    }
+}
+
+/// A reason that no failure has would be a promise of `explain` that the program does not keep.
+#[test]
+fn every_reason_is_given_to_a_failure() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let texts: String = files(&source)
+        .iter()
+        .filter(|path| !path.ends_with("failure.rs"))
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .collect();
+    // A bug has no Failure: its line is the panic handler's.
+    for reason in Reason::ALL.iter().filter(|reason| **reason != Reason::InternalError) {
+        assert!(texts.contains(&format!("Reason::{reason:?}")), "{reason:?}");
+    }
 }
 
 #[test]

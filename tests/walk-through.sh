@@ -112,6 +112,6 @@ fires() {
     } >"$work/rules.test.yml"
     said=$(promtool test rules "$work/rules.test.yml" 2>&1) || fail "$1 does not make $3 fire: $said"
 }
-fires "$root/srv/ours.prom" ours MonitoringTokenFailed
+fires "$root/srv/ours.prom" ours MonitoringTokenKeyFailed
 fires "$root/srv/theirs.prom" theirs MonitoringTokenTargetFailed
 echo 'the walk-through: ok'

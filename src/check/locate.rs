@@ -15,7 +15,7 @@ use crate::run::locate::{LocateRun, while_asking};
 use crate::run::{Run, noting_plain_http};
 use crate::secret::scrub_stack;
 use crate::signal::Signals;
-use crate::source::locate::{Exchange, FATAL_CLOCK_LAG, Locate, LocateConfig, Signed, failed};
+use crate::source::locate::{Exchange, FATAL_CLOCK_LAG, Locate, LocateConfig, Signed};
 
 const STEPS: &[&str] = &[
     "timeout", "command", "key", "key_id", "signing", "roots", "proxy", "dns", "tcp", "tls", "clock",
@@ -48,7 +48,7 @@ fn steps(what: LocateRun, signals: &Signals, log: Log, list: &mut Checklist) -> 
     let noting = |failure| noting_plain_http(failure, insecure.as_deref());
     let http = tell_setup(list, http, &locate.endpoint.url, &run, noting)?;
     let client = Client::new(&http, &locate.endpoint.url, Redirects::SameOrigin);
-    let client = list.step("exchange", client.map_err(|error| noting(failed(error.message))))?;
+    let client = list.step("exchange", client.map_err(|error| noting(error.into_failure())))?;
     let at = origin(&locate.endpoint.url);
     let asked = Locate { config: &locate, client: &client, key: &key };
     let work = asked.ask(signed, http.retries, term_at);

@@ -7,7 +7,7 @@ use reqwest::Url;
 
 use super::{Checklist, certificate};
 use crate::duration;
-use crate::error::{Failure, Stage};
+use crate::error::{Failure, Reason, Stage};
 use crate::http::{Client, HttpConfig, LoadedHttp, Step};
 use crate::run::Run;
 
@@ -22,7 +22,8 @@ pub fn tell_setup(
 ) -> Result<LoadedHttp, Failure> {
     let http = list.step("roots", http.load(&run.until()).map_err(&noting))?;
     list.ok("roots", http.trust.places().describe());
-    let proxy = http.proxies.proxy_for(url).map_err(|why| noting(Failure::ours(Stage::Exchange, why)));
+    let invalid = |why| noting(Failure::failed(Stage::Exchange, Reason::ProxyInvalid, why));
+    let proxy = http.proxies.proxy_for(url).map_err(invalid);
     if list.step("proxy", proxy)?.is_none() {
         list.ok("proxy", "none");
     }

@@ -15,6 +15,8 @@ use rustls::ClientConfig;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::error::Reason;
+
 use super::explain::{Broken, Cause, Refusal, TransportError, USUAL_MAX_HEADERS};
 use super::proxy::Proxy;
 use super::resolve::{Resolver, look_up};
@@ -43,7 +45,8 @@ const MAX_HEADERS: usize = 2048;
 
 impl Connections {
     pub fn new(config: &LoadedHttp, url: &Url, redirects: Redirects) -> Result<Connections, TransportError> {
-        let proxy = config.proxies.proxy_for(url).map_err(TransportError::setup)?;
+        let proxy =
+            config.proxies.proxy_for(url).map_err(|why| TransportError::setup(Reason::ProxyInvalid, why))?;
         let proxy_speaks_tls = proxy.as_ref().is_some_and(|proxy| proxy.url.scheme() == "https");
         let connections = Connections {
             progress: Arc::new(Progress::new(proxy_speaks_tls)),
@@ -89,8 +92,12 @@ impl Connections {
             .no_proxy();
         if let Some(proxy) = &self.proxy {
             let url = proxy.for_library(self.sends_socks_credentials.get());
-            let proxy = reqwest::Proxy::all(url)
-                .map_err(|_| TransportError::setup(format!("{} is not a valid proxy URL", proxy.variable)))?;
+            let proxy = reqwest::Proxy::all(url).map_err(|_| {
+                TransportError::setup(
+                    Reason::ProxyInvalid,
+                    format!("{} is not a valid proxy URL", proxy.variable),
+                )
+            })?;
             builder = builder.proxy(proxy);
         }
         if self.max_headers.get() != USUAL_MAX_HEADERS {
@@ -99,7 +106,9 @@ impl Connections {
         if let Some(interface) = &self.interface {
             builder = builder.interface(interface);
         }
-        builder.build().map_err(|_| TransportError::setup("the HTTP client cannot be set up".to_owned()))
+        builder
+            .build()
+            .map_err(|_| TransportError::setup(Reason::System, "the HTTP client cannot be set up".to_owned()))
     }
 
     fn tls(&self) -> ClientConfig {

@@ -18,7 +18,7 @@ use super::chain::{self, Chain};
 use super::roots::{self, MAX_BUNDLE_BYTES, Roots};
 use super::untrusted::{Unfit, Untrusted};
 use super::{Progress, certificate};
-use crate::error::{Failure, Stage};
+use crate::error::{Failure, Reason, Stage};
 use crate::read::{self, ReadError, Until};
 
 /// Where Go looks for a bundle of roots on Linux (`crypto/x509/root_linux.go`, Go 1.26); the first that
@@ -65,7 +65,8 @@ impl TrustStore {
         let extra_roots = match (&self.extra, &self.extra_pem) {
             (Some(path), _) => Some(read_ca_file(path, until)?),
             (None, Some((origin, pem))) => Some(certificates(pem, &|why| {
-                Failure::ours(Stage::Exchange, format!("the CA certificate in {origin} {why}"))
+                let message = format!("the CA certificate in {origin} {why}");
+                Failure::failed(Stage::Exchange, Reason::CaFileInvalid, message)
             })?),
             (None, None) => None,
         };
@@ -209,7 +210,9 @@ impl From<Untrusted> for rustls::Error {
 
 fn read_ca_file(path: &Path, until: &Until<'_>) -> Result<Vec<CertificateDer<'static>>, Failure> {
     let what = format!("the CA file {}", path.display());
-    let wrong = |why: String| Failure::ours(Stage::Exchange, format!("{what} {why}; set -ca-file"));
+    let wrong = |why: String| {
+        Failure::failed(Stage::Exchange, Reason::CaFileInvalid, format!("{what} {why}; set -ca-file"))
+    };
     let read = read::open(path).and_then(|file| read::all(file, MAX_BUNDLE_BYTES, until));
     let pem = read.map_err(|error| match error {
         ReadError::Io(error) => wrong(format!("cannot be read: {error}")),

@@ -8,13 +8,13 @@ use crate::cache::{Cache, Key, KeyBuilder};
 use crate::child::OutputPolicy;
 use crate::error::{Failure, Stage};
 use crate::exit::ExitStatus;
-use crate::http::explain::origin;
+use crate::http::explain::{TransportError, origin};
 use crate::http::{Client, HttpConfig, Redirects, plain_http_host};
 use crate::log::Log;
 use crate::secret::scrub_stack;
 use crate::signal::Signals;
 use crate::source::Lease;
-use crate::source::locate::{Exchange, Locate, LocateConfig, failed};
+use crate::source::locate::{Exchange, Locate, LocateConfig};
 
 /// What the main command was asked to do.
 pub struct LocateRun {
@@ -95,7 +95,7 @@ impl Run<'_> {
         let began = Instant::now();
         let http = http.load(&self.until())?;
         let client = Client::new(&http, &locate.endpoint.url, Redirects::SameOrigin)
-            .map_err(|error| failed(error.message))?;
+            .map_err(TransportError::into_failure)?;
         let asked = Locate { config: &locate, client: &client, key: &key };
         let ask = asked.ask(signed, http.retries, self.timeline.term_at);
         let doing = || while_asking(&locate, &client);

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::refusal::{Doing, Refusal, Service};
 use super::{CreateError, Leftover};
-use crate::error::{Failure, Stage};
+use crate::error::{Failure, Reason, Stage};
 use crate::http::explain::TransportError;
 use crate::http::retry::{Next, Pauses, is_retryable, retry_after};
 use crate::http::{Answer, Client, LoadedHttp, MAX_ANSWER_BYTES, Redirects, Request, Step};
@@ -47,11 +47,13 @@ impl Api {
         authentication: (&'static str, &str),
         token: &SecretString,
     ) -> Result<Api, Failure> {
-        let failed = |message: String| Failure::ours(Stage::Exchange, message);
-        let client = Client::new(http, &base, Redirects::No).map_err(|error| failed(error.message))?;
+        let client = Client::new(http, &base, Redirects::No).map_err(TransportError::into_failure)?;
         let (name, before) = authentication;
-        let mut value = HeaderValue::try_from(format!("{before}{}", token.expose_secret()))
-            .map_err(|_| failed("the admin token cannot stand in a header".to_owned()))?;
+        let mut value =
+            HeaderValue::try_from(format!("{before}{}", token.expose_secret())).map_err(|_| {
+                let message = "the admin token has characters that an HTTP header cannot have";
+                Failure::failed(Stage::Exchange, Reason::CredentialInvalid, message)
+            })?;
         value.set_sensitive(true);
         let headers = HeaderMap::from_iter([(HeaderName::from_static(name), value)]);
         let patience = Cell::new(Patience::Retries(http.retries));
@@ -199,7 +201,7 @@ impl Api {
         let (origin, path, proxy) = (&self.origin(), url.path(), self.client.proxy());
         let accepted_before = self.accepted.get();
         let refusal = Refusal { service: self.service, origin, path, proxy, answer, doing, accepted_before };
-        Failure::ours(Stage::Exchange, refusal.explain())
+        Failure::failed(Stage::Exchange, refusal.reason(), refusal.explain())
     }
 
     /// Makes a request, and makes it again while [`may_repeat`] and `deadline` allow it. Gives the last
@@ -266,5 +268,5 @@ fn max_answer_bytes(method: &Method) -> usize {
 
 /// The failure of a request without an answer.
 fn unanswered(error: TransportError) -> Failure {
-    Failure::ours(Stage::Exchange, error.message)
+    error.into_failure()
 }

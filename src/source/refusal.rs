@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use super::quote::{first_words, shown};
 use super::status::{self, Advice, Meaning};
 use crate::duration;
+use crate::error::Reason;
 use crate::http::explain::authentication;
 use crate::http::proxy::Proxy;
 use crate::http::{Answer, retry};
@@ -23,6 +24,8 @@ pub struct Service {
     pub is_not_found: fn(&Answer) -> bool,
     /// What a refusal means, and what to do; [`Refusal::usual`] for what is not the issuer's own.
     pub explain: fn(&Refusal<'_>) -> String,
+    /// The same for programs, where the error has the issuer's own form.
+    pub reason: fn(&Refusal<'_>) -> Option<Reason>,
 }
 
 /// What was tried.
@@ -64,6 +67,15 @@ impl Refusal<'_> {
         match self.answer.status {
             200..=299 => self.foreign(),
             _ => (self.service.explain)(self),
+        }
+    }
+
+    /// The same for programs.
+    pub fn reason(&self) -> Reason {
+        match self.answer.status {
+            200..=299 => Reason::UnexpectedResponse,
+            300..=399 => Reason::RedirectRefused,
+            status => (self.service.reason)(self).unwrap_or_else(|| status::reason(status)),
         }
     }
 

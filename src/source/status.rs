@@ -1,5 +1,6 @@
 //! What an HTTP status means that says no: one table for all services.
 
+use crate::error::Reason;
 use crate::http::explain::Status;
 
 /// What to do about a status.
@@ -55,6 +56,22 @@ static TABLE: [Meaning; 8] = [
 /// What `status` means.
 pub(super) fn meaning(status: u16) -> &'static Meaning {
     TABLE.iter().find(|row| row.statuses.contains(&status)).unwrap_or(&TABLE[TABLE.len() - 1])
+}
+
+/// Why, for programs, a request with this status failed.
+pub(super) fn reason(status: u16) -> Reason {
+    match status {
+        401 => Reason::CredentialRejected,
+        403 => Reason::Forbidden,
+        404 | 405 => Reason::NotFound,
+        407 => Reason::ProxyAuthentication,
+        408 => Reason::ConnectionBroken,
+        429 => Reason::RateLimited,
+        400..500 => Reason::RequestRefused,
+        // 511 is the login page of a network.
+        ..400 | 511 => Reason::UnexpectedResponse,
+        500.. => Reason::ServerError,
+    }
 }
 
 /// A status as messages show it. That of a server error is named: it is looked for in the server's logs.

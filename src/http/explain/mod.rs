@@ -8,6 +8,8 @@ use std::io;
 
 use reqwest::Url;
 
+use crate::error::{Failure, Reason, Stage};
+
 use super::proxy::Proxy;
 use super::redirect::RefusedRedirect;
 use super::resolve::LookupError;
@@ -29,6 +31,8 @@ pub(super) const OTHER_PROTOCOL: &str = "it does not begin with HTTP/1";
 pub struct TransportError {
     /// One clause, such as `cannot connect to http://h:1: connection refused; check that …`
     pub message: String,
+    /// The same for programs.
+    pub reason: Reason,
     /// Whether another try may help.
     pub retryable: bool,
     /// Whether the server may have got the request.
@@ -141,13 +145,23 @@ pub struct Circumstances<'a> {
 
 impl TransportError {
     /// Something is wrong on this side, before any connection.
-    pub fn setup(message: String) -> TransportError {
-        TransportError { message, retryable: false, maybe_sent: false }
+    pub fn setup(reason: Reason, message: String) -> TransportError {
+        TransportError { message, reason, retryable: false, maybe_sent: false }
     }
 
     /// The response cannot be used.
     pub fn answer(url: &Url, message: &str) -> TransportError {
-        TransportError { message: format!("{} {message}", origin(url)), retryable: false, maybe_sent: true }
+        TransportError {
+            message: format!("{} {message}", origin(url)),
+            reason: Reason::UnexpectedResponse,
+            retryable: false,
+            maybe_sent: true,
+        }
+    }
+
+    /// The failure of the exchange that this is.
+    pub fn into_failure(self) -> Failure {
+        Failure::failed(Stage::Exchange, self.reason, self.message)
     }
 }
 
@@ -167,7 +181,37 @@ impl Circumstances<'_> {
             Cause::Broken(broken) => self.broken(broken),
         };
         let maybe_sent = matches!(cause, Cause::Broken(_) | Cause::Redirect(_));
-        TransportError { message, retryable, maybe_sent }
+        TransportError { message, reason: self.reason(cause), retryable, maybe_sent }
+    }
+
+    fn reason(&self, cause: &Cause) -> Reason {
+        match cause {
+            Cause::Lookup(error) if error.is_exhausted => Reason::System,
+            Cause::Lookup(_) => Reason::Dns,
+            Cause::Connect(error) if is_out_of_resources(error) => Reason::System,
+            Cause::Connect(_) if self.proxy.is_some() => Reason::ProxyFailed,
+            Cause::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                Reason::ConnectionRefused
+            }
+            Cause::Connect(_) => Reason::ConnectionFailed,
+            Cause::Tls { error, .. } => tls::reason(error),
+            Cause::Handshake { .. } => Reason::TlsFailed,
+            Cause::TunnelRefused(Some(407))
+            | Cause::Socks(Refusal::TakesNoCredentials | Refusal::WantsCredentials) => {
+                Reason::ProxyAuthentication
+            }
+            Cause::Tunnel(_)
+            | Cause::TunnelRefused(_)
+            | Cause::SocksUnreachable
+            | Cause::Socks(Refusal::Because(..)) => Reason::ProxyFailed,
+            Cause::Redirect(_) => Reason::RedirectRefused,
+            Cause::Broken(Broken::Io(error)) => {
+                tls_error(error).map_or(Reason::ConnectionBroken, tls::reason)
+            }
+            Cause::Broken(Broken::Closed) => Reason::ConnectionBroken,
+            Cause::Broken(Broken::HeadTooLarge(_) | Broken::TunnelHeadTooLarge) => Reason::UnexpectedResponse,
+            Cause::Broken(Broken::Http2 | Broken::Tls | Broken::NotHttp(_)) => Reason::NotHttp,
+        }
     }
 
     fn at(&self) -> String {

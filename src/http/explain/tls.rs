@@ -3,8 +3,9 @@
 use rustls::{AlertDescription, CertificateError, OtherError, PeerIncompatible};
 
 use super::super::certificate;
-use super::super::untrusted::Untrusted;
+use super::super::untrusted::{Unfit, Untrusted};
 use super::Circumstances;
+use crate::error::Reason;
 
 /// What a failed handshake with a server means; `at` names it.
 pub fn explain(error: &rustls::Error, at: &str, seen: &Circumstances<'_>) -> String {
@@ -20,6 +21,36 @@ pub fn explain(error: &rustls::Error, at: &str, seen: &Circumstances<'_>) -> Str
             format!("{at} and monitoring-token have {} in common", explain_incompatible(why))
         }
         other => format!("the TLS handshake with {at} failed: {}", explain_other(other)),
+    }
+}
+
+pub fn reason(error: &rustls::Error) -> Reason {
+    let rustls::Error::InvalidCertificate(why) = error else { return Reason::TlsFailed };
+    let CertificateError::Other(OtherError(other)) = why else { return Reason::TlsCertificate };
+    let Some(untrusted) = other.downcast_ref::<Untrusted>() else { return Reason::TlsCertificate };
+    match untrusted {
+        Untrusted::Leaf(unfit) => reason_of_unfit(unfit),
+        Untrusted::Name(_) => Reason::TlsName,
+        Untrusted::Issuer { why, .. } => reason_of_unfit(why),
+        Untrusted::UnknownAuthority { .. } | Untrusted::OtherKey { .. } | Untrusted::Path(_) => {
+            Reason::TlsUntrusted
+        }
+    }
+}
+
+fn reason_of_unfit(unfit: &Unfit) -> Reason {
+    match unfit {
+        Unfit::Expired(_) | Unfit::NotYetValid(_) => Reason::TlsExpired,
+        Unfit::Malformed
+        | Unfit::Version(_)
+        | Unfit::CriticalExtension(_)
+        | Unfit::IsCa
+        | Unfit::NotCa
+        | Unfit::KeyUsage
+        | Unfit::ExtendedKeyUsage
+        | Unfit::PathLength { .. }
+        | Unfit::Signature(_)
+        | Unfit::Key(_) => Reason::TlsCertificate,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::error::Reason;
 use crate::http::Answer;
 use crate::source::clock;
 use crate::source::refusal::{Doing, Refusal, Service};
@@ -14,6 +15,7 @@ pub static SERVICE: Service = Service {
     is_own,
     is_not_found,
     explain,
+    reason,
 };
 
 /// One of the things that are wrong.
@@ -57,6 +59,17 @@ pub(super) fn is_invalid_token(answer: &Answer) -> bool {
 
 fn is_own(answer: &Answer) -> bool {
     !entries(answer).is_empty()
+}
+
+fn reason(refusal: &Refusal<'_>) -> Option<Reason> {
+    match entries(refusal.answer).first()?.kind.as_str() {
+        "invalid_token" | "no_authorization" | "invalid_request" => Some(Reason::CredentialRejected),
+        "permission_denied" => Some(Reason::CredentialForbidden),
+        "invalid_expires" => Some(Reason::InvalidExpiry),
+        "invalid_scopes" => Some(Reason::UnknownScope),
+        "not_found" => Some(Reason::TokenNotFound),
+        _ => None,
+    }
 }
 
 fn explain(refusal: &Refusal<'_>) -> String {

@@ -8,8 +8,9 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::explain::{reason_of_error, reason_of_status};
 use super::{Locate, Offer, failed};
-use crate::error::Failure;
+use crate::error::{Failure, Reason};
 use crate::http::Answer;
 use crate::source::quote::{first_words, shown};
 
@@ -71,37 +72,46 @@ impl Locate<'_> {
             Ok(result) => result,
             Err(error) if error.is_data() && answer.status == 200 => {
                 let wrong = shown(&error.to_string());
-                return Err(failed(format!("unexpected response from locate at {at}: {wrong}")));
+                return Err(failed(
+                    Reason::UnexpectedResponse,
+                    format!("unexpected response from locate at {at}: {wrong}"),
+                ));
             }
             Err(_) => None,
         };
         if let Some(error) = result.as_ref().and_then(|result| result.error.as_ref()) {
-            return Err(failed(self.explain_error(error, answer)));
+            return Err(failed(reason_of_error(error, answer), self.explain_error(error, answer)));
         }
         if !(200..300).contains(&answer.status) {
-            return Err(failed(self.explain_status(answer, result.as_ref())));
+            return Err(failed(reason_of_status(answer), self.explain_status(answer, result.as_ref())));
         }
         let Some(result) = result else {
-            return Err(failed(if answer.body.is_empty() {
-                format!(
-                    "locate at {at} returned an empty response (HTTP {}); check -locate-url",
-                    answer.status
-                )
-            } else {
-                let words = first_words(&answer.body);
-                format!(
-                    "{at}{} returned a response that is not Locate JSON (HTTP {}, {words}); check -locate-url, and for a proxy in between",
-                    self.client.via(),
-                    answer.status
-                )
-            }));
+            return Err(failed(
+                Reason::UnexpectedResponse,
+                if answer.body.is_empty() {
+                    format!(
+                        "locate at {at} returned an empty response (HTTP {}); check -locate-url",
+                        answer.status
+                    )
+                } else {
+                    let words = first_words(&answer.body);
+                    format!(
+                        "{at}{} returned a response that is not Locate JSON (HTTP {}, {words}); check -locate-url, and for a proxy in between",
+                        self.client.via(),
+                        answer.status
+                    )
+                },
+            ));
         };
         let urls = result.target.and_then(|target| target.urls).filter(|urls| !urls.is_empty());
         let Some(urls) = urls else {
-            return Err(failed(format!(
-                "locate at {at} returned no target.urls, so no server to test (HTTP {}); check that -locate-url is the monitoring path",
-                answer.status
-            )));
+            return Err(failed(
+                Reason::NoTarget,
+                format!(
+                    "locate at {at} returned no target.urls, so no server to test (HTTP {}); check that -locate-url is the monitoring path",
+                    answer.status
+                ),
+            ));
         };
         Ok(Offer(urls))
     }

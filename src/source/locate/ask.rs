@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{LocateConfig, Offer, Signed, failed};
+use super::{LocateConfig, Offer, Signed};
 use crate::duration;
 use crate::error::Failure;
 use crate::http::explain::origin;
@@ -66,7 +66,8 @@ impl Locate<'_> {
     async fn try_once(&self, signed: &Signed) -> Result<Offer, (Failure, Again)> {
         tracing::debug!(url = redact_url(&signed.url), "asking locate");
         let answer = self.client.send(Request::get(signed.url.clone())).await.map_err(|error| {
-            (failed(error.message), if error.retryable { Again::After(None) } else { Again::No })
+            let again = if error.retryable { Again::After(None) } else { Again::No };
+            (error.into_failure(), again)
         })?;
         tracing::debug!(
             status = answer.status,

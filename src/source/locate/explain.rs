@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Locate;
 use super::answer::{LocateError, MonitoringResult};
 use crate::duration;
+use crate::error::Reason;
 use crate::http::Answer;
 use crate::key::KeySource;
 use crate::key::sign::JWT_LIFETIME;
@@ -19,6 +20,24 @@ pub const FATAL_CLOCK_LAG: Duration = JWT_LIFETIME.saturating_sub(Duration::from
 const LEEWAY: Duration = Duration::from_secs(60);
 
 const CHECK_URL: &str = "check -locate-url";
+
+pub(super) fn reason_of_status(answer: &Answer) -> Reason {
+    match answer.status {
+        401 if clock::lag(answer).is_some_and(|lag| lag >= FATAL_CLOCK_LAG) => Reason::ClockSkew,
+        401 => Reason::TokenRejected,
+        status => status::reason(status),
+    }
+}
+
+pub(super) fn reason_of_error(error: &LocateError, answer: &Answer) -> Reason {
+    match error.kind.as_str() {
+        "claim" => Reason::ServiceNotEnforced,
+        "subject" => Reason::UnknownMachine,
+        "config" => Reason::UnknownService,
+        _ if answer.status < 300 => Reason::ServerError,
+        _ => reason_of_status(answer),
+    }
+}
 
 impl Locate<'_> {
     /// An error object of Locate's, with its likely cause.

@@ -18,7 +18,7 @@ pub use explain::FATAL_CLOCK_LAG;
 pub use offer::{Granted, ORIGINAL_DEFAULT_KEY, Offer, choose_key};
 
 use super::Lease;
-use crate::error::{Failure, Stage};
+use crate::error::{Failure, Reason, Stage};
 use crate::go_url::GoUrl;
 use crate::key::sign::monitoring_jwt;
 use crate::key::{KeySource, PrivateKey};
@@ -113,7 +113,7 @@ impl LocateConfig {
         let jwt = monitoring_jwt(key, &self.machine, SystemTime::now())
             .map_err(|refusal| self.key.refuse(&refusal))?;
         protect(jwt.expose_secret());
-        let (url, text) = self.endpoint.monitoring_url(&jwt).map_err(failed)?;
+        let (url, text) = self.endpoint.monitoring_url(&jwt).map_err(|why| failed(Reason::Usage, why))?;
         tracing::debug!(
             algorithm = key.algorithm.name(),
             key_id = key.key_id,
@@ -149,8 +149,8 @@ impl LocateConfig {
 }
 
 /// A failure of the exchange.
-pub fn failed(message: impl Into<String>) -> Failure {
-    Failure::ours(Stage::Exchange, message)
+pub fn failed(reason: Reason, message: impl Into<String>) -> Failure {
+    Failure::failed(Stage::Exchange, reason, message)
 }
 
 /// Protects the token in a service URL: as it stands there, and without escapes, which is how a client may show

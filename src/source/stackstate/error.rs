@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::error::Reason;
 use crate::http::Answer;
 use crate::source::clock;
 use crate::source::refusal::{Refusal, Service};
@@ -14,6 +15,7 @@ pub static SERVICE: Service = Service {
     is_own,
     is_not_found: is_own,
     explain,
+    reason,
 };
 
 fn is_own(answer: &Answer) -> bool {
@@ -34,6 +36,17 @@ fn words(answer: &Answer) -> (String, String) {
         text = format!("{text}, tracking key {key}");
     }
     (kind, text)
+}
+
+fn reason(refusal: &Refusal<'_>) -> Option<Reason> {
+    let (kind, _) = words(refusal.answer);
+    match (kind.as_str(), refusal.answer.status) {
+        ("ServiceTokenInvalidExpiryError", _) => Some(Reason::InvalidExpiry),
+        (_, 401) => Some(Reason::CredentialRejected),
+        (_, 403) => Some(Reason::CredentialForbidden),
+        (kind, 404) if !kind.is_empty() => Some(Reason::TokenNotFound),
+        _ => None,
+    }
 }
 
 fn explain(refusal: &Refusal<'_>) -> String {
