@@ -369,18 +369,18 @@ fn the_issuers_clock_decides() {
     let rotate_at = |seconds: u64| {
         ahead.store(seconds, Ordering::Relaxed);
         rotated.sandbox.change_gafaelfawr(&format!(r#"{{"clock_ahead_seconds":{seconds}}}"#));
-        run(rotated.command(&[]).env("GAFAELFAWR_URL", &url))
+        run(rotated.command(&["--lifetime=6h"]).env("GAFAELFAWR_URL", &url))
     };
     rotate_at(0).rotated();
-    // Eight hours before the expiry a third is left.
-    rotate_at(50_000).did_nothing();
-    rotate_at(60_000).rotated();
+    // Two hours before the expiry a third is left.
+    rotate_at(13_000).did_nothing();
+    rotate_at(15_000).rotated();
     rotated.is_settled();
-    let lifetime = expiry(&rotated.tokens()[0]).unwrap() - now() - 60_000;
-    assert!((22 * 3600..=24 * 3600).contains(&lifetime), "{lifetime}");
-    rotate_at(60_000).did_nothing();
+    let lifetime = expiry(&rotated.tokens()[0]).unwrap() - now() - 15_000;
+    assert!((5 * 3600..=6 * 3600).contains(&lifetime), "{lifetime}");
+    rotate_at(15_000).did_nothing();
     // One that has expired is replaced.
-    rotate_at(200_000).rotated();
+    rotate_at(80_000).rotated();
     rotated.works();
 }
 

@@ -3,10 +3,55 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::support::api::{Gate, proxy, shell};
+use crate::support::api::{Gate, proxy, relay, shell};
 use crate::support::issuer::ISSUERS;
 use crate::support::{Sandbox, eventually, file_line, finish, http, kill, run, serve_bytes, start, token};
+
+/// A server that replaces the `Date` of every response: `offset_seconds` from the real time.
+fn with_date(upstream: &str, offset_seconds: i64) -> String {
+    relay(upstream, move |request, pass_on| {
+        let date = SystemTime::now() + Duration::from_secs(offset_seconds.max(0).unsigned_abs());
+        let date = date - Duration::from_secs(offset_seconds.min(0).unsigned_abs());
+        let answer = pass_on(request);
+        let line = answer.lines().find(|line| line.to_lowercase().starts_with("date: ")).unwrap();
+        answer.replace(line, &format!("date: {}", httpdate::fmt_http_date(date)))
+    })
+}
+
+#[test]
+fn a_date_that_is_more_than_a_day_off_does_not_set_the_expiry() {
+    const HOUR: i64 = 3600;
+    for issuer in ISSUERS {
+        for (offset, counts) in [
+            (23 * HOUR, true),
+            (25 * HOUR, false),
+            (-25 * HOUR, false),
+            (365 * 24 * HOUR, false),
+            (-3650 * 24 * HOUR, false),
+        ] {
+            let sandbox = Sandbox::start(&[]);
+            let url = with_date(sandbox.var(issuer.url), offset);
+            let folder = tempfile::tempdir().unwrap();
+            let ready = folder.path().join("ready");
+            let child = start(shell(
+                issuer.exec(&sandbox).env(issuer.url, &url).arg("-timeout=1m"),
+                &format!("echo > {}; exec sleep 60", ready.display()),
+            ));
+            file_line(&ready);
+            let made = sandbox.made_tokens(issuer.control);
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+            kill(child.id(), libc::SIGTERM);
+            finish(child);
+            let expires =
+                made[0]["expires"].as_i64().or_else(|| Some(made[0]["expiration"].as_i64()? / 1000));
+            let lifetime = expires.unwrap_or_else(|| panic!("{made:?}")) - now.cast_signed();
+            let expected = if counts { offset } else { 0 };
+            assert!((expected..expected + 5 * HOUR).contains(&lifetime), "{offset}: {lifetime}, {made:?}");
+        }
+    }
+}
 
 #[test]
 fn the_token_is_deleted_however_the_command_ends() {

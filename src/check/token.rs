@@ -1,9 +1,12 @@
 //! The steps of `exec`, up to the creation of a token: none is made.
 
+use std::time::Duration;
+
 use super::network::{tell_setup, tell_way};
 use super::{Checked, Checklist, tell_clock, tell_command, tell_timeout};
-use crate::error::{Failure, Stage};
-use crate::http::plain_http_host;
+use crate::duration;
+use crate::error::{Failure, Reason, Stage};
+use crate::http::{Client, plain_http_host};
 use crate::log::Log;
 use crate::run::token::{TokenRun, while_checking};
 use crate::run::{Run, noting_plain_http};
@@ -45,12 +48,32 @@ fn steps(what: TokenRun, signals: &Signals, log: Log, list: &mut Checklist) -> R
     };
     let client = api.client();
     let failure = tell_way(list, &url, client, failure)?;
+    let Some(failure) = failure else {
+        check_clock(list, client, &run)?;
+        for (step, detail) in told {
+            list.ok(step, detail);
+        }
+        return Ok(());
+    };
     tell_clock(list, client, None);
-    if let Some(failure) = failure {
-        return list.step("token", Err(failure));
+    list.step("token", Err(failure))
+}
+
+/// A lag that is too long to be believed does not shift the expiry of a token, which has then passed for the server.
+fn check_clock(list: &mut Checklist, client: &Client, run: &Run) -> Result<(), Failure> {
+    let lag = client.clock_offset_seconds().filter(|offset| *offset < 0).map(i64::unsigned_abs);
+    match lag.map(Duration::from_secs) {
+        Some(lag) if client.usable_clock_offset_seconds().is_none() && lag >= run.needed() => {
+            let message = format!(
+                "the local clock is {} behind the server: a token for this run would already have expired there; \
+                 correct the clock",
+                duration::show(lag)
+            );
+            list.step("clock", Err(Failure::failed(Stage::Exchange, Reason::ClockSkew, message)))
+        }
+        _ => {
+            tell_clock(list, client, None);
+            Ok(())
+        }
     }
-    for (step, detail) in told {
-        list.ok(step, detail);
-    }
-    Ok(())
 }

@@ -47,6 +47,12 @@ const ERROR_BODY_PATIENCE: Duration = Duration::from_secs(2);
 /// How much of a content-encoding is shown.
 const MAX_ENCODING_CHARS: usize = 64;
 
+/// Whether a server whose clock differs by this may set the expiry of a token: by a day at most, because a forged
+/// `Date` could make a token last for years.
+pub(crate) fn is_usable(clock_offset_seconds: i64) -> bool {
+    clock_offset_seconds.unsigned_abs() <= 24 * 60 * 60
+}
+
 /// How connections are made; from flags and environment.
 #[derive(Clone, Default)]
 pub struct HttpConfig {
@@ -164,6 +170,11 @@ impl Client {
     /// How far our clock is ahead of the server's, by its last response that tells, whatever that says.
     pub fn clock_offset_seconds(&self) -> Option<i64> {
         self.clock_offset_seconds.get()
+    }
+
+    /// The same, if it may set the expiry of a token.
+    pub(crate) fn usable_clock_offset_seconds(&self) -> Option<i64> {
+        self.clock_offset_seconds().filter(|offset| is_usable(*offset))
     }
 
     /// The proxy in use.

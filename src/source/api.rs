@@ -155,10 +155,11 @@ impl Api {
         read.map(Some).ok_or_else(|| self.refused(&answer, url, Doing::Verify))
     }
 
-    /// How far the local clock is ahead of the server's; zero if an answer does not tell.
+    /// How far the local clock is ahead of the server's; zero if an answer does not tell, or cannot be believed.
     pub async fn clock_offset_seconds(&self, url: &Url, deadline: Instant) -> Result<i64, Failure> {
         let (result, _) = self.send(Method::GET, url, None, deadline).await;
-        result.map(|answer| answer.clock_offset_seconds.unwrap_or_default()).map_err(unanswered)
+        result.map_err(unanswered)?;
+        Ok(self.client.usable_clock_offset_seconds().unwrap_or_default())
     }
 
     /// Makes something. A good answer has `status`, and is `usable`.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::duration;
-use crate::http::Answer;
+use crate::http::{self, Answer};
 
 /// A clock that differs by less cannot be told from a slow answer: `Date` has whole seconds.
 const NOTABLE_OFFSET_SECONDS: i64 = 2;
@@ -13,10 +13,17 @@ pub fn clause(answer: &Answer) -> String {
     match answer.clock_offset_seconds {
         Some(offset) if offset.abs() >= NOTABLE_OFFSET_SECONDS => {
             let by = duration::show(Duration::from_secs(offset.unsigned_abs()));
-            format!("; the local clock is {by} {} the server", if offset < 0 { "behind" } else { "ahead of" })
+            let side = if offset < 0 { "behind" } else { "ahead of" };
+            let remedy = if is_days_off(answer) { ": correct it" } else { "" };
+            format!("; the local clock is {by} {side} the server{remedy}")
         }
         _ => String::new(),
     }
+}
+
+/// Whether one of the clocks must be wrong: then the expiry of a token was not set by the server's.
+pub fn is_days_off(answer: &Answer) -> bool {
+    answer.clock_offset_seconds.is_some_and(|offset| !http::is_usable(offset))
 }
 
 /// How far our clock is behind the server's, if it is.

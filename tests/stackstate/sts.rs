@@ -234,7 +234,7 @@ fn an_id_that_jq_has_rounded_is_recognized_and_names_delete_too() {
 /// systemd#36874: machines come up with a clock that is days behind. The expiry was then in the past for the
 /// server, which refused it without a word about the clock, and `check` said that all was well.
 #[test]
-fn a_clock_that_is_days_behind_is_named_or_does_not_matter() {
+fn a_local_clock_that_is_days_behind_is_named() {
     let sandbox = Sandbox::start(&[]);
     let now = std::time::SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let server_now = now + 3 * 86_400 + 90;
@@ -252,12 +252,17 @@ fn a_clock_that_is_days_behind_is_named_or_does_not_matter() {
         let line = answer.lines().find(|line| line.to_lowercase().starts_with("date: ")).unwrap().to_owned();
         answer.replace(&line, &format!("date: {date}"))
     });
-    // The server's clock counts.
-    run(STACKSTATE.exec(&sandbox).env("STS_CLI_URL", &url).args(["--", "true"])).succeeded();
+    // No expiry follows a Date that is more than a day off: it may be forged.
+    let refused = run(STACKSTATE.exec(&sandbox).env("STS_CLI_URL", &url).args(["--", "true"]));
+    refused.failed_with(125, &["rejected the expiry", "local clock is 72h", "behind the server: correct it"]);
     let mut check = sandbox.token();
     check.env("STS_CLI_URL", &url).args(["check", "stackstate", "exec"]).args(STACKSTATE.new);
     let checked = run(check.arg("true"));
-    assert!(checked.succeeded().stdout.contains("behind the server"), "{checked:?}");
+    assert_eq!(checked.status, 125, "{checked:?}");
+    assert!(checked.stdout.contains("clock       failed   the local clock is 72h"), "{checked:?}");
+    // A run that lasts longer than the clocks differ gets a token that is still valid.
+    let long = run(STACKSTATE.exec(&sandbox).env("STS_CLI_URL", &url).args(["-timeout=100h", "--", "true"]));
+    long.succeeded();
     // A day that is given is one that the server may refuse.
     let day = ["stackstate", "create", "-n=x", "--roles=r", "--expiration=2020-01-01"];
     run(sandbox.token().env("STS_CLI_URL", &url).args(day))

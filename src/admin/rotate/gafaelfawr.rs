@@ -10,7 +10,7 @@ use super::state::{Attempt, Known};
 use super::{Found, Rotates, Seen};
 use crate::date::unix_now;
 use crate::error::{Failure, Reason};
-use crate::http::LoadedHttp;
+use crate::http::{LoadedHttp, is_usable};
 use crate::secret::SecretString;
 use crate::source::api::Api;
 use crate::source::gafaelfawr::orphan::{self, Verdict};
@@ -135,7 +135,7 @@ impl Rotates for Environment {
     }
 
     fn now(&self) -> u64 {
-        let offset = self.api().client().clock_offset_seconds().or(self.clock_offset.get());
+        let offset = self.clock_offset().filter(|offset| is_usable(*offset));
         unix_now().saturating_add_signed(-offset.unwrap_or_default())
     }
 

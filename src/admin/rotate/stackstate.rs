@@ -142,7 +142,8 @@ impl Rotates for Installation {
     }
 
     fn now(&self) -> u64 {
-        unix_now().saturating_add_signed(-self.clock_offset().unwrap_or_default())
+        unix_now()
+            .saturating_add_signed(-self.api().client().usable_clock_offset_seconds().unwrap_or_default())
     }
 
     fn clock_offset(&self) -> Option<i64> {

@@ -86,7 +86,7 @@ impl RunToken {
 
     /// A time of this machine's clock, by the server's clock as far as it is known.
     fn server_time(&self, local: u64) -> u64 {
-        local.saturating_add_signed(-self.api().client().clock_offset_seconds().unwrap_or_default())
+        local.saturating_add_signed(-self.api().client().usable_clock_offset_seconds().unwrap_or_default())
     }
 
     /// The admin token must be able to delete the token when the run is over.
@@ -120,7 +120,7 @@ impl RunToken {
         if let Some(key) = self.key_in_location(leftover) {
             return self.delete(key, deadline).await;
         }
-        let clock_is_known = self.api().client().clock_offset_seconds().is_some();
+        let clock_is_known = self.api().client().usable_clock_offset_seconds().is_some();
         let began = self.create_began.get().filter(|_| clock_is_known);
         let (answered, is_final) = match leftover {
             Leftover::Answered(reply) => (true, reply.is_final()),

@@ -54,10 +54,8 @@ fn explain(refusal: &Refusal<'_>) -> String {
     let (server, said) = (refusal.server(), refusal.said(&text));
     match (kind.as_str(), refusal.answer.status) {
         ("ServiceTokenInvalidExpiryError", _) => {
-            format!(
-                "{server} rejected the expiry {said}; check --expiration{}",
-                clock::clause(refusal.answer)
-            )
+            let check = if clock::is_days_off(refusal.answer) { "" } else { "; check --expiration" };
+            format!("{server} rejected the expiry {said}{check}{}", clock::clause(refusal.answer))
         }
         (_, 401) => format!(
             "{server} rejected the credential {said}: it is unknown or expired, or it is a service token where an API token is expected"

@@ -68,7 +68,7 @@ impl RunTokenConfig {
 impl RunToken {
     /// By the server's clock as far as an answer has told it, in Unix milliseconds.
     fn expiry(&self) -> i64 {
-        let offset = self.api().client().clock_offset_seconds().unwrap_or_default();
+        let offset = self.api().client().usable_clock_offset_seconds().unwrap_or_default();
         let local = i64::try_from(self.needed_until.as_millis()).unwrap_or(i64::MAX);
         local.saturating_sub(offset.saturating_mul(1000))
     }
