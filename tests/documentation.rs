@@ -17,11 +17,43 @@ fn read(name: &str) -> String {
 
 #[test]
 fn the_readme_is_short() {
+    let bytes = read("README.md").len();
+    assert!(bytes <= README_BYTES, "{bytes} bytes");
+}
+
+#[test]
+fn the_readme_says_what_a_newcomer_needs() {
     let readme = read("README.md");
-    // Its tables of messages are on the way to a page of their own.
-    let (before, after) = readme.split_once("\n## When it fails\n").expect("a section");
-    let (_, after) = after.split_once("\n## ").expect("a section after it");
-    assert!(before.len() + after.len() <= README_BYTES, "{} bytes", before.len() + after.len());
+    for needed in [
+        "```mermaid\nsequenceDiagram",
+        "make demo",
+        "make deb",
+        "make install",
+        "cargo install",
+        "The static binary",
+        "deploy/Dockerfile",
+        "monitoring-token -machine=",
+        "monitoring-token key generate",
+        "-verify-secret-name",
+        "monitoring-token gafaelfawr exec",
+        "monitoring-token stackstate exec",
+        "https://www.measurementlab.net/",
+        "https://github.com/m-lab/locate",
+        "https://gafaelfawr.lsst.io/",
+        "https://sasquatch.lsst.io/",
+        "https://docs.stackstate.com/",
+        "## Exit status",
+        "(docs/reference.md)",
+        "(docs/troubleshooting.md)",
+    ] {
+        assert!(readme.contains(needed), "{needed}");
+    }
+    // The reader who is here because of a failure finds the two commands that say more.
+    let (_, failing) = readme.split_once("\n## When it fails\n").expect("a section");
+    let failing = failing.split("\n## ").next().unwrap_or_default();
+    for command in ["monitoring-token check", "monitoring-token explain"] {
+        assert!(failing.contains(command), "{command}");
+    }
 }
 
 /// Every page with links.
@@ -189,6 +221,11 @@ fn with_pronoun(name: &str, text: &str) -> Vec<String> {
     found
 }
 
+/// A line without what is between backticks.
+fn without_code(line: &str) -> String {
+    line.split('`').step_by(2).collect()
+}
+
 /// The texts below these folders that people read.
 fn texts(folders: &[&str]) -> Vec<(String, String)> {
     let paths: Vec<PathBuf> = folders.iter().flat_map(|folder| files(&repository().join(folder))).collect();
@@ -203,17 +240,18 @@ fn texts(folders: &[&str]) -> Vec<(String, String)> {
 fn texts_for_users_are_in_plain_english() {
     let mut found = Vec::new();
     let mut texts = texts(&["deploy", "docs", "packaging"]);
-    let readme = read("README.md");
-    let (before, after) = readme.split_once("\n## When it fails\n").expect("a section");
-    texts.push(("README.md".to_owned(), before.to_owned()));
-    texts.push(("README.md (end)".to_owned(), after.split_once("\n## ").unwrap().1.to_owned()));
-    for name in ["CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "Makefile", "tests/README.md"] {
+    for name in ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "Makefile", "tests/README.md"]
+    {
         texts.push((name.to_owned(), read(name)));
     }
     for (name, text) in &mut texts {
         // The tables of flags are written in the definitions of the flags.
         while let Some((before, after)) = text.split_once("<!-- flags: ") {
             *text = before.to_owned() + after.split_once("<!-- end -->").expect("an end").1;
+        }
+        if name == "docs/troubleshooting.md" {
+            // It quotes the messages, which are written in the source.
+            *text = text.lines().map(without_code).collect::<Vec<_>>().join("\n");
         }
         found.extend(decoded(name, text));
         found.extend(with_pronoun(name, text));

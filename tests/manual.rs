@@ -391,8 +391,10 @@ fn every_command_in_a_sentence_works() {
             assert!(makefile.contains(&format!("\n{target}: ")), "there is no {command}");
             continue;
         }
-        let command =
-            command.replace("FILE", "/keys/monitoring-signer-key.json").replace("USER", "bot-sasquatch");
+        let command = command
+            .replace("FILE", "/keys/monitoring-signer-key.json")
+            .replace("USER", "bot-sasquatch")
+            .replace("REASON", "dns");
         let ended = stage.run(&format!("{user}{command}\n"));
         assert_eq!(ended.status, 0, "{command}: {ended:?}");
     }

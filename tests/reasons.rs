@@ -8,7 +8,7 @@ use monitoring_token::failure::Reason;
 use serde_json::Value;
 
 use crate::deploy::files;
-use crate::support::{Sandbox, http, kill, run, serve, serve_bytes, start, testdata, token};
+use crate::support::{Sandbox, http, kill, messages, run, serve, serve_bytes, start, testdata, token};
 
 /// Alerts, dashboards and scripts rely on these names: removing or renaming one is a breaking change.
 const NAMES: &[&str] = &[
@@ -343,4 +343,53 @@ fn json_logs_hold_numbers_and_words_and_no_debug_text() {
     assert_eq!(stopping.expect("the grace period is logged")["kill_after_seconds"], 1);
     let failure = run.last().unwrap();
     assert_eq!(failure["reason"], "timeout-command", "{failure}");
+}
+
+/// The heading of a page as an anchor.
+fn anchor(heading: &str) -> String {
+    heading.to_lowercase().replace(' ', "-").replace('\'', "")
+}
+
+/// The part of docs/troubleshooting.md that has a section for each reason.
+fn documented_reasons() -> String {
+    let mut text = String::new();
+    for reason in Reason::ALL {
+        let explanation = reason.explanation();
+        text += &format!("\n### {}\n\n{}.\n", reason.name(), explanation.meaning);
+        for (heading, clauses) in
+            [("Likely causes", explanation.causes), ("What to check", explanation.checks)]
+        {
+            text += &format!("\n{heading}:\n\n");
+            text.extend(clauses.iter().map(|clause| format!("- {clause}\n")));
+        }
+        let mut tables = Vec::new();
+        for message in
+            messages::all().iter().filter(|message| message.reasons().any(|one| one == reason.name()))
+        {
+            let link = format!("[{}](#{})", message.section, anchor(message.section));
+            if !tables.contains(&link) {
+                tables.push(link);
+            }
+        }
+        if !tables.is_empty() {
+            text += &format!("\nMessages: {}\n", tables.join(", "));
+        }
+    }
+    text + "\n"
+}
+
+#[test]
+fn the_page_on_troubleshooting_explains_each_reason_as_explain_does() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/troubleshooting.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) =
+        page.split_once("promises reasons:: -->\n").expect("the line that says how it is written");
+    let (written, after) = rest.split_once("<!-- end -->\n").expect("the end of the reasons");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        let reasons = documented_reasons();
+        let page = format!("{before}promises reasons:: -->\n{reasons}<!-- end -->\n{after}");
+        std::fs::write(&path, page).unwrap();
+    } else {
+        assert_eq!(written, documented_reasons(), "run UPDATE_DOCS=1 cargo test --test promises reasons::");
+    }
 }

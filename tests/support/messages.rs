@@ -1,12 +1,13 @@
-//! The page "When it fails" of the README: what it has to say of each message. Every line that the program
-//! prints in these tests is held against it, and the fault table (`faults`) shows that each of its rows is
-//! true.
+//! docs/troubleshooting.md: what it says about each message. Every line that the program prints in these tests is held
+//! against it, in text and in JSON, and the fault table (`faults`) shows that each of its rows is true.
 //!
 //! A message in a table is the beginning of what is printed. The words in [`PLACEHOLDERS`] stand for something
 //! else, `…` for anything or nothing.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
+
+use serde_json::Value;
 
 /// The capitals of the page that stand for what differs.
 const PLACEHOLDERS: &[&str] = &[
@@ -27,12 +28,18 @@ pub struct Message {
     /// It, as it is written there.
     pub text: &'static str,
     statuses: &'static str,
+    reasons: &'static str,
     /// What stands between its placeholders.
     pieces: Vec<&'static str>,
 }
 
 impl Message {
-    fn new(section: &'static str, text: &'static str, statuses: &'static str) -> Message {
+    fn new(
+        section: &'static str,
+        text: &'static str,
+        statuses: &'static str,
+        reasons: &'static str,
+    ) -> Message {
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
         let (mut pieces, mut begin, mut at) = (Vec::new(), 0, 0);
         while at < text.len() {
@@ -48,7 +55,7 @@ impl Message {
             at += length;
         }
         pieces.push(&text[begin..]);
-        Message { section, text, statuses, pieces }
+        Message { section, text, statuses, reasons, pieces }
     }
 
     fn begins(&self, message: &str) -> bool {
@@ -60,6 +67,11 @@ impl Message {
             }
             None => false,
         })
+    }
+
+    /// The reasons that a failure with this message may have.
+    pub fn reasons(&self) -> impl Iterator<Item = &'static str> {
+        self.reasons.split('`').skip(1).step_by(2)
     }
 
     fn has_status(&self, status: i32) -> bool {
@@ -74,20 +86,19 @@ impl Message {
 /// The messages of one row of a table.
 fn row(section: &'static str, line: &'static str) -> impl Iterator<Item = Message> {
     let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
-    let statuses = match (section, cells.as_slice()) {
-        ("Usage", [_, _]) => "2",
-        ("Warnings", [_, _]) => "",
-        (_, [_, statuses, _]) => statuses,
+    let (statuses, reasons) = match (section, cells.as_slice()) {
+        ("Warnings", [_, reasons, _]) => ("", *reasons),
+        (_, [_, statuses, reasons, _]) => (*statuses, *reasons),
         _ => panic!("{section}: a row of another form: {line}"),
     };
-    cells[0].split('`').skip(1).step_by(2).map(move |text| Message::new(section, text, statuses))
+    cells[0].split('`').skip(1).step_by(2).map(move |text| Message::new(section, text, statuses, reasons))
 }
 
 /// The messages of the page.
 pub fn all() -> &'static [Message] {
     static MESSAGES: LazyLock<Vec<Message>> = LazyLock::new(|| {
-        let (_, page) = include_str!("../../README.md").split_once("\n## When it fails\n").expect("the page");
-        let page = page.split("\n## ").next().unwrap_or_default();
+        let page = include_str!("../../docs/troubleshooting.md");
+        let (_, page) = page.split_once("\n## Messages\n").expect("the tables");
         let mut section = "";
         let mut messages = Vec::new();
         for line in page.lines() {
@@ -103,20 +114,57 @@ pub fn all() -> &'static [Message] {
     &MESSAGES
 }
 
+/// A line of the program on stderr: its text after `monitoring-token: `, and what else a JSON line has.
+struct Said {
+    text: String,
+    reason: Option<String>,
+    status: Option<i32>,
+}
+
+impl Said {
+    /// `None` for a line that is no failure and no warning of the program.
+    fn read(line: &str, status: Option<i32>) -> Option<Said> {
+        if let Some(text) = line.strip_prefix(PREFIX) {
+            return Some(Said { text: text.to_owned(), reason: None, status });
+        }
+        let line: Value = serde_json::from_str(line).ok()?;
+        let field = |name: &str| line[name].as_str().map(str::to_owned);
+        let text = match (field("level")?.as_str(), field("message")?) {
+            ("ERROR", message) => message,
+            ("WARN", message) => WARNING.to_owned() + &message,
+            _ => return None,
+        };
+        let told = line["exit_status"].as_i64().and_then(|status| i32::try_from(status).ok());
+        Some(Said { text, reason: field("reason"), status: status.or(told) })
+    }
+}
+
+/// The text form of a line of the program, which may be JSON.
+pub fn as_text(line: &str) -> String {
+    match Said::read(line, None) {
+        Some(said) => format!("{PREFIX}{}", said.text),
+        None => line.to_owned(),
+    }
+}
+
 /// The messages of the page that speak of `line`, which the program has printed; or in words, that there is
-/// none. The exit status counts where it is known.
+/// none. The exit status and the reason count where they are known.
 pub fn explain(line: &str, status: Option<i32>) -> Result<BTreeSet<usize>, String> {
-    let Some(said) = line.strip_prefix(PREFIX) else { return Ok(BTreeSet::new()) };
+    let Some(Said { text, reason, status }) = Said::read(line, status) else { return Ok(BTreeSet::new()) };
+    let said = text.as_str();
     let find = |what: &str, said: &str, warning: bool| {
         let speaks_of_it = |message: &Message| {
             let sound = warning || status.is_none_or(|status| message.has_status(status));
+            let sound = sound
+                && (warning
+                    || reason.as_deref().is_none_or(|reason| message.reasons().any(|one| one == reason)));
             sound && (message.section == "Warnings") == warning && message.begins(said)
         };
         let all = all().iter().enumerate();
         let found: BTreeSet<usize> =
             all.filter(|(_, message)| speaks_of_it(message)).map(|(at, _)| at).collect();
         if found.is_empty() {
-            Err(format!("README.md, \"When it fails\", has no row for the {what}: {said}"))
+            Err(format!("docs/troubleshooting.md has no row for the {what}: {said}"))
         } else {
             Ok(found)
         }
@@ -124,7 +172,7 @@ pub fn explain(line: &str, status: Option<i32>) -> Result<BTreeSet<usize>, Strin
     if let Some(warning) = said.strip_prefix(WARNING) {
         return find("warning", warning, true);
     }
-    let mut found = find(&format!("failure (status {status:?})"), said, false)?;
+    let mut found = find(&format!("failure (status {status:?}, reason {reason:?})"), said, false)?;
     // The warnings of a run that fails are clauses of its line.
     for clause in said.split("; and ").skip(1).chain(said.split("? and ").skip(1)) {
         found.extend(find("clause", clause, true)?);
@@ -141,7 +189,11 @@ pub fn all_explained(stderr: &str) {
 
 #[test]
 fn the_page_says_enough_of_each_message() {
-    for Message { section, text, pieces, .. } in all() {
+    for message in all() {
+        let Message { section, text, pieces, reasons, .. } = message;
+        assert!(message.reasons().next().is_some() || *section == "Warnings", "{section}: no reason: {text}");
+        let known = message.reasons().all(|name| monitoring_token::failure::Reason::named(name).is_some());
+        assert!(known, "{section}: not a reason: {reasons}");
         let letters = pieces.iter().flat_map(|piece| piece.chars()).filter(char::is_ascii_alphabetic);
         assert!(letters.count() >= 7, "{section}: too little of a message: {text}");
     }
@@ -156,6 +208,8 @@ fn a_message_without_a_row_is_found_out() {
         ("monitoring-token: warning: something new went wrong", None),
         ("monitoring-token: no signing key: set MONITORING_SIGNER_KEY", Some(124)),
         ("monitoring-token: no signing key: set it; and something new went wrong", Some(125)),
+        (r#"{"level":"ERROR","message":"no signing key: set it","reason":"dns"}"#, Some(125)),
+        (r#"{"level":"ERROR","message":"no signing key: set it","reason":"key-missing"}"#, Some(2)),
     ] {
         explain(line, status).expect_err(line);
     }
@@ -164,6 +218,8 @@ fn a_message_without_a_row_is_found_out() {
         ("monitoring-token: ended by SIGTERM while reading the key x", Some(143)),
         ("monitoring-token: no signing key: set it; and cannot write the metrics to x: no", Some(125)),
         ("what the command says", None),
+        (r#"{"level":"ERROR","message":"no signing key: set it","reason":"key-missing"}"#, Some(125)),
+        (r#"{"level":"DEBUG","message":"something new"}"#, None),
     ] {
         assert_eq!(explain(line, status).err(), None);
     }
