@@ -40,6 +40,7 @@ npm=$!
 # What tests/deploy.sh validates and packs with.
 (cd tests/interop/manifests && go build -o "$peers/bin/manifests" .)
 install_go actionlint github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+install_go helm helm.sh/helm/v3/cmd/helm@v3.18.6
 install_go nfpm github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
 command -v kubectl >/dev/null 2>&1 || install_go kustomize sigs.k8s.io/kustomize/kustomize/v5@v5.8.0
 wait "$npm"

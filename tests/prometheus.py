@@ -7,6 +7,7 @@ import collections
 import http.server
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -56,6 +57,18 @@ def free_port():
         return server.server_port
 
 
+def start_sandbox():
+    """A sandbox, and an environment that leads to it."""
+    sandbox = subprocess.Popen([programs + "/monitoring-sandbox"], stdout=subprocess.PIPE, text=True)
+    environment = dict(os.environ)
+    for line in sandbox.stdout:
+        name, value = shlex.split(line)[1].split("=", 1)
+        environment[name] = value
+        if name == "SANDBOX_URL":
+            return sandbox, environment
+    raise AssertionError("the sandbox did not start")
+
+
 def run(work):
     pods = [pod(), pod()]
     node, web = free_port(), free_port()
@@ -90,6 +103,18 @@ def run(work):
     environment = dict(os.environ, MONITORING_SIGNER_KEY=work + "/key", MACHINE=MACHINES[0])
     subprocess.run([programs + "/monitoring-token", "-exchange=false", "-service=ndt/ndt7",
                     "-metrics-textfile=%s/probe.prom" % folder, "true"], check=True, env=environment)
+    # Jobs with service tokens, side by side in one folder.
+    sandbox, environment = start_sandbox()
+    for name, command in {
+        "bot-a": ["gafaelfawr", "exec", "--username=bot-a", "--scopes=read:all"],
+        "bot-b": ["gafaelfawr", "exec", "--username=bot-b", "--scopes=read:all"],
+        "sts-a": ["stackstate", "exec", "--name=sts-a", "--roles=stackstate-power-user"],
+        "sts-b": ["stackstate", "exec", "--name=sts-b", "--roles=stackstate-power-user"],
+    }.items():
+        subprocess.run([programs + "/monitoring-token", *command, "--metrics-textfile=%s/%s.prom" % (folder, name),
+                        "--", "true"], check=True, env=environment)
+    sandbox.terminate()
+    sandbox.wait()
     log = open(work + "/log", "w")
     children = [
         subprocess.Popen(["prometheus-node-exporter", "--web.listen-address=127.0.0.1:%d" % node,
@@ -127,8 +152,11 @@ def run(work):
         eventually("the exporters are up", 'up{job="script-exporter"} == 1', 2)
         metric = 'monitoring_token_run_success{machine="%s",service="ndt/ndt7"} == 1' % MACHINES[0]
         eventually("node_exporter has the metrics", metric, 1)
+        eventually("node_exporter has each job with a token",
+                   'monitoring_token_run_success{service=~"gafaelfawr|stackstate"} == 1', 4)
+        eventually("node_exporter finds no duplicate", "node_textfile_scrape_error == 0", 1)
         # The alert on starts looks at this.
-        eventually("the file's time", 'node_textfile_mtime_seconds{file=~".*/monitoring-token/.*[.]prom"}', 1)
+        eventually("the file's time", 'node_textfile_mtime_seconds{file=~".*/monitoring-token/.*[.]prom"}', 5)
         with urllib.request.urlopen("http://127.0.0.1:%d/api/v1/rules" % web) as answer:
             groups = json.load(answer)["data"]["groups"]
         rules = [rule for group in groups for rule in group["rules"]]

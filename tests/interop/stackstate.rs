@@ -1,5 +1,5 @@
 //! StackState's API as `testdata/stackstate/openapi.yaml` describes it: a mock server made from that by Prism,
-//! which refuses every request that does not fit.
+//! which refuses every request that does not fit. And the values of `bootstrap`, as Helm hands them to a chart.
 
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -28,6 +28,12 @@ pub const CHECKS: &[Check] = &[
         peer: "Prism v5.16.0",
         claim: "check stackstate is requests as described, its answers parse",
         run: check,
+    },
+    Check { peer: "Helm v3.18.6", claim: "a chart reads the values of stackstate bootstrap", run: bootstrap },
+    Check {
+        peer: "Helm v3.18.6",
+        claim: "a chart takes the token from the Secret that bootstrap prints",
+        run: bootstrap_external,
     },
 ];
 
@@ -130,4 +136,59 @@ fn check(peers: &Peers) -> Found {
     let prism = Prism::start(peers)?;
     let ended = prism.token(&["check", "stackstate", "exec", "--roles", "a", "--json", "--", "true"]);
     succeeds(&ended, &format!("StackState at http://127.0.0.1:{}: 0.0.0", prism.port))
+}
+
+/// What `helm template` makes of `testdata/stackstate/chart` with these values.
+fn template(peers: &Peers, values: &str) -> Result<String, String> {
+    let file = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
+    std::fs::write(file.path(), values).map_err(|error| error.to_string())?;
+    let output = Command::new(peers.program("helm"))
+        .args(["template", "release"])
+        .arg(testdata("stackstate/chart"))
+        .arg("--values")
+        .arg(file.path())
+        .output()
+        .map_err(|error| format!("Helm does not start: {error}"))?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+fn has_all(text: &str, pieces: &[&str]) -> Found {
+    match pieces.iter().find(|piece| !text.contains(*piece)) {
+        None => Ok(String::new()),
+        Some(missing) => Err(format!("{missing:?} is missing from {text}")),
+    }
+}
+
+fn bootstrap(peers: &Peers) -> Found {
+    let roles = "a,team:admin,null";
+    let flags = ["bootstrap", "--roles", roles, "--ttl", "1h30m", "--dedicated-subject", "ci"];
+    let values = run(token().arg("stackstate").args(flags)).stdout;
+    let printed =
+        values.split('"').find(|piece| piece.starts_with("svctok-")).ok_or("no token is printed")?;
+    let token_line = format!("bootstrap_token: \"{printed}\"");
+    let roles = r#"roles = [a,"team:admin","null"]"#;
+    has_all(&template(peers, &values)?, &[&token_line, "secret: own", roles, "ttl = 90m", "subject = ci"])?;
+    // The older spelling is silently ignored, and so are no values at all.
+    let ignored = template(peers, &values.replace("serviceToken", "servicetoken"))?;
+    if ignored.contains("roles =") {
+        Err(format!("servicetoken is read: {ignored}"))
+    } else {
+        Ok(String::new())
+    }
+}
+
+fn bootstrap_external(peers: &Peers) -> Found {
+    let flags = ["bootstrap", "--roles=a", "--external-secret=sts-auth", "--print=values"];
+    let values = run(token().arg("stackstate").args(flags)).stdout;
+    let made = template(peers, &values)?;
+    has_all(&made, &["secret: sts-auth", "roles = [a]", "ttl = 24h"])?;
+    if made.contains("kind: Secret") {
+        Err(format!("the chart makes a Secret: {made}"))
+    } else {
+        Ok(String::new())
+    }
 }

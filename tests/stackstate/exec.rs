@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 
 use super::{CONTROL, stackstate, token_of};
-use crate::support::api::{environment, shell};
+use crate::support::api::{environment, relay, shell};
 use crate::support::issuer::STACKSTATE;
-use crate::support::{Sandbox, run};
+use crate::support::{Sandbox, http, run};
 
 const CREATE: &str = STACKSTATE.create;
 const DELETE: &str = STACKSTATE.delete;
@@ -91,6 +91,32 @@ fn a_token_that_is_not_listed_is_not_taken_for_deleted() {
         run(exec(&sandbox).env("SCRIPT_DEADLINE", deadline.as_secs_f64().to_string()).args(["--", "true"]));
     ended.said(0, &["could not delete the token", "not listed", "stackstate delete --name"]);
     assert_eq!(sandbox.made_tokens(CONTROL).len(), 1);
+}
+
+#[test]
+fn a_token_that_no_server_would_take_is_refused_and_deleted() {
+    for (token, is_usable) in [
+        ("t".repeat(8 * 1024), true),
+        ("t".repeat(8 * 1024 + 1), false),
+        ("t".repeat(300_000), false),
+        (String::new(), false),
+        ("two words".to_owned(), false),
+        ("svctok-\u{e4}".to_owned(), false),
+    ] {
+        let sandbox = Sandbox::start(&[]);
+        let url = relay(sandbox.var("STS_CLI_URL"), move |request, pass_on| {
+            let answer = pass_on(request);
+            if !request.starts_with("POST") {
+                return answer;
+            }
+            let mut body: Value = serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+            body["token"] = token.clone().into();
+            http("200 OK", "", &body.to_string())
+        });
+        let ended = run(STACKSTATE.exec(&sandbox).env("STS_CLI_URL", &url).args(["--", "true"]));
+        assert_eq!(ended.status, if is_usable { 0 } else { 125 }, "{ended:?}");
+        STACKSTATE.nothing_is_left(&sandbox);
+    }
 }
 
 #[test]
