@@ -8,31 +8,41 @@ use reqwest::Url;
 use super::{Checklist, certificate};
 use crate::duration;
 use crate::error::{Failure, Reason, Stage};
-use crate::http::{Client, HttpConfig, LoadedHttp, Step};
-use crate::run::Run;
+use crate::http::{Client, LoadedHttp, Step};
 
-/// Writes the row `roots`, and `proxy` where that is decided before any connection to `url`, in the run's
-/// order. Gives what was read. `noting` adds to a failure what the run adds.
-pub fn tell_setup(
+/// Writes the row `roots`, and `proxy` where that is decided before any connection to `url`. `noting` adds to a
+/// failure what the run adds.
+pub fn set_up(
     list: &mut Checklist,
-    http: HttpConfig,
+    http: &LoadedHttp,
     url: &Url,
-    run: &Run<'_>,
     noting: impl Fn(Failure) -> Failure,
-) -> Result<LoadedHttp, Failure> {
-    let http = list.step("roots", http.load(&run.until()).map_err(&noting))?;
+) -> Result<(), Failure> {
     list.ok("roots", http.trust.places().describe());
     let invalid = |why| noting(Failure::failed(Stage::Exchange, Reason::ProxyInvalid, why));
-    let proxy = http.proxies.proxy_for(url).map_err(invalid);
-    if list.step("proxy", proxy)?.is_none() {
+    if list.step("proxy", http.proxies.proxy_for(url).map_err(invalid))?.is_none() {
         list.ok("proxy", "none");
     }
-    Ok(http)
+    Ok(())
 }
 
-/// Writes the rows `proxy`, `dns`, `tcp` and `tls` when the request has ended with `failure`, or without: what
-/// is known of its last attempt. Gives the failure back if it belongs to a later step.
-pub fn tell_way(
+/// Writes the rows `proxy`, `dns`, `tcp` and `tls` when the request has ended with `result`: what is known of its
+/// last attempt. Gives the result back if it belongs to a later step.
+pub fn tell_way<T>(
+    list: &mut Checklist,
+    url: &Url,
+    client: &Client,
+    result: Result<T, Failure>,
+) -> Result<Result<T, Failure>, Failure> {
+    let (done, failure) = match result {
+        Ok(done) => (Some(done), None),
+        Err(failure) => (None, Some(failure)),
+    };
+    let failure = tell_hops(list, url, client, failure)?;
+    Ok(done.ok_or_else(|| failure.expect("a result or a failure")))
+}
+
+fn tell_hops(
     list: &mut Checklist,
     url: &Url,
     client: &Client,

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use super::network::{tell_setup, tell_way};
+use reqwest::Url;
+
+use super::network::{set_up, tell_way};
 use super::{Checked, Checklist, tell_clock, tell_command, tell_timeout};
 use crate::duration;
 use crate::error::{Failure, Reason, Stage};
-use crate::http::{Client, plain_http_host};
+use crate::http::{Client, LoadedHttp, plain_http_host};
 use crate::log::Log;
 use crate::run::token::{TokenRun, while_checking};
-use crate::run::{Run, noting_plain_http};
+use crate::run::{Observer, Run, noting_plain_http};
 use crate::secret::scrub_stack;
 use crate::signal::Signals;
 
@@ -26,37 +28,49 @@ pub fn token(what: TokenRun, signals: &Signals, log: Log) -> Checked {
 
 fn steps(what: TokenRun, signals: &Signals, log: Log, list: &mut Checklist) -> Result<(), Failure> {
     let TokenRun { credential, http, url, run: config, issuer } = what;
-    let run = list.step("timeout", Run::begin(&config, signals, log))?;
+    let mut run = list.step("timeout", Run::begin(&config, signals, log))?;
     let until = tell_timeout(list, run.timeline());
     tell_command(list, &config.command);
-    let admin = list.step("credential", credential.read(&run.until()))?;
-    list.ok("credential", "read");
-    let http = tell_setup(list, http, &url, &run, |failure| failure)?;
-    let issuer = list.step("token", issuer.connect(&http, url.clone(), &admin, run.needed()))?;
-    drop(admin);
+    let mut steps = Steps { list, url: url.clone(), insecure: plain_http_host(&url) };
+    let issuer = run.issuer(credential, http, url, issuer, &mut steps)?;
+    run.prepare(issuer.as_ref(), &mut steps)?;
+    let describe = async { Ok(issuer.describe(until).await) };
+    let told = run.attempt(Stage::Exchange, describe, || while_checking(issuer.api()));
+    check_clock(list, issuer.api().client(), &run)?;
+    for (step, detail) in list.step("token", told)? {
+        list.ok(step, detail);
+    }
+    Ok(())
+}
 
-    let insecure = plain_http_host(&url);
-    let work = async {
-        issuer.prepare(until).await?;
-        Ok(issuer.describe(until).await)
-    };
-    let api = issuer.api();
-    let doing = || while_checking(api);
-    let (told, failure) = match run.attempt(Stage::Exchange, work, doing) {
-        Ok(told) => (told, None),
-        Err(failure) => (Vec::new(), Some(noting_plain_http(failure, insecure.as_deref()))),
-    };
-    let client = api.client();
-    let failure = tell_way(list, &url, client, failure)?;
-    let Some(failure) = failure else {
-        check_clock(list, client, &run)?;
-        for (step, detail) in told {
-            list.ok(step, detail);
-        }
-        return Ok(());
-    };
-    tell_clock(list, client, None);
-    list.step("token", Err(failure))
+/// Writes a row for each step of the run.
+struct Steps<'a> {
+    list: &'a mut Checklist,
+    url: Url,
+    insecure: Option<String>,
+}
+
+impl Observer for Steps<'_> {
+    fn step<T>(&mut self, step: &'static str, result: Result<T, Failure>) -> Result<T, Failure> {
+        self.list.step(step, result)
+    }
+
+    fn read_credential(&mut self) {
+        self.list.ok("credential", "read");
+    }
+
+    fn set_up(&mut self, http: &LoadedHttp, url: &Url) -> Result<(), Failure> {
+        set_up(self.list, http, url, |failure| failure)
+    }
+
+    fn answered<T>(&mut self, client: &Client, result: Result<T, Failure>) -> Result<T, Failure> {
+        let result = result.map_err(|failure| noting_plain_http(failure, self.insecure.as_deref()));
+        let result = tell_way(self.list, &self.url, client, result)?;
+        result.or_else(|failure| {
+            tell_clock(self.list, client, None);
+            self.list.step("token", Err(failure))
+        })
+    }
 }
 
 /// A lag that is too long to be believed does not shift the expiry of a token, which has then passed for the server.

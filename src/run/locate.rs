@@ -3,7 +3,7 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Instant;
 
-use super::{Run, RunConfig};
+use super::{Observer, Run, RunConfig};
 use crate::cache::{Cache, Key, KeyBuilder};
 use crate::child::OutputPolicy;
 use crate::error::{Failure, Stage};
@@ -14,7 +14,7 @@ use crate::log::Log;
 use crate::secret::scrub_stack;
 use crate::signal::Signals;
 use crate::source::Lease;
-use crate::source::locate::{Exchange, Locate, LocateConfig};
+use crate::source::locate::{Exchange, Granted, Locate, LocateConfig, Signed};
 
 /// What the main command was asked to do.
 pub struct LocateRun {
@@ -76,46 +76,60 @@ impl Run<'_> {
     /// waits beside the command.
     #[expect(clippy::needless_pass_by_value, reason = "the key that it may hold goes with it")]
     fn lease(&mut self, locate: LocateConfig, http: HttpConfig) -> Result<Lease, Failure> {
+        let credentials = self.credentials(&locate, http, &mut ());
+        scrub_stack();
+        let (signed, granted) = credentials?;
+        if granted.is_some() {
+            super::give_back_memory();
+        }
+        Ok(locate.lease(signed, granted))
+    }
+
+    /// The signed JWT, and the service URL that it was exchanged for, if it was.
+    pub(crate) fn credentials(
+        &mut self,
+        locate: &LocateConfig,
+        http: HttpConfig,
+        observer: &mut impl Observer,
+    ) -> Result<(Signed, Option<Granted>), Failure> {
         let began = Instant::now();
-        let key = locate.key.load(&self.until())?;
+        let key = observer.step("key", locate.key.load(&self.until()))?;
         tracing::debug!(
             key = locate.key.describe(),
             key_id = key.key_id,
             algorithm = key.algorithm.name(),
             "read the key"
         );
-        let signed = locate.sign(&key)?;
+        observer.loaded(locate, &key);
+        let signed = observer.step("signing", locate.sign(&key))?;
+        observer.signed(locate, &key);
         self.report.took(Stage::Sign, began.elapsed());
         if locate.exchange == Exchange::No {
-            drop(key);
-            scrub_stack();
-            return Ok(locate.lease(signed, None));
+            return Ok((signed, None));
         }
-        self.report.insecure = plain_http_host(&locate.endpoint.url);
+        let url = &locate.endpoint.url;
+        self.report.insecure = plain_http_host(url);
         let began = Instant::now();
-        let http = http.load(&self.until())?;
-        let client = Client::new(&http, &locate.endpoint.url, Redirects::SameOrigin)
-            .map_err(TransportError::into_failure)?;
-        let asked = Locate { config: &locate, client: &client, key: &key };
+        let http = observer.step("roots", http.load(&self.until()))?;
+        observer.set_up(&http, url)?;
+        let client = Client::new(&http, url, Redirects::SameOrigin).map_err(TransportError::into_failure);
+        let client = observer.step("exchange", client)?;
+        let asked = Locate { config: locate, client: &client, key: &key };
         let ask = asked.ask(signed, http.retries, self.timeline.term_at);
-        let doing = || while_asking(&locate, &client);
-        let result = self.attempt(Stage::Exchange, ask, doing);
+        let result = self.attempt(Stage::Exchange, ask, || while_asking(locate, &client));
         self.report.took(Stage::Exchange, began.elapsed());
         self.report.clock_offset_seconds = client.clock_offset_seconds();
-        self.report.insecure = client.plain_http_host(&locate.endpoint.url);
-        drop(client);
-        drop(key);
-        scrub_stack();
-        super::give_back_memory();
-        let (signed, offer) = result?;
-        let granted = locate.choose(offer)?;
+        self.report.insecure = client.plain_http_host(url);
+        let (signed, offer) = observer.answered(&client, result)?;
+        let granted = observer.step("url_keys", locate.choose(offer))?;
         tracing::debug!(url_key = granted.key, host = granted.hostname, "got the service URL");
-        Ok(locate.lease(signed, Some(granted)))
+        observer.chosen(&granted);
+        Ok((signed, Some(granted)))
     }
 }
 
 /// What was being done when the time was up.
-pub(crate) fn while_asking(locate: &LocateConfig, client: &Client) -> String {
+fn while_asking(locate: &LocateConfig, client: &Client) -> String {
     let (at, step) = (origin(&locate.endpoint.url), client.step());
     format!("while {step} ({at}{}{}): {}", client.via(), client.status_clause(), client.advice())
 }

@@ -12,6 +12,8 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 
+use reqwest::Url;
+
 pub use report::Report;
 
 use crate::child::{InputPolicy, OutputPolicy, Parent, parent::ParentError};
@@ -19,10 +21,13 @@ use crate::deadline::{Limits, Timeline};
 use crate::duration;
 use crate::error::{Failure, Reason, Stage, system_error};
 use crate::exit::ExitStatus;
+use crate::http::{Client, LoadedHttp};
+use crate::key::PrivateKey;
 use crate::log::Log;
 use crate::metrics::{self, Figures, Labels};
 use crate::read::Until;
 use crate::signal::Signals;
+use crate::source::locate::{Granted, LocateConfig};
 use crate::wait::until_done;
 
 /// What concerns the run of a command, whoever issued the credential.
@@ -52,6 +57,38 @@ impl RunConfig {
         Some(format!("cannot write the metrics to {}: {}", path.display(), system_error(&error)))
     }
 }
+
+/// What watches a run up to its command: nothing, or `check`, which reports each step.
+pub(crate) trait Observer {
+    /// A step has ended like this.
+    fn step<T>(&mut self, _step: &'static str, result: Result<T, Failure>) -> Result<T, Failure> {
+        result
+    }
+
+    /// The signing key is there.
+    fn loaded(&mut self, _locate: &LocateConfig, _key: &PrivateKey) {}
+
+    /// A JWT is signed with it.
+    fn signed(&mut self, _locate: &LocateConfig, _key: &PrivateKey) {}
+
+    /// The administrator's credential is there.
+    fn read_credential(&mut self) {}
+
+    /// Roots and proxies for requests to this URL are known.
+    fn set_up(&mut self, _http: &LoadedHttp, _url: &Url) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// The request has ended like this.
+    fn answered<T>(&mut self, _client: &Client, result: Result<T, Failure>) -> Result<T, Failure> {
+        result
+    }
+
+    /// A service URL is chosen.
+    fn chosen(&mut self, _granted: &Granted) {}
+}
+
+impl Observer for () {}
 
 /// What a run has at hand from its first moment to its last.
 pub struct Run<'a> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::Url;
 
-use super::{Run, RunConfig};
+use super::{Observer, Run, RunConfig};
 use crate::child::InputPolicy;
 use crate::credential::Credential;
 use crate::duration;
@@ -43,13 +43,7 @@ impl TokenRun {
             config.input = InputPolicy::Null;
         }
         Run::whole(&config, signals, log, |run| {
-            let began = Instant::now();
-            let token = credential.read(&run.until());
-            let issuer = token.and_then(|token| {
-                run.report.took(Stage::Sign, began.elapsed());
-                let http = http.load(&run.until())?;
-                issuer.connect(&http, url, &token, run.needed())
-            });
+            let issuer = run.issuer(credential, http, url, issuer, &mut ());
             scrub_stack();
             run.with_token(issuer?.as_ref())
         })
@@ -57,6 +51,31 @@ impl TokenRun {
 }
 
 impl Run<'_> {
+    /// The issuer of the run's token, by the administrator's credential.
+    pub(crate) fn issuer(
+        &mut self,
+        credential: Credential,
+        http: HttpConfig,
+        url: Url,
+        issuer: IssuerConfig,
+        observer: &mut impl Observer,
+    ) -> Result<Box<dyn Issuer>, Failure> {
+        let began = Instant::now();
+        let token = observer.step("credential", credential.read(&self.until()))?;
+        observer.read_credential();
+        self.report.took(Stage::Sign, began.elapsed());
+        let http = observer.step("roots", http.load(&self.until()))?;
+        observer.set_up(&http, &url)?;
+        observer.step("token", issuer.connect(&http, url, &token, self.needed()))
+    }
+
+    /// Finds out whether the issuer would make a token, and delete it again.
+    pub(crate) fn prepare(&self, issuer: &dyn Issuer, observer: &mut impl Observer) -> Result<(), Failure> {
+        let work = issuer.prepare(self.timeline.term_at);
+        let result = self.attempt(Stage::Exchange, work, || while_checking(issuer.api()));
+        observer.answered(issuer.api().client(), result)
+    }
+
     /// From now until the last request of this run.
     pub(crate) fn needed(&self) -> Duration {
         let timeline = &self.timeline;
@@ -93,8 +112,7 @@ impl Run<'_> {
     /// Makes a token, after finding out that it can be deleted again.
     fn token(&mut self, issuer: &dyn Issuer) -> Result<SecretString, Failure> {
         let until = self.timeline.term_at;
-        let checking = || while_checking(issuer.api());
-        self.attempt(Stage::Exchange, issuer.prepare(until), checking)?;
+        self.prepare(issuer, &mut ())?;
         let (CreateError { failure, leftover }, ended_at) = match self.create(issuer, until) {
             Ok(token) => return Ok(token),
             Err(error) => error,
