@@ -7,23 +7,23 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::normalize::{
-    Decoded, MAX_ESCAPE_BYTES, MAX_GAP_BYTES, Stream, escape, fold, is_introducer, visible,
-    wrap_or_sequence_length,
-};
-use super::patterns::{Extent, Gear, PIECE_CHARS, Patterns, Track};
+use super::normalize::{MAX_GAP_BYTES, MAX_SEQUENCE_BYTES, Stream, is_introducer, terminal_sequence_length};
+use super::patterns::{Extent, PIECE_CHARS, Patterns, merge};
+use super::scan::Scanner;
 
 /// What stands in the place of a secret.
 pub const MASK: &[u8] = b"***";
 
 /// How much of what was passed on is remembered.
 const CONTEXT_BYTES: usize = 2048;
-/// How much is looked at closely, before and behind a place that may belong to a secret.
+/// The same with a terminal's sequences in it, which may be at each character of a token.
+const COLORED_BYTES: usize = 8192;
+/// How much of what has a piece of a secret in it is looked at closely at once, and how much before it.
 const CLOSE_LOOK_BYTES: usize = 1024;
-/// How much of that is looked at again, with what comes next.
-const OVERLAP_BYTES: usize = 512;
-/// The longest thing that stands for one character, or for none, and can be cut off: a terminal's sequence.
-const MAX_CUT_BYTES: usize = 32;
+/// And behind it.
+const LOOK_AHEAD_BYTES: usize = 64;
+/// The longest thing that stands for one character, or for none, and can be cut off.
+const MAX_CUT_BYTES: usize = MAX_SEQUENCE_BYTES;
 
 /// How far the characters of an escape may be from each other.
 const MAX_LOOK_BYTES: usize = MAX_GAP_BYTES + MAX_CUT_BYTES;
@@ -40,11 +40,25 @@ pub struct Mask {
     decided: usize,
     /// Whether what was passed on last was a mask.
     in_secret: bool,
+    scanner: Scanner,
+    /// How much of the buffer it has taken.
+    scanned: usize,
+    /// What it has found pieces of secrets in, and is not all decided.
+    suspects: Vec<Range<usize>>,
 }
 
 impl Mask {
     pub(super) fn new(patterns: Arc<Patterns>) -> Mask {
-        Mask { patterns, buffer: Vec::new(), decided: 0, in_secret: false }
+        let (buffer, suspects) = (Vec::new(), Vec::new());
+        Mask {
+            patterns,
+            buffer,
+            decided: 0,
+            in_secret: false,
+            scanner: Scanner::default(),
+            scanned: 0,
+            suspects,
+        }
     }
 
     /// Takes more of the stream, and appends to `out` what can be passed on.
@@ -54,6 +68,7 @@ impl Mask {
             return;
         }
         self.buffer.extend_from_slice(bytes);
+        self.scan();
         self.pass_on(self.hold_from(), out);
     }
 
@@ -64,6 +79,10 @@ impl Mask {
 
     /// Appends to `out` what is held back.
     pub fn release(&mut self, out: &mut Vec<u8>) {
+        // What is cut off counts as it stands.
+        if self.scanned < self.buffer.len() {
+            self.suspects.push(self.scanned..self.buffer.len());
+        }
         self.pass_on(self.buffer.len(), out);
     }
 
@@ -90,32 +109,56 @@ impl Mask {
             self.in_secret = false;
             at = until;
         }
-        let forget = at.saturating_sub(CONTEXT_BYTES);
+        let forget = at.saturating_sub(self.reach_before(at, CONTEXT_BYTES));
         self.buffer.drain(..forget);
         self.decided = at - forget;
+        self.scanned -= forget;
+        self.suspects.retain_mut(|suspect| {
+            *suspect = suspect.start.saturating_sub(forget)..suspect.end.saturating_sub(forget);
+            suspect.end > self.decided
+        });
+    }
+
+    /// How far back a token may reach, `usually`.
+    fn reach_before(&self, at: usize, usually: usize) -> usize {
+        let has_sequence = memchr::memchr(0x1b, &self.buffer[at.saturating_sub(COLORED_BYTES)..at]).is_some();
+        if has_sequence { COLORED_BYTES } else { usually }
+    }
+
+    fn scan(&mut self) {
+        loop {
+            let (taken, is_suspect) = self.scanner.take(&self.patterns, &self.buffer[self.scanned..]);
+            let end = self.scanned + taken;
+            if is_suspect {
+                match self.suspects.last_mut() {
+                    Some(last) if last.end == self.scanned => last.end = end,
+                    _ => self.suspects.push(self.scanned..end),
+                }
+            }
+            self.scanned = end;
+            if taken == 0 {
+                break;
+            }
+        }
     }
 
     /// Where in the buffer secrets are.
     fn find(&self) -> Vec<Range<usize>> {
-        let text = &self.buffer;
-        let mut found: Vec<Range<usize>> = Vec::new();
-        let mut from = 0;
-        while let Some(at) = suspect(&self.patterns, text, from) {
-            let begin = at.saturating_sub(CLOSE_LOOK_BYTES);
-            let end = (at + CLOSE_LOOK_BYTES).min(text.len());
-            for range in self.patterns.find(&text[begin..end], Extent::Whole) {
-                let range = range.start + begin..range.end + begin;
-                match found.last_mut() {
-                    Some(last) if range.start < last.end => last.end = last.end.max(range.end),
-                    _ => found.push(range),
-                }
-            }
-            if end == text.len() {
-                break;
-            }
-            from = end - OVERLAP_BYTES;
-        }
-        found
+        let piece = |suspect: &Range<usize>| {
+            let end = suspect.end;
+            suspect
+                .clone()
+                .step_by(CLOSE_LOOK_BYTES)
+                .map(move |from| from..(from + CLOSE_LOOK_BYTES).min(end))
+        };
+        let close_look = |suspect: Range<usize>| {
+            let reach = self.reach_before(suspect.start, CLOSE_LOOK_BYTES);
+            let begin = suspect.start.saturating_sub(reach);
+            let end = (suspect.end + LOOK_AHEAD_BYTES).min(self.buffer.len());
+            let found = self.patterns.find(&self.buffer[begin..end], Extent::Whole);
+            found.into_iter().map(move |range| range.start + begin..range.end + begin)
+        };
+        merge(self.suspects.iter().flat_map(piece).flat_map(close_look).collect())
     }
 
     /// Where what may be the beginning of a secret begins.
@@ -126,12 +169,13 @@ impl Mask {
         for (at, _) in last.filter(|(at, _)| is_cut_off(&self.buffer[*at..])) {
             hold = hold.min(at).min(self.beginning_before(at));
         }
-        hold.max(self.decided)
+        hold.min(self.scanned).max(self.decided)
     }
 
     /// Where the beginning of a secret that ends at `end` begins; `end` if there is none.
     fn beginning_before(&self, end: usize) -> usize {
         const FIRST_LOOK_BYTES: usize = 96;
+        const FRONT_LOOK_CHARS: usize = 4;
         let mut looked_at = FIRST_LOOK_BYTES;
         loop {
             let begin = end.saturating_sub(looked_at);
@@ -139,8 +183,13 @@ impl Mask {
             let mut may_be_longer = false;
             for stream in Stream::levels(&self.buffer[begin..end]) {
                 let length = self.patterns.beginning_at_end(&stream.bytes);
-                // Too little to hold the public part of a token.
-                may_be_longer |= stream.bytes.len() < self.patterns.longest_beginning();
+                // All of it may be from the public part of a token.
+                let count = stream.bytes.len();
+                may_be_longer |= count < PIECE_CHARS
+                    || (count < self.patterns.longest_beginning()
+                        && self
+                            .patterns
+                            .is_in_front(&stream.bytes[count.saturating_sub(FRONT_LOOK_CHARS)..]));
                 if length > 0 {
                     let from = stream.spans[stream.bytes.len() - length].0 as usize + begin;
                     hold = hold.min(from);
@@ -148,7 +197,7 @@ impl Mask {
                     may_be_longer |= from < begin + MAX_CUT_BYTES;
                 }
             }
-            if !may_be_longer || begin == 0 || looked_at > CONTEXT_BYTES {
+            if !may_be_longer || begin == 0 || looked_at > COLORED_BYTES {
                 return hold;
             }
             looked_at *= 4;
@@ -165,221 +214,10 @@ fn is_cut_off(rest: &[u8]) -> bool {
         first if is_introducer(first) => true,
         b'=' => is_alone(),
         b'<' => rest.len() < MAX_TAG_BYTES && !rest.contains(&b'>'),
-        0x1b => wrap_or_sequence_length(rest) == 1,
+        0x1b => terminal_sequence_length(rest) == 1,
         0xc2.. => std::str::from_utf8(rest)
             .is_err_and(|error| error.error_len().is_none() && error.valid_up_to() == 0),
         _ => false,
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Class {
-    /// Stands for itself.
-    Plain,
-    /// Is not seen, or is part of a character that no secret has.
-    Skipped,
-    /// May begin an escape, or a character that stands for another.
-    Special,
-}
-
-static CLASSES: [Class; 256] = {
-    let mut classes = [Class::Skipped; 256];
-    let mut byte = 0x21;
-    while byte < 0x7f {
-        classes[byte] = Class::Plain;
-        byte += 1;
-    }
-    let special = b"%\\&<=\x1b\xe2\xef";
-    let mut at = 0;
-    while at < special.len() {
-        classes[special[at] as usize] = Class::Special;
-        at += 1;
-    }
-    classes
-};
-
-/// The first place of `text` at or behind `from` that may belong to a secret. Quick, and never silent where
-/// [`Patterns::find`] finds something.
-///
-/// The characters as they stand, and those that escapes stand for, are two streams. Behind an escape they are
-/// the same again after as many characters as a piece has, so that nearly always one is enough.
-fn suspect(patterns: &Patterns, text: &[u8], from: usize) -> Option<usize> {
-    if patterns.has_odd_characters() {
-        return (from < text.len()).then_some(from);
-    }
-    let mut raw = Gear::default();
-    let mut at = from;
-    // The loop that most bytes go through, and nothing else.
-    while at < text.len() {
-        let byte = text[at];
-        match CLASSES[byte as usize] {
-            Class::Skipped => {}
-            Class::Plain => {
-                raw.push(fold(byte));
-                if patterns.may_end(raw) && patterns.ends(last_seen(&text[from..=at])) {
-                    return Some(at);
-                }
-            }
-            Class::Special => match replacement(&text[at..]) {
-                Some(_) => match beside_escapes(patterns, text, from, at, raw) {
-                    Ok((next, hash)) => {
-                        (at, raw) = (next, hash);
-                        continue;
-                    }
-                    Err(found) => return Some(found),
-                },
-                None if byte.is_ascii_graphic() => {
-                    raw.push(fold(byte));
-                    if patterns.may_end(raw) && patterns.ends(last_seen(&text[from..=at])) {
-                        return Some(at);
-                    }
-                }
-                None => {}
-            },
-        }
-        at += 1;
-    }
-    None
-}
-
-/// From an escape at `at` on, until what it stands for makes no difference any more: where that is, and the hash
-/// there; or where something may belong to a secret.
-fn beside_escapes(
-    patterns: &Patterns,
-    text: &[u8],
-    from: usize,
-    at: usize,
-    hash: Gear,
-) -> Result<(usize, Gear), usize> {
-    let mut raw = Track::new(hash, last_seen(&text[from..at]));
-    let mut decoded = raw;
-    // How many characters of `decoded` may still differ, and where it goes on.
-    let (mut differing, mut goes_on_at) = (0, at);
-    for (at, &byte) in text.iter().enumerate().skip(at) {
-        if matches!(CLASSES[byte as usize], Class::Skipped) {
-            continue;
-        }
-        if is_special(byte) && at >= goes_on_at {
-            match replacement(&text[at..]) {
-                Some(Replacement::Unclear) => return Err(at),
-                Some(Replacement::Of { character, length }) => {
-                    differing = PIECE_CHARS;
-                    goes_on_at = at + length;
-                    if let Some(character) = character {
-                        decoded.push(character);
-                        if patterns.ends_with(&decoded) {
-                            return Err(at);
-                        }
-                    }
-                }
-                None => {}
-            }
-        }
-        if !byte.is_ascii_graphic() {
-            continue;
-        }
-        let character = fold(byte);
-        raw.push(character);
-        if patterns.ends_with(&raw) {
-            return Err(at);
-        }
-        if at >= goes_on_at {
-            decoded.push(character);
-            if patterns.ends_with(&decoded) {
-                return Err(at);
-            }
-            differing -= 1;
-            if differing == 0 {
-                return Ok((at + 1, raw.hash));
-            }
-        }
-    }
-    Ok((text.len(), raw.hash))
-}
-
-/// The last characters of a text that are seen, as many as a piece has; zeros before the first.
-fn last_seen(text: &[u8]) -> [u8; PIECE_CHARS] {
-    let mut last = [0; PIECE_CHARS];
-    let seen = text.iter().rev().filter(|byte| byte.is_ascii_graphic());
-    for (to, &from) in last.iter_mut().rev().zip(seen) {
-        *to = fold(from);
-    }
-    last
-}
-
-/// Whether `byte` may begin an escape, or a character that stands for another.
-fn is_special(byte: u8) -> bool {
-    matches!(CLASSES[byte as usize], Class::Special)
-}
-
-enum Replacement {
-    /// The first `length` bytes stand for this character, or for none.
-    Of { character: Option<u8>, length: usize },
-    /// For the beginning of another escape.
-    Unclear,
-}
-
-/// What the special byte at the beginning of `text` begins.
-#[inline(never)]
-fn replacement(text: &[u8]) -> Option<Replacement> {
-    if text[0] >= 0x80 {
-        let (character, length) = visible(text)?;
-        return Some(Replacement::Of { character: Some(character), length });
-    }
-    let length = wrap_or_sequence_length(text);
-    if length > 1 {
-        return Some(Replacement::Of { character: None, length });
-    }
-    if !is_introducer(text[0]) {
-        return None;
-    }
-    let ahead = Ahead::of(text);
-    let (decoded, count) = escape(ahead.characters())?;
-    let character = match decoded {
-        Decoded::Byte(byte) => Some(byte),
-        Decoded::Char(c) => u8::try_from(c).ok(),
-    };
-    let character = character.filter(u8::is_ascii_graphic).map(fold);
-    let length = ahead.ends[count - 1];
-    if let Some(first) = character.filter(|&character| is_introducer(character)) {
-        // `%2525`, `&amp;#45;`: escaped twice.
-        let next = Ahead::of(&text[length..]);
-        let again = [&[first], next.characters()].concat();
-        if next.characters().first().is_none_or(|&byte| is_introducer(byte)) || escape(&again).is_some() {
-            return Some(Replacement::Unclear);
-        }
-    }
-    // Percent-encoded UTF-8 may be a character that is not seen, or one that stands for another.
-    if matches!(decoded, Decoded::Byte(0xe2 | 0xef))
-        || matches!(decoded, Decoded::Char('\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{ff01}'..='\u{ff5e}'))
-    {
-        return Some(Replacement::Unclear);
-    }
-    Some(Replacement::Of { character, length })
-}
-
-/// The next characters of a text, without those that are not seen.
-struct Ahead {
-    folded: [u8; MAX_ESCAPE_BYTES],
-    /// Where each ends.
-    ends: [usize; MAX_ESCAPE_BYTES],
-    count: usize,
-}
-
-impl Ahead {
-    fn of(text: &[u8]) -> Ahead {
-        let mut ahead = Ahead { folded: [0; MAX_ESCAPE_BYTES], ends: [0; MAX_ESCAPE_BYTES], count: 0 };
-        let seen = text.iter().enumerate().take(MAX_LOOK_BYTES).filter(|(_, byte)| is_seen(**byte));
-        for (at, &byte) in seen.take(MAX_ESCAPE_BYTES) {
-            ahead.folded[ahead.count] = fold(byte);
-            ahead.ends[ahead.count] = at + 1;
-            ahead.count += 1;
-        }
-        ahead
-    }
-
-    fn characters(&self) -> &[u8] {
-        &self.folded[..self.count]
     }
 }
 

@@ -21,6 +21,7 @@ mod mask;
 mod memory;
 mod normalize;
 mod patterns;
+mod scan;
 mod shapes;
 mod shown;
 mod url;

@@ -5,27 +5,59 @@
 //! level takes one layer of escapes away: percent, JSON, C and HTML. All of it takes time that is linear in
 //! the text: an escape has a longest form, and there are at most [`MAX_LEVELS`] levels.
 
-#![expect(
-    clippy::inline_always,
-    reason = "each byte of a stream goes through it, and the build is one for size"
-)]
+use std::ops::Range;
 
 /// How many layers of escapes are taken away: `%255Cu002d` has three.
-const MAX_LEVELS: usize = 4;
+pub(super) const MAX_LEVELS: usize = 4;
 /// More than this between two characters means that they do not belong together. It lets a secret be wrapped
 /// into an indented block, and bounds what masking has to remember.
 pub(super) const MAX_GAP_BYTES: usize = 256;
 /// The longest escape: `&ZeroWidthSpace;`.
 pub(super) const MAX_ESCAPE_BYTES: usize = 24;
+/// The longest sequence of a terminal that is recognized.
+pub(super) const MAX_SEQUENCE_BYTES: usize = 32;
 /// What stands for a gap. No secret holds it.
 const GAP: u8 = 0;
 
+/// Where in the text each byte of a stream begins and ends.
+pub(super) type Spans = Vec<(u32, u32)>;
+
+/// What is kept of that: nothing, where only the bytes count.
+pub(super) trait Places: Default {
+    fn add(&mut self, from_to: (u32, u32));
+    fn add_all(&mut self, others: &Self, range: Range<usize>);
+    fn of(&self, range: Range<usize>) -> (u32, u32);
+}
+
+impl Places for Spans {
+    fn add(&mut self, from_to: (u32, u32)) {
+        self.push(from_to);
+    }
+
+    fn add_all(&mut self, others: &Spans, range: Range<usize>) {
+        self.extend_from_slice(&others[range]);
+    }
+
+    fn of(&self, range: Range<usize>) -> (u32, u32) {
+        (self[range.start].0, self[range.end - 1].1)
+    }
+}
+
+impl Places for () {
+    fn add(&mut self, _: (u32, u32)) {}
+
+    fn add_all(&mut self, (): &(), _: Range<usize>) {}
+
+    fn of(&self, _: Range<usize>) -> (u32, u32) {
+        (0, 0)
+    }
+}
+
 /// A text at one level.
 #[derive(Default)]
-pub(super) struct Stream {
+pub(super) struct Stream<P = Spans> {
     pub bytes: Vec<u8>,
-    /// Where in the text each byte begins and ends.
-    pub spans: Vec<(u32, u32)>,
+    pub spans: P,
     /// The end of what was pushed last.
     end: u32,
 }
@@ -45,7 +77,7 @@ impl Stream {
 
     /// `left_out` says how much of a text is to be left out at its beginning.
     fn read(text: &[u8], left_out: fn(&[u8]) -> usize) -> Stream {
-        let mut stream = Stream::default();
+        let mut stream: Stream = Stream::default();
         stream.bytes.reserve(text.len());
         stream.spans.reserve(text.len());
         let mut at = 0;
@@ -71,44 +103,6 @@ impl Stream {
         stream
     }
 
-    /// The same with one layer of escapes taken away; `None` if there is none.
-    pub fn decoded(&self) -> Option<Stream> {
-        if !self.bytes.iter().any(|&byte| is_introducer(byte) || byte >= 0x80) {
-            return None;
-        }
-        let mut next = Stream::default();
-        let mut changed = false;
-        let mut at = 0;
-        while at < self.bytes.len() {
-            let rest = &self.bytes[at..];
-            let (length, decoded) = match rest[0] {
-                first if is_introducer(first) => match escape(&rest[..rest.len().min(MAX_ESCAPE_BYTES)]) {
-                    Some((decoded, length)) => (length, decoded),
-                    None => (1, Decoded::Byte(first)),
-                },
-                0x80.. => {
-                    let length = char_length(rest);
-                    let one = std::str::from_utf8(&rest[..length]).ok().and_then(|text| text.chars().next());
-                    (length, one.map_or(Decoded::Byte(rest[0]), Decoded::Char))
-                }
-                first => (1, Decoded::Byte(first)),
-            };
-            let from_to = (self.spans[at].0, self.spans[at + length - 1].1);
-            changed |= length > 1 && rest[0] < 0x80;
-            let before = next.bytes.len();
-            match decoded {
-                Decoded::Byte(GAP) if length == 1 => next.push(GAP, from_to),
-                Decoded::Byte(byte) if byte > 0x20 && byte != 0x7f => next.push(fold(byte), from_to),
-                Decoded::Byte(_) => {}
-                Decoded::Char(c) => next.push_char(c, from_to),
-            }
-            // What only now turned out to be invisible.
-            changed |= next.bytes.len() == before;
-            at += length;
-        }
-        changed.then_some(next)
-    }
-
     /// All levels, from the text itself on.
     pub fn levels(text: &[u8]) -> impl Iterator<Item = Stream> {
         // A secret that ends a line with a `=` of its own is found in the text as it stands.
@@ -126,15 +120,78 @@ impl Stream {
         });
         as_it_stands.into_iter().chain(further)
     }
+}
+
+impl<P: Places> Stream<P> {
+    /// The same with one layer of escapes taken away; `None` if there is none.
+    pub fn decoded(&self) -> Option<Stream<P>> {
+        // Nearly all are plain.
+        let is_simple = self.bytes.is_ascii() && memchr::memchr(GAP, &self.bytes).is_none();
+        let special = |rest: &[u8]| {
+            if is_simple {
+                memchr::memchr3(b'%', b'\\', b'&', rest)
+            } else {
+                rest.iter().position(|&byte| is_introducer(byte) || byte >= 0x80 || byte == GAP)
+            }
+        };
+        special(&self.bytes)?;
+        let mut next = Stream::default();
+        next.bytes.reserve(self.bytes.len());
+        let mut changed = false;
+        let mut at = 0;
+        while at < self.bytes.len() {
+            let rest = &self.bytes[at..];
+            let plain = special(rest).unwrap_or(rest.len());
+            if plain > 0 {
+                next.push_plain(self, at..at + plain);
+                at += plain;
+                continue;
+            }
+            let (length, decoded) = match rest[0] {
+                first if is_introducer(first) => match escape(&rest[..rest.len().min(MAX_ESCAPE_BYTES)]) {
+                    Some((decoded, length)) => (length, decoded),
+                    None => (1, Decoded::Byte(first)),
+                },
+                0x80.. => {
+                    let length = char_length(rest);
+                    let one = std::str::from_utf8(&rest[..length]).ok().and_then(|text| text.chars().next());
+                    (length, one.map_or(Decoded::Byte(rest[0]), Decoded::Char))
+                }
+                first => (1, Decoded::Byte(first)),
+            };
+            let from_to = self.spans.of(at..at + length);
+            changed |= length > 1 && rest[0] < 0x80;
+            let before = next.bytes.len();
+            match decoded {
+                Decoded::Byte(GAP) if length == 1 => next.push(GAP, from_to),
+                Decoded::Byte(byte) if byte > 0x20 && byte != 0x7f => next.push(fold(byte), from_to),
+                Decoded::Byte(_) => {}
+                Decoded::Char(c) => next.push_char(c, from_to),
+            }
+            // What only now turned out to be invisible.
+            changed |= next.bytes.len() == before;
+            at += length;
+        }
+        changed.then_some(next)
+    }
 
     fn push(&mut self, byte: u8, (from, to): (u32, u32)) {
         if from > self.end + span(0, MAX_GAP_BYTES).1 {
             self.bytes.push(GAP);
-            self.spans.push((from, from));
+            self.spans.add((from, from));
         }
         self.bytes.push(byte);
-        self.spans.push((from, to));
+        self.spans.add((from, to));
         self.end = to;
+    }
+
+    /// What follows each other in `other`, and stands for itself.
+    fn push_plain(&mut self, other: &Stream<P>, range: Range<usize>) {
+        self.push(other.bytes[range.start], other.spans.of(range.start..range.start + 1));
+        let rest = range.start + 1..range.end;
+        self.end = other.spans.of(range).1;
+        self.bytes.extend_from_slice(&other.bytes[rest.clone()]);
+        self.spans.add_all(&other.spans, rest);
     }
 
     /// A character, or what is none, of more than one byte.
@@ -146,22 +203,16 @@ impl Stream {
     }
 
     fn push_char(&mut self, c: char, from_to: (u32, u32)) {
-        match c {
-            c if c.is_whitespace() || is_invisible(c) => {}
-            // Hyphens and minus signs of all kinds, which `&hyphen;` and word processors make of a dash.
-            '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe58}' | '\u{fe63}' => self.push(b'-', from_to),
-            // Full-width forms of ASCII.
-            '\u{ff01}'..='\u{ff5e}' => {
-                let ascii = u8::try_from(u32::from(c) - 0xfee0).unwrap_or_default();
-                self.push(fold(ascii), from_to);
-            }
-            c if c.is_ascii() => self.push(fold(c as u8), from_to),
-            c => {
-                let mut buffer = [0; 4];
-                for byte in c.encode_utf8(&mut buffer).bytes() {
-                    self.push(byte, from_to);
-                }
-            }
+        if c.is_whitespace() || is_invisible(c) {
+            return;
+        }
+        if let Some(ascii) = seen_as(c) {
+            self.push(fold(ascii), from_to);
+            return;
+        }
+        let mut buffer = [0; 4];
+        for byte in c.encode_utf8(&mut buffer).bytes() {
+            self.push(byte, from_to);
         }
     }
 }
@@ -172,8 +223,7 @@ fn span(from: usize, to: usize) -> (u32, u32) {
 }
 
 /// In lower case, and the two alphabets of base64 made one.
-#[inline(always)]
-pub(super) fn fold(byte: u8) -> u8 {
+pub(super) const fn fold(byte: u8) -> u8 {
     FOLDED[byte as usize]
 }
 
@@ -194,7 +244,7 @@ static FOLDED: [u8; 256] = {
 };
 
 /// What an escape may begin with.
-pub(super) fn is_introducer(byte: u8) -> bool {
+pub(super) const fn is_introducer(byte: u8) -> bool {
     matches!(byte, b'%' | b'\\' | b'&')
 }
 
@@ -225,34 +275,35 @@ pub(crate) fn is_invisible(c: char) -> bool {
             | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
+/// The ASCII character that this one is, or looks like.
+fn seen_as(c: char) -> Option<u8> {
+    match c {
+        // Hyphens and minus signs of all kinds, which `&hyphen;` and word processors make of a dash.
+        '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe58}' | '\u{fe63}' => Some(b'-'),
+        // Full-width forms of ASCII.
+        '\u{ff01}'..='\u{ff5e}' => u8::try_from(u32::from(c) - 0xfee0).ok(),
+        c => u8::try_from(c).ok().filter(u8::is_ascii),
+    }
+}
+
 /// The ASCII character that the character of more than one byte at the beginning of `text` stands for, and its
 /// length.
 pub(super) fn visible(text: &[u8]) -> Option<(u8, usize)> {
     let length = char_length(text);
-    let mut stream = Stream::default();
-    stream.push_bytes(&text[..length], (0, 0));
-    match stream.bytes.as_slice() {
-        [one] if one.is_ascii() => Some((*one, length)),
-        _ => None,
-    }
+    let c = std::str::from_utf8(&text[..length]).ok()?.chars().next()?;
+    Some((fold(seen_as(c)?), length))
 }
 
-/// The length of what is not seen at the beginning of `text`: at most 1 if it is something else.
-pub(super) fn wrap_or_sequence_length(text: &[u8]) -> usize {
-    match text[0] {
-        0x1b => terminal_sequence_length(text),
-        _ => wrap_length(text),
-    }
-}
+/// HTML's ways to wrap a line.
+pub(super) const TAGS: [&[u8]; 6] = [b"<br>", b"<br/>", b"<br />", b"<wbr>", b"<wbr/>", b"<wbr />"];
 
 /// The length of what only wraps a line at the beginning of `text`: the soft line break of quoted-printable,
 /// a backslash at the end of a line, and HTML's `<br>` and `<wbr>`.
-fn wrap_length(text: &[u8]) -> usize {
+pub(super) fn wrap_length(text: &[u8]) -> usize {
     match text[0] {
         b'=' | b'\\' if text[1..].starts_with(b"\n") => 2,
         b'=' | b'\\' if text[1..].starts_with(b"\r\n") => 3,
         b'<' => {
-            const TAGS: [&[u8]; 6] = [b"<br>", b"<br/>", b"<br />", b"<wbr>", b"<wbr/>", b"<wbr />"];
             let is_it =
                 |tag: &&&[u8]| text.get(..tag.len()).is_some_and(|found| found.eq_ignore_ascii_case(tag));
             TAGS.iter().find(is_it).map_or(0, |tag| tag.len())
@@ -262,8 +313,7 @@ fn wrap_length(text: &[u8]) -> usize {
 }
 
 /// The length of a terminal's control sequence (ECMA-48, 5.4), which begins with ESC; 1 for ESC alone.
-fn terminal_sequence_length(text: &[u8]) -> usize {
-    const MAX_SEQUENCE_BYTES: usize = 32;
+pub(super) fn terminal_sequence_length(text: &[u8]) -> usize {
     if text.get(1) != Some(&b'[') {
         return 1;
     }
@@ -364,14 +414,9 @@ fn decimal(digits: &[u8]) -> Option<u32> {
 }
 
 fn number(digits: &[u8], radix: u32) -> Option<u32> {
-    // `from_str_radix` would take a sign.
-    let text =
-        std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|b| b.is_ascii_alphanumeric()))?;
-    let text = if text.len() > 1 { text.trim_start_matches('0') } else { text };
-    if text.is_empty() && !digits.is_empty() {
-        return Some(0);
-    }
-    u32::from_str_radix(text, radix).ok()
+    let append =
+        |number: u32, digit: &u8| number.checked_mul(radix)?.checked_add(char::from(*digit).to_digit(radix)?);
+    (!digits.is_empty()).then(|| digits.iter().try_fold(0, append))?
 }
 
 fn byte(value: u32) -> Decoded {

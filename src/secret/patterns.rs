@@ -1,13 +1,8 @@
 //! What the secrets of a run look like, and where they are in a text.
 //!
 //! A piece of [`PIECE_CHARS`] characters or more of a secret counts. So every window of that size, of every
-//! form that a secret can have, is looked up at every place of the text. A rolling hash and two bit sets
-//! ([`Filter`]) answer nearly every look-up; what they let through is compared.
-
-#![expect(
-    clippy::inline_always,
-    reason = "each byte of a stream goes through it, and the build is one for size"
-)]
+//! form that a secret can have, is looked up at every place of the text. Two bit sets ([`Filter`]) answer nearly
+//! every look-up; what they let through is compared.
 
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -21,6 +16,10 @@ use super::shown::floor;
 
 /// A piece of a secret counts if it has this many characters.
 pub(super) const PIECE_CHARS: usize = 12;
+/// The filter knows all parts of the forms that have this many characters: as many as fit into a register.
+const GRAM_CHARS: usize = 8;
+/// Each window has a gram that begins at a multiple of this.
+const STRIDE: usize = PIECE_CHARS - GRAM_CHARS + 1;
 /// A shorter secret is not looked for: it would be found everywhere.
 const MIN_SECRET_CHARS: usize = 4;
 /// A secret that is shorter counts only where it stands as a word: it would take our own words apart.
@@ -40,11 +39,21 @@ pub(super) struct Patterns {
     text: Vec<u8>,
     /// Where in `text` each window begins, in the order of the windows.
     windows: Vec<u32>,
-    /// What stands before the secret part of a token, and where that part begins in `text`.
-    fronts: Vec<(Vec<u8>, u32)>,
+    fronts: Vec<Front>,
     short: Vec<Short>,
     filter: Filter,
+    /// The hashes of what windows begin with.
+    beginnings: BitSet,
     has_odd_characters: bool,
+}
+
+/// The beginning of a token: its public part, and less than a piece of its secret part.
+struct Front {
+    text: Vec<u8>,
+    /// How much is public.
+    public: usize,
+    /// Where the secret part begins in the text of the patterns.
+    begin: u32,
 }
 
 /// A piece of a secret in a text.
@@ -96,7 +105,7 @@ impl Patterns {
         self.windows.is_empty() && self.short.is_empty()
     }
 
-    /// Whether some secret holds characters that [`Filter`] does not see.
+    /// Whether some secret holds characters beside those of ASCII.
     pub fn has_odd_characters(&self) -> bool {
         self.has_odd_characters
     }
@@ -111,8 +120,11 @@ impl Patterns {
         }
         let as_word = raw.len() < MIN_ANYWHERE_CHARS;
         if !front.is_empty() && raw.len() >= PIECE_CHARS {
-            let at = u32::try_from(self.text.len()).unwrap_or(u32::MAX);
-            self.fronts.push((Stream::of(front.as_bytes()).bytes, at));
+            let begin = u32::try_from(self.text.len()).unwrap_or(u32::MAX);
+            let mut text = Stream::of(front.as_bytes()).bytes;
+            let public = text.len();
+            text.extend_from_slice(&raw[..PIECE_CHARS - 1]);
+            self.fronts.push(Front { text, public, begin });
         }
         self.add_form(raw, as_word);
         for text in [beginning, end] {
@@ -162,7 +174,6 @@ impl Patterns {
         if form.len() < PIECE_CHARS {
             if form.len() >= MIN_SECRET_CHARS && !self.short.iter().any(|short| short.form == form) {
                 self.has_odd_characters |= !form.is_ascii();
-                self.filter.add_short(&form);
                 self.short.push(Short { form, as_word });
             }
             return;
@@ -174,6 +185,9 @@ impl Patterns {
         let windows = begin..=begin + form.len() - PIECE_CHARS;
         self.windows.extend(windows.filter_map(|at| u32::try_from(at).ok()));
         self.filter.add(&form);
+        for window in form.windows(PIECE_CHARS) {
+            self.beginnings.add(hash_of_three([window[0], window[1], window[2]]));
+        }
     }
 
     fn sort(&mut self) {
@@ -205,21 +219,18 @@ impl Patterns {
     }
 
     fn find_pieces(&self, stream: &Stream, extent: Extent, found: &mut Vec<Piece>) {
-        let mut hash = Gear::default();
-        for (at, &byte) in stream.bytes.iter().enumerate() {
-            hash.push(byte);
-            if at + 1 < PIECE_CHARS || !self.filter.may_hold(hash) {
+        for (begin, piece) in stream.bytes.windows(PIECE_CHARS).enumerate() {
+            if !self.filter.may_hold(&piece[..GRAM_CHARS]) {
                 continue;
             }
-            let begin = at + 1 - PIECE_CHARS;
-            let Some(window) = self.window_of(&stream.bytes[begin..=at]) else { continue };
+            let Some(window) = self.window_of(piece) else { continue };
             let mut first = stream.spans[begin];
             if extent == Extent::Whole
                 && let Some(front) = self.front_before(window, &stream.bytes[..begin])
             {
                 first = stream.spans[begin - front];
             }
-            let (from, to) = (first.0 as usize, stream.spans[at].1 as usize);
+            let (from, to) = (first.0 as usize, stream.spans[begin + PIECE_CHARS - 1].1 as usize);
             match found.last_mut() {
                 Some(Piece { range, .. }) if range.start <= from && from < range.end => {
                     range.end = range.end.max(to);
@@ -239,61 +250,57 @@ impl Patterns {
     /// this window.
     fn front_before(&self, at: u32, before: &[u8]) -> Option<usize> {
         let window_text = window(&self.text, at);
-        let fronts = self.fronts.iter().filter(|(_, begin)| window(&self.text, *begin) == window_text);
-        fronts.filter(|(front, _)| before.ends_with(front)).map(|(front, _)| front.len()).max()
+        let fronts = self.fronts.iter().filter(|front| window(&self.text, front.begin) == window_text);
+        let is_before = |front: &&Front| before.ends_with(&front.text[..front.public]);
+        fronts.filter(is_before).map(|front| front.public).max()
     }
 
-    /// Whether a piece of a secret may end where the stream has this hash: quick, and sometimes wrong.
-    #[inline(always)]
-    pub fn may_end(&self, hash: Gear) -> bool {
-        self.filter.high.holds(high(hash)) || self.filter.short.holds(of_four(hash))
-    }
-
-    /// Whether one ends there: for what [`Patterns::may_end`] lets through.
-    #[inline(never)]
-    pub fn ends(&self, last: [u8; PIECE_CHARS]) -> bool {
-        self.ends_with(&Track::new(Gear::of(&last), last))
-    }
-
-    /// Whether a piece of a secret ends with the last character of `track`.
-    pub fn ends_with(&self, track: &Track) -> bool {
-        self.filter.may_hold_short(track.hash)
-            || (self.filter.may_hold(track.hash) && self.window_of(&track.piece()).is_some())
+    /// Whether some characters have a piece of a secret in them.
+    pub fn are_in(&self, characters: &[u8]) -> bool {
+        let mut at = 0;
+        while let Some(gram) = characters.get(at..at + GRAM_CHARS) {
+            if self.filter.may_hold(gram) {
+                let mut windows = (at.saturating_sub(STRIDE - 1)..=at)
+                    .filter_map(|begin| characters.get(begin..begin + PIECE_CHARS));
+                if windows.any(|window| self.window_of(window).is_some()) {
+                    return true;
+                }
+            }
+            at += STRIDE;
+        }
+        self.short.iter().any(|short| memmem::find(characters, &short.form).is_some())
     }
 
     /// The most characters that may be the beginning of a piece, or of a token.
     pub fn longest_beginning(&self) -> usize {
-        let front = self.fronts.iter().map(|(front, _)| front.len()).max().unwrap_or_default();
-        front + PIECE_CHARS - 1
+        self.fronts.iter().map(|front| front.text.len()).max().unwrap_or(PIECE_CHARS - 1)
+    }
+
+    /// Whether some characters may be from the middle of the beginning of a token.
+    pub fn is_in_front(&self, characters: &[u8]) -> bool {
+        self.fronts.iter().any(|front| memmem::find(&front.text, characters).is_some())
     }
 
     /// How many of the last `characters` may be the beginning of a piece, or of a token.
     pub fn beginning_at_end(&self, characters: &[u8]) -> usize {
-        let last = |count: usize| &characters[characters.len() - count..];
-        (1..=self.longest_beginning().min(characters.len()))
-            .rev()
-            .find(|&count| self.begins_piece(last(count)) || self.begins_token(last(count)))
-            .unwrap_or_default()
+        let last = |most: usize| &characters[characters.len().saturating_sub(most)..];
+        let of_piece = (1..PIECE_CHARS.min(characters.len() + 1)).rev();
+        let of_piece = of_piece.into_iter().find(|&count| self.begins_piece(last(count))).unwrap_or_default();
+        let of_token = self.fronts.iter().filter_map(|front| {
+            let last = last(front.text.len());
+            let mut begins = memchr::memchr_iter(front.text[0], last);
+            begins.find(|&at| front.text.starts_with(&last[at..])).map(|at| last.len() - at)
+        });
+        of_token.max().unwrap_or_default().max(of_piece)
     }
 
     fn begins_piece(&self, characters: &[u8]) -> bool {
-        if characters.len() >= PIECE_CHARS {
-            return false;
+        if self.short.iter().any(|short| short.form.starts_with(characters)) {
+            return true;
         }
         let of_window = |at: &u32| window(&self.text, *at)[..characters.len()].cmp(characters);
-        self.windows.binary_search_by(of_window).is_ok()
-            || self.short.iter().any(|short| short.form.starts_with(characters))
-    }
-
-    /// Whether these are the public part of a token, or its beginning, or that and less than a piece of the
-    /// secret part.
-    fn begins_token(&self, characters: &[u8]) -> bool {
-        self.fronts.iter().any(|(front, begin)| {
-            let (of_front, rest) = characters.split_at(characters.len().min(front.len()));
-            front.starts_with(of_front)
-                && rest.len() < PIECE_CHARS
-                && window(&self.text, *begin).starts_with(rest)
-        })
+        let is_one = || self.windows.binary_search_by(of_window).is_ok();
+        characters.first_chunk().is_none_or(|first| self.beginnings.holds(hash_of_three(*first))) && is_one()
     }
 }
 
@@ -335,7 +342,7 @@ fn find_short(short: &Short, stream: &Stream, text: &[u8], extent: Extent, found
 }
 
 /// In order, those that overlap made one.
-fn merge(mut found: Vec<Range<usize>>) -> Vec<Range<usize>> {
+pub(super) fn merge(mut found: Vec<Range<usize>>) -> Vec<Range<usize>> {
     found.sort_unstable_by(|a, b| a.start.cmp(&b.start).then_with(|| b.end.cmp(&a.end)));
     let mut merged: Vec<Range<usize>> = Vec::with_capacity(found.len());
     for range in found {
@@ -347,78 +354,9 @@ fn merge(mut found: Vec<Range<usize>>) -> Vec<Range<usize>> {
     merged
 }
 
-/// A hash of the last characters: each further one shifts the older ones out.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Gear(u64);
-
-impl Gear {
-    /// How far one character shifts the others: after [`Gear::CHARS`] of them nothing is left of one.
-    const SHIFT_BITS: u32 = 6;
-    const CHARS: usize = u64::BITS.div_ceil(Gear::SHIFT_BITS) as usize;
-
-    fn of(characters: &[u8]) -> Gear {
-        let mut hash = Gear::default();
-        for &character in characters {
-            hash.push(character);
-        }
-        hash
-    }
-
-    #[inline(always)]
-    pub fn push(&mut self, byte: u8) {
-        self.0 = (self.0 << Gear::SHIFT_BITS).wrapping_add(SPREAD[byte as usize]);
-    }
-}
-
-const _: () = assert!(Gear::CHARS <= PIECE_CHARS, "a piece has all that its hash depends on");
-
-/// The last characters of a stream, and their hash.
-#[derive(Clone, Copy)]
-pub(super) struct Track {
-    pub hash: Gear,
-    recent: [u8; 16],
-    count: usize,
-}
-
-impl Track {
-    pub fn new(hash: Gear, last: [u8; PIECE_CHARS]) -> Track {
-        let mut recent = [0; 16];
-        recent[..PIECE_CHARS].copy_from_slice(&last);
-        Track { hash, recent, count: PIECE_CHARS }
-    }
-
-    pub fn push(&mut self, byte: u8) {
-        self.hash.push(byte);
-        self.recent[self.count % 16] = byte;
-        self.count = self.count.wrapping_add(1);
-    }
-
-    fn piece(&self) -> [u8; PIECE_CHARS] {
-        std::array::from_fn(|at| self.recent[self.count.wrapping_add(16 - PIECE_CHARS + at) % 16])
-    }
-}
-
-/// A number without order for each byte (SplitMix64).
-static SPREAD: [u64; 256] = {
-    let mut table = [0; 256];
-    let mut at = 0;
-    while at < table.len() {
-        let mut z = (at as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        table[at] = z ^ (z >> 31);
-        at += 1;
-    }
-    table
-};
-
-/// Two sets of hashes: what is in both may be a window's.
+/// Two sets of hashes: a gram that is in both is most likely a part of a form.
 #[derive(Default)]
-pub(super) struct Filter {
-    high: BitSet,
-    low: BitSet,
-    short: BitSet,
-}
+struct Filter([BitSet; 2]);
 
 /// Numbers of 16 bits.
 #[derive(Default)]
@@ -432,7 +370,7 @@ impl BitSet {
         words[usize::from(bit >> 6)] |= 1 << (bit & 63);
     }
 
-    #[inline(always)]
+    #[inline]
     fn holds(&self, bit: u16) -> bool {
         self.0.as_ref().is_some_and(|words| words[usize::from(bit >> 6)] >> (bit & 63) & 1 == 1)
     }
@@ -440,46 +378,31 @@ impl BitSet {
 
 impl Filter {
     fn add(&mut self, form: &[u8]) {
-        let mut hash = Gear::default();
-        for (at, &byte) in form.iter().enumerate() {
-            hash.push(byte);
-            if at + 1 >= Gear::CHARS {
-                self.high.add(high(hash));
-                self.low.add(low(hash));
-            }
+        for gram in form.windows(GRAM_CHARS) {
+            let [first, second] = hashes(gram);
+            self.0[0].add(first);
+            self.0[1].add(second);
         }
     }
 
-    fn add_short(&mut self, form: &[u8]) {
-        let mut hash = Gear::default();
-        for &byte in form {
-            hash.push(byte);
-        }
-        self.short.add(of_four(hash));
-    }
-
-    /// Whether a secret that is shorter may end here.
-    fn may_hold_short(&self, hash: Gear) -> bool {
-        self.short.holds(of_four(hash))
-    }
-
-    /// Whether a window of a secret may end here.
-    fn may_hold(&self, hash: Gear) -> bool {
-        self.high.holds(high(hash)) && self.low.holds(low(hash))
+    #[inline]
+    fn may_hold(&self, gram: &[u8]) -> bool {
+        let [first, second] = hashes(gram);
+        self.0[0].holds(first) && self.0[1].holds(second)
     }
 }
 
-fn high(hash: Gear) -> u16 {
-    (hash.0 >> 48) as u16
+/// Of [`GRAM_CHARS`] characters.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "16 bits of each")]
+fn hashes(gram: &[u8]) -> [u16; 2] {
+    let number = gram.try_into().map_or(0, u64::from_le_bytes);
+    // Knuth's multiplicative hash; the high bits depend on all characters.
+    let hash = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    [(hash >> 48) as u16, (hash >> 32) as u16]
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "16 bits that fewer characters have a say in")]
-fn low(hash: Gear) -> u16 {
-    (hash.0 >> 32) as u16
-}
-
-/// What only the last four characters have a say in: as many as the shortest secret has.
-#[expect(clippy::cast_possible_truncation, reason = "16 of the lowest 24 bits")]
-fn of_four(hash: Gear) -> u16 {
-    (hash.0 >> 8) as u16
+fn hash_of_three([a, b, c]: [u8; 3]) -> u16 {
+    // The most frequent characters, of base64, differ in five bits.
+    u16::from(a) ^ u16::from(b) << 5 ^ u16::from(c) << 10
 }

@@ -123,6 +123,28 @@ fn a_secret_is_replaced_wherever_it_is_split() {
     }
 }
 
+/// A token has a public part, which is replaced with the rest. A terminal's sequences make it much longer.
+#[test]
+fn a_token_with_terminal_sequences_in_it_is_replaced_as_a_whole() {
+    let claims =
+        "eyJpc3MiOiJtb25pdG9yaW5nIiwic3ViIjoibWxhYjEtbGdhMHQubWxhYi1zYW5kYm94Lm1lYXN1cmVtZW50LWxhYi5vcmcifQ";
+    let token = format!(
+        "eyJhbGciOiJFZERTQSIsImtpZCI6InNhbmRib3gifQ.{claims}.Zq3-vU8_xT5kR0mN7pL2wJ9yH4Zq3-vU8_xT5kR0"
+    );
+    for (sequence, every) in
+        [("\x1b[1;31m", 1), ("\x1b[0m\x1b[38;5;196m", 1), ("\x1b[K", 20), ("\x1b[0m", 70)]
+    {
+        let parts = token.as_bytes().chunks(every).map(|part| std::str::from_utf8(part).unwrap());
+        let text = format!("before {} after", parts.collect::<Vec<_>>().join(sequence));
+        let cuts = (0..text.len()).step_by(41).map(|cut| vec![cut]);
+        for cuts in cuts.chain([(0..text.len()).step_by(7).collect()]) {
+            let out = passed_on(&mut secrets(&token).mask(), split(text.as_bytes(), &cuts));
+            let shown = out.escape_ascii().to_string();
+            assert_eq!(shown, "before *** after", "{sequence:?} every {every}, cut at {cuts:?}");
+        }
+    }
+}
+
 #[test]
 fn what_was_released_is_remembered() {
     const SECRET: &str = "Zq3-vU8_xT5.kR0/mN7+pL2=wJ9yH4";

@@ -1,0 +1,197 @@
+//! Whether a stream has pieces of secrets in it: fast, and never silent where [`Patterns::find`] finds something.
+//!
+//! What is seen of the stream is put together, a block at a time, and looked up. Only what has escapes or line wraps
+//! in it is looked up again without these.
+
+use super::normalize::{
+    MAX_LEVELS, MAX_SEQUENCE_BYTES, Stream, TAGS, fold, terminal_sequence_length, visible, wrap_length,
+};
+use super::patterns::{PIECE_CHARS, Patterns};
+
+/// How much of a stream is taken at once.
+const BLOCK_BYTES: usize = 4096;
+/// How many characters before a block are remembered: more than a piece takes in escapes of escapes.
+const REMEMBERED_CHARS: usize = 512;
+/// How many bytes are read in one step.
+const AT_ONCE_BYTES: usize = 8;
+/// What needs a closer look.
+const SPECIAL: u8 = 0x80;
+
+/// What each byte is seen as: nothing (0) for blanks, controls and parts of other characters.
+static SEEN: [u8; 256] = {
+    let mut seen = [0; 256];
+    let mut byte = 0x21;
+    while byte < 0x7f {
+        seen[byte as usize] = fold(byte);
+        byte += 1;
+    }
+    // What may begin a line wrap, a terminal's sequence, or a character that stands for another.
+    let special = b"=\\<\x1b\xe2\xef";
+    let mut at = 0;
+    while at < special.len() {
+        seen[special[at] as usize] = SPECIAL;
+        at += 1;
+    }
+    seen
+};
+
+/// One stream.
+#[derive(Default)]
+pub(super) struct Scanner {
+    /// The characters of the last block, and some before.
+    seen: Stream<()>,
+    /// Which of them only wrap a line: where, and how many.
+    wraps: Vec<(usize, usize)>,
+}
+
+enum Special {
+    /// More has to come before it is clear.
+    CutOff,
+    /// So many bytes that are not seen.
+    Unseen(usize),
+    /// A character that the first bytes stand for.
+    Seen(u8, usize),
+    /// A line wrap, of so many bytes, all of which are seen but for blanks.
+    Wrap(usize),
+}
+
+impl Scanner {
+    /// Takes the next block of a stream, without what is cut off at the end: its length, and whether a piece of a
+    /// secret ends in it.
+    pub fn take(&mut self, patterns: &Patterns, text: &[u8]) -> (usize, bool) {
+        self.forget();
+        let before = self.seen.bytes.len();
+        let taken = self.read(text);
+        let is_suspect = patterns.has_odd_characters()
+            || patterns.are_in(&self.seen.bytes[before.saturating_sub(PIECE_CHARS - 1)..])
+            || self.escapes_hold(patterns);
+        (taken, is_suspect && taken > 0)
+    }
+
+    fn forget(&mut self) {
+        let forgotten = self.seen.bytes.len().saturating_sub(REMEMBERED_CHARS);
+        self.seen.bytes.drain(..forgotten);
+        self.wraps.retain_mut(|(at, _)| {
+            let is_left = *at >= forgotten;
+            *at = at.saturating_sub(forgotten);
+            is_left
+        });
+    }
+
+    fn read(&mut self, text: &[u8]) -> usize {
+        let seen = &mut self.seen.bytes;
+        let mut count = seen.len();
+        let block_end = text.len().min(BLOCK_BYTES);
+        seen.resize(count + block_end + AT_ONCE_BYTES, 0);
+        let mut at = 0;
+        while at < block_end {
+            // The loop that most bytes go through: eight at a time, without a branch for blanks.
+            while let Some(bytes) = text[..block_end].get(at..at + AT_ONCE_BYTES) {
+                let characters: [u8; AT_ONCE_BYTES] =
+                    std::array::from_fn(|index| SEEN[usize::from(bytes[index])]);
+                if characters.iter().fold(0, |all, character| all | character) & SPECIAL != 0 {
+                    break;
+                }
+                let room = &mut seen[count..count + AT_ONCE_BYTES];
+                let mut taken = 0;
+                for character in characters {
+                    room[taken % AT_ONCE_BYTES] = character;
+                    taken += usize::from(character != 0);
+                }
+                count += taken;
+                at += AT_ONCE_BYTES;
+            }
+            for &byte in &text[at..block_end] {
+                let character = SEEN[usize::from(byte)];
+                if character == SPECIAL {
+                    break;
+                }
+                seen[count] = character;
+                count += usize::from(character != 0);
+                at += 1;
+            }
+            if at == block_end {
+                break;
+            }
+            let (character, length) = match special(&text[at..]) {
+                Special::CutOff => break,
+                Special::Unseen(length) => (0, length),
+                Special::Seen(character, length) => (character, length),
+                Special::Wrap(length) => {
+                    let is_seen = |byte: &&u8| byte.is_ascii_graphic();
+                    self.wraps.push((count, text[at..at + length].iter().filter(is_seen).count()));
+                    (fold(text[at]), 1)
+                }
+            };
+            seen[count] = character;
+            count += usize::from(character != 0);
+            at += length;
+        }
+        seen.truncate(count);
+        at
+    }
+
+    /// Whether there is a piece of a secret in what escapes and line wraps leave.
+    fn escapes_hold(&self, patterns: &Patterns) -> bool {
+        let unwrapped = (!self.wraps.is_empty()).then(|| self.unwrapped());
+        if unwrapped.as_ref().is_some_and(|stream| patterns.are_in(&stream.bytes)) {
+            return true;
+        }
+        let mut next = unwrapped.as_ref().unwrap_or(&self.seen).decoded();
+        for _ in 1..MAX_LEVELS {
+            match &next {
+                None => return false,
+                Some(stream) if patterns.are_in(&stream.bytes) => return true,
+                Some(stream) => next = stream.decoded(),
+            }
+        }
+        next.is_some_and(|stream| patterns.are_in(&stream.bytes))
+    }
+
+    fn unwrapped(&self) -> Stream<()> {
+        let mut stream = Stream::default();
+        let mut at = 0;
+        for &(wrap, length) in &self.wraps {
+            stream.bytes.extend_from_slice(&self.seen.bytes[at..wrap]);
+            at = (wrap + length).min(self.seen.bytes.len());
+        }
+        stream.bytes.extend_from_slice(&self.seen.bytes[at..]);
+        stream
+    }
+}
+
+/// What a special byte at the beginning of `text` begins.
+fn special(text: &[u8]) -> Special {
+    let first = text[0];
+    match first {
+        0x1b => match terminal_sequence_length(text) {
+            1 if is_cut_off_sequence(text) => Special::CutOff,
+            length => Special::Unseen(length),
+        },
+        b'=' | b'\\' if matches!(text, [_] | [_, b'\r']) => Special::CutOff,
+        b'<' if TAGS.iter().any(|tag| is_cut_off(tag, text)) => Special::CutOff,
+        0x80.. => match std::str::from_utf8(&text[..text.len().min(3)]) {
+            Err(error) if error.valid_up_to() == 0 && error.error_len().is_none() => Special::CutOff,
+            _ => visible(text)
+                .map_or(Special::Unseen(1), |(character, length)| Special::Seen(character, length)),
+        },
+        _ => match wrap_length(text) {
+            0 => Special::Seen(fold(first), 1),
+            length => Special::Wrap(length),
+        },
+    }
+}
+
+fn is_cut_off(whole: &[u8], text: &[u8]) -> bool {
+    text.len() < whole.len() && whole[..text.len()].eq_ignore_ascii_case(text)
+}
+
+fn is_cut_off_sequence(text: &[u8]) -> bool {
+    match text {
+        [_] => true,
+        [_, b'[', parameters @ ..] => {
+            text.len() < MAX_SEQUENCE_BYTES && parameters.iter().all(|byte| (0x20..=0x3f).contains(byte))
+        }
+        _ => false,
+    }
+}
