@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use super::{DUE, Outcome as _, Rotated, expiry};
 use crate::support::issuer::{GAFAELFAWR, Issuer, STACKSTATE};
-use crate::support::{run, wait_for};
+use crate::support::{eventually, run, wait_for};
 
 /// The program under strace with these flags.
 fn traced(command: &Command, flags: &[&str]) -> Command {
@@ -35,6 +35,24 @@ fn calls(rotated: &Rotated) -> Vec<(String, u32)> {
     calls
 }
 
+/// Waits until the sandbox has dealt with the last request of a program that was killed: a token that it creates
+/// later is found by a later `rotate`.
+fn requests_are_over(rotated: &Rotated) {
+    const LOCAL_ADDRESS: usize = 1;
+    const STATE: usize = 3;
+    let (_, port) = rotated.sandbox.var("SANDBOX_URL").rsplit_once(':').expect("a port");
+    let port = format!(":{:04X}", port.parse::<u16>().expect("a port"));
+    eventually("the end of all requests", || {
+        let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let is_open = |line: &str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            // Established, or closed by the client alone.
+            words[LOCAL_ADDRESS].ends_with(&port) && matches!(words[STATE], "01" | "08")
+        };
+        (!sockets.lines().any(is_open)).then_some(())
+    });
+}
+
 fn survives_a_kill_at_every_system_call(issuer: Issuer) {
     if Command::new("strace").arg("-V").output().is_err() {
         eprintln!("strace is missing: the kill at every system call is not tried");
@@ -50,6 +68,7 @@ fn survives_a_kill_at_every_system_call(issuer: Issuer) {
         let flags = ["-o", "/dev/null", "-e", &trace, "-e", &inject];
         let ended = wait_for(traced(&rotated.command(&[DUE]), &flags).spawn().expect("strace starts"));
         killed += usize::from(ended.status != 0);
+        requests_are_over(&rotated);
         let at = || format!("killed at {name} {count}: {:?}", rotated.tokens());
         rotated.works();
         let tokens = rotated.tokens();
