@@ -124,6 +124,24 @@ pub fn system_error(error: &std::io::Error) -> String {
     text.split_once(" (os error ").map_or(text.as_str(), |(words, _)| words).to_owned()
 }
 
+/// The same, in lower case, for errors that may be the TLS library's.
+pub(crate) fn io_words(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match text.rsplit_once(" (os error ") {
+        Some((words, _)) => words.to_lowercase(),
+        // rustls adds the address of its manual.
+        None => text.split(": https://").next().unwrap_or_default().to_owned(),
+    }
+}
+
+/// Whether it is this machine, or this process, that has no more of something.
+pub(crate) fn is_out_of_resources(error: &std::io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::EAGAIN | libc::ENOMEM | libc::ENOBUFS)
+    )
+}
+
 /// What to do where the system has run out of something; the file that was to be opened is not to blame.
 pub fn resource_advice(error: &std::io::Error) -> Option<&'static str> {
     match error.raw_os_error()? {

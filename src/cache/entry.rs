@@ -17,6 +17,9 @@ const FILE_MODE: u32 = 0o600;
 /// An entry is much smaller; more is not ours.
 const MAX_ENTRY_BYTES: u64 = 16 * 1024;
 
+/// How the names of files begin that are being written.
+pub const TEMPORARY: &str = ".tmp-";
+
 /// How a run ended. Holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CachedResult {
@@ -128,7 +131,7 @@ impl Entry {
 
     /// Writes it to `path`, whole.
     pub fn write(&self, path: &Path) -> io::Result<()> {
-        replace(path, super::prune::TEMPORARY, FILE_MODE, &self.to_json()?)
+        replace(path, TEMPORARY, FILE_MODE, &self.to_json()?)
     }
 
     /// As it is written.

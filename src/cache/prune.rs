@@ -6,11 +6,9 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::entry::Entry;
+use super::entry::{Entry, TEMPORARY};
 use super::lock::{Lock, Locked};
 
-/// How the names of files begin that are being written.
-pub const TEMPORARY: &str = ".tmp-";
 /// Its modification time is that of the last tidying.
 const STAMP: &str = ".pruned";
 /// How often it is done.

@@ -5,6 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+/// What a request names itself as (RFC 9110, section 10.1.5).
+pub(super) const PRODUCT: &str = concat!("monitoring-token/", env!("CARGO_PKG_VERSION"));
+
 /// How far a request has come, for "timed out while …".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {

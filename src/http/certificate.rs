@@ -1,8 +1,10 @@
 //! What a certificate says of itself, for people.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use rsa::pkcs1::RsaPublicKey;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_cert::der::Decode as _;
 use x509_cert::der::asn1::ObjectIdentifier;
 use x509_cert::name::Name;
@@ -26,6 +28,23 @@ pub struct About {
     pub issuer_name: Option<String>,
     /// When it expires, since 1970.
     pub not_after: Duration,
+}
+
+/// What a server has sent, and where it was reached.
+#[derive(Clone, Copy)]
+pub(crate) struct Chain<'a> {
+    pub leaf: &'a CertificateDer<'a>,
+    pub intermediates: &'a [CertificateDer<'a>],
+    pub name: &'a ServerName<'a>,
+    pub now: UnixTime,
+}
+
+/// The host as people write it.
+pub(super) fn host(name: &ServerName<'_>) -> String {
+    match name {
+        ServerName::IpAddress(address) => IpAddr::from(*address).to_string(),
+        other => other.to_str().into_owned(),
+    }
 }
 
 /// Reads a DER certificate; `None` if it is none.

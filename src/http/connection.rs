@@ -17,14 +17,13 @@ use tower_service::Service;
 
 use crate::error::Reason;
 
+use super::attempt::PRODUCT;
 use super::explain::{Broken, Cause, Refusal, TransportError, USUAL_MAX_HEADERS};
 use super::proxy::Proxy;
 use super::resolve::{Resolver, look_up};
 use super::second_look::{self, Hop};
 use super::trust::{self, Verifier};
 use super::{LoadedHttp, Progress, Redirects, Step, is_unclear};
-
-pub(super) const PRODUCT: &str = concat!("monitoring-token/", env!("CARGO_PKG_VERSION"));
 
 /// How connections to one origin are made.
 pub(super) struct Connections {

@@ -11,6 +11,7 @@ mod chain;
 mod classify;
 mod connection;
 pub mod explain;
+mod fitness;
 mod loopback;
 pub mod proxy;
 mod redirect;

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::connection::PRODUCT;
+use super::attempt::PRODUCT;
 use super::explain::{Broken, Cause};
 use super::proxy::Proxy;
 

@@ -14,9 +14,11 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, SignatureScheme};
 
-use super::chain::{self, Chain};
+use super::certificate::Chain;
+use super::chain;
+use super::fitness::Unfit;
 use super::roots::{self, MAX_BUNDLE_BYTES, Roots};
-use super::untrusted::{Unfit, Untrusted};
+use super::untrusted::Untrusted;
 use super::{Progress, certificate};
 use crate::error::{Failure, Reason, Stage};
 use crate::read::{self, ReadError, Until};

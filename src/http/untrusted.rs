@@ -4,7 +4,6 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::time::{Duration, UNIX_EPOCH};
 
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use webpki::{EndEntityCert, Error};
@@ -12,8 +11,8 @@ use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{BasicConstraints, SubjectAltName};
 use x509_cert::{TbsCertificate, Version};
 
-use super::certificate::{self, quoted};
-use super::chain::{self, Chain};
+use super::certificate::{self, Chain, quoted};
+use super::fitness::{self, Unfit};
 use super::roots::Roots;
 
 /// How many names of a certificate are shown.
@@ -21,32 +20,6 @@ const NAMES_SHOWN: usize = 3;
 
 /// The extensions that the verifier knows in a certificate that the server sends, below 2.5.29.
 const VERIFIED_EXTENSIONS: [u32; 6] = [15, 17, 19, 30, 31, 37];
-
-/// Why a certificate cannot be what it is used as.
-#[derive(Debug)]
-pub(crate) enum Unfit {
-    Malformed,
-    Version(u8),
-    CriticalExtension(String),
-    /// At this time, in seconds since 1970.
-    Expired(u64),
-    /// Before this time, in seconds since 1970.
-    NotYetValid(u64),
-    /// A CA is used as a server.
-    IsCa,
-    /// The other way round.
-    NotCa,
-    KeyUsage,
-    ExtendedKeyUsage,
-    PathLength {
-        allowed: u8,
-        below: usize,
-    },
-    /// The algorithm it is signed with.
-    Signature(String),
-    /// What is wrong with its key: a clause that begins with a verb.
-    Key(String),
-}
 
 /// Where an issuer's certificate comes from.
 #[derive(Debug)]
@@ -75,40 +48,6 @@ pub(crate) enum Untrusted {
 }
 
 impl std::error::Error for Untrusted {}
-
-impl fmt::Display for Unfit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Unfit::Malformed => f.write_str("cannot be parsed"),
-            Unfit::Version(version) => {
-                write!(f, "is an X.509 version {version} certificate, but only version 3 is supported")
-            }
-            Unfit::CriticalExtension(oid) => {
-                write!(f, "has a critical extension that monitoring-token does not support ({oid})")
-            }
-            Unfit::Expired(at) => write!(f, "expired on {}, or the local clock is ahead", date(*at)),
-            Unfit::NotYetValid(at) => {
-                write!(f, "is not valid before {}, or the local clock is behind", date(*at))
-            }
-            Unfit::IsCa => f.write_str(
-                "is a CA certificate; issue it with basicConstraints=CA:FALSE, or pin it with -ca-file or SSL_CERT_FILE",
-            ),
-            Unfit::NotCa => f.write_str("is not a CA certificate (basicConstraints is not CA:TRUE)"),
-            Unfit::KeyUsage => f.write_str("may not sign certificates (keyUsage lacks keyCertSign)"),
-            Unfit::ExtendedKeyUsage => {
-                f.write_str("may not be used for servers (extendedKeyUsage lacks serverAuth)")
-            }
-            Unfit::PathLength { allowed, below } => write!(
-                f,
-                "does not allow this many intermediate certificates below it (path length constraint: {allowed}, found: {below})"
-            ),
-            Unfit::Signature(algorithm) => {
-                write!(f, "is signed with an algorithm that is not supported ({algorithm})")
-            }
-            Unfit::Key(why) => write!(f, "cannot be used: its key {why}"),
-        }
-    }
-}
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -141,12 +80,6 @@ impl fmt::Display for Untrusted {
             Untrusted::Path(why) => write!(f, "is not trusted: its chain {why}"),
         }
     }
-}
-
-fn date(unix_seconds: u64) -> String {
-    // HTTP dates end with the year 9999, where some CAs put "never".
-    const LAST: u64 = 253_402_300_799;
-    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(unix_seconds.min(LAST)))
 }
 
 impl Untrusted {
@@ -205,7 +138,7 @@ fn unreadable(der: &CertificateDer<'_>) -> Unfit {
         Version::V3 => Ok(()),
     };
     let known = |arc| VERIFIED_EXTENSIONS.contains(&arc);
-    let checked = version.and_then(|()| chain::check_critical_extensions(&certificate, known));
+    let checked = version.and_then(|()| fitness::check_critical_extensions(&certificate, known));
     checked.err().unwrap_or(Unfit::Malformed)
 }
 
@@ -213,7 +146,7 @@ fn unfit_leaf(der: &CertificateDer<'_>, now: UnixTime) -> Option<Unfit> {
     let certificate = certificate::parse(der)?;
     let is_ca =
         certificate.get::<BasicConstraints>().is_ok_and(|found| found.is_some_and(|(_, found)| found.ca));
-    let checked = chain::check_dates(&certificate, now).and_then(|()| chain::check_purpose(&certificate));
+    let checked = fitness::check_dates(&certificate, now).and_then(|()| fitness::check_purpose(&certificate));
     checked.err().or(is_ca.then_some(Unfit::IsCa))
 }
 
@@ -246,7 +179,7 @@ fn unknown_authority(chain: Chain<'_>) -> Untrusted {
 fn unfit_intermediate(chain: Chain<'_>) -> Option<Untrusted> {
     path(chain).into_iter().skip(1).enumerate().find_map(|(below, (der, _))| {
         let why = match EndEntityCert::try_from(der) {
-            Ok(_) => chain::check_issuer(der, below, chain.now).err()?,
+            Ok(_) => fitness::check_issuer(der, below, chain.now).err()?,
             Err(_) => unreadable(der),
         };
         Some(Untrusted::issuer(der, Place::Sent, why))
@@ -286,7 +219,7 @@ fn wrong_signature(chain: Chain<'_>, roots: &Roots<'_>) -> Option<Untrusted> {
 }
 
 fn wrong_name(certificate: &TbsCertificate, name: &ServerName<'_>) -> String {
-    let host = chain::host(name);
+    let host = certificate::host(name);
     let address = host.parse::<IpAddr>().ok();
     let entry = if address.is_some() { format!("IP:{host}") } else { format!("DNS:{host}") };
     let advice = format!("issue it with subjectAltName={entry}");

@@ -7,6 +7,7 @@ use std::fmt;
 
 use jsonwebtoken::EncodingKey;
 
+use super::Refusal;
 use super::algorithm::Algorithm;
 use super::members::{Bytes, Members, shown};
 use super::pair::{self, KeyPair};
@@ -31,9 +32,6 @@ impl fmt::Debug for PrivateKey {
             .finish_non_exhaustive()
     }
 }
-
-/// Why a key is refused: a clause that fits behind `cannot use the key FILE: `.
-pub type Refusal = String;
 
 impl PrivateKey {
     /// Reads and checks a JWK.

@@ -14,8 +14,10 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use zeroize::Zeroizing;
 
-use super::Refusal;
 use crate::read::{NotText, as_text};
+
+/// Why a key is refused: a clause that fits behind `cannot use the key FILE: `.
+pub type Refusal = String;
 
 /// The members that are text wherever they appear (RFC 7517, section 4; RFC 7518, section 6).
 const TEXTS: [&str; 17] = [

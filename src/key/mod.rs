@@ -13,5 +13,6 @@ mod rsa;
 pub mod sign;
 
 pub use algorithm::Algorithm;
-pub use jwk::{PrivateKey, Refusal};
+pub use jwk::PrivateKey;
 pub use load::KeySource;
+pub use members::Refusal;

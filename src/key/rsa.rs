@@ -5,7 +5,7 @@ use ::rsa::traits::PrivateKeyParts as _;
 use ::rsa::{BigUint, RsaPrivateKey};
 use zeroize::Zeroizing;
 
-use super::jwk::Refusal;
+use super::Refusal;
 use super::members::{Bytes, Members};
 use super::pair;
 

@@ -8,7 +8,7 @@ use std::io;
 
 use reqwest::Url;
 
-use crate::error::{Failure, Reason, Stage};
+use crate::error::{Failure, Reason, Stage, io_words, is_out_of_resources};
 
 use super::proxy::Proxy;
 use super::redirect::RefusedRedirect;
@@ -399,14 +399,6 @@ impl fmt::Display for Status {
     }
 }
 
-/// Whether it is this machine, or this process, that has no more of something.
-pub(crate) fn is_out_of_resources(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EMFILE | libc::ENFILE | libc::EAGAIN | libc::ENOMEM | libc::ENOBUFS)
-    )
-}
-
 fn out_of_resources(why: &str) -> String {
     format!("this machine is out of resources: {why}; raise the limit or free some")
 }
@@ -414,14 +406,4 @@ fn out_of_resources(why: &str) -> String {
 /// The TLS library's error inside.
 fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
-}
-
-/// The system's words, without Rust's "(os error N)".
-pub(super) fn io_words(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.rsplit_once(" (os error ") {
-        Some((words, _)) => words.to_lowercase(),
-        // rustls adds the address of its manual.
-        None => text.split(": https://").next().unwrap_or_default().to_owned(),
-    }
 }

@@ -3,7 +3,8 @@
 use rustls::{AlertDescription, CertificateError, OtherError, PeerIncompatible};
 
 use super::super::certificate;
-use super::super::untrusted::{Unfit, Untrusted};
+use super::super::fitness::Unfit;
+use super::super::untrusted::Untrusted;
 use super::Circumstances;
 use crate::error::Reason;
 

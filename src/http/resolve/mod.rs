@@ -18,8 +18,8 @@ use std::sync::Arc;
 use config::Config;
 use query::QueryError;
 
-use super::explain::{io_words, is_out_of_resources};
 use super::{Progress, Step};
+use crate::error::{io_words, is_out_of_resources};
 
 /// Larger files than this are not read to their end.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;

@@ -8,7 +8,6 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::explain::{reason_of_error, reason_of_status};
 use super::{Locate, Offer, failed};
 use crate::error::{Failure, Reason};
 use crate::http::Answer;
@@ -80,10 +79,10 @@ impl Locate<'_> {
             Err(_) => None,
         };
         if let Some(error) = result.as_ref().and_then(|result| result.error.as_ref()) {
-            return Err(failed(reason_of_error(error, answer), self.explain_error(error, answer)));
+            return Err(self.error_failure(error, answer));
         }
         if !(200..300).contains(&answer.status) {
-            return Err(failed(reason_of_status(answer), self.explain_status(answer, result.as_ref())));
+            return Err(self.status_failure(answer, result.as_ref()));
         }
         let Some(result) = result else {
             return Err(failed(

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::Locate;
 use super::answer::{LocateError, MonitoringResult};
+use super::{Locate, failed};
 use crate::duration;
-use crate::error::Reason;
+use crate::error::{Failure, Reason};
 use crate::http::Answer;
 use crate::key::KeySource;
 use crate::key::sign::JWT_LIFETIME;
@@ -21,7 +21,7 @@ const LEEWAY: Duration = Duration::from_secs(60);
 
 const CHECK_URL: &str = "check -locate-url";
 
-pub(super) fn reason_of_status(answer: &Answer) -> Reason {
+fn reason_of_status(answer: &Answer) -> Reason {
     match answer.status {
         401 if clock::lag(answer).is_some_and(|lag| lag >= FATAL_CLOCK_LAG) => Reason::ClockSkew,
         401 => Reason::TokenRejected,
@@ -29,7 +29,7 @@ pub(super) fn reason_of_status(answer: &Answer) -> Reason {
     }
 }
 
-pub(super) fn reason_of_error(error: &LocateError, answer: &Answer) -> Reason {
+fn reason_of_error(error: &LocateError, answer: &Answer) -> Reason {
     match error.kind.as_str() {
         "claim" => Reason::ServiceNotEnforced,
         "subject" => Reason::UnknownMachine,
@@ -40,8 +40,18 @@ pub(super) fn reason_of_error(error: &LocateError, answer: &Answer) -> Reason {
 }
 
 impl Locate<'_> {
+    /// The failure that an error object of Locate's is.
+    pub(super) fn error_failure(&self, error: &LocateError, answer: &Answer) -> Failure {
+        failed(reason_of_error(error, answer), self.explain_error(error, answer))
+    }
+
+    /// The failure that a status without an error object is.
+    pub(super) fn status_failure(&self, answer: &Answer, result: Option<&MonitoringResult>) -> Failure {
+        failed(reason_of_status(answer), self.explain_status(answer, result))
+    }
+
     /// An error object of Locate's, with its likely cause.
-    pub(super) fn explain_error(&self, error: &LocateError, answer: &Answer) -> String {
+    fn explain_error(&self, error: &LocateError, answer: &Answer) -> String {
         let label = status::label(answer.status);
         let said = [error.kind.as_str(), error.title.as_str(), error.detail.as_deref().unwrap_or_default()]
             .into_iter()
@@ -113,7 +123,7 @@ impl Locate<'_> {
     }
 
     /// A status that says no, without an error object.
-    pub(super) fn explain_status(&self, answer: &Answer, result: Option<&MonitoringResult>) -> String {
+    fn explain_status(&self, answer: &Answer, result: Option<&MonitoringResult>) -> String {
         let (status, label) = (answer.status, status::label(answer.status));
         let at = format!("{}{}", self.at(), self.client.via());
         let said = match result.and_then(|result| result.message.as_deref()) {
