@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_killed_is_given_up_before_the_script_deadline() {
+    fn an_unkillable_command_is_given_up_before_the_script_deadline() {
         let t = begin(60, 5, 0, Some(20 * S)).unwrap();
         let killed_at = t.term_at + t.kill_after;
         assert!(t.give_up_at(killed_at) > killed_at);
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_script_deadline_is_none() {
+    fn an_unreadable_script_deadline_is_ignored() {
         for value in ["", "x", "NaN", "inf", "-inf", "1e300"] {
             assert_eq!(parse_script_deadline(value), None, "{value}");
         }

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_go_takes_is_taken() {
+    fn durations_that_go_accepts_are_accepted() {
         for (text, expected) in [
             ("0", 0),
             ("+0", 0),
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_go_refuses_is_refused() {
+    fn durations_that_go_refuses_are_refused() {
         for text in [
             "",
             "60",

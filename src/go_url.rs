@@ -70,7 +70,7 @@ impl Part {
         out
     }
 
-    /// Without escapes; an escape that is none is an error, as is a byte that a host may not hold.
+    /// Without escapes. An invalid escape is an error, and so is a byte that a host may not contain.
     fn unescape(self, text: &str) -> Result<Vec<u8>, String> {
         let bytes = text.as_bytes();
         let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);

@@ -39,7 +39,7 @@ pub struct Log {
 }
 
 /// How long a pipe that takes nothing is waited for: whoever reads our stderr may have stopped to read,
-/// and the timeout must hold all the same.
+/// and the timeout must still hold.
 const STUCK_AFTER: Duration = Duration::from_secs(1);
 /// A pipe that says it can be written to takes this much without blocking (Linux: a page).
 const PIECE_BYTES: usize = 4096;

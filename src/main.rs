@@ -50,7 +50,7 @@ fn keep_freed_memory() {
 }
 
 /// A bug of ours is a failure of ours: an abort would read as a signal that ended the command. The
-/// place is shown, the message is not: it may hold what was at hand.
+/// place is shown, the message is not: it may contain a secret.
 fn end_on_panic(panic: &PanicHookInfo<'_>) {
     let place = panic.location().map(|place| format!(" at {}:{}", place.file(), place.line()));
     let place = place.unwrap_or_default();

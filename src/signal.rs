@@ -2,7 +2,7 @@
 //!
 //! The signals that end or concern a run are blocked as the first thing the program does and read from
 //! a signalfd. Nothing runs in a handler, nothing is lost between two steps, and one arriving while a
-//! name look-up hangs is seen at once. Dispositions and mask that we were started with are recorded
+//! name lookup hangs is seen at once. Dispositions and mask that we were started with are recorded
 //! before the Rust runtime changes them (it ignores SIGPIPE), by raw system calls, because the C
 //! library hides its internal signals 32 and 33 and unblocks them when a thread is made.
 

@@ -1,4 +1,4 @@
-//! Standard output for what must not get lost: a closed descriptor, and a reader that has gone away, are
+//! Standard output for results that must not get lost: a closed descriptor and a closed reader are
 //! errors here.
 
 use std::fs::File;
@@ -24,7 +24,7 @@ pub fn check_open() -> io::Result<()> {
     Ok(())
 }
 
-/// Writes all of `text`, or says why it did not get there: a reader that has gone away is an error, too.
+/// Writes all of `text`, or says why it could not: a closed reader is an error, too.
 pub fn deliver(text: &str) -> io::Result<()> {
     check_open()?;
     // A file of its own, because `std::io::Stdout` hides EBADF.

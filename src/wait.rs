@@ -4,7 +4,7 @@ use std::pin::{Pin, pin};
 
 use crate::error::{Failure, Reason, Stage};
 
-/// Runs `work` to its end, on a runtime of its own. What it leaves under way (a name look-up that hangs)
+/// Runs `work` to its end, on a runtime of its own. What it leaves under way (a name lookup that hangs)
 /// is left behind.
 pub(crate) fn until_done<T>(stage: Stage, work: impl Future<Output = T>) -> Result<T, Failure> {
     let mut result = None;

@@ -195,7 +195,7 @@ fn a_timeout_of_the_command_is_kept_with_its_message() {
 }
 
 #[test]
-fn what_says_nothing_about_the_target_is_never_kept() {
+fn results_that_say_nothing_about_the_target_are_never_cached() {
     let bench = Bench::new();
     // Ours.
     bench.sandbox.misbehave(r#"{"status":403}"#);
@@ -221,7 +221,7 @@ fn what_says_nothing_about_the_target_is_never_kept() {
 fn a_run_that_a_signal_ended_is_never_kept() {
     let bench = Bench::new();
     let ready = bench.path("ready");
-    // It makes the best of the signal; that is no measurement all the same.
+    // Its exit status after the signal says nothing about the target.
     for script in ["trap 'exit 0' TERM; ", "trap 'exit 3' TERM; ", ""] {
         let script = format!("{script}echo > {}; sleep 60 & wait", ready.display());
         for signal in [libc::SIGTERM, libc::SIGTERM] {
@@ -236,7 +236,7 @@ fn a_run_that_a_signal_ended_is_never_kept() {
 }
 
 #[test]
-fn an_entry_that_has_expired_or_is_from_the_future_or_is_torn_counts_as_none() {
+fn an_expired_future_or_torn_entry_is_ignored() {
     let bench = Bench::new();
     bench.run(TTL, ":").succeeded();
     let entry = bench.entry();
@@ -277,7 +277,7 @@ fn an_entry_that_has_expired_or_is_from_the_future_or_is_torn_counts_as_none() {
     fs::copy(&other, &entry).unwrap();
     bench.run(TTL, ":").succeeded();
     assert_eq!(bench.runs(), runs + 3);
-    // Something that is no file at all.
+    // Something that is not a file.
     fs::remove_file(&entry).unwrap();
     fs::create_dir(&entry).unwrap();
     bench.run(TTL, ":").said(0, &["warning: cannot keep results"]);
@@ -391,7 +391,7 @@ fn the_death_of_the_parent_ends_a_run_that_waits() {
 }
 
 #[test]
-fn whoever_waits_runs_when_the_other_is_ended_or_dies() {
+fn a_waiting_run_starts_when_the_other_ends_or_dies() {
     for signal in [libc::SIGTERM, libc::SIGKILL] {
         let bench = Bench::new();
         let ready = bench.path("ready");
@@ -473,7 +473,7 @@ fn a_place_that_cannot_be_used_is_one_warning_and_the_run_is_made() {
 #[test]
 fn a_crash_in_the_middle_of_a_write_leaves_nothing_that_counts() {
     let bench = Bench::new();
-    // Making a directory is no rename.
+    // Creating a directory is not a rename.
     let runs = bench.path("runs");
     fs::create_dir(&runs).unwrap();
     let script = format!("mkdir {}/$$", runs.display());

@@ -302,7 +302,7 @@ fn a_clock_that_lags_has_failed_only_where_the_run_fails() {
         assert!(clock["detail"].as_str().unwrap().contains("behind"), "{json:#}");
         assert!(clock["data"]["offset_seconds"].as_i64().unwrap() < -200, "{json:#}");
     }
-    // A Locate that takes the token all the same.
+    // A Locate that accepts the token anyway.
     answer_with("GET /v2/", &granted());
     let told = Told::by(sandbox.token().args(["check", "--json", "-service=ndt/ndt7"]));
     told.ended.succeeded();
@@ -487,7 +487,7 @@ fn token_check(command: &mut Command) -> (Ended, Value, Option<String>) {
 }
 
 #[test]
-fn service_tokens_are_checked_and_none_is_made() {
+fn service_tokens_are_checked_without_creating_one() {
     let sandbox = Sandbox::start(&[]);
     let cases: [(&[&str], &str, &str); 2] = [
         (

@@ -80,7 +80,7 @@ fn machine_in(url: &str) -> String {
     let jwt = url.split_once("access_token=").expect("a monitoring URL").1;
     let claims = URL_SAFE_NO_PAD.decode(jwt.split('.').nth(1).unwrap()).unwrap();
     let claims: serde_json::Value = serde_json::from_slice(&claims).unwrap();
-    assert_ne!(claims["sub"], "", "an empty machine is no subject");
+    assert_ne!(claims["sub"], "", "an empty machine must not become the subject");
     claims["sub"].as_str().unwrap_or_default().to_owned()
 }
 
@@ -186,11 +186,11 @@ fn a_flag_takes_one_dash_or_two_and_both_forms_of_a_value() {
 }
 
 #[test]
-fn a_variable_counts_where_no_flag_is_given_and_not_when_it_is_empty() {
+fn a_variable_applies_without_its_flag_unless_it_is_empty() {
     let env = environment(offline().env("MACHINE", "v").env("SERVICE", "").env("ENV_NAME", "U"));
     assert_eq!(machine_in(&env["U"]), "v");
     assert!(env["U"].contains("/ndt/ndt5?"), "{env:?}");
-    // An empty flag is a value all the same.
+    // An empty flag is still a value.
     let env = environment(offline().env("MACHINE", "v").arg("-machine="));
     assert_eq!(machine_in(&env["MONITORING_URL"]), "");
     // A wrong variable does no harm where the flag wins.
@@ -309,9 +309,9 @@ fn durations_are_those_of_go_and_a_timeout_is_above_zero() {
 }
 
 #[test]
-fn service_url_is_our_flag_only_when_it_is_a_boolean() {
+fn service_url_is_a_flag_only_when_it_is_a_boolean() {
     let sandbox = Sandbox::start(&[]);
-    // What ndt clients have for a variable is no flag, and a stale one is replaced or taken away.
+    // SERVICE_URL with a URL is not a flag, and a stale one is replaced or removed.
     let stale = "wss://stale.example/";
     let env = environment(sandbox.token().env("SERVICE_URL", stale));
     assert!(env["MONITORING_URL"].starts_with("http://") && env["SERVICE_URL"].starts_with("ws://"));
@@ -537,7 +537,7 @@ fn the_commands_own_status_is_passed_on() {
 }
 
 #[test]
-fn what_cannot_be_printed_is_a_failure() {
+fn output_that_cannot_be_printed_is_a_failure() {
     for args in ["-version", "-help", "key inspect", "check -exchange=false"] {
         let line = format!("exec \"$0\" {args} $KEY >&-");
         let mut command = Command::new("sh");

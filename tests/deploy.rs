@@ -637,7 +637,7 @@ fn words<'a>(text: &'a str, prefix: &str) -> BTreeSet<&'a str> {
 }
 
 #[test]
-fn what_is_deployed_uses_the_metrics_that_are_written_and_shows_all_of_them() {
+fn deploy_files_use_existing_metrics_and_show_all_of_them() {
     let sandbox = Sandbox::start(&[]);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("run.prom");

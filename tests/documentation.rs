@@ -177,11 +177,11 @@ const PHRASES: &[&str] = &[
 const PRONOUNS: &[&str] = &["we", "us", "our", "ours", "theirs"];
 
 /// Lines of the source that still have such a phrase. The figure only goes down: lower it when you rewrite one.
-const SOURCE_LINES_LEFT: usize = 50;
+const SOURCE_LINES_LEFT: usize = 25;
 
 /// The first phrase from the list in a line.
 fn phrase_in(line: &str) -> Option<&'static str> {
-    let plain = line.to_lowercase().replace("\\-", "-");
+    let plain = line.to_lowercase().replace("\\-", "-").replace('"', " ");
     // Good English, unlike "X is no Y".
     let plain = plain.replace("there is no ", "").replace("is no longer ", "").replace("is no such ", "");
     PHRASES.iter().find(|phrase| plain.contains(**phrase)).copied()
@@ -259,12 +259,32 @@ fn texts_for_users_are_in_plain_english() {
     assert!(found.is_empty(), "{} lines to rewrite:\n{}", found.len(), found.join("\n"));
 }
 
+/// The name of the function that a line declares, in words.
+fn name_in(line: &str) -> Option<String> {
+    let (name, _) = line.trim_start().strip_prefix("fn ")?.split_once('(')?;
+    Some(name.replace('_', " "))
+}
+
 #[test]
-fn the_source_does_not_get_harder_to_read() {
+fn the_source_is_in_plain_english() {
     let mut found = Vec::new();
-    for (name, text) in texts(&["src"]) {
-        let lines = text.lines().enumerate().filter(|(_, line)| phrase_in(line).is_some());
-        found.extend(lines.map(|(number, line)| format!("{name}:{}: {}", number + 1, line.trim())));
+    let folders = &["src", "sandbox", "xtask", "tests", "benches", "fuzz", "scripts"];
+    let mut texts = texts(folders);
+    texts.extend(["build.rs", "Cargo.toml"].map(|name| (name.to_owned(), read(name))));
+    for (name, text) in texts {
+        // This file has the list, and a target directory has what others wrote.
+        if name == "tests/documentation.rs" || name.contains("target/") {
+            continue;
+        }
+        for (number, line) in text.lines().enumerate() {
+            let name_is_clipped = |name: String| {
+                ["who ", "what "].iter().any(|word| name.starts_with(word))
+                    || phrase_in(&format!(" {name} ")).is_some()
+            };
+            if phrase_in(line).is_some() || name_in(line).is_some_and(name_is_clipped) {
+                found.push(format!("{name}:{}: {}", number + 1, line.trim()));
+            }
+        }
     }
     assert!(found.len() <= SOURCE_LINES_LEFT, "{} lines:\n{}", found.len(), found.join("\n"));
 }

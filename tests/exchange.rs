@@ -123,7 +123,7 @@ fn with_service_url_the_command_finds_that_alone() {
 }
 
 #[test]
-fn the_original_meaning_of_env_name_wins_over_ours() {
+fn env_name_keeps_its_original_meaning() {
     let sandbox = Sandbox::start(&[]);
     let env = environment(sandbox.token().args(["-env-name=SERVICE_URL"]));
     assert!(env["SERVICE_URL"].starts_with(sandbox.var("LOCATE_URL")), "{env:?}");
@@ -307,7 +307,7 @@ fn a_connection_that_breaks_is_made_again() {
 }
 
 #[test]
-fn what_will_not_change_is_not_tried_again() {
+fn permanent_failures_are_not_retried() {
     for status in ["400 Bad Request", "401 Unauthorized", "403 Forbidden", "404 Not Found", "500 Oops"] {
         let record = Record::default();
         let address = record.serve(vec![http(status, "Retry-After: 0\r\n", ""), ok()]);

@@ -27,7 +27,7 @@ use crate::support::{MACHINE, read_head, read_head_of, serve, start, testdata, t
 ///
 /// In words, flags and variables `{url}` is the server's origin, `{host}` its host and port, `{keys}` the
 /// folder of keys, `{dir}` a folder of this section's own, `{ca}` the certificate of the CA that
-/// [`Server::Tls`] have theirs from, `{soon}` a time in 2.5 s, `{ff}` a byte that is no UTF-8. The usual: an
+/// [`Server::Tls`] have theirs from, `{soon}` a time in 2.5 s, `{ff}` a byte that is not UTF-8. The usual: an
 /// EdDSA key, `-service=ndt/ndt7`, no retries, and a timeout that is not reached.
 type Row = (&'static str, Server, &'static [&'static str], i32, &'static [&'static str]);
 

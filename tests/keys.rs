@@ -307,7 +307,7 @@ fn inspect_tells_what_a_key_is_and_nothing_private() {
 }
 
 #[test]
-fn files_that_are_no_keys_are_refused_by_every_verb() {
+fn every_verb_refuses_files_that_are_not_keys() {
     for (name, why) in [
         ("empty.json", "it is empty"),
         ("not-json.txt", "not valid JSON"),

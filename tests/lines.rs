@@ -44,7 +44,7 @@ pub fn in_yaml(text: &str) -> Vec<Vec<String>> {
 
 fn walk(node: &Yaml<'_>, found: &mut Vec<Vec<String>>) {
     if let Some(text) = node.as_str() {
-        // A folded script is one line already; an image, a path or a name is no command.
+        // A folded script is one line already; an image, a path or a name is not a command.
         found.extend(in_text(text));
     }
     for item in node.as_sequence().into_iter().flatten() {
@@ -80,7 +80,7 @@ pub fn check(args: &[String]) -> Result<(), String> {
     let known = catalog::subcommands();
     let Some(subcommand) = known.iter().find(|command| command.get_name() == first) else {
         if !first.starts_with('-') {
-            return Err(format!("{first} is no subcommand of monitoring-token"));
+            return Err(format!("{first} is not a subcommand of monitoring-token"));
         }
         return check_main(args);
     };
@@ -89,7 +89,7 @@ pub fn check(args: &[String]) -> Result<(), String> {
     if subcommand.has_subcommands() {
         let verb = rest.first().ok_or_else(|| format!("{first} without a verb"))?;
         command =
-            subcommand.find_subcommand(verb).ok_or_else(|| format!("{verb} is no command of {first}"))?;
+            subcommand.find_subcommand(verb).ok_or_else(|| format!("{verb} is not a command of {first}"))?;
         rest = &rest[1..];
     }
     let end = match command.get_name() {
@@ -103,7 +103,7 @@ pub fn check(args: &[String]) -> Result<(), String> {
     }
 }
 
-/// The words that are no flags; `None` for `-help`.
+/// The words that are not flags; `None` for `-help`.
 fn parse(command: clap::Command, args: &[String], end: FlagsEnd) -> Result<Option<Vec<OsString>>, String> {
     match cli::parse(command, args.iter().map(OsString::from).collect(), end) {
         Ok(Parsed::Line(line)) => Ok(Some(line.operands)),
@@ -141,10 +141,10 @@ pub fn all_are_taken(origin: &str, lines: &[Vec<String>]) {
 fn a_wrong_line_is_found_out() {
     for (text, why) in [
         ("monitoring-token -machin=x -- true", "unknown flag"),
-        ("monitoring-token nope exec -- true", "nope is no subcommand"),
+        ("monitoring-token nope exec -- true", "nope is not a subcommand"),
         ("FOO=1 /usr/bin/monitoring-token -timeout=5 -- true", "no duration"),
         ("monitoring-token -machine=x", "no COMMAND"),
-        ("x && monitoring-token key make | cat", "make is no command of key"),
+        ("x && monitoring-token key make | cat", "make is not a command of key"),
         ("monitoring-token key public -nope x", "unknown flag"),
     ] {
         let lines = in_text(text);

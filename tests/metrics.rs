@@ -178,7 +178,7 @@ fn the_status_of_the_command_is_told_with_its_stage() {
 }
 
 #[test]
-fn our_own_failures_are_told_with_their_stage() {
+fn failures_are_reported_with_their_stage() {
     let sandbox = Sandbox::start(&["--fault", r#"{"status":403}"#]);
     let (_folder, file) = folder();
     run(sandbox.token().args([&flag(&file), "true"])).failed_with(125, &["403"]);

@@ -154,7 +154,7 @@ fn a_request_timeout_is_retried() {
     assert_eq!(heads.lock().unwrap().len(), 2);
 }
 
-/// A captive portal (RFC 6585, section 6) is no trouble of the server's.
+/// A captive portal (RFC 6585, section 6) is not the server's fault.
 #[test]
 fn a_captive_portal_is_named() {
     let page = "<!DOCTYPE html><html><head><title>Hotel Wi-Fi</title></head><body><p>Please <b>log in</b>.</p></body></html>";
@@ -406,7 +406,7 @@ fn socks(chosen: u8) -> (SocketAddr, Arc<Mutex<Vec<Vec<u8>>>>) {
 /// socksio#27, netty#13287: a URL with a user, and a server that wants none. Go offers both methods at once; here they
 /// are offered one after the other.
 #[test]
-fn a_socks_proxy_that_wants_no_user_is_used_without() {
+fn a_socks_proxy_without_authentication_gets_no_credentials() {
     for (chosen, credentials, offered) in
         [(0, "", &[0][..]), (0, "me:right@", &[2, 0]), (2, "me:right@", &[2]), (0, "me@", &[0])]
     {

@@ -162,7 +162,7 @@ fn the_cron_job_reaches_the_target() {
 }
 
 #[test]
-fn what_a_pod_looks_for_is_in_its_volumes() {
+fn paths_in_a_pod_are_in_its_volumes() {
     // The commands that make what the manifests refer to.
     let comment = read("kubernetes/base/kustomization.yaml");
     let kubectl = |begin: &str| {
@@ -305,7 +305,7 @@ fn the_runs_of_a_pod_end_before_its_limits() {
 }
 
 #[test]
-fn every_variable_of_ours_in_the_deployment_files_is_one_that_the_program_reads() {
+fn every_variable_in_the_deployment_files_is_read_by_the_program() {
     let mut known: BTreeSet<String> = flags::main_command()
         .get_arguments()
         .filter_map(|flag| flag.get_env()?.to_str().map(str::to_owned))

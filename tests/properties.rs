@@ -214,7 +214,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_no_duration_is_refused(text in "[0-9nusmhdw.+ \u{b5}-]{0,6}") {
+    fn invalid_durations_are_refused(text in "[0-9nusmhdw.+ \u{b5}-]{0,6}") {
         let takes = |text: &str| {
             let rest = text.strip_prefix(['-', '+']).unwrap_or(text);
             // One number and unit after the other, or the number 0 alone.
@@ -280,7 +280,7 @@ proptest! {
     }
 
     #[test]
-    fn a_url_key_is_taken_only_where_there_is_no_doubt(
+    fn a_url_key_is_chosen_only_if_it_is_unambiguous(
         keys in prop::collection::btree_set(prop_oneof![
             Just("wss:///ndt/v7/download".to_owned()),
             Just(ORIGINAL_DEFAULT_KEY.to_owned()),
@@ -324,7 +324,7 @@ proptest! {
     }
 
     #[test]
-    fn other_headers_are_none(text in "\\PC{0,40}") {
+    fn other_headers_are_ignored(text in "\\PC{0,40}") {
         let is_number = !text.trim().is_empty() && text.trim().bytes().all(|byte| byte.is_ascii_digit());
         let is_date = httpdate::parse_http_date(text.trim()).is_ok();
         prop_assert_eq!(parse_retry_after(&text, SystemTime::now()).is_some(), is_number || is_date);
@@ -370,7 +370,7 @@ proptest! {
     }
 
     #[test]
-    fn bytes_that_are_no_key_are_refused(json in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn bytes_that_are_not_a_key_are_refused(json in prop::collection::vec(any::<u8>(), 0..200)) {
         prop_assert!(PrivateKey::from_jwk(&json).is_err());
     }
 }
@@ -436,7 +436,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_printed_stays_on_its_line(text in any::<String>()) {
+    fn printed_text_stays_on_one_line(text in any::<String>()) {
         prop_assert!(!printable(&text).chars().any(char::is_control));
     }
 }

@@ -288,7 +288,7 @@ fn a_token_that_is_not_valid_any_more_is_replaced() {
 }
 
 #[test]
-fn what_belongs_to_somebody_else_is_left_alone() {
+fn a_token_of_someone_else_is_left_alone() {
     for issuer in ISSUERS {
         let rotated = Rotated::missing(issuer);
         for (text, words) in [

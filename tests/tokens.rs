@@ -141,7 +141,7 @@ fn a_signal_during_the_deletion_does_not_cut_it_short_nor_hide_how_the_command_f
 }
 
 #[test]
-fn a_deletion_that_fails_is_one_warning_or_a_clause_of_our_failure() {
+fn a_failed_deletion_is_one_warning_or_a_clause_of_the_failure() {
     for issuer in ISSUERS {
         let by_hand = format!("monitoring-token {} ", issuer.name);
         let what = ["could not delete the token: ", "expires at", &by_hand];
@@ -312,7 +312,7 @@ fn a_list_or_delete_that_is_ended_says_so_in_one_line() {
 }
 
 #[test]
-fn a_list_that_nobody_reads_is_ended_by_a_signal() {
+fn a_signal_ends_a_list_that_is_not_read() {
     let listed = r#"{"id":1,"name":"a token with a name of some length","roles":["a","b"]}"#;
     let address = serve_bytes(http("200 OK", "", &format!("[{}]", vec![listed; 4000].join(","))));
     let mut command = token();
@@ -346,7 +346,7 @@ fn a_credential_that_does_not_come_is_not_waited_for_beyond_a_signal_or_the_time
 }
 
 #[test]
-fn a_bootstrap_whose_token_does_not_come_is_ended_by_a_signal() {
+fn a_signal_ends_a_bootstrap_that_waits_for_its_token() {
     let mut command = token();
     command.args(["stackstate", "bootstrap", "--roles=a", "--token-file=/dev/stdin"]).stdin(Stdio::piped());
     let child = start(&mut command);
@@ -381,7 +381,7 @@ fn has_signal(pid: u32, set: &str, signal: i32) -> Option<bool> {
 }
 
 #[test]
-fn a_command_that_does_not_heed_sigterm_leaves_no_token_to_who_kills_us_next() {
+fn a_command_that_ignores_sigterm_leaves_no_token_for_a_later_sigkill() {
     let folder = tempfile::tempdir().unwrap();
     for issuer in ISSUERS {
         let sandbox = Sandbox::start(&[]);
@@ -396,7 +396,7 @@ fn a_command_that_does_not_heed_sigterm_leaves_no_token_to_who_kills_us_next() {
 }
 
 #[test]
-fn what_an_early_end_leaves_before_the_deadline_is_time_for_the_deletion() {
+fn the_time_left_before_the_deadline_is_used_for_the_deletion() {
     for issuer in ISSUERS {
         let sandbox = Sandbox::start(&[]);
         // Of 8 s, the deletion's own share is under 2 s.

@@ -1,7 +1,7 @@
 //! What a run may cost.
 //!
 //! The goals are shares of what m-lab's Go `monitoring-token` v0.17.6 takes for the same run. Where that is
-//! not at hand, they are converted into multiples of the floor program, through what both took side by side
+//! not available, they are converted into multiples of the floor program, through what both took side by side
 //! on a two-core machine when the goals were set.
 
 use std::path::{Path, PathBuf};

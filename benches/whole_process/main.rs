@@ -1,4 +1,4 @@
-//! What a run costs, whole process: against m-lab's Go program where it is at hand, else against the floor
+//! What a run costs, whole process: against m-lab's Go program where it is available, else against the floor
 //! program, interleaved in one run, so that a noisy machine slows both. Prints medians and ratios, and fails
 //! if a goal is missed.
 
@@ -15,7 +15,7 @@ use measure::{Bench, Env, verdict};
 use servers::https;
 use support::Sandbox;
 
-/// The flags of a run without exchange; for the original that is no flag.
+/// The flags of a run without exchange; the original does not have this flag.
 const OURS_ALONE: [&str; 1] = ["-exchange=false"];
 /// The flags of a run with the exchange, for both programs.
 const EXCHANGE: [&str; 3] =

@@ -12,7 +12,7 @@ fuzz_target!(|input: (u32, &str)| {
     let pause = parse_retry_after(input.1, now);
     let offset = clock_offset_seconds(input.1, now);
     if let (Some(pause), Some(offset)) = (pause, offset) {
-        // A date in the past is no pause.
+        // A date in the past means no pause.
         assert_eq!(pause.is_zero(), offset >= 0);
     }
 });

@@ -1,4 +1,4 @@
-//! Locate's answer: no bytes make us panic, say more than a line, or hand over a URL that is none.
+//! Locate's answer: no bytes cause a panic, more than one line of text, or an invalid URL.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-/// Tells why something was rejected. A stderr that cannot be written to is no reason to stop.
+/// Logs why something was rejected. A failing stderr does not stop the sandbox.
 pub(crate) fn rejected(what: &str, why: &str) {
     let _ = writeln!(std::io::stderr(), "monitoring-sandbox: rejected {what}: {why}");
 }

@@ -17,7 +17,7 @@ use crate::random;
 pub(crate) const PATH: &str = "/api/";
 /// Where its state is shown.
 pub(crate) const CONTROL: &str = "/sandbox/stackstate";
-/// Beyond what a float holds: an id is no float.
+/// Larger than a float can represent: an ID is an integer.
 const FIRST_ID: i64 = (1 << 53) + 1;
 /// The role that may manage tokens.
 const ADMIN_ROLE: &str = "stackstate-admin";

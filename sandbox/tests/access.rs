@@ -55,7 +55,7 @@ fn resident(sandbox: &Sandbox) -> u64 {
 }
 
 #[test]
-fn what_is_kept_of_requests_is_bounded_by_bytes() {
+fn the_request_log_is_bounded_by_bytes() {
     let sandbox = start();
     // Short in text, and long in memory if it were kept as JSON.
     let body = format!("[{}0]", "0,".repeat(500_000));
@@ -72,7 +72,7 @@ fn what_is_kept_of_requests_is_bounded_by_bytes() {
 }
 
 #[test]
-fn what_is_kept_of_tokens_is_bounded_by_bytes() {
+fn the_token_store_is_bounded_by_bytes() {
     let sandbox = start();
     let token = |name: &str| {
         let line = sandbox.exports.lines().find_map(|line| line.strip_prefix(&format!("export {name}=")));

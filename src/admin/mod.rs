@@ -128,7 +128,7 @@ enum Place {
 }
 
 impl Place {
-    /// Fails if a token would get lost there: before one is made, so that none is made in vain.
+    /// Fails if a token would get lost there, before one is created.
     fn reserve(out: Option<PathBuf>) -> Result<Place, Failure> {
         if let Some(path) = out {
             return SecretFile::reserve(&path, "--out").map(Place::File);

@@ -58,7 +58,7 @@ pub fn table(rows: &[Vec<String>], separator: &str, last: LastColumn) -> String 
     text
 }
 
-/// A new file for a secret. It is there before the secret is made, so that none is made in vain; unless it
+/// A new file for a secret. It is created before the secret, so that the secret cannot get lost; unless it
 /// is filled, it goes away.
 pub struct SecretFile {
     file: NewFile,

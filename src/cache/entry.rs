@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_from_the_future_counts_as_none() {
+    fn an_entry_from_the_future_is_ignored() {
         let now = SystemTime::now();
         assert!(!entry(now + Duration::from_secs(1)).counts(now, TTL));
         assert!(!entry(now + TTL * 100).counts(now, TTL));

@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_expired_goes_and_what_counts_stays() {
+    fn pruning_removes_expired_entries_and_keeps_fresh_ones() {
         let dir = tempfile::tempdir().unwrap();
         let cache = |ttl| Cache { dir: Some(dir.path().to_owned()), ttl, failure_ttl: Duration::ZERO };
         let short = keep(&cache(Duration::from_secs(60)), "short");

@@ -224,7 +224,7 @@ mod tests {
     use crate::error::Reason;
 
     #[test]
-    fn what_comes_after_a_failure_is_skipped_and_all_lines_up() {
+    fn steps_after_a_failure_are_skipped_and_columns_align() {
         let mut list = Checklist::new(&["key", "key_id", "exchange"]);
         list.ok("key", "a\nb");
         let result: Result<(), Failure> =

@@ -38,7 +38,7 @@ fn find_in(path: &OsString, word: &OsStr) -> Result<PathBuf, LookupError> {
         match check_executable(&candidate) {
             Ok(()) if candidate.is_absolute() => return Ok(candidate),
             Ok(()) => return Err(LookupError::Relative(candidate)),
-            // A file that this user may not execute; a directory is no candidate.
+            // A file that this user may not execute; directories are skipped.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied && candidate.is_file() => {
                 cannot_run.get_or_insert(LookupError::CannotRun(candidate, error));
             }

@@ -72,7 +72,7 @@ impl Output {
         }
     }
 
-    /// Whether a SIGPIPE of the command may be from us: as in a pipeline, its reader has gone away.
+    /// Whether the command may have got SIGPIPE because its reader closed the pipe, as in a pipeline.
     pub fn is_cut(&self) -> bool {
         matches!(self, Output::Masked(both) if both.iter().any(|one| one.is_cut))
     }
@@ -85,8 +85,8 @@ impl Output {
         }
     }
 
-    /// What was kept, and why something could not be passed on. That nobody reads any more is no reason: the
-    /// command was told.
+    /// The output that was kept, and why some of it could not be passed on. A closed reader is not an error: the
+    /// command got SIGPIPE.
     pub fn finish(self) -> (Vec<u8>, Option<io::Error>) {
         match self {
             Output::Direct => (Vec::new(), None),

@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_go_refuses_is_refused() {
+    fn arguments_that_go_refuses_are_refused() {
         for (line, shown) in
             [("---machine=m", "---machine=…"), ("-=x", "-=…"), ("--=x", "--=…"), ("---x", "---x")]
         {

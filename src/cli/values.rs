@@ -293,7 +293,7 @@ mod tests {
     #[test]
     #[cfg(debug_assertions)]
     #[should_panic(expected = "monitoring-token has no flag -retry")]
-    fn a_flag_that_the_command_does_not_have_is_a_mistake_of_ours() {
+    fn asking_for_a_flag_that_the_command_lacks_panics() {
         let mut command = flags::main_command();
         let matches = command.try_get_matches_from_mut(["monitoring-token"]).unwrap();
         let _ = Values::new(&command, &matches).get("retry");

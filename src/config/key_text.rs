@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_be_a_key_is_told_from_a_path() {
+    fn text_that_may_be_a_key_is_told_from_a_path() {
         let d = "nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZ+DusAxyuf2A=";
         let url_safe = d.replace('/', "_").replace('+', "-").replace('=', "");
         for text in [

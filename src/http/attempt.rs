@@ -60,7 +60,7 @@ pub struct Attempt {
     pub step: Step,
     /// What the name of the first hop resolved to.
     pub addresses: Vec<IpAddr>,
-    /// When the connection began: after the look-up.
+    /// When the connection began: after the lookup.
     began: Option<Instant>,
     /// How long connecting took, once that is done.
     pub connected: Option<Duration>,

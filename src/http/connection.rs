@@ -65,7 +65,7 @@ impl Connections {
     /// Begins a new attempt.
     pub fn begin(&self, url: &Url) {
         let hop = self.proxy.as_ref().map_or(url, |proxy| &proxy.url);
-        // An address needs no look-up.
+        // An address needs no lookup.
         let step = if second_look::literal_address(hop).is_some() { Step::Connect } else { Step::Lookup };
         self.progress.begin(step);
     }

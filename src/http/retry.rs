@@ -64,7 +64,7 @@ impl Pauses {
         let left = deadline.saturating_duration_since(now);
         match retry_after {
             Some(asked) if asked >= left => Next::TooLate(asked),
-            // There is no time for another try: the failure at hand says more than a timeout would.
+            // There is no time for another try: this failure says more than a timeout would.
             None if pause >= left => Next::GiveUp,
             None => Next::After(pause),
             Some(asked) => {
@@ -82,7 +82,7 @@ pub fn retry_after(answer: &Answer, now: SystemTime) -> Option<Duration> {
     parse_retry_after(answer.header(reqwest::header::RETRY_AFTER)?, now)
 }
 
-/// See [`retry_after`]. A date in the past is no pause; what is neither is none.
+/// See [`retry_after`]. A date in the past means no pause; an invalid value is ignored.
 pub fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {

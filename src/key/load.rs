@@ -11,7 +11,7 @@ use crate::error::{Failure, Reason, Stage, resource_advice, system_error};
 use crate::read::{self, ReadError, Until};
 use crate::secret::scrub_stack;
 
-/// A file that is larger is no key.
+/// A larger file cannot be a key.
 const MAX_KEY_BYTES: usize = 64 * 1024;
 
 /// Where the private key is.

@@ -90,7 +90,7 @@ pub(crate) trait Observer {
 
 impl Observer for () {}
 
-/// What a run has at hand from its first moment to its last.
+/// The state of a run, from its start to its end.
 pub struct Run<'a> {
     config: &'a RunConfig,
     signals: &'a Signals,

@@ -2,7 +2,7 @@
 //!
 //! What came last may be the beginning of a secret. It is held back until more comes, or until whoever reads the
 //! stream has waited long enough ([`Mask::release`]). What was passed on is remembered as far as a piece of a
-//! secret can reach back, so that the rest of a secret whose beginning is out is replaced all the same.
+//! secret can reach back, so that the rest of a secret is replaced even if its beginning has been released.
 
 use std::ops::Range;
 use std::sync::Arc;

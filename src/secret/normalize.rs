@@ -404,7 +404,7 @@ const NAMED: &[(&str, char)] = &[
     ("verbar", '|'), ("vert", '|'), ("zerowidthspace", '\u{200b}'), ("zwj", '\u{200d}'), ("zwnj", '\u{200c}'),
 ];
 
-/// At most eight digits; none is no number.
+/// At most eight digits, and at least one.
 fn hex(digits: &[u8]) -> Option<u32> {
     number(digits, 16)
 }
@@ -423,7 +423,7 @@ fn byte(value: u32) -> Decoded {
     Decoded::Byte(u8::try_from(value).unwrap_or(GAP))
 }
 
-/// What is no character (half of a surrogate pair) stands for nothing.
+/// A value that is not a character (half of a surrogate pair) stands for nothing.
 fn code_point(value: u32) -> Decoded {
     char::from_u32(value).map_or(Decoded::Byte(GAP), Decoded::Char)
 }

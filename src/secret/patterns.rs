@@ -2,7 +2,7 @@
 //!
 //! A piece of [`PIECE_CHARS`] characters or more of a secret counts. So every window of that size, of every
 //! form that a secret can have, is looked up at every place of the text. Two bit sets ([`Filter`]) answer nearly
-//! every look-up; what they let through is compared.
+//! every lookup; what they let through is compared.
 
 use std::cmp::Ordering;
 use std::ops::Range;

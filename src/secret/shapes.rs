@@ -100,7 +100,7 @@ mod tests {
     use super::redact;
 
     #[test]
-    fn what_looks_like_a_token_is_replaced() {
+    fn text_that_looks_like_a_token_is_replaced() {
         for (text, shown) in [
             ("bad eyJhbGciOi.eyJpc3M.c2ln!", "bad eyJhbGciOi.eyJpc3M.REDACTED!"),
             ("eyJhbGciOi.eyJpc3M.c2ln.x", "eyJhbGciOi.eyJpc3M.REDACTED"),

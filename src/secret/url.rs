@@ -9,7 +9,7 @@ use super::{REDACTED, protect, scrub};
 
 /// Parameters of a URL whose values may be shown.
 const PUBLIC_PARAMETERS: [&str; 2] = ["early_exit", "monitoring"];
-/// A value of a parameter that is shorter is no credential.
+/// A shorter value of a parameter cannot be a credential.
 const MIN_VALUE_CHARS: usize = 8;
 /// How the names of parameters that hold a credential end.
 const SECRET_NAMES: [&str; 8] = ["token", "key", "secret", "password", "passwd", "auth", "signature", "sig"];
@@ -57,7 +57,7 @@ pub fn protect_url(url: &Url) {
     for secret in [password, &decode(password), &header] {
         protect(secret);
     }
-    // A short name beside a password is no credential, and may be a word of our messages.
+    // A short name next to a password is not a credential, and may be a word in a message.
     if password.is_empty() || user.chars().count() >= MIN_VALUE_CHARS {
         protect(user);
         protect(&decode(user));

@@ -35,7 +35,7 @@ pub struct Lease {
 pub struct CreateError {
     /// In words.
     pub failure: Failure,
-    /// What there may be at the issuer all the same.
+    /// A token that the issuer may have created anyway.
     pub leftover: Option<Leftover>,
 }
 

@@ -59,7 +59,7 @@ fn html_text(page: &str) -> String {
         part.push_str(words);
         let name: &str = markup.get(1..).unwrap_or_default();
         let name = &name[..name.find(|c: char| !c.is_ascii_alphanumeric() && c != '/').unwrap_or(name.len())];
-        // What ends a part whose content is no text.
+        // The end tag of an element whose content is not text.
         let end = match name.to_ascii_lowercase().as_str() {
             "script" => "</script",
             "style" => "</style",

@@ -47,7 +47,7 @@ fn verb(method: &str, path: &str) -> Option<Vec<&'static str>> {
 }
 
 #[test]
-fn every_recorded_error_becomes_one_line_and_no_create_is_repeated() {
+fn every_recorded_error_is_one_line_and_creates_are_not_retried() {
     let mut tried = 0;
     for case in cases() {
         let (request, response) = (&case["request"], &case["response"]);
@@ -241,7 +241,7 @@ fn names_and_the_form_of_scopes_are_checked_before_anything_is_asked() {
 }
 
 #[test]
-fn the_bootstrap_token_makes_tokens_and_lists_none() {
+fn the_bootstrap_token_creates_but_cannot_list_tokens() {
     let sandbox = Sandbox::start(&[]);
     let state = sandbox.shows(CONTROL);
     let bootstrap = state["bootstrap_token"].as_str().unwrap();

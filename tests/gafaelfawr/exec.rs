@@ -50,7 +50,7 @@ fn the_token_works_during_the_run_and_expires_soon_after_it() {
 }
 
 #[test]
-fn a_signal_before_the_creation_makes_none() {
+fn a_signal_before_the_request_creates_no_token() {
     let sandbox = Sandbox::start(&[]);
     sandbox.misbehave(r#"{"delay_ms":20000,"only":"GET /auth/api/v1/token-info"}"#);
     let child = start(exec(&sandbox).args(["--", "true"]));

@@ -25,7 +25,7 @@ fn no_log_holds_a_token() {
 }
 
 #[test]
-fn the_admin_token_is_gone_from_our_own_environment() {
+fn the_admin_token_is_removed_from_the_process_environment() {
     let sandbox = Sandbox::start(&[]);
     let folder = tempfile::tempdir().unwrap();
     let ready = folder.path().join("ready");

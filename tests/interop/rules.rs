@@ -130,7 +130,7 @@ fn proxies(peers: &Peers) -> Found {
         for target in targets {
             let theirs = go.ask(&["proxied", except, target])?;
             let rules = ProxyRules::new("http://proxy.test:1", except);
-            let url = target.parse().map_err(|_| format!("{target} is no URL"))?;
+            let url = target.parse().map_err(|_| format!("{target} is not a URL"))?;
             let ours = rules.proxy_for(&url)?.is_some();
             if theirs != Value::Bool(ours) {
                 return Err(format!("NO_PROXY={except:?} {target}: {ours} here, {theirs} in Go"));

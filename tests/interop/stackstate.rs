@@ -172,7 +172,7 @@ fn bootstrap(peers: &Peers) -> Found {
     let token_line = format!("bootstrap_token: \"{printed}\"");
     let roles = r#"roles = [a,"team:admin","null"]"#;
     has_all(&template(peers, &values)?, &[&token_line, "secret: own", roles, "ttl = 90m", "subject = ci"])?;
-    // The older spelling is silently ignored, and so are no values at all.
+    // The older spelling is silently ignored, and so is a missing value.
     let ignored = template(peers, &values.replace("serviceToken", "servicetoken"))?;
     if ignored.contains("roles =") {
         Err(format!("servicetoken is read: {ignored}"))

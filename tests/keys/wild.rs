@@ -27,7 +27,7 @@ enum Verdict {
     Signs(&'static str),
     /// It is a key, but not one that signs here, for this reason.
     Cannot(&'static str),
-    /// It is no JWK, for every verb.
+    /// Every verb says that it is not a JWK.
     Unreadable(&'static str),
 }
 use Verdict::{Cannot, Signs, Unreadable};
@@ -231,7 +231,7 @@ fn rsa_parts_that_are_missing_are_computed() {
     bench.tries("p and q swapped", swapped, Signs("RS256"));
     let whole = with(&rsa, &json!({"p": rsa["q"], "q": rsa["p"], "dp": rsa["dq"], "dq": rsa["dp"]}));
     bench.tries("swapped, another qi", whole, Cannot("the public and private parts do not match"));
-    // What cannot be computed, or is of another key.
+    // Members that cannot be computed, or belong to another key.
     let mixed = with(&rsa, &json!({"d": jwk(&key("rs256-3072.json"))["d"], "dp": null}));
     bench.tries("another d", mixed, Cannot("the public and private parts do not match"));
     bench.tries("no q", without(&rsa, &["q"]), Cannot("\"q\" is missing"));
@@ -328,7 +328,7 @@ fn base64url_is_read_as_loosely_as_by_the_original() {
 }
 
 #[test]
-fn what_can_be_read_in_two_ways_is_named() {
+fn ambiguous_keys_are_refused_by_name() {
     let bench = workbench();
     let text = fs::read_to_string(key("eddsa.json")).unwrap();
     let twice = |name: &str| text.replacen('{', &format!("{{\"{name}\":\"x\","), 1);
@@ -369,7 +369,7 @@ fn a_key_for_another_use_does_not_sign() {
 }
 
 #[test]
-fn what_editors_on_windows_leave_is_skipped_or_named() {
+fn traces_of_windows_editors_are_skipped_or_named() {
     let bench = workbench();
     let text = fs::read_to_string(key("eddsa.json")).unwrap();
     bench.tries("byte order mark", format!("\u{feff}{text}"), Signs("EdDSA"));

@@ -33,7 +33,7 @@ fn lines_are_readable(ended: &Ended) {
 const ODD: &str = "a\u{a0}b\u{2003}c\u{ad}d\u{200b}e\u{200e}f\u{202e}g\u{2066}h\u{feff}i\u{e0041}j\u{1b}[31mk\u{85}l\u{2028}m\u{2029}n\u{7f}o\r\np\"q\\r";
 
 #[test]
-fn what_a_server_says_stays_on_one_line() {
+fn server_text_stays_on_one_line() {
     let key = Key::make("EdDSA");
     let long = format!("{}{}", ODD, "x".repeat(400_000));
     let in_header = "h".repeat(60_000);
@@ -206,7 +206,7 @@ fn no_body_holds_up_a_signal_or_the_deadline() {
     }
 }
 
-/// Interim answers (RFC 9110, 15.2) without end are no answer.
+/// Endless interim responses (RFC 9110, 15.2) do not count as a response.
 #[test]
 fn a_flood_of_interim_answers_does_not_overrun_the_timeout() {
     let key = Key::make("EdDSA");

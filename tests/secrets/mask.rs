@@ -146,7 +146,7 @@ fn a_token_with_terminal_sequences_in_it_is_replaced_as_a_whole() {
 }
 
 #[test]
-fn what_was_released_is_remembered() {
+fn released_output_is_remembered() {
     const SECRET: &str = "Zq3-vU8_xT5.kR0/mN7+pL2=wJ9yH4";
     let mut mask = secrets(SECRET).mask();
     let mut out = Vec::new();

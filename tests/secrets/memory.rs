@@ -130,7 +130,7 @@ fn is_gone_when_the_command_runs(algorithm: &str, inline: bool) {
         let _ = std::io::Write::write_all(&mut stream, granted().as_bytes());
     });
     let mut command = token();
-    // A name, so that there is a look-up.
+    // A name, so that there is a lookup.
     command.env("LOCATE_URL", format!("http://localhost:{}/", locate.port()));
     if inline {
         command.env("MONITORING_SIGNER_KEY", &key.jwk);
@@ -243,7 +243,7 @@ fn without_capabilities(command: &mut Command) -> &mut Command {
 }
 
 #[test]
-fn our_own_user_can_read_the_command_but_not_us_and_we_leave_no_core_dump() {
+fn the_user_can_read_the_commands_memory_but_not_the_programs() {
     let key = Key::make("EdDSA");
     let mut command = token();
     command.env("MONITORING_SIGNER_KEY", &key.path).arg("-exchange=false");

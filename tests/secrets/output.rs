@@ -48,7 +48,7 @@ fn a_token_that_the_command_could_not_finish_is_replaced() {
 }
 
 #[test]
-fn what_the_command_says_on_our_stderr_is_its_own_business() {
+fn output_of_the_command_on_stderr_is_not_changed() {
     let locate = Locate::that_grants();
     let key = Key::make("EdDSA");
     let mut command = token();

@@ -130,7 +130,7 @@ fn a_slow_reader_slows_the_command_and_gets_everything() {
 }
 
 #[test]
-fn what_a_command_has_written_before_its_end_waits_for_the_reader() {
+fn output_written_before_the_exit_waits_for_the_reader() {
     let sandbox = Sandbox::start(&[]);
     let folder = tempfile::tempdir().unwrap();
     let done = folder.path().join("done");
@@ -147,7 +147,7 @@ fn what_a_command_has_written_before_its_end_waits_for_the_reader() {
 }
 
 #[test]
-fn a_reader_that_has_gone_away_ends_the_command_as_in_a_pipeline() {
+fn a_closed_reader_ends_the_command_as_in_a_pipeline() {
     let sandbox = Sandbox::start(&[]);
     let mut child = piped(&mut exec(&sandbox, "exec yes"));
     let mut stdout = child.stdout.take().unwrap();
@@ -203,7 +203,7 @@ fn masking_takes_little_memory() {
 }
 
 #[test]
-fn on_exec_output_is_no_format() {
+fn exec_output_is_a_destination_and_not_a_format() {
     let sandbox = Sandbox::start(&[]);
     for args in [&["-o", "json"][..], &["-o=json"]] {
         let mut command = sandbox.token();

@@ -92,7 +92,7 @@ fn a_token_comes_from_standard_input_and_no_file_is_called_dash() {
 }
 
 #[test]
-fn what_no_chart_could_use_is_refused() {
+fn values_that_no_chart_can_use_are_refused() {
     for (args, words) in [
         (&["--roles="][..], "empty value for --roles"),
         (&[], "missing --roles"),

@@ -72,7 +72,7 @@ fn a_lost_answer_leaves_no_orphan_and_other_tokens_alone() {
 }
 
 #[test]
-fn a_credential_that_may_not_manage_tokens_makes_none() {
+fn a_credential_without_permission_creates_no_token() {
     let sandbox = Sandbox::start(&[]);
     let weak = token_of(&stackstate(&sandbox, &["create", "-n=weak", "--roles=stackstate-power-user"]));
     let mut command = exec(&sandbox);

@@ -84,7 +84,7 @@ fn umask_directory_and_limits_are_as_under_env() {
 }
 
 #[test]
-fn the_environment_is_as_under_env_but_for_what_we_hand_over() {
+fn the_environment_is_as_under_env_plus_the_credential() {
     let mut command = without_exchange(&["-output=inherit"]);
     command.env("PLAIN", "kept").env("EMPTY", "").env("SERVICE_URL", "wss://other/");
     let ended = run(command.args(["env", "-0"]));
@@ -100,7 +100,7 @@ fn the_environment_is_as_under_env_but_for_what_we_hand_over() {
 const LIST: &str = "for fd in /proc/self/fd/*; do echo ${fd##*/}; done";
 
 #[test]
-fn inherited_descriptors_pass_through_and_ours_do_not() {
+fn inherited_descriptors_pass_through_and_internal_ones_do_not() {
     let file = File::open("/etc/passwd").unwrap();
     let pass = |command: &mut Command| {
         let fd = file.as_raw_fd();
@@ -130,7 +130,7 @@ fn nothing_of_an_exchange_is_left_in_the_command() {
 }
 
 #[test]
-fn while_the_command_runs_we_are_one_thread() {
+fn the_program_has_one_thread_while_the_command_runs() {
     let locate = SlowLocate::start();
     let port = locate.url.trim_end_matches('/').rsplit(':').next().unwrap();
     let mut command = locate.token(&[]);

@@ -19,7 +19,7 @@ fn locate() -> std::net::SocketAddr {
 }
 
 #[test]
-fn exhausted_descriptors_are_a_failure_of_ours() {
+fn exhausted_descriptors_are_a_local_failure() {
     let locate = locate();
     for exchange in ["-exchange=false", "-exchange=true"] {
         let mut failures = 0;
@@ -75,7 +75,7 @@ fn as_another_user(folder: &tempfile::TempDir) -> Command {
 }
 
 #[test]
-fn no_room_for_another_process_is_a_failure_of_ours() {
+fn a_full_process_table_is_a_local_failure() {
     let folder = tempfile::TempDir::new().unwrap();
     let mut command = as_another_user(&folder);
     before_exec(&mut command, || limit(libc::RLIMIT_NPROC, 0));
@@ -83,7 +83,7 @@ fn no_room_for_another_process_is_a_failure_of_ours() {
     ended.failed_with(125, &["cannot run true", "out of resources"]);
 }
 
-/// runc#1914, moby#20096: under a pids limit a look-up that needs a thread fails, and DNS was blamed. None is
+/// runc#1914, moby#20096: under a pids limit a lookup that needs a thread fails, and DNS was blamed. None is
 /// needed any more.
 #[test]
 fn a_lookup_needs_no_thread() {
@@ -98,7 +98,7 @@ fn a_lookup_needs_no_thread() {
 }
 
 #[test]
-fn our_memory_and_environment_are_closed_to_other_processes_of_the_user() {
+fn other_processes_of_the_user_cannot_read_memory_or_environment() {
     let folder = tempfile::TempDir::new().unwrap();
     let notes = tempfile::TempDir::new().unwrap();
     std::fs::set_permissions(notes.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
@@ -136,7 +136,7 @@ fn a_read_only_file_system_changes_nothing() {
 }
 
 #[test]
-fn without_dev_null_it_is_a_failure_of_ours() {
+fn a_missing_dev_null_is_a_local_failure() {
     let mut command = without_exchange(&[]);
     // SAFETY: geteuid has no conditions.
     let user = if unsafe { libc::geteuid() } == 0 { 0 } else { libc::CLONE_NEWUSER };

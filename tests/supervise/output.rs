@@ -71,7 +71,7 @@ fn on_failure_keeps_the_last_64_kib() {
 }
 
 #[test]
-fn who_keeps_the_pipe_open_does_not_hold_us_up() {
+fn an_open_pipe_does_not_delay_the_exit() {
     let begun = Instant::now();
     let mut job = Job::start(
         &["-output=on-failure"],
@@ -85,7 +85,7 @@ fn who_keeps_the_pipe_open_does_not_hold_us_up() {
 }
 
 #[test]
-fn who_keeps_the_pipe_open_does_not_hold_us_up_after_a_timeout() {
+fn an_open_pipe_does_not_delay_the_exit_after_a_timeout() {
     let begun = Instant::now();
     let mut job = Job::start(
         &["-output=on-failure", "-timeout=1s", "-kill-after=0"],
@@ -97,7 +97,7 @@ fn who_keeps_the_pipe_open_does_not_hold_us_up_after_a_timeout() {
 }
 
 #[test]
-fn who_writes_for_ever_does_not_hold_us_up() {
+fn endless_output_does_not_delay_the_exit() {
     let begun = Instant::now();
     let mut job = Job::start(
         &["-output=on-failure"],
@@ -114,7 +114,7 @@ fn who_writes_for_ever_does_not_hold_us_up() {
 }
 
 #[test]
-fn a_stderr_that_nobody_reads_does_not_hold_us_up() {
+fn an_unread_stderr_does_not_delay_the_exit() {
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
     rustix::io::ioctl_fionbio(&writer, true).unwrap();
     while rustix::io::write(&writer, &[b'.'; 4096]).is_ok() {}
@@ -156,7 +156,7 @@ fn closed_and_full_outputs_change_nothing() {
 }
 
 #[test]
-fn what_was_asked_for_and_cannot_be_written_is_a_failure() {
+fn unwritable_requested_output_is_a_failure() {
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let child = token().arg("-help").stdout(full).stderr(Stdio::piped()).spawn().unwrap();
     finish(child).failed_with(125, &["cannot write to stdout"]);

@@ -23,7 +23,7 @@ fn under_a_shell(flags: &str, change: impl FnOnce(&mut Command)) -> Job {
 }
 
 #[test]
-fn the_run_ends_with_our_parent() {
+fn the_run_ends_with_the_parent() {
     let job = under_a_shell("-exchange=false -die-with-parent", |_| {});
     let (us, command) = (job.noted_pid("us"), job.noted_pid("command"));
     job.signal(libc::SIGKILL);
@@ -33,7 +33,7 @@ fn the_run_ends_with_our_parent() {
 }
 
 #[test]
-fn the_exchange_ends_with_our_parent() {
+fn the_exchange_ends_with_the_parent() {
     let locate = SlowLocate::start();
     let job = under_a_shell("-die-with-parent", |command| {
         command.env("LOCATE_URL", &locate.url);
@@ -46,7 +46,7 @@ fn the_exchange_ends_with_our_parent() {
 }
 
 #[test]
-fn the_wait_for_a_key_ends_with_our_parent() {
+fn the_wait_for_a_key_ends_with_the_parent() {
     let folder = tempfile::TempDir::new().unwrap();
     let fifo = make_fifo(&folder);
     let mut job = under_a_shell("-die-with-parent", |command| {
@@ -62,7 +62,7 @@ fn the_wait_for_a_key_ends_with_our_parent() {
 }
 
 #[test]
-fn what_ignores_sigterm_is_killed_after_our_parent_died() {
+fn a_command_that_ignores_sigterm_is_killed_after_the_parent_died() {
     let mut job = Job::prepare(
         Command::new("/bin/sh"),
         &[
@@ -83,7 +83,7 @@ fn what_ignores_sigterm_is_killed_after_our_parent_died() {
 }
 
 #[test]
-fn without_the_flag_the_run_outlives_our_parent() {
+fn without_the_flag_the_run_outlives_the_parent() {
     let job = under_a_shell("-exchange=false", |_| {});
     let (us, command) = (job.noted_pid("us"), job.noted_pid("command"));
     job.signal(libc::SIGKILL);
@@ -97,7 +97,7 @@ fn without_the_flag_the_run_outlives_our_parent() {
 }
 
 #[test]
-fn the_end_of_the_thread_that_started_us_changes_nothing() {
+fn the_end_of_the_starting_thread_changes_nothing() {
     let job = thread::spawn(|| {
         Job::prepare(
             without_exchange(&["-die-with-parent"]),
@@ -126,7 +126,7 @@ fn as_pid_1(flags: &[&str], script: &str) -> Job {
 }
 
 #[test]
-fn as_pid_1_we_reap_orphans() {
+fn pid_1_reaps_orphans() {
     // Each orphan's parent ends at once, so the orphan is ours; a zombie would stay in /proc.
     let mut job = as_pid_1(
         &[],
@@ -147,7 +147,7 @@ fn as_pid_1_we_reap_orphans() {
 }
 
 #[test]
-fn as_pid_1_we_forward_signals_and_keep_the_timeout() {
+fn pid_1_forwards_signals_and_keeps_the_timeout() {
     let mut job = as_pid_1(&["-timeout=500ms"], "sleep $LONG");
     job.finish().failed_with(124, &["timed out"]);
     let mut job = as_pid_1(&[], "trap 'exit 4' USR1; kill -USR1 1; eval $WAIT");
@@ -155,7 +155,7 @@ fn as_pid_1_we_forward_signals_and_keep_the_timeout() {
 }
 
 #[test]
-fn a_parent_outside_our_namespace_cannot_be_followed_and_that_is_said() {
+fn a_parent_in_another_namespace_cannot_be_followed() {
     let mut job = as_pid_1(&["-die-with-parent"], "exit 0");
     let ended = job.finish();
     assert_eq!(ended.status, 0);
@@ -163,7 +163,7 @@ fn a_parent_outside_our_namespace_cannot_be_followed_and_that_is_said() {
 }
 
 #[test]
-fn children_that_we_were_born_with_do_not_disturb() {
+fn children_inherited_from_before_exec_do_not_disturb() {
     // The command goes on until the child that we were born with has ended and been reaped.
     let script = "
         while [ ! -e $D/go ]; do sleep 0.02; done & echo $! >$D/born

@@ -63,7 +63,7 @@ fn a_signal_that_kills_the_command_gives_128_plus_its_number() {
 }
 
 #[test]
-fn our_own_group_is_never_signalled() {
+fn the_programs_own_group_is_never_signalled() {
     let mut job = Job::prepare(
         Command::new("/bin/sh"),
         &[
@@ -103,7 +103,7 @@ fn our_own_group_is_never_signalled() {
 }
 
 #[test]
-fn the_timeout_does_not_reach_our_own_group() {
+fn the_timeout_does_not_reach_the_programs_own_group() {
     let mut job = Job::prepare(
         Command::new("/bin/sh"),
         &[
@@ -126,10 +126,10 @@ fn the_timeout_does_not_reach_our_own_group() {
 }
 
 #[test]
-fn what_was_ignored_at_the_start_stays_ignored_and_is_not_forwarded() {
+fn a_signal_ignored_at_start_stays_ignored_and_is_not_forwarded() {
     let mut job = Job::prepare(
         without_exchange(&[]),
-        // The command catches it all the same: if it were forwarded, it would be noted.
+        // The command catches it anyway: if it were forwarded, it would be noted.
         &[
             "env",
             "--default-signal=HUP",
@@ -255,7 +255,7 @@ fn the_timeout_ends_a_run_whose_name_lookup_hangs() {
 }
 
 #[test]
-fn sigkill_of_us_takes_the_command_along() {
+fn killing_the_program_terminates_the_command() {
     let mut job = Job::start(&[], "trap 'echo got SIGTERM >$D/end; exit' TERM; echo $$ >$D/pid; eval $WAIT");
     let command = job.noted_pid("pid");
     job.signal(libc::SIGKILL);

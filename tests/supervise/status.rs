@@ -52,7 +52,7 @@ fn the_timeout_of_the_exchange_gives_124_and_the_command_is_not_run() {
 }
 
 #[test]
-fn a_failure_of_ours_gives_125_and_the_command_is_not_run() {
+fn a_failed_exchange_exits_with_125_without_running_the_command() {
     let locate = serve_bytes(crate::support::http("500 Internal Server Error", "", ""));
     let folder = tempfile::TempDir::new().unwrap();
     let mut command = token();
@@ -62,7 +62,7 @@ fn a_failure_of_ours_gives_125_and_the_command_is_not_run() {
 }
 
 #[test]
-fn what_cannot_be_run_gives_126() {
+fn a_command_that_cannot_run_exits_with_126() {
     let folder = tempfile::TempDir::new().unwrap();
     let plain = folder.path().join("plain");
     std::fs::write(&plain, "#!/bin/sh\n").unwrap();
@@ -73,7 +73,7 @@ fn what_cannot_be_run_gives_126() {
 }
 
 #[test]
-fn what_is_not_there_gives_127() {
+fn a_missing_command_exits_with_127() {
     let folder = tempfile::TempDir::new().unwrap();
     let script = folder.path().join("script");
     write_executable(&script, "#!/proc/nonexistent/interpreter");

@@ -97,7 +97,7 @@ fn a_terminal_that_goes_away_ends_the_command() {
 }
 
 #[test]
-fn a_command_that_reads_the_terminal_is_told_that_there_is_none() {
+fn a_command_that_opens_the_terminal_finds_none() {
     let terminal = Terminal::new();
     let mut job = terminal.run("if (read line </dev/tty) 2>/dev/null; then exit 1; fi; read line; exit 4");
     assert_eq!(job.finish().status, 4);

@@ -26,7 +26,7 @@ fn without_a_grace_sigkill_comes_at_once() {
 }
 
 #[test]
-fn a_command_that_ends_well_on_sigterm_has_timed_out_all_the_same() {
+fn a_command_that_exits_0_on_sigterm_has_timed_out() {
     let mut job = Job::start(&["-timeout=300ms"], "trap 'exit 0' TERM; eval $WAIT");
     job.finish().failed_with(124, &["timed out", "exit status 0 after SIGTERM"]);
 }
@@ -67,7 +67,7 @@ fn a_stopped_group_dies_of_a_forwarded_sigterm() {
 }
 
 #[test]
-fn what_a_terminated_command_leaves_behind_is_killed() {
+fn leftovers_of_a_terminated_command_are_killed() {
     for (signal, name) in
         [(libc::SIGTERM, "TERM"), (libc::SIGINT, "INT"), (libc::SIGHUP, "HUP"), (libc::SIGQUIT, "QUIT")]
     {

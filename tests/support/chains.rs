@@ -428,7 +428,7 @@ pub fn intermediates() -> Vec<Case> {
     let odd = resign(&middle.der, &root.key, make_version_1);
     vec![
         by("a sound intermediate", |_| {}),
-        by("an intermediate that is no CA", |p| p.is_ca = IsCa::ExplicitNoCa)
+        by("an intermediate that is not a CA", |p| p.is_ca = IsCa::ExplicitNoCa)
             .refused(&["its issuer \"intermediate\", sent by the server, is not a CA certificate"]),
         by("an expired intermediate", expire)
             .refused(&["its issuer \"intermediate\", sent by the server, expired on Wed, 03 Feb 2021"]),

@@ -122,7 +122,7 @@ struct Said {
 }
 
 impl Said {
-    /// `None` for a line that is no failure and no warning of the program.
+    /// `None` for a line that is neither a failure nor a warning of the program.
     fn read(line: &str, status: Option<i32>) -> Option<Said> {
         if let Some(text) = line.strip_prefix(PREFIX) {
             return Some(Said { text: text.to_owned(), reason: None, status });

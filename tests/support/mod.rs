@@ -80,7 +80,7 @@ impl Ended {
     /// Asserts that it failed with this status, and that stderr is one line that holds all of `words`.
     #[track_caller]
     pub fn failed_with(&self, status: i32, words: &[&str]) -> &Ended {
-        assert_ne!(status, 0, "that is no failure");
+        assert_ne!(status, 0, "that is not a failure");
         self.said(status, words)
     }
 
@@ -161,7 +161,7 @@ pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T 
         if let Some(found) = condition() {
             return found;
         }
-        assert!(begun.elapsed() < PATIENCE, "waited in vain for {what}");
+        assert!(begun.elapsed() < PATIENCE, "gave up waiting for {what}");
         thread::sleep(Duration::from_millis(5));
     }
 }

@@ -57,7 +57,7 @@ fn a_file_that_the_kernel_does_not_execute_is_126_and_no_shell_guesses_at_it() {
 
 /// The same with a token: it is deleted, and nothing was run with it.
 #[test]
-fn no_token_is_left_by_a_file_that_is_no_program() {
+fn a_file_that_is_not_a_program_leaves_no_token() {
     let (folder, sandbox) = (tempfile::tempdir().unwrap(), Sandbox::start(&[]));
     let empty = folder.path().join("empty");
     write_executable(&empty, b"");
@@ -220,7 +220,7 @@ fn help_is_a_word_and_mistyped_words_have_a_suggestion() {
 /// vm0-ai/vm0#12117 and JuliaLang/julia#53412: an environment that is too large to start a program with fails
 /// with no word of what is too large; here it was 126, the status of a command that cannot be run.
 #[test]
-fn an_environment_that_is_too_large_is_ours_and_says_how_large() {
+fn an_environment_that_is_too_large_is_a_local_failure_with_its_size() {
     // The URL, with its token, is too large for one variable.
     let machine = format!("-machine={}", "m".repeat(100_000));
     run(&mut offline(&[&machine, "--", "true"]))
@@ -244,7 +244,7 @@ fn an_environment_that_is_too_large_is_ours_and_says_how_large() {
 
 /// Not every flag's value may be shown where the flag is not understood.
 #[test]
-fn what_follows_a_wrong_flag_is_not_shown() {
+fn the_value_after_an_unknown_flag_is_not_shown() {
     for line in [
         &["---admin-token=s3cret-value"][..],
         &["gafaelfawr", "list", "---token=s3cret-value"],

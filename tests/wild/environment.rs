@@ -104,7 +104,7 @@ fn a_carriage_return_or_a_stray_blank_is_refused_and_shown() {
 }
 
 /// systemd/systemd#2123: `Environment=` expands no variables, so that the host is `locate-dot-${PROJECT}.…`; the
-/// look-up then fails, or a proxy answers something.
+/// lookup then fails, or a proxy answers something.
 #[test]
 fn a_host_with_an_unexpanded_variable_is_invalid() {
     for (url, hint) in [

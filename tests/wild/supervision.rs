@@ -202,7 +202,7 @@ fn a_child_that_has_left_the_group_is_said_to_run_on() {
     drop(Killed(noted_pid(&folder.path().join("left"))));
 }
 
-/// Own case: a parent that blocks SIGTERM. The signal ends the run all the same; the command has it blocked as
+/// Own case: a parent that blocks SIGTERM. The signal still ends the run; the command has it blocked as
 /// under `env`, and ends by SIGKILL.
 #[test]
 fn a_blocked_sigterm_is_acted_on() {
@@ -365,7 +365,7 @@ fn a_stop_in_the_exchange_and_an_end_while_stopped() {
 
 /// A limit on CPU time, or whoever sends such a signal, must not leave a token behind.
 #[test]
-fn a_signal_that_nobody_catches_ends_the_run_and_deletes_the_token() {
+fn an_uncaught_signal_ends_the_run_and_deletes_the_token() {
     for (signal, name) in [
         (libc::SIGXCPU, "SIGXCPU"),
         (libc::SIGABRT, "SIGABRT"),

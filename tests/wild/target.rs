@@ -44,7 +44,7 @@ fn a_target_that_cannot_be_reached_is_a_warning() {
     }
 }
 
-/// A command that the run would not find, or not run, is no failure of the request, but worth a word.
+/// A command that the run would not find, or not run, does not fail the request, but is worth a remark.
 #[test]
 fn a_command_that_would_not_run_is_a_warning() {
     let folder = tempfile::tempdir().unwrap();

@@ -104,7 +104,7 @@ fn zsh(text: &str) -> Result<String, String> {
     Ok(out)
 }
 
-/// A first word that is no subcommand is a command, with a completion of its own.
+/// A first word that is not a subcommand is a command, with a completion of its own.
 const ZSH_COMMAND: &str =
     "        (( $+functions[_monitoring-token__subcmd__$line[1]_commands] )) || { _normal; return }
         case $line[1] in

@@ -106,7 +106,7 @@ impl Page {
     /// The flags; those of a verb one level deeper.
     fn options(&mut self, command: &Command, deeper: bool) -> Result<(), String> {
         let mut text = Vec::new();
-        // The words that are no flags stand in the synopsis.
+        // Arguments are in the synopsis.
         let command = command.clone().mut_args(|arg| {
             let hide = arg.is_positional() || arg.is_hide_set();
             arg.hide(hide)

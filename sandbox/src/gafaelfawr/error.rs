@@ -17,7 +17,7 @@ pub(crate) fn not_found() -> Response<Body> {
     detail(StatusCode::NOT_FOUND, &json!("Not Found"))
 }
 
-/// 500, which is no JSON.
+/// 500, whose body is not JSON.
 pub(crate) fn internal_error() -> Response<Body> {
     let headers = [("content-type", "text/plain; charset=utf-8")];
     (StatusCode::INTERNAL_SERVER_ERROR, headers, "Internal Server Error").into_response()

@@ -198,7 +198,7 @@ impl Route<'_> {
     }
 }
 
-/// Refuses who may not act on these tokens, and what cannot be a user or a key.
+/// Refuses callers that may not act on these tokens, and invalid users and keys.
 fn may_act(caller: &Token, user: &str, key: Option<&str>) -> Option<Response<Body>> {
     let admin = caller.has("admin:token");
     if !admin && !caller.has("user:token") {

@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn other_names_are_no_machines() {
+    fn other_names_are_not_machines() {
         for name in [
             "",
             "localhost",

@@ -70,7 +70,7 @@ pub enum Cause {
     Socks(Refusal),
     /// A redirect that is not followed.
     Redirect(RefusedRedirect),
-    /// The connection failed, or what came over it is no HTTP.
+    /// The connection failed, or the response is not HTTP.
     Broken(Broken),
 }
 
@@ -100,7 +100,7 @@ pub enum Broken {
     HeadTooLarge(usize),
     /// The headers of the response to CONNECT are larger than what is read of them.
     TunnelHeadTooLarge,
-    /// What came is no HTTP: what is wrong with it.
+    /// The response is not HTTP, and why.
     NotHttp(&'static str),
 }
 

@@ -28,7 +28,7 @@ pub(super) enum QueryError {
     NoAnswer(SocketAddr),
     /// This server answered with an error.
     Refused(SocketAddr, &'static str),
-    /// This server answered with something else than an answer.
+    /// The response of this server is not an answer.
     Garbled(SocketAddr),
     /// No server can be asked.
     Io(io::Error),

@@ -126,7 +126,7 @@ impl Gafaelfawr {
     }
 
     /// How far the local clock is ahead of the server's. The bootstrap token is not accepted there, but the
-    /// answer tells the time all the same.
+    /// answer still tells the time.
     pub async fn clock_offset_seconds(&self, deadline: Instant) -> Result<i64, Failure> {
         self.api.clock_offset_seconds(&self.own_token(), deadline).await
     }

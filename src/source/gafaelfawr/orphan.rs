@@ -110,7 +110,7 @@ mod tests {
         let ours = listed("ours", 105, 9000);
         let old = listed("old", 105, 9000);
         assert_eq!(attempt.judge(&[old.clone(), ours.clone()]), Verdict::Proven(&ours));
-        // A session or an internal token is no run's.
+        // Runs create neither session nor internal tokens.
         let internal = TokenInfo { token_type: "internal".to_owned(), ..listed("internal", 105, 9000) };
         assert_eq!(attempt.judge(&[internal, ours.clone()]), Verdict::Proven(&ours));
 
@@ -257,7 +257,7 @@ mod tests {
             created += unanswered;
             deleted += unanswered - orphans.len();
         }
-        // The rule is no refusal to delete: a run that is alone cleans up.
+        // The rule must not prevent deletions: a run that is alone cleans up.
         assert!(deleted * 10 > created, "{deleted} of {created}");
     }
 

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_request_can_be_made_of_is_refused() {
+    fn a_prefix_that_makes_no_valid_url_is_refused() {
         for prefix in ["http://h:99999/", "http://::1/", "http://a<b/", "http://[x]/"] {
             assert!(Endpoint::new(prefix, "ndt/ndt7").is_err(), "{prefix}");
         }
