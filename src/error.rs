@@ -3,6 +3,8 @@
 use std::ffi::OsStr;
 use std::fmt;
 
+use rustix::io::Errno;
+
 use crate::exit::ExitStatus;
 pub use crate::failure::Reason;
 pub use crate::secret::printable;
@@ -137,17 +139,17 @@ pub(crate) fn io_words(error: &std::io::Error) -> String {
 /// Whether it is this machine, or this process, that has no more of something.
 pub(crate) fn is_out_of_resources(error: &std::io::Error) -> bool {
     matches!(
-        error.raw_os_error(),
-        Some(libc::EMFILE | libc::ENFILE | libc::EAGAIN | libc::ENOMEM | libc::ENOBUFS)
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE | Errno::AGAIN | Errno::NOMEM | Errno::NOBUFS)
     )
 }
 
 /// What to do where the system has run out of something; the file that was to be opened is not to blame.
 pub fn resource_advice(error: &std::io::Error) -> Option<&'static str> {
-    match error.raw_os_error()? {
-        libc::EMFILE => Some("raise the limit on open files (ulimit -n)"),
-        libc::ENFILE => Some("the machine has too many open files"),
-        libc::ENOMEM => Some("the machine is out of memory"),
+    match Errno::from_io_error(error)? {
+        Errno::MFILE => Some("raise the limit on open files (ulimit -n)"),
+        Errno::NFILE => Some("the machine has too many open files"),
+        Errno::NOMEM => Some("the machine is out of memory"),
         _ => None,
     }
 }

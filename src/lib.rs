@@ -10,7 +10,10 @@
 //!
 //! [`cli`] knows shapes, [`config`] knows rules, [`source`] knows issuers, [`child`] knows processes.
 //! Only [`run`] knows issuers and processes; [`admin`] is for people who keep keys and service tokens, [`check`] for
-//! those on call. Nothing below [`config`] reads the environment, and nothing below `main` exits.
+//! those on call. Nothing below [`config`] reads the environment, and nothing below `main` exits. What talks to the
+//! system without Rust's guarantees is in [`sys`].
+
+#![deny(unsafe_code)]
 
 mod admin;
 mod cache;
@@ -36,13 +39,15 @@ mod metrics;
 mod new_file;
 mod random;
 mod read;
-mod readable;
 mod run;
 pub mod secret;
-pub mod signal;
 pub mod source;
 pub mod stdout;
+pub mod sys;
 mod wait;
+
+use sys::readable;
+pub use sys::signal;
 
 /// Version, commit and date of the commit.
 pub const VERSION: &str = env!("MONITORING_TOKEN_VERSION");

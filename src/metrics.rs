@@ -14,6 +14,7 @@ use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
+use rustix::io::Errno;
 
 use crate::error::{Reason, Stage};
 use crate::new_file::replace;
@@ -113,7 +114,7 @@ pub(crate) fn follow_links(path: &Path) -> io::Result<PathBuf> {
         }
         links += 1;
         if links > MAX_LINKS {
-            return Err(io::Error::from_raw_os_error(libc::ELOOP));
+            return Err(Errno::LOOP.into());
         }
         // An absolute target takes the place of what comes before it.
         left.extend(next.read_link()?.iter().rev().map(OsString::from));

@@ -7,12 +7,14 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
 use crate::duration;
 use crate::error::{Failure, Reason, Stage};
 use crate::readable::wait_for;
 use crate::signal::{Signal, Signals};
+use crate::sys::descriptors::close_on_exec;
 
 /// The size of a large key.
 const USUAL_BYTES: usize = 4 * 1024;
@@ -121,7 +123,8 @@ pub fn standard_input() -> Result<File, ReadError> {
 
 /// Opens a file without waiting for somebody who writes to it.
 pub fn open(path: &Path) -> Result<File, ReadError> {
-    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let flags = flags.bits().cast_signed();
     std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(ReadError::Io)
 }
 
@@ -132,9 +135,8 @@ pub fn open_secret(path: &Path) -> Result<File, ReadError> {
     let descriptor = ["/dev/fd", "/proc/self/fd", "/proc/thread-self/fd"]
         .into_iter()
         .find_map(|folder| path.strip_prefix(folder).ok()?.to_str()?.parse().ok());
-    if let Some(descriptor) = descriptor.filter(|&descriptor: &i32| descriptor > libc::STDERR_FILENO) {
-        // SAFETY: fcntl has no memory to be unsafe with here. A descriptor of our own has the flag already.
-        unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
+    if let Some(descriptor) = descriptor {
+        close_on_exec(descriptor);
     }
     Ok(file)
 }

@@ -6,6 +6,8 @@ use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::io::Errno;
+
 use crate::error::{Failure, Reason};
 
 /// Whether it was closed when the program was started. `/dev/null` stands in for it since.
@@ -19,7 +21,7 @@ pub fn record_closed() {
 /// Fails if it was closed when the program was started.
 pub fn check_open() -> io::Result<()> {
     if CLOSED.load(Ordering::Relaxed) {
-        return Err(io::Error::from_raw_os_error(libc::EBADF));
+        return Err(Errno::BADF.into());
     }
     Ok(())
 }

@@ -6,6 +6,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::OFlags;
+
 use super::entry::{Entry, TEMPORARY};
 use super::lock::{Lock, Locked};
 
@@ -36,7 +38,7 @@ pub fn prune(dir: &Path, now: SystemTime) {
 
 fn touch(stamp: &Path, now: SystemTime) -> io::Result<()> {
     let mut options = File::options();
-    options.create(true).truncate(false).write(true).custom_flags(libc::O_NOFOLLOW);
+    options.create(true).truncate(false).write(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
     options.open(stamp)?.set_modified(now)
 }
 

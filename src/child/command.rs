@@ -1,21 +1,19 @@
 //! Starting the command, as under `env`: same mask, ignored signals, umask, directory and descriptors.
 
-use std::ffi::{CString, OsStr, OsString, c_char};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
-use rustix::process::{Pid, Signal as RustixSignal};
+use rustix::io::Errno;
+use rustix::process::Pid;
 
 use super::lookup::{self, LookupError};
 use super::output::{Masked, Output, Tail};
-use crate::exit::ExitStatus;
 use crate::secret::{ExposeSecret as _, SecretString};
-use crate::signal::Inherited;
+use crate::sys::process::Image;
 
 /// `-output`: where the command's output goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,7 +103,7 @@ impl Job<'_> {
         let path = lookup::find(&self.words[0])?;
         let image = Image::new(&path, self.words, self.environment())
             .map_err(|error| StartError::CannotRun(path.clone(), error))?;
-        let size = image.describe_size();
+        let size = describe_size(&image);
         // It never gets to exec the program itself: the C library's `execvp` hands what the kernel does not
         // know to a shell.
         let mut command = Command::new(&path);
@@ -113,25 +111,7 @@ impl Job<'_> {
             command.stdin(null(File::options().read(true)).map_err(StartError::Ours)?);
         }
         let output = self.connect_output(&mut command).map_err(StartError::Ours)?;
-        let inherited = Inherited::at_start();
-        let us = rustix::process::getpid();
-        let failed = i32::from(ExitStatus::Failed.code());
-        // SAFETY: the closure only makes system calls, so it can run between fork and exec.
-        unsafe {
-            command.pre_exec(move || {
-                // A session of its own: a process group that the terminal's keys do not reach (we
-                // forward them, once), and no terminal to wait for.
-                rustix::process::setsid()?;
-                rustix::process::set_parent_process_death_signal(Some(RustixSignal::TERM))?;
-                if rustix::process::getppid() != Some(us) {
-                    // We died in between, and nobody would tell it.
-                    libc::_exit(failed);
-                }
-                inherited.restore();
-                Err(image.exec())
-            });
-        }
-        let child = command.spawn().map_err(|error| classify(path, error, size))?;
+        let child = image.start(command).map_err(|error| classify(path, error, size))?;
         let leader = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let leader = leader.ok_or_else(|| StartError::Ours(io::Error::other("no process id")))?;
         Ok(Started { leader, output })
@@ -194,63 +174,22 @@ fn variable(name: OsString, value: &OsStr) -> OsString {
     entry
 }
 
-/// A program with its arguments and its environment, in the form that `execve` takes: made before the fork,
-/// after which nothing may be allocated.
-struct Image {
-    path: CString,
-    words: Vec<CString>,
-    variables: Vec<CString>,
-    argv: Vec<*const c_char>,
-    envp: Vec<*const c_char>,
-}
-
-// SAFETY: the pointers are to what the strings beside them own, which nobody changes.
-unsafe impl Send for Image {}
-// SAFETY: as above.
-unsafe impl Sync for Image {}
-
-impl Image {
-    fn new(path: &Path, words: &[OsString], variables: Vec<OsString>) -> io::Result<Image> {
-        let path = CString::new(path.as_os_str().as_bytes())?;
-        let words = words.iter().map(|word| CString::new(word.as_bytes())).collect::<Result<Vec<_>, _>>()?;
-        let variables = variables.into_iter().map(|entry| CString::new(entry.into_vec()));
-        let variables = variables.collect::<Result<Vec<_>, _>>()?;
-        let (argv, envp) = (pointers(&words), pointers(&variables));
-        Ok(Image { path, words, variables, argv, envp })
+/// What is too large, if it is: one variable, or all of them. (We were given the arguments in the same way.)
+fn describe_size(image: &Image) -> String {
+    /// MAX_ARG_STRLEN (execve(2)) with pages of 4 KiB.
+    const MAX_STRING_BYTES: usize = 128 * 1024;
+    let bytes = |text: &CString| text.as_bytes_with_nul().len();
+    if let Some(entry) = image.variables.iter().find(|entry| bytes(entry) > MAX_STRING_BYTES) {
+        let name = entry.as_bytes().split(|&byte| byte == b'=').next().unwrap_or_default();
+        let name = String::from_utf8_lossy(name);
+        return format!("the environment is too large: {name} has {} bytes, more than 128 KiB", bytes(entry));
     }
-
-    /// Becomes the program; gives the error if that fails.
-    fn exec(&self) -> io::Error {
-        // SAFETY: a C string, and two null-terminated lists of C strings, all owned by `self`.
-        unsafe { libc::execve(self.path.as_ptr(), self.argv.as_ptr(), self.envp.as_ptr()) };
-        io::Error::last_os_error()
-    }
-
-    /// What is too large, if it is: one variable, or all of them. (We were given the arguments in the same way.)
-    fn describe_size(&self) -> String {
-        /// MAX_ARG_STRLEN (execve(2)) with pages of 4 KiB.
-        const MAX_STRING_BYTES: usize = 128 * 1024;
-        let bytes = |text: &CString| text.as_bytes_with_nul().len();
-        if let Some(entry) = self.variables.iter().find(|entry| bytes(entry) > MAX_STRING_BYTES) {
-            let name = entry.as_bytes().split(|&byte| byte == b'=').next().unwrap_or_default();
-            let name = String::from_utf8_lossy(name);
-            return format!(
-                "the environment is too large: {name} has {} bytes, more than 128 KiB",
-                bytes(entry)
-            );
-        }
-        let total =
-            |texts: &[CString]| texts.iter().map(|text| bytes(text) + size_of::<*const c_char>()).sum();
-        let (words, variables): (usize, usize) = (total(&self.words), total(&self.variables));
-        format!(
-            "the environment is too large: {variables} bytes, and {words} bytes of arguments; \
-             shorten them, or raise the stack limit (ulimit -s)"
-        )
-    }
-}
-
-fn pointers(texts: &[CString]) -> Vec<*const c_char> {
-    texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+    let total = |texts: &[CString]| texts.iter().map(|text| bytes(text) + size_of::<*const u8>()).sum();
+    let (words, variables): (usize, usize) = (total(&image.words), total(&image.variables));
+    format!(
+        "the environment is too large: {variables} bytes, and {words} bytes of arguments; \
+         shorten them, or raise the stack limit (ulimit -s)"
+    )
 }
 
 /// The file that a run would execute for COMMAND, or why it would fail, as far as that can be seen without
@@ -260,9 +199,9 @@ pub(crate) fn examine(word: &OsStr) -> Result<PathBuf, StartError> {
     match lookup::check_executable(&path) {
         Ok(()) if lookup::is_program(&path) => Ok(path),
         Ok(()) => Err(StartError::NotAProgram),
-        Err(error) => Err(match error.raw_os_error() {
-            Some(libc::ENOENT) => StartError::NotFound,
-            Some(libc::EISDIR) => StartError::IsADirectory,
+        Err(error) => Err(match Errno::from_io_error(&error) {
+            Some(Errno::NOENT) => StartError::NotFound,
+            Some(Errno::ISDIR) => StartError::IsADirectory,
             _ => StartError::CannotRun(path, error),
         }),
     }
@@ -278,15 +217,15 @@ fn null(options: &OpenOptions) -> io::Result<File> {
 /// Errors of `execve` belong to the command, those of what comes before it to this machine. `size` says what is
 /// too large if that is the reason.
 fn classify(path: PathBuf, error: io::Error, size: String) -> StartError {
-    match error.raw_os_error() {
-        Some(libc::ENOENT) if path.metadata().is_ok_and(|metadata| metadata.is_file()) => {
+    match Errno::from_io_error(&error) {
+        Some(Errno::NOENT) if path.metadata().is_ok_and(|metadata| metadata.is_file()) => {
             StartError::NoInterpreter
         }
-        Some(libc::ENOENT) => StartError::NotFound,
-        Some(libc::ENOEXEC) => StartError::NotAProgram,
-        Some(libc::E2BIG) => StartError::TooLarge(size),
-        Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE) => StartError::Ours(error),
-        Some(libc::EACCES) if path.is_dir() => StartError::IsADirectory,
+        Some(Errno::NOENT) => StartError::NotFound,
+        Some(Errno::NOEXEC) => StartError::NotAProgram,
+        Some(Errno::TOOBIG) => StartError::TooLarge(size),
+        Some(Errno::AGAIN | Errno::NOMEM | Errno::MFILE | Errno::NFILE) => StartError::Ours(error),
+        Some(Errno::ACCESS) if path.is_dir() => StartError::IsADirectory,
         _ => StartError::CannotRun(path, error),
     }
 }

@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::io::Errno;
 
 /// Why there is nothing to execute.
 #[derive(Debug)]
@@ -52,13 +53,13 @@ fn find_in(path: &OsString, word: &OsStr) -> Result<PathBuf, LookupError> {
 pub(crate) fn check_executable(path: &Path) -> io::Result<()> {
     let metadata = path.metadata()?;
     if metadata.is_dir() {
-        return Err(io::Error::from_raw_os_error(libc::EISDIR));
+        return Err(Errno::ISDIR.into());
     }
     match accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS) {
         // Containers may forbid the call; the mode is then the best guess, as in Go.
-        Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => {
+        Err(Errno::NOSYS | Errno::PERM) => {
             let executable = metadata.permissions().mode() & 0o111 != 0;
-            if executable { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EACCES)) }
+            if executable { Ok(()) } else { Err(Errno::ACCESS.into()) }
         }
         result => Ok(result?),
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rustix::process::Pid;
+use rustix::process::{Pid, test_kill_process};
 
 /// How often what is left is looked at again, and after how long: what dies takes a moment.
 const LOOKS: u32 = 5;
@@ -61,8 +61,7 @@ fn left_behind(pid: i32, leader: Pid) -> Option<Process> {
     if !is_of_session || pid == session || matches!(state, "Z" | "X") {
         return None;
     }
-    // SAFETY: signal 0 only asks; no memory.
-    let may_signal = unsafe { libc::kill(pid, 0) } == 0;
+    let may_signal = Pid::from_raw(pid).is_some_and(|pid| test_kill_process(pid).is_ok());
     let why = match (may_signal, group == session) {
         (true, true) => return None,
         (true, false) => "has left the command's process group".to_owned(),

@@ -1,9 +1,9 @@
 //! The one loop: signals, timeout, output, the end of the command.
 
-use std::io;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus, waitid};
 
 use super::Parent;
@@ -12,6 +12,7 @@ use super::output::Output;
 use super::remains;
 use crate::deadline::Timeline;
 use crate::signal::{self, Signal, SignalSet, Signals};
+use crate::sys::process::{ended_child, kill_group};
 
 /// How the command ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -216,7 +217,7 @@ impl Run<'_> {
     /// To the group, remembering what it got, and whether it could get it.
     fn send(&mut self, signal: Signal) {
         self.sent.insert(signal);
-        if self.kill_group(signal).is_err_and(|error| error.raw_os_error() == Some(libc::EPERM)) {
+        if self.kill_group(signal).is_err_and(|error| error == Errno::PERM) {
             let user = remains::user_of(self.leader.as_raw_nonzero().get());
             tracing::debug!(%signal, user, "cannot be sent to the command's group");
             self.out_of_reach = Some(user);
@@ -224,12 +225,8 @@ impl Run<'_> {
     }
 
     /// The group exists: its leader has not been reaped.
-    fn kill_group(&self, signal: Signal) -> io::Result<()> {
-        // SAFETY: kill has no memory to be unsafe with.
-        match unsafe { libc::kill(-self.leader.as_raw_nonzero().get(), signal.number()) } {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        }
+    fn kill_group(&self, signal: Signal) -> rustix::io::Result<()> {
+        kill_group(self.leader, signal)
     }
 
     /// After the leader's end: what is left of a group that was told to go is killed; after a normal
@@ -303,21 +300,6 @@ fn reap_orphans(leader: Pid) {
     while let Some(pid) = ended_child().filter(|&pid| pid != leader) {
         let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
     }
-}
-
-/// Some child that has ended; leaves it to be reaped.
-fn ended_child() -> Option<Pid> {
-    // SAFETY: a zeroed siginfo_t is a valid one, and the pointer is to it. `si_pid` may be read after
-    // waitid(2), and is zero if there was no such child.
-    let pid = unsafe {
-        let mut info: libc::siginfo_t = std::mem::zeroed();
-        let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-        if libc::waitid(libc::P_ALL, 0, &raw mut info, options) != 0 {
-            return None;
-        }
-        info.si_pid()
-    };
-    Pid::from_raw(pid)
 }
 
 /// Sleeps until something happens, and passes it on.

@@ -235,15 +235,6 @@ fn with_clauses(failure: Failure, warnings: impl IntoIterator<Item = String>) ->
     warnings.into_iter().fold(failure, |failure, warning| failure.and(&format!("and {warning}")))
 }
 
-/// What was freed goes back to the system: a run waits much longer than it works.
-fn give_back_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: malloc_trim(3) only touches the allocator's own state.
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}
-
 /// The failure of a run whose token goes to `host` over plain http: the one line says that, too.
 pub(crate) fn noting_plain_http(failure: Failure, host: Option<&str>) -> Failure {
     match host {

@@ -18,6 +18,7 @@ use crate::secret::{SecretString, scrub_stack};
 use crate::signal::{Signal, Signals};
 use crate::source::api::Api;
 use crate::source::{CreateError, Issuer, IssuerConfig, Leftover};
+use crate::sys::memory::give_back_freed;
 use crate::wait::until_done;
 
 /// What `exec` was asked to do.
@@ -102,7 +103,7 @@ impl Run<'_> {
         self.report.insecure = issuer.api().client().plain_http_host(issuer.api().url());
         let token = token?;
         tracing::debug!("got a token");
-        super::give_back_memory();
+        give_back_freed();
         let lease = issuer.lease(&token);
         let result = self.command(&lease);
         self.revoke(issuer, &Leftover::Token(token), self.revoke_by());

@@ -18,7 +18,6 @@
 //! that nobody sees; this one cannot be forgotten. [`Secrets`] is the same as a value, for tests.
 
 mod mask;
-mod memory;
 mod normalize;
 mod patterns;
 mod scan;
@@ -29,12 +28,13 @@ mod url;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use mask::{MASK, Mask};
-pub use memory::{scrub_stack, zero_in_environment};
 use patterns::{Extent, Patterns};
 pub use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 pub use shown::{MAX_LINE_BYTES, capped, printable, quoted, shown};
 pub use url::{protect_url, redact_url};
+
+pub(crate) use crate::sys::memory::{overwrite_variable as zero_in_environment, scrub_stack};
 
 /// What stands in the place of a secret.
 pub const REDACTED: &str = "REDACTED";

@@ -1,0 +1,79 @@
+//! Memory that held a secret, and memory that was freed.
+
+use std::ops::Range;
+
+use zeroize::Zeroize as _;
+
+/// What is freed serves the next allocation, whatever its size: a fresh page costs more than what is done
+/// with it. Before the command starts, all of it goes back ([`give_back_freed`]).
+pub fn keep_freed() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: mallopt(3) only sets the allocator's own parameters.
+    unsafe {
+        const MORE_THAN_AN_ANSWER: libc::c_int = 16 * 1024 * 1024;
+        libc::mallopt(libc::M_MMAP_THRESHOLD, MORE_THAN_AN_ANSWER);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, MORE_THAN_AN_ANSWER);
+    }
+}
+
+/// What was freed goes back to the system: a run waits much longer than it works.
+pub(crate) fn give_back_freed() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim(3) only touches the allocator's own state.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Overwrites the value of `variable` in the environment block that the kernel shows in `/proc/PID/environ`. The
+/// variable itself stays, with zero bytes for a value. Does nothing if there are other threads, which might read
+/// it at the same time: no run has any.
+pub(crate) fn overwrite_variable(variable: &str) {
+    if has_other_threads() {
+        return;
+    }
+    // SAFETY: there is no other thread, and this one makes none meanwhile.
+    unsafe { zero_in_environment(variable) };
+}
+
+fn has_other_threads() -> bool {
+    std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() > 1)
+}
+
+/// # Safety
+/// No other thread reads or changes the environment meanwhile.
+unsafe fn zero_in_environment(variable: &str) {
+    unsafe extern "C" {
+        static environ: *const *mut libc::c_char;
+    }
+    // SAFETY: `environ` is a null-terminated array of pointers to NUL-terminated strings, which are ours to write
+    // to (POSIX, `environ`), and nobody else uses them, as the caller promises.
+    unsafe {
+        let mut entry = environ;
+        while !entry.is_null() && !(*entry).is_null() {
+            let length = libc::strlen(*entry);
+            let bytes = std::slice::from_raw_parts_mut((*entry).cast::<u8>(), length);
+            if let Some(value) = value_range(bytes, variable) {
+                bytes[value].zeroize();
+            }
+            entry = entry.add(1);
+        }
+    }
+}
+
+fn value_range(entry: &[u8], variable: &str) -> Option<Range<usize>> {
+    let rest = entry.strip_prefix(variable.as_bytes())?.strip_prefix(b"=")?;
+    Some(entry.len() - rest.len()..entry.len())
+}
+
+/// Overwrites the part of the stack below the caller, where functions that have returned left copies
+/// of a key.
+#[inline(never)]
+pub(crate) fn scrub_stack() {
+    const SCRUBBED_BYTES: usize = 32 * 1024;
+    let mut area = std::mem::MaybeUninit::<[u8; SCRUBBED_BYTES]>::uninit();
+    // SAFETY: the pointer is to the whole array, and any bytes are a valid one. `black_box` keeps the
+    // compiler from leaving the write out, and a whole-array write is a fast one.
+    unsafe { area.as_mut_ptr().write_bytes(0, 1) };
+    std::hint::black_box(&area);
+}
