@@ -5,7 +5,6 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::process::Command;
 
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -104,16 +103,12 @@ impl Job<'_> {
         let image = Image::new(&path, self.words, self.environment())
             .map_err(|error| StartError::CannotRun(path.clone(), error))?;
         let size = describe_size(&image);
-        // It never gets to exec the program itself: the C library's `execvp` hands what the kernel does not
-        // know to a shell.
-        let mut command = Command::new(&path);
-        if self.input == InputPolicy::Null {
-            command.stdin(null(File::options().read(true)).map_err(StartError::Ours)?);
-        }
-        let output = self.connect_output(&mut command).map_err(StartError::Ours)?;
-        let child = image.start(command).map_err(|error| classify(path, error, size))?;
-        let leader = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        let leader = leader.ok_or_else(|| StartError::Ours(io::Error::other("no process id")))?;
+        let stdin = match self.input {
+            InputPolicy::Null => Some(null(File::options().read(true)).map_err(StartError::Ours)?),
+            InputPolicy::Inherit => None,
+        };
+        let (output, [stdout, stderr]) = self.connect_output().map_err(StartError::Ours)?;
+        let leader = image.start([stdin, stdout, stderr]).map_err(|error| classify(path, error, size))?;
         Ok(Started { leader, output })
     }
 
@@ -133,27 +128,25 @@ impl Job<'_> {
         variables
     }
 
-    fn connect_output(&self, command: &mut Command) -> io::Result<Output> {
+    /// What becomes of the output, and what takes the place of stdout and stderr.
+    fn connect_output(&self) -> io::Result<(Output, [Option<OwnedFd>; 2])> {
         match self.output {
-            OutputPolicy::Inherit => Ok(Output::Direct),
+            OutputPolicy::Inherit => Ok((Output::Direct, [None, None])),
             OutputPolicy::Discard => {
                 let null = null(File::options().write(true))?;
-                command.stdout(null.try_clone()?).stderr(null);
-                Ok(Output::Direct)
+                Ok((Output::Direct, [Some(null.try_clone()?), Some(null)]))
             }
             OutputPolicy::OnFailure => {
                 let (ours, theirs) = pipe()?;
-                command.stdout(theirs.try_clone()?).stderr(theirs);
-                Ok(Output::Tail(Tail::new(ours)))
+                Ok((Output::Tail(Tail::new(ours)), [Some(theirs.try_clone()?), Some(theirs)]))
             }
             OutputPolicy::Masked => {
                 let ((our_out, out), (our_err, err)) = (pipe()?, pipe()?);
-                command.stdout(out).stderr(err);
                 let both = [
                     Masked::new(our_out, rustix::stdio::stdout()),
                     Masked::new(our_err, rustix::stdio::stderr()),
                 ];
-                Ok(Output::Masked(Box::new(both)))
+                Ok((Output::Masked(Box::new(both)), [Some(out), Some(err)]))
             }
         }
     }
@@ -208,9 +201,10 @@ pub(crate) fn examine(word: &OsStr) -> Result<PathBuf, StartError> {
 }
 
 /// Opens /dev/null; its failure names it, so that it is not taken for the command's.
-fn null(options: &OpenOptions) -> io::Result<File> {
+fn null(options: &OpenOptions) -> io::Result<OwnedFd> {
     options
         .open("/dev/null")
+        .map(OwnedFd::from)
         .map_err(|error| io::Error::new(error.kind(), format!("this machine needs a /dev/null: {error}")))
 }
 

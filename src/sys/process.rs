@@ -1,20 +1,24 @@
-//! Processes: starting one between `fork` and `exec`, signals to a group, children of any number.
+//! Processes: starting one, signals to a group, children of any number.
 
-use std::ffi::{CString, OsString, c_char};
+use std::ffi::{CString, OsString, c_char, c_int, c_void};
 use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal as RustixSignal};
+use rustix::process::{
+    Pid, Signal as RustixSignal, WaitId, WaitIdOptions, getppid, set_parent_process_death_signal, setsid,
+    waitid,
+};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use super::signal::{Inherited, Signal};
 use crate::exit::ExitStatus;
 
-/// A program with its arguments and its environment, in the form that `execve` takes: made before the fork,
-/// after which nothing may be allocated.
+/// A program with its arguments and its environment, in the form that `execve` takes: made before there is
+/// a child, which may not allocate.
 pub(crate) struct Image {
     path: CString,
     pub words: Vec<CString>,
@@ -23,11 +27,6 @@ pub(crate) struct Image {
     argv: Vec<*const c_char>,
     envp: Vec<*const c_char>,
 }
-
-// SAFETY: the pointers are to what the strings beside them own, which nobody changes.
-unsafe impl Send for Image {}
-// SAFETY: as above.
-unsafe impl Sync for Image {}
 
 impl Image {
     pub(crate) fn new(path: &Path, words: &[OsString], variables: Vec<OsString>) -> io::Result<Image> {
@@ -39,36 +38,83 @@ impl Image {
         Ok(Image { path, words, variables, argv, envp })
     }
 
-    /// Starts it with the descriptors of `command`, in a session of its own, told of our death by the thread
-    /// that calls this, and with the signals that we were started with.
-    pub(crate) fn start(self, mut command: Command) -> io::Result<Child> {
-        let inherited = Inherited::at_start();
-        let us = rustix::process::getpid();
-        let failed = i32::from(ExitStatus::Failed.code());
-        // SAFETY: the closure only makes system calls, so it can run between fork and exec.
-        unsafe {
-            command.pre_exec(move || {
-                // A session of its own: a process group that the terminal's keys do not reach (we
-                // forward them, once), and no terminal to wait for.
-                rustix::process::setsid()?;
-                rustix::process::set_parent_process_death_signal(Some(RustixSignal::TERM))?;
-                if rustix::process::getppid() != Some(us) {
-                    // We died in between, and nobody would tell it.
-                    libc::_exit(failed);
-                }
-                inherited.restore();
-                Err(self.exec())
-            });
+    /// Starts it in a session of its own, told of our death by the thread that calls this, with the signals that we
+    /// were started with, and with these in the place of our standard descriptors.
+    ///
+    /// The child uses our memory until it has become the program, as with `vfork` and `posix_spawn`, and we wait. A
+    /// copy (`fork`) costs both of us a page fault for each page that is then written.
+    pub(crate) fn start(&self, standard: [Option<OwnedFd>; 3]) -> io::Result<Pid> {
+        // 32 KiB, aligned as a stack must be.
+        let mut stack = MaybeUninit::<[u128; 2048]>::uninit();
+        let mut birth = Birth {
+            image: self,
+            standard,
+            inherited: Inherited::at_start(),
+            parent: rustix::process::getpid(),
+            error: None,
+        };
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        // SAFETY: the stack grows down from its end, and it, `birth` and all that `birth` borrows stay where they are
+        // until the child is done with them, because we wait. No signal handler can run on the shared memory: this
+        // program has none.
+        let pid = unsafe {
+            let end = stack.as_mut_ptr().add(1);
+            libc::clone(be_born, end.cast(), flags, (&raw mut birth).cast())
+        };
+        let pid = Pid::from_raw(pid).ok_or_else(io::Error::last_os_error)?;
+        match birth.error {
+            None => Ok(pid),
+            Some(errno) => {
+                let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
+                Err(errno.into())
+            }
         }
-        command.spawn()
     }
+}
 
-    /// Becomes the program; gives the error if that fails.
-    fn exec(&self) -> io::Error {
-        // SAFETY: a C string, and two null-terminated lists of C strings, all owned by `self`.
-        unsafe { libc::execve(self.path.as_ptr(), self.argv.as_ptr(), self.envp.as_ptr()) };
-        io::Error::last_os_error()
+/// What the child needs to become the program, and why it could not.
+struct Birth<'a> {
+    image: &'a Image,
+    standard: [Option<OwnedFd>; 3],
+    inherited: Inherited,
+    parent: Pid,
+    error: Option<Errno>,
+}
+
+/// The child's part of [`Image::start`].
+extern "C" fn be_born(birth: *mut c_void) -> c_int {
+    // SAFETY: our parent gave us its `Birth`, and waits.
+    let birth = unsafe { &mut *birth.cast::<Birth<'_>>() };
+    birth.error = birth.become_program().err();
+    // SAFETY: nothing of what our parent shares with us is cleaned up.
+    unsafe { libc::_exit(c_int::from(ExitStatus::Failed.code())) }
+}
+
+impl Birth<'_> {
+    /// Returns only if it fails. Only system calls are made: the memory is our parent's.
+    fn become_program(&self) -> rustix::io::Result<()> {
+        // A session of its own: a process group that the terminal's keys do not reach (we forward them, once), and
+        // no terminal to wait for.
+        setsid()?;
+        set_parent_process_death_signal(Some(RustixSignal::TERM))?;
+        if getppid() != Some(self.parent) {
+            // Our parent died in between, and nobody would tell us.
+            return Err(Errno::SRCH);
+        }
+        let [stdin, stdout, stderr] = &self.standard;
+        stdin.as_ref().map_or(Ok(()), dup2_stdin)?;
+        stdout.as_ref().map_or(Ok(()), dup2_stdout)?;
+        stderr.as_ref().map_or(Ok(()), dup2_stderr)?;
+        self.inherited.restore();
+        let Image { path, argv, envp, .. } = self.image;
+        // SAFETY: a C string, and two null-terminated lists of C strings, all owned by the image.
+        unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+        Err(last_errno())
     }
+}
+
+fn last_errno() -> Errno {
+    Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL)
 }
 
 fn pointers(texts: &[CString]) -> Vec<*const c_char> {
@@ -80,7 +126,7 @@ pub(crate) fn kill_group(leader: Pid, signal: Signal) -> rustix::io::Result<()> 
     // SAFETY: kill has no memory to be unsafe with.
     match unsafe { libc::kill(-leader.as_raw_nonzero().get(), signal.number()) } {
         0 => Ok(()),
-        _ => Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL)),
+        _ => Err(last_errno()),
     }
 }
 
