@@ -289,6 +289,15 @@ fn the_source_is_in_plain_english() {
     assert!(found.len() <= SOURCE_LINES_LEFT, "{} lines:\n{}", found.len(), found.join("\n"));
 }
 
+/// The compiler denies `unsafe` outside of that room.
+#[test]
+fn libc_is_used_in_one_room_only() {
+    let elsewhere = texts(&["src"])
+        .into_iter()
+        .filter(|(name, text)| !name.starts_with("src/sys/") && text.contains("libc::"));
+    assert_eq!(elsewhere.map(|(name, _)| name).collect::<Vec<_>>(), [""; 0]);
+}
+
 /// The step and the outcome of each line of `check`.
 fn steps(table: &str) -> Vec<String> {
     let columns =

