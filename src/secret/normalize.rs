@@ -68,11 +68,14 @@ impl Stream {
         Stream::read(text, |_| 0)
     }
 
-    /// The same without what only wraps lines; `None` if there is nothing of that.
+    /// The same without a terminal's sequences and what only wraps lines; `None` if there is nothing of that.
     fn unwrapped(text: &[u8]) -> Option<Stream> {
-        let is_wrap = |at: usize| wrap_length(&text[at..]) > 0;
-        let mut candidates = memchr::memchr3_iter(b'=', b'\\', b'<', text);
-        candidates.any(is_wrap).then(|| Stream::read(text, wrap_length))
+        let is_wrap = |at: usize| unseen_length(&text[at..]) > 1;
+        let candidates = memchr::memchr3_iter(b'=', b'\\', b'<', text);
+        candidates
+            .chain(memchr::memchr_iter(0x1b, text))
+            .any(is_wrap)
+            .then(|| Stream::read(text, unseen_length))
     }
 
     /// `left_out` says how much of a text is to be left out at its beginning.
@@ -90,7 +93,7 @@ impl Stream {
                     }
                     length => length,
                 },
-                0x1b => terminal_sequence_length(&text[at..]),
+                0x1b => left_out(&text[at..]).max(1),
                 0..=0x20 | 0x7f => 1,
                 0x80.. => {
                     let length = char_length(&text[at..]);
@@ -105,7 +108,8 @@ impl Stream {
 
     /// All levels, from the text itself on.
     pub fn levels(text: &[u8]) -> impl Iterator<Item = Stream> {
-        // A secret that ends a line with a `=` of its own is found in the text as it stands.
+        // A secret that ends a line with a `=` of its own, or begins with what ends a sequence, is found in the text
+        // as it stands.
         let unwrapped = Stream::unwrapped(text);
         let as_it_stands = unwrapped.is_some().then(|| Stream::of(text));
         let mut next = Some(unwrapped.unwrap_or_else(|| Stream::of(text)));
@@ -292,6 +296,11 @@ pub(super) fn visible(text: &[u8]) -> Option<(u8, usize)> {
     let length = char_length(text);
     let c = std::str::from_utf8(&text[..length]).ok()?.chars().next()?;
     Some((fold(seen_as(c)?), length))
+}
+
+/// The length of what is not seen, or only wraps a line, at the beginning of `text`.
+fn unseen_length(text: &[u8]) -> usize {
+    if text[0] == 0x1b { terminal_sequence_length(text) } else { wrap_length(text) }
 }
 
 /// HTML's ways to wrap a line.

@@ -40,7 +40,7 @@ static SEEN: [u8; 256] = {
 pub(super) struct Scanner {
     /// The characters of the last block, and some before.
     seen: Stream<()>,
-    /// Which of them only wrap a line: where, and how many.
+    /// Which of them only wrap a line, or are a terminal's sequence: where, and how many.
     wraps: Vec<(usize, usize)>,
 }
 
@@ -51,7 +51,7 @@ enum Special {
     Unseen(usize),
     /// A character that the first bytes stand for.
     Seen(u8, usize),
-    /// A line wrap, of so many bytes, all of which are seen but for blanks.
+    /// A line wrap or a terminal's sequence, of so many bytes.
     Wrap(usize),
 }
 
@@ -120,7 +120,7 @@ impl Scanner {
                 Special::Wrap(length) => {
                     let is_seen = |byte: &&u8| byte.is_ascii_graphic();
                     self.wraps.push((count, text[at..at + length].iter().filter(is_seen).count()));
-                    (fold(text[at]), 1)
+                    (if text[at] == 0x1b { 0 } else { fold(text[at]) }, 1)
                 }
             };
             seen[count] = character;
@@ -166,7 +166,8 @@ fn special(text: &[u8]) -> Special {
     match first {
         0x1b => match terminal_sequence_length(text) {
             1 if is_cut_off_sequence(text) => Special::CutOff,
-            length => Special::Unseen(length),
+            1 => Special::Unseen(1),
+            length => Special::Wrap(length),
         },
         b'=' | b'\\' if matches!(text, [_] | [_, b'\r']) => Special::CutOff,
         b'<' if TAGS.iter().any(|tag| is_cut_off(tag, text)) => Special::CutOff,

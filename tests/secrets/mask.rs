@@ -145,6 +145,23 @@ fn a_token_with_terminal_sequences_in_it_is_replaced_as_a_whole() {
     }
 }
 
+/// ESC and `[` begin a terminal's sequence, which the secret's first letter would end.
+#[test]
+fn a_secret_that_stands_in_a_terminal_sequence_is_replaced() {
+    for secret in ["abcdefghijkl", "0123;5678=012345m", "pass"] {
+        let text = format!("\x1b[{secret}\x1b[1{secret} \x1b[0m");
+        let expected = "\x1b[***\x1b[1*** \x1b[0m";
+        for cut in 0..text.len() {
+            let out = passed_on(&mut secrets(secret).mask(), split(text.as_bytes(), &[cut]));
+            assert_eq!(
+                out.escape_ascii().to_string(),
+                expected.as_bytes().escape_ascii().to_string(),
+                "cut at {cut}"
+            );
+        }
+    }
+}
+
 #[test]
 fn released_output_is_remembered() {
     const SECRET: &str = "Zq3-vU8_xT5.kR0/mN7+pL2=wJ9yH4";
