@@ -3,23 +3,23 @@
 mod tokens;
 
 use std::ffi::{OsStr, OsString};
-use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
-use crate::admin;
 use crate::check::{self, Checked};
 use crate::child::lookup;
-use crate::cli::verbs::KeyVerb;
-use crate::cli::{self, FlagsEnd, Line, Parsed, Values, flags, suggest};
+use crate::cli::flags::{CheckFlags, ExplainFlags, MainFlags};
+use crate::cli::{
+    self, CommandLine, Diagnostics, FlagsEnd, KeyVerb, Line, Stop, Verb, format_of_refused, suggest,
+};
 use crate::config::{self, Purpose};
 use crate::error::{Failure, Reason, Stage, brief};
 use crate::exit::ExitStatus;
-use crate::explain;
 use crate::log::Log;
 use crate::signal::Signals;
-use crate::stdout::{check_open, unwritten};
+use crate::stdout::print;
+use crate::{admin, explain};
 
 /// Does what `args` (without the program's name) ask for. Says what has to be said on stderr.
 pub fn main(args: Vec<OsString>) -> ExitStatus {
@@ -27,43 +27,44 @@ pub fn main(args: Vec<OsString>) -> ExitStatus {
     // (prctl(2), PR_SET_DUMPABLE). The command gets its own on exec.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let mut log = Log::default();
-    dispatch(args, &mut log).unwrap_or_else(|failure| {
+    let result = match dispatch(args, &mut log) {
+        Ok(status) => Ok(status),
+        Err(Stop::Help) => Ok(ExitStatus::SUCCESS),
+        Err(Stop::Print(text)) => print(&text).map(|()| ExitStatus::SUCCESS),
+        Err(Stop::Refused { failure, format }) => {
+            log = Log::start(format, false);
+            Err(failure)
+        }
+        Err(Stop::Failed(failure)) => Err(failure),
+    };
+    result.unwrap_or_else(|failure| {
         log.failure(&failure);
         failure.status
     })
 }
 
-fn dispatch(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {
-    // Subcommand words count only as the very first argument.
-    if let Some(refused) = args.first().and_then(|word| mistyped(word)) {
-        *log = Log::start(config::log_format_of_refused(None), false);
-        return Err(refused);
+fn dispatch(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
+    // The words of subcommands count only as the very first argument.
+    let Some(first) = args.first().cloned() else { return run(args, log) };
+    if let Some(failure) = mistyped(&first) {
+        return Err(Stop::Refused { failure, format: format_of_refused(&[], false) });
     }
-    if args.first().is_some_and(|word| word == HELP) {
-        return help(args, log);
-    }
-    if args.first().is_some_and(|word| word == "key") {
-        args.remove(0);
-        return key(args, log);
-    }
-    if args.first().is_some_and(|word| word == "check") {
-        args.remove(0);
-        return check(args, log);
-    }
-    if args.first().is_some_and(|word| word == "explain") {
-        args.remove(0);
-        return explain(args, log);
-    }
-    if let Some(service) = args.first().and_then(tokens::Service::named) {
-        args.remove(0);
-        return service.dispatch(args, log);
-    }
-    let Some((line, signals)) = begin(flags::main_command(), args, FlagsEnd::FirstWord, log)? else {
-        return Ok(ExitStatus::SUCCESS);
+    let act = match first.as_bytes() {
+        b"help" => return help(args, log),
+        b"check" => check,
+        b"explain" => explain,
+        b"key" => key,
+        b"gafaelfawr" => tokens::gafaelfawr,
+        b"stackstate" => tokens::stackstate,
+        _ => return run(args, log),
     };
-    let run = config::locate_run(&line, Purpose::Run)?;
-    // It may hold the key.
-    drop(line);
+    args.remove(0);
+    act(args, log)
+}
+
+fn run(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
+    let (line, signals) = begin::<MainFlags>(args, log)?;
+    let run = config::locate_run(line, MainFlags::PROGRAM, Purpose::Run)?;
     Ok(run.execute(&signals, *log))
 }
 
@@ -73,15 +74,12 @@ const HELP: &str = "help";
 const SUBCOMMANDS: [&str; 6] = ["check", "explain", "key", "gafaelfawr", "stackstate", HELP];
 
 /// `help COMMAND [VERB]` is `COMMAND [VERB] -help`.
-fn help(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {
+fn help(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
     help_last(&mut args);
     let first = &args[0];
     if args.len() > 1 && !SUBCOMMANDS.iter().any(|name| first == name) {
-        return Err(Failure::usage(format!(
-            "help: unknown command {}{}",
-            brief(first),
-            suggestion(first, SUBCOMMANDS)
-        )));
+        let hint = suggestion(first, SUBCOMMANDS);
+        return Err(Failure::usage(format!("help: unknown command {}{hint}", brief(first))).into());
     }
     dispatch(args, log)
 }
@@ -112,115 +110,80 @@ fn suggestion<'a>(word: &OsStr, known: impl IntoIterator<Item = &'a str>) -> Str
     closest.map(|name| format!("; did you mean {name}?")).unwrap_or_default()
 }
 
-fn check(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {
-    if let Some(service) = args.first().and_then(tokens::Service::named) {
-        args.remove(0);
-        return service.check(args, log);
+fn check(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
+    if let Some((check, args)) = tokens::check_of(&args) {
+        return check(args, log);
     }
-    if let Some((service, args)) = tokens::flags_before_service(&args) {
-        return service.check(args, log);
-    }
-    let Some((line, signals)) = begin(flags::check_command(), args, FlagsEnd::FirstWord, log)? else {
-        return Ok(ExitStatus::SUCCESS);
-    };
-    let what = config::locate_run(&line, Purpose::Check)?;
-    let as_json = line.values().boolean("json")?.unwrap_or(false);
-    // It may hold the key.
-    drop(line);
-    tell(check::locate(what, &signals, *log), as_json)
+    let (line, signals) = begin::<CheckFlags>(args, log)?;
+    let CheckFlags { main, report } = line.flags;
+    let line = Line { flags: main, operands: line.operands };
+    let what = config::locate_run(line, CheckFlags::PROGRAM, Purpose::Check)?;
+    print_checked(check::locate(what, &signals, *log), report.json.unwrap_or_default())
 }
 
-fn explain(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {
-    if let Some(line) = parse(flags::explain_command(), args, FlagsEnd::DoubleDash, log)? {
-        print(&explain::text(&line.operands)?)?;
-    }
+fn print_checked(checked: Checked, as_json: bool) -> Result<ExitStatus, Stop> {
+    print(&if as_json { checked.json() } else { checked.table() })?;
+    checked.failure.map_or(Ok(ExitStatus::SUCCESS), |failure| Err(failure.into()))
+}
+
+fn explain(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
+    let line = parse::<ExplainFlags>(args, log)?;
+    print(&explain::text(&line.operands)?)?;
     Ok(ExitStatus::SUCCESS)
 }
 
-fn tell(checked: Checked, as_json: bool) -> Result<ExitStatus, Failure> {
-    print(&if as_json { checked.json() } else { checked.table() })?;
-    checked.failure.map_or(Ok(ExitStatus::SUCCESS), Err)
+fn key(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
+    let (verb, args) = verb::<KeyVerb>(args, log)?;
+    let action = match verb {
+        KeyVerb::Generate => config::key::generate(parse(args, log)?),
+        KeyVerb::Public => config::key::public(&parse(args, log)?),
+        KeyVerb::Inspect => config::key::inspect(&parse(args, log)?),
+    };
+    print(&admin::key::act(action?)?)?;
+    Ok(ExitStatus::SUCCESS)
 }
 
-/// Begins what makes requests: signals are caught before anything is read. `None` if the line only asked
-/// for a text.
-fn begin(
-    command: clap::Command,
-    args: Vec<OsString>,
-    end: FlagsEnd,
-    log: &mut Log,
-) -> Result<Option<(Line, Signals)>, Failure> {
+/// Begins what makes requests: signals are caught before anything is read.
+fn begin<F: CommandLine>(args: Vec<OsString>, log: &mut Log) -> Result<(Line<F>, Signals), Stop> {
     let signals = Signals::catch().map_err(|error| {
         Failure::failed(Stage::Sign, Reason::System, format!("cannot catch signals: {error}"))
     })?;
-    Ok(parse(command, args, end, log)?.map(|line| (line, signals)))
+    Ok((parse(args, log)?, signals))
 }
 
-/// Parses, or prints what was asked for (`-help`, `-version`) and gives `None`.
-fn parse(
-    command: clap::Command,
-    args: Vec<OsString>,
-    end: FlagsEnd,
-    log: &mut Log,
-) -> Result<Option<Line>, Failure> {
-    match cli::parse(command, args, end) {
-        Ok(Parsed::Line(line)) => {
-            start_log(&line.values(), log)?;
-            Ok(Some(*line))
-        }
-        Ok(Parsed::Print(text)) => print(&text).map(|()| None),
-        Err(refused) => {
-            *log = Log::start(config::log_format_of_refused(refused.log_format.as_deref()), false);
-            Err(refused.failure)
-        }
-    }
+fn parse<F: CommandLine>(args: Vec<OsString>, log: &mut Log) -> Result<Line<F>, Stop> {
+    let line = cli::parse::<F>(args)?;
+    start_log(line.flags.diagnostics(), log)?;
+    Ok(line)
 }
 
-fn start_log(values: &Values<'_>, log: &mut Log) -> Result<(), Failure> {
-    let format = config::log_format(values)?;
-    let debug = config::debug(values);
-    // A wrong value is told in that format, too.
-    *log = Log::start(format, matches!(debug, Ok(true)));
-    debug.map(drop)
+fn start_log(diagnostics: Diagnostics, log: &mut Log) -> Result<(), Failure> {
+    *log = Log::start(config::log_format(diagnostics)?, diagnostics.debug);
+    Ok(())
 }
 
-/// Writes to stdout; a reader that has gone away is its own business, a full disk is not.
-fn print(text: &str) -> Result<(), Failure> {
-    check_open().map_err(|error| unwritten(&error))?;
-    report(text)
-}
-
-/// Prints what has been done, which holds also where nobody can read it.
-fn report(text: &str) -> Result<(), Failure> {
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(unwritten(&error)),
-        _ => Ok(()),
-    }
-}
-
-fn key(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Failure> {
+/// The verb of a subcommand, and the words behind it.
+fn verb<V: Verb>(mut args: Vec<OsString>, log: &mut Log) -> Result<(V, Vec<OsString>), Stop> {
     help_last(&mut args);
-    let command = flags::key_command();
-    let verb = args.first().and_then(|word| KeyVerb::named(word));
-    let verb = verb.and_then(|verb| Some((verb, command.find_subcommand(verb.name())?.clone())));
-    let Some((verb, verb_command)) = verb else {
-        if let Some(line) = parse(command, args, FlagsEnd::DoubleDash, log)? {
-            let verbs = "expected key generate, key public or key inspect";
-            return Err(Failure::usage(match line.operands.first() {
-                None => format!("missing subcommand: {verbs}"),
-                Some(word) => format!(
-                    "unknown subcommand of key: {}; {verbs}{}",
-                    brief(word),
-                    suggestion(word, KeyVerb::NAMES)
-                ),
-            }));
-        }
-        return Ok(ExitStatus::SUCCESS);
-    };
-    args.remove(0);
-    if let Some(line) = parse(verb_command, args, FlagsEnd::DoubleDash, log)? {
-        print(&admin::key::act(config::key::action(verb, &line)?)?)?;
+    let named = |word: &OsString| V::from_str(word.to_str()?, false).ok();
+    if let Some(verb) = args.first().and_then(named) {
+        args.remove(0);
+        return Ok((verb, args));
     }
-    Ok(ExitStatus::SUCCESS)
+    let line =
+        cli::parse_untyped(V::subcommand(), args, FlagsEnd::DoubleDash).map_err(|stop| match stop {
+            Stop::Help => Stop::Print(V::subcommand().render_help().to_string()),
+            stop => stop,
+        })?;
+    start_log(Diagnostics::default(), log)?;
+    let expected = V::expected();
+    Err(Stop::Failed(Failure::usage(match line.operands.first() {
+        None => format!("missing subcommand: expected {expected}"),
+        Some(word) => format!(
+            "unknown subcommand of {}: {}expected {expected}{}",
+            V::SUBCOMMAND,
+            V::shown(word),
+            suggestion(word, V::names().iter().map(String::as_str))
+        ),
+    })))
 }

@@ -13,9 +13,6 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
-use crate::cli::Values;
-use crate::cli::syntax::LOG_FORMAT_FLAG;
-use crate::cli::tokens::STS_FLAG;
 use crate::date;
 use crate::error::{Failure, Stage};
 use crate::secret::{MAX_LINE_BYTES, capped, clean};
@@ -81,14 +78,6 @@ impl Log {
             let _ = tracing::subscriber::set_global_default(lines);
         }
         Log { format }
-    }
-
-    /// With `-o json`, a command that stands in for `sts` fails with its JSON; `-log-format` counts more.
-    pub fn follow_sts(&mut self, values: &Values<'_>) {
-        let wants_json = values.has(STS_FLAG) && values.text("output").is_ok_and(|o| o == Some("json"));
-        if wants_json && values.get(LOG_FORMAT_FLAG).is_none() {
-            self.format = LogFormat::Sts;
-        }
     }
 
     /// The one line of a failure.

@@ -38,3 +38,16 @@ pub fn deliver(text: &str) -> io::Result<()> {
 pub fn unwritten(error: &io::Error) -> Failure {
     Failure::local(Reason::OutputFailed, format!("cannot write to stdout: {error}"))
 }
+
+/// Prints what was asked for. A reader that has gone away is its own business, a full disk is not.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    match deliver(text) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(unwritten(&error)),
+        _ => Ok(()),
+    }
+}
+
+/// Prints what has been done, which holds also where nobody can read it.
+pub(crate) fn report(text: &str) -> Result<(), Failure> {
+    if check_open().is_err() { Ok(()) } else { print(text) }
+}

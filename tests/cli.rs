@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use monitoring_token::cli::flags;
+use monitoring_token::cli;
 
 use crate::support::{Ended, MACHINE, Sandbox, run, serve, testdata, token};
 
@@ -254,7 +254,7 @@ fn booleans_are_those_of_go() {
     assert!(gets_service_url(sandbox.token().arg("-service-url")));
     for word in ["yes", "on", "tRUE", "", " 1", "2"] {
         run(sandbox.token().arg(format!("-service-url={word}")).args(["--", "true"]))
-            .failed_with(2, &["-service-url: ", "is no boolean"]);
+            .failed_with(2, &["-service-url: ", "expected true or false"]);
     }
     // Its value only ever comes after =: the next word is the command, and must be marked as one if it is a boolean.
     let programs = Programs::new(&["false"]);
@@ -291,21 +291,22 @@ fn durations_are_those_of_go_and_a_timeout_is_above_zero() {
         run(offline().env("TIMEOUT", good).arg("true")).succeeded();
     }
     for (bad, why) in [
-        ("0", "must be above zero"),
-        ("0s", "must be above zero"),
-        ("-1s", "is below zero"),
-        ("5", "is no duration"),
-        ("1d", "is no duration"),
-        ("1e3s", "is no duration"),
-        (" 5s", "is no duration"),
-        ("5s ", "is no duration"),
+        ("0", "must be greater than zero"),
+        ("0s", "must be greater than zero"),
+        ("-1s", "must not be negative"),
+        ("5", "expected a duration"),
+        ("1d", "expected a duration"),
+        ("1e3s", "expected a duration"),
+        (" 5s", "expected a duration"),
+        ("5s ", "expected a duration"),
     ] {
         run(offline().arg(format!("-timeout={bad}")).arg("true")).failed_with(2, &["-timeout: ", why]);
-        run(offline().env("TIMEOUT", bad).arg("true")).failed_with(2, &["token: TIMEOUT: ", why]);
+        run(offline().env("TIMEOUT", bad).arg("true")).failed_with(2, &[" for TIMEOUT: ", why]);
     }
-    run(offline().args(["-timeout=", "true"])).failed_with(2, &["-timeout: ", "is no duration"]);
+    run(offline().args(["-timeout=", "true"])).failed_with(2, &["-timeout: ", "expected a duration"]);
     run(offline().args(["-kill-after=0", "true"])).succeeded();
-    run(offline().args(["-kill-after=-1s", "true"])).failed_with(2, &["-kill-after: -1s is below zero"]);
+    run(offline().args(["-kill-after=-1s", "true"]))
+        .failed_with(2, &["\"-1s\" for -kill-after: must not be negative"]);
 }
 
 #[test]
@@ -338,7 +339,7 @@ fn the_url_goes_where_env_name_says() {
     }
     for bad in ["", "A=B", "1A", "A B", "$A", "A\r", "é"] {
         run(offline().arg(format!("-env-name={bad}")).arg("true"))
-            .failed_with(2, &["-env-name: ", "is not a valid environment variable name"]);
+            .failed_with(2, &["-env-name: ", "not a valid environment variable name"]);
     }
 }
 
@@ -364,9 +365,9 @@ fn debug_shows_the_output_unless_a_flag_says_otherwise() {
 #[test]
 fn bad_usage_is_one_line_and_status_2() {
     for (args, words) in [
-        (&[][..], &["no COMMAND given", "monitoring-token [flags] -- COMMAND"][..]),
-        (&["--"], &["no COMMAND given"]),
-        (&["-machine=m"], &["no COMMAND given"]),
+        (&[][..], &["missing command to run", "monitoring-token [flags] -- COMMAND"][..]),
+        (&["--"], &["missing command to run"]),
+        (&["-machine=m"], &["missing command to run"]),
         (&["-nope", "true"], &["unknown flag -nope", "-help"]),
         (&["-no\npe", "true"], &["unknown flag -no\\npe"]),
         (&["--nope=1", "true"], &["unknown flag -nope"]),
@@ -375,11 +376,14 @@ fn bad_usage_is_one_line_and_status_2() {
         (&["---machine=m", "true"], &["invalid flag syntax: ---machine=…"]),
         (&["-=m", "true"], &["invalid flag syntax: -=…"]),
         (&["-machine"], &["flag -machine needs a value"]),
-        (&["-output=nowhere", "true"], &["-output: nowhere is not discard, inherit, on-failure or masked"]),
-        (&["-log-format=xml", "true"], &["-log-format: xml is neither text nor json"]),
-        (&["-retries=many", "true"], &["-retries: many is no number"]),
-        (&["-logx.debug=maybe", "true"], &["-logx.debug: maybe is no boolean"]),
-        (&["-service=n dt", "true"], &["-service: n dt holds a space"]),
+        (
+            &["-output=nowhere", "true"],
+            &["\"nowhere\" for -output: expected discard, inherit, on-failure or masked"],
+        ),
+        (&["-log-format=xml", "true"], &["\"xml\" for -log-format: expected text or json"]),
+        (&["-retries=many", "true"], &["\"many\" for -retries: expected a whole number"]),
+        (&["-logx.debug=maybe", "true"], &["\"maybe\" for -logx.debug: expected true or false"]),
+        (&["-service=n dt", "true"], &["\"n dt\" for -service: contains a space"]),
         (
             &["-locate-url=h:1/path", "true"],
             &["-locate-url: invalid URL \"h:1/path\": expected a URL that begins with http:// or https://"],
@@ -438,11 +442,11 @@ fn bad_usage_is_one_object_where_json_is_asked_for() {
     for (variable, args, why) in [
         ("text", &["-log-format=json", "-nope", "true"][..], "unknown flag -nope"),
         ("text", &["-nope", "--log-format", "json", "true"], "unknown flag -nope"),
-        ("", &["-timeout=5", "-log-format=json", "true"], "-timeout: 5 is no duration"),
+        ("", &["-timeout=5", "-log-format=json", "true"], "\"5\" for -timeout: expected a duration"),
         ("", &["-log-format=xml", "-log-format=json", "-machine"], "flag -machine needs a value"),
-        ("json", &["-retries=many", "true"], "-retries: many is no number"),
-        ("json", &["-service=n dt", "true"], "-service: n dt holds a space"),
-        ("json", &[], "no COMMAND given"),
+        ("json", &["-retries=many", "true"], "\"many\" for -retries: expected a whole number"),
+        ("json", &["-service=n dt", "true"], "\"n dt\" for -service: contains a space"),
+        ("json", &[], "missing command to run"),
         ("json", &["check", "-nope"], "unknown flag -nope"),
         ("json", &["gafaelfawr", "exec", "-nope", "true"], "unknown flag -nope"),
         ("json", &["gafaelfawr"], "missing subcommand: expected gafaelfawr create"),
@@ -458,7 +462,10 @@ fn bad_usage_is_one_object_where_json_is_asked_for() {
     let mut command = token();
     command.env("MONITORING_TOKEN_LOG_FORMAT", "json").env("LOGX_DEBUG", "maybe");
     let ended = run(command.arg("true"));
-    assert!(ended.stderr.starts_with('{') && ended.stderr.contains("LOGX_DEBUG: maybe"), "{ended:?}");
+    assert!(
+        ended.stderr.starts_with('{') && ended.stderr.contains("\\\"maybe\\\" for LOGX_DEBUG"),
+        "{ended:?}"
+    );
     // The command's own flags are not ours, and the flag beats the variable.
     for args in [&["-nope", "true", "-log-format=json"][..], &["-nope", "-log-format=text", "true"]] {
         let variable = if args[1] == "true" { "" } else { "json" };
@@ -484,7 +491,7 @@ fn help_names_every_flag_with_its_variable_and_default() {
         let rest = &words[at.unwrap_or_else(|| panic!("-{name} is not in the help")) + 2..];
         rest[..rest.find(" --").unwrap_or(rest.len())].to_owned()
     };
-    for arg in flags::main_command().get_arguments() {
+    for arg in cli::main_command().get_arguments() {
         if let (Some(name), Some(variable)) = (arg.get_long(), arg.get_env()) {
             let text = paragraph(name);
             assert!(text.contains(&format!("[env: {}]", variable.display())), "{text}");

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use monitoring_token::cli::{catalog, flags};
+use monitoring_token::cli;
 use saphyr::{LoadableYamlNode as _, Yaml};
 
 use crate::lines::{all_are_taken, in_text, in_yaml};
@@ -44,12 +44,14 @@ fn every_command_line_is_one_that_the_program_takes() {
         // A line of cron.d has the user before the command.
         let text = text
             .replace(" monitoring-token monitoring-token ", " monitoring-token ")
-            .replace("ExecStart=", "");
+            .replace("ExecStart=", "")
+            // The instance, as systemd puts it in.
+            .replace("%i", "instance");
         let mut lines = if is_yaml { in_yaml(&text) } else { in_text(&text) };
         if name == "alerts.yml" || name.ends_with("prometheusrule.yaml") {
             // Its texts are for people and may name the program without a command.
             let names: Vec<String> =
-                catalog::subcommands().iter().map(|command| command.get_name().to_owned()).collect();
+                cli::subcommands().iter().map(|command| command.get_name().to_owned()).collect();
             lines.retain(|line| line[0].starts_with('-') || names.contains(&line[0]));
         }
         all_are_taken(&format!("deploy/{name}"), &lines);
@@ -275,10 +277,10 @@ fn a_hostile_target_runs_nothing_and_is_not_a_success() {
 #[test]
 fn a_scraper_cannot_set_what_ricobergers_scripts_act_on() {
     // Of the program itself; then of the loader, the shell and Java, which run the clients.
-    let main = flags::main_command();
+    let main = cli::main_command();
     let flags: Vec<(String, String)> = main
         .get_arguments()
-        .filter_map(|flag| Some((flag.get_id().to_string(), flag.get_env()?.to_str()?.to_owned())))
+        .filter_map(|flag| Some((flag.get_long()?.to_owned(), flag.get_env()?.to_str()?.to_owned())))
         .filter(|(_, variable)| variable != "MACHINE")
         .collect();
     assert!(flags.len() > 15, "{flags:?}");

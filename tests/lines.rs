@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 
-use monitoring_token::cli::{self, FlagsEnd, Parsed, catalog, flags};
+use monitoring_token::cli::{self, FlagsEnd, Stop};
 use saphyr::{LoadableYamlNode as _, Yaml};
 
 use crate::support::{run, token};
@@ -77,7 +77,7 @@ fn walk(node: &Yaml<'_>, found: &mut Vec<Vec<String>>) {
 /// Says what is wrong with these arguments of `monitoring-token`.
 pub fn check(args: &[String]) -> Result<(), String> {
     let first = args.first().map(String::as_str).unwrap_or_default();
-    let known = catalog::subcommands();
+    let known = cli::subcommands();
     let Some(subcommand) = known.iter().find(|command| command.get_name() == first) else {
         if !first.starts_with('-') {
             return Err(format!("{first} is not a subcommand of monitoring-token"));
@@ -105,16 +105,16 @@ pub fn check(args: &[String]) -> Result<(), String> {
 
 /// The words that are not flags; `None` for `-help`.
 fn parse(command: clap::Command, args: &[String], end: FlagsEnd) -> Result<Option<Vec<OsString>>, String> {
-    match cli::parse(command, args.iter().map(OsString::from).collect(), end) {
-        Ok(Parsed::Line(line)) => Ok(Some(line.operands)),
-        Ok(Parsed::Print(_)) => Ok(None),
-        Err(refused) => Err(refused.failure.message),
+    match cli::parse_untyped(command, args.iter().map(OsString::from).collect(), end) {
+        Ok(line) => Ok(Some(line.operands)),
+        Err(Stop::Help | Stop::Print(_)) => Ok(None),
+        Err(Stop::Refused { failure, .. } | Stop::Failed(failure)) => Err(failure.message),
     }
 }
 
 /// The program reads the line whole, values included, and stops at the key that is not there.
 fn check_main(args: &[String]) -> Result<(), String> {
-    if parse(flags::main_command(), args, FlagsEnd::FirstWord)?.is_none() {
+    if parse(cli::main_command(), args, FlagsEnd::FirstWord)?.is_none() {
         return Ok(());
     }
     let ended = run(token().args(args).env("MONITORING_SIGNER_KEY", "/proc/nonexistent/key"));
@@ -142,8 +142,8 @@ fn a_wrong_line_is_found_out() {
     for (text, why) in [
         ("monitoring-token -machin=x -- true", "unknown flag"),
         ("monitoring-token nope exec -- true", "nope is not a subcommand"),
-        ("FOO=1 /usr/bin/monitoring-token -timeout=5 -- true", "no duration"),
-        ("monitoring-token -machine=x", "no COMMAND"),
+        ("FOO=1 /usr/bin/monitoring-token -timeout=5 -- true", "expected a duration"),
+        ("monitoring-token -machine=x", "missing command to run"),
         ("x && monitoring-token key make | cat", "make is not a command of key"),
         ("monitoring-token key public -nope x", "unknown flag"),
     ] {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use monitoring_token::cli::flags;
+use monitoring_token::cli;
 use saphyr::{LoadableYamlNode as _, Yaml};
 
 use crate::manual::{Stage, repository};
@@ -306,7 +306,7 @@ fn the_runs_of_a_pod_end_before_its_limits() {
 
 #[test]
 fn every_variable_in_the_deployment_files_is_read_by_the_program() {
-    let mut known: BTreeSet<String> = flags::main_command()
+    let mut known: BTreeSet<String> = cli::main_command()
         .get_arguments()
         .filter_map(|flag| flag.get_env()?.to_str().map(str::to_owned))
         .collect();

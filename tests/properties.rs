@@ -6,9 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use monitoring_token::cli::{self, FlagsEnd, Parsed, flags, syntax};
+use clap::ArgMatches;
+use monitoring_token::cli::{self, FlagsEnd, Line, Stop, syntax};
 use monitoring_token::duration::{self, GoDuration};
-use monitoring_token::error::printable;
+use monitoring_token::error::{Failure, printable};
 use monitoring_token::http::clock_offset_seconds;
 use monitoring_token::http::proxy::ProxyRules;
 use monitoring_token::http::retry::parse_retry_after;
@@ -94,6 +95,16 @@ fn go_rules(args: &[&str]) -> Option<(Vec<Flag>, Vec<String>)> {
     Some((flags, args[at..].iter().map(|&word| word.to_owned()).collect()))
 }
 
+/// `None` is a text to print.
+fn parse(args: &[&str]) -> Result<Option<Line<ArgMatches>>, Failure> {
+    let args = args.iter().map(OsString::from).collect();
+    match cli::parse_untyped(cli::main_command(), args, FlagsEnd::FirstWord) {
+        Ok(line) => Ok(Some(line)),
+        Err(Stop::Help | Stop::Print(_)) => Ok(None),
+        Err(Stop::Refused { failure, .. } | Stop::Failed(failure)) => Err(failure),
+    }
+}
+
 fn word() -> impl Strategy<Value = String> {
     let dashes = prop_oneof![4 => Just("-"), 4 => Just("--"), 1 => Just(""), 1 => Just("---")];
     let name = prop_oneof![
@@ -123,12 +134,11 @@ proptest! {
     #[test]
     fn flags_are_split_as_in_go(words in prop::collection::vec(word(), 0..8)) {
         let args: Vec<&str> = words.iter().map(String::as_str).collect();
-        let mut command = flags::main_command();
+        let mut command = cli::main_command();
         command.build();
-        let ours = match syntax::scan(&command, args.iter().map(OsString::from), FlagsEnd::FirstWord) {
-            (split, None) => Ok(split),
-            (_, Some(failure)) => Err(failure),
-        };
+        let (split, _) = syntax::scan(&command, args.iter().map(OsString::from), FlagsEnd::FirstWord);
+        // clap reads the values.
+        let ours = parse(&args).map(|_| split);
         let text = |words: Vec<OsString>| -> Vec<String> {
             words.into_iter().map(|word| word.into_string().unwrap()).collect()
         };
@@ -158,12 +168,12 @@ proptest! {
         if flags.iter().any(|(name, _)| name == "help" || name == "version") {
             return Ok(());
         }
-        let parsed = cli::parse(flags::main_command(), args.iter().map(OsString::from).collect(), FlagsEnd::FirstWord);
-        let Ok(Parsed::Line(line)) = parsed else { return Err(TestCaseError::fail("not parsed")) };
+        let Ok(Some(line)) = parse(&args) else { return Err(TestCaseError::fail("not parsed")) };
         for (name, given_alone) in [("machine", ""), ("service", ""), ("service-url", "true"), ("logx.debug", "true")] {
             let last = flags.iter().rev().find(|(flag, _)| flag == name);
             if let Some((_, value)) = last {
-                let ours = line.values().get(name).map(|given| given.text.to_owned());
+                let id = if name == "logx.debug" { "debug".to_owned() } else { name.replace('-', "_") };
+                let ours = line.flags.get_raw(&id).and_then(|mut texts| texts.next()).map(OsString::from);
                 prop_assert_eq!(ours, Some(OsString::from(value.clone().unwrap_or(given_alone.to_owned()))));
             }
         }

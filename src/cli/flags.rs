@@ -1,270 +1,344 @@
-//! The flags, as clap definitions: names, variables, defaults, help. Values stay text here; what they
-//! mean is [`crate::config`]'s.
+//! The flags of the main command, of `check`, `explain` and `key`: each with its type, variable, default and help.
+//! Rules between flags are [`crate::config`]'s.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
-use clap::{Arg, ArgAction, Command, ValueHint};
+use clap::{Arg, ArgAction, Args, Parser, ValueHint, value_parser};
 
-use super::syntax::{DEBUG_FLAG, LOG_FORMAT_FLAG, LOG_FORMAT_VARIABLE};
-use super::values::Kind;
+use super::parse::{CommandLine, Diagnostics, command_line};
+use super::syntax::{DEBUG_FLAG, FlagsEnd, LOG_FORMAT_FLAG, LOG_FORMAT_VARIABLE};
+use super::values::{
+    Flag as _, Given, Preset, Why, anything, count, duration, filled, given, one_of, path, positive_duration,
+    read,
+};
 use crate::VERSION;
+use crate::child::OutputPolicy;
+use crate::csv;
 use crate::failure::Reason;
+use crate::key::Algorithm;
+use crate::log::LogFormat;
+use crate::metrics;
+use crate::source::locate::{SERVICE_URL, SIGNER_KEY};
 
-const RUN: &str = "Running the command";
-const HTTP: &str = "Connecting";
-const LOG: &str = "Diagnostics";
-const CACHE: &str = "Result cache";
+pub(super) const RUN: &str = "Running the command";
 
-/// A flag with a value.
-pub(super) fn value(name: &'static str, value_name: &'static str, help: &'static str) -> Arg {
-    Arg::new(name)
-        .long(name)
-        .value_name(value_name)
+// Defaults.
+pub(crate) const LOCATE_URL: &str = "http://localhost:8080/v2/platform/monitoring/";
+pub(crate) const SERVICE: &str = "ndt/ndt5";
+pub(crate) const ENV_NAME: &str = "MONITORING_URL";
+pub(crate) const EXCHANGE: bool = true;
+pub(crate) const RETRIES: Preset<u32> = Preset { text: "2", parse: count };
+pub(crate) const TIMEOUT: Preset<Duration> = Preset { text: "60s", parse: positive_duration };
+pub(crate) const OUTPUT: Preset<OutputPolicy> = Preset { text: "discard", parse: output };
+pub(crate) const KILL_AFTER: Preset<Duration> = Preset { text: "5s", parse: duration };
+pub(crate) const ALGORITHM: Preset<Algorithm> = Preset { text: "EdDSA", parse: algorithm };
+
+/// Give a monitoring job a short-lived credential, run the job, leave nothing behind
+#[derive(Parser)]
+#[command(
+    version = VERSION,
+    override_usage = "monitoring-token [flags] [--] COMMAND [ARG...]\n       \
+        monitoring-token help [check|explain|key|gafaelfawr|stackstate]",
+    after_help = "A flag takes one dash or two, and its value after = or as the next argument (a BOOL only after =).\n\
+        A flag overrides its variable. If a flag is given twice, the last one counts.\n\
+        Durations are Go durations: 250ms, 5s, 1m30s.\n\
+        \n\
+        Exit status: the command's own; 128+N if it died of signal N; 124 timeout; 125 monitoring-token\n\
+        failed, the target was not tested; 126 COMMAND cannot be run; 127 not found; 2 bad usage.",
+    arg = command_operands()
+)]
+pub(crate) struct MainFlags {
+    /// Print the version, its commit and date
+    #[arg(long, action = ArgAction::Version, display_order = 2000)]
+    version: (),
+    #[command(flatten)]
+    pub(crate) locate: LocateFlags,
+    #[command(flatten)]
+    pub(crate) http: HttpFlags,
+    /// Limit for request and command together
+    #[arg(long, value_name = "DURATION", variable("TIMEOUT"), default(TIMEOUT.text), value_parser = read(TIMEOUT.parse), help_heading = RUN)]
+    pub(crate) timeout: Option<Duration>,
+    /// Where the command's output goes: discard, inherit, masked (inherit, with this run's secrets replaced by ***), or on-failure (the last 64 KiB to stderr if it fails)
+    #[arg(long, value_name = "WHERE", variable(OUTPUT_VARIABLE), default(OUTPUT.text), value_parser = given(OUTPUT.parse), help_heading = RUN)]
+    pub(crate) output: Option<Given<OutputPolicy>>,
+    #[command(flatten)]
+    pub(crate) run: RunFlags,
+    #[command(flatten)]
+    pub(crate) cache: CacheFlags,
+    #[command(flatten)]
+    pub(crate) log: LogFlags,
+}
+
+command_line!(MainFlags, "monitoring-token", FirstWord, |self| Diagnostics::from(&self.log));
+
+/// Make the request of a run and show how each step went, without running the command
+#[derive(Parser)]
+#[command(
+    override_usage = "monitoring-token check [flags] [--] [COMMAND ARG...]",
+    after_help = "Put check in front of a line that fails; that works for gafaelfawr exec and stackstate exec, too. COMMAND\n\
+        is ignored, and no token is created. The exit status is the one that the run would have had before its\n\
+        command: 0, 124 timeout, 125 failure, 2 bad usage."
+)]
+pub(crate) struct CheckFlags {
+    #[command(flatten)]
+    pub(crate) main: MainFlags,
+    #[command(flatten)]
+    pub(crate) report: ReportFlags,
+}
+
+command_line!(CheckFlags, "monitoring-token check", FirstWord, |self| self.main.diagnostics());
+
+/// Of every `check`.
+#[derive(Args)]
+#[group(skip)]
+pub(crate) struct ReportFlags {
+    /// Print JSON instead of a table
+    #[arg(long, boolean(false), help_heading = LogFlags::HEADING)]
+    pub(crate) json: Option<bool>,
+}
+
+/// Those of the original, and whether there is an exchange. The texts are strings in the original: of two, only the
+/// last one has to be right, so that they are read late.
+#[derive(Args)]
+#[group(skip)]
+#[command(next_help_heading = "Monitoring")]
+pub(crate) struct LocateFlags {
+    /// URL prefix of Locate; its query is kept
+    #[arg(long, value_name = "URL", variable("LOCATE_URL"), default(LOCATE_URL), value_parser = given(anything))]
+    pub(crate) locate_url: Option<Given>,
+    /// Private JWK that signs the request; the variable may also hold the JWK itself
+    #[arg(long, value_name = "FILE", variable(SIGNER_KEY), value_hint = ValueHint::FilePath, value_parser = given(anything))]
+    pub(crate) monitoring_signer_key: Option<Given>,
+    /// M-Lab machine to monitor: the JWT's sub
+    #[arg(long, value_name = "NAME", variable("MACHINE"), value_parser = given(anything))]
+    pub(crate) machine: Option<Given>,
+    /// Service to monitor
+    #[arg(long, value_name = "EXPERIMENT/DATATYPE", variable("SERVICE"), default(SERVICE), value_parser = given(anything))]
+    pub(crate) service: Option<Given>,
+    /// Variable that receives the URL
+    #[arg(long, value_name = "NAME", variable("ENV_NAME"), default(ENV_NAME), value_parser = given(anything))]
+    pub(crate) env_name: Option<Given>,
+    /// Pass the service URL in that variable instead of the monitoring URL
+    #[arg(long, variable(SERVICE_URL), boolean(false))]
+    pub(crate) service_url: Option<bool>,
+    /// Key in target.urls [default: the service's own]
+    #[arg(long, value_name = "KEY", variable("SERVICE_URL_KEY_NAME"), value_parser = given(anything))]
+    pub(crate) service_url_key_name: Option<Given>,
+    /// Ask Locate for the service URL first; false does exactly what the original does by default
+    #[arg(long, variable("MONITORING_TOKEN_EXCHANGE"), boolean(EXCHANGE))]
+    pub(crate) exchange: Option<bool>,
+}
+
+/// Of every command that makes requests.
+#[derive(Args, Clone)]
+#[group(skip)]
+#[command(next_help_heading = "Connecting")]
+pub(crate) struct HttpFlags {
+    /// Retries after connection errors and HTTP 429, 502, 503 or 504
+    #[arg(long, value_name = "N", variable("MONITORING_TOKEN_RETRIES"), default(RETRIES.text), value_parser = read(RETRIES.parse))]
+    pub(crate) retries: Option<u32>,
+    /// PEM file with additional certificate authorities
+    #[arg(long, value_name = "FILE", variable("MONITORING_TOKEN_CA_FILE"), value_hint = ValueHint::FilePath, value_parser = read(path))]
+    pub(crate) ca_file: Option<PathBuf>,
+}
+
+/// Of every command that runs a command.
+#[derive(Args)]
+#[group(skip)]
+#[command(next_help_heading = RUN)]
+pub(crate) struct RunFlags {
+    /// Grace period between SIGTERM and SIGKILL; 0 sends SIGKILL at once
+    #[arg(long, value_name = "DURATION", variable("MONITORING_TOKEN_KILL_AFTER"), default(KILL_AFTER.text), value_parser = read(KILL_AFTER.parse))]
+    pub(crate) kill_after: Option<Duration>,
+    /// End the run if the parent process dies
+    #[arg(long, variable("MONITORING_TOKEN_DIE_WITH_PARENT"), boolean(false))]
+    pub(crate) die_with_parent: Option<bool>,
+    #[command(flatten)]
+    pub(crate) metrics: MetricsFlags,
+}
+
+#[derive(Args)]
+#[group(skip)]
+#[command(next_help_heading = RUN)]
+pub(crate) struct MetricsFlags {
+    /// Write metrics of the run for the node_exporter's textfile collector
+    #[arg(long, value_name = "FILE", variable("MONITORING_TOKEN_METRICS_TEXTFILE"), value_hint = ValueHint::FilePath, value_parser = read(path))]
+    pub(crate) metrics_textfile: Option<PathBuf>,
+    /// Add a label to the metrics; may be repeated, or be a list with commas
+    #[arg(long, value_name = "NAME=VALUE", variable("MONITORING_TOKEN_METRICS_LABEL"), value_parser = given(labels))]
+    pub(crate) metrics_label: Vec<Given<LabelList>>,
+}
+
+/// Of the main command alone.
+#[derive(Args)]
+#[group(skip)]
+#[command(next_help_heading = "Result cache")]
+#[expect(clippy::struct_field_names, reason = "they are named as the flags")]
+pub(crate) struct CacheFlags {
+    /// Skip the run if the same run succeeded within this time [default: off]
+    #[arg(long, value_name = "DURATION", variable("MONITORING_TOKEN_CACHE_TTL"), value_parser = read(duration))]
+    pub(crate) cache_ttl: Option<Duration>,
+    /// Skip the run if the same run failed within this time [default: off]
+    #[arg(long, value_name = "DURATION", variable("MONITORING_TOKEN_CACHE_FAILURE_TTL"), value_parser = read(duration))]
+    pub(crate) cache_failure_ttl: Option<Duration>,
+    /// Where results are kept [default: $XDG_CACHE_HOME/monitoring-token]
+    #[arg(long, value_name = "DIR", variable("MONITORING_TOKEN_CACHE_DIR"), value_hint = ValueHint::DirPath, value_parser = read(path))]
+    pub(crate) cache_dir: Option<PathBuf>,
+}
+
+#[derive(Args)]
+#[group(skip)]
+#[command(next_help_heading = LogFlags::HEADING)]
+pub(crate) struct LogFlags {
+    /// Show each step on stderr, and the command's output
+    #[arg(long = DEBUG_FLAG, variable("LOGX_DEBUG"), boolean(false))]
+    pub(crate) debug: Option<bool>,
+    /// Format of the lines on stderr: text or json
+    #[arg(long = LOG_FORMAT_FLAG, value_name = "FORMAT", variable(LOG_FORMAT_VARIABLE), default("text"), value_parser = read(log_format))]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+impl From<&LogFlags> for Diagnostics {
+    fn from(log: &LogFlags) -> Diagnostics {
+        Diagnostics { debug: log.debug.unwrap_or_default(), format: log.log_format }
+    }
+}
+
+impl LogFlags {
+    const HEADING: &'static str = "Diagnostics";
+}
+
+/// Explain a reason for a failure: its likely causes and what to check
+#[derive(Parser)]
+#[command(after_help = "Without REASON, all reasons are listed. No network is used.", arg = reason_operand())]
+pub(crate) struct ExplainFlags {}
+
+command_line!(ExplainFlags, "monitoring-token explain");
+
+/// Make a key pair: FILE holds the private key (0600), FILE.pub the public one
+#[derive(Parser)]
+#[command(arg = operands("FILE", "Refused: name it with --out").hide(true))]
+pub(crate) struct GenerateFlags {
+    /// EdDSA, ES256 or RS256
+    #[arg(long, value_name = "ALG", default(ALGORITHM.text), value_parser = read(ALGORITHM.parse))]
+    pub(crate) alg: Option<Algorithm>,
+    /// Key ID [default: the key's thumbprint, RFC 7638]
+    #[arg(long, value_name = "ID", value_parser = read(key_id))]
+    pub(crate) kid: Option<String>,
+    /// File to write, never overwritten [default: jwk_sig_ALG_KID]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, value_parser = read(path))]
+    pub(crate) out: Option<PathBuf>,
+}
+
+command_line!(GenerateFlags, "monitoring-token key generate");
+
+/// Print the public key that belongs to a private one
+#[derive(Parser)]
+pub(crate) struct PublicFlags {
+    /// Print a JWK set
+    #[arg(long, boolean(false))]
+    pub(crate) jwks: Option<bool>,
+    #[command(flatten)]
+    pub(crate) file: KeyFileFlags,
+}
+
+command_line!(PublicFlags, "monitoring-token key public");
+
+/// Print type, algorithm, key ID and thumbprint; never private parts
+#[derive(Parser)]
+pub(crate) struct InspectFlags {
+    #[command(flatten)]
+    pub(crate) file: KeyFileFlags,
+}
+
+command_line!(InspectFlags, "monitoring-token key inspect");
+
+#[derive(Args)]
+#[group(skip)]
+#[command(arg = operands("FILE", "JWK file").value_hint(ValueHint::FilePath))]
+pub(crate) struct KeyFileFlags {
+    /// Limit for reading FILE, which may be a pipe
+    #[arg(long, value_name = "DURATION", default(TIMEOUT.text), value_parser = read(TIMEOUT.parse))]
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// Operands never reach clap in a run (see [`super::syntax`]); they are here for the manual and the completions.
+pub(super) fn operands(name: &'static str, help: &'static str) -> Arg {
+    Arg::new("operands")
+        .value_name(name)
         .help(help)
-        .action(ArgAction::Set)
-        .allow_hyphen_values(true)
-        .value_parser(clap::value_parser!(std::ffi::OsString))
-}
-
-/// A flag whose value is a Go duration.
-pub(super) fn duration(name: &'static str, help: &'static str) -> Arg {
-    value(name, Kind::Duration.value_name(), help)
-}
-
-/// A Go boolean: its value only after `=`.
-pub(super) fn boolean(name: &'static str, help: &'static str) -> Arg {
-    value(name, Kind::Boolean.value_name(), help)
-        .num_args(0..=1)
-        .require_equals(true)
-        .default_missing_value("true")
-}
-
-/// What all commands share: Go's rules on repeated flags, `-help`, no surprises.
-pub(super) fn command(name: &'static str, about: &'static str) -> Command {
-    Command::new(name)
-        .about(about)
-        .args_override_self(true)
-        .disable_help_subcommand(true)
-        .disable_version_flag(true)
-        .next_line_help(false)
-        .term_width(100)
-}
-
-/// `monitoring-token [flags] [--] COMMAND [ARG...]`
-pub fn main_command() -> Command {
-    command("monitoring-token", "Give a monitoring job a short-lived credential, run the job, leave nothing behind")
-        .bin_name("monitoring-token")
-        .override_usage(
-            "monitoring-token [flags] [--] COMMAND [ARG...]\n       \
-             monitoring-token help [check|explain|key|gafaelfawr|stackstate]",
-        )
-        .after_help(
-            "A flag takes one dash or two, and its value after = or as the next word (a BOOL only after =).\n\
-             A flag beats its variable; of two, the last wins. Durations are Go's: 250ms, 5s, 1m30s.\n\
-             \n\
-             Exit status: the command's own; 128+N if it died of signal N; 124 timeout; 125 monitoring-token\n\
-             failed, the target was not tested; 126 COMMAND cannot be run; 127 not found; 2 bad usage.",
-        )
-        .arg(
-            Arg::new("version")
-                .long("version")
-                .action(ArgAction::Version)
-                .help("Print the version, its commit and date")
-                .display_order(2000),
-        )
-        .version(VERSION)
-        .args(locate_args())
-        .args(exchange_args())
-        .args(http_args())
-        .args(run_args())
-        .args(cache_args())
-        .args(log_args())
-        .arg(command_operands())
-}
-
-/// `monitoring-token check [flags] [COMMAND...]`
-pub fn check_command() -> Command {
-    main_command()
-        .name("check")
-        .bin_name("monitoring-token check")
-        .about("Make the request of a run, show how each step went, and run no command")
-        .override_usage("monitoring-token check [flags] [--] [COMMAND ARG...]")
-        .after_help(
-            "Put check in front of a line that fails, also of gafaelfawr exec and stackstate exec; its COMMAND is\n\
-             ignored, and no token is made. The exit status is the one that\n\
-             the run would have had before its command: 0, 124 timeout, 125 failure, 2 bad usage.",
-        )
-        .arg(json_arg())
-}
-
-/// `monitoring-token explain [REASON]`
-pub fn explain_command() -> Command {
-    let names = Reason::ALL.iter().map(|reason| reason.name());
-    command("explain", "Explain a reason for a failure: its likely causes and what to check")
-        .bin_name("monitoring-token explain")
-        .after_help("Without REASON, all reasons are listed. No network is used.")
-        .arg(
-            Arg::new("reason")
-                .value_name("REASON")
-                .help("The reason, as in the logs, the metrics and check --json")
-                .value_parser(PossibleValuesParser::new(names))
-                .hide_possible_values(true),
-        )
-}
-
-/// `--json`, on every check.
-pub(crate) fn json_arg() -> Arg {
-    boolean("json", "Print JSON, not a table").help_heading(LOG)
-}
-
-/// COMMAND and its arguments. They never reach clap in a run (see [`super::syntax`]); they are here for
-/// the man page and the completions.
-pub(super) fn command_operands() -> Arg {
-    Arg::new("command")
-        .value_name("COMMAND")
-        .help("The program to run, and its arguments")
+        .help_heading(None::<&str>)
         .num_args(0..)
+        .value_parser(value_parser!(std::ffi::OsString))
+}
+
+/// COMMAND and its arguments.
+pub(super) fn command_operands() -> Arg {
+    operands("COMMAND", "The program to run, and its arguments")
         .trailing_var_arg(true)
         .value_hint(ValueHint::CommandWithArguments)
-        .value_parser(clap::value_parser!(std::ffi::OsString))
 }
 
-/// The flags of the original.
-fn locate_args() -> Vec<Arg> {
-    [
-        value("locate-url", "URL", "URL prefix of Locate; its query is kept [default: http://localhost:8080/v2/platform/monitoring/]")
-            .env("LOCATE_URL"),
-        value("monitoring-signer-key", "FILE", "Private JWK that signs our request; the variable may also hold the JWK itself")
-            .env("MONITORING_SIGNER_KEY")
-            .value_hint(ValueHint::FilePath),
-        value("machine", "NAME", "M-Lab machine to monitor: the JWT's sub").env("MACHINE"),
-        value("service", "EXPERIMENT/DATATYPE", "Service to monitor [default: ndt/ndt5]").env("SERVICE"),
-        value("env-name", "NAME", "Variable that receives the URL [default: MONITORING_URL]").env("ENV_NAME"),
-        boolean("service-url", "Put the service URL there, not the monitoring URL [default: false]").env("SERVICE_URL"),
-        value("service-url-key-name", "KEY", "Key in target.urls [default: the service's own]").env("SERVICE_URL_KEY_NAME"),
-    ]
-    .map(|arg| arg.hide_env_values(true).help_heading("Monitoring"))
-    .into()
+fn reason_operand() -> Arg {
+    operands("REASON", "The reason, as in the logs, the metrics and check --json")
+        .num_args(0..=1)
+        .value_parser(PossibleValuesParser::new(Reason::ALL.iter().map(|reason| reason.name())))
+        .hide_possible_values(true)
 }
 
-fn exchange_args() -> Vec<Arg> {
-    vec![
-        boolean("exchange", "Ask Locate for the service URL first; false does exactly what the original does by default [default: true]")
-            .env("MONITORING_TOKEN_EXCHANGE")
-            .hide_env_values(true)
-            .help_heading("Monitoring"),
-    ]
+pub(super) const OUTPUT_VARIABLE: &str = "MONITORING_TOKEN_OUTPUT";
+
+pub(super) fn output(text: &OsStr) -> Result<OutputPolicy, Why> {
+    const POLICIES: [(&str, OutputPolicy); 4] = [
+        ("discard", OutputPolicy::Discard),
+        ("inherit", OutputPolicy::Inherit),
+        ("on-failure", OutputPolicy::OnFailure),
+        ("masked", OutputPolicy::Masked),
+    ];
+    one_of(&POLICIES, text)
 }
 
-/// What concerns requests: on every command that makes one.
-pub(super) fn http_args() -> Vec<Arg> {
-    [
-        value(
-            "retries",
-            Kind::Number.value_name(),
-            "Further tries on connection errors, 429, 502, 503 and 504 [default: 2]",
-        )
-        .env("MONITORING_TOKEN_RETRIES"),
-        value("ca-file", "FILE", "PEM file of further certificate authorities")
-            .env("MONITORING_TOKEN_CA_FILE")
-            .value_hint(ValueHint::FilePath),
-    ]
-    .map(|arg| arg.hide_env_values(true).help_heading(HTTP))
-    .into()
+fn log_format(text: &OsStr) -> Result<LogFormat, Why> {
+    one_of(&[("text", LogFormat::Text), ("json", LogFormat::Json)], text)
 }
 
-/// What concerns the run of a command: on the main command and on `exec`.
-pub(super) fn run_args() -> Vec<Arg> {
-    [
-        duration("timeout", "Limit for request and command together [default: 60s]").env("TIMEOUT"),
-        duration("kill-after", "Grace between SIGTERM and SIGKILL; 0 is SIGKILL at once [default: 5s]")
-            .env("MONITORING_TOKEN_KILL_AFTER"),
-        value("output", "WHERE", "Where the command's output goes: discard, inherit, masked (inherit, with this run's secrets replaced by ***), or on-failure (the last 64 KiB to stderr if it fails) [default: discard]")
-            .env("MONITORING_TOKEN_OUTPUT"),
-        boolean("die-with-parent", "End the run if our parent process dies [default: false]")
-            .env("MONITORING_TOKEN_DIE_WITH_PARENT"),
-        value("metrics-textfile", "FILE", "Write metrics of the run for the node_exporter's textfile collector")
-            .env("MONITORING_TOKEN_METRICS_TEXTFILE")
-            .value_hint(ValueHint::FilePath),
-        value("metrics-label", "NAME=VALUE", "Add a label to the metrics; may be repeated, or be a list with commas")
-            .env("MONITORING_TOKEN_METRICS_LABEL")
-            .action(ArgAction::Append),
-    ]
-    .map(|arg| arg.hide_env_values(true).help_heading(RUN))
-    .into()
+/// Those that every Locate takes.
+fn algorithm(text: &OsStr) -> Result<Algorithm, Why> {
+    let known = [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Rs256];
+    one_of(&known.map(|algorithm| (algorithm.name(), algorithm)), text)
 }
 
-/// The same on `exec`, with its own defaults.
-pub(super) fn exec_args() -> Vec<Arg> {
-    let args = run_args().into_iter().map(|arg| match arg.get_id().as_str() {
-        "timeout" => arg.help("Limit for requests and command together; the token expires soon after it [default: 1h]"),
-        "output" => arg.help("Where the command's output goes: masked (to stdout and stderr, with this run's secrets replaced by ***), inherit, discard, or on-failure (the last 64 KiB to stderr if it fails); not a format, so there is no -o [default: masked]"),
-        _ => arg,
-    });
-    args.collect()
+fn key_id(text: &OsStr) -> Result<String, Why> {
+    if text.is_empty() {
+        return Err(Why::Hidden("is empty; give an ID, or leave it out for the key's thumbprint".into()));
+    }
+    filled(text).map(str::to_owned)
 }
 
-fn cache_args() -> Vec<Arg> {
-    [
-        duration("cache-ttl", "Do not run again if the same run succeeded less than this ago [default: off]")
-            .env("MONITORING_TOKEN_CACHE_TTL"),
-        duration("cache-failure-ttl", "The same for a run that failed [default: off]")
-            .env("MONITORING_TOKEN_CACHE_FAILURE_TTL"),
-        value("cache-dir", "DIR", "Where results are kept [default: $XDG_CACHE_HOME/monitoring-token]")
-            .env("MONITORING_TOKEN_CACHE_DIR")
-            .value_hint(ValueHint::DirPath),
-    ]
-    .map(|arg| arg.hide_env_values(true).help_heading(CACHE))
-    .into()
-}
+/// Labels of the metrics, each with its value.
+pub(crate) type LabelList = Vec<(String, String)>;
 
-pub(super) fn log_args() -> Vec<Arg> {
-    [
-        boolean(DEBUG_FLAG, "Show on stderr what happens, and the command's output [default: false]")
-            .env("LOGX_DEBUG"),
-        value(LOG_FORMAT_FLAG, "FORMAT", "text or json [default: text]").env(LOG_FORMAT_VARIABLE),
-    ]
-    .map(|arg| arg.hide_env_values(true).help_heading(LOG))
-    .into()
-}
-
-/// `monitoring-token key ...`
-pub fn key_command() -> Command {
-    command("key", "Make and inspect the keys that sign monitoring requests")
-        .bin_name("monitoring-token key")
-        .subcommand(
-            command(
-                "generate",
-                "Make a key pair: FILE holds the private key (0600), FILE.pub the public one",
-            )
-            .bin_name("monitoring-token key generate")
-            .arg(value("alg", "ALG", "EdDSA, ES256 or RS256 [default: EdDSA]"))
-            .arg(value("kid", "ID", "Key id [default: the key's thumbprint, RFC 7638]"))
-            .arg(
-                value("out", "FILE", "File to write, never overwritten [default: jwk_sig_ALG_KID]")
-                    .value_hint(ValueHint::FilePath),
-            ),
-        )
-        .subcommand(
-            command("public", "Print the public key that belongs to a private one")
-                .bin_name("monitoring-token key public")
-                .arg(boolean("jwks", "Print a JWK set"))
-                .args(file_to_read()),
-        )
-        .subcommand(
-            command("inspect", "Print type, algorithm, key id and thumbprint; never private parts")
-                .bin_name("monitoring-token key inspect")
-                .args(file_to_read()),
-        )
-}
-
-fn file_to_read() -> [Arg; 2] {
-    [
-        duration("timeout", "Limit for reading FILE, which may be a pipe [default: 60s]"),
-        Arg::new("file")
-            .value_name("FILE")
-            .help("JWK file")
-            .num_args(0..)
-            .value_hint(ValueHint::FilePath)
-            .value_parser(clap::value_parser!(std::ffi::OsString)),
-    ]
+fn labels(text: &OsStr) -> Result<LabelList, Why> {
+    let list =
+        csv::fields(text.to_str().ok_or("not valid UTF-8")?).ok_or("a quotation mark is not closed")?;
+    if text.is_empty() {
+        return Err(Why::Empty);
+    }
+    let label = |label: String| {
+        let (name, value) = label.split_once('=').ok_or("expected NAME=VALUE")?;
+        if !metrics::is_label_name(name) {
+            return Err("a label name has letters, digits and underscores only");
+        }
+        if metrics::RESERVED_LABELS.contains(&name) || name.starts_with("__") {
+            return Err("this label name is reserved");
+        }
+        if value.chars().any(char::is_control) {
+            return Err("a label value must not contain control characters");
+        }
+        Ok((name.to_owned(), value.to_owned()))
+    };
+    Ok(list.into_iter().map(label).collect::<Result<_, &str>>()?)
 }

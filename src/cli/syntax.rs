@@ -9,9 +9,8 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
 use clap::{Arg, ArgAction, Command};
 
-use super::shorts::expand;
 use super::suggest;
-use super::values::{Kind, spelled};
+use super::values::{parse_bool, spelled};
 use crate::error::{Failure, brief};
 
 /// Where the flags of a command line end.
@@ -42,28 +41,26 @@ enum Value {
     BooleanOrWord,
 }
 
-/// The id of the one flag that takes a boolean as its next word, too.
+/// The one flag that takes a boolean as its next word, too.
 pub const DEBUG_FLAG: &str = "logx.debug";
-/// The id of the flag that says how failures are told, also those of the other flags.
+/// Says how failures are told, also those of the other flags.
 pub const LOG_FORMAT_FLAG: &str = "log-format";
 /// Its variable, which counts on commands without the flag, too.
 pub const LOG_FORMAT_VARIABLE: &str = "MONITORING_TOKEN_LOG_FORMAT";
+/// A flag that only commands have that stand in for `sts`.
+pub const STS_FLAG: &str = "no-color";
 
 fn value_of(arg: &Arg) -> Value {
     match arg.get_action() {
         ArgAction::Set | ArgAction::Append if arg.is_require_equals_set() => {
-            if arg.get_id() == DEBUG_FLAG {
-                Value::BooleanOrWord
-            } else {
-                Value::Boolean
-            }
+            if arg.get_long() == Some(DEBUG_FLAG) { Value::BooleanOrWord } else { Value::Boolean }
         }
         ArgAction::Set | ArgAction::Append => Value::Required,
         _ => Value::Boolean,
     }
 }
 
-pub(super) fn find<'a>(command: &'a Command, name: &[u8]) -> Option<&'a Arg> {
+fn find<'a>(command: &'a Command, name: &[u8]) -> Option<&'a Arg> {
     let is_name = |long: &str| long.as_bytes() == name;
     let named = |arg: &&Arg| {
         arg.get_long().is_some_and(is_name)
@@ -73,15 +70,6 @@ pub(super) fn find<'a>(command: &'a Command, name: &[u8]) -> Option<&'a Arg> {
         arg.get_short().is_some_and(|short| short.is_ascii() && name == [u8::try_from(short).unwrap_or(0)])
     };
     command.get_arguments().find(named).or_else(|| command.get_arguments().find(lettered))
-}
-
-/// Whether Go's `strconv.ParseBool` takes this word, and what it makes of it.
-pub fn parse_bool(word: &OsStr) -> Option<bool> {
-    match word.as_bytes() {
-        b"1" | b"t" | b"T" | b"TRUE" | b"true" | b"True" => Some(true),
-        b"0" | b"f" | b"F" | b"FALSE" | b"false" | b"False" => Some(false),
-        _ => None,
-    }
 }
 
 /// Splits `args` by the flags that `command` defines; and the first thing that is wrong. What follows it is
@@ -122,8 +110,8 @@ pub fn scan(
                         matches!(value_of(arg), Value::Boolean) && !flag.as_bytes().contains(&b'=')
                     });
                     split.flags.push(flag);
-                    // As in Go, what follows is not looked at.
                     if matches!(arg.get_action(), ArgAction::Help | ArgAction::Version) {
+                        // As in Go, what follows is not looked at.
                         return (split, wrong);
                     }
                 }
@@ -203,29 +191,61 @@ fn read_flag<'a>(
         }
         Value::Boolean | Value::BooleanOrWord => {}
     }
-    // As in Go, a value that cannot be read is an error also where a later one would win.
-    if let Some(value) = &value
-        && let Some(kind) = Kind::of(arg)
-    {
-        kind.check(value)
-            .map_err(|why| Failure::usage(format!("{}: {} {why}", spelled(arg), brief(value))))?;
+    Ok((arg, long_word(arg, value.as_deref())))
+}
+
+/// The short flags of a word such as `-vojson`, as `sts` (package pflag) reads them, each as a word of its own; the
+/// word itself if it is no cluster. Only on the commands that stand in for `sts`.
+fn expand(command: &Command, word: OsString) -> Vec<OsString> {
+    let is_cluster = is_of_sts(command) && word.as_bytes().get(1).is_some_and(|&byte| byte != b'-');
+    let name_end = word.as_bytes().iter().position(|&byte| byte == b'=').unwrap_or(word.len());
+    if !is_cluster || find(command, &word.as_bytes()[1..name_end]).is_some() {
+        return vec![word];
     }
-    let mut flag = b"--".to_vec();
-    flag.extend_from_slice(long.as_bytes());
+    cluster(command, &word.as_bytes()[1..]).unwrap_or_else(|| vec![word])
+}
+
+fn cluster(command: &Command, mut letters: &[u8]) -> Option<Vec<OsString>> {
+    let mut words = Vec::new();
+    while let Some((letter, rest)) = letters.split_first() {
+        let arg = find(command, std::slice::from_ref(letter))?;
+        if is_boolean(arg) && rest.first() != Some(&b'=') {
+            words.push(long_word(arg, None));
+            letters = rest;
+            continue;
+        }
+        let value = rest.strip_prefix(b"=").unwrap_or(rest);
+        words.push(long_word(arg, (!rest.is_empty()).then_some(OsStr::from_bytes(value))));
+        break;
+    }
+    Some(words)
+}
+
+fn is_boolean(arg: &Arg) -> bool {
+    arg.is_require_equals_set() || !arg.get_action().takes_values()
+}
+
+fn long_word(arg: &Arg, value: Option<&OsStr>) -> OsString {
+    let mut word = format!("--{}", arg.get_long().unwrap_or_default()).into_bytes();
     if let Some(value) = value {
-        flag.push(b'=');
-        flag.extend_from_slice(value.as_bytes());
+        word.push(b'=');
+        word.extend_from_slice(value.as_bytes());
     }
-    Ok((arg, OsString::from_vec(flag)))
+    OsString::from_vec(word)
+}
+
+pub(super) fn is_of_sts(command: &Command) -> bool {
+    command.get_arguments().any(|arg| arg.get_long() == Some(STS_FLAG))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::flags;
+    use crate::cli::flags::MainFlags;
+    use crate::cli::{self, stackstate};
 
     fn split_main(line: &[&str]) -> Result<(Vec<String>, Vec<String>), String> {
-        let command = flags::main_command();
+        let command = cli::command::<MainFlags>();
         let strings = |v: Vec<OsString>| v.into_iter().map(|s| s.into_string().unwrap()).collect();
         match scan(&command, line.iter().map(OsString::from), FlagsEnd::FirstWord) {
             (split, None) => Ok((strings(split.flags), strings(split.operands))),
@@ -305,5 +325,26 @@ mod tests {
             Err("unknown flag -nope; monitoring-token -help lists the flags".into())
         );
         assert_eq!(split_main(&["-machine"]), Err("flag -machine needs a value".into()));
+    }
+
+    #[test]
+    fn clusters_and_attached_values_are_taken_apart_on_the_commands_of_sts_only() {
+        let create = &cli::command::<stackstate::Create>();
+        let delete = &cli::command::<stackstate::Delete>();
+        for (command, word, expected) in [
+            (create, "-ojson", &["--output=json"][..]),
+            (create, "-nNAME", &["--name=NAME"]),
+            (create, "-vvojson", &["--verbose", "--verbose", "--output=json"]),
+            (create, "-vn", &["--verbose", "--name"]),
+            (create, "-cprod=1", &["--context=prod=1"]),
+            (delete, "-i5", &["--id=5"]),
+            (create, "-o=json", &["-o=json"]),
+            (create, "-name=x", &["-name=x"]),
+            (create, "--ojson", &["--ojson"]),
+            (create, "-xojson", &["-xojson"]),
+            (&cli::command::<MainFlags>(), "-ojson", &["-ojson"]),
+        ] {
+            assert_eq!(expand(command, word.into()), expected, "{word}");
+        }
     }
 }

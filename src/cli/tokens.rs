@@ -1,317 +1,152 @@
-//! The flags of `gafaelfawr` and `stackstate`: each issuer's own vocabulary, one verb a subcommand.
+//! The flags that `gafaelfawr` and `stackstate` have in common.
 
-use clap::{Arg, Command, ValueHint};
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::time::Duration;
 
-use super::flags::{boolean, command, command_operands, exec_args, http_args, log_args, run_args, value};
+use clap::{Arg, Args, Parser, ValueHint};
 
-// The headings of the flags that the documentation writes with two dashes.
-pub(super) const SERVICE: &str = "Service";
-pub(super) const TOKEN: &str = "Token";
-pub(super) const STS: &str = "Flags of sts";
-/// The flag that switches the diagnostics on in `sts`.
-pub const VERBOSE: &str = "verbose";
-/// A flag that only commands have that stand in for `sts`.
-pub const STS_FLAG: &str = "no-color";
+use super::flags::{
+    HttpFlags, LogFlags, MetricsFlags, OUTPUT_VARIABLE, RUN, ReportFlags, RunFlags, TIMEOUT,
+    command_operands, output,
+};
+use super::parse::{CommandLine, Diagnostics};
+use super::syntax::FlagsEnd;
+use super::values::{
+    Flag as _, Given, Parse, Preset, SERVICE, TOKEN, Why, anything, given, lifetime, one_of, only, path,
+    positive_duration, read,
+};
+use crate::admin::output::Format;
+use crate::child::OutputPolicy;
 
-/// Flags that would put a token on the command line, where everybody can read it. They exist to be
-/// refused with advice (see [`crate::config::credential`]).
-pub const REFUSED: [&str; 5] = ["admin-token", "api-token", "k8s-sa-token", "service-token", "token"];
-
-/// `monitoring-token gafaelfawr ...`
-pub fn gafaelfawr_command() -> Command {
-    command("gafaelfawr", "Service tokens of a Rubin Phalanx environment")
-        .bin_name("monitoring-token gafaelfawr")
-        .override_usage("monitoring-token gafaelfawr create|list|delete|exec|rotate [flags]")
-        .subcommand(
-            gafaelfawr_verb("create", "Create a service token and print it once")
-                .args(gafaelfawr_token())
-                .arg(value("lifetime", "LIFETIME", "Token lifetime such as 12h or 7d, at least 5m [default: 24h]").help_heading(TOKEN))
-                .arg(boolean("no-expiry", "Create a token that never expires").help_heading(TOKEN))
-                .arg(out())
-                .arg(format())
-                .args(administration()),
-        )
-        .subcommand(
-            gafaelfawr_verb("list", "List the tokens of a user; expired ones are marked")
-                .arg(username())
-                .arg(format())
-                .args(administration()),
-        )
-        .subcommand(
-            gafaelfawr_verb("delete", "Delete a token")
-                .arg(username())
-                .arg(format())
-                .args(administration())
-                .arg(operand("KEY", "Key of the token: the 22 characters after gt-")),
-        )
-        .subcommand(
-            gafaelfawr_verb("exec", "Run COMMAND with a service token that is deleted afterwards")
-                .override_usage(
-                    "monitoring-token gafaelfawr exec --username bot-NAME --scopes A,B [flags] -- COMMAND [ARG...]",
-                )
-                .args(gafaelfawr_token())
-                .arg(env_name())
-                .args(http_args())
-                .args(exec_args())
-                .args(log_args())
-                .arg(command_operands()),
-        )
-        .subcommand(
-            gafaelfawr_verb("rotate", "Keep a working token in FILE: replace it before it expires, then delete it")
-                .override_usage(
-                    "monitoring-token gafaelfawr rotate --token-file FILE --username bot-NAME --scopes A,B [flags]",
-                )
-                .args(rotation())
-                .args(gafaelfawr_token())
-                .arg(rotated_lifetime())
-                .arg(boolean("no-expiry", "Refused: a token that is rotated expires").hide(true).help_heading(TOKEN))
-                .arg(format())
-                .args(administration())
-                .args(metrics_args()),
-        )
+/// Of `exec`, whoever issues the token.
+#[derive(Args)]
+#[group(skip)]
+#[command(arg = command_operands())]
+pub(crate) struct ExecFlags {
+    /// Environment variable that receives the token
+    #[arg(long, value_name = "NAME", default(EXEC_ENV_NAME), value_parser = given(anything), help_heading = TOKEN)]
+    pub(crate) env_name: Option<Given>,
+    #[command(flatten)]
+    pub(crate) http: HttpFlags,
+    /// Limit for requests and command together; the token expires soon after it
+    #[arg(long, value_name = "DURATION", variable("TIMEOUT"), default(EXEC_TIMEOUT.text), value_parser = read(EXEC_TIMEOUT.parse), help_heading = RUN)]
+    pub(crate) timeout: Option<Duration>,
+    /// Where the command's output goes: masked (to stdout and stderr, with this run's secrets replaced by ***), inherit, discard, or on-failure (the last 64 KiB to stderr if it fails); not a format, so there is no -o
+    #[arg(long, value_name = "WHERE", variable(OUTPUT_VARIABLE), default(EXEC_OUTPUT.text), value_parser = given(EXEC_OUTPUT.parse), help_heading = RUN)]
+    pub(crate) output: Option<Given<OutputPolicy>>,
+    #[command(flatten)]
+    pub(crate) run: RunFlags,
+    #[command(flatten)]
+    pub(crate) log: LogFlags,
 }
 
-/// `monitoring-token stackstate ...`
-pub fn stackstate_command() -> Command {
-    command("stackstate", "Service tokens of StackState (Rancher Observability, SUSE Observability)")
-        .bin_name("monitoring-token stackstate")
-        .override_usage("monitoring-token stackstate create|list|delete|bootstrap|exec|rotate [flags]")
-        .subcommand(
-            stackstate_verb("create", "Create a service token and print it once")
-                .arg(value("name", "NAME", "Name of the token").short('n').help_heading(TOKEN))
-                .args(stackstate_token())
-                .arg(value("expiration", "YYYY-MM-DD", "Day on which the token expires [default: never]").help_heading(TOKEN))
-                .arg(out())
-                .arg(format())
-                .args(administration()),
-        )
-        .subcommand(stackstate_verb("list", "List the service tokens").arg(format()).args(administration()))
-        .subcommand(
-            stackstate_verb("delete", "Delete a service token")
-                .arg(value("id", "ID", "ID of the token").short('i').help_heading(TOKEN))
-                .arg(
-                    value("name", "NAME", "Name of the token, if only one token has it")
-                        .short('n')
-                        .help_heading(TOKEN),
-                )
-                .arg(format())
-                .args(administration())
-                .arg(operand("ID", "ID of the token")),
-        )
-        .subcommand(
-            command("bootstrap", "Print the Helm values for a bootstrap token, with a new random token")
-                .bin_name("monitoring-token stackstate bootstrap")
-                .arg(roles())
-                .arg(dedicated_subject())
-                .arg(value("ttl", "TTL", "Token lifetime such as 12h or 7d [default: 24h]").help_heading(TOKEN))
-                .arg(
-                    value(
-                        "token-file",
-                        "FILE",
-                        "Read the token from FILE, - for standard input; if FILE does not exist, write the new token to it (0600)",
-                    )
-                    .value_hint(ValueHint::FilePath)
-                    .help_heading(TOKEN),
-                )
-                .arg(value(
-                    "external-secret",
-                    "NAME",
-                    "Keep the token in the Kubernetes Secret NAME: print the Secret and the values that refer to it",
-                ).help_heading(TOKEN))
-                .arg(value(
-                    "print",
-                    "WHAT",
-                    "With --external-secret: both, secret or values [default: both]",
-                ).help_heading(TOKEN))
-                .args(log_args()),
-        )
-        .subcommand(
-            stackstate_verb("exec", "Run COMMAND with a service token that is deleted afterwards")
-                .override_usage("monitoring-token stackstate exec --roles A,B [flags] -- COMMAND [ARG...]")
-                .arg(
-                    value("name", "NAME", "Prefix of the token's name [default: monitoring-token]")
-                        .short('n')
-                        .help_heading(TOKEN),
-                )
-                .args(stackstate_token())
-                .arg(env_name())
-                .args(http_args())
-                .args(exec_args())
-                .args(log_args())
-                .arg(command_operands()),
-        )
-        .subcommand(
-            stackstate_verb("rotate", "Keep a working token in FILE: replace it before it expires, then delete it")
-                .override_usage(
-                    "monitoring-token stackstate rotate --token-file FILE --name NAME --roles A,B [flags]",
-                )
-                .args(rotation())
-                .arg(
-                    value("name", "NAME", "Prefix of the token's name")
-                        .short('n')
-                        .help_heading(TOKEN),
-                )
-                .args(stackstate_token())
-                .arg(rotated_lifetime())
-                .arg(
-                    value("expiration", "YYYY-MM-DD", "Day on which the token expires, instead of --lifetime")
-                        .help_heading(TOKEN),
-                )
-                .arg(format())
-                .args(administration())
-                .args(metrics_args()),
-        )
+/// Of the verbs that run no command but make requests.
+#[derive(Args)]
+#[group(skip)]
+pub(crate) struct AdminFlags {
+    /// Output format: text or json; on exec, --output is where the command's output goes
+    #[arg(long, short = 'o', value_name = "FORMAT", default(FORMAT.text), value_parser = read(FORMAT.parse), help_heading = None::<&str>)]
+    pub(crate) output: Option<Format>,
+    #[command(flatten)]
+    pub(crate) http: HttpFlags,
+    /// Limit for the request
+    #[arg(long, value_name = "DURATION", variable("TIMEOUT"), default(TIMEOUT.text), value_parser = read(TIMEOUT.parse), help_heading = SERVICE)]
+    pub(crate) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) log: LogFlags,
 }
 
-fn gafaelfawr_verb(name: &'static str, about: &'static str) -> Command {
-    command(name, about)
-        .bin_name(format!("monitoring-token gafaelfawr {name}"))
-        .arg(
-            value("url", "URL", "Base URL of the environment, for example https://data.lsst.cloud")
-                .env("GAFAELFAWR_URL")
-                .hide_env_values(true)
-                .help_heading(SERVICE),
-        )
-        .arg(token_file("File with the admin token, - for standard input [default: $GAFAELFAWR_ADMIN_TOKEN]"))
-        .args(refused())
+#[derive(Args)]
+#[group(skip)]
+#[command(next_help_heading = TOKEN)]
+pub(crate) struct OutFlags {
+    /// Write the token to FILE (0600, never overwritten) instead of stdout
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, value_parser = read(path))]
+    pub(crate) out: Option<PathBuf>,
 }
 
-fn stackstate_verb(name: &'static str, about: &'static str) -> Command {
-    command(name, about)
-        .bin_name(format!("monitoring-token stackstate {name}"))
-        .arg(
-            value("url", "URL", "Base URL of the installation")
-                .env("STS_CLI_URL")
-                .hide_env_values(true)
-                .help_heading(SERVICE),
-        )
-        .arg(
-            value("api-path", "PATH", "Path of the API below the URL [default: /api]")
-                .env("STS_CLI_API_PATH")
-                .hide_env_values(true)
-                .help_heading(SERVICE),
-        )
-        .arg(token_file(
-            "File with an API token or a service token, - for standard input [default: $STS_CLI_API_TOKEN, $STS_CLI_SERVICE_TOKEN or $STS_CLI_K8S_SA_TOKEN, or the token of the context]",
-        ))
-        .args(refused())
-        .args(sts_args())
+/// Of `rotate`, whoever issues the token.
+#[derive(Args)]
+#[group(skip)]
+#[command(next_help_heading = TOKEN)]
+pub(crate) struct RotateFlags {
+    /// File that holds the token; FILE.lock and FILE.state are kept beside it
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, value_parser = read(path))]
+    pub(crate) token_file: PathBuf,
+    /// Replace a token that expires sooner than this [default: a third of the lifetime]
+    #[arg(long, value_name = "LIFETIME", value_parser = read(lifetime))]
+    pub(crate) renew_before: Option<Duration>,
+    /// Leave the old token to expire instead of deleting it
+    #[arg(long, boolean(false))]
+    pub(crate) keep_old: Option<bool>,
+    /// Token lifetime such as 12h or 7d, at least 5m
+    #[arg(long, value_name = "LIFETIME", default(LIFETIME.text), value_parser = read(LIFETIME.parse))]
+    pub(crate) lifetime: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) metrics: MetricsFlags,
 }
 
-fn token_file(help: &'static str) -> Arg {
-    value("admin-token-file", "FILE", help).value_hint(ValueHint::FilePath).help_heading(SERVICE)
+/// A shorter one would be replaced by every run of a timer.
+const MIN_ROTATED_LIFETIME: Duration = Duration::from_secs(300);
+
+fn rotated_lifetime(text: &OsStr) -> Result<Duration, Why> {
+    let lifetime = lifetime(text)?;
+    only(lifetime, lifetime >= MIN_ROTATED_LIFETIME, "expected at least 5m")
 }
 
-fn refused() -> impl Iterator<Item = Arg> {
-    REFUSED.into_iter().map(|name| value(name, "TOKEN", "Refused: command lines are public").hide(true))
+/// `check` in front of an `exec`.
+#[derive(Parser)]
+pub(crate) struct CheckExec<F: Args> {
+    #[command(flatten)]
+    pub(crate) exec: F,
+    #[command(flatten)]
+    pub(crate) report: ReportFlags,
 }
 
-fn username() -> Arg {
-    value("username", "NAME", "User of the token; the name of a service begins with bot-").help_heading(TOKEN)
+impl<F: CommandLine> CommandLine for CheckExec<F> {
+    const PROGRAM: &'static str = F::PROGRAM;
+    const END: FlagsEnd = F::END;
+
+    fn diagnostics(&self) -> Diagnostics {
+        self.exec.diagnostics()
+    }
 }
 
-fn gafaelfawr_token() -> [Arg; 3] {
-    [
-        username(),
-        value("name", "TEXT", "Description of the service").help_heading(TOKEN),
-        value("scopes", "A,B", "Scopes to grant, for example write:sasquatch").help_heading(TOKEN),
-    ]
+// Defaults.
+pub(crate) const EXEC_ENV_NAME: &str = "SERVICE_TOKEN";
+pub(crate) const EXEC_TIMEOUT: Preset<Duration> = Preset { text: "1h", parse: positive_duration };
+pub(crate) const EXEC_OUTPUT: Preset<OutputPolicy> = Preset { text: "masked", parse: output };
+pub(crate) const FORMAT: Preset<Format> = Preset { text: "text", parse: format };
+pub(crate) const LIFETIME: Preset<Duration> = Preset { text: DEFAULT_LIFETIME, parse: rotated_lifetime };
+/// Of a token that is made.
+pub(super) const DEFAULT_LIFETIME: &str = "24h";
+
+/// Flags that would put a token on the command line, where everybody can read it. They exist to be refused with
+/// advice.
+pub(super) fn refused<T: Clone + Send + Sync + 'static>(parse: Parse<T>) -> [Arg; 5] {
+    ["admin-token", "api-token", "k8s-sa-token", "service-token", "token"]
+        .map(|name| refused_flag(name, parse))
 }
 
-fn roles() -> Arg {
-    value("roles", "A,B", "Roles of the token; may be repeated, and quoted as in CSV")
-        .action(clap::ArgAction::Append)
-        .help_heading(TOKEN)
+pub(super) fn refused_flag<T: Clone + Send + Sync + 'static>(name: &'static str, parse: Parse<T>) -> Arg {
+    Arg::new(name).long(name).hide(true).help_heading(SERVICE).value_parser(read(parse))
 }
 
-fn dedicated_subject() -> Arg {
-    value("dedicated-subject", "NAME", "Subject to create for this token alone, deleted with it")
-        .visible_alias("dedicatedSubject")
-        .help_heading(TOKEN)
+/// `variables` are where the token itself may be.
+pub(super) fn token_file(text: &OsStr, variables: &str) -> Result<PathBuf, Why> {
+    let shown = text.to_string_lossy();
+    if shown.starts_with("svctok-") || (shown.starts_with("gt-") && shown.contains('.')) {
+        return Err(public(variables, "expected a file, not the token; "));
+    }
+    path(text)
 }
 
-fn stackstate_token() -> [Arg; 2] {
-    [roles(), dedicated_subject()]
+pub(super) fn public(variables: &str, expected: &str) -> Why {
+    let advice = "or use --admin-token-file FILE (- for standard input)";
+    Why::Hidden(format!("{expected}command lines are public; set {variables}, {advice}").into())
 }
 
-/// The flags that `sts` has on every command. `--skip-ssl` and `--k8s-sa-token-path` exist to be refused with
-/// the reason (see [`crate::config::stackstate`]).
-fn sts_args() -> [Arg; 8] {
-    [
-        value("context", "NAME", "Context of sts to use [default: its current context]")
-            .short('c')
-            .env("STS_CLI_CONTEXT"),
-        value("config", "FILE", "Configuration file of sts [default: ~/.config/stackstate-cli/config.yaml]")
-            .value_hint(ValueHint::FilePath),
-        value("ca-cert-path", "FILE", "Same as -ca-file")
-            .env("STS_CA_CERT_PATH")
-            .value_hint(ValueHint::FilePath),
-        value("ca-cert-base64-data", "BASE64", "Same as -ca-file, with the PEM file in base64")
-            .env("STS_CA_CERT_BASE64_DATA"),
-        boolean(VERBOSE, "Same as -logx.debug").short('v'),
-        boolean(STS_FLAG, "Accepted; the output has no colors"),
-        boolean("skip-ssl", "Refused: certificates are always verified").env("STS_SKIP_SSL").hide(true),
-        value("k8s-sa-token-path", "FILE", "Refused: use --admin-token-file").hide(true),
-    ]
-    .map(|arg| arg.hide_env_values(true).help_heading(STS))
-}
-
-/// What makes a `rotate`.
-fn rotation() -> [Arg; 3] {
-    [
-        value("token-file", "FILE", "File that holds the token; FILE.lock and FILE.state are kept beside it")
-            .value_hint(ValueHint::FilePath),
-        value(
-            "renew-before",
-            "LIFETIME",
-            "Replace a token that expires sooner than this [default: a third of the lifetime]",
-        ),
-        boolean("keep-old", "Leave the old token to expire instead of deleting it"),
-    ]
-    .map(|arg| arg.help_heading(TOKEN))
-}
-
-fn rotated_lifetime() -> Arg {
-    value("lifetime", "LIFETIME", "Token lifetime such as 12h or 7d, at least 5m [default: 24h]")
-        .help_heading(TOKEN)
-}
-
-fn metrics_args() -> impl Iterator<Item = Arg> {
-    run_args().into_iter().filter(|arg| arg.get_id().as_str().starts_with("metrics-"))
-}
-
-fn out() -> Arg {
-    value("out", "FILE", "Write the token to FILE (0600, never overwritten) instead of stdout")
-        .value_hint(ValueHint::FilePath)
-        .help_heading(TOKEN)
-}
-
-/// Not on `exec`: there, `-output` says where the command's output goes.
-fn format() -> Arg {
-    value(
-        "output",
-        "FORMAT",
-        "Output format: text or json; on exec, --output is where the command's output goes [default: text]",
-    )
-    .short('o')
-}
-
-fn env_name() -> Arg {
-    value("env-name", "NAME", "Environment variable that receives the token [default: SERVICE_TOKEN]")
-        .help_heading(TOKEN)
-}
-
-/// The rest of the flags of every verb but `exec`.
-fn administration() -> Vec<Arg> {
-    let timeout = run_args().into_iter().filter(|arg| arg.get_id() == "timeout");
-    let timeout = timeout.map(|arg| arg.help("Limit for the request [default: 60s]").help_heading(SERVICE));
-    http_args().into_iter().chain(timeout).chain(log_args()).collect()
-}
-
-fn operand(name: &'static str, help: &'static str) -> Arg {
-    Arg::new("operand")
-        .value_name(name)
-        .help(help)
-        .num_args(0..)
-        .value_parser(clap::value_parser!(std::ffi::OsString))
+fn format(text: &OsStr) -> Result<Format, Why> {
+    one_of(&[("text", Format::Text), ("json", Format::Json)], text)
 }

@@ -1,117 +1,227 @@
-//! Flag values with their origin, so that an error names what has to be mended: the flag, or the
-//! variable that stood in for it.
+//! The parsers that the flags have in clap: from a text to a typed value. An error names the flag or the variable that
+//! is wrong.
 
+use std::borrow::Cow;
+use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::TypedValueParser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgAction, Command};
+use reqwest::Url;
 
-use super::syntax::parse_bool;
-use super::tokens::{SERVICE, STS, TOKEN};
+use crate::csv;
 use crate::duration::{self, GoDuration};
 use crate::error::{Failure, brief};
 
-/// The flags of one command line, each with its variable as a fallback. An empty variable counts as
-/// one that is not set.
-pub struct Values<'a> {
-    command: &'a Command,
-    matches: &'a ArgMatches,
+/// Why a text is not such a value.
+pub(crate) enum Why {
+    /// A clause after the value.
+    Shown(Cow<'static, str>),
+    /// A clause, where the value may hold a secret.
+    Hidden(Cow<'static, str>),
+    /// A script whose variable is empty is told so.
+    Empty,
 }
 
-/// Why a text is refused that holds one.
-const CONTROL_CHARACTER: &str = "holds a control character; remove it";
-
-/// What of `text` is there by mistake, if something is.
-pub(crate) fn stray_character(text: &str) -> Option<&'static str> {
-    if text.chars().any(char::is_control) {
-        Some(CONTROL_CHARACTER)
-    } else if text.trim() != text {
-        Some("begins or ends with a blank; remove it")
-    } else {
-        None
+impl From<&'static str> for Why {
+    fn from(why: &'static str) -> Why {
+        Why::Shown(why.into())
     }
 }
 
-/// What the values of a flag are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A Go boolean.
-    Boolean,
-    /// A Go duration.
-    Duration,
-    /// A count.
-    Number,
+/// `value`, if it holds.
+pub(super) fn only<T>(value: T, holds: bool, why: &'static str) -> Result<T, Why> {
+    if holds { Ok(value) } else { Err(why.into()) }
 }
 
-impl Kind {
-    const ALL: [Kind; 3] = [Kind::Boolean, Kind::Duration, Kind::Number];
-
-    /// How the help names such a value.
-    pub fn value_name(self) -> &'static str {
+impl Why {
+    fn message(self, text: &OsStr, origin: &str) -> String {
         match self {
-            Kind::Boolean => "BOOL",
-            Kind::Duration => "DURATION",
-            Kind::Number => "N",
+            Why::Shown(why) => format!("invalid value \"{}\" for {origin}: {why}", brief(text)),
+            Why::Hidden(why) => format!("{origin}: {why}"),
+            Why::Empty => format!("empty value for {origin}: give a value or leave the flag out"),
         }
     }
-
-    /// The kind of `arg`'s values; `None` is text. clap keeps nothing else of ours than the value's name.
-    pub fn of(arg: &Arg) -> Option<Kind> {
-        let name = arg.get_value_names()?.first()?;
-        Kind::ALL.into_iter().find(|kind| name == kind.value_name())
-    }
-
-    /// Whether `text` is such a value, and if not, why.
-    pub fn check(self, text: &OsStr) -> Result<(), &'static str> {
-        let (fits, why) = match self {
-            Kind::Boolean => (parse_bool(text).is_some(), "is no boolean (true or false)"),
-            Kind::Duration => {
-                let duration = text.to_str().and_then(duration::parse);
-                (duration.is_some(), "is no duration (250ms, 5s, 1m30s)")
-            }
-            Kind::Number => {
-                (text.to_str().is_some_and(|text| text.parse::<u32>().is_ok()), "is no number (0, 1, 2, …)")
-            }
-        };
-        if fits { Ok(()) } else { Err(why) }
-    }
 }
 
-/// A value, and where it came from.
-pub struct Given<'a> {
-    command: &'a Command,
-    name: &'static str,
-    /// The text that was given.
-    pub text: &'a OsStr,
-    /// Whether the variable gave it.
-    pub from_variable: bool,
+pub(crate) type Parse<T> = fn(&OsStr) -> Result<T, Why>;
+
+/// A value with its text and where that came from.
+#[derive(Clone)]
+pub(crate) struct Given<T = ()> {
+    pub(crate) value: T,
+    pub(crate) text: OsString,
+    /// The flag or the variable.
+    pub(crate) origin: String,
+    source: ValueSource,
 }
 
-impl Given<'_> {
+impl<T> Given<T> {
+    pub(crate) fn is_flag(&self) -> bool {
+        self.source == ValueSource::CommandLine
+    }
+
+    pub(crate) fn is_variable(&self) -> bool {
+        self.source == ValueSource::EnvVariable
+    }
+
     /// The error of a value that cannot be used; shows the value, so not for secrets.
-    pub fn refuse(&self, why: &str) -> Failure {
-        Failure::usage(format!("{}: {} {why}", self.origin(), brief(self.text)))
+    pub(crate) fn refuse(&self, why: &'static str) -> Failure {
+        Failure::usage(Why::from(why).message(&self.text, &self.origin))
     }
 
-    fn arg(&self) -> Option<&Arg> {
-        self.command.get_arguments().find(|arg| arg.get_id() == self.name)
+    /// What is read late: Go's strings, of which only the last one has to be right.
+    pub(crate) fn read<U>(&self, parse: Parse<U>) -> Result<U, Failure> {
+        parse(&self.text).map_err(|why| Failure::usage(why.message(&self.text, &self.origin)))
+    }
+}
+
+/// What the definitions of flags say beyond clap's own attributes.
+pub(super) trait Flag {
+    /// The variable that counts where the flag is not given.
+    fn variable(self, name: &'static str) -> Self;
+    /// What counts where the variable is not set, either.
+    fn default(self, text: &'static str) -> Self;
+    /// A Go boolean: its value only after `=`.
+    fn boolean(self, default: bool) -> Self;
+}
+
+impl Flag for Arg {
+    fn variable(self, name: &'static str) -> Arg {
+        self.env(name).hide_env_values(true)
     }
 
-    fn kind(&self) -> Option<Kind> {
-        self.arg().and_then(Kind::of)
+    fn default(self, text: &'static str) -> Arg {
+        if DESCRIBING.get() { self.default_value(text) } else { self }
     }
 
-    /// The flag or variable, for messages.
-    pub fn origin(&self) -> String {
-        match self.arg().and_then(Arg::get_env).filter(|_| self.from_variable) {
-            Some(variable) => variable.to_string_lossy().into_owned(),
-            None => self.arg().map_or_else(|| format!("-{}", self.name), spelled),
+    fn boolean(self, default: bool) -> Arg {
+        self.action(ArgAction::Set)
+            .value_parser(read(boolean))
+            .value_name("BOOL")
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .default(if default { "true" } else { "false" })
+    }
+}
+
+thread_local! {
+    /// clap knows the defaults only where it shows them: in a run they would cost 3 % of its instructions.
+    static DESCRIBING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What `build` defines, with the defaults.
+pub(super) fn described<T>(build: impl FnOnce() -> T) -> T {
+    DESCRIBING.set(true);
+    let described = build();
+    DESCRIBING.set(false);
+    described
+}
+
+/// The default of a flag: what its help shows, and what that means.
+pub(crate) struct Preset<T> {
+    pub(super) text: &'static str,
+    pub(super) parse: Parse<T>,
+}
+
+impl<T> Preset<T> {
+    pub(crate) fn or(&self, given: Option<T>) -> T {
+        given.or_else(|| (self.parse)(self.text.as_ref()).ok()).expect("the default of a flag is a value")
+    }
+}
+
+/// A parser for clap.
+#[derive(Clone)]
+pub(crate) struct Reader<T, V> {
+    parse: Parse<T>,
+    keep: fn(T, &OsStr, Option<&Arg>, ValueSource) -> V,
+}
+
+/// A flag whose value is what `parse` makes of the text.
+pub(crate) fn read<T>(parse: Parse<T>) -> Reader<T, T> {
+    Reader { parse, keep: |value, _, _, _| value }
+}
+
+/// The same, which keeps the text and its origin.
+pub(crate) fn given<T>(parse: Parse<T>) -> Reader<T, Given<T>> {
+    Reader {
+        parse,
+        keep: |value, text, arg, source| Given {
+            value,
+            text: text.to_owned(),
+            origin: origin(arg, source),
+            source,
+        },
+    }
+}
+
+impl<T, V> TypedValueParser for Reader<T, V>
+where
+    T: Clone + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    type Value = V;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, text: &OsStr) -> Result<V, clap::Error> {
+        self.parse_ref_(command, arg, text, ValueSource::CommandLine)
+    }
+
+    fn parse_ref_(
+        &self,
+        _: &Command,
+        arg: Option<&Arg>,
+        text: &OsStr,
+        source: ValueSource,
+    ) -> Result<V, clap::Error> {
+        // It counts as not set (see `parse_untyped`).
+        let is_unset = text.is_empty() && source == ValueSource::EnvVariable;
+        match (self.parse)(text) {
+            Ok(_) if is_unset => Err(clap::Error::new(ErrorKind::ValueValidation)),
+            Ok(value) => Ok((self.keep)(value, text, arg, source)),
+            Err(why) => {
+                let mut error = clap::Error::new(ErrorKind::ValueValidation);
+                let message = why.message(text, &origin(arg, source));
+                error.insert(ContextKind::Custom, ContextValue::String(message));
+                Err(error)
+            }
         }
     }
 }
+
+/// What clap refuses, in our voice.
+pub(super) fn message(error: &clap::Error, program: &str) -> String {
+    match (error.get(ContextKind::Custom), error.get(ContextKind::InvalidArg)) {
+        (Some(ContextValue::String(message)), _) => message.clone(),
+        (_, Some(ContextValue::Strings(missing))) if error.kind() == ErrorKind::MissingRequiredArgument => {
+            let flag = missing.first().map(|flag| flag.replace(['<', '>'], "")).unwrap_or_default();
+            format!("missing {flag}; {program} -help lists the flags")
+        }
+        _ => {
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default();
+            line.strip_prefix("error: ").unwrap_or(line).to_owned()
+        }
+    }
+}
+
+fn origin(arg: Option<&Arg>, source: ValueSource) -> String {
+    let variable = arg.and_then(Arg::get_env).filter(|_| source == ValueSource::EnvVariable);
+    match variable {
+        Some(variable) => variable.to_string_lossy().into_owned(),
+        None => arg.map(spelled).unwrap_or_default(),
+    }
+}
+
+// The headings of the flags that the documentation writes with two dashes.
+pub(super) const SERVICE: &str = "Service";
+pub(super) const TOKEN: &str = "Token";
+pub(super) const STS: &str = "Flags of sts";
 
 /// A flag as the documentation writes it: the original's and those of a run have one dash, those of service
 /// tokens two.
@@ -121,181 +231,241 @@ pub(super) fn spelled(arg: &Arg) -> String {
     if has_two { format!("--{name}") } else { format!("-{name}") }
 }
 
-impl<'a> Values<'a> {
-    /// Reads from what clap has matched.
-    pub fn new(command: &'a Command, matches: &'a ArgMatches) -> Values<'a> {
-        Values { command, matches }
-    }
+const NOT_UTF8: &str = "not valid UTF-8";
+const CONTROL_CHARACTER: &str = "contains a control character; remove it";
 
-    /// What stands before the flags, such as `monitoring-token gafaelfawr exec`.
-    pub fn program(&self) -> &'a str {
-        self.command.get_bin_name().unwrap_or_else(|| self.command.get_name())
+/// What of `text` is there by mistake, if something is.
+pub(crate) fn stray_character(text: &str) -> Option<&'static str> {
+    if text.chars().any(char::is_control) {
+        Some(CONTROL_CHARACTER)
+    } else if text.trim() != text {
+        Some("begins or ends with whitespace; remove it")
+    } else {
+        None
     }
+}
 
-    /// Whether this command has the flag `-name` at all.
-    pub fn has(&self, name: &str) -> bool {
-        self.command.get_arguments().any(|arg| arg.get_id() == name)
+/// Any text at all, also none.
+#[expect(clippy::unnecessary_wraps, reason = "one of many parsers")]
+pub(crate) fn anything(_: &OsStr) -> Result<(), Why> {
+    Ok(())
+}
+
+fn utf8(text: &OsStr) -> Result<&str, Why> {
+    text.to_str().ok_or(NOT_UTF8.into())
+}
+
+/// Text on one line. A file that was made on Windows leaves `\r`.
+pub(super) fn line(text: &OsStr) -> Result<&str, Why> {
+    let text = utf8(text)?;
+    only(text, !text.chars().any(char::is_control), CONTROL_CHARACTER)
+}
+
+/// The same, not empty.
+pub(super) fn filled(text: &OsStr) -> Result<&str, Why> {
+    if text.is_empty() { Err(Why::Empty) } else { line(text) }
+}
+
+pub(super) fn text(text: &OsStr) -> Result<String, Why> {
+    filled(text).map(str::to_owned)
+}
+
+/// Text that may be empty, and that no blank around it belongs to.
+pub(crate) fn word(text: &OsStr) -> Result<String, Why> {
+    let text = utf8(text)?;
+    stray_character(text).map_or_else(|| Ok(text.to_owned()), |why| Err(why.into()))
+}
+
+pub(super) fn path(text: &OsStr) -> Result<PathBuf, Why> {
+    if text.is_empty() {
+        return Err(Why::Hidden("the path is empty; give one, or leave the flag out".into()));
     }
+    only(PathBuf::from(text), !text.as_bytes().iter().any(u8::is_ascii_control), CONTROL_CHARACTER)
+}
 
-    /// The value of `-name`, or of its variable. To ask for a flag that the command does not have is a
-    /// mistake of ours.
-    pub fn get(&self, name: &'static str) -> Option<Given<'a>> {
-        debug_assert!(self.has(name), "{} has no flag -{name}", self.program());
-        let text = self.matches.try_get_one::<OsString>(name).ok().flatten()?.as_os_str();
-        let from_variable = self.matches.value_source(name) == Some(ValueSource::EnvVariable);
-        (!from_variable || !text.is_empty()).then_some(Given {
-            command: self.command,
-            name,
-            text,
-            from_variable,
-        })
+/// A name under which a program can find a variable. The kernel takes anything without `=`; dashes and dots are
+/// no shell's, but Kubernetes takes them.
+pub(crate) fn variable_name(text: &OsStr) -> Result<OsString, Why> {
+    let bytes = text.as_bytes();
+    let is_name = bytes.iter().all(|&b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
+    let why =
+        "not a valid environment variable name; use letters, digits and underscores, such as SERVICE_URL";
+    only(text.to_owned(), is_name && !bytes.is_empty() && !bytes[0].is_ascii_digit(), why)
+}
+
+/// Whether Go's `strconv.ParseBool` takes this word, and what it makes of it.
+pub fn parse_bool(word: &OsStr) -> Option<bool> {
+    match word.as_bytes() {
+        b"1" | b"t" | b"T" | b"TRUE" | b"true" | b"True" => Some(true),
+        b"0" | b"f" | b"F" | b"FALSE" | b"false" | b"False" => Some(false),
+        _ => None,
     }
+}
 
-    /// Whether `-name` itself was given, and not only its variable.
-    pub fn is_flag(&self, name: &'static str) -> bool {
-        self.get(name).is_some_and(|given| !given.from_variable)
+pub(super) fn boolean(text: &OsStr) -> Result<bool, Why> {
+    parse_bool(text).ok_or("expected true or false".into())
+}
+
+pub(super) fn count(text: &OsStr) -> Result<u32, Why> {
+    text.to_str().and_then(|text| text.parse().ok()).ok_or("expected a whole number such as 0, 1 or 2".into())
+}
+
+/// A Go duration of zero or more.
+pub(super) fn duration(text: &OsStr) -> Result<Duration, Why> {
+    match text.to_str().and_then(duration::parse) {
+        Some(GoDuration::NotNegative(duration)) => Ok(duration),
+        Some(GoDuration::Negative) => Err("must not be negative".into()),
+        None => Err("expected a duration such as 250ms, 5s or 1m30s".into()),
     }
+}
 
-    /// A text, which a flag must not leave empty: a script whose variable is empty is told so.
-    pub fn text(&self, name: &'static str) -> Result<Option<&'a str>, Failure> {
-        match self.text_or_empty(name)? {
-            Some("") => Err(self.empty(name)),
-            text => Ok(text),
+pub(super) fn positive_duration(text: &OsStr) -> Result<Duration, Why> {
+    let duration = duration(text)?;
+    only(duration, !duration.is_zero(), "must be greater than zero")
+}
+
+/// A lifetime: days such as `7d`, a Go duration, or both.
+pub(super) fn lifetime(text: &OsStr) -> Result<Duration, Why> {
+    parse_lifetime(filled(text)?).ok_or("not a valid lifetime: expected for example 12h, 7d or 1d12h".into())
+}
+
+pub(super) fn parse_lifetime(text: &str) -> Option<Duration> {
+    const DAY: u64 = 24 * 3600;
+    let (days, rest) = match text.split_once('d') {
+        Some((days, rest)) if !days.is_empty() && days.bytes().all(|byte| byte.is_ascii_digit()) => {
+            (days.parse::<u64>().ok()?, rest)
         }
-    }
+        _ => (0, text),
+    };
+    let rest = match (rest, days) {
+        ("", 1..) => Duration::ZERO,
+        _ => match duration::parse(rest)? {
+            GoDuration::NotNegative(rest) => rest,
+            GoDuration::Negative => return None,
+        },
+    };
+    let whole = Duration::from_secs(days.checked_mul(DAY)?).checked_add(rest)?;
+    // As much as Go's durations can hold.
+    (!whole.is_zero() && whole.as_nanos() <= i64::MAX as u128).then_some(whole)
+}
 
-    /// A text that may be empty. No value of ours can hold a control character: a file that was made on Windows
-    /// leaves `\r`.
-    pub fn text_or_empty(&self, name: &'static str) -> Result<Option<&'a str>, Failure> {
-        let Some(given) = self.get(name) else { return Ok(None) };
-        let text = given.text.to_str().ok_or_else(|| given.refuse("is not valid UTF-8"))?;
-        if text.chars().any(char::is_control) {
-            return Err(given.refuse(CONTROL_CHARACTER));
+/// A list with commas, quoted as in CSV.
+#[derive(Clone)]
+pub(crate) struct CommaList(pub(crate) Vec<String>);
+
+pub(super) fn list(text: &OsStr) -> Result<CommaList, Why> {
+    if text.is_empty() {
+        return Err(Why::Empty);
+    }
+    csv::fields(utf8(text)?).map(CommaList).ok_or("a quotation mark is not closed".into())
+}
+
+/// The one of these words that `text` is.
+pub(super) fn one_of<T: Copy>(words: &[(&str, T)], text: &OsStr) -> Result<T, Why> {
+    let text = filled(text)?;
+    words.iter().find(|(word, _)| *word == text).map(|&(_, value)| value).ok_or_else(|| {
+        let words: Vec<&str> = words.iter().map(|&(word, _)| word).collect();
+        Why::Shown(format!("expected {}", or(&words)).into())
+    })
+}
+
+/// These words in a sentence.
+pub(super) fn or<W: AsRef<str>>(words: &[W]) -> String {
+    let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
+    match words.as_slice() {
+        [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        _ => words.concat(),
+    }
+}
+
+/// The base URL of a service.
+pub(super) fn base_url(text: &OsStr) -> Result<Url, Why> {
+    parse_base_url(text).map_err(|why| Why::Hidden(why.into()))
+}
+
+/// The same for one that no flag gives. What does not belong into a URL may be a secret, so the value is not shown.
+pub(crate) fn parse_base_url(text: &OsStr) -> Result<Url, String> {
+    let text = text.to_str();
+    if let Some(why) = text.and_then(stray_character) {
+        return Err(format!("the URL {why}"));
+    }
+    match text.and_then(|text| Url::parse(text.trim_end_matches('/')).ok()) {
+        Some(url) if !url.username().is_empty() || url.password().is_some() => {
+            Err("the URL must not contain a user or a password; use the base URL alone".to_owned())
         }
-        Ok(Some(text))
-    }
-
-    /// A text that may be empty, and that no blank around it belongs to.
-    pub fn word(&self, name: &'static str) -> Result<Option<&'a str>, Failure> {
-        let text = self.text_or_empty(name)?;
-        match text.and_then(stray_character) {
-            Some(why) => Err(self.refuse(name, why)),
-            None => Ok(text),
+        Some(url) if url.query().is_some() || url.fragment().is_some() => {
+            Err("the URL must not contain a query or a fragment; use the base URL alone".to_owned())
         }
-    }
-
-    fn empty(&self, name: &'static str) -> Failure {
-        let origin = self.get(name).map(|given| given.origin()).unwrap_or_default();
-        Failure::usage(format!("empty value for {origin}: give a value or leave the flag out"))
-    }
-
-    /// The texts of a flag that may be repeated.
-    pub fn texts(&self, name: &'static str) -> Result<Vec<&'a str>, Failure> {
-        debug_assert!(self.has(name), "{} has no flag -{name}", self.program());
-        let Some(given) = self.get(name) else { return Ok(Vec::new()) };
-        let many = self.matches.try_get_many::<OsString>(name).ok().flatten().into_iter().flatten();
-        many.map(|text| match text.to_str() {
-            Some("") => Err(self.empty(name)),
-            text => text.ok_or_else(|| given.refuse("is not valid UTF-8")),
-        })
-        .collect()
-    }
-
-    /// A path; an empty one is refused, and one with control characters, which nobody means.
-    pub fn path(&self, name: &'static str) -> Result<Option<PathBuf>, Failure> {
-        self.get(name)
-            .map(|given| {
-                if given.text.is_empty() {
-                    return Err(Failure::usage(format!(
-                        "{}: the path is empty; give one, or leave the flag out",
-                        given.origin()
-                    )));
-                }
-                if given.text.as_bytes().iter().any(u8::is_ascii_control) {
-                    return Err(given.refuse(CONTROL_CHARACTER));
-                }
-                Ok(PathBuf::from(given.text))
-            })
-            .transpose()
-    }
-
-    /// The value of `-name`, if it is one of this kind.
-    fn checked(&self, name: &'static str, kind: Kind) -> Result<Option<Given<'a>>, Failure> {
-        let Some(given) = self.get(name) else { return Ok(None) };
-        debug_assert_eq!(given.kind(), Some(kind), "-{name}");
-        kind.check(given.text).map_err(|why| given.refuse(why))?;
-        Ok(Some(given))
-    }
-
-    /// A Go boolean.
-    pub fn boolean(&self, name: &'static str) -> Result<Option<bool>, Failure> {
-        Ok(self.checked(name, Kind::Boolean)?.and_then(|given| parse_bool(given.text)))
-    }
-
-    /// A Go duration of zero or more.
-    pub fn duration(&self, name: &'static str) -> Result<Option<Duration>, Failure> {
-        let Some(given) = self.checked(name, Kind::Duration)? else { return Ok(None) };
-        match given.text.to_str().and_then(duration::parse) {
-            Some(GoDuration::Negative) => Err(given.refuse("is below zero")),
-            Some(GoDuration::NotNegative(duration)) => Ok(Some(duration)),
-            None => Ok(None),
+        Some(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
+            check_host(&url).map(|()| url)
         }
+        _ => Err("expected an http:// or https:// URL".to_owned()),
     }
+}
 
-    /// A Go duration above zero.
-    pub fn positive_duration(&self, name: &'static str) -> Result<Option<Duration>, Failure> {
-        match self.duration(name)? {
-            Some(Duration::ZERO) => Err(self.refuse(name, "must be above zero")),
-            duration => Ok(duration),
-        }
+/// Fails if the host of `url` cannot be one. The URL standard takes what no resolver knows, such as a variable
+/// that a configuration file did not expand.
+pub(crate) fn check_host(url: &Url) -> Result<(), String> {
+    let Some(host) = url.domain() else { return Ok(()) };
+    let is_sound = host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    if is_sound {
+        return Ok(());
     }
-
-    /// A count.
-    pub fn number(&self, name: &'static str) -> Result<Option<u32>, Failure> {
-        let given = self.checked(name, Kind::Number)?;
-        Ok(given.and_then(|given| given.text.to_str()?.parse().ok()))
-    }
-
-    /// The error for the value of `-name`, which is shown: not for secrets.
-    pub fn invalid(&self, name: &'static str, why: &str) -> Failure {
-        let given = self.get(name);
-        let (text, origin) = given.map(|given| (brief(given.text), given.origin())).unwrap_or_default();
-        Failure::usage(format!("invalid value \"{text}\" for {origin}: {why}"))
-    }
-
-    /// The error for the value of `-name`.
-    pub fn refuse(&self, name: &'static str, why: &str) -> Failure {
-        match self.get(name) {
-            Some(given) => given.refuse(why),
-            None => Failure::usage(format!("-{name} {why}")),
-        }
-    }
+    let hint = if host.contains(['$', '{', '}']) { "; a variable in it was not expanded" } else { "" };
+    Err(format!("invalid host {host}{hint}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::flags;
 
     #[test]
-    fn each_value_has_the_kind_that_it_is_read_as() {
-        for (name, kind) in [
-            ("timeout", Some(Kind::Duration)),
-            ("retries", Some(Kind::Number)),
-            ("exchange", Some(Kind::Boolean)),
-            ("machine", None),
+    fn lifetimes_are_days_and_go_durations() {
+        let hours = |hours: u64| Some(Duration::from_secs(hours * 3600));
+        for (text, expected) in [
+            ("7d", hours(168)),
+            ("1d12h", hours(36)),
+            ("0d1h", hours(1)),
+            ("1h30m", Some(Duration::from_secs(5400))),
+            ("1.5h", Some(Duration::from_secs(5400))),
+            ("", None),
+            ("d", None),
+            ("1.5d", None),
+            ("-1d", None),
+            ("1d-1h", None),
+            ("0", None),
+            ("0d", None),
+            ("7", None),
+            ("7days", None),
+            ("106752d", None),
+            ("99999999999999999999d", None),
         ] {
-            let command = flags::main_command();
-            assert_eq!(command.get_arguments().find(|arg| arg.get_id() == name).map(Kind::of), Some(kind));
+            assert_eq!(parse_lifetime(text), expected, "{text}");
         }
     }
 
     #[test]
-    #[cfg(debug_assertions)]
-    #[should_panic(expected = "monitoring-token has no flag -retry")]
-    fn asking_for_a_flag_that_the_command_lacks_panics() {
-        let mut command = flags::main_command();
-        let matches = command.try_get_matches_from_mut(["monitoring-token"]).unwrap();
-        let _ = Values::new(&command, &matches).get("retry");
+    fn a_host_is_made_of_letters_digits_dashes_and_dots() {
+        for url in [
+            "http://h/",
+            "https://a-b.example_c.org./p",
+            "http://127.0.0.1/",
+            "http://[::1]:8080/",
+            "http://münchen.example/",
+        ] {
+            assert_eq!(check_host(&url.parse().unwrap()), Ok(()), "{url}");
+        }
+        for url in [
+            "https://locate-dot-${PROJECT}.appspot.com/",
+            "http://$HOST/",
+            "http://{{host}}/",
+            "http://$(hostname)/",
+            "http://a,b/",
+            "http://a;b/",
+            "http://*.example/",
+        ] {
+            let why = check_host(&url.parse().unwrap()).unwrap_err();
+            assert!(why.starts_with("invalid host "), "{url}: {why}");
+        }
     }
 }

@@ -1,118 +1,155 @@
-//! The verbs of the subcommands: the word after `key`, `gafaelfawr` or `stackstate`.
+//! The subcommands that have verbs, and all commands there are.
 
 use std::ffi::OsStr;
 
-/// A verb of `key`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyVerb {
-    /// Makes a pair.
+use clap::{Command, ValueEnum};
+
+use super::flags::{CheckFlags, ExplainFlags, GenerateFlags, InspectFlags, MainFlags, PublicFlags};
+use super::parse::{command, finished};
+use super::values::{described, or};
+use super::{gafaelfawr, stackstate};
+use crate::error::brief;
+
+/// The word after a subcommand such as `key`.
+pub(crate) trait Verb: ValueEnum + 'static {
+    const SUBCOMMAND: &'static str;
+    const ABOUT: &'static str;
+
+    /// What it defines.
+    fn command(&self) -> Command;
+
+    /// All, as they are written.
+    fn names() -> Vec<String> {
+        let values = Self::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+        values.map(|value| value.get_name().to_owned()).collect()
+    }
+
+    /// All in a sentence.
+    fn expected() -> String {
+        format!("{} {}", Self::SUBCOMMAND, or(&Self::names()))
+    }
+
+    /// What a message shows of a word that is none of them, which may be a token.
+    fn shown(_: &OsStr) -> String {
+        String::new()
+    }
+
+    /// The subcommand itself.
+    fn subcommand() -> Command {
+        let program = format!("monitoring-token {}", Self::SUBCOMMAND);
+        finished(Command::new(Self::SUBCOMMAND), &program)
+            .about(Self::ABOUT)
+            .override_usage(format!("{program} {} [flags]", Self::names().join("|")))
+            .subcommands(Self::value_variants().iter().map(Verb::command))
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum KeyVerb {
     Generate,
-    /// Prints the public half.
     Public,
-    /// Says what a key is.
     Inspect,
 }
 
-impl KeyVerb {
-    const ALL: [KeyVerb; 3] = [KeyVerb::Generate, KeyVerb::Public, KeyVerb::Inspect];
-    /// How they are written.
-    pub(crate) const NAMES: [&str; 3] = ["generate", "public", "inspect"];
+impl Verb for KeyVerb {
+    const SUBCOMMAND: &'static str = "key";
+    const ABOUT: &'static str = "Make and inspect the keys that sign monitoring requests";
 
-    /// The verb that is written like this.
-    pub fn named(word: &OsStr) -> Option<KeyVerb> {
-        KeyVerb::ALL.into_iter().find(|verb| word == verb.name())
+    fn command(&self) -> Command {
+        match self {
+            KeyVerb::Generate => command::<GenerateFlags>(),
+            KeyVerb::Public => command::<PublicFlags>(),
+            KeyVerb::Inspect => command::<InspectFlags>(),
+        }
     }
 
-    /// How it is written.
-    pub fn name(self) -> &'static str {
-        match self {
-            KeyVerb::Generate => "generate",
-            KeyVerb::Public => "public",
-            KeyVerb::Inspect => "inspect",
-        }
+    fn expected() -> String {
+        or(&Self::names().iter().map(|name| format!("key {name}")).collect::<Vec<_>>())
+    }
+
+    fn shown(word: &OsStr) -> String {
+        brief(word) + "; "
     }
 }
 
-/// What administrators do with service tokens by hand, whoever issues them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AdminVerb {
-    /// Makes one.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum GafaelfawrVerb {
     Create,
-    /// Lists them.
     List,
-    /// Deletes one.
     Delete,
-}
-
-impl AdminVerb {
-    /// How it is written.
-    pub fn name(self) -> &'static str {
-        match self {
-            AdminVerb::Create => "create",
-            AdminVerb::List => "list",
-            AdminVerb::Delete => "delete",
-        }
-    }
-}
-
-/// A verb of `gafaelfawr` or `stackstate`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TokenVerb {
-    /// One for administrators.
-    Admin(AdminVerb),
-    /// Prepares an installation. Only `stackstate` has it.
-    Bootstrap,
-    /// Runs COMMAND with a token.
     Exec,
-    /// Keeps a working token in a file.
     Rotate,
 }
 
-impl TokenVerb {
-    const ALL: [TokenVerb; 6] = [
-        TokenVerb::Admin(AdminVerb::Create),
-        TokenVerb::Admin(AdminVerb::List),
-        TokenVerb::Admin(AdminVerb::Delete),
-        TokenVerb::Bootstrap,
-        TokenVerb::Exec,
-        TokenVerb::Rotate,
-    ];
+impl Verb for GafaelfawrVerb {
+    const SUBCOMMAND: &'static str = "gafaelfawr";
+    const ABOUT: &'static str = "Service tokens of a Rubin Phalanx environment";
 
-    /// The verb that is written like this.
-    pub fn named(word: &OsStr) -> Option<TokenVerb> {
-        TokenVerb::ALL.into_iter().find(|verb| word == verb.name())
-    }
-
-    /// How it is written.
-    pub fn name(self) -> &'static str {
+    fn command(&self) -> Command {
         match self {
-            TokenVerb::Admin(verb) => verb.name(),
-            TokenVerb::Bootstrap => "bootstrap",
-            TokenVerb::Exec => "exec",
-            TokenVerb::Rotate => "rotate",
+            GafaelfawrVerb::Create => command::<gafaelfawr::Create>(),
+            GafaelfawrVerb::List => command::<gafaelfawr::List>(),
+            GafaelfawrVerb::Delete => command::<gafaelfawr::Delete>(),
+            GafaelfawrVerb::Exec => command::<gafaelfawr::Exec>(),
+            GafaelfawrVerb::Rotate => command::<gafaelfawr::Rotate>(),
         }
     }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum StackStateVerb {
+    Create,
+    List,
+    Delete,
+    Bootstrap,
+    Exec,
+    Rotate,
+}
+
+impl Verb for StackStateVerb {
+    const SUBCOMMAND: &'static str = "stackstate";
+    const ABOUT: &'static str = "Service tokens of StackState (Rancher Observability, SUSE Observability)";
+
+    fn command(&self) -> Command {
+        match self {
+            StackStateVerb::Create => command::<stackstate::Create>(),
+            StackStateVerb::List => command::<stackstate::List>(),
+            StackStateVerb::Delete => command::<stackstate::Delete>(),
+            StackStateVerb::Bootstrap => command::<stackstate::Bootstrap>(),
+            StackStateVerb::Exec => command::<stackstate::Exec>(),
+            StackStateVerb::Rotate => command::<stackstate::Rotate>(),
+        }
+    }
+}
+
+/// The subcommands of `monitoring-token`, each with its verbs: for the manual, the completions, and the tests of the
+/// documentation.
+pub fn subcommands() -> Vec<Command> {
+    described(|| {
+        vec![
+            command::<CheckFlags>(),
+            command::<ExplainFlags>(),
+            KeyVerb::subcommand(),
+            GafaelfawrVerb::subcommand(),
+            StackStateVerb::subcommand(),
+        ]
+    })
+}
+
+/// `monitoring-token` without its subcommands.
+pub fn main_command() -> Command {
+    described(command::<MainFlags>)
+}
+
+/// `monitoring-token` with all its subcommands.
+pub fn whole() -> Command {
+    main_command().subcommands(subcommands())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::cli::{flags, tokens};
-
-    fn names(command: &clap::Command) -> Vec<&str> {
-        command.get_subcommands().map(clap::Command::get_name).collect()
-    }
-
     #[test]
-    fn every_verb_is_defined_and_every_definition_is_a_verb() {
-        assert_eq!(names(&flags::key_command()), KeyVerb::ALL.map(KeyVerb::name));
-        assert_eq!(KeyVerb::NAMES, KeyVerb::ALL.map(KeyVerb::name));
-        assert_eq!(names(&tokens::stackstate_command()), TokenVerb::ALL.map(TokenVerb::name));
-        let gafaelfawr = TokenVerb::ALL.into_iter().filter(|verb| *verb != TokenVerb::Bootstrap);
-        assert!(names(&tokens::gafaelfawr_command()).into_iter().eq(gafaelfawr.map(TokenVerb::name)));
-        for verb in TokenVerb::ALL {
-            assert_eq!(TokenVerb::named(verb.name().as_ref()), Some(verb));
-        }
-        assert_eq!(TokenVerb::named("remove".as_ref()), None);
+    fn the_definitions_are_sound() {
+        super::whole().debug_assert();
     }
 }

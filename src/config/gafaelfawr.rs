@@ -3,138 +3,90 @@
 use std::time::Duration;
 
 use super::Purpose;
-use super::credential::{credential, refuse_tokens_on_the_command_line};
+use super::credential::credential;
 use super::http::http;
-use super::token::{self, DEFAULT_LIFETIME, Exec, base_url, no_operands};
+use super::token::{self, base_url};
 use crate::admin::Administration;
 use crate::admin::gafaelfawr::Action;
-use crate::admin::rotate::{self, IssuerConfig as RotationIssuer, Rotation};
-use crate::cli::verbs::AdminVerb;
-use crate::cli::{Line, Values};
-use crate::csv;
+use crate::admin::rotate::gafaelfawr::Config;
+use crate::admin::rotate::{self, Rotation};
+use crate::cli::flags::TIMEOUT;
+use crate::cli::gafaelfawr::{Create, Delete, Exec, GafaelfawrFlags, LIFETIME, List, Rotate, ServiceFlags};
+use crate::cli::{AdminFlags, CommandLine as _, FORMAT, LIFETIME as ROTATED_LIFETIME, Line};
 use crate::error::Failure;
 use crate::run::token::TokenRun;
 use crate::source::IssuerConfig;
 use crate::source::gafaelfawr::exec::RunTokenConfig;
-use crate::source::gafaelfawr::{ADMIN_TOKEN, MIN_LIFETIME, NewToken, URL, is_key, is_scope, is_username};
+use crate::source::gafaelfawr::{ADMIN_TOKEN, NewToken, URL, is_key};
 
-/// `--username`. The name of a service must begin with `bot-`.
-fn username(values: &Values<'_>, service: bool) -> Result<String, Failure> {
-    let Some(name) = values.text("username")? else {
-        return Err(Failure::usage("missing --username"));
-    };
-    if service && !name.starts_with("bot-") {
-        return Err(values.invalid("username", "the name of a service must begin with bot-"));
-    }
-    if !is_username(name) {
-        return Err(values.invalid(
-            "username",
-            "not a valid username: expected at most 64 lowercase letters, digits and single dashes",
-        ));
-    }
-    Ok(name.to_owned())
-}
-
-fn new_token(values: &Values<'_>) -> Result<NewToken, Failure> {
-    let mut scopes = csv::fields(values.text("scopes")?.unwrap_or_default()).unwrap_or_default();
-    scopes.sort_unstable();
-    scopes.dedup();
-    if scopes.is_empty() {
-        return Err(Failure::usage("missing --scopes, for example write:sasquatch"));
-    }
-    if !scopes.iter().all(|scope| is_scope(scope)) {
-        return Err(values.invalid("scopes", "not a list of scopes such as write:sasquatch,read:tap"));
-    }
-    let name = values.text("name")?.map(str::to_owned);
-    Ok(NewToken { username: username(values, true)?, name, scopes })
+fn new_token(ServiceFlags { username, name, scopes }: ServiceFlags) -> NewToken {
+    NewToken { username, name, scopes: scopes.0 }
 }
 
 /// `gafaelfawr exec`, or `check` in front of it.
-pub fn exec(line: &Line, purpose: Purpose) -> Result<TokenRun, Failure> {
-    let values = line.values();
-    let (new, url) = (new_token(&values)?, base_url(&values, URL, None)?);
-    let Exec { run, env_name } = token::exec(line, purpose, "gafaelfawr", &url, ("user", &new.username))?;
-    let http = http(&values)?;
-    let credential = credential(&values, &[ADMIN_TOKEN], None)?;
+pub(crate) fn exec(line: Line<Exec>, purpose: Purpose) -> Result<TokenRun, Failure> {
+    let debug = line.flags.diagnostics().debug;
+    let Exec { gafaelfawr, service, run: flags } = line.flags;
+    let (new, url) = (new_token(service), base_url(gafaelfawr.url, URL, None)?);
+    let (issuer, whose) = (("gafaelfawr", &url), ("user", new.username.as_str()));
+    let http = http(flags.http.clone())?;
+    let token::Exec { run, env_name } =
+        token::exec(flags, (Exec::PROGRAM, line.operands), purpose, issuer, whose, debug)?;
+    let credential = credential(gafaelfawr.admin_token_file, &[ADMIN_TOKEN], None)?;
     let issuer = IssuerConfig::Gafaelfawr(RunTokenConfig { new, env_name });
     Ok(TokenRun { credential, http, url, run, issuer })
 }
 
-/// `gafaelfawr rotate`.
-pub fn rotation(line: &Line) -> Result<Rotation, Failure> {
-    let values = line.values();
-    refuse_tokens_on_the_command_line(&values, ADMIN_TOKEN)?;
-    let token::Rotate { file, renew_before, keep_old, lifetime, metrics_textfile } = token::rotate(line)?;
-    if values.boolean("no-expiry")?.unwrap_or(false) {
-        return Err(Failure::usage("--no-expiry: a token that is rotated must expire; use --lifetime"));
-    }
-    let new = new_token(&values)?;
-    let url = base_url(&values, URL, None)?;
-    let labels = token::labels(&values, "gafaelfawr", &url, ("user", &new.username))?;
-    let administration = Administration {
-        url,
-        format: token::format(&values)?,
-        timeout: token::timeout(&values)?,
-        http: http(&values)?,
-        credential: credential(&values, &[ADMIN_TOKEN], None)?,
-    };
-    let lifetime = lifetime.unwrap_or(DEFAULT_LIFETIME);
-    let issuer = RotationIssuer::Gafaelfawr(rotate::gafaelfawr::Config { new, lifetime });
-    Ok(Rotation { administration, file, renew_before, keep_old, metrics_textfile, labels, issuer })
+pub(crate) fn rotation(line: Line<Rotate>) -> Result<Rotation, Failure> {
+    let Rotate { gafaelfawr, rotation: flags, service, admin } = line.flags;
+    let (new, lifetime) = (new_token(service), ROTATED_LIFETIME.or(flags.lifetime));
+    let whose = ("gafaelfawr", ("user", &*new.username.clone()));
+    let issuer = rotate::IssuerConfig::Gafaelfawr(Config { new, lifetime });
+    token::rotation(administration(gafaelfawr, admin)?, flags, whose, issuer)
 }
 
-/// `gafaelfawr create|list|delete`.
-pub fn administration(verb: AdminVerb, line: &Line) -> Result<(Administration, Action), Failure> {
-    let values = line.values();
-    refuse_tokens_on_the_command_line(&values, ADMIN_TOKEN)?;
-    let action = match verb {
-        AdminVerb::Create => {
-            no_operands(line)?;
-            let (new, lifetime) = (new_token(&values)?, lifetime(&values)?);
-            Action::Create { new, lifetime, out: values.path("out")? }
-        }
-        AdminVerb::List => {
-            no_operands(line)?;
-            Action::List { username: username(&values, false)? }
-        }
-        AdminVerb::Delete => Action::Delete { username: username(&values, false)?, key: key(line)? },
-    };
-    let administration = Administration {
-        url: base_url(&values, URL, None)?,
-        format: token::format(&values)?,
-        timeout: token::timeout(&values)?,
-        http: http(&values)?,
-        credential: credential(&values, &[ADMIN_TOKEN], None)?,
-    };
-    Ok((administration, action))
+pub(crate) fn create(line: Line<Create>) -> Result<(Administration, Action), Failure> {
+    let Create { gafaelfawr, service, lifetime, no_expiry, out, admin } = line.flags;
+    let action =
+        Action::Create { new: new_token(service), lifetime: life(lifetime, no_expiry)?, out: out.out };
+    Ok((administration(gafaelfawr, admin)?, action))
 }
 
-fn lifetime(values: &Values<'_>) -> Result<Option<Duration>, Failure> {
-    let lifetime = match values.text("lifetime")? {
-        None => None,
-        Some(text) => Some(token::lifetime(text).ok_or_else(|| {
-            values.invalid("lifetime", "not a valid lifetime: expected for example 12h, 7d or 1d12h")
-        })?),
-    };
-    match (lifetime, values.boolean("no-expiry")?.unwrap_or(false)) {
-        (Some(_), true) => Err(Failure::usage("--lifetime and --no-expiry exclude each other: give one")),
-        (None, true) => Ok(None),
-        (Some(lifetime), false) if lifetime < MIN_LIFETIME => {
-            Err(values.invalid("lifetime", "Gafaelfawr requires at least 5m"))
-        }
-        (lifetime, false) => Ok(Some(lifetime.unwrap_or(DEFAULT_LIFETIME))),
-    }
+pub(crate) fn list(line: Line<List>) -> Result<(Administration, Action), Failure> {
+    let List { gafaelfawr, user, admin } = line.flags;
+    Ok((administration(gafaelfawr, admin)?, Action::List { username: user.username }))
 }
 
-fn key(line: &Line) -> Result<String, Failure> {
+pub(crate) fn delete(line: Line<Delete>) -> Result<(Administration, Action), Failure> {
     let [word] = line.operands.as_slice() else {
         return Err(Failure::usage("expected one KEY, as shown by gafaelfawr list"));
     };
-    match word.to_str() {
-        Some(key) if is_key(key) => Ok(key.to_owned()),
-        // It may be the whole token, so it is not shown.
-        _ => Err(Failure::usage(
+    // It may be the whole token, so it is not shown.
+    let key = word.to_str().filter(|key| is_key(key)).ok_or_else(|| {
+        Failure::usage(
             "delete expects the KEY of a token: the 22 characters between gt- and the dot, never the whole token",
-        )),
+        )
+    })?;
+    let Delete { gafaelfawr, user, admin } = line.flags;
+    let action = Action::Delete { username: user.username, key: key.to_owned() };
+    Ok((administration(gafaelfawr, admin)?, action))
+}
+
+fn administration(access: GafaelfawrFlags, admin: AdminFlags) -> Result<Administration, Failure> {
+    Ok(Administration {
+        url: base_url(access.url, URL, None)?,
+        format: FORMAT.or(admin.output),
+        timeout: TIMEOUT.or(admin.timeout),
+        http: http(admin.http)?,
+        credential: credential(access.admin_token_file, &[ADMIN_TOKEN], None)?,
+    })
+}
+
+/// `None` is for ever.
+fn life(lifetime: Option<Duration>, no_expiry: Option<bool>) -> Result<Option<Duration>, Failure> {
+    match (lifetime, no_expiry.unwrap_or_default()) {
+        (Some(_), true) => Err(Failure::usage("--lifetime and --no-expiry exclude each other: give one")),
+        (None, true) => Ok(None),
+        (lifetime, false) => Ok(Some(LIFETIME.or(lifetime))),
     }
 }

@@ -5,18 +5,16 @@ use std::path::PathBuf;
 use reqwest::Url;
 
 use super::{clean_variable, variable};
-use crate::cli::Values;
+use crate::cli::flags::{HttpFlags, RETRIES};
 use crate::error::Failure;
 use crate::http::HttpConfig;
 use crate::http::proxy::{ProxyRules, Setting};
 use crate::http::trust::TrustStore;
 use crate::secret::protect_url;
 
-const DEFAULT_RETRIES: u32 = 2;
-
 /// How connections are made.
-pub fn http(values: &Values<'_>) -> Result<HttpConfig, Failure> {
-    let mut trust = TrustStore { extra: values.path("ca-file")?, ..TrustStore::default() };
+pub(super) fn http(flags: HttpFlags) -> Result<HttpConfig, Failure> {
+    let mut trust = TrustStore { extra: flags.ca_file, ..TrustStore::default() };
     // Go: SSL_CERT_FILE takes the place of the files, SSL_CERT_DIR that of the directories.
     if let Some(file) = variable("SSL_CERT_FILE")? {
         trust.files = vec![PathBuf::from(file)];
@@ -31,8 +29,7 @@ pub fn http(values: &Values<'_>) -> Result<HttpConfig, Failure> {
         is_cgi: std::env::var_os("REQUEST_METHOD").is_some_and(|method| !method.is_empty()),
     };
     protect_credentials(&proxies);
-    let retries = values.number("retries")?.unwrap_or(DEFAULT_RETRIES);
-    Ok(HttpConfig { trust, proxies, retries, ..HttpConfig::default() })
+    Ok(HttpConfig { trust, proxies, retries: RETRIES.or(flags.retries), ..HttpConfig::default() })
 }
 
 /// The first of two spellings that is set.

@@ -1,5 +1,6 @@
 //! The main job: rules of its flags.
 
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
@@ -8,12 +9,11 @@ use reqwest::Url;
 use super::Purpose;
 use super::http::http;
 use super::key_text::{is_inline_jwk, looks_like_a_key};
-use super::run::{OF_MAIN, env_name, run};
-use super::url::check_host;
+use super::run::{OF_MAIN, RunLine, run};
 use crate::cache::Cache;
-use crate::cli::syntax::parse_bool;
-use crate::cli::values::stray_character;
-use crate::cli::{Line, Values};
+use crate::cli::flags::{CacheFlags, ENV_NAME, EXCHANGE, LOCATE_URL, LocateFlags, MainFlags, SERVICE};
+use crate::cli::values::{Given, Why, check_host, parse_bool, stray_character, variable_name, word};
+use crate::cli::{CommandLine as _, Line};
 use crate::error::{Failure, Reason, Stage};
 use crate::http::HttpConfig;
 use crate::key::KeySource;
@@ -23,14 +23,18 @@ use crate::run::locate::LocateRun;
 use crate::secret::{SecretString, protect_url, redact_url, scrub, zero_in_environment};
 use crate::source::locate::{Endpoint, Exchange, LocateConfig, SERVICE_URL, SIGNER_KEY};
 
-const DEFAULT_LOCATE_URL: &str = "http://localhost:8080/v2/platform/monitoring/";
-const DEFAULT_SERVICE: &str = "ndt/ndt5";
-
-/// The main command, or `check` in front of it.
-pub fn locate_run(line: &Line, purpose: Purpose) -> Result<LocateRun, Failure> {
-    let values = line.values();
+/// The main command, or `check` in front of it, which `program` is.
+pub(crate) fn locate_run(
+    Line { flags, operands: command }: Line<MainFlags>,
+    program: &'static str,
+    purpose: Purpose,
+) -> Result<LocateRun, Failure> {
+    let debug = flags.diagnostics().debug;
+    let MainFlags { locate: locate_flags, http: http_flags, timeout, output, run: run_flags, cache, .. } =
+        flags;
+    let line = RunLine { program, command, timeout, output, flags: run_flags, debug };
     let run = run(line, &OF_MAIN, purpose)?;
-    let locate = locate(&values)?;
+    let locate = locate(&locate_flags)?;
     let run = RunConfig {
         labels: Labels {
             machine: scrub(&locate.machine),
@@ -39,20 +43,19 @@ pub fn locate_run(line: &Line, purpose: Purpose) -> Result<LocateRun, Failure> {
         },
         ..run
     };
-    let http = HttpConfig { interface: locate.endpoint.zone(), ..http(&values)? };
-    let cache = cache(&values)?.filter(|_| purpose == Purpose::Run);
+    let http = HttpConfig { interface: locate.endpoint.zone(), ..http(http_flags)? };
+    let cache = cache_of(cache).filter(|_| purpose == Purpose::Run);
     Ok(LocateRun { locate, http, run, cache })
 }
 
-/// `-cache-ttl`, `-cache-failure-ttl` and `-cache-dir`; zero is off.
-fn cache(values: &Values<'_>) -> Result<Option<Cache>, Failure> {
-    let ttl = values.duration("cache-ttl")?.unwrap_or_default();
-    let failure_ttl = values.duration("cache-failure-ttl")?.unwrap_or_default();
-    let given = values.path("cache-dir")?;
+/// Zero is off.
+fn cache_of(flags: CacheFlags) -> Option<Cache> {
+    let (ttl, failure_ttl) =
+        (flags.cache_ttl.unwrap_or_default(), flags.cache_failure_ttl.unwrap_or_default());
     if ttl.is_zero() && failure_ttl.is_zero() {
-        return Ok(None);
+        return None;
     }
-    Ok(Some(Cache { dir: given.or_else(default_cache_dir), ttl, failure_ttl }))
+    Some(Cache { dir: flags.cache_dir.or_else(default_cache_dir), ttl, failure_ttl })
 }
 
 /// Where results are kept unless `-cache-dir` says so. XDG Base Directory Specification 0.8: a relative path is
@@ -67,60 +70,61 @@ fn default_cache_dir() -> Option<PathBuf> {
 }
 
 /// The monitoring request.
-fn locate(values: &Values<'_>) -> Result<LocateConfig, Failure> {
-    let exchange = values.boolean("exchange")?.unwrap_or(true);
-    let wants_service_url = service_url(values)?;
+fn locate(flags: &LocateFlags) -> Result<LocateConfig, Failure> {
+    let exchange = flags.exchange.unwrap_or(EXCHANGE);
+    let wants_service_url = flags.service_url.unwrap_or_default();
     if wants_service_url && !exchange {
         return Err(Failure::usage(
             "-service-url (or SERVICE_URL=true) needs the exchange; leave one of it and -exchange=false out",
         ));
     }
+    let service = flags.service.as_ref();
+    let service = service.map_or(Ok(SERVICE.to_owned()), |given| given.read(service_path))?;
+    let env_name = flags.env_name.as_ref();
     let inherited = std::env::var_os(SERVICE_URL);
     let is_ours = inherited.as_deref().and_then(parse_bool).is_some();
     Ok(LocateConfig {
-        endpoint: endpoint(values)?,
-        key: key(values)?,
-        machine: values.word("machine")?.unwrap_or_default().to_owned(),
-        env_name: env_name(values, "MONITORING_URL")?,
+        endpoint: endpoint(flags.locate_url.as_ref(), &service)?,
+        key: key(flags.monitoring_signer_key.as_ref())?,
+        machine: flags.machine.as_ref().map(|machine| machine.read(word)).transpose()?.unwrap_or_default(),
+        env_name: env_name.map_or(Ok(ENV_NAME.into()), |name| name.read(variable_name))?,
         exchange: match (exchange, wants_service_url) {
             (false, _) => Exchange::No,
             (true, false) => Exchange::Both,
             (true, true) => Exchange::ServiceUrl,
         },
-        url_key: url_key(values)?,
+        url_key: flags.service_url_key_name.as_ref().map(|key| key.read(url_key)).transpose()?,
         drop_service_url: is_ours || wants_service_url,
     })
 }
 
-fn url_key(values: &Values<'_>) -> Result<Option<String>, Failure> {
-    match values.word("service-url-key-name")? {
-        Some("") => Err(Failure::usage(
-            "-service-url-key-name: the key is empty; give a key in target.urls, or leave the flag out",
-        )),
-        key => Ok(key.map(str::to_owned)),
+fn url_key(text: &OsStr) -> Result<String, Why> {
+    if text.is_empty() {
+        return Err(Why::Hidden("the key is empty; give a key in target.urls, or leave the flag out".into()));
     }
+    word(text)
 }
 
-/// `-service-url`. Its variable is also the one that ndt clients read: what is no boolean is not ours.
-fn service_url(values: &Values<'_>) -> Result<bool, Failure> {
-    match values.get("service-url") {
-        Some(given) if given.from_variable && parse_bool(given.text).is_none() => Ok(false),
-        _ => Ok(values.boolean("service-url")?.unwrap_or(false)),
+/// The end of the path, whatever part of it that is. No path of Locate's holds blanks.
+fn service_path(text: &OsStr) -> Result<String, Why> {
+    let service = text.to_str().ok_or("not valid UTF-8")?;
+    if service.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err("contains a space or control character; use <experiment>/<datatype>".into());
     }
+    Ok(service.to_owned())
 }
 
 /// Where Locate is asked: `-locate-url` with `-service` behind it.
-fn endpoint(values: &Values<'_>) -> Result<Endpoint, Failure> {
-    let service = service(values)?;
-    let Some(given) = values.get("locate-url") else {
-        let refuse = |why: String| Failure::usage(format!("-locate-url: invalid URL: {why}"));
-        return Endpoint::new(DEFAULT_LOCATE_URL, service).map_err(refuse);
+fn endpoint(given: Option<&Given>, service: &str) -> Result<Endpoint, Failure> {
+    let Some(given) = given else {
+        let refuse = |why| Failure::usage(format!("-locate-url: invalid URL: {why}"));
+        return Endpoint::new(LOCATE_URL, service).map_err(refuse);
     };
     // The URL may hold a password, so that it is shown only if it can be taken apart.
     let refuse = |why: &str| {
-        let shown = given.text.to_str().and_then(|text| Url::parse(text).ok()).map(|url| redact_url(&url));
-        let shown = shown.map(|url| format!(" {url:?}")).unwrap_or_default();
-        Failure::usage(format!("{}: invalid URL{shown}: {why}", given.origin()))
+        let url = given.text.to_str().and_then(|text| Url::parse(text).ok());
+        let shown = url.map(|url| format!(" {:?}", redact_url(&url))).unwrap_or_default();
+        Failure::usage(format!("{}: invalid URL{shown}: {why}", given.origin))
     };
     let text = given.text.to_str().ok_or_else(|| refuse("it is not UTF-8"))?;
     if text.is_empty() {
@@ -138,25 +142,25 @@ fn endpoint(values: &Values<'_>) -> Result<Endpoint, Failure> {
     Ok(endpoint)
 }
 
-fn key(values: &Values<'_>) -> Result<KeySource, Failure> {
-    let Some(given) = values.get("monitoring-signer-key").filter(|given| !given.text.is_empty()) else {
+fn key(given: Option<&Given>) -> Result<KeySource, Failure> {
+    let Some(given) = given.filter(|given| !given.text.is_empty()) else {
         return Ok(KeySource::Missing);
     };
-    let source = match (is_inline_jwk(given.text), given.from_variable) {
-        (false, _) if looks_like_a_key(given.text) => Err(Failure::failed(
+    let source = match (is_inline_jwk(&given.text), given.is_variable()) {
+        (false, _) if looks_like_a_key(&given.text) => Err(Failure::failed(
             Stage::Sign,
             Reason::KeyInvalid,
             format!(
                 "{}: holds neither the path of a private JWK nor the JWK itself (which begins with {{), but what looks like a key in another form; it is not shown",
-                given.origin()
+                given.origin
             ),
         )),
         (false, _) if given.text.as_bytes().starts_with(b"file:") => Err(Failure::failed(
             Stage::Sign,
             Reason::KeyUnreadable,
-            format!("{}: expected the path of the private JWK, not a file: URL", given.origin()),
+            format!("{}: expected the path of the private JWK, not a file: URL", given.origin),
         )),
-        (false, _) => Ok(KeySource::File(PathBuf::from(given.text))),
+        (false, _) => Ok(KeySource::File(PathBuf::from(&given.text))),
         (true, false) => Err(Failure::usage(
             "-monitoring-signer-key: takes a file; command lines are public, so give the key itself in MONITORING_SIGNER_KEY",
         )),
@@ -167,15 +171,4 @@ fn key(values: &Values<'_>) -> Result<KeySource, Failure> {
         zero_in_environment(SIGNER_KEY);
     }
     source
-}
-
-/// `-service`: the end of the path, whatever part of it that is. No path of Locate's holds blanks.
-fn service<'a>(values: &Values<'a>) -> Result<&'a str, Failure> {
-    let service = values.text_or_empty("service")?.unwrap_or(DEFAULT_SERVICE);
-    if service.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err(
-            values.refuse("service", "holds a space or control character; use <experiment>/<datatype>")
-        );
-    }
-    Ok(service)
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use saphyr::{LoadableYamlNode as _, Yaml};
 
 use super::path_variable;
-use crate::cli::Values;
+use crate::cli::stackstate::StsFlags;
 use crate::credential::{Credential, one_word};
 use crate::error::{Failure, Reason, Stage, printable};
 use crate::read::{self, DEFAULT_PATIENCE, ReadError, Until};
@@ -33,8 +33,8 @@ pub struct Context {
 impl Context {
     /// The context that the flags, `STS_CLI_CONTEXT` or the file itself name; `None` if there is no file, and
     /// none was asked for.
-    pub fn load(values: &Values<'_>) -> Result<Option<Context>, Failure> {
-        let (named, given) = (values.text("context")?, values.path("config")?);
+    pub fn load(flags: &StsFlags) -> Result<Option<Context>, Failure> {
+        let (named, given) = (flags.context.as_deref(), flags.config.clone());
         let is_wanted = named.is_some() || given.is_some();
         let Some(path) = given.or_else(default_path) else {
             return match named {

@@ -1,8 +1,10 @@
 //! Flag syntax: a generated table of command lines, each parsed here and by Go's package `flag`.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
-use monitoring_token::cli::{self, FlagsEnd, Parsed, flags};
+use clap::parser::ValueSource;
+use monitoring_token::cli::{self, FlagsEnd};
 use serde_json::{Value, json};
 
 use crate::go::Go;
@@ -57,24 +59,20 @@ fn forms() -> Vec<Vec<String>> {
 /// What we make of a command line, in the words of the Go peer; null if it is refused.
 fn ours(words: &[String]) -> Value {
     let args = words.iter().map(OsString::from).collect();
-    let Ok(Parsed::Line(line)) = cli::parse(flags::main_command(), args, FlagsEnd::FirstWord) else {
+    let Ok(line) = cli::parse_untyped(cli::main_command(), args, FlagsEnd::FirstWord) else {
         return Value::Null;
     };
-    let values = line.values();
     let mut given = json!({});
     for name in TEXT_FLAGS {
-        match values.text(name) {
-            Ok(Some(text)) => given[name] = text.into(),
-            Ok(None) => {}
-            Err(_) => return Value::Null,
+        let id = name.replace('-', "_");
+        if line.flags.value_source(&id) == Some(ValueSource::CommandLine) {
+            let text = line.flags.get_raw(&id).and_then(|mut texts| texts.next()).unwrap_or_default();
+            given[name] = text.to_string_lossy().into();
         }
     }
-    let (Ok(timeout), Ok(service_url)) = (values.duration("timeout"), values.boolean("service-url")) else {
-        return Value::Null;
-    };
-    let timeout = timeout.map_or(60_000_000_000, |timeout| timeout.as_nanos());
+    let timeout = line.flags.get_one::<Duration>("timeout").map(Duration::as_nanos).unwrap_or_default();
     given["timeout"] = u64::try_from(timeout).unwrap_or_default().into();
-    given["service-url"] = service_url.unwrap_or(false).into();
+    given["service-url"] = line.flags.get_flag("service_url").into();
     given["words"] = line.operands.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().into();
     given
 }

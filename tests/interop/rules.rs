@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 
-use monitoring_token::cli::syntax::parse_bool;
+use monitoring_token::cli::values::parse_bool;
 use monitoring_token::duration::{self, GoDuration};
 use monitoring_token::http::proxy::ProxyRules;
 use serde_json::Value;

@@ -96,5 +96,5 @@ fn bad_usage_gives_2() {
         let ended = run(without_exchange(flags).arg("true"));
         ended.failed_with(2, &[word]);
     }
-    run(&mut without_exchange(&[])).failed_with(2, &["no COMMAND"]);
+    run(&mut without_exchange(&[])).failed_with(2, &["missing command to run"]);
 }

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
-use monitoring_token::cli::catalog;
+use monitoring_token::cli;
 
 use super::offline;
 use crate::support::{Sandbox, run, token};
@@ -38,7 +38,7 @@ fn a_variable_that_is_not_utf8_is_never_taken_for_one_that_is_not_set() {
 /// a client's.
 #[test]
 fn no_variable_of_a_flag_is_dropped_because_it_cannot_be_decoded() {
-    let main = catalog::whole();
+    let main = cli::whole();
     for arg in main.get_arguments() {
         let Some(variable) = arg.get_env().and_then(OsStr::to_str) else { continue };
         let is_path = matches!(arg.get_value_hint(), clap::ValueHint::FilePath | clap::ValueHint::DirPath);
@@ -69,27 +69,27 @@ fn a_carriage_return_or_a_stray_blank_is_refused_and_shown() {
         (
             "SERVICE_URL_KEY_NAME",
             "wss:///ndt/v7/download\r",
-            "SERVICE_URL_KEY_NAME: wss:///ndt/v7/download\\r holds a control character",
+            "\"wss:///ndt/v7/download\\r\" for SERVICE_URL_KEY_NAME: contains a control character",
         ),
-        ("MACHINE", "mlab1\r", "MACHINE: mlab1\\r holds a control character"),
-        ("MACHINE", " mlab1", "MACHINE:  mlab1 begins or ends with a blank"),
-        ("MACHINE", "mlab1\u{a0}", "begins or ends with a blank"),
-        ("SERVICE", "ndt/ndt7\r", "SERVICE: ndt/ndt7\\r "),
-        ("ENV_NAME", "FOO\r", "ENV_NAME: FOO\\r is not a valid environment variable name"),
-        ("ENV_NAME", "FOO BAR", "is not a valid environment variable name"),
-        ("ENV_NAME", "1FOO", "is not a valid environment variable name"),
+        ("MACHINE", "mlab1\r", "\"mlab1\\r\" for MACHINE: contains a control character"),
+        ("MACHINE", " mlab1", "\" mlab1\" for MACHINE: begins or ends with whitespace"),
+        ("MACHINE", "mlab1\u{a0}", "begins or ends with whitespace"),
+        ("SERVICE", "ndt/ndt7\r", "\"ndt/ndt7\\r\" for SERVICE: "),
+        ("ENV_NAME", "FOO\r", "\"FOO\\r\" for ENV_NAME: not a valid environment variable name"),
+        ("ENV_NAME", "FOO BAR", "not a valid environment variable name"),
+        ("ENV_NAME", "1FOO", "not a valid environment variable name"),
         ("LOCATE_URL", "http://h/\r", "LOCATE_URL: invalid URL"),
         ("LOCATE_URL", "http://h/a\tb/", "LOCATE_URL: invalid URL"),
         ("LOCATE_URL", " http://h/", "LOCATE_URL: invalid URL"),
-        ("HTTP_PROXY", "http://proxy:3128\r", "HTTP_PROXY: holds a control character"),
-        ("HTTPS_PROXY", "http://proxy:3128 ", "HTTPS_PROXY: begins or ends with a blank"),
-        ("TIMEOUT", "5s\r", "TIMEOUT: 5s\\r "),
-        ("LOGX_DEBUG", "true\r", "LOGX_DEBUG: true\\r "),
-        ("MONITORING_TOKEN_OUTPUT", "inherit\r", "MONITORING_TOKEN_OUTPUT: inherit\\r "),
+        ("HTTP_PROXY", "http://proxy:3128\r", "HTTP_PROXY: contains a control character"),
+        ("HTTPS_PROXY", "http://proxy:3128 ", "HTTPS_PROXY: begins or ends with whitespace"),
+        ("TIMEOUT", "5s\r", "\"5s\\r\" for TIMEOUT: "),
+        ("LOGX_DEBUG", "true\r", "\"true\\r\" for LOGX_DEBUG: "),
+        ("MONITORING_TOKEN_OUTPUT", "inherit\r", "\"inherit\\r\" for MONITORING_TOKEN_OUTPUT: "),
         (
             "MONITORING_TOKEN_METRICS_TEXTFILE",
             "/tmp/x.prom\r",
-            "MONITORING_TOKEN_METRICS_TEXTFILE: /tmp/x.prom\\r holds a control character",
+            "\"/tmp/x.prom\\r\" for MONITORING_TOKEN_METRICS_TEXTFILE: contains a control character",
         ),
     ] {
         run(offline(&["--", "true"]).env(variable, value)).failed_with(2, &[words]);

@@ -6,12 +6,12 @@ use std::path::Path;
 use clap::Command;
 use clap_complete::{Generator, Shell, generate};
 use monitoring_sandbox::flags;
-use monitoring_token::cli::catalog;
+use monitoring_token::cli;
 
 pub fn write(folder: &Path) -> Result<(), String> {
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         let name = "monitoring-token";
-        let text = script(shell, catalog::whole(), name);
+        let text = script(shell, cli::whole(), name);
         super::save(folder, &shell.file_name(name), one_dash(shell, &text)?.as_bytes())?;
         // The sandbox takes two dashes only.
         let name = "monitoring-sandbox";

@@ -5,13 +5,13 @@ use std::path::Path;
 use clap::Command;
 use clap_mangen::Man;
 use monitoring_token::VERSION;
-use monitoring_token::cli::catalog;
+use monitoring_token::cli;
 
 /// Replaced in a text by the section that all pages of `monitoring-token` share.
 const EXIT_STATUS: &str = ".\\\" EXIT STATUS\n";
 
 pub fn write(folder: &Path) -> Result<(), String> {
-    let mut main = catalog::whole();
+    let mut main = cli::whole();
     main.build();
     page(folder, "monitoring-token", &main, &[])?;
     for subcommand in main.get_subcommands() {
@@ -96,7 +96,8 @@ impl Page {
         let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
         let overridden = command.get_overridden_usage().map(ToString::to_string);
         let usage = overridden.unwrap_or_else(|| {
-            let words = command.get_positionals().flat_map(|word| word.get_value_names().unwrap_or_default());
+            let shown = command.get_positionals().filter(|word| !word.is_hide_set());
+            let words = shown.flat_map(|word| word.get_value_names().unwrap_or_default());
             words.fold(format!("{name} [flags]"), |line, word| line + " " + word)
         });
         let lines: Vec<String> = usage.lines().map(|line| bold_name(name, line.trim())).collect();

@@ -30,6 +30,10 @@ pub const SERVICE_TOKEN: &str = "STS_CLI_SERVICE_TOKEN";
 
 /// The variable of a Kubernetes service account's token, which counts as one of the three.
 pub const K8S_TOKEN: &str = "STS_CLI_K8S_SA_TOKEN";
+/// The variables of a credential.
+pub const CREDENTIALS: [&str; 3] = [API_TOKEN, SERVICE_TOKEN, K8S_TOKEN];
+/// The variable that switches the verification of certificates off in `sts`.
+pub const SKIP_SSL: &str = "STS_SKIP_SSL";
 /// The variable of the file that holds that token.
 pub const K8S_TOKEN_PATH: &str = "STS_CLI_K8S_SA_TOKEN_PATH";
 

@@ -1,0 +1,372 @@
+//! The flags of `stackstate`, one struct for each verb: the vocabulary of `sts`.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use clap::{Arg, Args, Parser, ValueHint};
+use reqwest::Url;
+
+use super::flags::{LogFlags, operands};
+use super::parse::{CommandLine, Diagnostics, command_line};
+use super::syntax::{FlagsEnd, STS_FLAG};
+use super::tokens::{
+    AdminFlags, DEFAULT_LIFETIME, ExecFlags, OutFlags, RotateFlags, public, refused, refused_flag, token_file,
+};
+use super::values::{
+    CommaList, Flag as _, Given, Preset, SERVICE, STS, TOKEN, Why, base_url, boolean, filled, given, line,
+    list, one_of, only, parse_lifetime, path, read, text,
+};
+use crate::admin::output::Format;
+use crate::date::millis_of_day;
+use crate::log::LogFormat;
+use crate::source::stackstate::{API_PATH, CREDENTIALS, DEFAULT_API_PATH, SKIP_SSL, URL};
+
+// Defaults.
+pub(crate) const TTL: Preset<String> = Preset { text: DEFAULT_LIFETIME, parse: ttl };
+pub(crate) const PRINT: Preset<Printed> = Preset { text: "both", parse: printed };
+pub(crate) const NAME: Preset<String> = Preset { text: "monitoring-token", parse: text };
+
+/// How an installation is reached; half of it may be in a context of `sts`.
+#[derive(Args)]
+#[group(skip)]
+#[command(args = refused(token))]
+pub(crate) struct StackStateFlags {
+    /// Base URL of the installation
+    #[arg(long, value_name = "URL", variable(URL), value_parser = read(base_url), help_heading = SERVICE)]
+    pub(crate) url: Option<Url>,
+    /// Path of the API below the URL
+    #[arg(long, value_name = "PATH", variable(API_PATH), default(DEFAULT_API_PATH), value_parser = read(api_path), help_heading = SERVICE)]
+    pub(crate) api_path: Option<String>,
+    /// File with an API token or a service token, - for standard input [default: $STS_CLI_API_TOKEN, $STS_CLI_SERVICE_TOKEN or $STS_CLI_K8S_SA_TOKEN, or the token of the context]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, value_parser = read(admin_token_file), help_heading = SERVICE)]
+    pub(crate) admin_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) sts: StsFlags,
+}
+
+/// The flags that `sts` has on every command.
+#[derive(Args)]
+#[group(skip)]
+#[command(next_help_heading = STS, args = without_effect())]
+pub(crate) struct StsFlags {
+    /// Context of sts to use [default: its current context]
+    #[arg(long, short = 'c', value_name = "NAME", variable("STS_CLI_CONTEXT"), value_parser = read(text))]
+    pub(crate) context: Option<String>,
+    /// Configuration file of sts [default: ~/.config/stackstate-cli/config.yaml]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, value_parser = read(path))]
+    pub(crate) config: Option<PathBuf>,
+    /// Same as -ca-file
+    #[arg(long, value_name = "FILE", variable("STS_CA_CERT_PATH"), value_hint = ValueHint::FilePath, value_parser = read(path))]
+    pub(crate) ca_cert_path: Option<PathBuf>,
+    /// Same as -ca-file, with the PEM file in base64
+    #[arg(long, value_name = "BASE64", variable("STS_CA_CERT_BASE64_DATA"), value_parser = given(base64_pem))]
+    pub(crate) ca_cert_base64_data: Option<Given<Vec<u8>>>,
+    /// Same as -logx.debug
+    #[arg(long, short = 'v', boolean(false))]
+    pub(crate) verbose: Option<bool>,
+}
+
+/// A token to make.
+#[derive(Args)]
+#[group(skip)]
+#[command(next_help_heading = TOKEN)]
+pub(crate) struct SubjectFlags {
+    /// Roles of the token; may be repeated, and quoted as in CSV
+    #[arg(long, value_name = "A,B", value_parser = read(roles))]
+    pub(crate) roles: Vec<CommaList>,
+    /// Subject to create for this token alone, deleted with it
+    #[arg(long, visible_alias = "dedicatedSubject", value_name = "NAME", value_parser = read(subject))]
+    pub(crate) dedicated_subject: Option<String>,
+}
+
+/// Create a service token and print it once
+#[derive(Parser)]
+pub(crate) struct Create {
+    #[command(flatten)]
+    pub(crate) stackstate: StackStateFlags,
+    /// Name of the token
+    #[arg(long, short = 'n', value_name = "NAME", value_parser = read(text), help_heading = TOKEN)]
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) subject: SubjectFlags,
+    /// Day on which the token expires [default: never]
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = read(day), help_heading = TOKEN)]
+    pub(crate) expiration: Option<i64>,
+    #[command(flatten)]
+    pub(crate) out: OutFlags,
+    #[command(flatten)]
+    pub(crate) admin: AdminFlags,
+}
+
+command_line!(Create, "monitoring-token stackstate create", |self| diagnostics(
+    &self.stackstate.sts,
+    &self.admin
+));
+
+/// List the service tokens
+#[derive(Parser)]
+pub(crate) struct List {
+    #[command(flatten)]
+    pub(crate) stackstate: StackStateFlags,
+    #[command(flatten)]
+    pub(crate) admin: AdminFlags,
+}
+
+command_line!(List, "monitoring-token stackstate list", |self| diagnostics(
+    &self.stackstate.sts,
+    &self.admin
+));
+
+/// Delete a service token
+#[derive(Parser)]
+#[command(arg = operands("ID", "ID of the token"))]
+pub(crate) struct Delete {
+    #[command(flatten)]
+    pub(crate) stackstate: StackStateFlags,
+    /// ID of the token
+    #[arg(long, short = 'i', value_name = "ID", value_parser = read(id), help_heading = TOKEN)]
+    pub(crate) id: Option<i64>,
+    /// Name of the token, if only one token has it
+    #[arg(long, short = 'n', value_name = "NAME", value_parser = read(text), help_heading = TOKEN)]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) admin: AdminFlags,
+}
+
+command_line!(Delete, "monitoring-token stackstate delete", |self| diagnostics(
+    &self.stackstate.sts,
+    &self.admin
+));
+
+/// Print the Helm values for a bootstrap token, with a new random token
+#[derive(Parser)]
+pub(crate) struct Bootstrap {
+    #[command(flatten)]
+    pub(crate) subject: SubjectFlags,
+    /// Token lifetime such as 12h or 7d
+    #[arg(long, value_name = "TTL", default(TTL.text), value_parser = read(TTL.parse), help_heading = TOKEN)]
+    pub(crate) ttl: Option<String>,
+    /// Read the token from FILE, - for standard input; if FILE does not exist, write the new token to it (0600)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, value_parser = read(path), help_heading = TOKEN)]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Keep the token in the Kubernetes Secret NAME: print the Secret and the values that refer to it
+    #[arg(long, value_name = "NAME", value_parser = read(kubernetes_name), help_heading = TOKEN)]
+    pub(crate) external_secret: Option<String>,
+    /// With --external-secret: both, secret or values
+    #[arg(long, value_name = "WHAT", default(PRINT.text), value_parser = read(PRINT.parse), help_heading = TOKEN)]
+    pub(crate) print: Option<Printed>,
+    #[command(flatten)]
+    pub(crate) log: LogFlags,
+}
+
+command_line!(Bootstrap, "monitoring-token stackstate bootstrap", |self| Diagnostics::from(&self.log));
+
+/// Run COMMAND with a service token that is deleted afterwards
+#[derive(Parser)]
+#[command(override_usage = "monitoring-token stackstate exec --roles A,B [flags] -- COMMAND [ARG...]")]
+pub(crate) struct Exec {
+    #[command(flatten)]
+    pub(crate) stackstate: StackStateFlags,
+    /// Prefix of the token's name
+    #[arg(long, short = 'n', value_name = "NAME", default(NAME.text), value_parser = read(NAME.parse), help_heading = TOKEN)]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) subject: SubjectFlags,
+    #[command(flatten)]
+    pub(crate) run: ExecFlags,
+}
+
+command_line!(Exec, "monitoring-token stackstate exec", FirstWord, |self| {
+    let own = Diagnostics::from(&self.run.log);
+    Diagnostics { debug: own.debug || self.stackstate.sts.verbose.unwrap_or_default(), ..own }
+});
+
+/// Keep a working token in FILE: replace it before it expires, then delete it
+#[derive(Parser)]
+#[command(
+    override_usage = "monitoring-token stackstate rotate --token-file FILE --name NAME --roles A,B [flags]"
+)]
+pub(crate) struct Rotate {
+    #[command(flatten)]
+    pub(crate) stackstate: StackStateFlags,
+    #[command(flatten)]
+    pub(crate) rotation: RotateFlags,
+    /// Prefix of the token's name
+    #[arg(long, short = 'n', value_name = "NAME", value_parser = read(text), help_heading = TOKEN)]
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) subject: SubjectFlags,
+    /// Day on which the token expires, instead of --lifetime
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = read(day), help_heading = TOKEN)]
+    pub(crate) expiration: Option<i64>,
+    #[command(flatten)]
+    pub(crate) admin: AdminFlags,
+}
+
+command_line!(Rotate, "monitoring-token stackstate rotate", |self| diagnostics(
+    &self.stackstate.sts,
+    &self.admin
+));
+
+/// With `-o json`, a command that stands in for `sts` fails with its JSON; `-log-format` counts more.
+fn diagnostics(sts: &StsFlags, admin: &AdminFlags) -> Diagnostics {
+    let own = Diagnostics::from(&admin.log);
+    let of_sts = (admin.output == Some(Format::Json)).then_some(LogFormat::Sts);
+    Diagnostics { debug: own.debug || sts.verbose.unwrap_or_default(), format: own.format.or(of_sts) }
+}
+
+fn token(_: &OsStr) -> Result<(), Why> {
+    Err(public(&CREDENTIALS.join(" or "), ""))
+}
+
+fn admin_token_file(text: &OsStr) -> Result<PathBuf, Why> {
+    token_file(text, &CREDENTIALS.join(" or "))
+}
+
+/// Flags of `sts` that change nothing here, or whose meaning cannot be kept.
+fn without_effect() -> [Arg; 3] {
+    [
+        Arg::new(STS_FLAG).long(STS_FLAG).help("Accepted; the output has no colors").boolean(false),
+        refused_flag("skip-ssl", skip_ssl).boolean(false).value_parser(read(skip_ssl)).variable(SKIP_SSL),
+        refused_flag("k8s-sa-token-path", ignored_by_sts),
+    ]
+}
+
+fn skip_ssl(text: &OsStr) -> Result<(), Why> {
+    let why = "certificates are always verified; trust the server's CA with --ca-cert-path or -ca-file";
+    if boolean(text)? { Err(Why::Hidden(why.into())) } else { Ok(()) }
+}
+
+fn ignored_by_sts(_: &OsStr) -> Result<(), Why> {
+    Err(Why::Hidden("sts 3.3.6 ignores this flag; use --admin-token-file FILE".into()))
+}
+
+fn roles(text: &OsStr) -> Result<CommaList, Why> {
+    let CommaList(roles) = list(text)?;
+    let is_text = !roles.iter().any(|role| role.chars().any(char::is_control));
+    only(CommaList(roles), is_text, "a role must not contain control characters")
+}
+
+/// `sts` takes an empty one for none.
+fn subject(text: &OsStr) -> Result<String, Why> {
+    line(text).map(str::to_owned)
+}
+
+fn api_path(text: &OsStr) -> Result<String, Why> {
+    let path = filled(text)?;
+    only(path.to_owned(), is_api_path(path), "expected a path such as /api")
+}
+
+pub(crate) fn is_api_path(path: &str) -> bool {
+    path.starts_with('/') && !path.contains(['?', '#'])
+}
+
+fn base64_pem(text: &OsStr) -> Result<Vec<u8>, Why> {
+    STANDARD
+        .decode(filled(text)?.trim())
+        .map_err(|_| Why::Hidden("the CA certificate is not valid base64".into()))
+}
+
+/// A day, as the Unix milliseconds of its beginning.
+fn day(text: &OsStr) -> Result<i64, Why> {
+    millis_of_day(filled(text)?.trim()).ok_or("not a valid date: expected YYYY-MM-DD".into())
+}
+
+/// What `bootstrap` prints of the Secret and of the values that refer to it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Printed {
+    Both,
+    Secret,
+    Values,
+}
+
+fn printed(text: &OsStr) -> Result<Printed, Why> {
+    one_of(&[("both", Printed::Both), ("secret", Printed::Secret), ("values", Printed::Values)], text)
+}
+
+fn id(text: &OsStr) -> Result<i64, Why> {
+    let why = "expected the ID of a token, a decimal number as shown by stackstate list";
+    parse_id(filled(text)?).ok_or(Why::Hidden(why.into()))
+}
+
+/// `sts` reads 010 as octal and 0x10 as hexadecimal.
+pub(crate) fn parse_id(text: &str) -> Option<i64> {
+    let is_decimal = !text.trim_start_matches(['+', '-']).starts_with('0') || text == "0";
+    text.parse().ok().filter(|_| is_decimal)
+}
+
+/// A lifetime as the server reads it (HOCON): one number and one unit.
+fn ttl(text: &OsStr) -> Result<String, Why> {
+    parse_ttl(filled(text)?).ok_or("not a valid lifetime: expected for example 24h, 90m or 7d".into())
+}
+
+fn parse_ttl(text: &str) -> Option<String> {
+    let lifetime = parse_lifetime(text)?;
+    let number_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(number_end);
+    let is_number = number.starts_with(|c: char| c.is_ascii_digit()) && !number.ends_with('.');
+    if is_number && UNITS.iter().any(|(_, known)| *known == unit) {
+        return Some(text.to_owned());
+    }
+    let nanos = lifetime.as_nanos();
+    let (size, unit) = UNITS.into_iter().find(|(size, _)| nanos.is_multiple_of(*size))?;
+    Some(format!("{}{unit}", nanos / size))
+}
+
+/// In nanoseconds, the largest first. A day is kept as it is given, but not made of hours.
+const UNITS: [(u128, &str); 7] = [
+    (u128::MAX, "d"),
+    (3_600_000_000_000, "h"),
+    (60_000_000_000, "m"),
+    (1_000_000_000, "s"),
+    (1_000_000, "ms"),
+    (1_000, "us"),
+    (1, "ns"),
+];
+
+fn kubernetes_name(text: &OsStr) -> Result<String, Why> {
+    let name = filled(text)?;
+    only(name.to_owned(), is_kubernetes_name(name), "not a valid name of a Kubernetes object")
+}
+
+/// A DNS subdomain (RFC 1123).
+fn is_kubernetes_name(name: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    name.len() <= 253
+        && name.split('.').all(|label| {
+            let bytes = label.as_bytes();
+            bytes.iter().all(|&b| inner(b) || b == b'-')
+                && bytes.first().is_some_and(|&b| inner(b))
+                && bytes.last().is_some_and(|&b| inner(b))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_ttl;
+
+    #[test]
+    fn a_ttl_becomes_one_number_and_one_unit() {
+        for (given, expected) in [
+            ("24h", Some("24h")),
+            ("7d", Some("7d")),
+            ("90m", Some("90m")),
+            ("1.5h", Some("1.5h")),
+            ("1h30m", Some("90m")),
+            ("1d12h", Some("36h")),
+            ("48h0m0s", Some("48h")),
+            ("1m30.5s", Some("90500ms")),
+            (".5h", Some("30m")),
+            ("+5h", Some("5h")),
+            ("1µs", Some("1us")),
+            ("0", None),
+            ("-1h", None),
+            ("soon", None),
+            ("1.5d", None),
+        ] {
+            assert_eq!(parse_ttl(given).as_deref(), expected, "{given}");
+        }
+    }
+}
