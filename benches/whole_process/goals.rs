@@ -1,85 +1,76 @@
 //! What a run may cost.
 //!
-//! The goals are shares of what m-lab's Go `monitoring-token` v0.17.6 takes for the same run. Where that is
-//! not available, they are converted into multiples of the floor program, through what both took side by side
-//! on a two-core machine when the goals were set.
+//! Some goals are shares of what m-lab's Go `monitoring-token` v0.17.6 takes for the same run. Where that is not
+//! given (`ORIGINAL=FILE make bench`, or installed by `scripts/original.sh`), they are converted into multiples of the
+//! floor program, with what the original took on a two-core machine on which the floor took [`FLOOR_MS`].
 
 use std::path::{Path, PathBuf};
 
-/// CPU and wall time: milliseconds of a run, or shares.
-#[derive(Clone, Copy)]
-pub struct Times {
-    pub cpu: f64,
-    pub wall: f64,
+/// CPU time of the floor program for a command that does nothing, in milliseconds.
+const FLOOR_MS: f64 = 1.224;
+/// The same of the original: without exchange, over http, over https with the system's roots, and one of 300 at once
+/// over https. With other keys and a larger environment it was not measured; it cannot be less than without.
+pub const ORIGINAL_PLAIN_MS: f64 = 7.2;
+pub const ORIGINAL_HTTP_MS: f64 = 8.7;
+pub const ORIGINAL_HTTPS_MS: f64 = 24.4;
+pub const ORIGINAL_OF_MANY_MS: f64 = 29.3;
+
+/// The original in floors, for those of these milliseconds.
+pub fn in_floors(original_ms: f64) -> f64 {
+    original_ms / FLOOR_MS
 }
 
-/// One kind of run: what the original took for it in milliseconds, and the share of it that we may take.
-#[derive(Clone, Copy)]
-pub struct Goal {
-    original: Times,
-    share: Times,
+/// The original, if `ORIGINAL` names it or `make bench` could install it.
+pub fn original() -> Option<PathBuf> {
+    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join(".peers/original/monitoring-token");
+    let original = std::env::var_os("ORIGINAL").map_or(installed, PathBuf::from);
+    original.exists().then_some(original)
 }
 
-/// What the floor program took, in milliseconds: 0.17 of the original's CPU without exchange, 0.19 of its wall.
-const FLOOR: Times = Times { cpu: 0.17 * 7.2, wall: 0.19 * 6.6 };
-
-pub const NO_EXCHANGE: Goal =
-    Goal { original: Times { cpu: 7.2, wall: 6.6 }, share: Times { cpu: 0.28, wall: 0.33 } };
-pub const HTTP: Goal =
-    Goal { original: Times { cpu: 8.7, wall: 8.6 }, share: Times { cpu: 0.29, wall: 0.38 } };
-pub const HTTPS: Goal =
-    Goal { original: Times { cpu: 24.4, wall: 24.9 }, share: Times { cpu: 0.15, wall: 0.22 } };
-/// What a long answer costs more than a short one: 2 ms of CPU, where the original takes 7.2 ms for a run.
-pub const LONG_ANSWER: Goal = Goal { share: Times { cpu: 2.0 / 7.2, wall: f64::NAN }, ..NO_EXCHANGE };
-/// With a key of another kind: faster than the original. What that takes was not measured for these; it is no
-/// less than what it takes with an Ed25519 key, the cheapest.
-pub const OTHER_KEY: Goal = Goal { share: Times { cpu: 1.0, wall: 1.0 }, ..NO_EXCHANGE };
-/// As many runs at once over https, each of which waits for its command; the times are of one of them.
-pub const AT_ONCE: usize = 300;
-pub const ONE_OF_MANY: Goal = Goal {
-    original: Times { cpu: 8800.0 / 300.0, wall: f64::NAN },
-    share: Times { cpu: 0.13, wall: f64::NAN },
-};
-
-/// The program that we are compared with.
-pub struct Peer {
-    pub program: PathBuf,
-    pub name: &'static str,
+/// One line of the table: what was measured, and the most that it may be.
+pub struct Row {
+    pub name: String,
+    /// What the figure is a multiple of, or its unit.
+    pub unit: &'static str,
+    /// `None` if it could not be measured.
+    pub figure: Option<f64>,
+    pub goal: f64,
+    /// What else is worth knowing.
+    pub note: String,
 }
 
-impl Peer {
-    /// The original, if `ORIGINAL` names it or `make bench` could install it; else the floor program.
-    pub fn find(floor: PathBuf) -> Peer {
-        let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join(".peers/original/monitoring-token");
-        let original = std::env::var_os("ORIGINAL").map_or(installed, PathBuf::from);
-        if original.exists() {
-            Peer { program: original, name: "original" }
-        } else {
-            Peer { program: floor, name: "floor" }
+impl Row {
+    pub fn new(name: &str, unit: &'static str, figure: f64, goal: f64) -> Row {
+        Row { name: name.to_owned(), unit, figure: Some(figure), goal, note: String::new() }
+    }
+
+    pub fn not_measured(name: &str, unit: &'static str, goal: f64, why: &str) -> Row {
+        Row { name: name.to_owned(), unit, figure: None, goal, note: why.to_owned() }
+    }
+
+    pub fn with_note(self, note: String) -> Row {
+        Row { note, ..self }
+    }
+
+    pub fn is_met(&self) -> bool {
+        self.figure.is_none_or(|figure| figure <= self.goal)
+    }
+
+    pub fn verdict(&self) -> &'static str {
+        match self.figure {
+            None => "not measured",
+            Some(_) if self.is_met() => "met",
+            Some(_) => "MISSED",
         }
     }
 
-    fn is_original(&self) -> bool {
-        self.name == "original"
-    }
-
-    /// The most that we may take, as a ratio to what this peer takes.
-    pub fn most(&self, goal: Goal) -> Times {
-        if self.is_original() {
-            goal.share
-        } else {
-            Times {
-                cpu: goal.share.cpu * goal.original.cpu / FLOOR.cpu,
-                wall: goal.share.wall * goal.original.wall / FLOOR.wall,
-            }
+    /// A figure with its unit.
+    pub fn show(&self, figure: f64) -> String {
+        match self.unit {
+            "threads" => format!("{figure:.0}"),
+            "KiB" => format!("{figure:.0} KiB"),
+            "MiB" | "MB" => format!("{figure:.2} {}", self.unit),
+            unit => format!("{figure:.2} × {unit}"),
         }
-    }
-
-    /// Its command line for a run with these flags of the original's.
-    pub fn line<'a>(&'a self, flags: &[&'a str], command: &[&'a str]) -> Vec<&'a str> {
-        let program = self.program.to_str().expect("a path in UTF-8");
-        let own: &[&str] = if self.is_original() { flags } else { &[] };
-        let end: &[&str] = if self.is_original() { &["--"] } else { &[] };
-        [&[program], own, end, command].concat()
     }
 }

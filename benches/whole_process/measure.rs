@@ -1,117 +1,101 @@
-//! Runs two commands in turn and compares what the kernel says they cost.
+//! Runs commands in turn, so that a noisy machine slows all of them, and asks the kernel what each cost.
 
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::goals::{Goal, Peer, Times};
-
-/// Runs of each command that count; those before warm the caches.
-const RUNS: usize = 60;
+/// Rounds that count; those before warm the caches.
+const ROUNDS: usize = 60;
 const WARM_UP: usize = 5;
 
 pub type Env = Vec<(String, String)>;
 
-/// One run's cost: times in microseconds.
-#[derive(Clone, Copy)]
-struct Cost {
-    cpu: f64,
-    wall: f64,
-    peak_kib: f64,
+/// A command line and its environment.
+#[derive(Clone)]
+pub struct Contender {
+    pub line: Vec<String>,
+    pub env: Env,
 }
 
-/// What is compared: our program with the peer, started by the launcher.
+/// One run's cost: times in milliseconds.
+#[derive(Clone, Copy)]
+pub struct Cost {
+    pub cpu: f64,
+    pub wall: f64,
+    pub peak_kib: f64,
+}
+
 pub struct Bench {
     pub token: PathBuf,
+    pub floor: PathBuf,
+    pub original: Option<PathBuf>,
     launcher: PathBuf,
-    pub peer: Peer,
 }
 
 impl Bench {
-    pub fn new() -> Bench {
+    pub fn new(original: Option<PathBuf>) -> Bench {
         let token = PathBuf::from(env!("CARGO_BIN_EXE_monitoring-token"));
-        Bench {
-            launcher: token.with_file_name("bench-launch"),
-            peer: Peer::find(token.with_file_name("bench-floor")),
-            token,
-        }
+        let beside = |name| token.with_file_name(name);
+        Bench { launcher: beside("bench-launch"), floor: beside("bench-floor"), original, token }
     }
 
-    /// Our command line for a run with these flags.
-    pub fn line<'a>(&'a self, flags: &[&'a str], command: &[&'a str]) -> Vec<&'a str> {
-        [&[self.token.to_str().expect("a path in UTF-8")], flags, &["--"], command].concat()
+    /// Our run with these flags of this command.
+    pub fn ours(&self, flags: &[&str], command: &[&str], env: &Env) -> Contender {
+        Contender { line: line(&self.token, &[flags, &["--"], command]), env: env.clone() }
     }
 
-    fn launch(&self, line: &[&str], env: &Env) -> Cost {
+    /// The floor program's run of this command.
+    pub fn floor(&self, command: &[&str], env: &Env) -> Contender {
+        Contender { line: line(&self.floor, &[command]), env: env.clone() }
+    }
+
+    /// The original's.
+    pub fn original(&self, flags: &[&str], command: &[&str], env: &Env) -> Option<Contender> {
+        let program = self.original.as_ref()?;
+        Some(Contender { line: line(program, &[flags, &["--"], command]), env: env.clone() })
+    }
+
+    /// What one run costs.
+    pub fn cost(&self, contender: &Contender) -> Cost {
         let mut command = Command::new(&self.launcher);
-        let env = env.iter().map(|(name, value)| (name, value));
-        let output = command.args(line).env_clear().env("PATH", "/usr/bin:/bin").envs(env).output();
+        let env = contender.env.iter().map(|(name, value)| (name, value));
+        let output =
+            command.args(&contender.line).env_clear().env("PATH", "/usr/bin:/bin").envs(env).output();
         let text = String::from_utf8(output.expect("the launcher runs").stdout).expect("a text");
         let numbers: Vec<f64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
         let [status, cpu, wall, peak_kib] = numbers[..] else { panic!("the launcher said {text:?}") };
-        assert!(status == 0.0, "{line:?} ended with wait status {status}");
-        Cost { cpu, wall, peak_kib }
+        assert!(status == 0.0, "{:?} ended with wait status {status}", contender.line);
+        Cost { cpu: cpu / 1000.0, wall: wall / 1000.0, peak_kib }
     }
 
-    /// The CPU time of a run in microseconds.
-    pub fn cpu(&self, line: &[&str], env: &Env) -> f64 {
-        self.launch(line, env).cpu
-    }
-
-    /// Compares a run of ours with the same of the peer; says whether the goal is met.
-    pub fn compare(&self, name: &str, ours: &[&str], theirs: &[&str], env: &Env, goal: Goal) -> bool {
-        let ours = self.line(ours, &["/bin/true"]);
-        let theirs = self.peer.line(theirs, &["/bin/true"]);
-        let costs = in_turn(|| (self.launch(&ours, env), self.launch(&theirs, env)));
-        let of = |figure: fn(&(Cost, Cost)) -> f64| median(costs.iter().map(figure).collect());
-        let ratio = Times {
-            cpu: of(|(ours, theirs)| ours.cpu / theirs.cpu),
-            wall: of(|(ours, theirs)| ours.wall / theirs.wall),
+    /// What runs of these cost, round by round. The order within a round is drawn: what runs after an expensive
+    /// program finds less in the processor's caches.
+    pub fn in_turn<const N: usize>(&self, contenders: [&Contender; N]) -> Rounds<N> {
+        let round = || {
+            let mut order: [usize; N] = std::array::from_fn(|index| index);
+            fastrand::shuffle(&mut order);
+            let mut costs = [Cost { cpu: 0.0, wall: 0.0, peak_kib: 0.0 }; N];
+            for index in order {
+                costs[index] = self.cost(contenders[index]);
+            }
+            costs
         };
-        let most = self.peer.most(goal);
-        let met = ratio.cpu <= most.cpu && ratio.wall <= most.wall;
-        println!(
-            "{name:<22} cpu {:>5.2} ms = {:.2} x {peer} (goal {:.2})   wall {:>5.2} ms = {:.2} x {peer} (goal {:.2})   peak {:.1} MiB   {}",
-            of(|(ours, _)| ours.cpu) / 1000.0,
-            ratio.cpu,
-            most.cpu,
-            of(|(ours, _)| ours.wall) / 1000.0,
-            ratio.wall,
-            most.wall,
-            of(|(ours, _)| ours.peak_kib) / 1024.0,
-            verdict(met),
-            peer = self.peer.name,
-        );
-        met
-    }
-
-    /// Compares what a run costs more in one environment than in another with a whole run of the peer's; says
-    /// whether the goal is met.
-    pub fn difference(&self, name: &str, flags: &[&str], more: &Env, less: &Env, goal: Goal) -> bool {
-        let ours = self.line(flags, &["/bin/true"]);
-        let theirs = self.peer.line(&[], &["/bin/true"]);
-        let costs = in_turn(|| (self.cpu(&ours, more) - self.cpu(&ours, less), self.cpu(&theirs, less)));
-        let ratio = median(costs.iter().map(|(difference, theirs)| difference / theirs).collect());
-        let most = self.peer.most(goal).cpu;
-        println!(
-            "{name:<22} cpu {:>5.2} ms more = {ratio:.2} x {} (goal {most:.2})   {}",
-            median(costs.iter().map(|(difference, _)| *difference).collect()) / 1000.0,
-            self.peer.name,
-            verdict(ratio <= most)
-        );
-        ratio <= most
+        Rounds((0..WARM_UP + ROUNDS).map(|_| round()).skip(WARM_UP).collect())
     }
 }
 
-fn in_turn<T>(mut both: impl FnMut() -> T) -> Vec<T> {
-    (0..WARM_UP).for_each(|_| drop(both()));
-    (0..RUNS).map(|_| both()).collect()
+fn line(program: &std::path::Path, words: &[&[&str]]) -> Vec<String> {
+    let program = program.to_str().expect("a path in UTF-8");
+    [&[program], words.concat().as_slice()].concat().iter().map(ToString::to_string).collect()
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
+/// What each contender cost in each round.
+pub struct Rounds<const N: usize>(Vec<[Cost; N]>);
 
-pub fn verdict(met: bool) -> &'static str {
-    if met { "met" } else { "MISSED" }
+impl<const N: usize> Rounds<N> {
+    /// The median over all rounds.
+    pub fn median(&self, of: impl Fn(&[Cost; N]) -> f64) -> f64 {
+        let mut values: Vec<f64> = self.0.iter().map(of).collect();
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    }
 }

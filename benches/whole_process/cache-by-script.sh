@@ -1,0 +1,19 @@
+#!/bin/bash
+# What monitoring-token's cache replaces: a script that keeps a command's status in a file. It starts the same
+# processes as m-lab's (bash, cat, date, stat, expr).
+#
+#   cache-by-script.sh TTL-SECONDS FILE COMMAND [ARG...]
+ttl=$1 file=$2
+shift 2
+if [ -e "$file" ]; then
+    now=$(date +%s)
+    then=$(stat --format=%Y "$file")
+    age=$(expr "$now" - "$then")
+    if [ "$age" -lt "$ttl" ]; then
+        exit "$(cat "$file")"
+    fi
+fi
+"$@"
+status=$?
+echo "$status" > "$file"
+exit "$status"
