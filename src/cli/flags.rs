@@ -78,9 +78,9 @@ command_line!(MainFlags, "monitoring-token", FirstWord, |self| Diagnostics::from
 #[derive(Parser)]
 #[command(
     override_usage = "monitoring-token check [flags] [--] [COMMAND ARG...]",
-    after_help = "Put check in front of a line that fails; that works for gafaelfawr exec and stackstate exec, too. COMMAND\n\
-        is ignored, and no token is created. The exit status is the one that the run would have had before its\n\
-        command: 0, 124 timeout, 125 failure, 2 bad usage."
+    after_help = "Put check in front of the failing line, also before gafaelfawr exec or stackstate exec. COMMAND is not run\n\
+        and no token is created. The exit status is what the run would have had before its command: 0, 124 timeout,\n\
+        125 failure, 2 bad usage."
 )]
 pub(crate) struct CheckFlags {
     #[command(flatten)]
@@ -112,7 +112,7 @@ pub(crate) struct LocateFlags {
     /// Private JWK that signs the request; the variable may also hold the JWK itself
     #[arg(long, value_name = "FILE", variable(SIGNER_KEY), value_hint = ValueHint::FilePath, value_parser = given(anything))]
     pub(crate) monitoring_signer_key: Option<Given>,
-    /// M-Lab machine to monitor: the JWT's sub
+    /// M-Lab machine to monitor
     #[arg(long, value_name = "NAME", variable("MACHINE"), value_parser = given(anything))]
     pub(crate) machine: Option<Given>,
     /// Service to monitor

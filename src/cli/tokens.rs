@@ -45,7 +45,7 @@ pub(crate) struct ExecFlags {
 #[derive(Args)]
 #[group(skip)]
 pub(crate) struct AdminFlags {
-    /// Output format: text or json; on exec, --output is where the command's output goes
+    /// Output format: text or json
     #[arg(long, short = 'o', value_name = "FORMAT", default(FORMAT.text), value_parser = read(FORMAT.parse), help_heading = None::<&str>)]
     pub(crate) output: Option<Format>,
     #[command(flatten)]

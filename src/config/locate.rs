@@ -75,7 +75,7 @@ fn locate(flags: &LocateFlags) -> Result<LocateConfig, Failure> {
     let wants_service_url = flags.service_url.unwrap_or_default();
     if wants_service_url && !exchange {
         return Err(Failure::usage(
-            "-service-url (or SERVICE_URL=true) needs the exchange; leave one of it and -exchange=false out",
+            "-service-url (or SERVICE_URL=true) cannot be used with -exchange=false; remove one of them",
         ));
     }
     let service = flags.service.as_ref();

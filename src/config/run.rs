@@ -66,7 +66,7 @@ pub(super) fn run(line: RunLine, kind: &Kind, purpose: Purpose) -> Result<RunCon
     };
     if command.is_empty() && purpose == Purpose::Run {
         return Err(Failure::usage(format!(
-            "missing command to run; put it after the flags: {program} [flags] -- COMMAND [ARG...]"
+            "missing command to run: {program} [flags] -- COMMAND [ARG...]"
         )));
     }
     if runs_setsid_without_waiting(&command) {
