@@ -65,9 +65,7 @@ pub(super) fn run(line: RunLine, kind: &Kind, purpose: Purpose) -> Result<RunCon
         script_deadline: variable("SCRIPT_DEADLINE")?.and_then(|value| parse_script_deadline(&value)),
     };
     if command.is_empty() && purpose == Purpose::Run {
-        return Err(Failure::usage(format!(
-            "missing command to run: {program} [flags] -- COMMAND [ARG...]"
-        )));
+        return Err(Failure::usage(format!("missing command to run: {program} [flags] -- COMMAND [ARG...]")));
     }
     if runs_setsid_without_waiting(&command) {
         return Err(Failure::usage(
