@@ -152,6 +152,10 @@ impl Scanner {
         let mut stream = Stream::default();
         let mut at = 0;
         for &(wrap, length) in &self.wraps {
+            // One that begins in a sequence is a part of it: `\x1b[<br>`.
+            if wrap < at {
+                continue;
+            }
             stream.bytes.extend_from_slice(&self.seen.bytes[at..wrap]);
             at = (wrap + length).min(self.seen.bytes.len());
         }

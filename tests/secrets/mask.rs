@@ -192,3 +192,12 @@ fn a_long_stream_with_many_secrets_loses_nothing() {
         assert!(out == expected.as_bytes(), "{size}");
     }
 }
+
+/// The story: such a wrap was left out twice, and the count of what is left ended the program.
+#[test]
+fn a_line_wrap_in_a_terminal_sequence_does_no_harm() {
+    let secret = "Zq3-vU8_xT5.kR0/mN7+pL2=wJ9yH4";
+    let text = format!("\x1b[<br>{secret}\x1b[=\n\x1b[<wbr />\x1b[<");
+    let out = passed_on(&mut secrets(secret).mask(), [text.as_bytes()]);
+    assert_eq!(out, text.replace(secret, "***").as_bytes());
+}
