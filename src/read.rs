@@ -63,6 +63,10 @@ pub enum NotText {
 pub fn as_text(bytes: &[u8]) -> Result<&str, NotText> {
     // ASCII in UTF-16 has a zero byte in each pair.
     let alternates = |at: usize| bytes.get(at..at + 2).is_some_and(|pair| (pair[0] == 0) != (pair[1] == 0));
+    // UTF-32 begins like UTF-16.
+    if bytes.starts_with(b"\xff\xfe\0\0") {
+        return Err(NotText::Bytes);
+    }
     if matches!(bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) || (alternates(0) && alternates(2)) {
         return Err(NotText::Utf16);
     }

@@ -161,10 +161,9 @@ impl Cache {
 
     /// Makes the folder if it is not there, and fails if others could have put into it what they like.
     fn open(&self) -> io::Result<Opened<'_>> {
-        let dir = self
-            .dir
-            .as_deref()
-            .ok_or_else(|| io::Error::other("none of XDG_CACHE_HOME, CACHE_DIRECTORY and HOME is set"))?;
+        let dir = self.dir.as_deref().ok_or_else(|| {
+            io::Error::other("none of XDG_CACHE_HOME, CACHE_DIRECTORY and HOME is an absolute path")
+        })?;
         if let Err(error) = check_private(dir) {
             if error.kind() != io::ErrorKind::NotFound {
                 return Err(error);

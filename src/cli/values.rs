@@ -17,6 +17,7 @@ use reqwest::Url;
 use crate::csv;
 use crate::duration::{self, GoDuration};
 use crate::error::{Failure, brief};
+use crate::http::proxy::has_sound_host;
 
 /// Why a text is not such a value.
 pub(crate) enum Why {
@@ -406,11 +407,7 @@ pub(crate) fn parse_base_url(text: &OsStr) -> Result<Url, String> {
 /// Fails if the host of `url` cannot be one. The URL standard takes what no resolver knows, such as a variable
 /// that a configuration file did not expand.
 pub(crate) fn check_host(url: &Url) -> Result<(), String> {
-    let Some(host) = url.domain() else { return Ok(()) };
-    let is_sound = host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
-    if is_sound {
-        return Ok(());
-    }
+    let Some(host) = url.domain().filter(|_| !has_sound_host(url)) else { return Ok(()) };
     let hint = if host.contains(['$', '{', '}']) { "; a variable in it was not expanded" } else { "" };
     Err(format!("invalid host {host}{hint}"))
 }

@@ -129,7 +129,9 @@ impl ProxyRules {
         if let Some(url) = parse(value) {
             return Ok(Some(Proxy { url, variable: setting.name }));
         }
-        let hint = if value.contains('@') {
+        let hint = if value.contains(['$', '{', '}']) && !value.contains('@') {
+            "; a variable in it was not expanded"
+        } else if value.contains('@') {
             "; percent-encode special characters in the user name and password (# as %23, / as %2F, ? as %3F, \\ as %5C)"
         } else {
             ""
@@ -146,11 +148,19 @@ fn parse(value: &str) -> Option<Url> {
     }
     let with_scheme = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
     let url = Url::parse(&with_scheme).ok()?;
-    let is_known = matches!(url.scheme(), "http" | "https" | "socks5" | "socks5h") && url.has_host();
+    let is_known = matches!(url.scheme(), "http" | "https" | "socks5" | "socks5h") && has_sound_host(&url);
     // What stands before this `@` was meant as the user and the password; `#`, `/`, `?` or `\` ended them.
     let rest = [Some(url.path()), url.query(), url.fragment()];
     let is_cut = rest.into_iter().flatten().any(|part| part.contains('@'));
     (is_known && !is_cut).then_some(url)
+}
+
+/// Whether a resolver can know the host of `url`. The URL standard takes more, such as a variable that a configuration
+/// file did not expand; the HTTP library would then connect elsewhere.
+pub(crate) fn has_sound_host(url: &Url) -> bool {
+    let is_sound = |host: &str| host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    // An address is not a domain.
+    url.has_host() && url.domain().is_none_or(is_sound)
 }
 
 fn uses_proxy(url: &Url, except: &str) -> bool {

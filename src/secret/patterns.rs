@@ -334,7 +334,9 @@ fn find_short(short: &Short, stream: &Stream, text: &[u8], extent: Extent, found
     for at in memmem::find_iter(&stream.bytes, &short.form) {
         let from = stream.spans[at].0 as usize;
         let to = stream.spans[at + short.form.len() - 1].1 as usize;
-        let alone = |byte: Option<&u8>| !byte.is_some_and(u8::is_ascii_alphanumeric);
+        // Not a part of `https_proxy`, where it would be a word of ours.
+        let alone =
+            |byte: Option<&u8>| !byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
         if !needs_word || (alone(text[..from].last()) && alone(text.get(to))) {
             found.push(from..to);
         }

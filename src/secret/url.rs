@@ -57,8 +57,8 @@ pub fn protect_url(url: &Url) {
     for secret in [password, &decode(password), &header] {
         protect(secret);
     }
-    // A short name next to a password is not a credential, and may be a word in a message.
-    if password.is_empty() || user.chars().count() >= MIN_VALUE_CHARS {
+    // A short name is not a credential, and may be a word in a message, such as `proxy`.
+    if user.chars().count() >= MIN_VALUE_CHARS {
         protect(user);
         protect(&decode(user));
     }

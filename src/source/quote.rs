@@ -28,7 +28,8 @@ pub fn first_words(body: &[u8]) -> String {
     if !is_html(&text) {
         return secret::quoted(body, SHOWN_BODY);
     }
-    let page = html_text(&text);
+    // Before lines are joined, which would hide a secret that is wrapped; what is marked up is found afterwards.
+    let page = html_text(&secret::scrub(&text));
     if page.is_empty() {
         "an HTML page".to_owned()
     } else {
@@ -120,6 +121,11 @@ mod tests {
             ),
             ("<!doctype html><img src=x>", "an HTML page"),
             ("<html", "an HTML page"),
+            // A token that is wrapped, as quoted-printable is.
+            (
+                "<html><body>sent gt-AAAAAAAAAAAAAAAAAAAAAA.BBBBBBBB=\r\nBBBBBBBBBBBBBB</body>",
+                "HTML page \"sent gt-AAAAAAAAAAAAAAAAAAAAAA.REDACTED\"",
+            ),
             ("<Error><Code>NoSuchKey</Code></Error>", "\"<Error><Code>NoSuchKey</Code></Error>\""),
         ] {
             assert_eq!(first_words(page.as_bytes()), expected, "{page}");

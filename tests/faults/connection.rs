@@ -64,6 +64,10 @@ pub fn proxies(_: &Lab) -> Vec<Row> {
     let wants_password = "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     vec![
         ("no proxy URL", At("http://far.invalid/"), &["HTTP_PROXY=http://a b"], 125, &["HTTP_PROXY is not a valid proxy URL"]),
+        ("a proxy URL with a variable in it", At("http://far.invalid/"), &["http_proxy=http://${PROXY_HOST}:3128"], 125, &["http_proxy is not a valid proxy URL", "was not expanded"]),
+        ("a proxy URL of a template", At("https://far.invalid/"), &["https_proxy={{ proxy }}:3128"], 125, &["https_proxy is not a valid proxy URL", "was not expanded"]),
+        ("a proxy with a list of hosts", At("https://far.invalid/"), &["https_proxy=http://a,b:3128"], 125, &["https_proxy is not a valid proxy URL"]),
+        ("a proxy's user that is a word of the message", At("http://far.invalid/"), &["http_proxy=http://proxy@127.0.0.1:1"], 125, &["cannot connect to the proxy http://REDACTED@127.0.0.1:1/", "check http_proxy and NO_PROXY"]),
         ("no proxy URL for https", At("https://far.invalid/"), &["HTTPS_PROXY=http://a b"], 125, &["HTTPS_PROXY is not a valid proxy URL: expected"]),
         ("no proxy URL, with a password", At("http://far.invalid/"), &["http_proxy=ftp://u:pw@h/"], 125, &["http_proxy is not a valid proxy URL", "percent-encode"]),
         ("a question before a warning", proxy("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"), &["HTTP_PROXY={url}", "LOCATE_URL=http://far.invalid/"], 125, &["check -locate-url and -service; and tokens are sent to far.invalid over plain HTTP"]),

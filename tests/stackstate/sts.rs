@@ -268,3 +268,23 @@ fn a_local_clock_that_is_days_behind_is_named() {
     run(sandbox.token().env("STS_CLI_URL", &url).args(day))
         .failed_with(125, &["rejected the expiry", "local clock is 72h", "behind the server"]);
 }
+
+/// The same, from a server or a gateway that says less.
+#[test]
+fn a_clock_that_is_days_behind_is_named_whatever_the_server_says() {
+    let date = httpdate::fmt_http_date(std::time::SystemTime::now() + Duration::from_secs(3 * 86_400));
+    for body in ["", "<html>400</html>", r#"{"_type":"ErrorsResponse","errors":[{"message":"bad request"}]}"#]
+    {
+        let sandbox = Sandbox::start(&[]);
+        let date = date.clone();
+        let url = relay(sandbox.var("STS_CLI_URL"), move |request, pass_on| {
+            if request.starts_with("POST") {
+                crate::support::http("400 Bad Request", &format!("Date: {date}\r\n"), body)
+            } else {
+                pass_on(request)
+            }
+        });
+        run(STACKSTATE.exec(&sandbox).env("STS_CLI_URL", &url).args(["--", "true"]))
+            .failed_with(125, &["HTTP 400", "local clock is 7", "behind the server: correct it"]);
+    }
+}

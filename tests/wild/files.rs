@@ -60,7 +60,7 @@ fn a_cache_without_a_home_is_systemds_or_a_warning() {
         log.run(|command| {
             command.env_remove("HOME").env(variable, value);
         })
-        .said(0, &["warning: cannot keep results: none of XDG_CACHE_HOME, CACHE_DIRECTORY and HOME is set; running without the cache"]);
+        .said(0, &["warning: cannot keep results: none of XDG_CACHE_HOME, CACHE_DIRECTORY and HOME is an absolute path; running without the cache"]);
     }
     assert_eq!(log.runs(), 6, "the probe runs");
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::error::Reason;
 use crate::http::Answer;
 use crate::source::clock;
-use crate::source::refusal::{Refusal, Service};
+use crate::source::refusal::{Doing, Refusal, Service};
 
 /// StackState's part of what is said of an answer.
 pub static SERVICE: Service = Service {
@@ -65,6 +65,10 @@ fn explain(refusal: &Refusal<'_>) -> String {
             refusal.what()
         ),
         (kind, 404) if !kind.is_empty() => format!("{server} has no such token {said}"),
+        // Whatever it says: an expiry by a clock that is days behind has passed there.
+        (_, 400..500) if refusal.doing == Doing::Create && clock::is_days_off(refusal.answer) => {
+            format!("{}{}", refusal.usual(&said), clock::clause(refusal.answer))
+        }
         _ => refusal.usual(&said),
     }
 }
