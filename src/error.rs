@@ -82,9 +82,9 @@ impl Failure {
     /// A signal ended the run in `stage`, before the command began: exit status 128 + `signal`.
     pub fn signal(stage: Stage, signal: crate::signal::Signal) -> Failure {
         let message = format!(
-            "ended by {signal} {}",
+            "interrupted by {signal} {}",
             match stage {
-                Stage::Exchange => "in the exchange; the command was not run",
+                Stage::Exchange => "while requesting a token; the command was not run",
                 Stage::Sign | Stage::Command => "",
                 Stage::Revoke => "while the token was deleted",
             }

@@ -94,7 +94,8 @@ reasons! {
     CredentialMissing "credential-missing" {
         meaning: "No admin token is configured",
         causes: ["the variable with the admin token is not set in this environment"],
-        checks: ["set GAFAELFAWR_ADMIN_TOKEN or STS_CLI_API_TOKEN, or use --admin-token-file FILE"],
+        checks: ["gafaelfawr: set GAFAELFAWR_ADMIN_TOKEN, or use --admin-token-file FILE",
+            "stackstate: set STS_CLI_API_TOKEN, STS_CLI_SERVICE_TOKEN or STS_CLI_K8S_SA_TOKEN"],
     }
     CredentialUnreadable "credential-unreadable" {
         meaning: "The file with the admin token, or the one in --token-file, cannot be read",
@@ -152,8 +153,8 @@ reasons! {
         checks: ["run openssl x509 -in FILE -noout -subject on the file"],
     }
     ProxyInvalid "proxy-invalid" {
-        meaning: "A proxy variable does not hold the URL of a proxy",
-        causes: ["HTTP_PROXY or HTTPS_PROXY is misspelled, or has a scheme that is not supported"],
+        meaning: "The value of HTTP_PROXY or HTTPS_PROXY is not the URL of a proxy",
+        causes: ["the URL is misspelled, or has a scheme that is not supported"],
         checks: ["set it to http://HOST:PORT, or unset it", "list hosts that need no proxy in NO_PROXY"],
     }
     Dns "dns" {
@@ -163,7 +164,7 @@ reasons! {
             "DNS does not work on this machine or in this container",
         ],
         checks: [
-            "run getent hosts HOST on this machine",
+            "run dig HOST: only /etc/hosts and the servers in /etc/resolv.conf are asked, unlike by getent",
             "check the host in -locate-url, --url or the proxy variable",
             "check /etc/resolv.conf and the network policy",
         ],
@@ -262,15 +263,15 @@ reasons! {
         causes: [
             "the public key is not registered with this Locate, or another key is registered under its key ID",
             "Locate does not support the algorithm of the key",
-            "the clock of this machine is a little off",
+            "the clock of this machine is up to a minute behind",
         ],
         checks: [
-            "compare monitoring-token key inspect FILE with the key that Locate has",
+            "compare monitoring-token key public FILE with the key that Locate has",
             "check that -locate-url is the Locate of this project",
         ],
     }
     ClockSkew "clock-skew" {
-        meaning: "The clock of this machine is so wrong that tokens are invalid when they arrive",
+        meaning: "The clock of this machine is off by about a minute or more, so tokens have expired when they arrive",
         causes: ["time synchronization does not run on this machine"],
         checks: ["run timedatectl or chronyc tracking, and correct the clock"],
     }
@@ -328,7 +329,8 @@ reasons! {
     RateLimited "rate-limited" {
         meaning: "The server refuses requests for a while because there were too many (HTTP 429)",
         causes: ["many probes run at the same time", "-retries multiplies the requests during an outage"],
-        checks: ["run probes less often, or spread them over time", "use -cache-ttl to repeat fewer tests"],
+        checks: ["run probes less often, spread them over time, or use -retries=0 while the server is overloaded",
+            "use -cache-ttl to repeat fewer tests; a cached success can hide an outage for up to the TTL"],
     }
     RequestRefused "request-refused" {
         meaning: "The server refused the request with another client error (HTTP 4xx)",
@@ -338,7 +340,7 @@ reasons! {
     ServerError "server-error" {
         meaning: "The server failed (HTTP 5xx), or reported an error of its own",
         causes: ["the server, or a gateway in front of it, is down or overloaded"],
-        checks: ["wait and run the job again", "report it to the operators of the server if it lasts"],
+        checks: ["retry later, or report it to the operators of the server"],
     }
     RedirectRefused "redirect-refused" {
         meaning: "The server redirects to another origin, where the token must not be sent, or redirects without end",
@@ -373,9 +375,9 @@ reasons! {
         checks: ["check --lifetime or --expiration", "run date -u on this machine"],
     }
     UnknownScope "unknown-scope" {
-        meaning: "The issuer does not know one of the scopes or roles",
-        causes: ["--scopes or --roles is misspelled", "this environment does not have it"],
-        checks: ["check --scopes or --roles"],
+        meaning: "Gafaelfawr does not know one of the scopes",
+        causes: ["--scopes is misspelled", "this environment does not have the scope"],
+        checks: ["check --scopes"],
     }
     TokenNotDeleted "token-not-deleted" {
         meaning: "The service token of the run could not be deleted and remains valid until it expires",
@@ -405,18 +407,19 @@ reasons! {
         checks: ["the error line names the step that took too long", "run monitoring-token check with the same flags"],
     }
     TimeoutCommand "timeout-command" {
-        meaning: "The timeout ended the command",
+        meaning: "monitoring-token terminated the command at the timeout",
         causes: ["the target is slow or does not respond", "-timeout is too short for this test"],
         checks: ["run the command with -output=inherit to see where it waits", "use a larger -timeout"],
     }
     TimeoutCache "timeout-cache" {
-        meaning: "The timeout ended the run while another process was still making the same run",
-        causes: ["runs start more often than they end", "the other run has a larger -timeout"],
+        meaning: "The timeout ended the run while another process was still doing the same run",
+        causes: ["runs of the same machine, service and command start faster than they end",
+            "the other run has a larger -timeout"],
         checks: ["start the job less often"],
     }
     TimeoutLock "timeout-lock" {
         meaning: "The timeout ended rotate while it waited for another rotate of the same file",
-        causes: ["the other one hangs, here or on another host", "many hosts rotate the same file"],
+        causes: ["the other rotate is stuck, here or on another host", "many hosts rotate the same file"],
         checks: ["find the other rotate and see what it waits for", "use a larger --timeout"],
     }
     DeadlinePassed "deadline-passed" {
@@ -425,9 +428,9 @@ reasons! {
         checks: ["raise the timeout of the exporter and of the scrape", "check the load of this machine"],
     }
     Interrupted "interrupted" {
-        meaning: "A signal ended the run",
+        meaning: "A signal stopped the run",
         causes: ["an operator, a supervisor or a shutdown stopped monitoring-token"],
-        checks: ["nothing, if you stopped it", "check the timeout of the supervisor, which may be shorter than -timeout"],
+        checks: ["nothing, if you stopped it; status 129, 130, 131 or 143 without an error line means the same", "check the timeout of the supervisor, which may be shorter than -timeout"],
     }
     ParentDied "parent-died" {
         meaning: "The parent process died, and -die-with-parent ended the run",
@@ -455,7 +458,7 @@ reasons! {
         meaning: "The command ran and reported a failure",
         causes: ["the target failed its test", "the command rejected its flags"],
         checks: [
-            "look up the exit status in the documentation of the command",
+            "look up the exit status in the documentation of the command; 2 usually means wrong flags",
             "run it with -output=on-failure to see what it prints",
         ],
     }
@@ -473,7 +476,7 @@ reasons! {
             "it waits in the kernel, for example for a network file system",
             "it runs as another user, for example through sudo",
         ],
-        checks: ["run ps on it, and stop it as root", "repair the file system that it waits for"],
+        checks: ["find it with pgrep -a NAME, and run kill -9 PID as root", "repair the file system that it waits for"],
     }
     OutputFailed "output-failed" {
         meaning: "The result could not be written",
@@ -482,7 +485,7 @@ reasons! {
             "the file already exists, and it is never overwritten",
             "the reader of standard output has exited",
         ],
-        checks: ["the error line names the file and the flag"],
+        checks: ["free disk space, or use another path: the error line names the file"],
     }
     System "system" {
         meaning: "The operating system refused something that monitoring-token needs",

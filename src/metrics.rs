@@ -166,7 +166,11 @@ fn encode(labels: &Labels, figures: &Figures, now: SystemTime) -> String {
         );
     }
     let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    gauge("last_run_timestamp_seconds", "When the last run ended", since_epoch.as_secs_f64());
+    gauge(
+        "last_run_timestamp_seconds",
+        "When the last run that was not taken from the cache ended",
+        since_epoch.as_secs_f64(),
+    );
     if !figures.stage_seconds.is_empty() {
         registry.register("stage_duration_seconds", "How long the stages of the last run took", durations);
     }

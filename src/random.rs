@@ -3,7 +3,7 @@
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 /// What is said where there are none.
-pub const NO_RANDOM: &str = "this system gives no random numbers";
+pub const NO_RANDOM: &str = "the system random number generator failed";
 
 /// Fills `bytes`.
 ///

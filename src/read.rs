@@ -105,13 +105,13 @@ impl Ended {
                 ..Failure::timeout(
                     stage,
                     format!(
-                        "timed out after {} while reading {what}; if it is a pipe, does anybody write to it?",
+                        "timed out after {} while reading {what}; if it is a pipe, check the process that writes to it",
                         duration::show(*after)
                     ),
                 )
             },
             Ended::Interrupted(signal) => Failure {
-                message: format!("ended by {signal} while reading {what}"),
+                message: format!("interrupted by {signal} while reading {what}"),
                 ..Failure::signal(stage, *signal)
             },
             Ended::Orphaned => Failure::orphaned(stage),

@@ -30,7 +30,7 @@ fn the_readme_says_what_a_newcomer_needs() {
         "make deb",
         "make install",
         "cargo install",
-        "The static binary",
+        "the static binary",
         "deploy/Dockerfile",
         "monitoring-token -machine=",
         "monitoring-token key generate",

@@ -251,7 +251,7 @@ fn hold(section: &str, tables: &[fn(&Lab) -> Vec<Row>], elsewhere: &[(&str, &str
 #[test]
 fn the_faults_of_the_key_are_those_of_the_manual() {
     let elsewhere = [
-        ("ended by SIGNAL while reading the key FILE", "tests/supervise/signals.rs"),
+        ("interrupted by SIGNAL while reading the key FILE", "tests/supervise/signals.rs"),
         ("cannot make a key: …", "it would take a kernel without random numbers"),
     ];
     hold("The key", &[local::keys], &elsewhere);
@@ -273,7 +273,10 @@ fn the_faults_of_locates_answer_are_those_of_the_manual() {
 fn the_faults_of_the_connection_are_those_of_the_manual() {
     let tables = [connection::broken, connection::silent, connection::proxies];
     let elsewhere = [
-        ("ended by SIGNAL in the exchange; the command was not run", "tests/supervise/signals.rs"),
+        (
+            "interrupted by SIGNAL while requesting a token; the command was not run",
+            "tests/supervise/signals.rs",
+        ),
         ("cannot resolve HOST: this machine is out of resources", "tests/network.rs"),
         ("cannot connect to URL: this machine is out of resources", "tests/network.rs"),
         ("the proxy URL2 requires authentication (SOCKS5)", "tests/network.rs"),
@@ -287,8 +290,8 @@ fn the_faults_of_the_connection_are_those_of_the_manual() {
 #[test]
 fn the_faults_of_tls_are_those_of_the_manual() {
     let elsewhere = [
-        ("ended by SIGNAL while reading the CA file FILE", "tests/supervise/signals.rs"),
-        ("ended by SIGNAL while reading SSL_CERT_FILE FILE", "tests/tls.rs"),
+        ("interrupted by SIGNAL while reading the CA file FILE", "tests/supervise/signals.rs"),
+        ("interrupted by SIGNAL while reading SSL_CERT_FILE FILE", "tests/tls.rs"),
         ("the certificate of URL is not trusted: its issuer \"NAME\", …", "tests/certificates.rs"),
         ("the certificate of URL is not trusted: its chain …", "tests/certificates.rs"),
         ("… lists HOST as a DNS name", "tests/certificates.rs"),
@@ -305,7 +308,7 @@ fn the_faults_of_tls_are_those_of_the_manual() {
 fn the_faults_of_the_command_are_those_of_the_manual() {
     let elsewhere = [
         ("timed out after T while waiting for the result of the same run", "tests/cache.rs"),
-        ("ended by SIGNAL while waiting for the result of the same run", "tests/cache.rs"),
+        ("interrupted by SIGNAL while waiting for the result of the same run", "tests/cache.rs"),
         ("… (the result of T ago)", "tests/cache.rs"),
         ("timed out after T; cannot terminate COMMAND: it runs as USER", "tests/wild/supervision.rs"),
         ("cannot terminate COMMAND: it runs as USER", "tests/wild/supervision.rs"),
@@ -318,7 +321,7 @@ fn the_faults_of_the_command_are_those_of_the_manual() {
         ("cannot run COMMAND: this machine needs a /dev/null", "tests/supervise/limits.rs"),
         ("cannot start: …", "tests/supervise/limits.rs"),
         ("cannot catch signals: …", "what forbids that keeps the program from being loaded, too"),
-        ("this system gives no random numbers", "it would take a kernel without them"),
+        ("the system random number generator failed", "it would take a kernel without them"),
         ("cannot write to stdout: …", "tests/supervise/output.rs"),
         ("internal error at PLACE", "it would take a bug"),
     ];

@@ -241,7 +241,7 @@ fn whoever_waits_for_another_rotate_can_be_ended() {
             (u64::from_str_radix(blocked.trim(), 16).ok()? & (1 << 14) != 0).then_some(())
         });
         kill(waiting.id(), libc::SIGTERM);
-        finish(waiting).failed_with(143, &["ended by SIGTERM while waiting for another rotate of "]);
+        finish(waiting).failed_with(143, &["interrupted by SIGTERM while waiting for another rotate of "]);
         gate.let_go();
         finish(holder).rotated();
     }

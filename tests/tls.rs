@@ -262,7 +262,7 @@ fn a_signal_ends_the_wait_for_roots_from_a_pipe() {
         kill(child.id(), libc::SIGTERM);
         let ended = finish(child);
         if ended.stderr.contains("while reading SSL_CERT_FILE") {
-            ended.failed_with(128 + libc::SIGTERM, &["ended by SIGTERM while reading SSL_CERT_FILE /"]);
+            ended.failed_with(128 + libc::SIGTERM, &["interrupted by SIGTERM while reading SSL_CERT_FILE /"]);
             return;
         }
     }

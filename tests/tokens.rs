@@ -118,7 +118,7 @@ fn a_signal_during_the_deletion_does_not_cut_it_short_nor_hide_how_the_command_f
         for (script, signal, status, words) in [
             ("exit 7", libc::SIGTERM, 7, ""),
             ("exit 0", libc::SIGUSR1, 0, ""),
-            ("exit 0", libc::SIGTERM, 143, "ended by SIGTERM while the token was deleted"),
+            ("exit 0", libc::SIGTERM, 143, "interrupted by SIGTERM while the token was deleted"),
         ] {
             let sandbox = Sandbox::start(&[]);
             let gate = Gate::start(sandbox.var(issuer.url), issuer.delete, false);
@@ -152,7 +152,7 @@ fn a_failed_deletion_is_one_warning_or_a_clause_of_the_failure() {
                 &[],
                 &["sh", "-c", "kill -KILL $$"],
                 137,
-                "sh was killed by SIGKILL, which monitoring-token did not send; the machine may be out of memory; and could not delete",
+                "sh was killed by SIGKILL, which monitoring-token did not send; check whether the host or container ran out of memory; and could not delete",
             ),
             (&["-timeout=1s", "-kill-after=0"], &["sleep", "60"], 124, "(SIGKILL); and could not delete"),
             (&[], &["/no/such/program"], 127, "; and could not delete"),
@@ -283,7 +283,8 @@ fn a_create_that_is_ended_leaves_no_file_and_says_what_may_be_left() {
         sandbox.awaits(issuer.create);
         kill(child.id(), libc::SIGTERM);
         let see = format!("may have been created, see: monitoring-token {} list", issuer.name);
-        finish(child).failed_with(143, &["ended by SIGTERM while waiting for the response (http:", &see]);
+        finish(child)
+            .failed_with(143, &["interrupted by SIGTERM while waiting for the response (http:", &see]);
         assert!(!out.exists());
         run(issuer.create(&sandbox).arg("-timeout=1s").arg("--out").arg(&out))
             .failed_with(124, &["timed out after 1s while"]);
@@ -302,7 +303,7 @@ fn a_list_or_delete_that_is_ended_says_so_in_one_line() {
                 let child = start(&mut issuer.command(&sandbox, args));
                 eventually("a request", || (sandbox.requests().len() > before).then_some(()));
                 kill(child.id(), signal);
-                let line = format!("ended by {name} while waiting for the response (http:");
+                let line = format!("interrupted by {name} while waiting for the response (http:");
                 finish(child).failed_with(128 + signal, &[&line]).failed_with(128 + signal, words);
             }
             run(issuer.command(&sandbox, args).arg("-timeout=300ms"))
@@ -336,7 +337,7 @@ fn a_credential_that_does_not_come_is_not_waited_for_beyond_a_signal_or_the_time
         catches_signals(child.id());
         kill(child.id(), libc::SIGHUP);
         finish(child)
-            .failed_with(129, &["ended by SIGHUP while reading the admin token from standard input"]);
+            .failed_with(129, &["interrupted by SIGHUP while reading the admin token from standard input"]);
         let mut child = start(command.arg("-timeout=300ms"));
         let open = child.stdin.take();
         finish(child).failed_with(124, &["while reading the admin token from standard input"]);
@@ -352,7 +353,7 @@ fn a_signal_ends_a_bootstrap_that_waits_for_its_token() {
     let child = start(&mut command);
     catches_signals(child.id());
     kill(child.id(), libc::SIGTERM);
-    finish(child).failed_with(143, &["ended by SIGTERM while reading the token from /dev/stdin"]);
+    finish(child).failed_with(143, &["interrupted by SIGTERM while reading the token from /dev/stdin"]);
     let folder = tempfile::tempdir().unwrap();
     let file = format!("--token-file={}", folder.path().display());
     run(token().args(["stackstate", "bootstrap", "--roles=a", &file]))

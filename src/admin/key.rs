@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use zeroize::Zeroizing;
 
-use crate::error::{Failure, Reason, Stage, printable};
+use crate::error::{Failure, Reason, Stage, printable, system_error};
 use crate::key::convert::{public_half, read, thumbprint, to_json};
 use crate::key::generate::private_jwk;
 use crate::key::inspect::inspect;
@@ -109,7 +109,10 @@ fn written(create: fn(&Path) -> io::Result<NewFile>, path: &Path, json: &str) ->
             io::ErrorKind::AlreadyExists => "name another with --out",
             _ => "see --out",
         };
-        failure(Reason::OutputFailed, format!("cannot write {}: {error}; {advice}", path.display()))
+        failure(
+            Reason::OutputFailed,
+            format!("cannot write {}: {}; {advice}", path.display(), system_error(&error)),
+        )
     })
 }
 

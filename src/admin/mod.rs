@@ -79,7 +79,7 @@ impl<'a> Session<'a> {
         tokio::select! {
             biased;
             signal = self.signals.interrupt() => Failure {
-                message: format!("ended by {signal} {}", at_step()),
+                message: format!("interrupted by {signal} {}", at_step()),
                 ..Failure::signal(Stage::Exchange, signal)
             },
             () = tokio::time::sleep_until(self.deadline.into()) => {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::error::{Failure, Reason};
+use crate::error::{Failure, Reason, system_error};
 use crate::new_file::NewFile;
 use crate::secret::{ExposeSecret as _, SecretString, clean, clean_json};
 
@@ -88,7 +88,7 @@ impl SecretFile {
 }
 
 fn unwritten(path: &Path, flag: &str, error: &io::Error) -> Failure {
-    let message = format!("cannot write {}: {error}; see {flag}", path.display());
+    let message = format!("cannot write {}: {}; see {flag}", path.display(), system_error(error));
     Failure::local(Reason::OutputFailed, message)
 }
 

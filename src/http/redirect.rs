@@ -46,7 +46,7 @@ impl fmt::Display for RefusedRedirect {
             RefusedRedirect::Elsewhere(origin) => {
                 write!(
                     f,
-                    "redirects to {origin}, a different origin, and the token must not be sent there; if it is the right one, use its URL"
+                    "redirects to {origin}, a different origin, and the token must not be sent there; if that origin is correct, put it into the URL"
                 )
             }
             RefusedRedirect::TooMany => write!(f, "redirected more than {MAX_REDIRECTS} times"),

@@ -94,7 +94,7 @@ impl Run<'_> {
         // An error (EINTR, no memory) means to look at everything again.
         let [_, parent_gone] = wait_for(fds, at_most.min(left)).unwrap_or_default();
         if let Some(signal) = self.signals.take_interrupt() {
-            let message = format!("ended by {signal} {DOING}");
+            let message = format!("interrupted by {signal} {DOING}");
             return Err(ended(Reason::Interrupted, ExitStatus::Signal(signal.number()), message));
         }
         if parent_gone {

@@ -42,7 +42,7 @@ impl Run<'_> {
         let seconds = began.elapsed().as_secs_f64();
         tracing::debug!(exit_status, signal, timed_out = outcome.timed_out, seconds, "the command has ended");
         if outcome.orphaned {
-            let warning = "the parent process died, so the command was ended (-die-with-parent)";
+            let warning = "the parent process died; terminated the command (-die-with-parent)";
             self.report.warnings.push(warning.to_owned());
         }
         if let Some(error) = &outcome.unwritten {
@@ -92,7 +92,9 @@ impl Run<'_> {
         match outcome.end {
             End::Died(signal) if outcome.died_by_itself => {
                 let hint = match signal {
-                    Signal::KILL => ", which monitoring-token did not send; the machine may be out of memory",
+                    Signal::KILL => {
+                        ", which monitoring-token did not send; check whether the host or container ran out of memory"
+                    }
                     _ => "",
                 };
                 let message = format!("{name} was killed by {signal}{hint}");

@@ -239,6 +239,7 @@ fn with_clauses(failure: Failure, warnings: impl IntoIterator<Item = String>) ->
 pub(crate) fn noting_plain_http(failure: Failure, host: Option<&str>) -> Failure {
     match host {
         None => failure,
-        Some(host) => failure.and(&format!("and tokens are sent to {host} over plain HTTP")),
+        Some(host) => failure
+            .and(&format!("and note that tokens are sent to {host} over plain HTTP, where they can be read")),
     }
 }

@@ -49,7 +49,7 @@ static TABLE: [Meaning; 8] = [
         "is behind a captive portal, which requires a login to this network",
         Advice::Do("sign in to the network, or use another one"),
     ),
-    row(500, u16::MAX, "returned a server error", Advice::Do("if it lasts, tell its operators")),
+    row(500, u16::MAX, "returned a server error", Advice::Do("retry later, or report it to its operators")),
     row(0, u16::MAX, "refused the request", Advice::CheckUrl),
 ];
 

@@ -15,6 +15,7 @@ use crate::support::read_head;
 pub fn broken(_: &Lab) -> Vec<Row> {
     vec![
         ("refused", closed_port(), &[], 125, &["cannot connect to http://127.0.0.1:", "connection refused", "check that the server is running and the port is correct"]),
+        ("an address that cannot be reached", At("http://255.255.255.255:1"), &[], 125, &["cannot connect to http://255.255.255.255:1: "]),
         ("refused, with retries", closed_port(), &["-retries=1"], 125, &["connection refused", "the port is correct; tried 2 times"]),
         ("no such host", At("http://name.invalid"), &[], 125, &["cannot resolve name.invalid: no such host; check the host name and DNS"]),
         ("reset at once", does(|stream| reset(&stream)), &[], 125, &["http://127.0.0.1:", "reset"]),
@@ -70,8 +71,8 @@ pub fn proxies(_: &Lab) -> Vec<Row> {
         ("a proxy's user that is a word of the message", At("http://far.invalid/"), &["http_proxy=http://proxy@127.0.0.1:1"], 125, &["cannot connect to the proxy http://REDACTED@127.0.0.1:1/", "check http_proxy and NO_PROXY"]),
         ("no proxy URL for https", At("https://far.invalid/"), &["HTTPS_PROXY=http://a b"], 125, &["HTTPS_PROXY is not a valid proxy URL: expected"]),
         ("no proxy URL, with a password", At("http://far.invalid/"), &["http_proxy=ftp://u:pw@h/"], 125, &["http_proxy is not a valid proxy URL", "percent-encode"]),
-        ("a question before a warning", proxy("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"), &["HTTP_PROXY={url}", "LOCATE_URL=http://far.invalid/"], 125, &["check -locate-url and -service; and tokens are sent to far.invalid over plain HTTP"]),
-        ("a proxy that is down", At("http://far.invalid/"), &["HTTP_PROXY=http://127.0.0.1:1"], 125, &["cannot connect to the proxy http://127.0.0.1:1/ for http://far.invalid", "connection refused", "; and tokens are sent to far.invalid over plain HTTP"]),
+        ("a question before a warning", proxy("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"), &["HTTP_PROXY={url}", "LOCATE_URL=http://far.invalid/"], 125, &["check -locate-url and -service; and note that tokens are sent to far.invalid over plain HTTP"]),
+        ("a proxy that is down", At("http://far.invalid/"), &["HTTP_PROXY=http://127.0.0.1:1"], 125, &["cannot connect to the proxy http://127.0.0.1:1/ for http://far.invalid", "connection refused", "; and note that tokens are sent to far.invalid over plain HTTP"]),
         ("a proxy nobody knows", At("https://far.invalid/"), &["HTTPS_PROXY=http://proxy.invalid:1"], 125, &["cannot resolve the proxy proxy.invalid: no such host; check HTTPS_PROXY and DNS"]),
         ("a tunnel that wants a password", proxy(wants_password), &["HTTPS_PROXY={url}", "LOCATE_URL=https://far.invalid/"], 125, &["the proxy http://127.0.0.1:", "requires authentication (HTTP 407), but HTTPS_PROXY has no credentials"]),
         ("a tunnel that is refused", proxy("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"), &["HTTPS_PROXY={url}", "LOCATE_URL=https://far.invalid/"], 125, &["refused to connect to https://far.invalid (HTTP 403 Forbidden)", "HTTPS_PROXY"]),

@@ -51,7 +51,7 @@ pub fn answers_that_say_no(lab: &Lab) -> Vec<Row> {
         ("service unknown", json("400 Bad Request", &error("config", "Unknown service: ndt/ndt7")), &[], 125, &["does not know the service ndt/ndt7", "Unknown service"]),
         ("an error of another type", json("500 Internal Server Error", &error("nearest", "Failed to lookup nearest machines")), &[], 125, &["returned an error (HTTP 500 Internal Server Error, nearest: Failed to lookup nearest machines)"]),
         ("an error with 429", json("429 Too Many Requests", &error("rate", "Slow down")), &[], 125, &["returned an error (HTTP 429, rate: Slow down); probe less often"]),
-        ("an error with 503", json("503 Service Unavailable", &error("overload", "Try later")), &[], 125, &["returned an error (HTTP 503 Service Unavailable, overload: Try later); if it lasts, tell its operators"]),
+        ("an error with 503", json("503 Service Unavailable", &error("overload", "Try later")), &[], 125, &["returned an error (HTTP 503 Service Unavailable, overload: Try later); retry later, or report it to its operators"]),
         ("an error with 403", json("403 Forbidden", &error("denied", "No")), &[], 125, &["(HTTP 403, denied: No); check the URL"]),
         ("an error of no type", json("500 Internal Server Error", r#"{"error":{}}"#), &[], 125, &["returned an error (HTTP 500 Internal Server Error)"]),
         ("an error with 401", json("401 Unauthorized", &error("token", "bad signature")), &[], 125, &["rejected the token (HTTP 401, token: bad signature)", "test_eddsa"]),
@@ -135,8 +135,8 @@ pub fn service_urls(_: &Lab) -> Vec<Row> {
     let long = format!(r#"{{"wss:///ndt/v7/download":"wss://h/{}"}}"#, "x".repeat(200_000));
     let many = format!("{{{}}}", (0..1000).map(|n| format!(r#""wss:///{n}":"wss://h/""#)).collect::<Vec<_>>().join(","));
     vec![
-        ("a key that is not there", urls(r#"{"ws:///a":"ws://h/a","wss:///b":"wss://h/b"}"#), &["-service-url-key-name=wss:///c"], 125, &["no URL key \"wss:///c\" for ndt/ndt7", "it has ws:///a, wss:///b"]),
-        ("the same with -service-url", urls(r#"{"ws:///a":"ws://h/a"}"#), &["-service-url", "-service-url-key-name=wss:///c"], 125, &["it has ws:///a"]),
+        ("a key that is not there", urls(r#"{"ws:///a":"ws://h/a","wss:///b":"wss://h/b"}"#), &["-service-url-key-name=wss:///c"], 125, &["no URL key \"wss:///c\" for ndt/ndt7", "keys it has: ws:///a, wss:///b"]),
+        ("the same with -service-url", urls(r#"{"ws:///a":"ws://h/a"}"#), &["-service-url", "-service-url-key-name=wss:///c"], 125, &["keys it has: ws:///a"]),
         ("several and none named", urls(r#"{"ws:///a":"ws://h/a","wss:///b":"wss://h/b"}"#), &[], 125, &["offers several URLs for ndt/ndt7", "-service-url-key-name", "ws:///a, wss:///b"]),
         ("very many", urls(&many), &[], 125, &["offers several URLs", "…"]),
         ("control characters in a key", urls(r#"{"a\u001b[1m":"ws://h/","b\n":"ws://h/"}"#), &[], 125, &["a\\u{1b}[1m, b"]),

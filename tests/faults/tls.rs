@@ -21,7 +21,7 @@ pub fn handshakes(_: &Lab) -> Vec<Row> {
     // A ServerHello (RFC 4346, 7.4.1.3), with TLS_RSA_WITH_AES_128_CBC_SHA.
     let old_hello = [&[0x16, 3, 2, 0, 42, 2, 0, 0, 38, 3, 2][..], &[7; 32], &[0, 0, 0x2f, 0]].concat();
     vec![
-        ("https to an http port", does(|mut stream| { let _ = stream.read(&mut [0; 1024]); let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n"); }), &["LOCATE_URL=https://{host}/"], 125, &["does not speak TLS on this port", "is it an http URL?"]),
+        ("https to an http port", does(|mut stream| { let _ = stream.read(&mut [0; 1024]); let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n"); }), &["LOCATE_URL=https://{host}/"], 125, &["does not speak TLS on this port", "use http://, or correct the port"]),
         ("closed in the TLS handshake", does(|mut stream| { let _ = stream.read(&mut [0; 4096]); }), &["LOCATE_URL=https://{host}/"], 125, &["the TLS handshake with https://127.0.0.1:", "failed"]),
         ("reset in the TLS handshake", does(|mut stream| { let _ = stream.read(&mut [0; 4096]); reset(&stream); }), &["LOCATE_URL=https://{host}/"], 125, &["the TLS handshake with https://127.0.0.1:", "reset"]),
         ("TLS 1.1", does(move |mut stream| { let _ = stream.read(&mut [0; 4096]); let _ = stream.write_all(&old_hello); }), &["LOCATE_URL=https://{host}/"], 125, &["and monitoring-token have no TLS version (TLS 1.2 and 1.3 are supported) in common"]),
@@ -86,6 +86,6 @@ pub fn roots(lab: &Lab) -> Vec<Row> {
         ("a broken certificate", closed_port(), &["-ca-file={dir}/broken.pem"], 125, &["cannot be parsed (number 1)"]),
         ("an endless CA file", closed_port(), &["-ca-file=/dev/zero"], 125, &["the CA file /dev/zero is larger than 16 MiB"]),
         ("the CA file by variable", closed_port(), &["MONITORING_TOKEN_CA_FILE=/proc/nonexistent/ca.pem"], 125, &["/proc/nonexistent/ca.pem cannot be read"]),
-        ("a CA file into which nobody writes", closed_port(), &["-ca-file={dir}/ca-fifo", "-timeout=500ms"], 124, &["timed out after ", "while reading the CA file /", "does anybody write to it?"]),
+        ("a CA file into which nobody writes", closed_port(), &["-ca-file={dir}/ca-fifo", "-timeout=500ms"], 124, &["timed out after ", "while reading the CA file /", "check the process that writes to it"]),
     ]
 }

@@ -146,6 +146,6 @@ fn a_signal_in_the_first_look_still_ends_a_create() {
     let child = start(&mut GAFAELFAWR.create(&sandbox));
     sandbox.awaits("GET /auth/api/v1/token-info");
     kill(child.id(), libc::SIGTERM);
-    finish(child).failed_with(143, &["ended by SIGTERM while"]);
+    finish(child).failed_with(143, &["interrupted by SIGTERM while"]);
     eventually("no creation", || (GAFAELFAWR.creations(&sandbox) == 0).then_some(()));
 }

@@ -150,7 +150,7 @@ fn a_signal_during_the_creation_leaves_the_old_token_and_the_next_rotate_cleans_
         let child = start(&mut rotated.command(&[DUE]));
         eventually("a creation", || (rotated.issuer.creations(&rotated.sandbox) > before).then_some(()));
         kill(child.id(), libc::SIGTERM);
-        finish(child).failed_with(143, &["ended by SIGTERM while", "which the next rotate looks for"]);
+        finish(child).failed_with(143, &["interrupted by SIGTERM while", "which the next rotate looks for"]);
         assert_eq!(rotated.token(), first);
         rotated.works();
         rotated.sandbox.misbehave("{}");

@@ -195,7 +195,7 @@ fn a_signal_ends_a_run_that_waits_for_its_key() {
         let child = start(&mut command);
         wait_until_open(child.id(), &fifo);
         crate::support::kill(child.id(), libc::SIGTERM);
-        finish(child).failed_with(143, &["ended by SIGTERM while reading the key"]);
+        finish(child).failed_with(143, &["interrupted by SIGTERM while reading the key"]);
         drop(writer);
     }
 }
@@ -213,7 +213,7 @@ fn a_signal_ends_a_run_that_waits_for_its_ca_file_or_its_admin_token() {
         let child = start(command.args(["--", "true"]));
         wait_until_open(child.id(), &fifo);
         crate::support::kill(child.id(), libc::SIGTERM);
-        finish(child).failed_with(143, &[&format!("ended by SIGTERM while reading {what}")]);
+        finish(child).failed_with(143, &[&format!("interrupted by SIGTERM while reading {what}")]);
     }
 }
 

@@ -215,7 +215,7 @@ fn a_message_without_a_row_is_found_out() {
     }
     for (line, status) in [
         ("monitoring-token: no signing key: set MONITORING_SIGNER_KEY", Some(125)),
-        ("monitoring-token: ended by SIGTERM while reading the key x", Some(143)),
+        ("monitoring-token: interrupted by SIGTERM while reading the key x", Some(143)),
         ("monitoring-token: no signing key: set it; and cannot write the metrics to x: no", Some(125)),
         ("what the command says", None),
         (r#"{"level":"ERROR","message":"no signing key: set it","reason":"key-missing"}"#, Some(125)),

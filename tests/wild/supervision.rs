@@ -42,7 +42,7 @@ fn a_command_that_dies_by_itself_is_named_with_its_signal() {
         (
             "kill -KILL $$",
             137,
-            "sh was killed by SIGKILL, which monitoring-token did not send; the machine may be out of memory",
+            "sh was killed by SIGKILL, which monitoring-token did not send; check whether the host or container ran out of memory",
         ),
         ("kill -TERM $$; sleep 5", 143, "sh was killed by SIGTERM"),
         ("ulimit -c 0; ulimit -S -t 1; while :; do :; done", 128 + libc::SIGXCPU, "sh was killed by SIGXCPU"),

@@ -552,7 +552,7 @@ impl Rotate<'_> {
                 });
             }
             if let Some(signal) = signals.take_interrupt() {
-                let message = format!("ended by {signal} {waiting}");
+                let message = format!("interrupted by {signal} {waiting}");
                 return Err(Failure { message, stage: None, ..Failure::signal(Stage::Sign, signal) });
             }
             std::thread::sleep(LOCK_PAUSE.min(deadline.saturating_duration_since(Instant::now())));

@@ -13,7 +13,7 @@ pub fn explain(error: &rustls::Error, at: &str, seen: &Circumstances<'_>) -> Str
     match error {
         rustls::Error::InvalidCertificate(why) => explain_certificate(why, at, seen),
         rustls::Error::InvalidMessage(_) => {
-            format!("{at} does not speak TLS on this port; is it an http URL?")
+            format!("{at} does not speak TLS on this port; use http://, or correct the port")
         }
         rustls::Error::AlertReceived(alert) => {
             format!("{at} refused the TLS handshake: {}", explain_alert(*alert))

@@ -65,7 +65,7 @@ impl Locate<'_> {
         let service = &self.config.endpoint.service;
         match error.kind.as_str() {
             "claim" => format!(
-                "locate at {at} does not enforce tokens for the service {service}, so it cannot monitor it {said}; check -service"
+                "locate at {at} does not enforce tokens for the service {service} {said}, so the service cannot be monitored there; check -service (v0.19 enforces them only for ndt/ndt7 and wehe/replay)"
             ),
             "subject" => format!(
                 "locate at {at} cannot parse the machine name {} {said}; set -machine to an M-Lab host name",

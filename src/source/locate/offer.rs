@@ -49,7 +49,7 @@ impl LocateConfig {
                     Some(named) => (
                         Reason::UnknownUrlKey,
                         format!(
-                            "locate at {at} has no URL key {} for {}; it has {on_offer}",
+                            "locate at {at} has no URL key {} for {}; set -service-url-key-name to one of the keys it has: {on_offer}",
                             quoted_name(named),
                             self.endpoint.service
                         ),
