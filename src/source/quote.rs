@@ -121,11 +121,6 @@ mod tests {
             ),
             ("<!doctype html><img src=x>", "an HTML page"),
             ("<html", "an HTML page"),
-            // A token that is wrapped, as quoted-printable is.
-            (
-                "<html><body>sent gt-AAAAAAAAAAAAAAAAAAAAAA.BBBBBBBB=\r\nBBBBBBBBBBBBBB</body>",
-                "HTML page \"sent gt-AAAAAAAAAAAAAAAAAAAAAA.REDACTED\"",
-            ),
             ("<Error><Code>NoSuchKey</Code></Error>", "\"<Error><Code>NoSuchKey</Code></Error>\""),
         ] {
             assert_eq!(first_words(page.as_bytes()), expected, "{page}");
