@@ -137,7 +137,7 @@ pub(crate) struct LocateFlags {
 #[group(skip)]
 #[command(next_help_heading = "Connecting")]
 pub(crate) struct HttpFlags {
-    /// Retries after connection errors and HTTP 429, 502, 503 or 504
+    /// Retries after connection errors and HTTP 408, 429, 502, 503 or 504
     #[arg(long, value_name = "N", variable("MONITORING_TOKEN_RETRIES"), default(RETRIES.text), value_parser = read(RETRIES.parse))]
     pub(crate) retries: Option<u32>,
     /// PEM file with additional certificate authorities

@@ -45,7 +45,7 @@ pub(crate) struct ExecFlags {
 #[derive(Args)]
 #[group(skip)]
 pub(crate) struct AdminFlags {
-    /// Output format: text or json
+    /// Output format: text or json; on exec, --output is a destination
     #[arg(long, short = 'o', value_name = "FORMAT", default(FORMAT.text), value_parser = read(FORMAT.parse), help_heading = None::<&str>)]
     pub(crate) output: Option<Format>,
     #[command(flatten)]
