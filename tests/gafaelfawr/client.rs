@@ -1,7 +1,7 @@
 //! `gafaelfawr create|list|delete`, and what the program makes of each recorded answer.
 
 use std::io::Write as _;
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -257,10 +257,14 @@ const CREATE: [&str; 4] = ["gafaelfawr", "create", "--username=bot-x", "--scopes
 #[test]
 fn a_token_that_does_not_get_to_stdout_is_deleted_again() {
     let sandbox = Sandbox::start(&[]);
-    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-    let into_full = sandbox.token().args(CREATE).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
-    for child in [into_no_reader(sandbox.token().args(CREATE)), into_full] {
-        let ended = finish(child);
+    let into_full = |command: &mut Command| {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        command.stdout(full).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let starts: [fn(&mut Command) -> Child; 2] = [into_no_reader, into_full];
+    for start in starts {
+        // One after the other: each list is looked at.
+        let ended = finish(start(sandbox.token().args(CREATE)));
         ended.failed_with(125, &["cannot write to stdout", "is deleted again", "--out"]);
         assert!(!ended.stderr.contains("gt-"), "{ended:?}");
         assert_eq!(sandbox.made_tokens(CONTROL), Vec::<Value>::new());
