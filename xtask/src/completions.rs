@@ -87,7 +87,7 @@ fn zsh(text: &str) -> Result<String, String> {
     let text = swap(text, "(-s -S -C)", "(-S -C)")?;
     let text = swap(&text, "(-s -C)", "(-C)")?;
     // COMMAND would take the place of the subcommands: it is taken out here, and completed after them.
-    let command = text.lines().find(|line| line.starts_with("'::command -- "));
+    let command = text.lines().find(|line| line.starts_with("'::operands -- The program to run"));
     let text = swap(&text, &format!("{}\n", command.ok_or("clap no longer writes COMMAND")?), "")?;
     let text = swap(&text, "$line[2]", "$line[1]")?;
     let commands = "_describe -t commands 'monitoring-token commands' commands \"$@\"\n";
