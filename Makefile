@@ -14,8 +14,7 @@ REMAP_FLAGS := --remap-path-prefix=$(CURDIR)=/monitoring-token \
 	--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo \
 	--remap-path-prefix=$(shell rustc --print sysroot)=/rust
 TARGET_VARIABLE := CARGO_TARGET_$(shell echo '$(TARGET)' | tr 'a-z-' 'A-Z_')_RUSTFLAGS
-# The profile says so, too; a package with a level of its own was linked with its symbols all the same.
-RELEASE_ENV := $(TARGET_VARIABLE)="$(strip $(REMAP_FLAGS) -C strip=symbols $(if $(filter 1,$(STATIC)),$(STATIC_FLAGS)))"
+RELEASE_ENV := $(TARGET_VARIABLE)="$(strip $(REMAP_FLAGS) $(if $(filter 1,$(STATIC)),$(STATIC_FLAGS)))"
 RELEASE := target/$(TARGET)/release
 
 .PHONY: help build demo test check interop stress fuzz bench guard pages deb rpm image reproducible deny install clean
