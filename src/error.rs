@@ -110,6 +110,12 @@ impl Failure {
         self.message.push_str(clause);
         self
     }
+
+    /// The same, with the warnings of the run as clauses of its one line.
+    #[must_use]
+    pub(crate) fn with_warnings(self, warnings: impl IntoIterator<Item = String>) -> Failure {
+        warnings.into_iter().fold(self, |failure, warning| failure.and(&format!("and {warning}")))
+    }
 }
 
 impl fmt::Display for Failure {

@@ -16,7 +16,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 use rustix::io::Errno;
 
-use crate::error::{Reason, Stage};
+use crate::error::{Reason, Stage, system_error};
 use crate::new_file::replace;
 
 /// What stands before every name.
@@ -72,8 +72,13 @@ pub struct Figures {
 /// Writes `figures` to `path`, whole.
 ///
 /// # Errors
-/// When the file cannot be written; what stood there is then still there.
-pub fn write(path: &Path, labels: &Labels, figures: &Figures) -> io::Result<()> {
+/// When the file cannot be written, as a warning; what stood there is then still there.
+pub fn write(path: &Path, labels: &Labels, figures: &Figures) -> Result<(), String> {
+    replace_file(path, labels, figures)
+        .map_err(|error| format!("cannot write the metrics to {}: {}", path.display(), system_error(&error)))
+}
+
+fn replace_file(path: &Path, labels: &Labels, figures: &Figures) -> io::Result<()> {
     let text = encode(labels, figures, figures.ended.unwrap_or_else(SystemTime::now));
     let path = follow_links(path)?;
     // Renaming onto a device would put a file into its place.

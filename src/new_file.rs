@@ -44,11 +44,21 @@ impl NewFile {
         self.file.sync_all()
     }
 
-    /// Puts it into the place of `path`, which is in the same folder.
-    fn persist(mut self, path: &Path) -> io::Result<()> {
+    /// What is written to it.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Puts it into the place of `path`, which is in the same folder, and lets it stay.
+    pub(crate) fn rename(&mut self, path: &Path) -> io::Result<()> {
         std::fs::rename(&self.path, path)?;
         self.keep();
         Ok(())
+    }
+
+    /// Whether it stays.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.kept
     }
 
     /// Lets it stay.
@@ -80,7 +90,7 @@ pub(crate) fn replace(path: &Path, temporary: &str, mode: u32, text: &[u8]) -> i
     new.file.write_all(text)?;
     // Not subject to the umask.
     new.file.set_permissions(Permissions::from_mode(mode))?;
-    new.persist(path)
+    new.rename(path)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::signal::Signals;
 use crate::source::gafaelfawr::{Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, NewToken, TokenInfo, key_of};
 
 /// On top of the shortest lifetime: the server counts from when it gets the request.
-const LIFETIME_MARGIN: Duration = Duration::from_secs(10);
+pub(super) const LIFETIME_MARGIN: Duration = Duration::from_secs(10);
 
 /// What to do.
 pub enum Action {

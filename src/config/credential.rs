@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::variable;
 use crate::credential::{Credential, one_word};
 use crate::error::{Failure, Reason, Stage};
-use crate::secret::zero_in_environment;
+use crate::secret::overwrite_variable;
 
 /// The credential: from `--admin-token-file`, from the one of `variables` that is set, or else `other`. What the
 /// variables hold is overwritten in the environment block that the kernel shows.
@@ -17,7 +17,7 @@ pub(super) fn credential(
     let mut found = Vec::new();
     for name in variables {
         if let Some(token) = variable(name)? {
-            zero_in_environment(name);
+            overwrite_variable(name);
             found.push((name, token));
         }
     }

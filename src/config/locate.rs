@@ -20,7 +20,7 @@ use crate::key::KeySource;
 use crate::metrics::Labels;
 use crate::run::RunConfig;
 use crate::run::locate::LocateRun;
-use crate::secret::{SecretString, protect_url, redact_url, scrub, zero_in_environment};
+use crate::secret::{SecretString, overwrite_variable, protect_url, redact_url, scrub};
 use crate::source::locate::{Endpoint, Exchange, LocateConfig, SERVICE_URL, SIGNER_KEY};
 
 /// The main command, or `check` in front of it, which `program` is.
@@ -168,7 +168,7 @@ fn key(given: Option<&Given>) -> Result<KeySource, Failure> {
     };
     // Also where the flag has won over it.
     if std::env::var_os(SIGNER_KEY).is_some_and(|value| is_inline_jwk(&value) || looks_like_a_key(&value)) {
-        zero_in_environment(SIGNER_KEY);
+        overwrite_variable(SIGNER_KEY);
     }
     source
 }

@@ -19,7 +19,7 @@ pub use report::Report;
 use crate::child::{InputPolicy, OutputPolicy, Parent, parent::ParentError};
 use crate::deadline::{Limits, Timeline};
 use crate::duration;
-use crate::error::{Failure, Reason, Stage, system_error};
+use crate::error::{Failure, Reason, Stage};
 use crate::exit::ExitStatus;
 use crate::http::{Client, LoadedHttp};
 use crate::key::PrivateKey;
@@ -52,9 +52,7 @@ impl RunConfig {
     /// Writes the metrics, if that was asked for. That they cannot be written does not change the run:
     /// the warning is given.
     fn write_metrics(&self, figures: impl FnOnce() -> Figures) -> Option<String> {
-        let path = self.metrics_textfile.as_ref()?;
-        let error = metrics::write(path, &self.labels, &figures()).err()?;
-        Some(format!("cannot write the metrics to {}: {}", path.display(), system_error(&error)))
+        metrics::write(self.metrics_textfile.as_ref()?, &self.labels, &figures()).err()
     }
 }
 
@@ -113,7 +111,7 @@ impl<'a> Run<'a> {
                 deadline_margin_seconds: -over.unwrap_or_default().as_secs_f64(),
                 ..Figures::default()
             });
-            with_clauses(failure, warning)
+            failure.with_warnings(warning)
         })
     }
 
@@ -222,17 +220,12 @@ impl<'a> Run<'a> {
                 status
             }
             Err(failure) => {
-                let failure = with_clauses(noting_plain_http(failure, insecure), self.report.warnings);
+                let failure = noting_plain_http(failure, insecure).with_warnings(self.report.warnings);
                 self.log.failure(&failure);
                 failure.status
             }
         }
     }
-}
-
-/// A failure that says, in its one line, what went wrong beside it.
-fn with_clauses(failure: Failure, warnings: impl IntoIterator<Item = String>) -> Failure {
-    warnings.into_iter().fold(failure, |failure, warning| failure.and(&format!("and {warning}")))
 }
 
 /// The failure of a run whose token goes to `host` over plain http: the one line says that, too.

@@ -34,7 +34,7 @@ use serde_json::Value;
 pub use shown::{MAX_LINE_BYTES, capped, printable, quoted, shown};
 pub use url::{protect_url, redact_url};
 
-pub(crate) use crate::sys::memory::{overwrite_variable as zero_in_environment, scrub_stack};
+pub(crate) use crate::sys::memory::{overwrite_variable, scrub_stack};
 
 /// What stands in the place of a secret.
 pub const REDACTED: &str = "REDACTED";

@@ -1,9 +1,9 @@
 //! FILE and its neighbors: `FILE.lock`, `FILE.state` and `FILE.new`, the token before it is renamed to FILE.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Seek as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use super::state::State;
 use crate::credential::token_in;
 use crate::error::{Failure, Reason, Stage, system_error};
 use crate::metrics::follow_links;
+use crate::new_file::NewFile;
 use crate::read::{self, ReadError, Until};
 use crate::secret::{ExposeSecret as _, SecretString};
 
@@ -156,7 +157,7 @@ impl Files {
         token: &SecretString,
     ) -> Result<Option<Failure>, Failure> {
         match new.install(token.expose_secret()) {
-            Err(error) if new.is_installed => Ok(Some(self.unwritten(&error))),
+            Err(error) if new.new.is_kept() => Ok(Some(self.unwritten(&error))),
             result => result.map(|()| None).map_err(|error| self.unwritten(&error)),
         }
     }
@@ -186,10 +187,8 @@ fn unwritten(path: &Path, error: &io::Error) -> Failure {
 
 /// A file that takes the place of another one; unless it does, it is removed.
 pub(super) struct Replacement {
-    file: File,
-    path: PathBuf,
+    new: NewFile,
     target: PathBuf,
-    is_installed: bool,
 }
 
 impl Replacement {
@@ -199,17 +198,14 @@ impl Replacement {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(path)?;
-        let new = Replacement { file, path: path.to_owned(), target: target.to_owned(), is_installed: false };
-        // The umask may have taken more away.
-        new.file.set_permissions(Permissions::from_mode(MODE))?;
+        let new = NewFile::private(path)?;
         // Whoever could read the old file must be able to read the new one.
-        if let (Ok(old), new_metadata) = (target.metadata(), new.file.metadata()?)
+        if let (Ok(old), new_metadata) = (target.metadata(), new.file().metadata()?)
             && (old.uid(), old.gid()) != (new_metadata.uid(), new_metadata.gid())
         {
             let to_group = (old.gid() != new_metadata.gid()).then_some(old.gid());
             let to_user = (old.uid() != new_metadata.uid()).then_some(old.uid());
-            match std::os::unix::fs::fchown(&new.file, to_user, to_group) {
+            match std::os::unix::fs::fchown(new.file(), to_user, to_group) {
                 // A group that only the owner's file had makes no difference: the mode is 0600.
                 Err(_) if to_user.is_none() => {}
                 Err(_) => {
@@ -219,34 +215,25 @@ impl Replacement {
                 Ok(()) => {}
             }
         }
-        Ok(new)
+        Ok(Replacement { new, target: target.to_owned() })
     }
 
-    fn reserve(mut self, bytes: usize) -> io::Result<Replacement> {
-        self.file.write_all(&vec![b'\n'; bytes])?;
-        self.file.sync_all()?;
+    fn reserve(self, bytes: usize) -> io::Result<Replacement> {
+        self.new.file().write_all(&vec![b'\n'; bytes])?;
+        self.new.file().sync_all()?;
         Ok(self)
     }
 
     fn install(&mut self, line: &str) -> io::Result<()> {
         // What was reserved stays taken until the line is written over it.
-        self.file.rewind()?;
-        self.file.write_all(line.as_bytes())?;
-        self.file.write_all(b"\n")?;
-        let length = self.file.stream_position()?;
-        self.file.set_len(length)?;
-        self.file.sync_all()?;
-        std::fs::rename(&self.path, &self.target)?;
-        self.is_installed = true;
+        self.new.file().rewind()?;
+        self.new.file().write_all(line.as_bytes())?;
+        self.new.file().write_all(b"\n")?;
+        let length = self.new.file().stream_position()?;
+        self.new.file().set_len(length)?;
+        self.new.file().sync_all()?;
+        self.new.rename(&self.target)?;
         // So that the name survives a power failure, too.
         File::open(folder_of(&self.target))?.sync_all()
-    }
-}
-
-impl Drop for Replacement {
-    fn drop(&mut self) {
-        if !self.is_installed {
-            let _ = std::fs::remove_file(&self.path);
-        }
     }
 }

@@ -8,27 +8,22 @@ use reqwest::Url;
 
 use super::state::{Attempt, Known};
 use super::{Found, Rotates, Seen};
-use crate::date::unix_now;
+use crate::admin::gafaelfawr::LIFETIME_MARGIN;
 use crate::error::{Failure, Reason};
-use crate::http::{LoadedHttp, is_usable};
+use crate::http::LoadedHttp;
 use crate::secret::SecretString;
 use crate::source::api::Api;
-use crate::source::gafaelfawr::orphan::{self, Verdict};
+use crate::source::gafaelfawr::orphan::{
+    self, CREATED_SLACK_SECONDS, EXPIRY_SPREAD_SECONDS, Verdict, draw_free,
+};
 use crate::source::gafaelfawr::{Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, NewToken, TokenInfo, key_of};
 use crate::source::{BoxFuture, CreateError};
 
-/// On top of the shortest lifetime: the server counts from when it gets the request.
-const LIFETIME_MARGIN: Duration = Duration::from_secs(10);
 /// The expiry is earlier by a random share, by which a token is recognized whose creation was not answered:
-/// of a day, up to an hour.
+/// an hour for each day of its lifetime, and at most the share of a run's token.
 const SPREAD_DIVISOR: u64 = 24;
-const MAX_SPREAD_SECONDS: u64 = 4 * 3600;
 /// With a smaller spread another token may have the same expiry by chance.
 const MIN_PROVING_SPREAD_SECONDS: u64 = 1000;
-/// `Date` and `created` are whole seconds.
-const CREATED_SLACK_SECONDS: u64 = 2;
-/// How often an expiry is drawn that no other token has.
-const DRAWS: usize = 20;
 
 pub(crate) struct Config {
     pub new: NewToken,
@@ -90,10 +85,9 @@ impl Environment {
         let began = self.now();
         let lifetime = self.lifetime.max(MIN_LIFETIME + LIFETIME_MARGIN).as_secs();
         let least = (MIN_LIFETIME + LIFETIME_MARGIN).as_secs();
-        let spread = (lifetime / SPREAD_DIVISOR).min(MAX_SPREAD_SECONDS).min(lifetime - least);
+        let spread = (lifetime / SPREAD_DIVISOR).min(EXPIRY_SPREAD_SECONDS).min(lifetime - least);
         let draw = || began.saturating_add(lifetime - fastrand::u64(..=spread)).min(MAX_EXPIRES);
-        let is_free = |expires: &u64| listed.iter().all(|token| token.expires != Some(*expires));
-        let expires = (0..DRAWS).map(|_| draw()).find(is_free).unwrap_or_else(draw);
+        let expires = draw_free(&listed, draw);
         // Those that were created long before are told apart by that.
         let is_near = |token: &&TokenInfo| created_since(token, began);
         let listed_before = listed.iter().filter(is_near).map(|token| token.token.clone()).collect();
@@ -132,11 +126,6 @@ fn created_since(token: &TokenInfo, began: u64) -> bool {
 impl Rotates for Environment {
     fn api(&self) -> &Api {
         self.admin.api()
-    }
-
-    fn now(&self) -> u64 {
-        let offset = self.clock_offset().filter(|offset| is_usable(*offset));
-        unix_now().saturating_add_signed(-offset.unwrap_or_default())
     }
 
     fn clock_offset(&self) -> Option<i64> {

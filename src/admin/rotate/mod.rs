@@ -32,10 +32,11 @@ use serde_json::json;
 
 use super::output::{Format, json};
 use super::{Administration, Session};
-use crate::date::time;
+use crate::date::{time, unix_now};
 use crate::duration;
 use crate::error::{Failure, Reason, Stage, system_error};
 use crate::exit::ExitStatus;
+use crate::http::is_usable;
 use crate::log::Log;
 use crate::metrics::{self, Figures, Labels};
 use crate::read::Until;
@@ -92,10 +93,13 @@ enum Found {
 trait Rotates {
     fn api(&self) -> &Api;
 
-    fn now(&self) -> u64;
-
     /// How far the local clock is ahead, if an answer has told it.
     fn clock_offset(&self) -> Option<i64>;
+
+    fn now(&self) -> u64 {
+        let offset = self.clock_offset().filter(|offset| is_usable(*offset));
+        unix_now().saturating_add_signed(-offset.unwrap_or_default())
+    }
 
     /// `known` is what `FILE.state` says of the token.
     fn look_at<'a>(
@@ -180,14 +184,10 @@ impl Rotation {
             if !notes.is_token_seen {
                 notes.expires = Files::at(&file).ok().and_then(|files| files.known_expiry());
             }
-            let figures = figures(&result, &notes, session);
-            if let Err(error) = metrics::write(path, &labels, &figures) {
-                notes.warnings.push(format!("cannot write the metrics to {}: {error}", path.display()));
-            }
+            let written = metrics::write(path, &labels, &figures(&result, &notes, session));
+            notes.warnings.extend(written.err());
         }
-        let (done, path) = result.map_err(|failure| {
-            notes.warnings.iter().fold(failure, |failure, warning| failure.and(&format!("and {warning}")))
-        })?;
+        let (done, path) = result.map_err(|failure| failure.with_warnings(notes.warnings.drain(..)))?;
         for warning in &notes.warnings {
             log.warning(warning);
         }

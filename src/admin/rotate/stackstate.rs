@@ -7,7 +7,7 @@ use reqwest::Url;
 
 use super::state::{Attempt, Known};
 use super::{Found, Rotates, Seen};
-use crate::date::{time, unix_now};
+use crate::date::time;
 use crate::error::{Failure, Reason, Stage};
 use crate::http::LoadedHttp;
 use crate::secret::{ExposeSecret as _, SecretString};
@@ -139,11 +139,6 @@ fn unique_name(prefix: &str) -> Result<String, Failure> {
 impl Rotates for Installation {
     fn api(&self) -> &Api {
         self.admin.api()
-    }
-
-    fn now(&self) -> u64 {
-        unix_now()
-            .saturating_add_signed(-self.api().client().usable_clock_offset_seconds().unwrap_or_default())
     }
 
     fn clock_offset(&self) -> Option<i64> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::Url;
 
-use super::orphan::{Attempt, Verdict, draw_expiry};
+use super::orphan::{Attempt, CREATED_SLACK_SECONDS, Verdict, draw_expiry};
 use super::{
     ADMIN_SCOPE, ADMIN_TOKEN, Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, NewToken, TokenInfo, URL, is_key, key_of,
 };
@@ -21,8 +21,6 @@ use crate::source::{BoxFuture, CreateError, Issuer, Lease, Leftover};
 
 /// On top of the least lifetime: for a slow creation.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(30);
-/// `Date` and `created` are whole seconds.
-const CREATED_SLACK_SECONDS: u64 = 2;
 /// How long to wait before the list is read again for a token whose creation may be under way.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 /// How often the list is read after an answer of a server that is done.

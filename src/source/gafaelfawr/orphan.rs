@@ -11,13 +11,19 @@ use super::{NewToken, TokenInfo};
 
 /// The expiry is later by a random share of four hours. Of 300 runs that start in the same second, two in a
 /// hundred share their expiry with another.
-pub(super) const EXPIRY_SPREAD_SECONDS: u64 = 4 * 3600;
+pub(crate) const EXPIRY_SPREAD_SECONDS: u64 = 4 * 3600;
+/// `Date` and `created` are whole seconds.
+pub(crate) const CREATED_SLACK_SECONDS: u64 = 2;
 /// How many draws may hit an expiry that is in use before one of those is taken.
 const DRAWS: usize = 20;
 
 /// An expiry for a token that must live at least until `least`, and that no listed token has.
 pub(super) fn draw_expiry(least: u64, listed: &[TokenInfo], mut random: impl FnMut(u64) -> u64) -> u64 {
-    let mut draw = || least.saturating_add(random(EXPIRY_SPREAD_SECONDS));
+    draw_free(listed, || least.saturating_add(random(EXPIRY_SPREAD_SECONDS)))
+}
+
+/// An expiry out of `draw` that no listed token has, if there is one.
+pub(crate) fn draw_free(listed: &[TokenInfo], mut draw: impl FnMut() -> u64) -> u64 {
     let is_free = |expires: &u64| listed.iter().all(|token| token.expires != Some(*expires));
     let first_free = (0..DRAWS).map(|_| draw()).find(is_free);
     first_free.unwrap_or_else(draw)
