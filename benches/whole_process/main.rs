@@ -1,6 +1,6 @@
 //! What a run costs, whole process, against a bare program that only starts the command ("floor"), against m-lab's Go
-//! program where that is at hand, and against the scripts that monitoring-token replaces. All that is compared runs
-//! in turn, so that a noisy machine slows both. Prints medians and ratios, writes them into `docs/performance.md`, and
+//! program where that is at hand, and against the scripts that monitoring-token replaces. The compared runs take
+//! turns, so that a noisy machine slows both. Prints medians and ratios, writes them into `docs/performance.md`, and
 //! fails if a goal is missed.
 
 mod chart;
@@ -36,7 +36,7 @@ fn with_many_variables(env: &Env) -> Env {
     env.iter().cloned().chain(more).collect()
 }
 
-/// A run of ours against the same of the floor program and of the original.
+/// A run of monitoring-token, compared with the same run of the floor program and of the original.
 fn run(
     bench: &Bench,
     name: &str,

@@ -67,7 +67,7 @@ impl Lock {
     }
 }
 
-/// Fails for a file that is not ours alone: we write to it, and a hard link may be another file of ours.
+/// Fails for a file that has another owner or another name: it is written to, and may be somebody's other file.
 fn check_ours(file: &File) -> io::Result<()> {
     let metadata = file.metadata()?;
     if !metadata.is_file() || metadata.uid() != rustix::process::geteuid().as_raw() || metadata.nlink() > 1 {

@@ -198,7 +198,7 @@ impl Rotation {
 fn figures<T>(result: &Result<T, Failure>, notes: &Notes, session: Session<'_>) -> Figures {
     let failure = result.as_ref().err();
     let left = session.deadline.saturating_duration_since(Instant::now());
-    // Who was told to stop says nothing of the issuer.
+    // An interruption says nothing about the issuer.
     let failed = failure.filter(|failure| failure.reason != Reason::Interrupted);
     let mut failed: Vec<Stage> = failed.and_then(|failure| failure.stage).into_iter().collect();
     if notes.revocation_failed && !failed.contains(&Stage::Revoke) {

@@ -1,4 +1,4 @@
-//! What is known of the tokens that belong to FILE: `FILE.state`, which holds no secret.
+//! `FILE.state`: the tokens that belong to FILE, and those that may. It holds no secret.
 //!
 //! Every change at the issuer is noted here first, so that a crash never leaves a token that the next
 //! `rotate` knows nothing of. Which of the tokens is in use is not noted: FILE itself says it, and its
