@@ -14,7 +14,7 @@ use crate::cli::{
     self, CommandLine, Diagnostics, FlagsEnd, KeyVerb, Line, Stop, Verb, format_of_refused, suggest,
 };
 use crate::config::{self, Purpose};
-use crate::error::{Failure, Reason, Stage, brief};
+use crate::error::{Failure, Reason, Stage, brief, system_error};
 use crate::exit::ExitStatus;
 use crate::log::Log;
 use crate::signal::Signals;
@@ -146,7 +146,11 @@ fn key(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
 /// Begins what makes requests: signals are caught before anything is read.
 fn begin<F: CommandLine>(args: Vec<OsString>, log: &mut Log) -> Result<(Line<F>, Signals), Stop> {
     let signals = Signals::catch().map_err(|error| {
-        Failure::failed(Stage::Sign, Reason::System, format!("cannot catch signals: {error}"))
+        Failure::failed(
+            Stage::Sign,
+            Reason::System,
+            format!("cannot catch signals: {}", system_error(&error)),
+        )
     })?;
     Ok((parse(args, log)?, signals))
 }

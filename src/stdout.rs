@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::io::Errno;
 
-use crate::error::{Failure, Reason};
+use crate::error::{Failure, Reason, system_error};
 
 /// Whether it was closed when the program was started. `/dev/null` stands in for it since.
 static CLOSED: AtomicBool = AtomicBool::new(false);
@@ -36,7 +36,7 @@ pub fn deliver(text: &str) -> io::Result<()> {
 
 /// The failure of text that did not get there.
 pub fn unwritten(error: &io::Error) -> Failure {
-    Failure::local(Reason::OutputFailed, format!("cannot write to stdout: {error}"))
+    Failure::local(Reason::OutputFailed, format!("cannot write to stdout: {}", system_error(error)))
 }
 
 /// Prints what was asked for. A reader that has gone away is its own business, a full disk is not.

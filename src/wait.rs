@@ -2,7 +2,7 @@
 
 use std::pin::{Pin, pin};
 
-use crate::error::{Failure, Reason, Stage};
+use crate::error::{Failure, Reason, Stage, system_error};
 
 /// Runs `work` to its end, on a runtime of its own. What it leaves under way (a name lookup that hangs)
 /// is left behind.
@@ -20,7 +20,9 @@ fn block_on(stage: Stage, work: Pin<&mut dyn Future<Output = ()>>) -> Result<(),
         .enable_io()
         .enable_time()
         .build()
-        .map_err(|error| Failure::failed(stage, Reason::System, format!("cannot start: {error}")))?;
+        .map_err(|error| {
+            Failure::failed(stage, Reason::System, format!("cannot start: {}", system_error(&error)))
+        })?;
     runtime.block_on(work);
     runtime.shutdown_background();
     Ok(())

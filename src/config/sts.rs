@@ -8,7 +8,7 @@ use saphyr::{LoadableYamlNode as _, Yaml};
 use super::path_variable;
 use crate::cli::stackstate::StsFlags;
 use crate::credential::{Credential, one_word};
-use crate::error::{Failure, Reason, Stage, printable};
+use crate::error::{Failure, Reason, Stage, printable, system_error};
 use crate::read::{self, DEFAULT_PATIENCE, ReadError, Until};
 use crate::source::stackstate::Kind;
 
@@ -53,6 +53,7 @@ impl Context {
                 return Ok(None);
             }
             Err(ReadError::Io(error)) => {
+                let error = system_error(&error);
                 return Err(failure(format!("cannot read the configuration of sts {at}: {error}")));
             }
             Err(ReadError::TooLarge) => {

@@ -20,7 +20,7 @@ use super::fitness::Unfit;
 use super::roots::{self, MAX_BUNDLE_BYTES, Roots};
 use super::untrusted::Untrusted;
 use super::{Progress, certificate};
-use crate::error::{Failure, Reason, Stage};
+use crate::error::{Failure, Reason, Stage, system_error};
 use crate::read::{self, ReadError, Until};
 
 /// Where Go looks for a bundle of roots on Linux (`crypto/x509/root_linux.go`, Go 1.26); the first that
@@ -217,7 +217,7 @@ fn read_ca_file(path: &Path, until: &Until<'_>) -> Result<Vec<CertificateDer<'st
     };
     let read = read::open(path).and_then(|file| read::all(file, MAX_BUNDLE_BYTES, until));
     let pem = read.map_err(|error| match error {
-        ReadError::Io(error) => wrong(format!("cannot be read: {error}")),
+        ReadError::Io(error) => wrong(format!("cannot be read: {}", system_error(&error))),
         ReadError::TooLarge => wrong(format!("is larger than {} MiB", MAX_BUNDLE_BYTES / 1024 / 1024)),
         ReadError::Ended(ended) => ended.failure(Stage::Exchange, &what),
     })?;

@@ -46,6 +46,7 @@ impl Run<'_> {
             self.report.warnings.push(warning.to_owned());
         }
         if let Some(error) = &outcome.unwritten {
+            let error = system_error(error);
             self.report.warnings.push(format!("cannot write the output of {name}: {error}"));
         }
         self.report.warnings.extend(outcome.left.as_ref().map(|left| format!("left running: {left}")));

@@ -152,6 +152,9 @@ pub fn as_text(line: &str) -> String {
 pub fn explain(line: &str, status: Option<i32>) -> Result<BTreeSet<usize>, String> {
     let Some(Said { text, reason, status }) = Said::read(line, status) else { return Ok(BTreeSet::new()) };
     let said = text.as_str();
+    if said.contains("(os error ") {
+        return Err(format!("a number that only programmers read: {said}"));
+    }
     let find = |what: &str, said: &str, warning: bool| {
         let speaks_of_it = |message: &Message| {
             let sound = warning || status.is_none_or(|status| message.has_status(status));
@@ -206,6 +209,7 @@ fn a_message_without_a_row_is_found_out() {
     for (line, status) in [
         ("monitoring-token: something new went wrong", None),
         ("monitoring-token: warning: something new went wrong", None),
+        ("monitoring-token: cannot write to stdout: No space left on device (os error 28)", None),
         ("monitoring-token: no signing key: set MONITORING_SIGNER_KEY", Some(124)),
         ("monitoring-token: no signing key: set it; and something new went wrong", Some(125)),
         (r#"{"level":"ERROR","message":"no signing key: set it","reason":"dns"}"#, Some(125)),
