@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::api::{Gate, ask, relay};
 use crate::support::issuer::{GAFAELFAWR, ISSUERS, Issuer, STACKSTATE};
@@ -165,6 +165,46 @@ fn a_token_is_created_kept_while_it_is_fresh_and_replaced_when_it_is_due() {
         assert_eq!(shown["expires"].as_i64(), expiry(&rotated.tokens()[0]));
         assert_eq!(shown["deleted"].as_array().unwrap().len(), 1, "{shown}");
     }
+}
+
+/// A note in FILE.state of a creation that may still arrive, whose token would expire at `expires`.
+fn open_attempt(expires: i64) -> Value {
+    json!({
+        "began": now(), "expires": expires, "scopes": ["write:sasquatch"], "spread": 3600, "answered": false,
+    })
+}
+
+impl Rotated {
+    fn note(&self, attempts: &[Value]) {
+        let path = self.folder.path().join("token.state");
+        let mut state: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        state["attempts"] = json!(attempts);
+        fs::write(path, state.to_string()).unwrap();
+    }
+}
+
+#[test]
+fn the_token_in_the_file_is_never_taken_for_one_whose_creation_was_lost() {
+    let rotated = Rotated::fresh(GAFAELFAWR);
+    rotated.note(&[open_attempt(expiry(&rotated.tokens()[0]).unwrap())]);
+    rotated.rotate(&[]).did_nothing();
+    rotated.works();
+}
+
+#[test]
+fn a_new_token_never_has_the_expiry_of_a_creation_that_may_still_arrive() {
+    const LIFETIME_SECONDS: i64 = 7 * 60;
+    let rotated = Rotated::fresh(GAFAELFAWR);
+    // The expiry is drawn from 17 seconds; every other one is taken.
+    let since = now() + LIFETIME_SECONDS - 20;
+    let taken: Vec<i64> = (since..since + 80).filter(|second| second % 2 == 1).collect();
+    for _ in 0..5 {
+        rotated.note(&taken.iter().copied().map(open_attempt).collect::<Vec<_>>());
+        rotated.rotate(&["--lifetime=7m", DUE]).rotated();
+        let expires = expiry(&rotated.tokens()[0]).unwrap();
+        assert_eq!(expires % 2, 0, "{expires}");
+    }
+    rotated.works();
 }
 
 #[test]

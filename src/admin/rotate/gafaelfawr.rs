@@ -80,14 +80,17 @@ impl Environment {
         Ok(Seen::Valid { id: key.to_owned(), created: info.created, expires: info.expires })
     }
 
-    async fn plan(&self, deadline: Instant) -> Result<Attempt, Failure> {
+    async fn plan(&self, open: &[Attempt], deadline: Instant) -> Result<Attempt, Failure> {
         let listed = self.admin.list(&self.new.username, deadline).await?;
         let began = self.now();
         let lifetime = self.lifetime.max(MIN_LIFETIME + LIFETIME_MARGIN).as_secs();
         let least = (MIN_LIFETIME + LIFETIME_MARGIN).as_secs();
         let spread = (lifetime / SPREAD_DIVISOR).min(EXPIRY_SPREAD_SECONDS).min(lifetime - least);
         let draw = || began.saturating_add(lifetime - fastrand::u64(..=spread)).min(MAX_EXPIRES);
-        let expires = draw_free(&listed, draw);
+        // An open attempt must not find this token by its expiry.
+        let listed_expiries = listed.iter().filter_map(|token| token.expires);
+        let taken = listed_expiries.chain(open.iter().map(|attempt| attempt.expires)).collect();
+        let expires = draw_free(&taken, draw);
         // Those that were created long before are told apart by that.
         let is_near = |token: &&TokenInfo| created_since(token, began);
         let listed_before = listed.iter().filter(is_near).map(|token| token.token.clone()).collect();
@@ -145,8 +148,13 @@ impl Rotates for Environment {
         self.lifetime / 3
     }
 
-    fn plan(&self, _: Option<u64>, deadline: Instant) -> BoxFuture<'_, Result<Attempt, Failure>> {
-        Box::pin(self.plan(deadline))
+    fn plan<'a>(
+        &'a self,
+        open: &'a [Attempt],
+        _: Option<u64>,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Attempt, Failure>> {
+        Box::pin(self.plan(open, deadline))
     }
 
     fn create<'a>(

@@ -112,8 +112,14 @@ trait Rotates {
     /// How long before its expiry a token is replaced, unless `--renew-before` says it.
     fn renew_before(&self, created: Option<u64>, expires: u64) -> Duration;
 
-    /// What the next token will be. The one in FILE is valid until `valid_until`, if it is.
-    fn plan(&self, valid_until: Option<u64>, deadline: Instant) -> BoxFuture<'_, Result<Attempt, Failure>>;
+    /// The next creation, told apart from the `open` ones. The token in FILE is valid until `valid_until`, if it
+    /// is valid.
+    fn plan<'a>(
+        &'a self,
+        open: &'a [Attempt],
+        valid_until: Option<u64>,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Attempt, Failure>>;
 
     /// Gives the token, and what it is deleted by.
     fn create<'a>(
@@ -287,7 +293,11 @@ impl Rotate<'_> {
         seen: Seen,
         notes: &mut Notes,
     ) -> Result<Done, Failure> {
-        self.clean_up(state, current.as_deref(), notes)?;
+        let in_file = match &seen {
+            Seen::Valid { id, .. } => Some(id.as_str()),
+            Seen::Invalid => None,
+        };
+        self.clean_up(state, current.as_deref(), in_file, notes)?;
         let mut valid_until = None;
         if let (Seen::Valid { id, created, expires }, Some(fingerprint)) = (seen, current) {
             notes.expires = expires;
@@ -349,7 +359,7 @@ impl Rotate<'_> {
         notes: &mut Notes,
     ) -> Result<(SecretString, Known, Replacement), Failure> {
         let deadline = self.session.deadline;
-        let attempt = self.wait(self.issuer.plan(valid_until, deadline))?;
+        let attempt = self.wait(self.issuer.plan(&state.attempts, valid_until, deadline))?;
         state.attempts.push(attempt.clone());
         let reserved = self.files.save(state).and_then(|()| self.files.reserve_state(state));
         let new_state = reserved.inspect_err(|_| {
@@ -386,7 +396,7 @@ impl Rotate<'_> {
                     attempt.answered = true;
                 }
                 // A failure here is worth less than the one that led here.
-                if let Err(failure) = self.settle(state, notes) {
+                if let Err(failure) = self.settle(state, None, notes) {
                     notes.warnings.push(failure.message);
                 }
             }
@@ -395,7 +405,13 @@ impl Rotate<'_> {
     }
 
     /// Deletes what earlier runs have left.
-    fn clean_up(&self, state: &mut State, current: Option<&str>, notes: &mut Notes) -> Result<(), Failure> {
+    fn clean_up(
+        &self,
+        state: &mut State,
+        current: Option<&str>,
+        in_file: Option<&str>,
+        notes: &mut Notes,
+    ) -> Result<(), Failure> {
         let is_current = |known: &Known| Some(known.fingerprint.as_str()) == current;
         let holds_known = state.tokens.iter().any(is_current);
         let (mut kept, others): (Vec<Known>, Vec<Known>) = state.tokens.drain(..).partition(is_current);
@@ -427,16 +443,17 @@ impl Rotate<'_> {
         state.tokens = kept;
         match interrupted {
             Some(failure) => Err(failure),
-            None => self.settle(state, notes),
+            None => self.settle(state, in_file, notes),
         }
     }
 
     /// Looks for tokens whose creation was not answered.
-    fn settle(&self, state: &mut State, notes: &mut Notes) -> Result<(), Failure> {
+    fn settle(&self, state: &mut State, in_file: Option<&str>, notes: &mut Notes) -> Result<(), Failure> {
         let mut open = Vec::new();
         let mut attempts = std::mem::take(&mut state.attempts).into_iter();
+        let is_kept = |id: &str| in_file == Some(id) || state.tokens.iter().any(|known| known.id == id);
         let result = attempts.by_ref().try_for_each(|attempt| {
-            if self.settle_one(&attempt, notes).inspect_err(|_| open.push(attempt.clone()))? {
+            if self.settle_one(&attempt, &is_kept, notes).inspect_err(|_| open.push(attempt.clone()))? {
                 open.push(attempt);
             }
             Ok(())
@@ -446,8 +463,15 @@ impl Rotate<'_> {
     }
 
     /// Whether it is still open.
-    fn settle_one(&self, attempt: &Attempt, notes: &mut Notes) -> Result<bool, Failure> {
+    fn settle_one(
+        &self,
+        attempt: &Attempt,
+        is_kept: &dyn Fn(&str) -> bool,
+        notes: &mut Notes,
+    ) -> Result<bool, Failure> {
+        let is_recent = || self.issuer.now() <= attempt.began.saturating_add(SETTLED_AFTER_SECONDS);
         match self.clean_up_wait(self.issuer.find(attempt, self.clean_up_deadline()))? {
+            Found::Created(id) if is_kept(&id) => Ok(is_recent()),
             Found::Created(id) => Ok(!self.delete(&id, Some(attempt.expires), notes)?),
             Found::Unproven(ids) => {
                 let expires = time(attempt.expires);
@@ -458,7 +482,7 @@ impl Rotate<'_> {
                 ));
                 Ok(true)
             }
-            Found::NotListed => Ok(self.issuer.now() <= attempt.began.saturating_add(SETTLED_AFTER_SECONDS)),
+            Found::NotListed => Ok(is_recent()),
         }
     }
 

@@ -164,7 +164,12 @@ impl Rotates for Installation {
         }
     }
 
-    fn plan(&self, valid_until: Option<u64>, deadline: Instant) -> BoxFuture<'_, Result<Attempt, Failure>> {
+    fn plan<'a>(
+        &'a self,
+        _: &'a [Attempt],
+        valid_until: Option<u64>,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Attempt, Failure>> {
         Box::pin(self.plan(valid_until, deadline))
     }
 

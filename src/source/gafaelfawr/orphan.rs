@@ -19,13 +19,13 @@ const DRAWS: usize = 20;
 
 /// An expiry for a token that must live at least until `least`, and that no listed token has.
 pub(super) fn draw_expiry(least: u64, listed: &[TokenInfo], mut random: impl FnMut(u64) -> u64) -> u64 {
-    draw_free(listed, || least.saturating_add(random(EXPIRY_SPREAD_SECONDS)))
+    let taken = listed.iter().filter_map(|token| token.expires).collect();
+    draw_free(&taken, || least.saturating_add(random(EXPIRY_SPREAD_SECONDS)))
 }
 
-/// An expiry out of `draw` that no listed token has, if there is one.
-pub(crate) fn draw_free(listed: &[TokenInfo], mut draw: impl FnMut() -> u64) -> u64 {
-    let is_free = |expires: &u64| listed.iter().all(|token| token.expires != Some(*expires));
-    let first_free = (0..DRAWS).map(|_| draw()).find(is_free);
+/// An expiry out of `draw` that is not taken, if there is one.
+pub(crate) fn draw_free(taken: &HashSet<u64>, mut draw: impl FnMut() -> u64) -> u64 {
+    let first_free = (0..DRAWS).map(|_| draw()).find(|expires| !taken.contains(expires));
     first_free.unwrap_or_else(draw)
 }
 
