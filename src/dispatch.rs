@@ -1,25 +1,28 @@
 //! From the first word of the command line to the command that it asks for.
 
-mod tokens;
-
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
+use crate::admin::rotate::Rotation;
+use crate::admin::{self, explain};
 use crate::check::{self, Checked};
 use crate::child::lookup;
 use crate::cli::flags::{CheckFlags, ExplainFlags, MainFlags};
+use crate::cli::syntax::scan;
 use crate::cli::{
-    self, CommandLine, Diagnostics, FlagsEnd, KeyVerb, Line, Stop, Verb, format_of_refused, suggest,
+    self, CheckExec, CommandLine, Diagnostics, FlagsEnd, GafaelfawrVerb, KeyVerb, Line, StackStateVerb, Stop,
+    Verb, format_of_refused, suggest,
 };
+use crate::config::stackstate::Administered;
 use crate::config::{self, Purpose};
-use crate::error::{Failure, Reason, Stage, brief, system_error};
-use crate::exit::ExitStatus;
+use crate::failure::{ExitStatus, Failure, Reason, Stage, brief, system_error};
+use crate::issuer::gafaelfawr::is_token_key;
 use crate::log::Log;
-use crate::signal::Signals;
-use crate::stdout::print;
-use crate::{admin, explain};
+use crate::run::token::TokenRun;
+use crate::stdout::{print, report};
+use crate::sys::signal::Signals;
 
 /// Does what `args` (without the program's name) ask for. Says what has to be said on stderr.
 pub fn main(args: Vec<OsString>) -> ExitStatus {
@@ -54,8 +57,8 @@ fn dispatch(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> 
         b"check" => check,
         b"explain" => explain,
         b"key" => key,
-        b"gafaelfawr" => tokens::gafaelfawr,
-        b"stackstate" => tokens::stackstate,
+        b"gafaelfawr" => gafaelfawr,
+        b"stackstate" => stackstate,
         _ => return run(args, log),
     };
     args.remove(0);
@@ -111,7 +114,7 @@ fn suggestion<'a>(word: &OsStr, known: impl IntoIterator<Item = &'a str>) -> Str
 }
 
 fn check(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
-    if let Some((check, args)) = tokens::check_of(&args) {
+    if let Some((check, args)) = check_of(&args) {
         return check(args, log);
     }
     let (line, signals) = begin::<CheckFlags>(args, log)?;
@@ -130,6 +133,131 @@ fn explain(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
     let line = parse::<ExplainFlags>(args, log)?;
     print(&explain::text(&line.operands)?)?;
     Ok(ExitStatus::SUCCESS)
+}
+
+fn gafaelfawr(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
+    use config::gafaelfawr::{create, delete, exec, list, rotation};
+    let (verb, args) = verb(args, log)?;
+    let act = |(administration, action), signals: &Signals, _| {
+        admin::gafaelfawr::act(administration, action, signals)
+    };
+    match verb {
+        GafaelfawrVerb::Create => administer(args, log, create, act),
+        GafaelfawrVerb::List => administer(args, log, list, act),
+        GafaelfawrVerb::Delete => administer(keys_last(args), log, delete, act),
+        GafaelfawrVerb::Exec => run_exec(args, log, exec),
+        GafaelfawrVerb::Rotate => administer(args, log, rotation, Rotation::run),
+    }
+}
+
+fn stackstate(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
+    use config::stackstate::{bootstrap, create, delete, exec, list, rotation};
+    let (verb, args) = verb(args, log)?;
+    let act = |Administered { administration, api_path, kind, action }: Administered,
+               signals: &Signals,
+               _| { admin::stackstate::act(administration, &api_path, kind, action, signals) };
+    match verb {
+        StackStateVerb::Create => administer(args, log, create, act),
+        StackStateVerb::List => administer(args, log, list, act),
+        StackStateVerb::Delete => administer(args, log, delete, act),
+        StackStateVerb::Bootstrap => {
+            administer(args, log, bootstrap, |values, signals, _| values.print(signals))
+        }
+        StackStateVerb::Exec => run_exec(args, log, exec),
+        StackStateVerb::Rotate => administer(args, log, rotation, Rotation::run),
+    }
+}
+
+/// Does what runs no command, and prints its text.
+fn administer<F: CommandLine, T>(
+    args: Vec<OsString>,
+    log: &mut Log,
+    read: impl FnOnce(Line<F>) -> Result<T, Failure>,
+    act: impl FnOnce(T, &Signals, Log) -> Result<String, Failure>,
+) -> Result<ExitStatus, Stop> {
+    let (line, signals) = begin(args, log)?;
+    let text = act(read(line)?, &signals, *log)?;
+    // A long list may wait for a reader, who may lose patience.
+    signals.release();
+    report(&text)?;
+    Ok(ExitStatus::SUCCESS)
+}
+
+/// What reads the line of an `exec`.
+type ReadExec<F> = fn(Line<F>, Purpose) -> Result<TokenRun, Failure>;
+
+fn run_exec<F: CommandLine>(
+    args: Vec<OsString>,
+    log: &mut Log,
+    read: ReadExec<F>,
+) -> Result<ExitStatus, Stop> {
+    let (line, signals) = begin(args, log)?;
+    Ok(read(line, Purpose::Run)?.execute(&signals, *log))
+}
+
+/// `check`, in front of the line of `exec`.
+fn check_exec<F: CommandLine>(
+    mut args: Vec<OsString>,
+    log: &mut Log,
+    service: &str,
+    read: ReadExec<F>,
+) -> Result<ExitStatus, Stop> {
+    if args.first().is_none_or(|word| word != "exec") {
+        return Err(Failure::usage(format!("check {service} must be followed by exec")).into());
+    }
+    args.remove(0);
+    let (line, signals) = begin::<CheckExec<F>>(args, log)?;
+    let CheckExec { exec: flags, report } = line.flags;
+    let run = read(Line { flags, operands: line.operands }, Purpose::Check)?;
+    print_checked(check::token(run, &signals, *log), report.json.unwrap_or_default())
+}
+
+type Act = fn(Vec<OsString>, &mut Log) -> Result<ExitStatus, Stop>;
+
+/// The check of this service's `exec`.
+fn check_named(service: &OsString) -> Option<Act> {
+    match service.as_bytes() {
+        b"gafaelfawr" => Some(|args, log| check_exec(args, log, "gafaelfawr", config::gafaelfawr::exec)),
+        b"stackstate" => Some(|args, log| check_exec(args, log, "stackstate", config::stackstate::exec)),
+        _ => None,
+    }
+}
+
+/// The check that the words after `check` ask for, if it is one of an `exec`, and what it is given. In
+/// `check --json gafaelfawr exec …` the flags belong behind `exec`. A program named gafaelfawr is checked with `--`
+/// before it.
+fn check_of(args: &[OsString]) -> Option<(Act, Vec<OsString>)> {
+    let (first, rest) = args.split_first()?;
+    if let Some(check) = check_named(first) {
+        return Some((check, rest.to_vec()));
+    }
+    let mut command = cli::command::<CheckFlags>();
+    command.build();
+    let (split, _) = scan(&command, args.iter().cloned(), FlagsEnd::FirstWord);
+    let (name, rest) = split.operands.split_first()?;
+    let (exec, rest) = rest.split_first()?;
+    let check = check_named(name).filter(|_| exec == "exec")?;
+    let at = args.len() - split.operands.len();
+    if at == 0 || args[at - 1] == "--" {
+        return None;
+    }
+    let moved = [exec].into_iter().chain(&args[..at]).chain(rest);
+    Some((check, moved.cloned().collect()))
+}
+
+/// A key may begin with a dash. What looks like a key, and is no flag, goes behind the end of flags.
+fn keys_last(args: Vec<OsString>) -> Vec<OsString> {
+    if args.iter().any(|word| word == "--") {
+        return args;
+    }
+    let dashed_key =
+        |word: &OsString| word.to_str().is_some_and(|text| text.starts_with('-') && is_token_key(text));
+    let (keys, mut rest): (Vec<_>, Vec<_>) = args.into_iter().partition(dashed_key);
+    if !keys.is_empty() {
+        rest.push("--".into());
+        rest.extend(keys);
+    }
+    rest
 }
 
 fn key(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {

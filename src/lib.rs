@@ -3,12 +3,12 @@
 //! # How a run flows
 //!
 //! ```text
-//! argv, environment -> cli -> config -> source -> Lease -> child -> ExitStatus
+//! argv, environment -> cli -> config -> issuer -> Lease -> child -> ExitStatus
 //!                                         |                  |
 //!                                       key, http          signal
 //! ```
 //!
-//! [`cli`] knows shapes, [`config`] knows rules, [`source`] knows issuers, [`child`] knows processes.
+//! [`cli`] knows shapes, [`config`] knows rules, [`issuer`] knows issuers, [`child`] knows processes.
 //! Only [`run`] knows issuers and processes; [`admin`] is for people who keep keys and service tokens, [`check`] for
 //! those on call. Nothing below [`config`] reads the environment, and nothing below `main` exits. What talks to the
 //! system without Rust's guarantees is in [`sys`].
@@ -21,33 +21,25 @@ mod check;
 mod child;
 pub mod cli;
 mod config;
-mod credential;
-mod csv;
 mod date;
 mod deadline;
 pub mod dispatch;
-pub mod duration;
-pub mod error;
-pub mod exit;
-mod explain;
 pub mod failure;
-mod go_url;
+pub mod go;
 pub mod http;
+pub mod issuer;
 pub mod key;
 mod log;
 mod metrics;
 mod new_file;
 mod random;
 mod read;
+pub mod reason;
 mod run;
+mod runtime;
 pub mod secret;
-pub mod source;
 pub mod stdout;
 pub mod sys;
-mod wait;
-
-use sys::readable;
-pub use sys::signal;
 
 /// Version, commit and date of the commit.
 pub const VERSION: &str = env!("MONITORING_TOKEN_VERSION");

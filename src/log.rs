@@ -14,7 +14,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
 use crate::date;
-use crate::error::{Failure, Stage};
+use crate::failure::{Failure, Stage};
 use crate::secret::{MAX_LINE_BYTES, capped, clean};
 
 /// `-log-format`.

@@ -12,9 +12,9 @@ use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::panic::PanicHookInfo;
 
-use monitoring_token::exit::ExitStatus;
-use monitoring_token::sys::descriptors;
-use monitoring_token::{dispatch, signal, stdout};
+use monitoring_token::failure::ExitStatus;
+use monitoring_token::sys::{descriptors, signal};
+use monitoring_token::{dispatch, stdout};
 use zeroizing_alloc::ZeroAlloc;
 
 /// Every freed allocation is zeroed, so that no copy of a key outlives its use.

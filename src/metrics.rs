@@ -16,7 +16,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 use rustix::io::Errno;
 
-use crate::error::{Reason, Stage, system_error};
+use crate::failure::{Reason, Stage, system_error};
 use crate::new_file::replace;
 
 /// What stands before every name.

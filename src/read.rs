@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
-use crate::duration;
-use crate::error::{Failure, Reason, Stage};
-use crate::readable::wait_for;
-use crate::signal::{Signal, Signals};
+use crate::failure::{Failure, Reason, Stage};
+use crate::go::duration;
 use crate::sys::descriptors::close_on_exec;
+use crate::sys::poll::wait_for;
+use crate::sys::signal::{Signal, Signals};
 
 /// The size of a large key.
 const USUAL_BYTES: usize = 4 * 1024;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::io::Errno;
 
-use crate::error::{Failure, Reason, system_error};
+use crate::failure::{Failure, Reason, system_error};
 
 /// Whether it was closed when the program was started. `/dev/null` stands in for it since.
 static CLOSED: AtomicBool = AtomicBool::new(false);

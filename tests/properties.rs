@@ -8,15 +8,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use clap::ArgMatches;
 use monitoring_token::cli::{self, FlagsEnd, Line, Stop, syntax};
-use monitoring_token::duration::{self, GoDuration};
-use monitoring_token::error::{Failure, printable};
+use monitoring_token::failure::{Failure, printable};
+use monitoring_token::go::duration::{self, GoDuration};
 use monitoring_token::http::clock_offset_seconds;
 use monitoring_token::http::proxy::ProxyRules;
 use monitoring_token::http::retry::parse_retry_after;
 use monitoring_token::http::roots::each_certificate;
+use monitoring_token::issuer::locate::{Endpoint, ORIGINAL_DEFAULT_KEY, choose_key};
 use monitoring_token::key::PrivateKey;
 use monitoring_token::secret::{ExposeSecret as _, SecretString, Secrets, redact_url};
-use monitoring_token::source::locate::{Endpoint, ORIGINAL_DEFAULT_KEY, choose_key};
 use proptest::prelude::*;
 use reqwest::Url;
 

@@ -4,7 +4,7 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use monitoring_token::failure::Reason;
+use monitoring_token::reason::Reason;
 use serde_json::Value;
 
 use crate::deploy::files;
@@ -277,7 +277,7 @@ fn every_reason_is_given_to_a_failure() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let texts: String = files(&source)
         .iter()
-        .filter(|path| !path.ends_with("failure.rs"))
+        .filter(|path| !path.ends_with("reason.rs"))
         .map(|path| std::fs::read_to_string(path).unwrap())
         .collect();
     // A bug has no Failure: its line is the panic handler's.

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use monitoring_token::duration::{self, GoDuration};
+use monitoring_token::go::duration::{self, GoDuration};
 
 fuzz_target!(|text: &str| {
     if let Some(GoDuration::NotNegative(duration)) = duration::parse(text) {

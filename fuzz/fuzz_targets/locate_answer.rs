@@ -2,11 +2,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use monitoring_token::error::printable;
+use monitoring_token::failure::printable;
 use monitoring_token::http::{Answer, Client, LoadedHttp, Redirects};
+use monitoring_token::issuer::locate::{Endpoint, Exchange, Locate, LocateConfig};
 use monitoring_token::key::{KeySource, PrivateKey};
 use monitoring_token::secret::{ExposeSecret as _, SecretString};
-use monitoring_token::source::locate::{Endpoint, Exchange, Locate, LocateConfig};
 
 /// What a reader of one line can bear.
 const LONGEST_MESSAGE: usize = 8 * 1024;

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use monitoring_token::error::printable;
+use monitoring_token::failure::printable;
 use monitoring_token::secret::Secrets;
 
 const SIGNATURE: &str = "0123456789-signature_0123456789";

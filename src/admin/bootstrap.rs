@@ -10,13 +10,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::output::SecretFile;
-use crate::credential::token_in;
-use crate::error::{Failure, Reason, Stage, system_error};
+use crate::failure::{Failure, Reason, Stage, system_error};
+use crate::issuer::credential::token_in;
+use crate::issuer::stackstate::SERVICE_TOKEN_PREFIX;
 use crate::random;
 use crate::read::{self, DEFAULT_PATIENCE, ReadError, Until};
 use crate::secret::{ExposeSecret as _, SecretString, protect};
-use crate::signal::Signals;
-use crate::source::stackstate::SERVICE_TOKEN_PREFIX;
+use crate::sys::signal::Signals;
 
 /// 192 bits: 32 characters.
 const RANDOM_BYTES: usize = 24;

@@ -8,10 +8,10 @@ use serde_json::json;
 use super::output::{Format, LastColumn, json, json_list, table};
 use super::{Administration, Place, Session, deliver};
 use crate::date::{self, unix_now};
-use crate::error::{Failure, Reason, Stage};
+use crate::failure::{Failure, Reason, Stage};
+use crate::issuer::gafaelfawr::{Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, NewToken, TokenInfo, token_key_of};
 use crate::secret::ExposeSecret as _;
-use crate::signal::Signals;
-use crate::source::gafaelfawr::{Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, NewToken, TokenInfo, key_of};
+use crate::sys::signal::Signals;
 
 /// On top of the shortest lifetime: the server counts from when it gets the request.
 pub(super) const LIFETIME_MARGIN: Duration = Duration::from_secs(10);
@@ -102,7 +102,7 @@ fn create(
         format!("a token may have been created, see: monitoring-token gafaelfawr list --username {username}");
     let work = gafaelfawr.create(new, expires, session.deadline);
     let token = session.make(gafaelfawr.api(), work, &open)?;
-    let key = key_of(&token).unwrap_or_default();
+    let key = token_key_of(&token).unwrap_or_default();
     let shown = |member: &str, value: &str| {
         json(&json!({
             member: value, "key": key, "username": username, "scopes": new.scopes, "expires": expires
@@ -112,9 +112,9 @@ fn create(
         Place::File(mut file) => {
             file.fill(&token).map_err(|failure| failure.and(&lost(username, key)))?;
             let path = file.path().display().to_string();
-            let until = expires.map_or_else(|| "never".to_owned(), date::time);
+            let expiry = expires.map_or_else(|| "never".to_owned(), date::time);
             Ok(match format {
-                Format::Text => format!("token {key} of {username} is in {path}; expires: {until}\n"),
+                Format::Text => format!("token {key} of {username} is in {path}; expires: {expiry}\n"),
                 Format::Json => shown("out", &path),
             })
         }

@@ -10,12 +10,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use zeroize::Zeroizing;
 
-use crate::error::{Failure, Reason, Stage, printable, system_error};
+use crate::failure::{Failure, Reason, Stage, printable, system_error};
 use crate::key::convert::{public_half, read, thumbprint, to_json};
 use crate::key::generate::private_jwk;
 use crate::key::inspect::inspect;
 use crate::key::load::read_file;
-use crate::key::{Algorithm, Refusal};
+use crate::key::{Algorithm, Unusable};
 use crate::new_file::NewFile;
 use crate::read::Until;
 
@@ -57,7 +57,7 @@ impl KeyFile {
         read_file(&self.path, &Until::in_time(self.patience), "give the path of a JWK")
     }
 
-    fn refuse(&self, refusal: &Refusal) -> Failure {
+    fn refuse(&self, refusal: &Unusable) -> Failure {
         failure(Reason::KeyInvalid, format!("cannot use the key {}: {refusal}", self.path.display()))
     }
 }

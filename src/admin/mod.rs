@@ -4,6 +4,7 @@
 //! command.
 
 pub mod bootstrap;
+pub mod explain;
 pub mod gafaelfawr;
 pub mod key;
 pub mod output;
@@ -15,18 +16,17 @@ use std::time::{Duration, Instant};
 
 use reqwest::Url;
 
-use crate::credential::Credential;
-use crate::duration;
-use crate::error::{Failure, Reason, Stage};
-use crate::exit::ExitStatus;
+use crate::failure::{ExitStatus, Failure, Reason, Stage};
+use crate::go::duration;
 use crate::http::{HttpConfig, LoadedHttp};
+use crate::issuer::CreateError;
+use crate::issuer::api::Api;
+use crate::issuer::credential::Credential;
 use crate::read::Until;
+use crate::runtime::block_on;
 use crate::secret::SecretString;
-use crate::signal::Signals;
-use crate::source::CreateError;
-use crate::source::api::Api;
 use crate::stdout;
-use crate::wait::until_done;
+use crate::sys::signal::Signals;
 use output::{Format, SecretFile};
 
 /// What the verbs that ask a service have in common.
@@ -65,7 +65,7 @@ impl<'a> Session<'a> {
 
     /// Runs `work` until it is done, the time is up, or a signal ends us.
     fn wait<T>(self, api: &Api, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        until_done(Stage::Exchange, async {
+        block_on(Stage::Exchange, async {
             tokio::select! {
                 biased;
                 result = work => result,
@@ -75,16 +75,16 @@ impl<'a> Session<'a> {
     }
 
     async fn ended_early(self, api: &Api) -> Failure {
-        let at_step = || format!("while {}", api.doing());
+        let at_phase = || format!("while {}", api.doing());
         tokio::select! {
             biased;
             signal = self.signals.interrupt() => Failure {
-                message: format!("interrupted by {signal} {}", at_step()),
+                message: format!("interrupted by {signal} {}", at_phase()),
                 ..Failure::signal(Stage::Exchange, signal)
             },
             () = tokio::time::sleep_until(self.deadline.into()) => {
                 let after = duration::show(self.timeout);
-                Failure::timeout(Stage::Exchange, format!("timed out after {after} {}", at_step()))
+                Failure::timeout(Stage::Exchange, format!("timed out after {after} {}", at_phase()))
             }
         }
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::error::{Failure, Reason, system_error};
+use crate::failure::{Failure, Reason, system_error};
 use crate::new_file::NewFile;
 use crate::secret::{ExposeSecret as _, SecretString, clean, clean_json};
 

@@ -10,10 +10,10 @@ use serde_json::json;
 use super::output::{Format, LastColumn, json, json_list, table};
 use super::{Administration, Place, Session, deliver};
 use crate::date;
-use crate::error::{Failure, Reason, Stage, printable};
+use crate::failure::{Failure, Reason, Stage, printable};
+use crate::issuer::stackstate::{Created, CredentialKind, NewToken, ServiceToken, StackState};
 use crate::secret::ExposeSecret as _;
-use crate::signal::Signals;
-use crate::source::stackstate::{Created, Kind, NewToken, ServiceToken, StackState};
+use crate::sys::signal::Signals;
 
 /// What to do.
 pub enum Action {
@@ -43,7 +43,7 @@ pub enum Which {
 pub fn act(
     administration: Administration,
     api_path: &str,
-    kind: Option<Kind>,
+    kind: Option<CredentialKind>,
     action: Action,
     signals: &Signals,
 ) -> Result<String, Failure> {
@@ -51,7 +51,7 @@ pub fn act(
     let session = Session::begin(timeout, signals);
     let stackstate = || {
         let (http, token) = session.read(http, credential)?;
-        let kind = kind.unwrap_or_else(|| Kind::of(&token));
+        let kind = kind.unwrap_or_else(|| CredentialKind::of(&token));
         StackState::new(&http, url, api_path, kind, &token)
     };
     match action {

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
-use super::Key;
+use super::CacheKey;
 use crate::new_file::replace;
 use crate::secret::clean;
 
@@ -76,14 +76,14 @@ pub struct Entry {
 impl Entry {
     /// An entry that counts for a random share of `ttl`, half of it at least: entries that were made
     /// together do not expire together.
-    pub fn new(key: &Key, result: CachedResult, ttl: Duration, now: SystemTime) -> Entry {
+    pub fn new(key: &CacheKey, result: CachedResult, ttl: Duration, now: SystemTime) -> Entry {
         let max_age = ttl.mul_f64(f64::midpoint(1.0, fastrand::f64()));
         let result = CachedResult { ended_unix_ms: unix_ms(now), ..result };
         Entry { key: key.0.clone(), result, max_age_ms: ms(max_age) }
     }
 
     /// Whether it is the result of this run.
-    pub fn is_of(&self, key: &Key) -> bool {
+    pub fn is_of(&self, key: &CacheKey) -> bool {
         self.key == key.0
     }
 
@@ -105,7 +105,7 @@ impl Entry {
     }
 
     /// Reads the entry of `key`; one that cannot be read, or that another user has put there, is none.
-    pub fn read(path: &Path, key: &Key) -> Option<Entry> {
+    pub fn read(path: &Path, key: &CacheKey) -> Option<Entry> {
         Entry::read_any(path).filter(|entry| entry.is_of(key))
     }
 
@@ -151,13 +151,13 @@ fn ms(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::KeyBuilder;
+    use super::super::CacheKeyBuilder;
     use super::*;
 
     const TTL: Duration = Duration::from_secs(3600);
 
     fn entry(now: SystemTime) -> Entry {
-        Entry::new(&KeyBuilder::default().build(), CachedResult::now(0, None), TTL, now)
+        Entry::new(&CacheKeyBuilder::default().build(), CachedResult::now(0, None), TTL, now)
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-use super::Key;
+use super::CacheKey;
 use super::entry::Entry;
 
 /// How often a file may be tidied away before our eyes.
@@ -49,7 +49,7 @@ impl Lock {
     }
 
     /// The note of the last holder.
-    pub fn read(&self, key: &Key) -> Option<Entry> {
+    pub fn read(&self, key: &CacheKey) -> Option<Entry> {
         (&self.0).rewind().ok()?;
         Entry::read_from(&self.0).filter(|entry| entry.is_of(key))
     }

@@ -2,7 +2,7 @@
 //!
 //! # Theory of operation
 //!
-//! A run is known by the hash of what makes it that run, its [`Key`]. `KEY.json` holds a result, and is
+//! A run is known by the hash of what makes it that run, its [`CacheKey`]. `KEY.json` holds a result, and is
 //! only ever renamed into place. `KEY.lock` is locked by the process that makes the run, with flock(2),
 //! so that a process that dies lets go of it. Whoever finds it locked waits, and takes the result that
 //! the other leaves in the lock file; that one is for those who waited only, so it may also be a failure
@@ -37,22 +37,22 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Which run it is, as a hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Key(String);
+pub struct CacheKey(String);
 
 /// Collects what makes a run that run. Every part is hashed with its length before it, so that neither
 /// blanks nor empty parts can make two runs look the same.
-pub struct KeyBuilder(Context);
+pub struct CacheKeyBuilder(Context);
 
-impl Default for KeyBuilder {
-    fn default() -> KeyBuilder {
-        KeyBuilder(Context::new(&SHA256)).part(KEY_FORMAT)
+impl Default for CacheKeyBuilder {
+    fn default() -> CacheKeyBuilder {
+        CacheKeyBuilder(Context::new(&SHA256)).part(KEY_FORMAT)
     }
 }
 
-impl KeyBuilder {
+impl CacheKeyBuilder {
     /// Adds a part.
     #[must_use]
-    pub fn part(mut self, part: impl AsRef<std::ffi::OsStr>) -> KeyBuilder {
+    pub fn part(mut self, part: impl AsRef<std::ffi::OsStr>) -> CacheKeyBuilder {
         let part = part.as_ref().as_bytes();
         self.0.update(&(part.len() as u64).to_le_bytes());
         self.0.update(part);
@@ -61,7 +61,7 @@ impl KeyBuilder {
 
     /// Adds a part that may be missing, which is not the same as an empty one.
     #[must_use]
-    pub fn optional(self, part: Option<&str>) -> KeyBuilder {
+    pub fn optional(self, part: Option<&str>) -> CacheKeyBuilder {
         match part {
             None => self.part("absent"),
             Some(part) => self.part("present").part(part),
@@ -69,8 +69,10 @@ impl KeyBuilder {
     }
 
     /// The hash of all parts.
-    pub fn build(self) -> Key {
-        Key(self.0.finish().as_ref().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}")))
+    pub fn build(self) -> CacheKey {
+        CacheKey(
+            self.0.finish().as_ref().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}")),
+        )
     }
 }
 
@@ -104,7 +106,7 @@ pub enum Lookup<'a> {
 /// The right, and the duty, to make a run while others wait for its result: the lock of its entry.
 pub struct Claim<'a> {
     cache: Opened<'a>,
-    key: &'a Key,
+    key: &'a CacheKey,
     lock: Lock,
 }
 
@@ -113,7 +115,7 @@ impl Cache {
     /// whoever has. `pause` waits for that long, or fails when the run has to end; its error is passed on.
     pub fn look_up<'a, E>(
         &'a self,
-        key: &'a Key,
+        key: &'a CacheKey,
         timeout: Duration,
         mut pause: impl FnMut(Duration) -> Result<(), E>,
     ) -> Result<Lookup<'a>, E> {
@@ -216,14 +218,14 @@ fn create_private(dir: &Path) -> io::Result<()> {
 
 impl Opened<'_> {
     /// The result that is kept, if there is one that still counts.
-    fn find(&self, key: &Key, timeout: Duration) -> Option<CachedResult> {
+    fn find(&self, key: &CacheKey, timeout: Duration) -> Option<CachedResult> {
         let entry = Entry::read(&self.path(key, "json"), key)?;
         // The flag may have become shorter since.
         let ttl = self.cache.ttl_of(&entry.result);
         (entry.counts(SystemTime::now(), ttl) && entry.result.holds_for(timeout)).then_some(entry.result)
     }
 
-    fn path(&self, key: &Key, kind: &str) -> PathBuf {
+    fn path(&self, key: &CacheKey, kind: &str) -> PathBuf {
         self.dir.join(format!("{}.{kind}", key.0))
     }
 }
@@ -251,8 +253,8 @@ impl Claim<'_> {
 mod tests {
     use super::*;
 
-    fn key(parts: &[&str]) -> Key {
-        parts.iter().fold(KeyBuilder::default(), KeyBuilder::part).build()
+    fn key(parts: &[&str]) -> CacheKey {
+        parts.iter().fold(CacheKeyBuilder::default(), CacheKeyBuilder::part).build()
     }
 
     #[test]
@@ -264,9 +266,9 @@ mod tests {
             key(&["", "a b"]),
             key(&["ab"]),
             key(&["a", "b", ""]),
-            KeyBuilder::default().optional(None).build(),
-            KeyBuilder::default().optional(Some("")).build(),
-            KeyBuilder::default().optional(Some("absent")).build(),
+            CacheKeyBuilder::default().optional(None).build(),
+            CacheKeyBuilder::default().optional(Some("")).build(),
+            CacheKeyBuilder::default().optional(Some("absent")).build(),
         ];
         for (i, one) in keys.iter().enumerate() {
             assert_eq!(one.0.len(), 64, "hex of SHA-256");

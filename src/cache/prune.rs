@@ -85,11 +85,11 @@ fn is_key(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Cache, CachedResult, KeyBuilder, Lookup};
+    use super::super::{Cache, CacheKeyBuilder, CachedResult, Lookup};
     use super::*;
 
     fn keep(cache: &Cache, name: &str) -> String {
-        let key = KeyBuilder::default().part(name).build();
+        let key = CacheKeyBuilder::default().part(name).build();
         match cache.look_up(&key, Duration::ZERO, |_| Err(())) {
             Ok(Lookup::Miss(claim)) => claim.finish(Some(CachedResult::now(0, None))).unwrap(),
             _ => panic!("nobody else is here"),

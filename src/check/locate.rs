@@ -6,16 +6,16 @@ use serde_json::json;
 use super::network::{set_up, tell_way};
 use super::target;
 use super::{Checked, Checklist, tell_clock, tell_command, tell_timeout};
-use crate::error::Failure;
+use crate::failure::Failure;
 use crate::http::explain::origin;
 use crate::http::{Client, LoadedHttp, plain_http_host};
+use crate::issuer::locate::{FATAL_CLOCK_LAG, Granted, LocateConfig};
 use crate::key::PrivateKey;
 use crate::log::Log;
 use crate::run::locate::LocateRun;
 use crate::run::{Observer, Run, noting_plain_http};
 use crate::secret::scrub_stack;
-use crate::signal::Signals;
-use crate::source::locate::{FATAL_CLOCK_LAG, Granted, LocateConfig};
+use crate::sys::signal::Signals;
 
 const STEPS: &[&str] = &[
     "timeout", "command", "key", "key_id", "signing", "roots", "proxy", "dns", "tcp", "tls", "clock",

@@ -20,9 +20,8 @@ use serde_json::{Map, Value, json};
 
 use crate::child;
 use crate::deadline::Timeline;
-use crate::duration;
-use crate::error::{Failure, Stage, brief};
-use crate::exit::ExitStatus;
+use crate::failure::{ExitStatus, Failure, Stage, brief};
+use crate::go::duration;
 use crate::http::Client;
 use crate::run::command::{refuse_command, shown};
 use crate::secret::{clean, clean_json};
@@ -221,7 +220,7 @@ fn tell_clock(list: &mut Checklist, client: &Client, fatal_lag: Option<Duration>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Reason;
+    use crate::failure::Reason;
 
     #[test]
     fn steps_after_a_failure_are_skipped_and_columns_align() {

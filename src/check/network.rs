@@ -6,9 +6,9 @@ use std::time::SystemTime;
 use reqwest::Url;
 
 use super::{Checklist, certificate};
-use crate::duration;
-use crate::error::{Failure, Reason, Stage};
-use crate::http::{Client, LoadedHttp, Step};
+use crate::failure::{Failure, Reason, Stage};
+use crate::go::duration;
+use crate::http::{Client, LoadedHttp, Phase};
 
 /// Writes the row `roots`, and `proxy` where that is decided before any connection to `url`. `noting` adds to a
 /// failure what the run adds.
@@ -49,7 +49,7 @@ fn tell_hops(
     failure: Option<Failure>,
 ) -> Result<Option<Failure>, Failure> {
     let attempt = client.attempt();
-    let reached = if failure.is_none() { Step::Body } else { attempt.step };
+    let reached = if failure.is_none() { Phase::Body } else { attempt.phase };
     let hop = client.proxy().map_or(url, |proxy| &proxy.url);
     let host = hop.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let of = if client.proxy().is_some() { "the proxy " } else { "" };
@@ -69,7 +69,7 @@ fn tell_hops(
         return Ok(failure);
     }
     match failure {
-        Some(failure) if reached <= Step::Handshake => list.step("tls", Err(failure)),
+        Some(failure) if reached <= Phase::Handshake => list.step("tls", Err(failure)),
         failure => {
             let seen = client.verifier().seen().filter(|seen| seen.trusted);
             match seen.and_then(|seen| certificate::describe(&seen.certificate, SystemTime::now())) {
@@ -87,12 +87,12 @@ fn tell_hop(
     of: &str,
     host: &str,
     client: &Client,
-    reached: Step,
+    reached: Phase,
     failure: Option<Failure>,
 ) -> Result<Option<Failure>, Failure> {
     let attempt = client.attempt();
     let address = host.parse::<IpAddr>().ok();
-    if failure.is_some() && address.is_none() && attempt.addresses.is_empty() && reached <= Step::Connect {
+    if failure.is_some() && address.is_none() && attempt.addresses.is_empty() && reached <= Phase::Connect {
         return list.step("dns", failure.map_or(Ok(None), Err));
     }
     let found = if let Some(address) = address {
@@ -102,7 +102,7 @@ fn tell_hop(
         format!("{of}{host} is {}", found.join(", "))
     };
     list.ok("dns", found);
-    if failure.is_some() && attempt.connected.is_none() && reached <= Step::Connect {
+    if failure.is_some() && attempt.connected.is_none() && reached <= Phase::Connect {
         return list.step("tcp", failure.map_or(Ok(None), Err));
     }
     // The address is known of a response, or if there is only one.

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use reqwest::Url;
 
 use super::Checklist;
-use crate::duration;
-use crate::error::{Failure, Stage, system_error};
+use crate::failure::{Failure, Stage, system_error};
+use crate::go::duration;
 use crate::http::look_up;
+use crate::issuer::locate::Granted;
 use crate::run::Run;
 use crate::secret::ExposeSecret as _;
-use crate::source::locate::Granted;
 
 /// How long is tried.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -6,14 +6,14 @@ use reqwest::Url;
 
 use super::network::{set_up, tell_way};
 use super::{Checked, Checklist, tell_clock, tell_command, tell_timeout};
-use crate::duration;
-use crate::error::{Failure, Reason, Stage};
+use crate::failure::{Failure, Reason, Stage};
+use crate::go::duration;
 use crate::http::{Client, LoadedHttp, plain_http_host};
 use crate::log::Log;
 use crate::run::token::{TokenRun, while_checking};
 use crate::run::{Observer, Run, noting_plain_http};
 use crate::secret::scrub_stack;
-use crate::signal::Signals;
+use crate::sys::signal::Signals;
 
 const STEPS: &[&str] =
     &["timeout", "command", "credential", "roots", "proxy", "dns", "tcp", "tls", "clock", "token", "server"];
@@ -29,12 +29,12 @@ pub fn token(what: TokenRun, signals: &Signals, log: Log) -> Checked {
 fn steps(what: TokenRun, signals: &Signals, log: Log, list: &mut Checklist) -> Result<(), Failure> {
     let TokenRun { credential, http, url, run: config, issuer } = what;
     let mut run = list.step("timeout", Run::begin(&config, signals, log))?;
-    let until = tell_timeout(list, run.timeline());
+    let deadline = tell_timeout(list, run.timeline());
     tell_command(list, &config.command);
     let mut steps = Steps { list, url: url.clone(), insecure: plain_http_host(&url) };
     let issuer = run.issuer(credential, http, url, issuer, &mut steps)?;
     run.prepare(issuer.as_ref(), &mut steps)?;
-    let describe = async { Ok(issuer.describe(until).await) };
+    let describe = async { Ok(issuer.describe(deadline).await) };
     let told = run.attempt(Stage::Exchange, describe, || while_checking(issuer.api()));
     check_clock(list, issuer.api().client(), &run)?;
     for (step, detail) in list.step("token", told)? {

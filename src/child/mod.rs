@@ -18,4 +18,4 @@ pub mod supervise;
 pub(crate) use command::examine;
 pub use command::{InputPolicy, Job, OutputPolicy, StartError};
 pub use parent::Parent;
-pub use supervise::{End, Outcome, supervise};
+pub use supervise::{End, Supervised, supervise};

@@ -11,8 +11,8 @@ use super::command::Started;
 use super::output::Output;
 use super::remains;
 use crate::deadline::Timeline;
-use crate::signal::{self, Signal, SignalSet, Signals};
 use crate::sys::process::{ended_child, kill_group};
+use crate::sys::signal::{self, Signal, SignalSet, Signals};
 
 /// How the command ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub enum End {
 
 /// How the command's run went.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct Supervised {
     /// How it ended.
     pub end: End,
     /// Whether the timeout ended it.
@@ -52,7 +52,7 @@ pub struct Outcome {
 
 /// Where the escalation stands.
 #[derive(Clone, Copy, Debug)]
-enum Phase {
+enum Escalation {
     /// The command runs; SIGTERM comes at this time.
     Running { term_at: Instant },
     /// SIGTERM was sent, or passed on; SIGKILL comes at this time.
@@ -61,12 +61,12 @@ enum Phase {
     Killed { give_up_at: Instant },
 }
 
-impl Phase {
+impl Escalation {
     fn next_at(self) -> Instant {
         match self {
-            Phase::Running { term_at: at }
-            | Phase::Terminating { kill_at: at }
-            | Phase::Killed { give_up_at: at } => at,
+            Escalation::Running { term_at: at }
+            | Escalation::Terminating { kill_at: at }
+            | Escalation::Killed { give_up_at: at } => at,
         }
     }
 }
@@ -77,11 +77,11 @@ pub fn supervise(
     signals: &Signals,
     parent: Option<&Parent>,
     timeline: &Timeline,
-) -> Outcome {
-    let mut run = Run {
+) -> Supervised {
+    let mut run = Supervision {
         leader: started.leader,
         timeline,
-        phase: Phase::Running { term_at: timeline.term_at },
+        escalation: Escalation::Running { term_at: timeline.term_at },
         timed_out: false,
         orphaned: false,
         forwarded: None,
@@ -108,7 +108,7 @@ pub fn supervise(
     run.deliver(signals, &mut output, parent);
     let (kept, unwritten) = output.finish();
     let left = was_ended.then(|| remains::describe(run.leader)).flatten();
-    Outcome {
+    Supervised {
         died_by_itself: matches!(end, End::Died(signal) if !run.sent.contains(signal)),
         end,
         timed_out: run.timed_out,
@@ -121,10 +121,10 @@ pub fn supervise(
     }
 }
 
-struct Run<'a> {
+struct Supervision<'a> {
     leader: Pid,
     timeline: &'a Timeline,
-    phase: Phase,
+    escalation: Escalation,
     timed_out: bool,
     orphaned: bool,
     forwarded: Option<Signal>,
@@ -135,23 +135,25 @@ struct Run<'a> {
     out_of_reach: Option<String>,
 }
 
-impl Run<'_> {
+impl Supervision<'_> {
     /// Does what is due; gives the end if nothing more can be done.
     fn escalate(&mut self, now: Instant) -> Option<End> {
-        if now < self.phase.next_at() {
+        if now < self.escalation.next_at() {
             return None;
         }
-        match self.phase {
-            Phase::Running { .. } => {
+        match self.escalation {
+            Escalation::Running { .. } => {
                 self.timed_out = true;
                 self.terminate(now);
                 None
             }
-            Phase::Terminating { .. } => {
+            Escalation::Terminating { .. } => {
                 self.kill(now);
                 None
             }
-            Phase::Killed { .. } => Some(self.out_of_reach.take().map_or(End::Unkillable, End::OutOfReach)),
+            Escalation::Killed { .. } => {
+                Some(self.out_of_reach.take().map_or(End::Unkillable, End::OutOfReach))
+            }
         }
     }
 
@@ -164,13 +166,13 @@ impl Run<'_> {
         tracing::debug!(kill_after_seconds, "sending SIGTERM to the command's group");
         self.send(Signal::TERM);
         self.send(Signal::CONT);
-        self.phase = Phase::Terminating { kill_at: now + self.timeline.kill_after };
+        self.escalation = Escalation::Terminating { kill_at: now + self.timeline.kill_after };
     }
 
     fn kill(&mut self, now: Instant) {
         tracing::debug!("sending SIGKILL to the command's group");
         self.send(Signal::KILL);
-        self.phase = Phase::Killed { give_up_at: self.timeline.give_up_at(now) };
+        self.escalation = Escalation::Killed { give_up_at: self.timeline.give_up_at(now) };
     }
 
     fn forward(&mut self, signal: Signal) {
@@ -181,14 +183,14 @@ impl Run<'_> {
             self.forwarded = Some(signal);
         }
         // A supervisor that sends SIGTERM usually sends SIGKILL soon after; the command must be gone by then.
-        if let (Signal::TERM, Phase::Running { .. }) = (signal, self.phase) {
-            self.phase = Phase::Terminating { kill_at: Instant::now() + self.timeline.kill_after };
+        if let (Signal::TERM, Escalation::Running { .. }) = (signal, self.escalation) {
+            self.escalation = Escalation::Terminating { kill_at: Instant::now() + self.timeline.kill_after };
         }
     }
 
     /// A signal that is not passed on, and whose default action would end us.
     fn interrupt(&mut self, signal: Signal) {
-        if let Phase::Running { .. } = self.phase {
+        if let Escalation::Running { .. } = self.escalation {
             self.interrupted = Some(signal);
             self.terminate(Instant::now());
         }
@@ -208,7 +210,7 @@ impl Run<'_> {
 
     /// Our parent is gone: nobody waits for the result.
     fn orphan(&mut self, now: Instant) {
-        if let Phase::Running { .. } = self.phase {
+        if let Escalation::Running { .. } = self.escalation {
             self.orphaned = true;
             self.terminate(now);
         }
@@ -254,7 +256,7 @@ impl Run<'_> {
     fn deliver(&self, signals: &Signals, output: &mut Output, mut parent: Option<&Parent>) {
         output.command_ended();
         let began = Instant::now();
-        let mut until =
+        let mut end_at =
             if self.timed_out || self.orphaned || self.interrupted.is_some() || self.forwarded.is_some() {
                 began + LAST_WRITE
             } else {
@@ -263,14 +265,14 @@ impl Run<'_> {
         loop {
             output.advance();
             let now = Instant::now();
-            if output.is_done() || now >= until {
+            if output.is_done() || now >= end_at {
                 return;
             }
-            let parent_gone = poll_once(signals, output, parent, until - now);
+            let parent_gone = poll_once(signals, output, parent, end_at - now);
             let told_to_stop = std::iter::from_fn(|| signals.take()).any(Signal::is_terminating);
             if parent_gone || told_to_stop {
                 parent = None;
-                until = until.min(Instant::now() + LAST_WRITE);
+                end_at = end_at.min(Instant::now() + LAST_WRITE);
             }
         }
     }
@@ -303,8 +305,8 @@ fn reap_orphans(leader: Pid) {
 }
 
 /// Sleeps until something happens, and passes it on.
-fn wait(signals: &Signals, output: &mut Output, parent: &mut Option<&Parent>, run: &mut Run<'_>) {
-    let left = run.phase.next_at().saturating_duration_since(Instant::now());
+fn wait(signals: &Signals, output: &mut Output, parent: &mut Option<&Parent>, run: &mut Supervision<'_>) {
+    let left = run.escalation.next_at().saturating_duration_since(Instant::now());
     let parent_gone = poll_once(signals, output, *parent, left);
     while let Some(signal) = signals.take() {
         match signal {

@@ -16,12 +16,12 @@ use super::values::{
 };
 use crate::VERSION;
 use crate::child::OutputPolicy;
-use crate::csv;
-use crate::failure::Reason;
+use crate::go::csv;
+use crate::issuer::locate::{SERVICE_URL, SIGNER_KEY};
 use crate::key::Algorithm;
 use crate::log::LogFormat;
 use crate::metrics;
-use crate::source::locate::{SERVICE_URL, SIGNER_KEY};
+use crate::reason::Reason;
 
 pub(super) const RUN: &str = "Running the command";
 

@@ -10,14 +10,14 @@ use reqwest::Url;
 use super::flags::operands;
 use super::parse::{CommandLine, Diagnostics, command_line};
 use super::syntax::FlagsEnd;
-use super::tokens::{
+use super::token::{
     AdminFlags, DEFAULT_LIFETIME, ExecFlags, OutFlags, RotateFlags, public, refused, refused_flag, token_file,
 };
 use super::values::{
     CommaList, Flag as _, Preset, SERVICE, TOKEN, Why, base_url, boolean, filled, lifetime, list, only, read,
     text,
 };
-use crate::source::gafaelfawr::{ADMIN_TOKEN, MIN_LIFETIME, URL, is_scope, is_username};
+use crate::issuer::gafaelfawr::{ADMIN_TOKEN, MIN_LIFETIME, URL, is_scope, is_username};
 
 pub(crate) const LIFETIME: Preset<Duration> = Preset { text: DEFAULT_LIFETIME, parse: long_enough };
 

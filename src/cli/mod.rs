@@ -9,14 +9,14 @@ mod parse;
 pub(crate) mod stackstate;
 pub(crate) mod suggest;
 pub mod syntax;
-mod tokens;
+mod token;
 pub mod values;
 mod verbs;
 
 pub(crate) use parse::{CommandLine, Diagnostics, command, format_of_refused, parse};
 pub use parse::{Line, Stop, parse_untyped};
 pub use syntax::FlagsEnd;
-pub(crate) use tokens::{
+pub(crate) use token::{
     AdminFlags, CheckExec, EXEC_ENV_NAME, EXEC_OUTPUT, EXEC_TIMEOUT, ExecFlags, FORMAT, LIFETIME, RotateFlags,
 };
 pub(crate) use verbs::{GafaelfawrVerb, KeyVerb, StackStateVerb, Verb};

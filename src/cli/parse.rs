@@ -7,11 +7,12 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Args, Command, Parser};
 
 use super::syntax::{self, FlagsEnd, LOG_FORMAT_FLAG, LOG_FORMAT_VARIABLE};
-use super::values::{self, described, parse_bool};
-use crate::error::Failure;
+use super::values::{self, described};
+use crate::failure::Failure;
+use crate::go::flag::parse_bool;
+use crate::issuer::locate::SERVICE_URL;
+use crate::issuer::stackstate::SKIP_SSL;
 use crate::log::LogFormat;
-use crate::source::locate::SERVICE_URL;
-use crate::source::stackstate::SKIP_SSL;
 
 /// A command with flags of its own.
 pub(crate) trait CommandLine: Parser + Args {

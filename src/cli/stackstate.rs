@@ -11,7 +11,7 @@ use reqwest::Url;
 use super::flags::{LogFlags, operands};
 use super::parse::{CommandLine, Diagnostics, command_line};
 use super::syntax::{FlagsEnd, STS_FLAG};
-use super::tokens::{
+use super::token::{
     AdminFlags, DEFAULT_LIFETIME, ExecFlags, OutFlags, RotateFlags, public, refused, refused_flag, token_file,
 };
 use super::values::{
@@ -20,8 +20,8 @@ use super::values::{
 };
 use crate::admin::output::Format;
 use crate::date::millis_of_day;
+use crate::issuer::stackstate::{API_PATH, CREDENTIALS, DEFAULT_API_PATH, SKIP_SSL, URL};
 use crate::log::LogFormat;
-use crate::source::stackstate::{API_PATH, CREDENTIALS, DEFAULT_API_PATH, SKIP_SSL, URL};
 
 // Defaults.
 pub(crate) const TTL: Preset<String> = Preset { text: DEFAULT_LIFETIME, parse: ttl };

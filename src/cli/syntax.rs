@@ -1,4 +1,4 @@
-//! Go's flag syntax (package `flag`, Go 1.26: `FlagSet.parseOne`), turned into what clap reads.
+//! A command line in Go's syntax, turned into what clap reads.
 //!
 //! One dash or two; `-name=value` or `-name value`; a boolean's value only after `=`. The result has
 //! every flag as `--name=value`, so that clap never guesses.
@@ -10,8 +10,9 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use clap::{Arg, ArgAction, Command};
 
 use super::suggest;
-use super::values::{parse_bool, spelled};
-use crate::error::{Failure, brief};
+use super::values::spelled;
+use crate::failure::{Failure, brief};
+use crate::go::flag::{Word, parse_bool};
 
 /// Where the flags of a command line end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,12 +85,12 @@ pub fn scan(
     let mut wrong = None;
     let mut bare_boolean = None;
     while let Some(word) = args.next() {
-        let bytes = word.as_bytes();
-        if bytes == b"--" {
+        let kind = Word::read(&word);
+        if kind == Word::EndOfFlags {
             split.operands.extend(args);
             break;
         }
-        if bytes.len() < 2 || bytes[0] != b'-' {
+        if kind == Word::Operand {
             if let Some(flag) = bare_boolean.take()
                 && parse_bool(&word).is_some()
             {
@@ -155,18 +156,13 @@ fn read_flag<'a>(
     word: &OsStr,
     args: &mut Peekable<impl Iterator<Item = OsString>>,
 ) -> Result<(&'a Arg, OsString), Failure> {
-    let bytes = word.as_bytes();
-    let body = if bytes[1] == b'-' { &bytes[2..] } else { &bytes[1..] };
-    if body.is_empty() || body[0] == b'-' || body[0] == b'=' {
+    let Word::Flag { name, value } = Word::read(word) else {
         return Err(Failure::usage(format!(
             "invalid flag syntax: {}; a flag has one dash or two, and a name",
             without_value(word)
         )));
-    }
-    let (name, mut value) = match body.iter().position(|&b| b == b'=') {
-        Some(at) => (&body[..at], Some(OsStr::from_bytes(&body[at + 1..]).to_owned())),
-        None => (body, None),
     };
+    let mut value = value.map(OsStr::to_owned);
     let Some(arg) = find(command, name) else {
         return Err(Failure::usage(unknown_flag(command, name)));
     };

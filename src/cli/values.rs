@@ -14,10 +14,11 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, Command};
 use reqwest::Url;
 
-use crate::csv;
-use crate::duration::{self, GoDuration};
-use crate::error::{Failure, brief};
-use crate::http::proxy::has_sound_host;
+use crate::failure::{Failure, brief};
+use crate::go::csv;
+use crate::go::duration::{self, GoDuration};
+use crate::go::flag::parse_bool;
+use crate::go::proxy::has_sound_host;
 
 /// Why a text is not such a value.
 pub(crate) enum Why {
@@ -292,15 +293,6 @@ pub(crate) fn variable_name(text: &OsStr) -> Result<OsString, Why> {
     let why =
         "not a valid environment variable name; use letters, digits and underscores, such as SERVICE_URL";
     only(text.to_owned(), is_name && !bytes.is_empty() && !bytes[0].is_ascii_digit(), why)
-}
-
-/// Whether Go's `strconv.ParseBool` takes this word, and what it makes of it.
-pub fn parse_bool(word: &OsStr) -> Option<bool> {
-    match word.as_bytes() {
-        b"1" | b"t" | b"T" | b"TRUE" | b"true" | b"True" => Some(true),
-        b"0" | b"f" | b"F" | b"FALSE" | b"false" | b"False" => Some(false),
-        _ => None,
-    }
 }
 
 pub(super) fn boolean(text: &OsStr) -> Result<bool, Why> {

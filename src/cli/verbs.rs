@@ -8,7 +8,7 @@ use super::flags::{CheckFlags, ExplainFlags, GenerateFlags, InspectFlags, MainFl
 use super::parse::{command, finished};
 use super::values::{described, or};
 use super::{gafaelfawr, stackstate};
-use crate::error::brief;
+use crate::failure::brief;
 
 /// The word after a subcommand such as `key`.
 pub(crate) trait Verb: ValueEnum + 'static {

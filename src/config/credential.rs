@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::variable;
-use crate::credential::{Credential, one_word};
-use crate::error::{Failure, Reason, Stage};
+use crate::failure::{Failure, Reason, Stage};
+use crate::issuer::credential::{Credential, one_word};
 use crate::secret::overwrite_variable;
 
 /// The credential: from `--admin-token-file`, from the one of `variables` that is set, or else `other`. What the

@@ -13,11 +13,11 @@ use crate::admin::rotate::{self, Rotation};
 use crate::cli::flags::TIMEOUT;
 use crate::cli::gafaelfawr::{Create, Delete, Exec, GafaelfawrFlags, LIFETIME, List, Rotate, ServiceFlags};
 use crate::cli::{AdminFlags, CommandLine as _, FORMAT, LIFETIME as ROTATED_LIFETIME, Line};
-use crate::error::Failure;
+use crate::failure::Failure;
+use crate::issuer::IssuerConfig;
+use crate::issuer::gafaelfawr::exec::RunTokenConfig;
+use crate::issuer::gafaelfawr::{ADMIN_TOKEN, NewToken, URL, is_token_key};
 use crate::run::token::TokenRun;
-use crate::source::IssuerConfig;
-use crate::source::gafaelfawr::exec::RunTokenConfig;
-use crate::source::gafaelfawr::{ADMIN_TOKEN, NewToken, URL, is_key};
 
 fn new_token(ServiceFlags { username, name, scopes }: ServiceFlags) -> NewToken {
     NewToken { username, name, scopes: scopes.0 }
@@ -62,7 +62,7 @@ pub(crate) fn delete(line: Line<Delete>) -> Result<(Administration, Action), Fai
         return Err(Failure::usage("expected one KEY, as shown by gafaelfawr list"));
     };
     // It may be the whole token, so it is not shown.
-    let key = word.to_str().filter(|key| is_key(key)).ok_or_else(|| {
+    let key = word.to_str().filter(|key| is_token_key(key)).ok_or_else(|| {
         Failure::usage(
             "delete expects the KEY of a token: the 22 characters between gt- and the dot, never the whole token",
         )

@@ -6,7 +6,7 @@ use reqwest::Url;
 
 use super::{clean_variable, variable};
 use crate::cli::flags::{HttpFlags, RETRIES};
-use crate::error::Failure;
+use crate::failure::Failure;
 use crate::http::HttpConfig;
 use crate::http::proxy::{ProxyRules, Setting};
 use crate::http::trust::TrustStore;

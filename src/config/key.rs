@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::admin::key::{Action, KeyFile};
 use crate::cli::Line;
 use crate::cli::flags::{ALGORITHM, GenerateFlags, InspectFlags, KeyFileFlags, PublicFlags, TIMEOUT};
-use crate::error::{Failure, brief};
+use crate::failure::{Failure, brief};
 
 pub(crate) fn generate(line: Line<GenerateFlags>) -> Result<Action, Failure> {
     if let Some(word) = line.operands.first() {

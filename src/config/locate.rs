@@ -12,16 +12,17 @@ use super::key_text::{is_inline_jwk, looks_like_a_key};
 use super::run::{OF_MAIN, RunLine, run};
 use crate::cache::Cache;
 use crate::cli::flags::{CacheFlags, ENV_NAME, EXCHANGE, LOCATE_URL, LocateFlags, MainFlags, SERVICE};
-use crate::cli::values::{Given, Why, check_host, parse_bool, stray_character, variable_name, word};
+use crate::cli::values::{Given, Why, check_host, stray_character, variable_name, word};
 use crate::cli::{CommandLine as _, Line};
-use crate::error::{Failure, Reason, Stage};
+use crate::failure::{Failure, Reason, Stage};
+use crate::go::flag::parse_bool;
 use crate::http::HttpConfig;
+use crate::issuer::locate::{Endpoint, Exchange, LocateConfig, SERVICE_URL, SIGNER_KEY};
 use crate::key::KeySource;
 use crate::metrics::Labels;
 use crate::run::RunConfig;
 use crate::run::locate::LocateRun;
 use crate::secret::{SecretString, overwrite_variable, protect_url, redact_url, scrub};
-use crate::source::locate::{Endpoint, Exchange, LocateConfig, SERVICE_URL, SIGNER_KEY};
 
 /// The main command, or `check` in front of it, which `program` is.
 pub(crate) fn locate_run(

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use crate::cli::syntax::LOG_FORMAT_VARIABLE;
 use crate::cli::values::stray_character;
 use crate::cli::{Diagnostics, format_of_refused};
-use crate::error::Failure;
+use crate::failure::Failure;
 use crate::log::LogFormat;
 pub(crate) use locate::locate_run;
 

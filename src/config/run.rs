@@ -11,13 +11,13 @@ use crate::cli::flags::{KILL_AFTER, LabelList, OUTPUT, RunFlags, TIMEOUT};
 use crate::cli::values::{Given, Preset};
 use crate::cli::{EXEC_OUTPUT, EXEC_TIMEOUT};
 use crate::deadline::{Limits, parse_script_deadline};
-use crate::error::Failure;
+use crate::failure::Failure;
 use crate::metrics::Labels;
 use crate::run::RunConfig;
 use crate::secret::scrub;
 
 /// What differs between the runs of the main command and of `exec`.
-pub(super) struct Kind {
+pub(super) struct RunDefaults {
     timeout: Preset<Duration>,
     output: Preset<OutputPolicy>,
     /// With debug on, where who debugs wants to see it all.
@@ -28,7 +28,7 @@ pub(super) struct Kind {
 }
 
 /// The original's.
-pub(super) const OF_MAIN: Kind = Kind {
+pub(super) const OF_MAIN: RunDefaults = RunDefaults {
     timeout: TIMEOUT,
     output: OUTPUT,
     output_of_debug: OutputPolicy::Inherit,
@@ -37,7 +37,7 @@ pub(super) const OF_MAIN: Kind = Kind {
 };
 
 /// What users of such tools expect: the command is as it would be without us, and shows no token.
-pub(super) const OF_EXEC: Kind = Kind {
+pub(super) const OF_EXEC: RunDefaults = RunDefaults {
     timeout: EXEC_TIMEOUT,
     output: EXEC_OUTPUT,
     output_of_debug: OutputPolicy::Masked,
@@ -56,12 +56,12 @@ pub(super) struct RunLine {
 }
 
 /// What concerns the run of COMMAND. Of the labels, only those that a flag adds are there.
-pub(super) fn run(line: RunLine, kind: &Kind, purpose: Purpose) -> Result<RunConfig, Failure> {
+pub(super) fn run(line: RunLine, defaults: &RunDefaults, purpose: Purpose) -> Result<RunConfig, Failure> {
     let RunLine { program, command, timeout, output, flags, debug } = line;
     let limits = Limits {
-        timeout: kind.timeout.or(timeout),
+        timeout: defaults.timeout.or(timeout),
         kill_after: KILL_AFTER.or(flags.kill_after),
-        revoke_limit: kind.revoke_limit,
+        revoke_limit: defaults.revoke_limit,
         script_deadline: variable("SCRIPT_DEADLINE")?.and_then(|value| parse_script_deadline(&value)),
     };
     if command.is_empty() && purpose == Purpose::Run {
@@ -74,13 +74,13 @@ pub(super) fn run(line: RunLine, kind: &Kind, purpose: Purpose) -> Result<RunCon
     }
     // Who debugs wants to see it all; only a flag on the same command line says otherwise.
     let output = match output {
-        output if debug && !output.as_ref().is_some_and(Given::is_flag) => kind.output_of_debug,
-        output => kind.output.or(output.map(|given| given.value)),
+        output if debug && !output.as_ref().is_some_and(Given::is_flag) => defaults.output_of_debug,
+        output => defaults.output.or(output.map(|given| given.value)),
     };
     Ok(RunConfig {
         command,
         limits,
-        input: kind.input,
+        input: defaults.input,
         output,
         die_with_parent: flags.die_with_parent.unwrap_or_default(),
         metrics_textfile: flags.metrics.metrics_textfile.filter(|_| purpose == Purpose::Run),

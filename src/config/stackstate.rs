@@ -23,15 +23,15 @@ use crate::cli::stackstate::{
 };
 use crate::cli::values::CommaList;
 use crate::cli::{AdminFlags, CommandLine as _, FORMAT, LIFETIME, Line};
-use crate::credential::Credential;
-use crate::error::Failure;
+use crate::failure::Failure;
 use crate::http::HttpConfig;
-use crate::run::token::TokenRun;
-use crate::source::IssuerConfig;
-use crate::source::stackstate::exec::RunTokenConfig;
-use crate::source::stackstate::{
-    API_TOKEN, CREDENTIALS, DEFAULT_API_PATH, Kind, NewToken, SERVICE_TOKEN, URL,
+use crate::issuer::IssuerConfig;
+use crate::issuer::credential::Credential;
+use crate::issuer::stackstate::exec::RunTokenConfig;
+use crate::issuer::stackstate::{
+    API_TOKEN, CREDENTIALS, CredentialKind, DEFAULT_API_PATH, NewToken, SERVICE_TOKEN, URL,
 };
+use crate::run::token::TokenRun;
 
 /// How the installation is reached: flags and variables, and what they leave open from a context of `sts`.
 struct Access {
@@ -40,7 +40,7 @@ struct Access {
     http: HttpConfig,
     credential: Credential,
     /// The kind of the credential, if its origin tells.
-    kind: Option<Kind>,
+    kind: Option<CredentialKind>,
 }
 
 fn access(flags: StackStateFlags, http: HttpFlags) -> Result<Access, Failure> {
@@ -50,9 +50,9 @@ fn access(flags: StackStateFlags, http: HttpFlags) -> Result<Access, Failure> {
     let (other, kind) = context.credential()?.unzip();
     let credential = credential(flags.admin_token_file, &CREDENTIALS, other)?;
     let kind = match &credential {
-        Credential::Variable(API_TOKEN, _) => Some(Kind::ApiToken),
-        Credential::Variable(SERVICE_TOKEN, _) => Some(Kind::ServiceToken),
-        Credential::Variable(..) => Some(Kind::KubernetesToken),
+        Credential::Variable(API_TOKEN, _) => Some(CredentialKind::ApiToken),
+        Credential::Variable(SERVICE_TOKEN, _) => Some(CredentialKind::ServiceToken),
+        Credential::Variable(..) => Some(CredentialKind::KubernetesToken),
         Credential::Context(..) => kind,
         Credential::File(_) | Credential::StandardInput => None,
     };
@@ -146,7 +146,7 @@ pub(crate) struct Administered<A = Action> {
     pub(crate) administration: Administration,
     pub(crate) api_path: String,
     /// The kind of the credential, if its origin tells.
-    pub(crate) kind: Option<Kind>,
+    pub(crate) kind: Option<CredentialKind>,
     pub(crate) action: A,
 }
 

@@ -7,10 +7,10 @@ use saphyr::{LoadableYamlNode as _, Yaml};
 
 use super::path_variable;
 use crate::cli::stackstate::StsFlags;
-use crate::credential::{Credential, one_word};
-use crate::error::{Failure, Reason, Stage, printable, system_error};
+use crate::failure::{Failure, Reason, Stage, printable, system_error};
+use crate::issuer::credential::{Credential, one_word};
+use crate::issuer::stackstate::CredentialKind;
 use crate::read::{self, DEFAULT_PATIENCE, ReadError, Until};
-use crate::source::stackstate::Kind;
 
 /// A file that is larger is not a configuration of `sts`.
 const MAX_CONFIG_BYTES: usize = 1024 * 1024;
@@ -74,11 +74,11 @@ impl Context {
     }
 
     /// Its credential, and the header that it goes into.
-    pub fn credential(&self) -> Result<Option<(Credential, Kind)>, Failure> {
+    pub fn credential(&self) -> Result<Option<(Credential, CredentialKind)>, Failure> {
         let (token, kind) = match (&self.api_token, &self.service_token) {
             (None, None) => return Ok(None),
-            (Some(token), None) => (token, Kind::ApiToken),
-            (None, Some(token)) => (token, Kind::ServiceToken),
+            (Some(token), None) => (token, CredentialKind::ApiToken),
+            (None, Some(token)) => (token, CredentialKind::ServiceToken),
             (Some(_), Some(_)) => {
                 return Err(failure(format!(
                     "{} has both api-token and service-token; keep one",

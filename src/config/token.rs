@@ -10,7 +10,7 @@ use crate::admin::Administration;
 use crate::admin::rotate::{IssuerConfig, Rotation};
 use crate::cli::values::{parse_base_url, variable_name};
 use crate::cli::{EXEC_ENV_NAME, ExecFlags, RotateFlags};
-use crate::error::Failure;
+use crate::failure::Failure;
 use crate::metrics::Labels;
 use crate::run::RunConfig;
 use crate::secret::scrub;

@@ -10,7 +10,7 @@ pub(super) const PRODUCT: &str = concat!("monitoring-token/", env!("CARGO_PKG_VE
 
 /// How far a request has come, for "timed out while …".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Step {
+pub enum Phase {
     /// Resolving the name of the first hop: the proxy, or else the server.
     Lookup,
     /// Making the TCP connection to the first hop, and the tunnel through a proxy.
@@ -26,29 +26,29 @@ pub enum Step {
     Body,
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Step::Lookup => "resolving the host name",
-            Step::Connect => "connecting",
-            Step::ProxyHandshake => "in the TLS handshake with the proxy",
-            Step::Handshake => "in the TLS handshake",
-            Step::Answer => "waiting for the response",
-            Step::Body => "reading the response",
+            Phase::Lookup => "resolving the host name",
+            Phase::Connect => "connecting",
+            Phase::ProxyHandshake => "in the TLS handshake with the proxy",
+            Phase::Handshake => "in the TLS handshake",
+            Phase::Answer => "waiting for the response",
+            Phase::Body => "reading the response",
         })
     }
 }
 
-impl Step {
+impl Phase {
     /// What to look at when a request gets no further than here.
     pub fn advice(self) -> &'static str {
         match self {
-            Step::Lookup => "check this machine's DNS",
-            Step::Connect => "check for a firewall in between, and that the host is up",
-            Step::ProxyHandshake => "check that the proxy speaks TLS on this port",
-            Step::Handshake => "check that this is an https port, and for a proxy or firewall in between",
-            Step::Answer => "the server accepts connections but does not respond; it may be overloaded",
-            Step::Body => "the response did not end in time",
+            Phase::Lookup => "check this machine's DNS",
+            Phase::Connect => "check for a firewall in between, and that the host is up",
+            Phase::ProxyHandshake => "check that the proxy speaks TLS on this port",
+            Phase::Handshake => "check that this is an https port, and for a proxy or firewall in between",
+            Phase::Answer => "the server accepts connections but does not respond; it may be overloaded",
+            Phase::Body => "the response did not end in time",
         }
     }
 }
@@ -56,8 +56,8 @@ impl Step {
 /// What is known of one attempt.
 #[derive(Clone, Debug, Default)]
 pub struct Attempt {
-    /// The step that began last.
-    pub step: Step,
+    /// The phase that began last.
+    pub phase: Phase,
     /// What the name of the first hop resolved to.
     pub addresses: Vec<IpAddr>,
     /// When the connection began: after the lookup.
@@ -85,28 +85,32 @@ impl Progress {
         Progress { attempt: Mutex::default(), proxy_speaks_tls }
     }
 
-    /// Notes that `step` has begun.
-    pub fn reach(&self, step: Step) {
-        self.note(|attempt| attempt.step = step);
+    /// Notes that `phase` has begun.
+    pub fn reach(&self, phase: Phase) {
+        self.note(|attempt| attempt.phase = phase);
     }
 
     /// Begins a new attempt.
-    pub(super) fn begin(&self, step: Step) {
-        self.note(|attempt| *attempt = Attempt { step, began: Some(Instant::now()), ..Attempt::default() });
+    pub(super) fn begin(&self, phase: Phase) {
+        self.note(|attempt| *attempt = Attempt { phase, began: Some(Instant::now()), ..Attempt::default() });
     }
 
     /// Notes what the name of the first hop resolved to.
     pub(super) fn resolved(&self, addresses: Vec<IpAddr>) {
         self.note(|attempt| {
-            *attempt =
-                Attempt { step: Step::Connect, addresses, began: Some(Instant::now()), ..Attempt::default() };
+            *attempt = Attempt {
+                phase: Phase::Connect,
+                addresses,
+                began: Some(Instant::now()),
+                ..Attempt::default()
+            };
         });
     }
 
     /// Notes that a connection stands, and what begins then.
-    pub(super) fn connected(&self, step: Step) {
+    pub(super) fn connected(&self, phase: Phase) {
         self.note(|attempt| {
-            attempt.step = step;
+            attempt.phase = phase;
             attempt.connected = attempt.connected.or(attempt.began.map(|began| began.elapsed()));
         });
     }
@@ -115,9 +119,9 @@ impl Progress {
     pub(super) fn handshake(&self) {
         let is_first = self.attempt().handshakes == 0;
         self.connected(if is_first && self.proxy_speaks_tls {
-            Step::ProxyHandshake
+            Phase::ProxyHandshake
         } else {
-            Step::Handshake
+            Phase::Handshake
         });
         self.note(|attempt| attempt.handshakes = attempt.handshakes.saturating_add(1));
     }
@@ -126,9 +130,9 @@ impl Progress {
         change(&mut self.attempt.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// The step that began last.
-    pub fn step(&self) -> Step {
-        self.attempt.lock().unwrap_or_else(PoisonError::into_inner).step
+    /// The phase that began last.
+    pub fn phase(&self) -> Phase {
+        self.attempt.lock().unwrap_or_else(PoisonError::into_inner).phase
     }
 
     pub(super) fn attempt(&self) -> Attempt {

@@ -11,7 +11,7 @@ use x509_cert::name::Name;
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 use x509_cert::{Certificate, TbsCertificate};
 
-use crate::error::shortened;
+use crate::failure::shortened;
 
 /// The attributes by which a CA is known, the best first: commonName, organizationName (RFC 5280, appendix A.1).
 const NAMES: [ObjectIdentifier; 2] =

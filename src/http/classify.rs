@@ -4,16 +4,16 @@
 use std::error::Error as StdError;
 use std::io;
 
-use super::Step;
-use super::explain::{Broken, Cause, OTHER_PROTOCOL, Refusal};
+use super::Phase;
+use super::explain::{Broken, Cause, OTHER_PROTOCOL, SocksRefusal};
 use super::proxy::Proxy;
 use super::redirect::RefusedRedirect;
 use super::resolve::LookupError;
 
-/// What stopped a request at `step`.
+/// What stopped a request at `phase`.
 pub(super) fn classify(
     error: &reqwest::Error,
-    step: Step,
+    phase: Phase,
     proxy: Option<&Proxy>,
     max_headers: usize,
 ) -> Cause {
@@ -32,8 +32,8 @@ pub(super) fn classify(
     if let Some(socks) = said("SOCKS error: ") {
         return of_socks(socks, proxy);
     }
-    let with_proxy = step == Step::ProxyHandshake;
-    let in_handshake = with_proxy || step == Step::Handshake;
+    let with_proxy = phase == Phase::ProxyHandshake;
+    let in_handshake = with_proxy || phase == Phase::Handshake;
     if let Some(tls) = cause::<rustls::Error>(error) {
         return Cause::Tls { with_proxy, error: tls.clone() };
     }
@@ -73,36 +73,38 @@ fn of_socks(text: &str, proxy: Option<&Proxy>) -> Cause {
         | "server implements authentication incorrectly"
             if has_credentials =>
         {
-            Refusal::TakesNoCredentials
+            SocksRefusal::TakesNoCredentials
         }
         // Its words are about a password also where none was offered.
         "server does not support user/pass authentication"
         | "server implements authentication incorrectly"
-        | "credentials not accepted" => Refusal::WantsCredentials,
-        "io error during SOCKS handshake" => Refusal::Because("it closed the connection", true),
-        "failed parsing server response" => Refusal::Because("it does not speak SOCKS5", false),
+        | "credentials not accepted" => SocksRefusal::WantsCredentials,
+        "io error during SOCKS handshake" => SocksRefusal::Because("it closed the connection", true),
+        "failed parsing server response" => SocksRefusal::Because("it does not speak SOCKS5", false),
         "failed serialize request" => {
-            Refusal::Because("the user name or the password is longer than 255 bytes", false)
+            SocksRefusal::Because("the user name or the password is longer than 255 bytes", false)
         }
         "host address is more than 255 characters" => {
-            Refusal::Because("the host name is longer than 255 bytes", false)
+            SocksRefusal::Because("the host name is longer than 255 bytes", false)
         }
         text => of_socks_reply(text),
     })
 }
 
 /// A reply of a SOCKS server to the request itself (RFC 1928, section 6).
-fn of_socks_reply(text: &str) -> Refusal {
+fn of_socks_reply(text: &str) -> SocksRefusal {
     match text {
-        "connection not allowed" => Refusal::Because("its rules do not allow that", false),
-        "network unreachable" => Refusal::Because("network unreachable", true),
-        "host unreachable" => Refusal::Because("host unreachable", true),
-        "connection refused" => Refusal::Because("connection refused", true),
-        "ttl expired" => Refusal::Because("TTL expired", true),
-        "command not supported" => Refusal::Because("it does not support connections", false),
-        "address type not supported" => Refusal::Because("it does not support this kind of address", false),
-        "general server failure" => Refusal::Because("general SOCKS server failure", true),
-        _ => Refusal::Because("it did not respond as a SOCKS5 server", false),
+        "connection not allowed" => SocksRefusal::Because("its rules do not allow that", false),
+        "network unreachable" => SocksRefusal::Because("network unreachable", true),
+        "host unreachable" => SocksRefusal::Because("host unreachable", true),
+        "connection refused" => SocksRefusal::Because("connection refused", true),
+        "ttl expired" => SocksRefusal::Because("TTL expired", true),
+        "command not supported" => SocksRefusal::Because("it does not support connections", false),
+        "address type not supported" => {
+            SocksRefusal::Because("it does not support this kind of address", false)
+        }
+        "general server failure" => SocksRefusal::Because("general SOCKS server failure", true),
+        _ => SocksRefusal::Because("it did not respond as a SOCKS5 server", false),
     }
 }
 

@@ -15,15 +15,15 @@ use rustls::ClientConfig;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::error::Reason;
+use crate::failure::Reason;
 
 use super::attempt::PRODUCT;
-use super::explain::{Broken, Cause, Refusal, TransportError, USUAL_MAX_HEADERS};
+use super::explain::{Broken, Cause, SocksRefusal, TransportError, USUAL_MAX_HEADERS};
 use super::proxy::Proxy;
 use super::resolve::{Resolver, look_up};
 use super::second_look::{self, Hop};
 use super::trust::{self, Verifier};
-use super::{LoadedHttp, Progress, Redirects, Step, is_unclear};
+use super::{LoadedHttp, Phase, Progress, Redirects, is_unclear};
 
 /// How connections to one origin are made.
 pub(super) struct Connections {
@@ -66,8 +66,8 @@ impl Connections {
     pub fn begin(&self, url: &Url) {
         let hop = self.proxy.as_ref().map_or(url, |proxy| &proxy.url);
         // An address needs no lookup.
-        let step = if second_look::literal_address(hop).is_some() { Step::Connect } else { Step::Lookup };
-        self.progress.begin(step);
+        let phase = if second_look::literal_address(hop).is_some() { Phase::Connect } else { Phase::Lookup };
+        self.progress.begin(phase);
     }
 
     /// A client of the HTTP library.
@@ -118,7 +118,7 @@ impl Connections {
     /// library offers a SOCKS proxy only one method, and accepts few headers unless it is told to.
     pub fn other_client(&self, cause: &Cause, is_repeatable: bool) -> Option<reqwest::Client> {
         match cause {
-            Cause::Socks(Refusal::TakesNoCredentials) if self.sends_socks_credentials.get() => {
+            Cause::Socks(SocksRefusal::TakesNoCredentials) if self.sends_socks_credentials.get() => {
                 self.sends_socks_credentials.set(false);
             }
             Cause::Broken(Broken::HeadTooLarge(USUAL_MAX_HEADERS)) if is_repeatable => {
@@ -132,7 +132,7 @@ impl Connections {
     /// What stopped a request.
     pub fn classify(&self, error: &reqwest::Error) -> Cause {
         let max_headers = self.max_headers.get();
-        super::classify::classify(error, self.progress.step(), self.proxy.as_ref(), max_headers)
+        super::classify::classify(error, self.progress.phase(), self.proxy.as_ref(), max_headers)
     }
 
     /// Finds out more where the HTTP library does not tell enough: the proxy, or the server, is asked once more,
@@ -202,11 +202,11 @@ where
 
     fn call(&mut self, target: T) -> Self::Future {
         let progress = Arc::clone(&self.progress);
-        progress.begin(Step::Connect);
+        progress.begin(Phase::Connect);
         let connected = self.connector.call(target);
         Box::pin(async move {
             let connection = connected.await?;
-            progress.connected(Step::Answer);
+            progress.connected(Phase::Answer);
             Ok(connection)
         })
     }

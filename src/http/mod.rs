@@ -1,7 +1,7 @@
-//! The only HTTP client. It knows limits, steps and causes, and nothing of what the services mean.
+//! The only HTTP client. It knows limits, phases and causes, and nothing of what the services mean.
 //!
 //! One request a connection; no cookies, no decompression, no redirect to another origin (the token
-//! must not travel there). Time is bounded by the caller, who drops the request; [`Client::step`] then
+//! must not travel there). Time is bounded by the caller, who drops the request; [`Client::phase`] then
 //! tells how far it came.
 
 mod answer;
@@ -12,7 +12,6 @@ mod classify;
 mod connection;
 pub mod explain;
 mod fitness;
-mod loopback;
 pub mod proxy;
 mod redirect;
 mod resolve;
@@ -30,16 +29,16 @@ use reqwest::{Method, Url};
 
 pub use answer::{Answer, MAX_ANSWER_BYTES, clock_offset_seconds};
 use answer::{Unreadable, read_body};
-pub use attempt::{Attempt, Progress, Step};
+pub use attempt::{Attempt, Phase, Progress};
 use connection::Connections;
 use explain::{Broken, Cause, Circumstances, TransportError};
-pub(crate) use loopback::plain_http_host;
 use proxy::{Proxy, ProxyRules};
 pub use redirect::Redirects;
 pub(crate) use resolve::look_up;
 use trust::{LoadedTrust, TrustStore, Verifier};
 
-use crate::error::Failure;
+use crate::failure::Failure;
+use crate::go::proxy::is_loopback;
 use crate::read::Until;
 use crate::secret::quoted;
 
@@ -146,15 +145,15 @@ impl Client {
     }
 
     /// How far the current request has come.
-    pub fn step(&self) -> Step {
-        self.connections.progress.step()
+    pub fn phase(&self) -> Phase {
+        self.connections.progress.phase()
     }
 
     /// What to look at when a request gets no further than now.
     pub fn advice(&self) -> &'static str {
-        match (self.step(), self.proxy()) {
-            (Step::Connect, Some(_)) => "check that the proxy is up and can reach the server",
-            (step, _) => step.advice(),
+        match (self.phase(), self.proxy()) {
+            (Phase::Connect, Some(_)) => "check that the proxy is up and can reach the server",
+            (phase, _) => phase.advice(),
         }
     }
 
@@ -217,7 +216,7 @@ impl Client {
         let received = SystemTime::now();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         self.connections.progress.note(|attempt| {
-            attempt.step = Step::Body;
+            attempt.phase = Phase::Body;
             attempt.status = Some(status);
             attempt.peer = response.remote_addr();
         });
@@ -301,7 +300,39 @@ impl Client {
     }
 }
 
+/// The host that gets a token over plain HTTP, unless it is this machine. Names below `localhost` should be, too
+/// (RFC 6761, 6.3); whether they are is known once a connection is made.
+pub(crate) fn plain_http_host(url: &Url) -> Option<String> {
+    let host = url.host_str()?;
+    let below_localhost = host.ends_with(".localhost");
+    (url.scheme() == "http" && !is_loopback(url) && !below_localhost).then(|| host.to_owned())
+}
+
 /// Whether a response that is not HTTP/1 may be explained by how it begins.
 fn is_unclear(cause: &Cause) -> bool {
     matches!(cause, Cause::Broken(Broken::NotHttp(explain::OTHER_PROTOCOL)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain_http_host;
+
+    #[test]
+    fn only_what_leaves_this_machine_unencrypted_counts() {
+        for (url, expected) in [
+            ("http://a.example/", Some("a.example")),
+            ("http://10.0.0.1:8080/", Some("10.0.0.1")),
+            ("http://[2001:db8::1]/", Some("[2001:db8::1]")),
+            ("http://notlocalhost/", Some("notlocalhost")),
+            ("https://a.example/", None),
+            ("http://LOCALHOST:1/", None),
+            ("http://localhost./", None),
+            ("http://sandbox.localhost/", None),
+            ("http://127.0.0.9/", None),
+            ("http://[::1]/", None),
+            ("http://[::ffff:127.0.0.1]/", None),
+        ] {
+            assert_eq!(plain_http_host(&url.parse().unwrap()).as_deref(), expected, "{url}");
+        }
+    }
 }

@@ -15,7 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use memchr::{memchr, memmem::Finder};
 use rustls::pki_types::{CertificateDer, TrustAnchor};
 
-use crate::error::{Failure, Stage};
+use crate::failure::{Failure, Stage};
 use crate::read::{self, Ended, ReadError, Until};
 
 /// A larger file is not a bundle (`/dev/zero`, say).

@@ -20,7 +20,7 @@ use super::fitness::Unfit;
 use super::roots::{self, MAX_BUNDLE_BYTES, Roots};
 use super::untrusted::Untrusted;
 use super::{Progress, certificate};
-use crate::error::{Failure, Reason, Stage, system_error};
+use crate::failure::{Failure, Reason, Stage, system_error};
 use crate::read::{self, ReadError, Until};
 
 /// Where Go looks for a bundle of roots on Linux (`crypto/x509/root_linux.go`, Go 1.26); the first that

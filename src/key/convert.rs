@@ -6,18 +6,18 @@ use josekit::jwk::Jwk;
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value};
 
-use super::Refusal;
+use super::Unusable;
 use super::members::{Bytes, Members, shown};
 
 /// The members that are names.
 const NAMES: [&str; 5] = ["kty", "crv", "alg", "use", "kid"];
 
 /// Any JWK, also one that cannot sign, for josekit, which gets no private part.
-pub fn read(json: &[u8]) -> Result<Jwk, Refusal> {
+pub fn read(json: &[u8]) -> Result<Jwk, Unusable> {
     model(&Members::read(json)?)
 }
 
-pub(super) fn model(members: &Members<'_>) -> Result<Jwk, Refusal> {
+pub(super) fn model(members: &Members<'_>) -> Result<Jwk, Unusable> {
     let mut map = Map::new();
     let mut insert = |name: &str, text: String| map.insert(name.to_owned(), Value::String(text));
     for name in NAMES {
@@ -34,7 +34,7 @@ pub(super) fn model(members: &Members<'_>) -> Result<Jwk, Refusal> {
 
 /// The numbers of a public key of this type, in the one form that RFC 7518 allows: a thumbprint must not
 /// depend on how they were written.
-fn public_numbers(members: &Members<'_>) -> Result<Vec<(&'static str, Bytes)>, Refusal> {
+fn public_numbers(members: &Members<'_>) -> Result<Vec<(&'static str, Bytes)>, Unusable> {
     let coordinate = |name, size| members.padded_number(name, size).map(|number| (name, number));
     match (members.text("kty"), members.text("crv")) {
         (Some("OKP"), _) => Ok(vec![("x", members.bytes("x")?)]),
@@ -52,7 +52,7 @@ fn public_numbers(members: &Members<'_>) -> Result<Vec<(&'static str, Bytes)>, R
 }
 
 /// The public key of a pair, with what names it.
-pub fn public_half(jwk: &Jwk) -> Result<Jwk, Refusal> {
+pub fn public_half(jwk: &Jwk) -> Result<Jwk, Unusable> {
     // josekit names its own types in its errors.
     let mut public = jwk.to_public_key().map_err(|_| match jwk.key_type() {
         "oct" => "this is a symmetric key, which has no public half".to_owned(),
@@ -71,12 +71,12 @@ pub fn public_half(jwk: &Jwk) -> Result<Jwk, Refusal> {
 }
 
 /// The JSON of a JWK, on one line.
-pub fn to_json(jwk: &Jwk) -> Result<String, Refusal> {
+pub fn to_json(jwk: &Jwk) -> Result<String, Unusable> {
     serde_json::to_string(jwk.as_ref()).map_err(|_| "cannot write the JWK".to_owned())
 }
 
 /// The thumbprint (RFC 7638, SHA-256): the required members, in order, without spaces.
-pub fn thumbprint(jwk: &Jwk) -> Result<Vec<u8>, Refusal> {
+pub fn thumbprint(jwk: &Jwk) -> Result<Vec<u8>, Unusable> {
     let names: &[&str] = match jwk.key_type() {
         "OKP" => &["crv", "kty", "x"],
         "EC" => &["crv", "kty", "x", "y"],

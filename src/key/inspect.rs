@@ -7,12 +7,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::convert::{model, thumbprint};
 use super::members::Members;
-use super::{PrivateKey, Refusal, rsa};
-use crate::error::printable;
+use super::{PrivateKey, Unusable, rsa};
+use crate::failure::printable;
 
 /// Type, algorithm, key ID and thumbprint of a JWK, and whether it can sign monitoring requests; never
 /// its private parts.
-pub fn inspect(json: &[u8]) -> Result<String, Refusal> {
+pub fn inspect(json: &[u8]) -> Result<String, Unusable> {
     let members = Members::read(json)?;
     let jwk = model(&members)?;
     let mut text = String::new();

@@ -7,7 +7,7 @@ use std::fmt;
 
 use jsonwebtoken::EncodingKey;
 
-use super::Refusal;
+use super::Unusable;
 use super::algorithm::Algorithm;
 use super::members::{Bytes, Members, shown};
 use super::pair::{self, KeyPair};
@@ -35,12 +35,12 @@ impl fmt::Debug for PrivateKey {
 
 impl PrivateKey {
     /// Reads and checks a JWK.
-    pub fn from_jwk(json: &[u8]) -> Result<PrivateKey, Refusal> {
+    pub fn from_jwk(json: &[u8]) -> Result<PrivateKey, Unusable> {
         PrivateKey::from_members(&Members::read(json)?)
     }
 
     /// The key that these members are, if it may and can sign.
-    pub(super) fn from_members(members: &Members<'_>) -> Result<PrivateKey, Refusal> {
+    pub(super) fn from_members(members: &Members<'_>) -> Result<PrivateKey, Unusable> {
         refuse_other_uses(members)?;
         let algorithm = algorithm(members)?;
         if members.text("d").is_none() {
@@ -58,7 +58,7 @@ impl PrivateKey {
     }
 
     /// Whether the halves belong together, so that its signatures are right.
-    pub fn check(&self) -> Result<(), Refusal> {
+    pub fn check(&self) -> Result<(), Unusable> {
         let pair = KeyPair::read(self.algorithm, self.encoding.as_bytes());
         // Of an RSA key's parts, ring finds some to be wrong only when it checks its own signature.
         match pair.and_then(|pair| pair.sign(self.algorithm, b"monitoring-token")) {
@@ -68,7 +68,7 @@ impl PrivateKey {
     }
 }
 
-fn refuse_other_uses(members: &Members<'_>) -> Result<(), Refusal> {
+fn refuse_other_uses(members: &Members<'_>) -> Result<(), Unusable> {
     if members.text("kty") == Some("oct") {
         return Err("this is a symmetric key; Locate needs a key with a public half".to_owned());
     }
@@ -85,7 +85,7 @@ fn refuse_other_uses(members: &Members<'_>) -> Result<(), Refusal> {
 }
 
 /// What the key signs with: its `alg`, if that fits, or else the usual one of its type.
-fn algorithm(members: &Members<'_>) -> Result<Algorithm, Refusal> {
+fn algorithm(members: &Members<'_>) -> Result<Algorithm, Unusable> {
     let (kind, curve) = (members.text("kty").unwrap_or_default(), members.text("crv"));
     let fitting: &[Algorithm] = match (kind, curve) {
         ("OKP", Some("Ed25519")) => &[Algorithm::EdDsa],
@@ -108,7 +108,7 @@ fn algorithm(members: &Members<'_>) -> Result<Algorithm, Refusal> {
     })
 }
 
-fn ecdsa(members: &Members<'_>, size: usize) -> Result<Bytes, Refusal> {
+fn ecdsa(members: &Members<'_>, size: usize) -> Result<Bytes, Unusable> {
     let d = members.padded_number("d", size)?;
     let (x, y) = (members.padded_number("x", size)?, members.padded_number("y", size)?);
     // An uncompressed point (SEC 1, 2.3.3).

@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
 use super::PrivateKey;
-use crate::error::{Failure, Reason, Stage, resource_advice, system_error};
+use crate::failure::{Failure, Reason, Stage, resource_advice, system_error};
 use crate::read::{self, ReadError, Until};
 use crate::secret::scrub_stack;
 

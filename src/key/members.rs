@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use crate::read::{NotText, as_text};
 
 /// Why a key is refused: a clause that fits behind `cannot use the key FILE: `.
-pub type Refusal = String;
+pub type Unusable = String;
 
 /// The members that are text wherever they appear (RFC 7517, section 4; RFC 7518, section 6).
 const TEXTS: [&str; 17] = [
@@ -56,7 +56,7 @@ pub(super) struct Members<'a> {
 
 impl<'a> Members<'a> {
     /// Reads a JWK of any kind, also one that cannot sign.
-    pub fn read(json: &'a [u8]) -> Result<Members<'a>, Refusal> {
+    pub fn read(json: &'a [u8]) -> Result<Members<'a>, Unusable> {
         let json = as_text(json).map_err(explain_encoding)?;
         let mut from = serde_json::Deserializer::from_str(json);
         let read = from.deserialize_any(ReadMembers).and_then(|read| from.end().map(|()| read));
@@ -66,7 +66,7 @@ impl<'a> Members<'a> {
     }
 
     /// Files that hold a key in another form than a JWK.
-    fn refuse_containers(&self) -> Result<(), Refusal> {
+    fn refuse_containers(&self) -> Result<(), Unusable> {
         if self.has("keys") {
             return Err("this is a JWK set; extract the one private key from it".to_owned());
         }
@@ -91,7 +91,7 @@ impl<'a> Members<'a> {
     }
 
     /// Says that a member is missing, and whether one of that name stands there in other letters.
-    pub fn missing(&self, name: &str) -> Refusal {
+    pub fn missing(&self, name: &str) -> Unusable {
         match self.names.keys().find(|other| other.eq_ignore_ascii_case(name) && **other != name) {
             Some(other) => format!("{name:?} is missing ({other:?} is another name: case matters)"),
             None => format!("{name:?} is missing"),
@@ -99,7 +99,7 @@ impl<'a> Members<'a> {
     }
 
     /// The bytes of a base64url member.
-    pub fn bytes(&self, name: &str) -> Result<Bytes, Refusal> {
+    pub fn bytes(&self, name: &str) -> Result<Bytes, Unusable> {
         /// RFC 7515, section 2, allows neither padding nor stray bits; some tools write them.
         const LENIENT: GeneralPurpose = GeneralPurpose::new(
             &URL_SAFE,
@@ -118,20 +118,20 @@ impl<'a> Members<'a> {
     }
 
     /// A member of exactly `size` bytes.
-    pub fn sized(&self, name: &str, size: usize) -> Result<Bytes, Refusal> {
+    pub fn sized(&self, name: &str, size: usize) -> Result<Bytes, Unusable> {
         let bytes = self.bytes(name)?;
         if bytes.len() == size { Ok(bytes) } else { Err(wrong_size(name, size, bytes.len())) }
     }
 
     /// A big-endian number without leading zeros.
-    pub fn number(&self, name: &str) -> Result<Bytes, Refusal> {
+    pub fn number(&self, name: &str) -> Result<Bytes, Unusable> {
         let bytes = self.bytes(name)?;
         let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
         Ok(Zeroizing::new(bytes[zeros..].to_vec()))
     }
 
     /// A big-endian number, written with `size` bytes.
-    pub fn padded_number(&self, name: &str, size: usize) -> Result<Bytes, Refusal> {
+    pub fn padded_number(&self, name: &str, size: usize) -> Result<Bytes, Unusable> {
         let number = self.number(name)?;
         let zeros = size.checked_sub(number.len()).ok_or_else(|| wrong_size(name, size, number.len()))?;
         let mut padded = Zeroizing::new(vec![0; size]);
@@ -145,15 +145,15 @@ pub(super) fn shown(text: &str) -> String {
     if text.len() <= LONGEST_SHOWN { format!("{text:?}") } else { "(not shown)".to_owned() }
 }
 
-fn wrong_size(name: &str, size: usize, found: usize) -> Refusal {
+fn wrong_size(name: &str, size: usize, found: usize) -> Unusable {
     format!("{name:?} must have {size} bytes, not {found}")
 }
 
-fn encrypted() -> Refusal {
+fn encrypted() -> Unusable {
     "this key is encrypted (JWE); decrypt it first".to_owned()
 }
 
-fn explain_encoding(why: NotText) -> Refusal {
+fn explain_encoding(why: NotText) -> Unusable {
     match why {
         NotText::Utf16 => {
             "this is UTF-16 text; convert it to UTF-8, for example with iconv -f UTF-16 -t UTF-8".to_owned()
@@ -163,7 +163,7 @@ fn explain_encoding(why: NotText) -> Refusal {
 }
 
 /// JSON that cannot be read may still be recognizable.
-fn explain_syntax(json: &str, error: &serde_json::Error) -> Refusal {
+fn explain_syntax(json: &str, error: &serde_json::Error) -> Unusable {
     let json = json.trim_ascii();
     if json.is_empty() {
         return "it is empty".to_owned();
@@ -184,7 +184,7 @@ fn explain_syntax(json: &str, error: &serde_json::Error) -> Refusal {
 struct ReadMembers;
 
 impl<'de> Visitor<'de> for ReadMembers {
-    type Value = Result<Members<'de>, Refusal>;
+    type Value = Result<Members<'de>, Unusable>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JWK")

@@ -15,4 +15,4 @@ pub mod sign;
 pub use algorithm::Algorithm;
 pub use jwk::PrivateKey;
 pub use load::KeySource;
-pub use members::Refusal;
+pub use members::Unusable;

@@ -5,7 +5,7 @@ use ::rsa::traits::PrivateKeyParts as _;
 use ::rsa::{BigUint, RsaPrivateKey};
 use zeroize::Zeroizing;
 
-use super::Refusal;
+use super::Unusable;
 use super::members::{Bytes, Members};
 use super::pair;
 
@@ -17,7 +17,7 @@ const LEAST_EXPONENT: u64 = 65537;
 const LARGEST_EXPONENT: u64 = (1 << 33) - 1;
 
 /// The parts in the form that [`pair`] reads: n, e, d, p, q, dp, dq, qi.
-pub(super) fn parts(members: &Members<'_>) -> Result<Bytes, Refusal> {
+pub(super) fn parts(members: &Members<'_>) -> Result<Bytes, Unusable> {
     let number = |name| members.number(name);
     let [n, e] = [number("n")?, number("e")?];
     check_size(&n)?;
@@ -43,7 +43,7 @@ pub(super) fn parts(members: &Members<'_>) -> Result<Bytes, Refusal> {
 }
 
 /// dp, dq and qi, which some tools leave out (RFC 7518, 6.3.2: they may not, and Go computes them).
-fn derived(given: [&Bytes; 5]) -> Result<[Bytes; 3], Refusal> {
+fn derived(given: [&Bytes; 5]) -> Result<[Bytes; 3], Unusable> {
     let mismatch = || "the public and private parts do not match".to_owned();
     let [n, e, d, p, q] = given.map(|number| BigUint::from_bytes_be(number));
     let mut key = RsaPrivateKey::from_components(n, e, d, vec![p, q]).map_err(|_| mismatch())?;
@@ -60,7 +60,7 @@ pub(super) fn bits(number: &[u8]) -> usize {
     number.len() * 8 - number.first().map_or(0, |first| first.leading_zeros() as usize)
 }
 
-fn check_size(modulus: &[u8]) -> Result<(), Refusal> {
+fn check_size(modulus: &[u8]) -> Result<(), Unusable> {
     let bits = bits(modulus);
     // A modulus of two primes of full length may be a bit short.
     if SIZES.iter().any(|&size| bits == size || bits + 1 == size) {
@@ -70,7 +70,7 @@ fn check_size(modulus: &[u8]) -> Result<(), Refusal> {
     Err(format!("an RSA key of {bits} bits {why}; use one of 2048, 3072 or 4096 bits"))
 }
 
-fn check_exponent(exponent: &[u8]) -> Result<(), Refusal> {
+fn check_exponent(exponent: &[u8]) -> Result<(), Unusable> {
     let value = (exponent.len() <= LONGEST_EXPONENT)
         .then(|| exponent.iter().fold(0_u64, |value, &byte| value << 8 | u64::from(byte)));
     match value {

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use serde::Serialize;
 
 use super::pair::KeyPair;
-use super::{Algorithm, PrivateKey, Refusal};
+use super::{Algorithm, PrivateKey, Unusable};
 
 /// How long our JWT is valid.
 pub const JWT_LIFETIME: Duration = Duration::from_secs(60);
@@ -26,7 +26,7 @@ struct Claims<'a> {
 }
 
 /// Signs a JWT for `machine` that is valid for [`JWT_LIFETIME`] from `now` on.
-pub fn monitoring_jwt(key: &PrivateKey, machine: &str, now: SystemTime) -> Result<SecretString, Refusal> {
+pub fn monitoring_jwt(key: &PrivateKey, machine: &str, now: SystemTime) -> Result<SecretString, Unusable> {
     let since_epoch =
         now.duration_since(UNIX_EPOCH).map_err(|_| "the local clock stands before 1970".to_owned())?;
     let exp = (since_epoch + JWT_LIFETIME).as_secs();
@@ -34,7 +34,7 @@ pub fn monitoring_jwt(key: &PrivateKey, machine: &str, now: SystemTime) -> Resul
 }
 
 /// Signs a JWT with these claims, with `alg` and `kid` for a header, as go-jose writes it.
-pub fn jwt(key: &PrivateKey, claims: &impl Serialize) -> Result<SecretString, Refusal> {
+pub fn jwt(key: &PrivateKey, claims: &impl Serialize) -> Result<SecretString, Unusable> {
     let mut header = Header::new(key.algorithm.of_jwt());
     header.typ = None;
     header.kid = Some(key.key_id.clone()).filter(|kid| !kid.is_empty());

@@ -4,18 +4,17 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Run;
-use crate::cache::{Cache, CachedResult, Key, Lookup};
-use crate::duration;
-use crate::error::{Failure, Reason, Stage, system_error};
-use crate::exit::ExitStatus;
-use crate::readable::wait_for;
+use crate::cache::{Cache, CacheKey, CachedResult, Lookup};
+use crate::failure::{ExitStatus, Failure, Reason, Stage, system_error};
+use crate::go::duration;
+use crate::sys::poll::wait_for;
 
 impl Run<'_> {
     /// Gives the cached result for `key`, or else makes the run, and caches its result.
     pub(super) fn through_cache(
         &mut self,
         cache: &Cache,
-        key: &Key,
+        key: &CacheKey,
         make: impl FnOnce(&mut Self) -> Result<ExitStatus, Failure>,
     ) -> Result<ExitStatus, Failure> {
         let timeout = self.config.limits.timeout;

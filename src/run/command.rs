@@ -4,14 +4,13 @@ use std::ffi::{OsStr, OsString};
 use std::time::Instant;
 
 use super::Run;
-use crate::child::{self, End, Job, Outcome, StartError};
-use crate::duration;
-use crate::error::{Failure, Reason, Stage, brief, system_error};
-use crate::exit::ExitStatus;
+use crate::child::{self, End, Job, StartError, Supervised};
+use crate::failure::{ExitStatus, Failure, Reason, Stage, brief, system_error};
+use crate::go::duration;
+use crate::issuer::Lease;
 use crate::log::write_stderr;
 use crate::secret::scrub_bytes;
-use crate::signal::Signal;
-use crate::source::Lease;
+use crate::sys::signal::Signal;
 
 impl Run<'_> {
     /// Runs the command in the lease's environment.
@@ -62,7 +61,7 @@ impl Run<'_> {
         result
     }
 
-    fn judge(&self, outcome: &Outcome) -> Result<ExitStatus, Failure> {
+    fn judge(&self, outcome: &Supervised) -> Result<ExitStatus, Failure> {
         let name = shown(&self.config.command[0]);
         let stuck = match &outcome.end {
             End::Unkillable => Some(format!("{name} did not exit even after SIGKILL and is still running")),

@@ -4,18 +4,17 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::time::Instant;
 
 use super::{Observer, Run, RunConfig};
-use crate::cache::{Cache, Key, KeyBuilder};
+use crate::cache::{Cache, CacheKey, CacheKeyBuilder};
 use crate::child::OutputPolicy;
-use crate::error::{Failure, Stage};
-use crate::exit::ExitStatus;
+use crate::failure::{ExitStatus, Failure, Stage};
 use crate::http::explain::{TransportError, origin};
 use crate::http::{Client, HttpConfig, Redirects, plain_http_host};
+use crate::issuer::Lease;
+use crate::issuer::locate::{Exchange, Granted, Locate, LocateConfig, Signed};
 use crate::log::Log;
 use crate::secret::scrub_stack;
-use crate::signal::Signals;
-use crate::source::Lease;
-use crate::source::locate::{Exchange, Granted, Locate, LocateConfig, Signed};
 use crate::sys::memory::give_back_freed;
+use crate::sys::signal::Signals;
 
 /// What the main command was asked to do.
 pub struct LocateRun {
@@ -32,7 +31,7 @@ pub struct LocateRun {
 impl LocateRun {
     /// Signs, exchanges and runs.
     pub fn execute(self, signals: &Signals, log: Log) -> ExitStatus {
-        let key = self.cache.as_ref().map(|_| self.key());
+        let key = self.cache.as_ref().map(|_| self.cache_key());
         let LocateRun { locate, http, run: config, cache } = self;
         let make = |run: &mut Run<'_>| run.lease(locate, http).and_then(|lease| run.command(&lease));
         Run::whole(&config, signals, log, |run| match cache.as_ref().zip(key.as_ref()) {
@@ -43,9 +42,9 @@ impl LocateRun {
 
     /// What makes this run another than others: all that decides what is tested, and what the command
     /// and the caller see. How it is reached (key, retries, roots, timeout) does not.
-    fn key(&self) -> Key {
+    fn cache_key(&self) -> CacheKey {
         let LocateRun { locate, run, .. } = self;
-        let key = KeyBuilder::default()
+        let key = CacheKeyBuilder::default()
             .part(&locate.machine)
             .part(locate.endpoint.url.as_str())
             .optional(locate.endpoint.zone().as_deref())
@@ -68,7 +67,7 @@ impl LocateRun {
             .first()
             .is_some_and(|word| word.as_bytes().contains(&b'/') && !word.as_bytes().starts_with(b"/"));
         let key = if relative { key.part(std::env::current_dir().unwrap_or_default()) } else { key };
-        run.command.iter().fold(key, KeyBuilder::part).build()
+        run.command.iter().fold(key, CacheKeyBuilder::part).build()
     }
 }
 
@@ -131,6 +130,6 @@ impl Run<'_> {
 
 /// What was being done when the time was up.
 fn while_asking(locate: &LocateConfig, client: &Client) -> String {
-    let (at, step) = (origin(&locate.endpoint.url), client.step());
-    format!("while {step} ({at}{}{}): {}", client.via(), client.status_clause(), client.advice())
+    let (at, phase) = (origin(&locate.endpoint.url), client.phase());
+    format!("while {phase} ({at}{}{}): {}", client.via(), client.status_clause(), client.advice())
 }

@@ -1,5 +1,5 @@
 //! A run: credential, command, clean-up, exit status. The only room that knows both the issuers and
-//! the command; what passes between them is a [`Lease`](crate::source::Lease)'s environment.
+//! the command; what passes between them is a [`Lease`](crate::issuer::Lease)'s environment.
 
 mod cached;
 pub(crate) mod command;
@@ -18,17 +18,16 @@ pub use report::Report;
 
 use crate::child::{InputPolicy, OutputPolicy, Parent, parent::ParentError};
 use crate::deadline::{Limits, Timeline};
-use crate::duration;
-use crate::error::{Failure, Reason, Stage};
-use crate::exit::ExitStatus;
+use crate::failure::{ExitStatus, Failure, Reason, Stage};
+use crate::go::duration;
 use crate::http::{Client, LoadedHttp};
+use crate::issuer::locate::{Granted, LocateConfig};
 use crate::key::PrivateKey;
 use crate::log::Log;
 use crate::metrics::{self, Figures, Labels};
 use crate::read::Until;
-use crate::signal::Signals;
-use crate::source::locate::{Granted, LocateConfig};
-use crate::wait::until_done;
+use crate::runtime::block_on;
+use crate::sys::signal::Signals;
 
 /// What concerns the run of a command, whoever issued the credential.
 pub struct RunConfig {
@@ -175,7 +174,7 @@ impl<'a> Run<'a> {
         work: impl Future<Output = Result<T, Failure>>,
         describe_timeout: impl Fn() -> String,
     ) -> Result<T, Failure> {
-        until_done(stage, async {
+        block_on(stage, async {
             tokio::select! {
                 biased;
                 failure = self.ended_early(stage, &describe_timeout) => Err(failure),

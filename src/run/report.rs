@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::deadline::Timeline;
-use crate::error::{Failure, Reason, Stage};
-use crate::exit::ExitStatus;
+use crate::failure::{ExitStatus, Failure, Reason, Stage};
 use crate::metrics::Figures;
 
 /// The figures of a run.

@@ -8,18 +8,17 @@ use reqwest::Url;
 
 use super::{Observer, Run, RunConfig};
 use crate::child::InputPolicy;
-use crate::credential::Credential;
-use crate::duration;
-use crate::error::{Failure, Stage};
-use crate::exit::ExitStatus;
+use crate::failure::{ExitStatus, Failure, Stage};
+use crate::go::duration;
 use crate::http::{HttpConfig, plain_http_host};
+use crate::issuer::api::Api;
+use crate::issuer::credential::Credential;
+use crate::issuer::{CreateError, Issuer, IssuerConfig, Leftover};
 use crate::log::Log;
+use crate::runtime::block_on;
 use crate::secret::{SecretString, scrub_stack};
-use crate::signal::{Signal, Signals};
-use crate::source::api::Api;
-use crate::source::{CreateError, Issuer, IssuerConfig, Leftover};
 use crate::sys::memory::give_back_freed;
-use crate::wait::until_done;
+use crate::sys::signal::{Signal, Signals};
 
 /// What `exec` was asked to do.
 pub struct TokenRun {
@@ -112,9 +111,9 @@ impl Run<'_> {
 
     /// Makes a token, after finding out that it can be deleted again.
     fn token(&mut self, issuer: &dyn Issuer) -> Result<SecretString, Failure> {
-        let until = self.timeline.term_at;
+        let deadline = self.timeline.term_at;
         self.prepare(issuer, &mut ())?;
-        let (CreateError { failure, leftover }, ended_at) = match self.create(issuer, until) {
+        let (CreateError { failure, leftover }, ended_at) = match self.create(issuer, deadline) {
             Ok(token) => return Ok(token),
             Err(error) => error,
         };
@@ -131,19 +130,19 @@ impl Run<'_> {
     fn create(
         &self,
         issuer: &dyn Issuer,
-        until: Instant,
+        deadline: Instant,
     ) -> Result<SecretString, (CreateError, Option<Instant>)> {
-        let at_step = || format!("while {}", step(issuer));
-        let made = until_done(Stage::Exchange, async {
+        let at_phase = || format!("while {}", doing(issuer));
+        let made = block_on(Stage::Exchange, async {
             // Not to be begun by waiting for its answer.
             let begun = Cell::new(false);
             let mut create = pin!(async {
                 begun.set(true);
-                issuer.create(until).await
+                issuer.create(deadline).await
             });
             let failure = tokio::select! {
                 biased;
-                failure = self.ended_early(Stage::Exchange, &at_step) => failure,
+                failure = self.ended_early(Stage::Exchange, &at_phase) => failure,
                 result = &mut create => return result.map_err(|error| (error, None)),
             };
             let ended_at = Instant::now();
@@ -155,7 +154,7 @@ impl Run<'_> {
             let leftover = match answer {
                 Ok(Ok(token)) => Some(Leftover::Token(token)),
                 Ok(Err(error)) => error.leftover,
-                Err(_) => Leftover::of_interruption(issuer.api().step()),
+                Err(_) => Leftover::of_interruption(issuer.api().phase()),
             };
             Err((CreateError { failure, leftover }, Some(ended_at)))
         });
@@ -167,9 +166,9 @@ impl Run<'_> {
         let began = Instant::now();
         issuer.api().insist();
         let left = |why: String| Err(format!("{why}; {}", issuer.by_hand(leftover)));
-        let result = until_done(Stage::Revoke, async {
+        let result = block_on(Stage::Revoke, async {
             tokio::time::timeout_at(by.into(), issuer.revoke(leftover, by)).await.unwrap_or_else(|_| {
-                left(format!("gave up after {} while {}", duration::show(began.elapsed()), step(issuer)))
+                left(format!("gave up after {} while {}", duration::show(began.elapsed()), doing(issuer)))
             })
         });
         let result = result.unwrap_or_else(|failure| left(failure.message));
@@ -206,6 +205,6 @@ pub(crate) fn while_checking(api: &Api) -> String {
     format!("while checking the admin token, {}", api.doing())
 }
 
-fn step(issuer: &dyn Issuer) -> String {
+fn doing(issuer: &dyn Issuer) -> String {
     issuer.api().doing()
 }

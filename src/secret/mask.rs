@@ -86,10 +86,10 @@ impl Mask {
         self.pass_on(self.buffer.len(), out);
     }
 
-    fn pass_on(&mut self, until: usize, out: &mut Vec<u8>) {
+    fn pass_on(&mut self, end: usize, out: &mut Vec<u8>) {
         let mut at = self.decided;
         for secret in self.find() {
-            if secret.end <= at || secret.start >= until {
+            if secret.end <= at || secret.start >= end {
                 continue;
             }
             let begin = secret.start.max(at);
@@ -104,10 +104,10 @@ impl Mask {
             self.in_secret = true;
             at = secret.end;
         }
-        if at < until {
-            out.extend_from_slice(&self.buffer[at..until]);
+        if at < end {
+            out.extend_from_slice(&self.buffer[at..end]);
             self.in_secret = false;
-            at = until;
+            at = end;
         }
         let forget = at.saturating_sub(self.reach_before(at, CONTEXT_BYTES));
         self.buffer.drain(..forget);

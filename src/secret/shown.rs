@@ -35,7 +35,7 @@ fn shown_bytes(bytes: &[u8], max_chars: usize) -> String {
     if is_cut {
         words.push('…');
     }
-    printable(&crate::error::shortened(words, max_chars))
+    printable(&crate::failure::shortened(words, max_chars))
 }
 
 /// `text` with everything that could break a line, drive a terminal or be overlooked made visible as an escape:

@@ -5,6 +5,6 @@
 
 pub mod descriptors;
 pub mod memory;
+pub(crate) mod poll;
 pub(crate) mod process;
-pub(crate) mod readable;
 pub mod signal;

@@ -15,7 +15,7 @@ use rustix::process::{
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use super::signal::{Inherited, Signal};
-use crate::exit::ExitStatus;
+use crate::failure::ExitStatus;
 
 /// A program with its arguments and its environment, in the form that `execve` takes: made before there is
 /// a child, which may not allocate.

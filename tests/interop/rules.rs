@@ -2,8 +2,8 @@
 
 use std::ffi::OsStr;
 
-use monitoring_token::cli::values::parse_bool;
-use monitoring_token::duration::{self, GoDuration};
+use monitoring_token::go::duration::{self, GoDuration};
+use monitoring_token::go::flag::parse_bool;
 use monitoring_token::http::proxy::ProxyRules;
 use serde_json::Value;
 

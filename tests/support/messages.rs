@@ -195,7 +195,7 @@ fn the_page_says_enough_of_each_message() {
     for message in all() {
         let Message { section, text, pieces, reasons, .. } = message;
         assert!(message.reasons().next().is_some() || *section == "Warnings", "{section}: no reason: {text}");
-        let known = message.reasons().all(|name| monitoring_token::failure::Reason::named(name).is_some());
+        let known = message.reasons().all(|name| monitoring_token::reason::Reason::named(name).is_some());
         assert!(known, "{section}: not a reason: {reasons}");
         let letters = pieces.iter().flat_map(|piece| piece.chars()).filter(char::is_ascii_alphabetic);
         assert!(letters.count() >= 7, "{section}: too little of a message: {text}");

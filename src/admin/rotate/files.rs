@@ -10,8 +10,8 @@ use std::time::Duration;
 use rustix::fs::OFlags;
 
 use super::state::State;
-use crate::credential::token_in;
-use crate::error::{Failure, Reason, Stage, system_error};
+use crate::failure::{Failure, Reason, Stage, system_error};
+use crate::issuer::credential::token_in;
 use crate::metrics::follow_links;
 use crate::new_file::NewFile;
 use crate::read::{self, ReadError, Until};

@@ -6,18 +6,18 @@ use std::time::{Duration, Instant};
 
 use reqwest::Url;
 
-use super::state::{Attempt, Known};
+use super::state::{Known, PlannedCreation};
 use super::{Found, Rotates, Seen};
 use crate::admin::gafaelfawr::LIFETIME_MARGIN;
-use crate::error::{Failure, Reason};
+use crate::failure::{Failure, Reason};
 use crate::http::LoadedHttp;
-use crate::secret::SecretString;
-use crate::source::api::Api;
-use crate::source::gafaelfawr::orphan::{
+use crate::issuer::api::Api;
+use crate::issuer::gafaelfawr::orphan::{
     self, CREATED_SLACK_SECONDS, EXPIRY_SPREAD_SECONDS, Verdict, draw_free,
 };
-use crate::source::gafaelfawr::{Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, NewToken, TokenInfo, key_of};
-use crate::source::{BoxFuture, CreateError};
+use crate::issuer::gafaelfawr::{Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, NewToken, TokenInfo, token_key_of};
+use crate::issuer::{BoxFuture, CreateError};
+use crate::secret::SecretString;
 
 /// The expiry is earlier by a random share, by which a token is recognized whose creation was not answered:
 /// an hour for each day of its lifetime, and at most the share of a run's token.
@@ -55,7 +55,7 @@ pub(super) struct Environment {
 
 impl Environment {
     async fn look(&self, token: &SecretString, deadline: Instant) -> Result<Seen, Failure> {
-        let Some(key) = key_of(token) else {
+        let Some(key) = token_key_of(token) else {
             return Err(Failure::local(
                 Reason::TokenFileRefused,
                 "--token-file: the file does not hold a Gafaelfawr token, and is left alone; use another file",
@@ -71,8 +71,8 @@ impl Environment {
                 format!(
                     "--token-file: the file holds a {} token of {}, not a service token of {}, and is left alone; \
                  use another file",
-                    crate::error::printable(&info.token_type),
-                    crate::error::printable(&info.username),
+                    crate::failure::printable(&info.token_type),
+                    crate::failure::printable(&info.username),
                     self.new.username
                 ),
             ));
@@ -80,7 +80,7 @@ impl Environment {
         Ok(Seen::Valid { id: key.to_owned(), created: info.created, expires: info.expires })
     }
 
-    async fn plan(&self, open: &[Attempt], deadline: Instant) -> Result<Attempt, Failure> {
+    async fn plan(&self, open: &[PlannedCreation], deadline: Instant) -> Result<PlannedCreation, Failure> {
         let listed = self.admin.list(&self.new.username, deadline).await?;
         let began = self.now();
         let lifetime = self.lifetime.max(MIN_LIFETIME + LIFETIME_MARGIN).as_secs();
@@ -95,14 +95,14 @@ impl Environment {
         let is_near = |token: &&TokenInfo| created_since(token, began);
         let listed_before = listed.iter().filter(is_near).map(|token| token.token.clone()).collect();
         let scopes = self.new.scopes.clone();
-        Ok(Attempt { began, expires, name: None, scopes, listed_before, spread, answered: false })
+        Ok(PlannedCreation { began, expires, name: None, scopes, listed_before, spread, answered: false })
     }
 
-    async fn find(&self, attempt: &Attempt, deadline: Instant) -> Result<Found, Failure> {
+    async fn find(&self, attempt: &PlannedCreation, deadline: Instant) -> Result<Found, Failure> {
         let listed = self.admin.list(&self.new.username, deadline).await?;
         let new = NewToken { scopes: attempt.scopes.clone(), ..self.new.clone() };
         let ends = self.now().min(attempt.began.saturating_add(super::SETTLED_AFTER_SECONDS));
-        let judged = orphan::Attempt {
+        let judged = orphan::Creation {
             new: &new,
             expires: attempt.expires,
             listed_before: attempt.listed_before.iter().map(String::as_str).collect::<HashSet<_>>(),
@@ -150,26 +150,30 @@ impl Rotates for Environment {
 
     fn plan<'a>(
         &'a self,
-        open: &'a [Attempt],
+        open: &'a [PlannedCreation],
         _: Option<u64>,
         deadline: Instant,
-    ) -> BoxFuture<'a, Result<Attempt, Failure>> {
+    ) -> BoxFuture<'a, Result<PlannedCreation, Failure>> {
         Box::pin(self.plan(open, deadline))
     }
 
     fn create<'a>(
         &'a self,
-        attempt: &'a Attempt,
+        attempt: &'a PlannedCreation,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<(SecretString, String), CreateError>> {
         Box::pin(async move {
             let token = self.admin.create(&self.new, Some(attempt.expires), deadline).await?;
-            let key = key_of(&token).unwrap_or_default().to_owned();
+            let key = token_key_of(&token).unwrap_or_default().to_owned();
             Ok((token, key))
         })
     }
 
-    fn find<'a>(&'a self, attempt: &'a Attempt, deadline: Instant) -> BoxFuture<'a, Result<Found, Failure>> {
+    fn find<'a>(
+        &'a self,
+        attempt: &'a PlannedCreation,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Found, Failure>> {
         Box::pin(self.find(attempt, deadline))
     }
 

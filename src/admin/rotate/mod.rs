@@ -33,19 +33,18 @@ use serde_json::json;
 use super::output::{Format, json};
 use super::{Administration, Session};
 use crate::date::{time, unix_now};
-use crate::duration;
-use crate::error::{Failure, Reason, Stage, system_error};
-use crate::exit::ExitStatus;
+use crate::failure::{ExitStatus, Failure, Reason, Stage, system_error};
+use crate::go::duration;
 use crate::http::is_usable;
+use crate::issuer::api::Api;
+use crate::issuer::{BoxFuture, CreateError, Leftover};
 use crate::log::Log;
 use crate::metrics::{self, Figures, Labels};
 use crate::read::Until;
 use crate::secret::SecretString;
-use crate::signal::Signals;
-use crate::source::api::Api;
-use crate::source::{BoxFuture, CreateError, Leftover};
+use crate::sys::signal::Signals;
 use files::{Files, LOCK_PAUSE, Lock, READ_LIMIT, Replacement};
-use state::{Attempt, Known, State, fingerprint};
+use state::{Known, PlannedCreation, State, fingerprint};
 
 /// The time to delete a token, and to look for one, where the rest of the timeout is shorter.
 const CLEAN_UP_LIMIT: Duration = Duration::from_secs(5);
@@ -116,19 +115,23 @@ trait Rotates {
     /// is valid.
     fn plan<'a>(
         &'a self,
-        open: &'a [Attempt],
+        open: &'a [PlannedCreation],
         valid_until: Option<u64>,
         deadline: Instant,
-    ) -> BoxFuture<'a, Result<Attempt, Failure>>;
+    ) -> BoxFuture<'a, Result<PlannedCreation, Failure>>;
 
     /// Gives the token, and what it is deleted by.
     fn create<'a>(
         &'a self,
-        attempt: &'a Attempt,
+        attempt: &'a PlannedCreation,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<(SecretString, String), CreateError>>;
 
-    fn find<'a>(&'a self, attempt: &'a Attempt, deadline: Instant) -> BoxFuture<'a, Result<Found, Failure>>;
+    fn find<'a>(
+        &'a self,
+        attempt: &'a PlannedCreation,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Found, Failure>>;
 
     /// Deletes a token, or finds that there is none.
     fn delete<'a>(&'a self, id: &'a str, deadline: Instant) -> BoxFuture<'a, Result<(), Failure>>;
@@ -465,7 +468,7 @@ impl Rotate<'_> {
     /// Whether it is still open.
     fn settle_one(
         &self,
-        attempt: &Attempt,
+        attempt: &PlannedCreation,
         is_kept: &dyn Fn(&str) -> bool,
         notes: &mut Notes,
     ) -> Result<bool, Failure> {

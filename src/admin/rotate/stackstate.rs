@@ -5,20 +5,20 @@ use std::time::{Duration, Instant};
 
 use reqwest::Url;
 
-use super::state::{Attempt, Known};
+use super::state::{Known, PlannedCreation};
 use super::{Found, Rotates, Seen};
 use crate::date::time;
-use crate::error::{Failure, Reason, Stage};
+use crate::failure::{Failure, Reason, Stage};
 use crate::http::LoadedHttp;
+use crate::issuer::api::Api;
+use crate::issuer::stackstate::{CredentialKind, NewToken, SERVICE_TOKEN_PREFIX, StackState};
+use crate::issuer::{BoxFuture, CreateError};
 use crate::secret::{ExposeSecret as _, SecretString};
-use crate::source::api::Api;
-use crate::source::stackstate::{Kind, NewToken, SERVICE_TOKEN_PREFIX, StackState};
-use crate::source::{BoxFuture, CreateError};
 
 pub(crate) struct Config {
     pub api_path: String,
     /// The kind of the credential, if its origin tells.
-    pub kind: Option<Kind>,
+    pub kind: Option<CredentialKind>,
     /// Its name is the beginning of each token's.
     pub new: NewToken,
     pub expiry: Expiry,
@@ -40,7 +40,7 @@ impl Config {
         credential: &SecretString,
     ) -> Result<Installation, Failure> {
         let Config { api_path, kind, new, expiry } = self;
-        let kind = kind.unwrap_or_else(|| Kind::of(credential));
+        let kind = kind.unwrap_or_else(|| CredentialKind::of(credential));
         let admin = StackState::new(&http, url.clone(), &api_path, kind, credential)?;
         Ok(Installation { admin, http, url, api_path, new, expiry })
     }
@@ -86,10 +86,10 @@ impl Installation {
     }
 
     fn with_token(&self, token: &SecretString) -> Result<StackState, Failure> {
-        StackState::new(&self.http, self.url.clone(), &self.api_path, Kind::ServiceToken, token)
+        StackState::new(&self.http, self.url.clone(), &self.api_path, CredentialKind::ServiceToken, token)
     }
 
-    async fn plan(&self, valid_until: Option<u64>, deadline: Instant) -> Result<Attempt, Failure> {
+    async fn plan(&self, valid_until: Option<u64>, deadline: Instant) -> Result<PlannedCreation, Failure> {
         let name = unique_name(&self.new.name)?;
         let listed = self.admin.list(deadline).await?;
         if listed.iter().any(|token| token.name == name) {
@@ -113,7 +113,7 @@ impl Installation {
             }
             Expiry::At(day) => day,
         };
-        Ok(Attempt {
+        Ok(PlannedCreation {
             began,
             expires,
             name: Some(name),
@@ -166,16 +166,16 @@ impl Rotates for Installation {
 
     fn plan<'a>(
         &'a self,
-        _: &'a [Attempt],
+        _: &'a [PlannedCreation],
         valid_until: Option<u64>,
         deadline: Instant,
-    ) -> BoxFuture<'a, Result<Attempt, Failure>> {
+    ) -> BoxFuture<'a, Result<PlannedCreation, Failure>> {
         Box::pin(self.plan(valid_until, deadline))
     }
 
     fn create<'a>(
         &'a self,
-        attempt: &'a Attempt,
+        attempt: &'a PlannedCreation,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<(SecretString, String), CreateError>> {
         Box::pin(async move {
@@ -190,7 +190,11 @@ impl Rotates for Installation {
         })
     }
 
-    fn find<'a>(&'a self, attempt: &'a Attempt, deadline: Instant) -> BoxFuture<'a, Result<Found, Failure>> {
+    fn find<'a>(
+        &'a self,
+        attempt: &'a PlannedCreation,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Found, Failure>> {
         Box::pin(async move {
             let name = attempt.name.as_deref().unwrap_or_default();
             let is_listed = !self.ids(name, deadline).await?.is_empty();

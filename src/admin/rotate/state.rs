@@ -22,7 +22,7 @@ pub(super) struct State {
     pub user: Option<String>,
     pub tokens: Vec<Known>,
     /// Creations whose result is not known.
-    pub attempts: Vec<Attempt>,
+    pub attempts: Vec<PlannedCreation>,
 }
 
 /// A token that was created for FILE, or was found there.
@@ -43,7 +43,7 @@ pub(super) struct Known {
 
 /// A creation, noted before it is requested.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-pub(super) struct Attempt {
+pub(super) struct PlannedCreation {
     /// By the issuer's clock, in Unix seconds.
     pub began: u64,
     pub expires: u64,

@@ -8,14 +8,14 @@ use std::io;
 
 use reqwest::Url;
 
-use crate::error::{Failure, Reason, Stage, io_words, is_out_of_resources};
+use crate::failure::{Failure, Reason, Stage, io_words, is_out_of_resources};
 
 use super::proxy::Proxy;
 use super::redirect::RefusedRedirect;
 use super::resolve::LookupError;
 use super::retry::is_retryable;
 use super::trust::{Seen, TrustStore};
-use super::{Attempt, Step};
+use super::{Attempt, Phase};
 
 /// How many headers the HTTP library accepts in a response. Go has no limit of their number.
 pub(super) const USUAL_MAX_HEADERS: usize = 100;
@@ -67,7 +67,7 @@ pub enum Cause {
     /// A SOCKS proxy cannot be reached.
     SocksUnreachable,
     /// A SOCKS proxy refused, or spoke something else.
-    Socks(Refusal),
+    Socks(SocksRefusal),
     /// A redirect that is not followed.
     Redirect(RefusedRedirect),
     /// The connection failed, or the response is not HTTP.
@@ -76,7 +76,7 @@ pub enum Cause {
 
 /// Why a SOCKS proxy refused.
 #[derive(Debug)]
-pub enum Refusal {
+pub enum SocksRefusal {
     /// It accepts no user and password, or none of what was offered.
     TakesNoCredentials,
     /// It requires a user and a password, or others.
@@ -197,13 +197,13 @@ impl Circumstances<'_> {
             Cause::Tls { error, .. } => tls::reason(error),
             Cause::Handshake { .. } => Reason::TlsFailed,
             Cause::TunnelRefused(Some(407))
-            | Cause::Socks(Refusal::TakesNoCredentials | Refusal::WantsCredentials) => {
+            | Cause::Socks(SocksRefusal::TakesNoCredentials | SocksRefusal::WantsCredentials) => {
                 Reason::ProxyAuthentication
             }
             Cause::Tunnel(_)
             | Cause::TunnelRefused(_)
             | Cause::SocksUnreachable
-            | Cause::Socks(Refusal::Because(..)) => Reason::ProxyFailed,
+            | Cause::Socks(SocksRefusal::Because(..)) => Reason::ProxyFailed,
             Cause::Redirect(_) => Reason::RedirectRefused,
             Cause::Broken(Broken::Io(error)) => {
                 tls_error(error).map_or(Reason::ConnectionBroken, tls::reason)
@@ -313,9 +313,9 @@ impl Circumstances<'_> {
         )
     }
 
-    fn socks(&self, refusal: &Refusal) -> (String, bool) {
+    fn socks(&self, refusal: &SocksRefusal) -> (String, bool) {
         let Some(proxy) = self.proxy else { return (String::new(), false) };
-        let Refusal::Because(why, retryable) = refusal else {
+        let SocksRefusal::Because(why, retryable) = refusal else {
             return (authentication(proxy, "SOCKS5"), false);
         };
         let (shown, at, variable) = (proxy.shown(), origin(self.url), proxy.variable);
@@ -326,8 +326,8 @@ impl Circumstances<'_> {
 
     fn broken(&self, broken: &Broken) -> (String, bool) {
         let at = self.at();
-        let during = match self.attempt.step {
-            Step::Body => "in the middle of its response",
+        let during = match self.attempt.phase {
+            Phase::Body => "in the middle of its response",
             _ => "before it responded",
         };
         match broken {

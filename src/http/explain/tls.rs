@@ -6,7 +6,7 @@ use super::super::certificate;
 use super::super::fitness::Unfit;
 use super::super::untrusted::Untrusted;
 use super::Circumstances;
-use crate::error::Reason;
+use crate::failure::Reason;
 
 /// What a failed handshake with a server means; `at` names it.
 pub fn explain(error: &rustls::Error, at: &str, seen: &Circumstances<'_>) -> String {

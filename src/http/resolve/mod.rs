@@ -18,8 +18,8 @@ use std::sync::Arc;
 use config::Config;
 use query::QueryError;
 
-use super::{Progress, Step};
-use crate::error::{io_words, is_out_of_resources};
+use super::{Phase, Progress};
+use crate::failure::{io_words, is_out_of_resources};
 
 /// Larger files than this are not read to their end.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
@@ -59,7 +59,7 @@ impl reqwest::dns::Resolve for Resolver {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
         let progress = Arc::clone(&self.progress);
         Box::pin(async move {
-            progress.reach(Step::Lookup);
+            progress.reach(Phase::Lookup);
             let addresses = look_up(name.as_str()).await?;
             progress.resolved(addresses.clone());
             let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, 0));

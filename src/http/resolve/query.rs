@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 
 use super::config::Config;
-use crate::error::is_out_of_resources;
+use crate::failure::is_out_of_resources;
 
 /// The most that a server sends over UDP to who does not say that it takes more; some do anyway.
 const MAX_UDP_BYTES: usize = 4096;

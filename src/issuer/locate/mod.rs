@@ -18,8 +18,8 @@ pub use explain::FATAL_CLOCK_LAG;
 pub use offer::{Granted, ORIGINAL_DEFAULT_KEY, Offer, choose_key};
 
 use super::Lease;
-use crate::error::{Failure, Reason, Stage};
-use crate::go_url::GoUrl;
+use crate::failure::{Failure, Reason, Stage};
+use crate::go::url::GoUrl;
 use crate::key::sign::monitoring_jwt;
 use crate::key::{KeySource, PrivateKey};
 use crate::secret::{ExposeSecret as _, SecretString, protect, scrub};

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{LocateConfig, Offer, Signed};
-use crate::duration;
-use crate::error::Failure;
+use crate::failure::Failure;
+use crate::go::duration;
 use crate::http::explain::origin;
 use crate::http::retry::{self, Next, Pauses};
 use crate::http::{Client, Request};

@@ -2,18 +2,18 @@
 
 use std::pin::{Pin, pin};
 
-use crate::error::{Failure, Reason, Stage, system_error};
+use crate::failure::{Failure, Reason, Stage, system_error};
 
 /// Runs `work` to its end, on a runtime of its own. What it leaves under way (a name lookup that hangs)
 /// is left behind.
-pub(crate) fn until_done<T>(stage: Stage, work: impl Future<Output = T>) -> Result<T, Failure> {
+pub(crate) fn block_on<T>(stage: Stage, work: impl Future<Output = T>) -> Result<T, Failure> {
     let mut result = None;
-    block_on(stage, pin!(async { result = Some(work.await) }))?;
+    drive(stage, pin!(async { result = Some(work.await) }))?;
     Ok(result.expect("work that has ended has a result"))
 }
 
 /// One type of work for all: the runtime's code is large, and would be made anew for each.
-fn block_on(stage: Stage, work: Pin<&mut dyn Future<Output = ()>>) -> Result<(), Failure> {
+fn drive(stage: Stage, work: Pin<&mut dyn Future<Output = ()>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         // A server that floods us must not keep the timers and signals from being looked at.
         .event_interval(1)

@@ -4,14 +4,14 @@ use std::time::SystemTime;
 
 use super::quote::{first_words, shown};
 use super::status::{self, Advice, Meaning};
-use crate::duration;
-use crate::error::Reason;
+use crate::failure::Reason;
+use crate::go::duration;
 use crate::http::explain::authentication;
 use crate::http::proxy::Proxy;
 use crate::http::{Answer, retry};
 
 /// An issuer, as its answers are read and explained.
-pub struct Service {
+pub struct Dialect {
     /// What it is called before `at URL`.
     pub name: &'static str,
     /// Whose JSON is expected.
@@ -46,7 +46,7 @@ pub enum Doing {
 /// An answer that is not the one that was asked for.
 pub struct Refusal<'a> {
     /// Who has answered.
-    pub service: &'static Service,
+    pub dialect: &'static Dialect,
     /// Scheme, host and port.
     pub origin: &'a str,
     /// The path that was asked for.
@@ -66,7 +66,7 @@ impl Refusal<'_> {
     pub fn explain(&self) -> String {
         match self.answer.status {
             200..=299 => self.foreign(),
-            _ => (self.service.explain)(self),
+            _ => (self.dialect.explain)(self),
         }
     }
 
@@ -75,13 +75,13 @@ impl Refusal<'_> {
         match self.answer.status {
             200..=299 => Reason::UnexpectedResponse,
             300..=399 => Reason::RedirectRefused,
-            status => (self.service.reason)(self).unwrap_or_else(|| status::reason(status)),
+            status => (self.dialect.reason)(self).unwrap_or_else(|| status::reason(status)),
         }
     }
 
     /// The issuer and where it is.
     pub fn server(&self) -> String {
-        format!("{} at {}", self.service.name, self.origin)
+        format!("{} at {}", self.dialect.name, self.origin)
     }
 
     /// What was asked for.
@@ -108,7 +108,7 @@ impl Refusal<'_> {
 
     /// A good status, and not what the issuer returns.
     fn foreign(&self) -> String {
-        let Refusal { service, origin, answer, doing, .. } = self;
+        let Refusal { dialect, origin, answer, doing, .. } = self;
         // The body of a creation may hold a token.
         let said = match doing {
             Doing::Create => String::new(),
@@ -116,13 +116,13 @@ impl Refusal<'_> {
         };
         format!(
             "{origin} returned a response that is not {} JSON (HTTP {}{said}); {}",
-            service.owner, answer.status, service.advice
+            dialect.owner, answer.status, dialect.advice
         )
     }
 
     /// What the status alone means.
     pub fn usual(&self, said: &str) -> String {
-        let Refusal { service, origin, path, answer, doing, proxy, .. } = self;
+        let Refusal { dialect, origin, path, answer, doing, proxy, .. } = self;
         let meaning = status::meaning(answer.status);
         let (server, summary) = (self.server(), meaning.summary);
         match answer.status {
@@ -133,7 +133,7 @@ impl Refusal<'_> {
                 )
             }
             404 | 405 => {
-                format!("{origin} has no token API at {} {said}; {}", shown(path), service.advice)
+                format!("{origin} has no token API at {} {said}; {}", shown(path), dialect.advice)
             }
             407 => proxy_authentication(*proxy, origin),
             429 => format!("{server} {summary} {said}; {}", when_to_ask(answer)),
@@ -143,10 +143,10 @@ impl Refusal<'_> {
                     _ => format!("did not {}", self.what()),
                 };
                 let advice =
-                    if answer.status == 511 { advice(meaning, service.advice) } else { String::new() };
+                    if answer.status == 511 { advice(meaning, dialect.advice) } else { String::new() };
                 format!("{origin} {summary}, and {left} {said}{advice}")
             }
-            408 => format!("{server} {summary} {said}{}", advice(meaning, service.advice)),
+            408 => format!("{server} {summary} {said}{}", advice(meaning, dialect.advice)),
             _ => format!("{server} refused to {} {said}", self.what()),
         }
     }

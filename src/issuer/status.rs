@@ -1,6 +1,6 @@
 //! What an HTTP status means that says no: one table for all services.
 
-use crate::error::Reason;
+use crate::failure::Reason;
 use crate::http::explain::Status;
 
 /// What to do about a status.

@@ -9,12 +9,12 @@ use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::de::DeserializeOwned;
 
-use super::refusal::{Doing, Refusal, Service};
+use super::refusal::{Dialect, Doing, Refusal};
 use super::{CreateError, Leftover};
-use crate::error::{Failure, Reason, Stage};
+use crate::failure::{Failure, Reason, Stage};
 use crate::http::explain::TransportError;
 use crate::http::retry::{Next, Pauses, is_retryable, retry_after};
-use crate::http::{Answer, Client, LoadedHttp, MAX_ANSWER_BYTES, Redirects, Request, Step};
+use crate::http::{Answer, Client, LoadedHttp, MAX_ANSWER_BYTES, Phase, Redirects, Request};
 use crate::secret::{ExposeSecret as _, SecretString, redact_url};
 
 /// A list of a hundred thousand tokens, at 150 bytes each, is read.
@@ -22,7 +22,7 @@ const MAX_LIST_BYTES: usize = 16 * 1024 * 1024;
 
 /// An API, its client, and the right to use it.
 pub struct Api {
-    service: &'static Service,
+    dialect: &'static Dialect,
     client: Client,
     base: Url,
     headers: HeaderMap,
@@ -41,7 +41,7 @@ enum Patience {
 impl Api {
     /// The API below `base`. `authentication` is a header's name and what stands before the token.
     pub fn new(
-        service: &'static Service,
+        dialect: &'static Dialect,
         http: &LoadedHttp,
         base: Url,
         authentication: (&'static str, &str),
@@ -57,7 +57,7 @@ impl Api {
         value.set_sensitive(true);
         let headers = HeaderMap::from_iter([(HeaderName::from_static(name), value)]);
         let patience = Cell::new(Patience::Retries(http.retries));
-        Ok(Api { service, client, base, headers, patience, accepted: Cell::new(false) })
+        Ok(Api { dialect, client, base, headers, patience, accepted: Cell::new(false) })
     }
 
     /// From now on a request is repeated for as long as its deadline allows: what is left to do is the
@@ -94,15 +94,15 @@ impl Api {
     }
 
     /// How far the current request has come.
-    pub fn step(&self) -> Step {
-        self.client.step()
+    pub fn phase(&self) -> Phase {
+        self.client.phase()
     }
 
     /// How far the current request has come, such as `connecting (https://h)`.
     pub fn doing(&self) -> String {
         format!(
             "{} ({}{}{})",
-            self.client.step(),
+            self.client.phase(),
             self.origin(),
             self.client.via(),
             self.client.status_clause()
@@ -111,7 +111,7 @@ impl Api {
 
     /// Whether the server may have got (some of) the current request.
     pub fn maybe_sent(&self) -> bool {
-        Leftover::of_interruption(self.client.step()).is_some()
+        Leftover::of_interruption(self.client.phase()).is_some()
     }
 
     /// The URL of a resource. The segments are escaped.
@@ -175,13 +175,13 @@ impl Api {
         let answer = result.map_err(|error| CreateError {
             leftover: error
                 .maybe_sent
-                .then(|| Leftover::of_interruption(self.step()))
+                .then(|| Leftover::of_interruption(self.phase()))
                 .map(|known| known.unwrap_or(Leftover::Unanswered)),
             failure: unanswered(error),
         })?;
         let read = (answer.status == status).then(|| serde_json::from_slice(&answer.body).ok()).flatten();
         read.filter(usable).ok_or_else(|| CreateError {
-            leftover: Leftover::of_refusal(&answer, (self.service.is_own)(&answer)),
+            leftover: Leftover::of_refusal(&answer, (self.dialect.is_own)(&answer)),
             failure: self.refused(&answer, url, Doing::Create),
         })
     }
@@ -192,7 +192,7 @@ impl Api {
         let answer = result.map_err(unanswered)?;
         match answer.status {
             204 => Ok(true),
-            404 if (self.service.is_not_found)(&answer) => Ok(repeated),
+            404 if (self.dialect.is_not_found)(&answer) => Ok(repeated),
             _ => Err(self.refused(&answer, url, Doing::Delete)),
         }
     }
@@ -201,7 +201,7 @@ impl Api {
     fn refused(&self, answer: &Answer, url: &Url, doing: Doing) -> Failure {
         let (origin, path, proxy) = (&self.origin(), url.path(), self.client.proxy());
         let accepted_before = self.accepted.get();
-        let refusal = Refusal { service: self.service, origin, path, proxy, answer, doing, accepted_before };
+        let refusal = Refusal { dialect: self.dialect, origin, path, proxy, answer, doing, accepted_before };
         Failure::failed(Stage::Exchange, refusal.reason(), refusal.explain())
     }
 
@@ -223,7 +223,7 @@ impl Api {
                 pauses.next(asked, Instant::now(), deadline)
             });
             let Some(Next::After(pause)) = next else { return (result, repeated) };
-            tracing::debug!(pause = crate::duration::show(pause), "retrying");
+            tracing::debug!(pause = crate::go::duration::show(pause), "retrying");
             tokio::time::sleep(pause).await;
             repeated = true;
         }

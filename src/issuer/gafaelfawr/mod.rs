@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::CreateError;
 use super::api::Api;
 use super::refusal::Doing;
-use crate::error::Failure;
+use crate::failure::Failure;
 use crate::http::LoadedHttp;
 use crate::secret::{ExposeSecret as _, SecretString, protect};
 
@@ -66,14 +66,14 @@ pub struct TokenInfo {
 }
 
 /// Whether `text` is the key of a token, or has the form of its secret, which is the same.
-pub fn is_key(text: &str) -> bool {
+pub fn is_token_key(text: &str) -> bool {
     text.len() == PART_CHARS && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 /// The key of a token of the form `gt-KEY.SECRET`.
-pub fn key_of(token: &SecretString) -> Option<&str> {
+pub fn token_key_of(token: &SecretString) -> Option<&str> {
     let (key, secret) = token.expose_secret().strip_prefix("gt-")?.split_once('.')?;
-    (is_key(key) && is_key(secret)).then_some(key)
+    (is_token_key(key) && is_token_key(secret)).then_some(key)
 }
 
 /// Whether a username is of the documented form: lower case, digits, single dashes within.
@@ -99,7 +99,7 @@ pub struct Gafaelfawr {
 impl Gafaelfawr {
     /// The API below the environment's base URL.
     pub fn new(http: &LoadedHttp, base: Url, token: &SecretString) -> Result<Gafaelfawr, Failure> {
-        Ok(Gafaelfawr { api: Api::new(&error::SERVICE, http, base, ("authorization", "bearer "), token)? })
+        Ok(Gafaelfawr { api: Api::new(&error::DIALECT, http, base, ("authorization", "bearer "), token)? })
     }
 
     /// The requests below.
@@ -155,7 +155,7 @@ impl Gafaelfawr {
             body["expires"] = Value::from(expires);
         }
         let url = self.api.at(&["auth", "api", "v1", "tokens"]);
-        let usable = |created: &Created| key_of(&created.token).is_some();
+        let usable = |created: &Created| token_key_of(&created.token).is_some();
         let body = body.to_string();
         let created = self.api.create(&url, body.as_bytes(), 201, usable, deadline).await?;
         protect(created.token.expose_secret());
@@ -190,9 +190,9 @@ mod tests {
     #[test]
     fn the_key_of_a_token_may_begin_with_a_dash() {
         let token = SecretString::from("gt--ILcvegmBCW73byPdV-uMg.E3fHDP5_OQkXphqpRkiZtw");
-        assert_eq!(key_of(&token), Some("-ILcvegmBCW73byPdV-uMg"));
+        assert_eq!(token_key_of(&token), Some("-ILcvegmBCW73byPdV-uMg"));
         for other in ["gt-a.b", "xx-ILcvegmBCW73byPdV-uMgA.E3fHDP5_OQkXphqpRkiZtw", ""] {
-            assert_eq!(key_of(&SecretString::from(other)), None);
+            assert_eq!(token_key_of(&SecretString::from(other)), None);
         }
     }
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::CreateError;
 use super::api::Api;
 use super::refusal::Doing;
-use crate::error::Failure;
+use crate::failure::Failure;
 use crate::http::LoadedHttp;
 use crate::secret::{ExposeSecret as _, SecretString, protect};
 
@@ -42,7 +42,7 @@ pub const SERVICE_TOKEN_PREFIX: &str = "svctok-";
 
 /// Which header a credential goes into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum CredentialKind {
     /// A person's: `X-API-Token`.
     ApiToken,
     /// A service's: `X-API-Key`.
@@ -51,16 +51,16 @@ pub enum Kind {
     KubernetesToken,
 }
 
-impl Kind {
+impl CredentialKind {
     /// By its form: that of a service token, or of a JWT, which is what Kubernetes issues.
-    pub fn of(token: &SecretString) -> Kind {
+    pub fn of(token: &SecretString) -> CredentialKind {
         let token = token.expose_secret();
         if token.starts_with(SERVICE_TOKEN_PREFIX) {
-            Kind::ServiceToken
+            CredentialKind::ServiceToken
         } else if token.starts_with("eyJ") && token.matches('.').count() == 2 {
-            Kind::KubernetesToken
+            CredentialKind::KubernetesToken
         } else {
-            Kind::ApiToken
+            CredentialKind::ApiToken
         }
     }
 }
@@ -130,19 +130,19 @@ impl StackState {
         http: &LoadedHttp,
         url: Url,
         api_path: &str,
-        kind: Kind,
+        kind: CredentialKind,
         token: &SecretString,
     ) -> Result<StackState, Failure> {
         let header = match kind {
-            Kind::ApiToken => "x-api-token",
-            Kind::ServiceToken => "x-api-key",
-            Kind::KubernetesToken => "x-api-servicebearer",
+            CredentialKind::ApiToken => "x-api-token",
+            CredentialKind::ServiceToken => "x-api-key",
+            CredentialKind::KubernetesToken => "x-api-servicebearer",
         };
         let mut base = url.clone();
         if let Ok(mut path) = base.path_segments_mut() {
             path.pop_if_empty().extend(api_path.split('/').filter(|segment| !segment.is_empty()));
         }
-        Ok(StackState { api: Api::new(&error::SERVICE, http, base, (header, ""), token)?, url })
+        Ok(StackState { api: Api::new(&error::DIALECT, http, base, (header, ""), token)?, url })
     }
 
     /// The requests below.

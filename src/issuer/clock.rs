@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::duration;
+use crate::go::duration;
 use crate::http::{self, Answer};
 
 /// A clock that differs by less cannot be told from a slow answer: `Date` has whole seconds.

@@ -30,7 +30,7 @@ pub(crate) fn draw_free(taken: &HashSet<u64>, mut draw: impl FnMut() -> u64) -> 
 }
 
 /// A creation that was not answered with a token.
-pub(crate) struct Attempt<'a> {
+pub(crate) struct Creation<'a> {
     pub new: &'a NewToken,
     pub expires: u64,
     /// The keys that were listed before it.
@@ -41,18 +41,18 @@ pub(crate) struct Attempt<'a> {
     pub answered: bool,
 }
 
-/// What a list says about an attempt.
+/// What a list says about an creation.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict<'a> {
-    /// This one must be the attempt's token.
+    /// This one must be the creation's token.
     Proven(&'a TokenInfo),
     /// These may be, but may be another run's.
     Unproven(Vec<&'a TokenInfo>),
-    /// No listed token can be the attempt's.
+    /// No listed token can be the creation's.
     NotListed,
 }
 
-impl Attempt<'_> {
+impl Creation<'_> {
     /// Only the single new token of the user is taken for this run's, and only if it matches in everything
     /// that the list shows and something answered the request.
     pub fn judge<'a>(&self, listed: impl IntoIterator<Item = &'a TokenInfo>) -> Verdict<'a> {
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn only_a_single_new_token_that_matches_in_everything_is_proven() {
         let new = new_token();
-        let attempt = Attempt {
+        let creation = Creation {
             new: &new,
             expires: 9000,
             listed_before: HashSet::from(["old"]),
@@ -115,28 +115,31 @@ mod tests {
         };
         let ours = listed("ours", 105, 9000);
         let old = listed("old", 105, 9000);
-        assert_eq!(attempt.judge(&[old.clone(), ours.clone()]), Verdict::Proven(&ours));
+        assert_eq!(creation.judge(&[old.clone(), ours.clone()]), Verdict::Proven(&ours));
         // Runs create neither session nor internal tokens.
         let internal = TokenInfo { token_type: "internal".to_owned(), ..listed("internal", 105, 9000) };
-        assert_eq!(attempt.judge(&[internal, ours.clone()]), Verdict::Proven(&ours));
+        assert_eq!(creation.judge(&[internal, ours.clone()]), Verdict::Proven(&ours));
 
         let other_scopes = TokenInfo { scopes: vec!["write:all".to_owned()], ..ours.clone() };
         for other in [old, other_scopes, listed("ours", 105, 9001)] {
-            assert_eq!(attempt.judge(&[other]), Verdict::NotListed);
+            assert_eq!(creation.judge(&[other]), Verdict::NotListed);
         }
         let twin = listed("twin", 105, 9000);
-        assert_eq!(attempt.judge(&[ours.clone(), twin.clone()]), Verdict::Unproven(vec![&ours, &twin]));
+        assert_eq!(creation.judge(&[ours.clone(), twin.clone()]), Verdict::Unproven(vec![&ours, &twin]));
         // Another run's token, whatever it looks like, takes the proof away.
-        assert_eq!(attempt.judge(&[ours.clone(), listed("other", 90, 8000)]), Verdict::Unproven(vec![&ours]));
+        assert_eq!(
+            creation.judge(&[ours.clone(), listed("other", 90, 8000)]),
+            Verdict::Unproven(vec![&ours])
+        );
         for created in [99, 111] {
             let early_or_late = listed("ours", created, 9000);
-            assert_eq!(attempt.judge([&early_or_late]), Verdict::Unproven(vec![&early_or_late]));
+            assert_eq!(creation.judge([&early_or_late]), Verdict::Unproven(vec![&early_or_late]));
         }
         let unknown_time = TokenInfo { created: None, ..ours.clone() };
-        assert!(matches!(attempt.judge(&[unknown_time]), Verdict::Unproven(_)));
-        let unanswered = Attempt { answered: false, window: attempt.window.clone(), ..attempt };
+        assert!(matches!(creation.judge(&[unknown_time]), Verdict::Unproven(_)));
+        let unanswered = Creation { answered: false, window: creation.window.clone(), ..creation };
         assert_eq!(unanswered.judge([&ours]), Verdict::Unproven(vec![&ours]));
-        let unknown_clock = Attempt { answered: true, window: None, ..unanswered };
+        let unknown_clock = Creation { answered: true, window: None, ..unanswered };
         assert_eq!(unknown_clock.judge([&ours]), Verdict::Unproven(vec![&ours]));
     }
 
@@ -221,14 +224,14 @@ mod tests {
         order.sort_by_key(|&index| runs[index].looks_at);
         for index in order {
             let run = &runs[index];
-            let attempt = Attempt {
+            let creation = Creation {
                 new: &run.new,
                 expires: run.expires,
                 listed_before: list(runs, &deleted_at, run.lists_at).map(|t| t.token.as_str()).collect(),
                 window: Some(run.creates_at / 1000 - 2..=run.looks_at / 1000 + 2),
                 answered: matches!(run.fate, Fate::GatewayError | Fate::GatewayRefused),
             };
-            let verdict = attempt.judge(list(runs, &deleted_at, run.looks_at));
+            let verdict = creation.judge(list(runs, &deleted_at, run.looks_at));
             if let Verdict::Proven(token) = verdict {
                 let owner = runs.iter().position(|owner| owner.token == *token).unwrap();
                 foreign += usize::from(owner != index);

@@ -9,9 +9,9 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::{Locate, Offer, failed};
-use crate::error::{Failure, Reason};
+use crate::failure::{Failure, Reason};
 use crate::http::Answer;
-use crate::source::quote::{first_words, shown};
+use crate::issuer::quote::{first_words, shown};
 
 /// The answer (m-lab/locate, `api/v2/api.go`: `MonitoringResult`).
 #[derive(Deserialize)]

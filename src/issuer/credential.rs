@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::path::PathBuf;
 
-use crate::error::{Failure, Reason, Stage, resource_advice, system_error};
+use crate::failure::{Failure, Reason, Stage, resource_advice, system_error};
 use crate::read::{self, NotText, ReadError, Until, as_text};
 use crate::secret::{SecretString, protect};
 

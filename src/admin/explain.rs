@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 
 use crate::cli::suggest;
-use crate::error::{Failure, brief};
-use crate::failure::{Explanation, Reason};
+use crate::failure::{Failure, brief};
+use crate::reason::{Explanation, Reason};
 
 /// The text for these operands: the list of all reasons, or what one of them means.
 pub fn text(operands: &[OsString]) -> Result<String, Failure> {

@@ -7,17 +7,18 @@ use std::time::{Duration, Instant};
 
 use reqwest::Url;
 
-use super::orphan::{Attempt, CREATED_SLACK_SECONDS, Verdict, draw_expiry};
+use super::orphan::{CREATED_SLACK_SECONDS, Creation, Verdict, draw_expiry};
 use super::{
-    ADMIN_SCOPE, ADMIN_TOKEN, Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, NewToken, TokenInfo, URL, is_key, key_of,
+    ADMIN_SCOPE, ADMIN_TOKEN, Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, NewToken, TokenInfo, URL, is_token_key,
+    token_key_of,
 };
 use crate::date::{time, unix_now};
-use crate::error::{Failure, Reason, Stage};
+use crate::failure::{Failure, Reason, Stage};
 use crate::http::LoadedHttp;
+use crate::issuer::api::Api;
+use crate::issuer::quote::shown;
+use crate::issuer::{BoxFuture, CreateError, Issuer, Lease, Leftover};
 use crate::secret::{ExposeSecret as _, SecretString};
-use crate::source::api::Api;
-use crate::source::quote::shown;
-use crate::source::{BoxFuture, CreateError, Issuer, Lease, Leftover};
 
 /// On top of the least lifetime: for a slow creation.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(30);
@@ -135,8 +136,8 @@ impl RunToken {
             });
             let Before { keys, expires } = self.before();
             let listed_before = keys.iter().map(String::as_str).collect();
-            let attempt = Attempt { new: &self.new, expires: *expires, listed_before, window, answered };
-            match attempt.judge(&listed) {
+            let creation = Creation { new: &self.new, expires: *expires, listed_before, window, answered };
+            match creation.judge(&listed) {
                 Verdict::Proven(token) => {
                     tracing::debug!(key = token.token, "found the token whose creation was not answered");
                     return self.delete(&token.token, deadline).await;
@@ -168,7 +169,7 @@ impl RunToken {
         let Leftover::Answered(reply) = leftover else { return None };
         let (path, key) = reply.location.as_deref()?.rsplit_once('/')?;
         let is_ours = path.ends_with(&format!("/auth/api/v1/users/{}/tokens", self.new.username));
-        (is_ours && is_key(key)).then_some(key)
+        (is_ours && is_token_key(key)).then_some(key)
     }
 
     async fn delete(&self, key: &str, deadline: Instant) -> Result<(), String> {
@@ -229,14 +230,16 @@ impl Issuer for RunToken {
 
     fn revoke<'a>(&'a self, leftover: &'a Leftover, deadline: Instant) -> BoxFuture<'a, Result<(), String>> {
         match leftover {
-            Leftover::Token(token) => Box::pin(self.delete(key_of(token).unwrap_or_default(), deadline)),
+            Leftover::Token(token) => {
+                Box::pin(self.delete(token_key_of(token).unwrap_or_default(), deadline))
+            }
             Leftover::Answered(_) | Leftover::Unanswered => Box::pin(self.revoke_orphan(leftover, deadline)),
         }
     }
 
     fn by_hand(&self, leftover: &Leftover) -> String {
         match leftover {
-            Leftover::Token(token) => self.delete_by_hand(key_of(token).unwrap_or_default()),
+            Leftover::Token(token) => self.delete_by_hand(token_key_of(token).unwrap_or_default()),
             Leftover::Answered(_) | Leftover::Unanswered => format!(
                 "a token of {} that expires at {} may be left; see: monitoring-token gafaelfawr list --username {}",
                 self.new.username,

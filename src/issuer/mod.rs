@@ -3,6 +3,7 @@
 
 pub mod api;
 mod clock;
+pub mod credential;
 pub mod gafaelfawr;
 pub mod locate;
 mod quote;
@@ -16,8 +17,8 @@ use std::time::{Duration, Instant};
 
 use reqwest::Url;
 
-use crate::error::Failure;
-use crate::http::{Answer, LoadedHttp, Step};
+use crate::failure::Failure;
+use crate::http::{Answer, LoadedHttp, Phase};
 use crate::secret::SecretString;
 use api::Api;
 
@@ -83,12 +84,12 @@ impl Leftover {
         }
     }
 
-    /// What a creation may have left whose answer did not arrive whole, at the `step` where it ended.
-    pub fn of_interruption(step: Step) -> Option<Leftover> {
-        match step {
-            Step::Lookup | Step::Connect | Step::ProxyHandshake | Step::Handshake => None,
-            Step::Answer => Some(Leftover::Unanswered),
-            Step::Body => Some(Leftover::Answered(Reply { status: None, location: None })),
+    /// What a creation may have left whose answer did not arrive whole, at the `phase` where it ended.
+    pub fn of_interruption(phase: Phase) -> Option<Leftover> {
+        match phase {
+            Phase::Lookup | Phase::Connect | Phase::ProxyHandshake | Phase::Handshake => None,
+            Phase::Answer => Some(Leftover::Unanswered),
+            Phase::Body => Some(Leftover::Answered(Reply { status: None, location: None })),
         }
     }
 }

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use super::answer::{LocateError, MonitoringResult};
 use super::{Locate, failed};
-use crate::duration;
-use crate::error::{Failure, Reason};
+use crate::failure::{Failure, Reason};
+use crate::go::duration;
 use crate::http::Answer;
+use crate::issuer::clock;
+use crate::issuer::quote::{first_words, quoted_name, shown};
+use crate::issuer::refusal::{advice, proxy_authentication};
+use crate::issuer::status::{self, meaning};
 use crate::key::KeySource;
 use crate::key::sign::JWT_LIFETIME;
-use crate::source::clock;
-use crate::source::quote::{first_words, quoted_name, shown};
-use crate::source::refusal::{advice, proxy_authentication};
-use crate::source::status::{self, meaning};
 
 /// A clock that is behind by this much lets a token expire before it arrives. `Date` has whole seconds.
 pub const FATAL_CLOCK_LAG: Duration = JWT_LIFETIME.saturating_sub(Duration::from_secs(2));

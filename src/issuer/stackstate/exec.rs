@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use reqwest::Url;
 
 use super::{
-    API_PATH, API_TOKEN, DEFAULT_API_PATH, K8S_TOKEN, K8S_TOKEN_PATH, Kind, NewToken, SERVICE_TOKEN,
-    StackState, URL,
+    API_PATH, API_TOKEN, CredentialKind, DEFAULT_API_PATH, K8S_TOKEN, K8S_TOKEN_PATH, NewToken,
+    SERVICE_TOKEN, StackState, URL,
 };
-use crate::error::{Failure, Reason, Stage};
+use crate::failure::{Failure, Reason, Stage};
 use crate::http::LoadedHttp;
+use crate::issuer::api::Api;
+use crate::issuer::{BoxFuture, CreateError, Issuer, Lease, Leftover};
 use crate::secret::{ExposeSecret as _, SecretString};
-use crate::source::api::Api;
-use crate::source::{BoxFuture, CreateError, Issuer, Lease, Leftover};
 
 /// On top of the lifetime that is needed: clocks differ, and a proxy may hide the server's.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(300);
@@ -36,7 +36,7 @@ pub struct RunTokenConfig {
     /// The API's path, if it is not the usual one; the command finds it then, too.
     pub api_path: Option<String>,
     /// The kind of the credential, if its variable tells.
-    pub kind: Option<Kind>,
+    pub kind: Option<CredentialKind>,
     /// What it is; its name is the beginning of the token's, its expiry is set later.
     pub new: NewToken,
     /// The variable that receives it.
@@ -53,7 +53,7 @@ impl RunTokenConfig {
         needed: Duration,
     ) -> Result<RunToken, Failure> {
         let RunTokenConfig { api_path, kind, mut new, env_name } = self;
-        let kind = kind.unwrap_or_else(|| Kind::of(credential));
+        let kind = kind.unwrap_or_else(|| CredentialKind::of(credential));
         let path = api_path.as_deref().unwrap_or(DEFAULT_API_PATH);
         let stackstate = StackState::new(http, url, path, kind, credential)?;
         let mut random = [0_u8; 16];

@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 
-use crate::error::Reason;
+use crate::failure::Reason;
 use crate::http::Answer;
-use crate::source::clock;
-use crate::source::refusal::{Doing, Refusal, Service};
+use crate::issuer::clock;
+use crate::issuer::refusal::{Dialect, Doing, Refusal};
 
 /// StackState's part of what is said of an answer.
-pub static SERVICE: Service = Service {
+pub static DIALECT: Dialect = Dialect {
     name: "stackstate",
     owner: "StackState",
     advice: "check --url and --api-path",

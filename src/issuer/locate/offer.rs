@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use reqwest::Url;
 
 use super::{LocateConfig, protect_access_tokens};
-use crate::error::{Failure, Reason, Stage};
+use crate::failure::{Failure, Reason, Stage};
 use crate::http::explain::origin;
+use crate::issuer::quote::{quoted_name, shown};
 use crate::secret::SecretString;
-use crate::source::quote::{quoted_name, shown};
 
 /// The key that the original takes if none is named (`-service-url-key-name`).
 pub const ORIGINAL_DEFAULT_KEY: &str = "wss://:3010/ndt_protocol";

@@ -1,0 +1,146 @@
+//! Which proxy leads to a host: `httpproxy/proxy.go` of `golang.org/x/net/http` v0.62.0, which the original uses
+//! through `net/http`.
+
+use std::net::IpAddr;
+
+use reqwest::Url;
+
+/// Whether a URL leads to this machine: what is never sent through a proxy.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).trim_end_matches('.');
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+/// Whether a resolver can know the host of `url`. The URL standard takes more, such as a variable that a configuration
+/// file did not expand; the HTTP library would then connect elsewhere.
+pub(crate) fn has_sound_host(url: &Url) -> bool {
+    let is_sound = |host: &str| host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    // An address is not a domain.
+    url.has_host() && url.domain().is_none_or(is_sound)
+}
+
+/// The URL of a proxy (`parseProxy`). What has no scheme is tried as http.
+pub(crate) fn parse(value: &str) -> Option<Url> {
+    // The parser would drop these silently.
+    if value.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return None;
+    }
+    let with_scheme = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
+    let url = Url::parse(&with_scheme).ok()?;
+    let is_known = matches!(url.scheme(), "http" | "https" | "socks5" | "socks5h") && has_sound_host(&url);
+    // What stands before this `@` was meant as the user and the password; `#`, `/`, `?` or `\` ended them.
+    let rest = [Some(url.path()), url.query(), url.fragment()];
+    let is_cut = rest.into_iter().flatten().any(|part| part.contains('@'));
+    (is_known && !is_cut).then_some(url)
+}
+
+/// Whether a proxy leads to `url` with this `NO_PROXY` (`useProxy`).
+pub(crate) fn uses_proxy(url: &Url, except: &str) -> bool {
+    if is_loopback(url) {
+        return false;
+    }
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_ascii_lowercase();
+    let port = url.port_or_known_default().unwrap_or_default();
+    let address: Option<IpAddr> = host.parse().ok();
+    !except
+        .split(',')
+        .map(|rule| rule.trim().to_ascii_lowercase())
+        .any(|rule| matches_rule(&rule, &host, address, port))
+}
+
+/// Whether one entry of `NO_PROXY` speaks of this host and port (`config.init` and its matchers).
+fn matches_rule(rule: &str, host: &str, address: Option<IpAddr>, port: u16) -> bool {
+    if rule.is_empty() {
+        return false;
+    }
+    if rule == "*" {
+        return true;
+    }
+    if let Some((network, bits)) = rule.split_once('/')
+        && let (Ok(network), Ok(bits)) = (network.parse::<IpAddr>(), bits.parse::<u32>())
+    {
+        return address.is_some_and(|address| in_network(address, network, bits));
+    }
+    let (name, rule_port) = match split_port(rule) {
+        Some(("", _)) => return false,
+        Some((name, rule_port)) => (name, Some(rule_port)),
+        None => (rule, None),
+    };
+    if rule_port.is_some_and(|rule_port| rule_port != port.to_string()) {
+        return false;
+    }
+    if let Ok(rule_address) = name.parse::<IpAddr>() {
+        return address == Some(rule_address);
+    }
+    let name = name.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(name);
+    match name.strip_prefix('.') {
+        // ".example.org" is for hosts below it only.
+        Some(_) => host.ends_with(name),
+        None => host == name || host.strip_suffix(name).is_some_and(|rest| rest.ends_with('.')),
+    }
+}
+
+/// Host and port (`net.SplitHostPort`); `None` where that fails. An IPv6 address
+/// needs its brackets here, and must not have them without a port.
+fn split_port(rule: &str) -> Option<(&str, &str)> {
+    let (name, port) = rule.rsplit_once(':')?;
+    match name.strip_prefix('[') {
+        Some(name) => Some((name.strip_suffix(']')?, port)),
+        None => (!name.contains([':', '[', ']'])).then_some((name, port)),
+    }
+}
+
+fn in_network(address: IpAddr, network: IpAddr, bits: u32) -> bool {
+    match (address, network) {
+        (IpAddr::V4(a), IpAddr::V4(n)) if bits <= 32 => {
+            let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
+            a.to_bits() & mask == n.to_bits() & mask
+        }
+        (IpAddr::V6(a), IpAddr::V6(n)) if bits <= 128 => {
+            let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
+            a.to_bits() & mask == n.to_bits() & mask
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uses_proxy_for(except: &str, url: &str) -> bool {
+        uses_proxy(&url.parse().unwrap(), except)
+    }
+
+    #[test]
+    fn loopback_is_never_uses_proxy_for() {
+        for url in ["http://localhost/", "http://127.0.0.9:1/", "https://[::1]/", "http://LOCALHOST/"] {
+            assert!(!uses_proxy_for("", url), "{url}");
+        }
+    }
+
+    #[test]
+    fn no_proxy_has_the_meaning_it_has_in_go() {
+        for (except, url, expected) in [
+            ("", "http://a.example/", true),
+            ("*", "http://a.example/", false),
+            ("example", "http://a.example/", false),
+            ("example", "http://example/", false),
+            (".example", "http://example/", true),
+            ("*.example", "http://a.example/", false),
+            ("ample", "http://a.example/", true),
+            ("a.example:81", "http://a.example/", true),
+            ("a.example:80", "http://a.example/", false),
+            ("a.example:443, b", "https://a.example/", false),
+            ("10.0.0.0/8", "http://10.1.2.3/", false),
+            ("10.0.0.0/8", "http://11.1.2.3/", true),
+            ("0.0.0.0/0", "http://11.1.2.3/", false),
+            ("10.1.2.3", "http://10.1.2.3/", false),
+            ("[2001:db8::1]:80", "http://[2001:db8::1]/", false),
+            ("2001:db8::/32", "http://[2001:db8::1]/", false),
+        ] {
+            assert_eq!(uses_proxy_for(except, url), expected, "{except} {url}");
+        }
+    }
+}
