@@ -6,7 +6,6 @@ use std::os::unix::ffi::OsStrExt as _;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::admin::rotate::Rotation;
-use crate::admin::{self, explain};
 use crate::check::{self, Checked};
 use crate::child::lookup;
 use crate::cli::flags::{CheckFlags, ExplainFlags, MainFlags};
@@ -23,6 +22,7 @@ use crate::log::Log;
 use crate::run::token::TokenRun;
 use crate::stdout::{print, report};
 use crate::sys::signal::Signals;
+use crate::{admin, explain};
 
 /// Does what `args` (without the program's name) ask for. Says what has to be said on stderr.
 pub fn main(args: Vec<OsString>) -> ExitStatus {

@@ -24,6 +24,7 @@ mod config;
 mod date;
 mod deadline;
 pub mod dispatch;
+mod explain;
 pub mod failure;
 pub mod go;
 pub mod http;

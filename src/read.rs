@@ -12,8 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::failure::{Failure, Reason, Stage};
 use crate::go::duration;
-use crate::sys::descriptors::close_on_exec;
-use crate::sys::poll::wait_for;
+use crate::sys::descriptors::{close_on_exec, wait_for};
 use crate::sys::signal::{Signal, Signals};
 
 /// The size of a large key.

@@ -9,6 +9,7 @@ use super::output::{Format, LastColumn, json, json_list, table};
 use super::{Administration, Place, Session, deliver};
 use crate::date::{self, unix_now};
 use crate::failure::{Failure, Reason, Stage};
+use crate::issuer::api::Access;
 use crate::issuer::gafaelfawr::{Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, NewToken, TokenInfo, token_key_of};
 use crate::secret::ExposeSecret as _;
 use crate::sys::signal::Signals;
@@ -46,8 +47,8 @@ pub fn act(administration: Administration, action: Action, signals: &Signals) ->
     let Administration { url, format, timeout, http, credential } = administration;
     let session = Session::begin(timeout, signals);
     let gafaelfawr = || {
-        let (http, token) = session.read(http, credential)?;
-        Gafaelfawr::new(&http, url, &token)
+        let (http, credential) = session.read(http, credential)?;
+        Gafaelfawr::new(Access { http: &http, url, credential: &credential })
     };
     match action {
         Action::Create { new, lifetime, out } => {

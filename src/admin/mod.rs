@@ -4,7 +4,6 @@
 //! command.
 
 pub mod bootstrap;
-pub mod explain;
 pub mod gafaelfawr;
 pub mod key;
 pub mod output;

@@ -11,6 +11,7 @@ use super::output::{Format, LastColumn, json, json_list, table};
 use super::{Administration, Place, Session, deliver};
 use crate::date;
 use crate::failure::{Failure, Reason, Stage, printable};
+use crate::issuer::api::Access;
 use crate::issuer::stackstate::{Created, CredentialKind, NewToken, ServiceToken, StackState};
 use crate::secret::ExposeSecret as _;
 use crate::sys::signal::Signals;
@@ -50,9 +51,9 @@ pub fn act(
     let Administration { url, format, timeout, http, credential } = administration;
     let session = Session::begin(timeout, signals);
     let stackstate = || {
-        let (http, token) = session.read(http, credential)?;
-        let kind = kind.unwrap_or_else(|| CredentialKind::of(&token));
-        StackState::new(&http, url, api_path, kind, &token)
+        let (http, credential) = session.read(http, credential)?;
+        let kind = kind.unwrap_or_else(|| CredentialKind::of(&credential));
+        StackState::new(Access { http: &http, url, credential: &credential }, api_path, kind)
     };
     match action {
         Action::Create { new, out } => {

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-use super::CacheKey;
 use super::entry::Entry;
+use super::key::CacheKey;
 
 /// How often a file may be tidied away before our eyes.
 const MAX_TRIES: u32 = 100;

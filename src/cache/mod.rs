@@ -11,70 +11,26 @@
 //! Nothing here is needed for a run: where the cache cannot be used, the run is made.
 
 mod entry;
+mod key;
 mod lock;
 mod prune;
 
 use std::fs::{DirBuilder, Permissions};
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use ring::digest::{Context, SHA256};
-
 pub use entry::CachedResult;
 use entry::Entry;
+pub use key::{CacheKey, CacheKeyBuilder};
 use lock::{Lock, Locked};
 
-/// Changes when what is hashed does.
-const KEY_FORMAT: &str = "monitoring-token result 1";
 /// Nobody else needs to look at it.
 const DIR_MODE: u32 = 0o700;
 /// How often a lock that somebody else holds is tried: the pauses grow from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
-
-/// Which run it is, as a hash.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CacheKey(String);
-
-/// Collects what makes a run that run. Every part is hashed with its length before it, so that neither
-/// blanks nor empty parts can make two runs look the same.
-pub struct CacheKeyBuilder(Context);
-
-impl Default for CacheKeyBuilder {
-    fn default() -> CacheKeyBuilder {
-        CacheKeyBuilder(Context::new(&SHA256)).part(KEY_FORMAT)
-    }
-}
-
-impl CacheKeyBuilder {
-    /// Adds a part.
-    #[must_use]
-    pub fn part(mut self, part: impl AsRef<std::ffi::OsStr>) -> CacheKeyBuilder {
-        let part = part.as_ref().as_bytes();
-        self.0.update(&(part.len() as u64).to_le_bytes());
-        self.0.update(part);
-        self
-    }
-
-    /// Adds a part that may be missing, which is not the same as an empty one.
-    #[must_use]
-    pub fn optional(self, part: Option<&str>) -> CacheKeyBuilder {
-        match part {
-            None => self.part("absent"),
-            Some(part) => self.part("present").part(part),
-        }
-    }
-
-    /// The hash of all parts.
-    pub fn build(self) -> CacheKey {
-        CacheKey(
-            self.0.finish().as_ref().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}")),
-        )
-    }
-}
 
 /// Where results are kept, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq)]

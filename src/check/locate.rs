@@ -3,16 +3,16 @@
 use reqwest::Url;
 use serde_json::json;
 
+use super::checklist::{Checked, Checklist, tell_clock, tell_command, tell_timeout};
 use super::network::{set_up, tell_way};
 use super::target;
-use super::{Checked, Checklist, tell_clock, tell_command, tell_timeout};
 use crate::failure::Failure;
 use crate::http::explain::origin;
 use crate::http::{Client, LoadedHttp, plain_http_host};
 use crate::issuer::locate::{FATAL_CLOCK_LAG, Granted, LocateConfig};
 use crate::key::PrivateKey;
 use crate::log::Log;
-use crate::run::locate::LocateRun;
+use crate::run::locate::{LocateRun, credentials};
 use crate::run::{Observer, Run, noting_plain_http};
 use crate::secret::scrub_stack;
 use crate::sys::signal::Signals;
@@ -36,7 +36,7 @@ fn steps(what: LocateRun, signals: &Signals, log: Log, list: &mut Checklist) -> 
     tell_timeout(list, run.timeline());
     tell_command(list, &config.command);
     let (_, granted) =
-        run.credentials(&locate, http, &mut Steps { list, locate: &locate, insecure: None })?;
+        credentials(&mut run, &locate, http, &mut Steps { list, locate: &locate, insecure: None })?;
     let Some(granted) = granted else {
         for &step in STEPS.iter().skip_while(|step| **step != "roots") {
             list.skip(step, "no request is made (-exchange=false)");

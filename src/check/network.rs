@@ -1,14 +1,17 @@
 //! The way to a server: roots, proxy, name, connection, TLS.
 
 use std::net::IpAddr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::Url;
+use serde_json::{Value, json};
 
-use super::{Checklist, certificate};
+use super::checklist::Checklist;
 use crate::failure::{Failure, Reason, Stage};
 use crate::go::duration;
-use crate::http::{Client, LoadedHttp, Phase};
+use crate::http::{Client, LoadedHttp, Phase, certificate};
+
+const DAY_SECONDS: i64 = 24 * 3600;
 
 /// Writes the row `roots`, and `proxy` where that is decided before any connection to `url`. `noting` adds to a
 /// failure what the run adds.
@@ -72,7 +75,7 @@ fn tell_hops(
         Some(failure) if reached <= Phase::Handshake => list.step("tls", Err(failure)),
         failure => {
             let seen = client.verifier().seen().filter(|seen| seen.trusted);
-            match seen.and_then(|seen| certificate::describe(&seen.certificate, SystemTime::now())) {
+            match seen.and_then(|seen| certificate_row(&seen.certificate, SystemTime::now())) {
                 Some((text, data)) => list.ok_with("tls", text, data),
                 None => list.ok("tls", "the certificate is trusted"),
             }
@@ -114,4 +117,15 @@ fn tell_hop(
     let after = attempt.connected.map(|after| format!(" in {}", duration::show(after)));
     list.ok("tcp", format!("connected to {of}{to}{}", after.unwrap_or_default()));
     Ok(failure)
+}
+
+/// Issuer and days left of a certificate, in words and as figures; `None` if it cannot be read.
+fn certificate_row(der: &[u8], now: SystemTime) -> Option<(String, Value)> {
+    let certificate::About { issuer, not_after, .. } = certificate::read(der)?;
+    let seconds = |duration: Duration| i64::try_from(duration.as_secs()).ok();
+    let not_after = seconds(not_after)?;
+    let now = seconds(now.duration_since(UNIX_EPOCH).unwrap_or_default())?;
+    let days = (not_after - now).div_euclid(DAY_SECONDS);
+    let data = json!({"issuer": issuer, "days_left": days, "not_after_unix_seconds": not_after});
+    Some((format!("certificate by {issuer}, {days} days left"), data))
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::Url;
 
-use super::Checklist;
+use super::checklist::Checklist;
 use crate::failure::{Failure, Stage, system_error};
 use crate::go::duration;
 use crate::http::look_up;

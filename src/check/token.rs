@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use reqwest::Url;
 
+use super::checklist::{Checked, Checklist, tell_clock, tell_command, tell_timeout};
 use super::network::{set_up, tell_way};
-use super::{Checked, Checklist, tell_clock, tell_command, tell_timeout};
 use crate::failure::{Failure, Reason, Stage};
 use crate::go::duration;
 use crate::http::{Client, LoadedHttp, plain_http_host};
 use crate::log::Log;
-use crate::run::token::{TokenRun, while_checking};
+use crate::run::token::{TokenRun, connect, needed, prepare, while_checking};
 use crate::run::{Observer, Run, noting_plain_http};
 use crate::secret::scrub_stack;
 use crate::sys::signal::Signals;
@@ -32,8 +32,8 @@ fn steps(what: TokenRun, signals: &Signals, log: Log, list: &mut Checklist) -> R
     let deadline = tell_timeout(list, run.timeline());
     tell_command(list, &config.command);
     let mut steps = Steps { list, url: url.clone(), insecure: plain_http_host(&url) };
-    let issuer = run.issuer(credential, http, url, issuer, &mut steps)?;
-    run.prepare(issuer.as_ref(), &mut steps)?;
+    let issuer = connect(&mut run, credential, http, url, issuer, &mut steps)?;
+    prepare(&run, issuer.as_ref(), &mut steps)?;
     let describe = async { Ok(issuer.describe(deadline).await) };
     let told = run.attempt(Stage::Exchange, describe, || while_checking(issuer.api()));
     check_clock(list, issuer.api().client(), &run)?;
@@ -77,7 +77,7 @@ impl Observer for Steps<'_> {
 fn check_clock(list: &mut Checklist, client: &Client, run: &Run) -> Result<(), Failure> {
     let lag = client.clock_offset_seconds().filter(|offset| *offset < 0).map(i64::unsigned_abs);
     match lag.map(Duration::from_secs) {
-        Some(lag) if client.usable_clock_offset_seconds().is_none() && lag >= run.needed() => {
+        Some(lag) if client.usable_clock_offset_seconds().is_none() && lag >= needed(run) => {
             let message = format!(
                 "the local clock is {} behind the server: a token for this run would already have expired there; \
                  correct the clock",

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::process::{PidfdFlags, getppid, pidfd_open};
 
-use crate::sys::poll::readable;
+use crate::sys::descriptors::readable;
 
 /// Our parent. It is followed by pidfd: PR_SET_PDEATHSIG follows the parent's thread, and that of a Go
 /// or Java program may end long before the program does.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::Purpose;
-use super::credential::credential;
 use super::http::http;
+use super::token::credential;
 use super::token::{self, base_url};
 use crate::admin::Administration;
 use crate::admin::gafaelfawr::Action;

@@ -1,7 +1,6 @@
 //! From flags and environment to configuration: all defaults, all rules between flags. Nothing below
 //! reads the environment.
 
-mod credential;
 pub(crate) mod gafaelfawr;
 mod http;
 pub(crate) mod key;

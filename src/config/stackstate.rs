@@ -6,9 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::Url;
 
-use super::credential::credential;
 use super::http::http;
 use super::sts::Context;
+use super::token::credential;
 use super::token::{self, base_url};
 use super::{Purpose, path_variable};
 use crate::admin::Administration;

@@ -4,8 +4,8 @@
 use std::error::Error as StdError;
 use std::io;
 
-use super::Phase;
-use super::explain::{Broken, Cause, OTHER_PROTOCOL, SocksRefusal};
+use super::attempt::Phase;
+use super::cause::{Broken, Cause, OTHER_PROTOCOL, SocksRefusal};
 use super::proxy::Proxy;
 use super::redirect::RefusedRedirect;
 use super::resolve::LookupError;

@@ -17,13 +17,15 @@ use tower_service::Service;
 
 use crate::failure::Reason;
 
-use super::attempt::PRODUCT;
-use super::explain::{Broken, Cause, SocksRefusal, TransportError, USUAL_MAX_HEADERS};
+use super::attempt::{PRODUCT, Phase, Progress};
+use super::cause::{Broken, Cause, OTHER_PROTOCOL, SocksRefusal};
+use super::config::LoadedHttp;
+use super::explain::{TransportError, USUAL_MAX_HEADERS};
 use super::proxy::Proxy;
+use super::redirect::Redirects;
 use super::resolve::{Resolver, look_up};
 use super::second_look::{self, Hop};
 use super::trust::{self, Verifier};
-use super::{LoadedHttp, Phase, Progress, Redirects, is_unclear};
 
 /// How connections to one origin are made.
 pub(super) struct Connections {
@@ -153,6 +155,11 @@ impl Connections {
             (cause, _) => cause,
         }
     }
+}
+
+/// Whether a response that is not HTTP/1 may be explained by how it begins.
+fn is_unclear(cause: &Cause) -> bool {
+    matches!(cause, Cause::Broken(Broken::NotHttp(OTHER_PROTOCOL)))
 }
 
 /// Why a SOCKS proxy cannot be reached.

@@ -6,9 +6,11 @@
 
 mod answer;
 mod attempt;
+mod cause;
 pub(crate) mod certificate;
 mod chain;
 mod classify;
+mod config;
 mod connection;
 pub mod explain;
 mod fitness;
@@ -22,7 +24,7 @@ pub mod trust;
 mod untrusted;
 
 use std::cell::{Cell, RefCell};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use reqwest::header::{DATE, HeaderMap};
 use reqwest::{Method, Url};
@@ -30,16 +32,16 @@ use reqwest::{Method, Url};
 pub use answer::{Answer, MAX_ANSWER_BYTES, clock_offset_seconds};
 use answer::{Unreadable, read_body};
 pub use attempt::{Attempt, Phase, Progress};
+use cause::{Cause, Circumstances};
+pub use config::{HttpConfig, LoadedHttp};
 use connection::Connections;
-use explain::{Broken, Cause, Circumstances, TransportError};
-use proxy::{Proxy, ProxyRules};
+use explain::TransportError;
+use proxy::Proxy;
 pub use redirect::Redirects;
 pub(crate) use resolve::look_up;
-use trust::{LoadedTrust, TrustStore, Verifier};
+use trust::Verifier;
 
-use crate::failure::Failure;
 use crate::go::proxy::is_loopback;
-use crate::read::Until;
 use crate::secret::quoted;
 
 /// How long the body of an error is waited for: its status says the most, and must not be lost.
@@ -51,47 +53,6 @@ const MAX_ENCODING_CHARS: usize = 64;
 /// `Date` could make a token last for years.
 pub(crate) fn is_usable(clock_offset_seconds: i64) -> bool {
     clock_offset_seconds.unsigned_abs() <= 24 * 60 * 60
-}
-
-/// How connections are made; from flags and environment.
-#[derive(Clone, Default)]
-pub struct HttpConfig {
-    /// Whom we trust.
-    pub trust: TrustStore,
-    /// Which proxy leads where.
-    pub proxies: ProxyRules,
-    /// Further tries after the first.
-    pub retries: u32,
-    /// The network interface of an IPv6 address with a zone.
-    pub interface: Option<String>,
-}
-
-/// The same, once `-ca-file` has been read: what a [`Client`] is made of.
-#[derive(Clone, Default)]
-pub struct LoadedHttp {
-    /// Whom we trust.
-    pub trust: LoadedTrust,
-    /// Which proxy leads where.
-    pub proxies: ProxyRules,
-    /// Further tries after the first.
-    pub retries: u32,
-    /// The network interface of an IPv6 address with a zone.
-    pub interface: Option<String>,
-    /// The time that the addresses of a host share, so that one that is dead does not take all of it.
-    pub connect_within: Duration,
-}
-
-impl HttpConfig {
-    /// Reads `-ca-file`, which may be a pipe, so that a wrong one is an error also where it would not have
-    /// been needed.
-    pub fn load(self, until: &Until<'_>) -> Result<LoadedHttp, Failure> {
-        let HttpConfig { trust, proxies, retries, interface } = self;
-        let trust = trust.load(until)?;
-        // What ends the run says more than the end of this time, which comes a little later.
-        let connect_within =
-            until.deadline.saturating_duration_since(Instant::now()) + Duration::from_secs(1);
-        Ok(LoadedHttp { trust, proxies, retries, interface, connect_within })
-    }
 }
 
 /// A request to make.
@@ -306,11 +267,6 @@ pub(crate) fn plain_http_host(url: &Url) -> Option<String> {
     let host = url.host_str()?;
     let below_localhost = host.ends_with(".localhost");
     (url.scheme() == "http" && !is_loopback(url) && !below_localhost).then(|| host.to_owned())
-}
-
-/// Whether a response that is not HTTP/1 may be explained by how it begins.
-fn is_unclear(cause: &Cause) -> bool {
-    matches!(cause, Cause::Broken(Broken::NotHttp(explain::OTHER_PROTOCOL)))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::attempt::PRODUCT;
-use super::explain::{Broken, Cause};
+use super::cause::{Broken, Cause};
 use super::proxy::Proxy;
 
 /// How long a second look may take.

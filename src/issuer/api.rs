@@ -31,6 +31,16 @@ pub struct Api {
     accepted: Cell<bool>,
 }
 
+/// The way to an issuer.
+pub struct Access<'a> {
+    /// How requests are made.
+    pub http: &'a LoadedHttp,
+    /// The issuer's base URL.
+    pub url: Url,
+    /// What it lets in.
+    pub credential: &'a SecretString,
+}
+
 /// How often a request is repeated that may be.
 #[derive(Clone, Copy)]
 enum Patience {
@@ -39,18 +49,17 @@ enum Patience {
 }
 
 impl Api {
-    /// The API below `base`. `authentication` is a header's name and what stands before the token.
+    /// The API below the URL of `access`. `authentication` is a header's name and what stands before the credential.
     pub fn new(
         dialect: &'static Dialect,
-        http: &LoadedHttp,
-        base: Url,
+        access: Access<'_>,
         authentication: (&'static str, &str),
-        token: &SecretString,
     ) -> Result<Api, Failure> {
+        let Access { http, url: base, credential } = access;
         let client = Client::new(http, &base, Redirects::No).map_err(TransportError::into_failure)?;
         let (name, before) = authentication;
         let mut value =
-            HeaderValue::try_from(format!("{before}{}", token.expose_secret())).map_err(|_| {
+            HeaderValue::try_from(format!("{before}{}", credential.expose_secret())).map_err(|_| {
                 let message = "the admin token has characters that an HTTP header cannot have";
                 Failure::failed(Stage::Exchange, Reason::CredentialInvalid, message)
             })?;

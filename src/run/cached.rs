@@ -7,100 +7,95 @@ use super::Run;
 use crate::cache::{Cache, CacheKey, CachedResult, Lookup};
 use crate::failure::{ExitStatus, Failure, Reason, Stage, system_error};
 use crate::go::duration;
-use crate::sys::poll::wait_for;
+use crate::sys::descriptors::wait_for;
 
-impl Run<'_> {
-    /// Gives the cached result for `key`, or else makes the run, and caches its result.
-    pub(super) fn through_cache(
-        &mut self,
-        cache: &Cache,
-        key: &CacheKey,
-        make: impl FnOnce(&mut Self) -> Result<ExitStatus, Failure>,
-    ) -> Result<ExitStatus, Failure> {
-        let timeout = self.config.limits.timeout;
-        let claim = match cache.look_up(key, timeout, |pause| self.pause(pause))? {
-            Lookup::Hit(known) => {
-                self.report.cached = true;
-                self.report.ended = SystemTime::now().checked_sub(known.age());
-                let age = duration::show(known.age());
-                tracing::debug!(exit_status = known.exit_status, age, "the result is known; nothing is run");
-                return replay(known, &age);
+/// Gives the cached result for `key`, or else makes the run, and caches its result.
+pub(super) fn through_cache(
+    run: &mut Run<'_>,
+    cache: &Cache,
+    key: &CacheKey,
+    make: impl FnOnce(&mut Run<'_>) -> Result<ExitStatus, Failure>,
+) -> Result<ExitStatus, Failure> {
+    let timeout = run.config.limits.timeout;
+    let claim = match cache.look_up(key, timeout, |at_most| pause(run, at_most))? {
+        Lookup::Hit(known) => {
+            run.report.cached = true;
+            run.report.ended = SystemTime::now().checked_sub(known.age());
+            let age = duration::show(known.age());
+            tracing::debug!(exit_status = known.exit_status, age, "the result is known; nothing is run");
+            return replay(known, &age);
+        }
+        Lookup::Miss(claim) => claim,
+        Lookup::Unusable(error) => {
+            warn_of(run, cache, &error);
+            return make(run);
+        }
+    };
+    let result = make(run);
+    if let Err(error) = claim.finish(worth_keeping(run, &result)) {
+        warn_of(run, cache, &error);
+    }
+    result
+}
+
+fn warn_of(run: &mut Run<'_>, cache: &Cache, error: &std::io::Error) {
+    let place = match &cache.dir {
+        Some(dir) => format!(" in {}", dir.display()),
+        None => String::new(),
+    };
+    let error = system_error(error);
+    run.report
+        .warnings
+        .push(format!("cannot keep results{place}: {error}; running without the cache, set -cache-dir"));
+}
+
+/// What a result says about the target, if it does: a failure of ours, a timeout of the exchange, and
+/// a run that a signal ended say nothing.
+fn worth_keeping(run: &Run<'_>, result: &Result<ExitStatus, Failure>) -> Option<CachedResult> {
+    if run.report.interrupted {
+        return None;
+    }
+    // Who had less time than was asked for says nothing to those who have it.
+    let shortened = run.timeline.term_at < run.timeline.start + run.config.limits.timeout;
+    match result {
+        Err(failure) if failure.status == ExitStatus::Timeout && shortened => None,
+        // A command that is this program itself has not tested anything either.
+        Ok(status) if *status == ExitStatus::Command(ExitStatus::Failed.code()) => None,
+        Ok(ExitStatus::Command(code)) => Some(CachedResult::now(*code, None)),
+        Ok(_) => None,
+        Err(failure) => match (failure.stage, failure.status) {
+            (Some(Stage::Command), ExitStatus::Timeout | ExitStatus::CannotRun | ExitStatus::NotFound) => {
+                let result = CachedResult::now(failure.status.code(), Some(failure.message.clone()));
+                let timed_out = failure.status == ExitStatus::Timeout;
+                Some(if timed_out { result.within(run.config.limits.timeout) } else { result })
             }
-            Lookup::Miss(claim) => claim,
-            Lookup::Unusable(error) => {
-                self.warn_of(cache, &error);
-                return make(self);
-            }
-        };
-        let result = make(self);
-        if let Err(error) = claim.finish(self.worth_keeping(&result)) {
-            self.warn_of(cache, &error);
-        }
-        result
+            _ => None,
+        },
     }
+}
 
-    fn warn_of(&mut self, cache: &Cache, error: &std::io::Error) {
-        let place = match &cache.dir {
-            Some(dir) => format!(" in {}", dir.display()),
-            None => String::new(),
-        };
-        let error = system_error(error);
-        self.report
-            .warnings
-            .push(format!("cannot keep results{place}: {error}; running without the cache, set -cache-dir"));
+/// Waits while another process makes the same run: until `at_most` has passed, or until the time is
+/// up, or a signal or the death of our parent ends the run.
+fn pause(run: &Run<'_>, at_most: Duration) -> Result<(), Failure> {
+    const DOING: &str = "while waiting for the result of the same run, which another process makes";
+    let ended = |reason, status, message| Failure { stage: None, reason, status, message };
+    let left = run.timeline.term_at.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        let after = duration::show(run.timeline.start.elapsed());
+        let message = format!("timed out after {after} {DOING}");
+        return Err(ended(Reason::TimeoutCache, ExitStatus::Timeout, message));
     }
-
-    /// What a result says about the target, if it does: a failure of ours, a timeout of the exchange, and
-    /// a run that a signal ended say nothing.
-    fn worth_keeping(&self, result: &Result<ExitStatus, Failure>) -> Option<CachedResult> {
-        if self.report.interrupted {
-            return None;
-        }
-        // Who had less time than was asked for says nothing to those who have it.
-        let shortened = self.timeline.term_at < self.timeline.start + self.config.limits.timeout;
-        match result {
-            Err(failure) if failure.status == ExitStatus::Timeout && shortened => None,
-            // A command that is this program itself has not tested anything either.
-            Ok(status) if *status == ExitStatus::Command(ExitStatus::Failed.code()) => None,
-            Ok(ExitStatus::Command(code)) => Some(CachedResult::now(*code, None)),
-            Ok(_) => None,
-            Err(failure) => match (failure.stage, failure.status) {
-                (
-                    Some(Stage::Command),
-                    ExitStatus::Timeout | ExitStatus::CannotRun | ExitStatus::NotFound,
-                ) => {
-                    let result = CachedResult::now(failure.status.code(), Some(failure.message.clone()));
-                    let timed_out = failure.status == ExitStatus::Timeout;
-                    Some(if timed_out { result.within(self.config.limits.timeout) } else { result })
-                }
-                _ => None,
-            },
-        }
+    let fds = [Some(run.signals.as_fd()), run.parent.as_ref().map(AsFd::as_fd)];
+    // An error (EINTR, no memory) means to look at everything again.
+    let [_, parent_gone] = wait_for(fds, at_most.min(left)).unwrap_or_default();
+    if let Some(signal) = run.signals.take_interrupt() {
+        let message = format!("interrupted by {signal} {DOING}");
+        return Err(ended(Reason::Interrupted, ExitStatus::Signal(signal.number()), message));
     }
-
-    /// Waits while another process makes the same run: until `at_most` has passed, or until the time is
-    /// up, or a signal or the death of our parent ends the run.
-    fn pause(&self, at_most: Duration) -> Result<(), Failure> {
-        const DOING: &str = "while waiting for the result of the same run, which another process makes";
-        let ended = |reason, status, message| Failure { stage: None, reason, status, message };
-        let left = self.timeline.term_at.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            let after = duration::show(self.timeline.start.elapsed());
-            let message = format!("timed out after {after} {DOING}");
-            return Err(ended(Reason::TimeoutCache, ExitStatus::Timeout, message));
-        }
-        let fds = [Some(self.signals.as_fd()), self.parent.as_ref().map(AsFd::as_fd)];
-        // An error (EINTR, no memory) means to look at everything again.
-        let [_, parent_gone] = wait_for(fds, at_most.min(left)).unwrap_or_default();
-        if let Some(signal) = self.signals.take_interrupt() {
-            let message = format!("interrupted by {signal} {DOING}");
-            return Err(ended(Reason::Interrupted, ExitStatus::Signal(signal.number()), message));
-        }
-        if parent_gone {
-            return Err(Failure { stage: None, ..Failure::orphaned(Stage::Command) });
-        }
-        Ok(())
+    if parent_gone {
+        return Err(Failure { stage: None, ..Failure::orphaned(Stage::Command) });
     }
+    Ok(())
 }
 
 /// The result as it was, told again.

@@ -12,99 +12,97 @@ use crate::log::write_stderr;
 use crate::secret::scrub_bytes;
 use crate::sys::signal::Signal;
 
-impl Run<'_> {
-    /// Runs the command in the lease's environment.
-    pub(super) fn command(&mut self, lease: &Lease) -> Result<ExitStatus, Failure> {
-        if let Some(signal) = self.signals.take_interrupt() {
-            return Err(Failure::signal(Stage::Exchange, signal));
-        }
-        let job = Job {
-            words: &self.config.command,
-            set: &lease.set,
-            remove: &lease.remove,
-            input: self.config.input,
-            output: self.config.output,
-        };
-        let name = shown(&self.config.command[0]);
-        tracing::debug!(command = shell_words(&self.config.command), "running");
-        let began = Instant::now();
-        let started = job.start().map_err(|error| refuse_command(&name, &error))?;
-        let outcome = child::supervise(started, self.signals, self.parent.as_ref(), &self.timeline);
-        self.report.took(Stage::Command, began.elapsed());
-        self.report.interrupted =
-            outcome.forwarded.is_some() || outcome.interrupted.is_some() || outcome.orphaned;
-        let (exit_status, signal) = match &outcome.end {
-            End::Exited(status) => (Some(*status), None),
-            End::Died(signal) => (None, Some(signal.to_string())),
-            End::Unkillable | End::OutOfReach(_) => (None, None),
-        };
-        let seconds = began.elapsed().as_secs_f64();
-        tracing::debug!(exit_status, signal, timed_out = outcome.timed_out, seconds, "the command has ended");
-        if outcome.orphaned {
-            let warning = "the parent process died; terminated the command (-die-with-parent)";
-            self.report.warnings.push(warning.to_owned());
-        }
-        if let Some(error) = &outcome.unwritten {
-            let error = system_error(error);
-            self.report.warnings.push(format!("cannot write the output of {name}: {error}"));
-        }
-        self.report.warnings.extend(outcome.left.as_ref().map(|left| format!("left running: {left}")));
-        let result = self.judge(&outcome);
-        if !outcome.output.is_empty() && !matches!(result, Ok(status) if status.is_success()) {
-            let mut shown = scrub_bytes(&outcome.output);
-            if shown.last() != Some(&b'\n') {
-                // What we say begins a line of its own.
-                shown.push(b'\n');
-            }
-            write_stderr(&shown);
-        }
-        result
+/// Runs the command in the lease's environment.
+pub(super) fn run(run: &mut Run<'_>, lease: &Lease) -> Result<ExitStatus, Failure> {
+    if let Some(signal) = run.signals.take_interrupt() {
+        return Err(Failure::signal(Stage::Exchange, signal));
     }
+    let job = Job {
+        words: &run.config.command,
+        set: &lease.set,
+        remove: &lease.remove,
+        input: run.config.input,
+        output: run.config.output,
+    };
+    let name = shown(&run.config.command[0]);
+    tracing::debug!(command = shell_words(&run.config.command), "running");
+    let began = Instant::now();
+    let started = job.start().map_err(|error| refuse_command(&name, &error))?;
+    let supervised = child::supervise(started, run.signals, run.parent.as_ref(), &run.timeline);
+    run.report.took(Stage::Command, began.elapsed());
+    run.report.interrupted =
+        supervised.forwarded.is_some() || supervised.interrupted.is_some() || supervised.orphaned;
+    let (exit_status, signal) = match &supervised.end {
+        End::Exited(status) => (Some(*status), None),
+        End::Died(signal) => (None, Some(signal.to_string())),
+        End::Unkillable | End::OutOfReach(_) => (None, None),
+    };
+    let seconds = began.elapsed().as_secs_f64();
+    tracing::debug!(exit_status, signal, timed_out = supervised.timed_out, seconds, "the command has ended");
+    if supervised.orphaned {
+        let warning = "the parent process died; terminated the command (-die-with-parent)";
+        run.report.warnings.push(warning.to_owned());
+    }
+    if let Some(error) = &supervised.unwritten {
+        let error = system_error(error);
+        run.report.warnings.push(format!("cannot write the output of {name}: {error}"));
+    }
+    run.report.warnings.extend(supervised.left.as_ref().map(|left| format!("left running: {left}")));
+    let result = judge(run, &supervised);
+    if !supervised.output.is_empty() && !matches!(result, Ok(status) if status.is_success()) {
+        let mut shown = scrub_bytes(&supervised.output);
+        if shown.last() != Some(&b'\n') {
+            // What we say begins a line of its own.
+            shown.push(b'\n');
+        }
+        write_stderr(&shown);
+    }
+    result
+}
 
-    fn judge(&self, outcome: &Supervised) -> Result<ExitStatus, Failure> {
-        let name = shown(&self.config.command[0]);
-        let stuck = match &outcome.end {
-            End::Unkillable => Some(format!("{name} did not exit even after SIGKILL and is still running")),
-            End::OutOfReach(user) => {
-                Some(format!("cannot terminate {name}: it runs as {user} and is still running"))
+fn judge(run: &Run<'_>, supervised: &Supervised) -> Result<ExitStatus, Failure> {
+    let name = shown(&run.config.command[0]);
+    let stuck = match &supervised.end {
+        End::Unkillable => Some(format!("{name} did not exit even after SIGKILL and is still running")),
+        End::OutOfReach(user) => {
+            Some(format!("cannot terminate {name}: it runs as {user} and is still running"))
+        }
+        End::Exited(_) | End::Died(_) => None,
+    };
+    if supervised.timed_out {
+        let after = duration::show(run.timeline.term_at - run.timeline.start);
+        let what = match (stuck, &supervised.end) {
+            (Some(stuck), _) => stuck,
+            (None, End::Died(signal)) => format!("terminated {name} ({signal})"),
+            (None, End::Exited(status)) => {
+                format!("terminated {name} (exit status {status} after SIGTERM)")
             }
-            End::Exited(_) | End::Died(_) => None,
+            (None, End::Unkillable | End::OutOfReach(_)) => format!("terminated {name}"),
         };
-        if outcome.timed_out {
-            let after = duration::show(self.timeline.term_at - self.timeline.start);
-            let what = match (stuck, &outcome.end) {
-                (Some(stuck), _) => stuck,
-                (None, End::Died(signal)) => format!("terminated {name} ({signal})"),
-                (None, End::Exited(status)) => {
-                    format!("terminated {name} (exit status {status} after SIGTERM)")
+        return Err(Failure::timeout(Stage::Command, format!("timed out after {after}; {what}")));
+    }
+    if let Some(stuck) = stuck {
+        return Err(Failure::failed(Stage::Command, Reason::CommandStuck, stuck));
+    }
+    if let Some(signal) = supervised.interrupted {
+        let message = format!("interrupted by {signal}; terminated {name}");
+        return Err(Failure { message, ..Failure::signal(Stage::Command, signal) });
+    }
+    match supervised.end {
+        End::Died(signal) if supervised.died_by_itself => {
+            let hint = match signal {
+                Signal::KILL => {
+                    ", which monitoring-token did not send; check whether the host or container ran out of memory"
                 }
-                (None, End::Unkillable | End::OutOfReach(_)) => format!("terminated {name}"),
+                _ => "",
             };
-            return Err(Failure::timeout(Stage::Command, format!("timed out after {after}; {what}")));
+            let message = format!("{name} was killed by {signal}{hint}");
+            let reason = Reason::CommandKilled;
+            Err(Failure { reason, message, ..Failure::signal(Stage::Command, signal) })
         }
-        if let Some(stuck) = stuck {
-            return Err(Failure::failed(Stage::Command, Reason::CommandStuck, stuck));
-        }
-        if let Some(signal) = outcome.interrupted {
-            let message = format!("interrupted by {signal}; terminated {name}");
-            return Err(Failure { message, ..Failure::signal(Stage::Command, signal) });
-        }
-        match outcome.end {
-            End::Died(signal) if outcome.died_by_itself => {
-                let hint = match signal {
-                    Signal::KILL => {
-                        ", which monitoring-token did not send; check whether the host or container ran out of memory"
-                    }
-                    _ => "",
-                };
-                let message = format!("{name} was killed by {signal}{hint}");
-                let reason = Reason::CommandKilled;
-                Err(Failure { reason, message, ..Failure::signal(Stage::Command, signal) })
-            }
-            End::Died(signal) => Ok(ExitStatus::Signal(signal.number())),
-            End::Exited(status) => Ok(ExitStatus::Command(status)),
-            End::Unkillable | End::OutOfReach(_) => Ok(ExitStatus::Failed),
-        }
+        End::Died(signal) => Ok(ExitStatus::Signal(signal.number())),
+        End::Exited(status) => Ok(ExitStatus::Command(status)),
+        End::Unkillable | End::OutOfReach(_) => Ok(ExitStatus::Failed),
     }
 }
 

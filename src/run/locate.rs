@@ -3,7 +3,8 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Instant;
 
-use super::{Observer, Run, RunConfig};
+use super::cached::through_cache;
+use super::{Observer, Run, RunConfig, command};
 use crate::cache::{Cache, CacheKey, CacheKeyBuilder};
 use crate::child::OutputPolicy;
 use crate::failure::{ExitStatus, Failure, Stage};
@@ -33,10 +34,10 @@ impl LocateRun {
     pub fn execute(self, signals: &Signals, log: Log) -> ExitStatus {
         let key = self.cache.as_ref().map(|_| self.cache_key());
         let LocateRun { locate, http, run: config, cache } = self;
-        let make = |run: &mut Run<'_>| run.lease(locate, http).and_then(|lease| run.command(&lease));
+        let make = |run: &mut Run<'_>| lease(run, locate, http).and_then(|lease| command::run(run, &lease));
         Run::whole(&config, signals, log, |run| match cache.as_ref().zip(key.as_ref()) {
             None => make(run),
-            Some((cache, key)) => run.through_cache(cache, key, make),
+            Some((cache, key)) => through_cache(run, cache, key, make),
         })
     }
 
@@ -71,61 +72,59 @@ impl LocateRun {
     }
 }
 
-impl Run<'_> {
-    /// Signs and exchanges. When this returns, key, client and runtime are gone: nothing but the lease
-    /// waits beside the command.
-    #[expect(clippy::needless_pass_by_value, reason = "the key that it may hold goes with it")]
-    fn lease(&mut self, locate: LocateConfig, http: HttpConfig) -> Result<Lease, Failure> {
-        let credentials = self.credentials(&locate, http, &mut ());
-        scrub_stack();
-        let (signed, granted) = credentials?;
-        if granted.is_some() {
-            give_back_freed();
-        }
-        Ok(locate.lease(signed, granted))
+/// Signs and exchanges. When this returns, key, client and runtime are gone: nothing but the lease
+/// waits beside the command.
+#[expect(clippy::needless_pass_by_value, reason = "the key that it may hold goes with it")]
+fn lease(run: &mut Run<'_>, locate: LocateConfig, http: HttpConfig) -> Result<Lease, Failure> {
+    let credentials = credentials(run, &locate, http, &mut ());
+    scrub_stack();
+    let (signed, granted) = credentials?;
+    if granted.is_some() {
+        give_back_freed();
     }
+    Ok(locate.lease(signed, granted))
+}
 
-    /// The signed JWT, and the service URL that it was exchanged for, if it was.
-    pub(crate) fn credentials(
-        &mut self,
-        locate: &LocateConfig,
-        http: HttpConfig,
-        observer: &mut impl Observer,
-    ) -> Result<(Signed, Option<Granted>), Failure> {
-        let began = Instant::now();
-        let key = observer.step("key", locate.key.load(&self.until()))?;
-        tracing::debug!(
-            key = locate.key.describe(),
-            key_id = key.key_id,
-            algorithm = key.algorithm.name(),
-            "read the key"
-        );
-        observer.loaded(locate, &key);
-        let signed = observer.step("signing", locate.sign(&key))?;
-        observer.signed(locate, &key);
-        self.report.took(Stage::Sign, began.elapsed());
-        if locate.exchange == Exchange::No {
-            return Ok((signed, None));
-        }
-        let url = &locate.endpoint.url;
-        self.report.insecure = plain_http_host(url);
-        let began = Instant::now();
-        let http = observer.step("roots", http.load(&self.until()))?;
-        observer.set_up(&http, url)?;
-        let client = Client::new(&http, url, Redirects::SameOrigin).map_err(TransportError::into_failure);
-        let client = observer.step("exchange", client)?;
-        let asked = Locate { config: locate, client: &client, key: &key };
-        let ask = asked.ask(signed, http.retries, self.timeline.term_at);
-        let result = self.attempt(Stage::Exchange, ask, || while_asking(locate, &client));
-        self.report.took(Stage::Exchange, began.elapsed());
-        self.report.clock_offset_seconds = client.clock_offset_seconds();
-        self.report.insecure = client.plain_http_host(url);
-        let (signed, offer) = observer.answered(&client, result)?;
-        let granted = observer.step("url_keys", locate.choose(offer))?;
-        tracing::debug!(url_key = granted.key, host = granted.hostname, "got the service URL");
-        observer.chosen(&granted);
-        Ok((signed, Some(granted)))
+/// The signed JWT, and the service URL that it was exchanged for, if it was.
+pub(crate) fn credentials(
+    run: &mut Run<'_>,
+    locate: &LocateConfig,
+    http: HttpConfig,
+    observer: &mut impl Observer,
+) -> Result<(Signed, Option<Granted>), Failure> {
+    let began = Instant::now();
+    let key = observer.step("key", locate.key.load(&run.until()))?;
+    tracing::debug!(
+        key = locate.key.describe(),
+        key_id = key.key_id,
+        algorithm = key.algorithm.name(),
+        "read the key"
+    );
+    observer.loaded(locate, &key);
+    let signed = observer.step("signing", locate.sign(&key))?;
+    observer.signed(locate, &key);
+    run.report.took(Stage::Sign, began.elapsed());
+    if locate.exchange == Exchange::No {
+        return Ok((signed, None));
     }
+    let url = &locate.endpoint.url;
+    run.report.insecure = plain_http_host(url);
+    let began = Instant::now();
+    let http = observer.step("roots", http.load(&run.until()))?;
+    observer.set_up(&http, url)?;
+    let client = Client::new(&http, url, Redirects::SameOrigin).map_err(TransportError::into_failure);
+    let client = observer.step("exchange", client)?;
+    let asked = Locate { config: locate, client: &client, key: &key };
+    let ask = asked.ask(signed, http.retries, run.timeline.term_at);
+    let result = run.attempt(Stage::Exchange, ask, || while_asking(locate, &client));
+    run.report.took(Stage::Exchange, began.elapsed());
+    run.report.clock_offset_seconds = client.clock_offset_seconds();
+    run.report.insecure = client.plain_http_host(url);
+    let (signed, offer) = observer.answered(&client, result)?;
+    let granted = observer.step("url_keys", locate.choose(offer))?;
+    tracing::debug!(url_key = granted.key, host = granted.hostname, "got the service URL");
+    observer.chosen(&granted);
+    Ok((signed, Some(granted)))
 }
 
 /// What was being done when the time was up.

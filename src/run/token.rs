@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use reqwest::Url;
 
-use super::{Observer, Run, RunConfig};
+use super::{Observer, Run, RunConfig, command};
 use crate::child::InputPolicy;
 use crate::failure::{ExitStatus, Failure, Stage};
 use crate::go::duration;
 use crate::http::{HttpConfig, plain_http_host};
-use crate::issuer::api::Api;
+use crate::issuer::api::{Access, Api};
 use crate::issuer::credential::Credential;
 use crate::issuer::{CreateError, Issuer, IssuerConfig, Leftover};
 use crate::log::Log;
@@ -43,160 +43,160 @@ impl TokenRun {
             config.input = InputPolicy::Null;
         }
         Run::whole(&config, signals, log, |run| {
-            let issuer = run.issuer(credential, http, url, issuer, &mut ());
+            let issuer = connect(run, credential, http, url, issuer, &mut ());
             scrub_stack();
-            run.with_token(issuer?.as_ref())
+            with_token(run, issuer?.as_ref())
         })
     }
 }
 
-impl Run<'_> {
-    /// The issuer of the run's token, by the administrator's credential.
-    pub(crate) fn issuer(
-        &mut self,
-        credential: Credential,
-        http: HttpConfig,
-        url: Url,
-        issuer: IssuerConfig,
-        observer: &mut impl Observer,
-    ) -> Result<Box<dyn Issuer>, Failure> {
-        let began = Instant::now();
-        let token = observer.step("credential", credential.read(&self.until()))?;
-        observer.read_credential();
-        self.report.took(Stage::Sign, began.elapsed());
-        let http = observer.step("roots", http.load(&self.until()))?;
-        observer.set_up(&http, &url)?;
-        observer.step("token", issuer.connect(&http, url, &token, self.needed()))
-    }
+/// The issuer of the run's token, by the administrator's credential.
+pub(crate) fn connect(
+    run: &mut Run<'_>,
+    credential: Credential,
+    http: HttpConfig,
+    url: Url,
+    issuer: IssuerConfig,
+    observer: &mut impl Observer,
+) -> Result<Box<dyn Issuer>, Failure> {
+    let began = Instant::now();
+    let token = observer.step("credential", credential.read(&run.until()))?;
+    observer.read_credential();
+    run.report.took(Stage::Sign, began.elapsed());
+    let http = observer.step("roots", http.load(&run.until()))?;
+    observer.set_up(&http, &url)?;
+    observer.step("token", issuer.connect(Access { http: &http, url, credential: &token }, needed(run)))
+}
 
-    /// Finds out whether the issuer would make a token, and delete it again.
-    pub(crate) fn prepare(&self, issuer: &dyn Issuer, observer: &mut impl Observer) -> Result<(), Failure> {
-        let work = issuer.prepare(self.timeline.term_at);
-        let result = self.attempt(Stage::Exchange, work, || while_checking(issuer.api()));
-        observer.answered(issuer.api().client(), result)
-    }
+/// Finds out whether the issuer would make a token, and delete it again.
+pub(crate) fn prepare(
+    run: &Run<'_>,
+    issuer: &dyn Issuer,
+    observer: &mut impl Observer,
+) -> Result<(), Failure> {
+    let work = issuer.prepare(run.timeline.term_at);
+    let result = run.attempt(Stage::Exchange, work, || while_checking(issuer.api()));
+    observer.answered(issuer.api().client(), result)
+}
 
-    /// From now until the last request of this run.
-    pub(crate) fn needed(&self) -> Duration {
-        let timeline = &self.timeline;
-        timeline.term_at.saturating_duration_since(Instant::now())
-            + timeline.kill_after
-            + timeline.revoke_limit
-    }
+/// From now until the last request of this run.
+pub(crate) fn needed(run: &Run<'_>) -> Duration {
+    let timeline = &run.timeline;
+    timeline.term_at.saturating_duration_since(Instant::now()) + timeline.kill_after + timeline.revoke_limit
+}
 
-    /// Until when the token may be deleted after the command: its share of the time, or what a command that
-    /// ended early has left of it.
-    fn revoke_by(&self) -> Instant {
-        let now = Instant::now();
-        let share = now + self.timeline.revoke_limit;
-        let whole = now + self.config.limits.revoke_limit;
-        self.timeline.report_by.map_or(share, |report_by| report_by.min(whole).max(share))
-    }
+/// Until when the token may be deleted after the command: its share of the time, or what a command that
+/// ended early has left of it.
+fn revoke_by(run: &Run<'_>) -> Instant {
+    let now = Instant::now();
+    let share = now + run.timeline.revoke_limit;
+    let whole = now + run.config.limits.revoke_limit;
+    run.timeline.report_by.map_or(share, |report_by| report_by.min(whole).max(share))
+}
 
-    fn with_token(&mut self, issuer: &dyn Issuer) -> Result<ExitStatus, Failure> {
-        self.report.insecure = plain_http_host(issuer.api().url());
-        let began = Instant::now();
-        let token = self.token(issuer);
-        self.report.took(Stage::Exchange, began.elapsed());
-        self.report.clock_offset_seconds = issuer.api().client().clock_offset_seconds();
-        self.report.insecure = issuer.api().client().plain_http_host(issuer.api().url());
-        let token = token?;
-        tracing::debug!("got a token");
-        give_back_freed();
-        let lease = issuer.lease(&token);
-        let result = self.command(&lease);
-        self.revoke(issuer, &Leftover::Token(token), self.revoke_by());
-        self.remember_signal(result)
-    }
+fn with_token(run: &mut Run<'_>, issuer: &dyn Issuer) -> Result<ExitStatus, Failure> {
+    run.report.insecure = plain_http_host(issuer.api().url());
+    let began = Instant::now();
+    let token = token(run, issuer);
+    run.report.took(Stage::Exchange, began.elapsed());
+    run.report.clock_offset_seconds = issuer.api().client().clock_offset_seconds();
+    run.report.insecure = issuer.api().client().plain_http_host(issuer.api().url());
+    let token = token?;
+    tracing::debug!("got a token");
+    give_back_freed();
+    let lease = issuer.lease(&token);
+    let result = command::run(run, &lease);
+    revoke(run, issuer, &Leftover::Token(token), revoke_by(run));
+    remember_signal(run, result)
+}
 
-    /// Makes a token, after finding out that it can be deleted again.
-    fn token(&mut self, issuer: &dyn Issuer) -> Result<SecretString, Failure> {
-        let deadline = self.timeline.term_at;
-        self.prepare(issuer, &mut ())?;
-        let (CreateError { failure, leftover }, ended_at) = match self.create(issuer, deadline) {
-            Ok(token) => return Ok(token),
-            Err(error) => error,
+/// Makes a token, after finding out that it can be deleted again.
+fn token(run: &mut Run<'_>, issuer: &dyn Issuer) -> Result<SecretString, Failure> {
+    let deadline = run.timeline.term_at;
+    prepare(run, issuer, &mut ())?;
+    let (CreateError { failure, leftover }, ended_at) = match create(run, issuer, deadline) {
+        Ok(token) => return Ok(token),
+        Err(error) => error,
+    };
+    if let Some(leftover) = &leftover {
+        // It had its share of the time in which it was waited for.
+        let began = ended_at.unwrap_or_else(Instant::now);
+        revoke(run, issuer, leftover, began + run.timeline.revoke_limit);
+    }
+    Err(failure)
+}
+
+/// Makes the token. If the run is ended while the request may be on its way, its answer is awaited for
+/// half of the time that a revocation has; when the run was ended is given with the error.
+fn create(
+    run: &Run<'_>,
+    issuer: &dyn Issuer,
+    deadline: Instant,
+) -> Result<SecretString, (CreateError, Option<Instant>)> {
+    let at_phase = || format!("while {}", doing(issuer));
+    let made = block_on(Stage::Exchange, async {
+        // Not to be begun by waiting for its answer.
+        let begun = Cell::new(false);
+        let mut create = pin!(async {
+            begun.set(true);
+            issuer.create(deadline).await
+        });
+        let failure = tokio::select! {
+            biased;
+            failure = run.ended_early(Stage::Exchange, &at_phase) => failure,
+            result = &mut create => return result.map_err(|error| (error, None)),
         };
-        if let Some(leftover) = &leftover {
-            // It had its share of the time in which it was waited for.
-            let began = ended_at.unwrap_or_else(Instant::now);
-            self.revoke(issuer, leftover, began + self.timeline.revoke_limit);
+        let ended_at = Instant::now();
+        if !begun.get() || !issuer.api().maybe_sent() {
+            return Err((CreateError { failure, leftover: None }, Some(ended_at)));
         }
-        Err(failure)
-    }
+        tracing::debug!("the creation is on its way; waiting for its answer");
+        let answer = tokio::time::timeout(run.timeline.revoke_limit / 2, create).await;
+        let leftover = match answer {
+            Ok(Ok(token)) => Some(Leftover::Token(token)),
+            Ok(Err(error)) => error.leftover,
+            Err(_) => Leftover::of_interruption(issuer.api().phase()),
+        };
+        Err((CreateError { failure, leftover }, Some(ended_at)))
+    });
+    made.unwrap_or_else(|failure| Err((CreateError { failure, leftover: None }, None)))
+}
 
-    /// Makes the token. If the run is ended while the request may be on its way, its answer is awaited for
-    /// half of the time that a revocation has; when the run was ended is given with the error.
-    fn create(
-        &self,
-        issuer: &dyn Issuer,
-        deadline: Instant,
-    ) -> Result<SecretString, (CreateError, Option<Instant>)> {
-        let at_phase = || format!("while {}", doing(issuer));
-        let made = block_on(Stage::Exchange, async {
-            // Not to be begun by waiting for its answer.
-            let begun = Cell::new(false);
-            let mut create = pin!(async {
-                begun.set(true);
-                issuer.create(deadline).await
-            });
-            let failure = tokio::select! {
-                biased;
-                failure = self.ended_early(Stage::Exchange, &at_phase) => failure,
-                result = &mut create => return result.map_err(|error| (error, None)),
-            };
-            let ended_at = Instant::now();
-            if !begun.get() || !issuer.api().maybe_sent() {
-                return Err((CreateError { failure, leftover: None }, Some(ended_at)));
-            }
-            tracing::debug!("the creation is on its way; waiting for its answer");
-            let answer = tokio::time::timeout(self.timeline.revoke_limit / 2, create).await;
-            let leftover = match answer {
-                Ok(Ok(token)) => Some(Leftover::Token(token)),
-                Ok(Err(error)) => error.leftover,
-                Err(_) => Leftover::of_interruption(issuer.api().phase()),
-            };
-            Err((CreateError { failure, leftover }, Some(ended_at)))
-        });
-        made.unwrap_or_else(|failure| Err((CreateError { failure, leftover: None }, None)))
-    }
-
-    /// Deletes the token. That it was not deleted is a warning, and not the result of the run.
-    fn revoke(&mut self, issuer: &dyn Issuer, leftover: &Leftover, by: Instant) {
-        let began = Instant::now();
-        issuer.api().insist();
-        let left = |why: String| Err(format!("{why}; {}", issuer.by_hand(leftover)));
-        let result = block_on(Stage::Revoke, async {
-            tokio::time::timeout_at(by.into(), issuer.revoke(leftover, by)).await.unwrap_or_else(|_| {
-                left(format!("gave up after {} while {}", duration::show(began.elapsed()), doing(issuer)))
-            })
-        });
-        let result = result.unwrap_or_else(|failure| left(failure.message));
-        self.report.took(Stage::Revoke, began.elapsed());
-        match result {
-            Ok(()) => tracing::debug!("the token is deleted"),
-            Err(why) => {
-                self.report.failed(Stage::Revoke);
-                self.report.warnings.push(format!("could not delete the token: {why}"));
-            }
+/// Deletes the token. That it was not deleted is a warning, and not the result of the run.
+fn revoke(run: &mut Run<'_>, issuer: &dyn Issuer, leftover: &Leftover, by: Instant) {
+    let began = Instant::now();
+    issuer.api().insist();
+    let left = |why: String| Err(format!("{why}; {}", issuer.by_hand(leftover)));
+    let result = block_on(Stage::Revoke, async {
+        tokio::time::timeout_at(by.into(), issuer.revoke(leftover, by)).await.unwrap_or_else(|_| {
+            left(format!("gave up after {} while {}", duration::show(began.elapsed()), doing(issuer)))
+        })
+    });
+    let result = result.unwrap_or_else(|failure| left(failure.message));
+    run.report.took(Stage::Revoke, began.elapsed());
+    match result {
+        Ok(()) => tracing::debug!("the token is deleted"),
+        Err(why) => {
+            run.report.failed(Stage::Revoke);
+            run.report.warnings.push(format!("could not delete the token: {why}"));
         }
     }
+}
 
-    /// A signal that came during the revocation, and wants the run to be over, takes away a success. How
-    /// a command failed says more.
-    fn remember_signal(&self, result: Result<ExitStatus, Failure>) -> Result<ExitStatus, Failure> {
-        let came: Vec<Signal> = std::iter::from_fn(|| self.signals.take()).collect();
-        if !came.is_empty() {
-            let signals = came.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            tracing::debug!(signals, "came while the token was deleted");
+/// A signal that came during the revocation, and wants the run to be over, takes away a success. How
+/// a command failed says more.
+fn remember_signal(run: &Run<'_>, result: Result<ExitStatus, Failure>) -> Result<ExitStatus, Failure> {
+    let came: Vec<Signal> = std::iter::from_fn(|| run.signals.take()).collect();
+    if !came.is_empty() {
+        let signals = came.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        tracing::debug!(signals, "came while the token was deleted");
+    }
+    match (&result, came.into_iter().find(|signal| signal.is_terminating())) {
+        (Ok(status), Some(signal)) if status.is_success() => {
+            // The revocation did not fail.
+            Err(Failure { stage: None, ..Failure::signal(Stage::Revoke, signal) })
         }
-        match (&result, came.into_iter().find(|signal| signal.is_terminating())) {
-            (Ok(status), Some(signal)) if status.is_success() => {
-                // The revocation did not fail.
-                Err(Failure { stage: None, ..Failure::signal(Stage::Revoke, signal) })
-            }
-            _ => result,
-        }
+        _ => result,
     }
 }
 

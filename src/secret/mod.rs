@@ -25,19 +25,23 @@ mod shapes;
 mod shown;
 mod url;
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use mask::{MASK, Mask};
 use patterns::{Extent, Patterns};
 pub use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-pub use shown::{MAX_LINE_BYTES, capped, printable, quoted, shown};
+pub use shapes::REDACTED;
+pub use shown::{MAX_LINE_BYTES, capped, printable};
 pub use url::{protect_url, redact_url};
 
 pub(crate) use crate::sys::memory::{overwrite_variable, scrub_stack};
 
-/// What stands in the place of a secret.
-pub const REDACTED: &str = "REDACTED";
+/// How much of a text is looked at, for each character that may be shown of it: a secret that is cut off at the
+/// end of what is looked at has to be longer than that before it counts.
+const WINDOW_BYTES_PER_CHAR: usize = 16;
+const MIN_WINDOW_BYTES: usize = 1024;
 
 /// A set of secrets, and how to keep them out of a text.
 #[derive(Default)]
@@ -120,6 +124,32 @@ fn scrub_with(patterns: &Patterns, text: &str) -> String {
     shapes::redact(&String::from_utf8_lossy(&scrubbed))
 }
 
+/// At most `max_chars` of `text`, scrubbed, on one line, everything invisible made visible.
+pub fn shown(text: &str, max_chars: usize) -> String {
+    shown_bytes(text.as_bytes(), max_chars)
+}
+
+/// The same of bytes, in quotes.
+pub fn quoted(bytes: &[u8], max_chars: usize) -> String {
+    format!("\"{}\"", shown_bytes(bytes, max_chars))
+}
+
+fn shown_bytes(bytes: &[u8], max_chars: usize) -> String {
+    let bytes = bytes.trim_ascii_start();
+    let window = (max_chars * WINDOW_BYTES_PER_CHAR).max(MIN_WINDOW_BYTES);
+    let is_cut = bytes.len() > window;
+    let text = match String::from_utf8_lossy(&bytes[..bytes.len().min(window)]) {
+        // The cut may have gone through a character.
+        Cow::Owned(text) if is_cut => text.trim_end_matches('\u{fffd}').to_owned(),
+        text => text.into_owned(),
+    };
+    let mut words = scrub(&text).split_whitespace().collect::<Vec<_>>().join(" ");
+    if is_cut {
+        words.push('…');
+    }
+    printable(&crate::failure::shortened(words, max_chars))
+}
+
 /// A text of ours with foreign text in it, as it may be shown: scrubbed, on one line, not too long.
 pub fn clean(text: &str) -> String {
     /// How much is looked at. Whoever made the text has cut what is foreign; this is for a bug.
@@ -150,4 +180,15 @@ fn replace(bytes: &[u8], patterns: &Patterns, extent: Extent, by: &str) -> Vec<u
     }
     out.extend_from_slice(&bytes[copied..]);
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn a_text_is_cut_before_it_is_looked_at() {
+        assert_eq!(shown(&format!("  a\n b {}", "x".repeat(1 << 20)), 6), "a b xx…");
+        assert_eq!(shown("abc", 3), "abc");
+    }
 }

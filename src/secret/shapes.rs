@@ -1,7 +1,8 @@
 //! The second net: what looks like a token is replaced, also if it is not one of this run's. One pass; what was
 //! looked at is not looked at again.
 
-use super::REDACTED;
+/// What stands in the place of a secret.
+pub const REDACTED: &str = "REDACTED";
 
 /// `text` with the value of each `access_token=` replaced, the signature of each JWT, and the secret part of
 /// each service token.

@@ -5,6 +5,5 @@
 
 pub mod descriptors;
 pub mod memory;
-pub(crate) mod poll;
 pub(crate) mod process;
 pub mod signal;

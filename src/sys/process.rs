@@ -15,7 +15,6 @@ use rustix::process::{
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use super::signal::{Inherited, Signal};
-use crate::failure::ExitStatus;
 
 /// A program with its arguments and its environment, in the form that `execve` takes: made before there is
 /// a child, which may not allocate.
@@ -87,8 +86,8 @@ extern "C" fn be_born(birth: *mut c_void) -> c_int {
     // SAFETY: our parent gave us its `Birth`, and waits.
     let birth = unsafe { &mut *birth.cast::<Birth<'_>>() };
     birth.error = birth.become_program().err();
-    // SAFETY: nothing of what our parent shares with us is cleaned up.
-    unsafe { libc::_exit(c_int::from(ExitStatus::Failed.code())) }
+    // SAFETY: nothing of what our parent shares with us is cleaned up. Only our parent sees the status.
+    unsafe { libc::_exit(libc::EXIT_FAILURE) }
 }
 
 impl Birth<'_> {

@@ -12,7 +12,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::sys::poll::readable;
+use crate::sys::descriptors::readable;
 
 /// A signal number that we caught.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use reqwest::Url;
 
+use super::issuer::{Found, Rotates, Seen};
 use super::state::{Known, PlannedCreation};
-use super::{Found, Rotates, Seen};
 use crate::admin::gafaelfawr::LIFETIME_MARGIN;
 use crate::failure::{Failure, Reason};
 use crate::http::LoadedHttp;
-use crate::issuer::api::Api;
+use crate::issuer::api::{Access, Api};
 use crate::issuer::gafaelfawr::orphan::{
     self, CREATED_SLACK_SECONDS, EXPIRY_SPREAD_SECONDS, Verdict, draw_free,
 };
@@ -37,7 +37,7 @@ impl Config {
         url: Url,
         credential: &SecretString,
     ) -> Result<Environment, Failure> {
-        let admin = Gafaelfawr::new(&http, url.clone(), credential)?;
+        let admin = Gafaelfawr::new(Access { http: &http, url: url.clone(), credential })?;
         let Config { new, lifetime } = self;
         Ok(Environment { admin, http, url, new, lifetime, clock_offset: Cell::new(None) })
     }
@@ -61,7 +61,7 @@ impl Environment {
                 "--token-file: the file does not hold a Gafaelfawr token, and is left alone; use another file",
             ));
         };
-        let with_it = Gafaelfawr::new(&self.http, self.url.clone(), token)?;
+        let with_it = Gafaelfawr::new(Access { http: &self.http, url: self.url.clone(), credential: token })?;
         let info = with_it.own_info(deadline).await?;
         self.clock_offset.set(with_it.api().client().clock_offset_seconds());
         let Some(info) = info else { return Ok(Seen::Invalid) };

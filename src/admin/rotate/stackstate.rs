@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use reqwest::Url;
 
+use super::issuer::{Found, Rotates, Seen};
 use super::state::{Known, PlannedCreation};
-use super::{Found, Rotates, Seen};
 use crate::date::time;
 use crate::failure::{Failure, Reason, Stage};
 use crate::http::LoadedHttp;
-use crate::issuer::api::Api;
-use crate::issuer::stackstate::{CredentialKind, NewToken, SERVICE_TOKEN_PREFIX, StackState};
+use crate::issuer::api::{Access, Api};
+use crate::issuer::stackstate::{CredentialKind, NewToken, SERVICE_TOKEN_PREFIX, StackState, unique_name};
 use crate::issuer::{BoxFuture, CreateError};
 use crate::secret::{ExposeSecret as _, SecretString};
 
@@ -41,7 +41,7 @@ impl Config {
     ) -> Result<Installation, Failure> {
         let Config { api_path, kind, new, expiry } = self;
         let kind = kind.unwrap_or_else(|| CredentialKind::of(credential));
-        let admin = StackState::new(&http, url.clone(), &api_path, kind, credential)?;
+        let admin = StackState::new(Access { http: &http, url: url.clone(), credential }, &api_path, kind)?;
         Ok(Installation { admin, http, url, api_path, new, expiry })
     }
 }
@@ -86,7 +86,11 @@ impl Installation {
     }
 
     fn with_token(&self, token: &SecretString) -> Result<StackState, Failure> {
-        StackState::new(&self.http, self.url.clone(), &self.api_path, CredentialKind::ServiceToken, token)
+        StackState::new(
+            Access { http: &self.http, url: self.url.clone(), credential: token },
+            &self.api_path,
+            CredentialKind::ServiceToken,
+        )
     }
 
     async fn plan(&self, valid_until: Option<u64>, deadline: Instant) -> Result<PlannedCreation, Failure> {
@@ -128,12 +132,6 @@ impl Installation {
         let listed = self.admin.list(deadline).await?;
         Ok(listed.iter().filter(|token| token.name == name).filter_map(|token| token.id).collect())
     }
-}
-
-fn unique_name(prefix: &str) -> Result<String, Failure> {
-    let mut random = [0_u8; 16];
-    crate::random::fill(&mut random).map_err(|why| Failure::local(Reason::System, why))?;
-    Ok(format!("{prefix}-{:032x}", u128::from_be_bytes(random)))
 }
 
 impl Rotates for Installation {

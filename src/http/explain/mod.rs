@@ -1,4 +1,4 @@
-//! What a request without a response means, in words for the person who reads them at night: functions of
+//! What a request without a response means, in words for the person who reads them at night: a function of
 //! plain data, which [`Circumstances`] and [`Cause`] are.
 
 mod tls;
@@ -10,12 +10,11 @@ use reqwest::Url;
 
 use crate::failure::{Failure, Reason, Stage, io_words, is_out_of_resources};
 
+use super::attempt::Phase;
+use super::cause::{Broken, Cause, Circumstances, SocksRefusal};
 use super::proxy::Proxy;
-use super::redirect::RefusedRedirect;
 use super::resolve::LookupError;
 use super::retry::is_retryable;
-use super::trust::{Seen, TrustStore};
-use super::{Attempt, Phase};
 
 /// How many headers the HTTP library accepts in a response. Go has no limit of their number.
 pub(super) const USUAL_MAX_HEADERS: usize = 100;
@@ -23,9 +22,6 @@ pub(super) const USUAL_MAX_HEADERS: usize = 100;
 const MAX_HEAD_BYTES: usize = 408 * 1024;
 /// The same of a proxy's response to CONNECT.
 const MAX_TUNNEL_HEAD_BYTES: usize = 8 * 1024;
-/// What is said of a response that is not HTTP/1.
-pub(super) const OTHER_PROTOCOL: &str = "it does not begin with HTTP/1";
-
 /// Why there is no response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransportError {
@@ -37,110 +33,6 @@ pub struct TransportError {
     pub retryable: bool,
     /// Whether the server may have got the request.
     pub maybe_sent: bool,
-}
-
-/// What stopped a request.
-#[derive(Debug)]
-pub enum Cause {
-    /// The first hop's name has no address.
-    Lookup(LookupError),
-    /// The first hop cannot be reached.
-    Connect(io::Error),
-    /// A TLS handshake failed, with the proxy or with the server.
-    Tls {
-        /// Whether it was the proxy's.
-        with_proxy: bool,
-        /// Why.
-        error: rustls::Error,
-    },
-    /// The connection broke in a TLS handshake.
-    Handshake {
-        /// Whether it was the proxy's.
-        with_proxy: bool,
-        /// Why.
-        error: io::Error,
-    },
-    /// The proxy broke the connection that was to become a tunnel.
-    Tunnel(Broken),
-    /// The proxy refused a tunnel, with this status if that is known.
-    TunnelRefused(Option<u16>),
-    /// A SOCKS proxy cannot be reached.
-    SocksUnreachable,
-    /// A SOCKS proxy refused, or spoke something else.
-    Socks(SocksRefusal),
-    /// A redirect that is not followed.
-    Redirect(RefusedRedirect),
-    /// The connection failed, or the response is not HTTP.
-    Broken(Broken),
-}
-
-/// Why a SOCKS proxy refused.
-#[derive(Debug)]
-pub enum SocksRefusal {
-    /// It accepts no user and password, or none of what was offered.
-    TakesNoCredentials,
-    /// It requires a user and a password, or others.
-    WantsCredentials,
-    /// In words, and whether another try may help.
-    Because(&'static str, bool),
-}
-
-/// Why there is no (whole) response on a connection that was made.
-#[derive(Debug)]
-pub enum Broken {
-    /// The connection failed.
-    Io(io::Error),
-    /// It was closed.
-    Closed,
-    /// What came is HTTP/2.
-    Http2,
-    /// What came is TLS.
-    Tls,
-    /// There are more headers than this, or they are larger than what is read of them.
-    HeadTooLarge(usize),
-    /// The headers of the response to CONNECT are larger than what is read of them.
-    TunnelHeadTooLarge,
-    /// The response is not HTTP, and why.
-    NotHttp(&'static str),
-}
-
-impl Broken {
-    /// Which protocol is spoken instead of HTTP/1, by how the response begins.
-    pub(super) fn by_first_bytes(bytes: &[u8]) -> Option<Broken> {
-        match bytes {
-            // A SETTINGS or GOAWAY frame on stream 0 (RFC 9113, 4.1): 24 bits of length, type, flags, stream.
-            [0, _, _, 4 | 7, _, 0, 0, 0, 0, ..] => Some(Broken::Http2),
-            // An alert or a handshake record.
-            [0x15 | 0x16, 3, ..] => Some(Broken::Tls),
-            [b'S', b'S', b'H', b'-', ..] => Some(Broken::NotHttp("it speaks SSH")),
-            _ => None,
-        }
-    }
-}
-
-impl Cause {
-    /// Whether the proxy is to blame, once it was reached.
-    pub(super) fn is_of_proxy(&self) -> bool {
-        match self {
-            Cause::Tls { with_proxy, .. } | Cause::Handshake { with_proxy, .. } => *with_proxy,
-            Cause::Tunnel(_) | Cause::TunnelRefused(_) | Cause::Socks(_) => true,
-            _ => false,
-        }
-    }
-}
-
-/// What is known of a request that got no response.
-pub struct Circumstances<'a> {
-    /// What was asked for.
-    pub url: &'a Url,
-    /// The proxy in between.
-    pub proxy: Option<&'a Proxy>,
-    /// How far it came.
-    pub attempt: Attempt,
-    /// The last certificate that TLS has seen, of the proxy or of the server.
-    pub seen: Option<Seen>,
-    /// Where roots were looked for.
-    pub places: &'a TrustStore,
 }
 
 impl TransportError {

@@ -2,10 +2,10 @@
 
 use rustls::{AlertDescription, CertificateError, OtherError, PeerIncompatible};
 
+use super::super::cause::Circumstances;
 use super::super::certificate;
 use super::super::fitness::Unfit;
 use super::super::untrusted::Untrusted;
-use super::Circumstances;
 use crate::failure::Reason;
 
 /// What a failed handshake with a server means; `at` names it.

@@ -5,8 +5,6 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
-use reqwest::Url;
-
 use super::orphan::{CREATED_SLACK_SECONDS, Creation, Verdict, draw_expiry};
 use super::{
     ADMIN_SCOPE, ADMIN_TOKEN, Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, NewToken, TokenInfo, URL, is_token_key,
@@ -14,8 +12,7 @@ use super::{
 };
 use crate::date::{time, unix_now};
 use crate::failure::{Failure, Reason, Stage};
-use crate::http::LoadedHttp;
-use crate::issuer::api::Api;
+use crate::issuer::api::{Access, Api};
 use crate::issuer::quote::shown;
 use crate::issuer::{BoxFuture, CreateError, Issuer, Lease, Leftover};
 use crate::secret::{ExposeSecret as _, SecretString};
@@ -54,15 +51,9 @@ pub struct RunTokenConfig {
 }
 
 impl RunTokenConfig {
-    /// Its issuer, in the environment at this base URL; it is needed for `needed`.
-    pub fn connect(
-        self,
-        http: &LoadedHttp,
-        url: Url,
-        credential: &SecretString,
-        needed: Duration,
-    ) -> Result<RunToken, Failure> {
-        let gafaelfawr = Gafaelfawr::new(http, url, credential)?;
+    /// Its issuer; it is needed for `needed`.
+    pub fn connect(self, access: Access<'_>, needed: Duration) -> Result<RunToken, Failure> {
+        let gafaelfawr = Gafaelfawr::new(access)?;
         let RunTokenConfig { new, env_name } = self;
         let (before, create_began) = (OnceCell::new(), Cell::new(None));
         Ok(RunToken { gafaelfawr, new, env_name, needed, before, create_began })

@@ -11,10 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::CreateError;
-use super::api::Api;
+use super::api::{Access, Api};
 use super::refusal::Doing;
 use crate::failure::Failure;
-use crate::http::LoadedHttp;
 use crate::secret::{ExposeSecret as _, SecretString, protect};
 
 /// The administrator's variable, which the command must not see.
@@ -98,8 +97,8 @@ pub struct Gafaelfawr {
 
 impl Gafaelfawr {
     /// The API below the environment's base URL.
-    pub fn new(http: &LoadedHttp, base: Url, token: &SecretString) -> Result<Gafaelfawr, Failure> {
-        Ok(Gafaelfawr { api: Api::new(&error::DIALECT, http, base, ("authorization", "bearer "), token)? })
+    pub fn new(access: Access<'_>) -> Result<Gafaelfawr, Failure> {
+        Ok(Gafaelfawr { api: Api::new(&error::DIALECT, access, ("authorization", "bearer "))? })
     }
 
     /// The requests below.

@@ -8,7 +8,9 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::{Locate, Offer, failed};
+use super::ask::Locate;
+use super::config::failed;
+use super::offer::Offer;
 use crate::failure::{Failure, Reason};
 use crate::http::Answer;
 use crate::issuer::quote::{first_words, shown};

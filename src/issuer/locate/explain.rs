@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::answer::{LocateError, MonitoringResult};
-use super::{Locate, failed};
+use super::ask::Locate;
+use super::config::failed;
 use crate::failure::{Failure, Reason};
 use crate::go::duration;
 use crate::http::Answer;

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use percent_encoding::percent_decode_str;
 use reqwest::Url;
 
-use super::{LocateConfig, protect_access_tokens};
 use crate::failure::{Failure, Reason, Stage};
-use crate::http::explain::origin;
 use crate::issuer::quote::{quoted_name, shown};
-use crate::secret::SecretString;
+use crate::secret::{SecretString, protect};
 
 /// The key that the original takes if none is named (`-service-url-key-name`).
 pub const ORIGINAL_DEFAULT_KEY: &str = "wss://:3010/ndt_protocol";
@@ -35,30 +34,28 @@ pub struct Granted {
     pub key: String,
 }
 
-impl LocateConfig {
-    /// Takes the service URL out of `target.urls`.
-    pub fn choose(&self, Offer(mut urls): Offer) -> Result<Granted, Failure> {
-        let at = origin(&self.endpoint.url);
+impl Offer {
+    /// Takes the service URL of `service` under the key that is `named`, or else the usual one.
+    pub(super) fn choose(self, at: &str, service: &str, named: Option<&str>) -> Result<Granted, Failure> {
+        let Offer(mut urls) = self;
         let keys: Vec<String> = urls.keys().cloned().collect();
-        let key = choose_key(&keys, self.url_key.as_deref(), &self.endpoint.service)
+        let key = choose_key(&keys, named, service)
             .ok_or_else(|| {
                 let more = if keys.len() > SHOWN_KEYS { ", …" } else { "" };
                 let on_offer = keys.iter().take(SHOWN_KEYS).map(|key| shown(key));
                 let on_offer = on_offer.collect::<Vec<_>>().join(", ") + more;
-                let (reason, message) = match &self.url_key {
+                let (reason, message) = match named {
                     Some(named) => (
                         Reason::UnknownUrlKey,
                         format!(
-                            "locate at {at} has no URL key {} for {}; set -service-url-key-name to one of the keys it has: {on_offer}",
-                            quoted_name(named),
-                            self.endpoint.service
+                            "locate at {at} has no URL key {} for {service}; set -service-url-key-name to one of the keys it has: {on_offer}",
+                            quoted_name(named)
                         ),
                     ),
                     None => (
                         Reason::AmbiguousUrlKey,
                         format!(
-                            "locate at {at} offers several URLs for {}; choose one with -service-url-key-name: {on_offer}",
-                            self.endpoint.service
+                            "locate at {at} offers several URLs for {service}; choose one with -service-url-key-name: {on_offer}"
                         ),
                     ),
                 };
@@ -70,8 +67,7 @@ impl LocateConfig {
         let hostname = usable_host(&url).map_err(|why| {
             let key = shown(&key);
             let message = format!(
-                "locate at {at} gave no usable URL under the key {key} for {}: {why}; the command was not run",
-                self.endpoint.service
+                "locate at {at} gave no usable URL under the key {key} for {service}: {why}; the command was not run"
             );
             Failure::failed(Stage::Exchange, Reason::UnusableServiceUrl, message)
         })?;
@@ -126,6 +122,17 @@ fn usable_host(url: &str) -> Result<String, String> {
             Ok(host.trim_matches(['[', ']']).to_owned())
         }
         _ => Err("it names no host".to_owned()),
+    }
+}
+
+/// Protects the token in a service URL: as it stands there, and without escapes, which is how a client may show
+/// it.
+fn protect_access_tokens(url: &str) {
+    let query = url.split_once('?').map_or("", |(_, query)| query.split('#').next().unwrap_or_default());
+    let written = query.split('&').filter_map(|pair| pair.strip_prefix("access_token")?.strip_prefix('='));
+    for token in written {
+        protect(token);
+        protect(&percent_decode_str(token).decode_utf8_lossy());
     }
 }
 

@@ -4,15 +4,12 @@
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
-use reqwest::Url;
-
 use super::{
     API_PATH, API_TOKEN, CredentialKind, DEFAULT_API_PATH, K8S_TOKEN, K8S_TOKEN_PATH, NewToken,
-    SERVICE_TOKEN, StackState, URL,
+    SERVICE_TOKEN, StackState, URL, unique_name,
 };
 use crate::failure::{Failure, Reason, Stage};
-use crate::http::LoadedHttp;
-use crate::issuer::api::Api;
+use crate::issuer::api::{Access, Api};
 use crate::issuer::{BoxFuture, CreateError, Issuer, Lease, Leftover};
 use crate::secret::{ExposeSecret as _, SecretString};
 
@@ -44,22 +41,13 @@ pub struct RunTokenConfig {
 }
 
 impl RunTokenConfig {
-    /// Its issuer, in the installation at this base URL; it is needed for `needed`.
-    pub fn connect(
-        self,
-        http: &LoadedHttp,
-        url: Url,
-        credential: &SecretString,
-        needed: Duration,
-    ) -> Result<RunToken, Failure> {
+    /// Its issuer; it is needed for `needed`.
+    pub fn connect(self, access: Access<'_>, needed: Duration) -> Result<RunToken, Failure> {
         let RunTokenConfig { api_path, kind, mut new, env_name } = self;
-        let kind = kind.unwrap_or_else(|| CredentialKind::of(credential));
+        let kind = kind.unwrap_or_else(|| CredentialKind::of(access.credential));
         let path = api_path.as_deref().unwrap_or(DEFAULT_API_PATH);
-        let stackstate = StackState::new(http, url, path, kind, credential)?;
-        let mut random = [0_u8; 16];
-        crate::random::fill(&mut random)
-            .map_err(|why| Failure::failed(Stage::Exchange, Reason::System, why))?;
-        new.name = format!("{}-{:032x}", new.name, u128::from_be_bytes(random));
+        let stackstate = StackState::new(access, path, kind)?;
+        new.name = unique_name(&new.name)?;
         let needed_until = crate::date::since_epoch().saturating_add(needed).saturating_add(EXPIRY_MARGIN);
         Ok(RunToken { stackstate, api_path, new, needed_until, env_name })
     }

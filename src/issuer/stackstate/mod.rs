@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::CreateError;
-use super::api::Api;
+use super::api::{Access, Api};
 use super::refusal::Doing;
-use crate::failure::Failure;
-use crate::http::LoadedHttp;
+use crate::failure::{Failure, Reason};
+use crate::random;
 use crate::secret::{ExposeSecret as _, SecretString, protect};
 
 /// The base URL's variable.
@@ -126,23 +126,21 @@ pub struct StackState {
 
 impl StackState {
     /// The API at `api_path` below the installation's URL.
-    pub fn new(
-        http: &LoadedHttp,
-        url: Url,
-        api_path: &str,
-        kind: CredentialKind,
-        token: &SecretString,
-    ) -> Result<StackState, Failure> {
+    pub fn new(access: Access<'_>, api_path: &str, kind: CredentialKind) -> Result<StackState, Failure> {
         let header = match kind {
             CredentialKind::ApiToken => "x-api-token",
             CredentialKind::ServiceToken => "x-api-key",
             CredentialKind::KubernetesToken => "x-api-servicebearer",
         };
+        let Access { http, url, credential } = access;
         let mut base = url.clone();
         if let Ok(mut path) = base.path_segments_mut() {
             path.pop_if_empty().extend(api_path.split('/').filter(|segment| !segment.is_empty()));
         }
-        Ok(StackState { api: Api::new(&error::DIALECT, http, base, (header, ""), token)?, url })
+        Ok(StackState {
+            api: Api::new(&error::DIALECT, Access { http, url: base, credential }, (header, ""))?,
+            url,
+        })
     }
 
     /// The requests below.
@@ -196,6 +194,13 @@ impl StackState {
     pub async fn delete(&self, id: i64, deadline: Instant) -> Result<bool, Failure> {
         self.api.delete(&self.api.at(&["security", "tokens", &id.to_string()]), deadline).await
     }
+}
+
+/// A name that begins with `prefix` and that no other token has.
+pub(crate) fn unique_name(prefix: &str) -> Result<String, Failure> {
+    let mut random = [0_u8; 16];
+    random::fill(&mut random).map_err(|why| Failure::local(Reason::System, why))?;
+    Ok(format!("{prefix}-{:032x}", u128::from_be_bytes(random)))
 }
 
 /// Whether a token can stand in a header and in an environment.

@@ -1,0 +1,225 @@
+//! What a check shows: a row for each step, as a table or as JSON.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::child;
+use crate::deadline::Timeline;
+use crate::failure::{ExitStatus, Failure, Stage, brief};
+use crate::go::duration;
+use crate::http::Client;
+use crate::run::command::{refuse_command, shown};
+use crate::secret::{clean, clean_json};
+
+/// How a step went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// As it should.
+    Ok,
+    /// The command of the run may fail for it.
+    Warning,
+    /// The run fails here.
+    Failed,
+    /// It was not reached, or there is nothing to do.
+    Skipped,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Row {
+    /// The step, as `--json` has it; the table shows blanks for underscores.
+    #[serde(rename = "step")]
+    pub name: &'static str,
+    /// How it went.
+    pub outcome: Outcome,
+    /// What was found, or why it failed. Never a secret.
+    pub detail: String,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// Figures for scripts.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub data: Map<String, Value>,
+}
+
+/// The rows of one check, in the order of its steps.
+pub struct Checklist {
+    steps: &'static [&'static str],
+    rows: Vec<Row>,
+}
+
+impl Checklist {
+    /// A check with these steps.
+    pub fn new(steps: &'static [&'static str]) -> Checklist {
+        Checklist { steps, rows: Vec::new() }
+    }
+
+    fn push(&mut self, name: &'static str, outcome: Outcome, detail: &str, data: Map<String, Value>) {
+        debug_assert!(self.steps.contains(&name), "{name} is a step");
+        // Foreign text has many ways to get here.
+        let data = data.into_iter().map(|(name, value)| (name, clean_json(value))).collect();
+        self.rows.push(Row { name, outcome, detail: clean(detail), reason: None, data });
+    }
+
+    /// A step went well.
+    pub fn ok(&mut self, name: &'static str, detail: impl Into<String>) {
+        self.push(name, Outcome::Ok, &detail.into(), Map::new());
+    }
+
+    /// A step went well, and there are figures to tell: an object.
+    pub fn ok_with(&mut self, name: &'static str, detail: impl Into<String>, data: Value) {
+        let Value::Object(data) = data else { return self.ok(name, detail) };
+        self.push(name, Outcome::Ok, &detail.into(), data);
+    }
+
+    /// A step found something that does not end the run before its command.
+    pub fn warn(&mut self, name: &'static str, detail: impl Into<String>) {
+        self.push(name, Outcome::Warning, &detail.into(), Map::new());
+    }
+
+    /// A step has nothing to do.
+    pub fn skip(&mut self, name: &'static str, detail: impl Into<String>) {
+        self.push(name, Outcome::Skipped, &detail.into(), Map::new());
+    }
+
+    /// Records the failure of a step, and passes the result on.
+    pub fn step<T>(&mut self, name: &'static str, result: Result<T, Failure>) -> Result<T, Failure> {
+        result.inspect_err(|failure| {
+            self.push(name, Outcome::Failed, &failure.message, Map::new());
+            if let Some(row) = self.rows.last_mut() {
+                row.reason = Some(failure.reason.name());
+            }
+        })
+    }
+
+    /// All rows; steps that were not reached are skipped.
+    pub fn rows(self) -> Vec<Row> {
+        let Checklist { steps, mut rows } = self;
+        let missing = |name: &&'static str| !rows.iter().any(|row| row.name == *name);
+        let skipped: Vec<Row> = steps
+            .iter()
+            .filter(|name| missing(name))
+            .map(|&name| Row {
+                name,
+                outcome: Outcome::Skipped,
+                detail: String::new(),
+                reason: None,
+                data: Map::new(),
+            })
+            .collect();
+        rows.extend(skipped);
+        rows.sort_by_key(|row| steps.iter().position(|name| *name == row.name));
+        rows
+    }
+}
+
+/// A check that has been made.
+pub struct Checked {
+    /// Its steps.
+    pub rows: Vec<Row>,
+    /// Why the run would fail before its command, if it would.
+    pub failure: Option<Failure>,
+}
+
+impl Checked {
+    /// The table for people.
+    pub fn table(&self) -> String {
+        let width = self.rows.iter().map(|row| row.name.len()).max().unwrap_or_default();
+        let mut text = String::new();
+        for row in &self.rows {
+            let outcome = match row.outcome {
+                Outcome::Ok => "ok",
+                Outcome::Warning => "warning",
+                Outcome::Failed => "failed",
+                Outcome::Skipped => "skipped",
+            };
+            let name = row.name.replace('_', " ");
+            let line = format!("{name:width$}  {outcome:7}  {}", row.detail);
+            let _ = writeln!(text, "{}", line.trim_end());
+        }
+        text
+    }
+
+    /// The same for scripts: one object.
+    pub fn json(&self) -> String {
+        let status = self.failure.as_ref().map_or(ExitStatus::SUCCESS, |failure| failure.status);
+        let failure = self.failure.as_ref();
+        let object = json!({
+            "ok": failure.is_none(),
+            "exit_status": status.code(),
+            "error": failure.map(|failure| clean(&failure.message)),
+            "reason": failure.map(|failure| failure.reason.name()),
+            "stage": failure.and_then(|failure| failure.stage).map(Stage::label),
+            "advice": failure.map(|failure| failure.reason.advice()),
+            "steps": self.rows,
+        });
+        format!("{object:#}\n")
+    }
+}
+
+/// Writes the row `command`: whether a run would find it.
+pub(super) fn tell_command(list: &mut Checklist, command: &[OsString]) {
+    let Some(word) = command.first() else { return list.skip("command", "no command was given") };
+    match child::examine(word) {
+        Ok(path) => list.ok("command", brief(path.as_os_str())),
+        Err(error) => list.warn("command", refuse_command(&shown(word), &error).message),
+    }
+}
+
+/// Writes the row `timeout`; gives the time at which the run is over.
+pub(super) fn tell_timeout(list: &mut Checklist, timeline: &Timeline) -> Instant {
+    let limit = duration::show(timeline.term_at - timeline.start);
+    let by = if timeline.report_by.is_some() { ", within SCRIPT_DEADLINE" } else { "" };
+    list.ok("timeout", format!("{limit} for the requests and the command{by}"));
+    timeline.term_at
+}
+
+/// Writes the row `clock`. The clock is what has failed if the request did, and ours is behind by
+/// `fatal_lag` or more: our token had run out for the server before it got it. `None` is for a request that
+/// has not failed, or that needs no clock.
+pub(super) fn tell_clock(list: &mut Checklist, client: &Client, fatal_lag: Option<Duration>) {
+    let Some(offset) = client.clock_offset_seconds() else {
+        list.skip("clock", "no response had a Date");
+        return;
+    };
+    let by = Duration::from_secs(offset.unsigned_abs());
+    let is_fatal = offset < 0 && fatal_lag.is_some_and(|lag| by >= lag);
+    let by = duration::show(by);
+    let detail = match offset {
+        0 => "in sync with the server".to_owned(),
+        1.. => format!("{by} ahead of the server"),
+        _ => format!("{by} behind the server"),
+    };
+    if is_fatal {
+        let why = format!("{detail}: every token has expired when it arrives there");
+        list.push("clock", Outcome::Failed, &why, Map::new());
+    } else {
+        list.ok_with("clock", detail, json!({"offset_seconds": offset}));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Reason;
+
+    #[test]
+    fn steps_after_a_failure_are_skipped_and_columns_align() {
+        let mut list = Checklist::new(&["key", "key_id", "exchange"]);
+        list.ok("key", "a\nb");
+        let result: Result<(), Failure> =
+            list.step("key_id", Err(Failure::failed(Stage::Sign, Reason::KeyInvalid, "no")));
+        let checked = Checked { rows: list.rows(), failure: result.err() };
+        assert_eq!(checked.table(), "key       ok       a\\nb\nkey id    failed   no\nexchange  skipped\n");
+        let json: Value = serde_json::from_str(&checked.json()).unwrap();
+        assert_eq!(json["exit_status"], 125);
+        assert_eq!(json["steps"][1]["outcome"], "failed");
+        assert_eq!(json["steps"][1]["reason"], "key-invalid");
+        assert_eq!(json["reason"], "key-invalid");
+    }
+}

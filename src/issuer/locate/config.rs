@@ -1,0 +1,182 @@
+//! A monitoring request: what it is made of, how it is signed, and what the command gets of it.
+
+use std::borrow::Cow;
+use std::ffi::OsString;
+use std::time::SystemTime;
+
+use reqwest::Url;
+
+use super::offer::{Granted, Offer};
+use crate::failure::{Failure, Reason, Stage};
+use crate::go::url::GoUrl;
+use crate::http::explain::origin;
+use crate::issuer::lease::Lease;
+use crate::key::sign::monitoring_jwt;
+use crate::key::{KeySource, PrivateKey};
+use crate::secret::{ExposeSecret as _, SecretString, protect, scrub};
+
+/// The variable that ndt clients read.
+pub const SERVICE_URL: &str = "SERVICE_URL";
+const SERVICE_HOSTNAME: &str = "SERVICE_HOSTNAME";
+/// The key's variable, which the command must not see.
+pub const SIGNER_KEY: &str = "MONITORING_SIGNER_KEY";
+
+/// Which variable of the command gets which URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exchange {
+    /// No request: the monitoring URL only.
+    No,
+    /// `$ENV_NAME` is the monitoring URL, `SERVICE_URL` the service URL.
+    Both,
+    /// `$ENV_NAME` is the service URL.
+    ServiceUrl,
+}
+
+/// What a monitoring request is made of.
+pub struct LocateConfig {
+    /// Where Locate is asked, and for which service.
+    pub endpoint: Endpoint,
+    /// Where the private key is.
+    pub key: KeySource,
+    /// The machine to monitor: the JWT's `sub`.
+    pub machine: String,
+    /// `-env-name`.
+    pub env_name: OsString,
+    /// What is exchanged and handed over.
+    pub exchange: Exchange,
+    /// The key in `target.urls`, if one was named.
+    pub url_key: Option<String>,
+    /// Whether the variable `SERVICE_URL` that we were started with is our flag's, or stale.
+    pub drop_service_url: bool,
+}
+
+/// The monitoring URL, with a fresh JWT in it.
+pub struct Signed {
+    /// The URL to ask. It is a secret, too: show it by [`crate::secret::redact_url`].
+    pub url: Url,
+    /// The same, byte for byte as the original writes it, for the command.
+    pub text: SecretString,
+}
+
+/// What a request, and a variable of the command, has room for.
+const LONGEST_URL: usize = 32 * 1024;
+
+/// Where Locate is asked: prefix and service, which are one URL, wherever the user splits them.
+pub struct Endpoint {
+    /// The URL without the token, as it is requested: its host, its path.
+    pub url: Url,
+    /// What is monitored, such as `ndt/ndt7`: the last two elements of the path, as Locate reads it.
+    pub service: String,
+    written: GoUrl,
+}
+
+impl Endpoint {
+    /// Joins prefix and service. An error is a clause that shows nothing secret.
+    pub fn new(prefix: &str, service: &str) -> Result<Endpoint, String> {
+        let written = GoUrl::parse(prefix)?.join(service);
+        let url = requested(&written)?;
+        if url.as_str().len() > LONGEST_URL {
+            return Err(format!("with the service it is longer than {} KiB", LONGEST_URL / 1024));
+        }
+        Ok(Endpoint { url, service: written.last_two(), written })
+    }
+
+    /// The network interface that an IPv6 address belongs to, which `url` does not tell.
+    pub fn zone(&self) -> Option<String> {
+        self.written.zone().map(Cow::into_owned)
+    }
+
+    /// The monitoring URL: the prefix's own query with the token in it.
+    pub fn monitoring_url(&self, jwt: &SecretString) -> Result<(Url, SecretString), String> {
+        let written = self.written.clone().with("access_token", jwt.expose_secret());
+        Ok((requested(&written)?, SecretString::from(written.text())))
+    }
+}
+
+/// The URL to request, which is stricter than Go's.
+fn requested(written: &GoUrl) -> Result<Url, String> {
+    Url::parse(&written.text_without_zone()).map_err(|error| format!("{error}; check its host and port"))
+}
+
+impl LocateConfig {
+    /// Signs a fresh JWT and puts it into the monitoring URL.
+    pub fn sign(&self, key: &PrivateKey) -> Result<Signed, Failure> {
+        let jwt = monitoring_jwt(key, &self.machine, SystemTime::now())
+            .map_err(|refusal| self.key.refuse(&refusal))?;
+        protect(jwt.expose_secret());
+        let (url, text) = self.endpoint.monitoring_url(&jwt).map_err(|why| failed(Reason::Usage, why))?;
+        tracing::debug!(
+            algorithm = key.algorithm.name(),
+            key_id = key.key_id,
+            jwt = scrub(jwt.expose_secret()),
+            "signed"
+        );
+        Ok(Signed { url, text })
+    }
+
+    /// Takes the service URL out of `target.urls`.
+    pub fn choose(&self, offer: Offer) -> Result<Granted, Failure> {
+        let Endpoint { url, service, .. } = &self.endpoint;
+        offer.choose(&origin(url), service, self.url_key.as_deref())
+    }
+
+    /// What the command finds in its environment.
+    pub fn lease(&self, Signed { text: monitoring_url, .. }: Signed, granted: Option<Granted>) -> Lease {
+        let mut lease = Lease { remove: vec![SIGNER_KEY.into()], ..Lease::default() };
+        if self.drop_service_url {
+            lease.remove.push(SERVICE_URL.into());
+        }
+        match granted {
+            None => lease.set.push((self.env_name.clone(), monitoring_url)),
+            Some(granted) => {
+                if self.exchange == Exchange::ServiceUrl {
+                    // One that we were started with is of another server.
+                    lease.remove.push(SERVICE_HOSTNAME.into());
+                    lease.set.push((self.env_name.clone(), granted.url));
+                } else {
+                    lease.set.push((SERVICE_URL.into(), granted.url));
+                    lease.set.push((SERVICE_HOSTNAME.into(), granted.hostname.into()));
+                    // Last, because it wins where -env-name is one of the others.
+                    lease.set.push((self.env_name.clone(), monitoring_url));
+                }
+            }
+        }
+        lease
+    }
+}
+
+/// A failure of the exchange.
+pub fn failed(reason: Reason, message: impl Into<String>) -> Failure {
+    Failure::failed(Stage::Exchange, reason, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_monitoring_url_keeps_the_prefix_and_its_query() {
+        for (prefix, expected) in [
+            ("http://h/v2/platform/monitoring/", "http://h/v2/platform/monitoring/ndt/ndt7?access_token=T"),
+            ("http://h/v2/platform/monitoring", "http://h/v2/platform/monitoring/ndt/ndt7?access_token=T"),
+            ("http://H:80", "http://H:80/ndt/ndt7?access_token=T"),
+            (
+                "https://h/p/?early_exit=250&monitoring=true",
+                "https://h/p/ndt/ndt7?access_token=T&early_exit=250&monitoring=true",
+            ),
+            ("http://h/?z=%2F+a~*&access_token=old", "http://h/ndt/ndt7?access_token=T&z=%2F+a~%2A"),
+        ] {
+            let endpoint = Endpoint::new(prefix, "ndt/ndt7").unwrap();
+            let (_, text) = endpoint.monitoring_url(&SecretString::from("T")).unwrap();
+            assert_eq!(text.expose_secret(), expected);
+            assert_eq!(endpoint.service, "ndt/ndt7");
+        }
+    }
+
+    #[test]
+    fn a_prefix_that_makes_no_valid_url_is_refused() {
+        for prefix in ["http://h:99999/", "http://::1/", "http://a<b/", "http://[x]/"] {
+            assert!(Endpoint::new(prefix, "ndt/ndt7").is_err(), "{prefix}");
+        }
+    }
+}
