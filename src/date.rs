@@ -5,17 +5,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use time::{Date, Month, OffsetDateTime};
 
 /// The time since 1970; zero before.
-pub fn since_epoch() -> Duration {
+pub(crate) fn since_epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// The same, in whole seconds.
-pub fn unix_now() -> u64 {
+pub(crate) fn unix_now() -> u64 {
     since_epoch().as_secs()
 }
 
 /// `2026-11-22 04:05:06Z`; a number that no calendar has is shown as it is.
-pub fn time(unix_seconds: u64) -> String {
+pub(crate) fn time(unix_seconds: u64) -> String {
     let time = i64::try_from(unix_seconds).ok().and_then(|s| OffsetDateTime::from_unix_timestamp(s).ok());
     match time {
         Some(t) => format!("{} {:02}:{:02}:{:02}Z", t.date(), t.hour(), t.minute(), t.second()),
@@ -24,20 +24,20 @@ pub fn time(unix_seconds: u64) -> String {
 }
 
 /// `2026-11-22T04:05:06.000123Z` (RFC 3339).
-pub fn with_micros(time: SystemTime) -> String {
+pub(crate) fn with_micros(time: SystemTime) -> String {
     let t = OffsetDateTime::from(time);
     let (date, micros) = (t.date(), t.microsecond());
     format!("{date}T{:02}:{:02}:{:02}.{micros:06}Z", t.hour(), t.minute(), t.second())
 }
 
 /// The day of a time in Unix milliseconds, as `2026-11-22`.
-pub fn day_of_millis(unix_millis: i64) -> String {
+pub(crate) fn day_of_millis(unix_millis: i64) -> String {
     let time = OffsetDateTime::from_unix_timestamp(unix_millis.div_euclid(1000));
     time.map_or_else(|_| unix_millis.to_string(), |time| time.date().to_string())
 }
 
 /// Midnight (UTC) of a day given as `YYYY-MM-DD`, in Unix milliseconds.
-pub fn millis_of_day(text: &str) -> Option<i64> {
+pub(crate) fn millis_of_day(text: &str) -> Option<i64> {
     let (year, rest) = text.split_once('-')?;
     let (month, day) = rest.split_once('-')?;
     let digits = |text: &str, count| text.len() == count && text.bytes().all(|b| b.is_ascii_digit());

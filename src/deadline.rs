@@ -13,7 +13,7 @@ const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// The points in time that bound a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeline {
+pub(crate) struct Timeline {
     /// When the run began.
     pub start: Instant,
     /// When the exchange is given up, or the command's group gets SIGTERM.
@@ -28,7 +28,7 @@ pub struct Timeline {
 
 /// What the user asked for.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Exchange and command together.
     pub timeout: Duration,
     /// Grace between SIGTERM and SIGKILL.
@@ -41,7 +41,7 @@ pub struct Limits {
 
 impl Timeline {
     /// When a command that got SIGKILL at `killed_at` and does not end is left behind.
-    pub fn give_up_at(&self, killed_at: Instant) -> Instant {
+    pub(crate) fn give_up_at(&self, killed_at: Instant) -> Instant {
         let at = killed_at + UNKILLABLE_AFTER;
         // The end of a process takes a moment; what is left of the margin is for the report.
         self.report_by.map_or(at, |by| at.min(by.max(killed_at) + REPORT_MARGIN / 2))
@@ -50,7 +50,7 @@ impl Timeline {
 
 impl Limits {
     /// The timeline of a run that begins now, or `None` if `SCRIPT_DEADLINE` has passed.
-    pub fn begin(self, start: Instant, now: SystemTime) -> Option<Timeline> {
+    pub(crate) fn begin(self, start: Instant, now: SystemTime) -> Option<Timeline> {
         let timeout_at = start.checked_add(self.timeout).unwrap_or(start + FOREVER);
         let mut timeline = Timeline {
             start,
@@ -82,7 +82,7 @@ impl Limits {
 
 /// `SCRIPT_DEADLINE` as script_exporter sets it: Unix seconds with a fraction. Anything else is no
 /// deadline; one before 1970 has passed, like any other.
-pub fn parse_script_deadline(value: &str) -> Option<SystemTime> {
+pub(crate) fn parse_script_deadline(value: &str) -> Option<SystemTime> {
     let seconds: f64 = value.trim().parse().ok().filter(|seconds: &f64| seconds.is_finite())?;
     UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds.max(0.0)).ok()?)
 }

@@ -8,7 +8,7 @@ use crate::failure::{Failure, brief};
 use crate::reason::{Explanation, Reason};
 
 /// The text for these operands: the list of all reasons, or what one of them means.
-pub fn text(operands: &[OsString]) -> Result<String, Failure> {
+pub(crate) fn text(operands: &[OsString]) -> Result<String, Failure> {
     match operands {
         [] => Ok(list()),
         [name] => {

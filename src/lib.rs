@@ -14,6 +14,7 @@
 //! system without Rust's guarantees is in [`sys`].
 
 #![deny(unsafe_code)]
+#![warn(unreachable_pub)]
 
 mod admin;
 mod cache;

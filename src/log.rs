@@ -31,7 +31,7 @@ pub enum LogFormat {
 
 /// Where messages go; made once, when the flags are known.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Log {
+pub(crate) struct Log {
     format: LogFormat,
 }
 
@@ -42,7 +42,7 @@ const STUCK_AFTER: Duration = Duration::from_secs(1);
 const PIECE_BYTES: usize = 4096;
 
 /// Writes to stderr. One that is closed, full or stuck must not end the run, nor hold it up.
-pub fn write_stderr(bytes: &[u8]) {
+pub(crate) fn write_stderr(bytes: &[u8]) {
     static STUCK: AtomicBool = AtomicBool::new(false);
     let mut stderr = std::io::stderr().lock();
     for piece in bytes.chunks(PIECE_BYTES) {
@@ -69,7 +69,7 @@ impl Log {
     /// Sets the diagnostics up. Without `debug`, text needs no subscriber: failures and warnings are
     /// written as they are. `RUST_LOG` has no say, and only this crate's events are shown: those of an
     /// HTTP library may hold the request.
-    pub fn start(format: LogFormat, debug: bool) -> Log {
+    pub(crate) fn start(format: LogFormat, debug: bool) -> Log {
         if debug || format == LogFormat::Json {
             let level = if debug { LevelFilter::DEBUG } else { LevelFilter::WARN };
             // A second start in one process (as tests do) keeps the first.
@@ -81,7 +81,7 @@ impl Log {
     }
 
     /// The one line of a failure.
-    pub fn failure(self, failure: &Failure) {
+    pub(crate) fn failure(self, failure: &Failure) {
         match self.format {
             LogFormat::Text => write_message("", &failure.message),
             LogFormat::Json => {
@@ -99,7 +99,7 @@ impl Log {
     }
 
     /// Something went wrong that does not change the result of the run.
-    pub fn warning(self, message: &str) {
+    pub(crate) fn warning(self, message: &str) {
         match self.format {
             LogFormat::Text | LogFormat::Sts => write_message("warning: ", message),
             LogFormat::Json => tracing::warn!("{message}"),

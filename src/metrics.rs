@@ -26,7 +26,7 @@ const FILE_MODE: u32 = 0o644;
 
 /// The labels that every sample has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Labels {
+pub(crate) struct Labels {
     /// The machine that was monitored; empty if there is none.
     pub machine: String,
     /// `<experiment>/<datatype>`, or the issuer of a service token.
@@ -38,17 +38,18 @@ pub struct Labels {
 }
 
 /// The names that this program uses itself.
-pub const RESERVED_LABELS: [&str; 7] = ["machine", "service", "issuer", "user", "name", "stage", "reason"];
+pub(crate) const RESERVED_LABELS: [&str; 7] =
+    ["machine", "service", "issuer", "user", "name", "stage", "reason"];
 
 /// Whether Prometheus takes this for the name of a label.
-pub fn is_label_name(name: &str) -> bool {
+pub(crate) fn is_label_name(name: &str) -> bool {
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     name.bytes().all(is_word) && name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit())
 }
 
 /// The figures of one run.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Figures {
+pub(crate) struct Figures {
     /// The exit status of the run.
     pub exit_status: u8,
     /// How long each stage took, in seconds, for those that were reached.
@@ -73,7 +74,7 @@ pub struct Figures {
 ///
 /// # Errors
 /// When the file cannot be written, as a warning; what stood there is then still there.
-pub fn write(path: &Path, labels: &Labels, figures: &Figures) -> Result<(), String> {
+pub(crate) fn write(path: &Path, labels: &Labels, figures: &Figures) -> Result<(), String> {
     replace_file(path, labels, figures)
         .map_err(|error| format!("cannot write the metrics to {}: {}", path.display(), system_error(&error)))
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// A new file. It goes away again unless it is [kept](NewFile::keep).
-pub struct NewFile {
+pub(crate) struct NewFile {
     path: PathBuf,
     file: File,
     kept: bool,
@@ -14,7 +14,7 @@ pub struct NewFile {
 
 impl NewFile {
     /// For a secret: 0600 from the first byte.
-    pub fn private(path: &Path) -> io::Result<NewFile> {
+    pub(crate) fn private(path: &Path) -> io::Result<NewFile> {
         const MODE: u32 = 0o600;
         let new = NewFile::create(path, MODE)?;
         // The umask may have taken more away, and a key that its owner cannot read is none.
@@ -23,7 +23,7 @@ impl NewFile {
     }
 
     /// For everybody to read, as far as the umask lets them.
-    pub fn public(path: &Path) -> io::Result<NewFile> {
+    pub(crate) fn public(path: &Path) -> io::Result<NewFile> {
         NewFile::create(path, 0o644)
     }
 
@@ -33,12 +33,12 @@ impl NewFile {
     }
 
     /// Its path.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Writes `line` and a newline to the disk.
-    pub fn write_line(&mut self, line: &str) -> io::Result<()> {
+    pub(crate) fn write_line(&mut self, line: &str) -> io::Result<()> {
         self.file.write_all(line.as_bytes())?;
         self.file.write_all(b"\n")?;
         self.file.sync_all()
@@ -62,7 +62,7 @@ impl NewFile {
     }
 
     /// Lets it stay.
-    pub fn keep(&mut self) {
+    pub(crate) fn keep(&mut self) {
         self.kept = true;
     }
 }

@@ -3,12 +3,12 @@
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 /// What is said where there are none.
-pub const NO_RANDOM: &str = "the system random number generator failed";
+pub(crate) const NO_RANDOM: &str = "the system random number generator failed";
 
 /// Fills `bytes`.
 ///
 /// # Errors
 /// [`NO_RANDOM`].
-pub fn fill(bytes: &mut [u8]) -> Result<(), &'static str> {
+pub(crate) fn fill(bytes: &mut [u8]) -> Result<(), &'static str> {
     SystemRandom::new().fill(bytes).map_err(|_| NO_RANDOM)
 }

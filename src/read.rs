@@ -18,7 +18,7 @@ use crate::sys::signal::{Signal, Signals};
 /// The size of a large key.
 const USUAL_BYTES: usize = 4 * 1024;
 /// How long a pipe is waited for where no run sets a time.
-pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const DEFAULT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What ends the wait for whoever writes to a pipe.
 #[derive(Clone, Copy)]
@@ -47,11 +47,11 @@ impl Until<'_> {
 }
 
 /// What editors on some systems put in front of a text (Unicode, 23.8).
-pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Why bytes are not a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotText {
+pub(crate) enum NotText {
     /// They are UTF-16, which other systems write.
     Utf16,
     /// They are something else.
@@ -59,7 +59,7 @@ pub enum NotText {
 }
 
 /// The text of a small file that a person may have written: UTF-8, with or without a byte order mark.
-pub fn as_text(bytes: &[u8]) -> Result<&str, NotText> {
+pub(crate) fn as_text(bytes: &[u8]) -> Result<&str, NotText> {
     // ASCII in UTF-16 has a zero byte in each pair.
     let alternates = |at: usize| bytes.get(at..at + 2).is_some_and(|pair| (pair[0] == 0) != (pair[1] == 0));
     // UTF-32 begins like UTF-16.
@@ -75,7 +75,7 @@ pub fn as_text(bytes: &[u8]) -> Result<&str, NotText> {
 
 /// Why nothing was read.
 #[derive(Debug)]
-pub enum ReadError {
+pub(crate) enum ReadError {
     /// The system says so.
     Io(io::Error),
     /// There is more than was expected.
@@ -86,7 +86,7 @@ pub enum ReadError {
 
 /// What ended a wait.
 #[derive(Debug)]
-pub enum Ended {
+pub(crate) enum Ended {
     /// It was not all there in time: after this long.
     Timeout(Duration),
     /// This signal came first.
@@ -97,7 +97,7 @@ pub enum Ended {
 
 impl Ended {
     /// The failure of whoever waited for `what` in `stage`.
-    pub fn failure(&self, stage: Stage, what: &str) -> Failure {
+    pub(crate) fn failure(&self, stage: Stage, what: &str) -> Failure {
         match self {
             Ended::Timeout(after) => Failure {
                 reason: Reason::TimeoutFile,
@@ -119,13 +119,13 @@ impl Ended {
 }
 
 /// Standard input as a file of its own.
-pub fn standard_input() -> Result<File, ReadError> {
+pub(crate) fn standard_input() -> Result<File, ReadError> {
     let stdin = io::stdin().as_fd().try_clone_to_owned();
     stdin.map(File::from).map_err(ReadError::Io)
 }
 
 /// Opens a file without waiting for somebody who writes to it.
-pub fn open(path: &Path) -> Result<File, ReadError> {
+pub(crate) fn open(path: &Path) -> Result<File, ReadError> {
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let flags = flags.bits().cast_signed();
     std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(ReadError::Io)
@@ -133,7 +133,7 @@ pub fn open(path: &Path) -> Result<File, ReadError> {
 
 /// Opens a file that holds a secret. One that is named by a descriptor (`/dev/fd/N`) that we were started with is
 /// not passed on: the command could read it again.
-pub fn open_secret(path: &Path) -> Result<File, ReadError> {
+pub(crate) fn open_secret(path: &Path) -> Result<File, ReadError> {
     let file = open(path)?;
     let descriptor = ["/dev/fd", "/proc/self/fd", "/proc/thread-self/fd"]
         .into_iter()
@@ -145,7 +145,11 @@ pub fn open_secret(path: &Path) -> Result<File, ReadError> {
 }
 
 /// Reads at most `max_bytes`, which must be all.
-pub fn all(mut file: File, max_bytes: usize, until: &Until<'_>) -> Result<Zeroizing<Vec<u8>>, ReadError> {
+pub(crate) fn all(
+    mut file: File,
+    max_bytes: usize,
+    until: &Until<'_>,
+) -> Result<Zeroizing<Vec<u8>>, ReadError> {
     // Enough for what is usually read, so that there is one copy; more grows it.
     let mut bytes = Zeroizing::new(Vec::with_capacity(USUAL_BYTES));
     loop {

@@ -22,7 +22,7 @@ use crate::sys::signal::Signals;
 const RANDOM_BYTES: usize = 24;
 
 /// The bootstrap token and how it is given to the chart.
-pub struct Bootstrap {
+pub(crate) struct Bootstrap {
     /// Roles of the token.
     pub roles: Vec<String>,
     /// How long it lives: one number and one unit.
@@ -36,7 +36,7 @@ pub struct Bootstrap {
 }
 
 /// What to print.
-pub enum Print {
+pub(crate) enum Print {
     /// The values, with the token.
     Values,
     /// The Secret of this name, and values that refer to it.
@@ -52,7 +52,7 @@ const PLACEHOLDER: &str = "read-from-the-secret";
 
 impl Bootstrap {
     /// The YAML.
-    pub fn print(self, signals: &Signals) -> Result<String, Failure> {
+    pub(crate) fn print(self, signals: &Signals) -> Result<String, Failure> {
         if let Print::ExternalValues { secret } = &self.print {
             return Ok(self.values(PLACEHOLDER, Some(secret)));
         }

@@ -18,7 +18,7 @@ use crate::sys::signal::Signals;
 pub(super) const LIFETIME_MARGIN: Duration = Duration::from_secs(10);
 
 /// What to do.
-pub enum Action {
+pub(crate) enum Action {
     /// Make a token.
     Create {
         /// What it is.
@@ -43,7 +43,11 @@ pub enum Action {
 }
 
 /// Does it; gives the text for stdout, unless it is a token that has been delivered there.
-pub fn act(administration: Administration, action: Action, signals: &Signals) -> Result<String, Failure> {
+pub(crate) fn act(
+    administration: Administration,
+    action: Action,
+    signals: &Signals,
+) -> Result<String, Failure> {
     let Administration { url, format, timeout, http, credential } = administration;
     let session = Session::begin(timeout, signals);
     let gafaelfawr = || {

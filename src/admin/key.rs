@@ -20,7 +20,7 @@ use crate::new_file::NewFile;
 use crate::read::Until;
 
 /// What to do.
-pub enum Action {
+pub(crate) enum Action {
     /// Make a pair.
     Generate {
         /// How it signs.
@@ -45,7 +45,7 @@ pub enum Action {
 }
 
 /// A JWK to read.
-pub struct KeyFile {
+pub(crate) struct KeyFile {
     /// Its path, maybe that of a pipe.
     pub path: PathBuf,
     /// How long a pipe is waited for.
@@ -63,7 +63,7 @@ impl KeyFile {
 }
 
 /// Does it; gives the text for stdout.
-pub fn act(action: Action) -> Result<String, Failure> {
+pub(crate) fn act(action: Action) -> Result<String, Failure> {
     match action {
         Action::Generate { algorithm, key_id, out } => generate(algorithm, key_id, out),
         Action::Public { file, as_set } => {

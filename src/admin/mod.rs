@@ -3,12 +3,12 @@
 //! Text for stdout is the result, but for a new token, whose loss has to be dealt with; nothing here runs a
 //! command.
 
-pub mod bootstrap;
-pub mod gafaelfawr;
-pub mod key;
-pub mod output;
+pub(crate) mod bootstrap;
+pub(crate) mod gafaelfawr;
+pub(crate) mod key;
+pub(crate) mod output;
 pub(crate) mod rotate;
-pub mod stackstate;
+pub(crate) mod stackstate;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ use crate::sys::signal::Signals;
 use output::{Format, SecretFile};
 
 /// What the verbs that ask a service have in common.
-pub struct Administration {
+pub(crate) struct Administration {
     /// The service's base URL.
     pub url: Url,
     /// `--output`.

@@ -12,7 +12,7 @@ use crate::secret::{ExposeSecret as _, SecretString, clean, clean_json};
 
 /// `--output`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     /// For people.
     #[default]
     Text,
@@ -21,18 +21,18 @@ pub enum Format {
 }
 
 /// JSON, indented as `sts` does it.
-pub fn json(value: &impl Serialize) -> String {
+pub(crate) fn json(value: &impl Serialize) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
 }
 
 /// The same of what a server has listed.
-pub fn json_list(value: &impl Serialize) -> String {
+pub(crate) fn json_list(value: &impl Serialize) -> String {
     json(&clean_json(serde_json::to_value(value).unwrap_or_default()))
 }
 
 /// What becomes of the blanks at the end of a line.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum LastColumn {
+pub(crate) enum LastColumn {
     /// They are left out.
     Trimmed,
     /// They stay, as in `sts`.
@@ -40,7 +40,7 @@ pub enum LastColumn {
 }
 
 /// Rows in columns that are aligned, the first row being the head; foreign text made fit to be shown.
-pub fn table(rows: &[Vec<String>], separator: &str, last: LastColumn) -> String {
+pub(crate) fn table(rows: &[Vec<String>], separator: &str, last: LastColumn) -> String {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| clean(cell)).collect()).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
@@ -60,25 +60,25 @@ pub fn table(rows: &[Vec<String>], separator: &str, last: LastColumn) -> String 
 
 /// A new file for a secret. It is created before the secret, so that the secret cannot get lost; unless it
 /// is filled, it goes away.
-pub struct SecretFile {
+pub(crate) struct SecretFile {
     file: NewFile,
     flag: &'static str,
 }
 
 impl SecretFile {
     /// Makes the file that `flag` names, which must not be there yet.
-    pub fn reserve(path: &Path, flag: &'static str) -> Result<SecretFile, Failure> {
+    pub(crate) fn reserve(path: &Path, flag: &'static str) -> Result<SecretFile, Failure> {
         let file = NewFile::private(path).map_err(|error| unwritten(path, flag, &error))?;
         Ok(SecretFile { file, flag })
     }
 
     /// Its path.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.file.path()
     }
 
     /// Writes the secret and a newline.
-    pub fn fill(&mut self, secret: &SecretString) -> Result<(), Failure> {
+    pub(crate) fn fill(&mut self, secret: &SecretString) -> Result<(), Failure> {
         self.file
             .write_line(secret.expose_secret())
             .map_err(|error| unwritten(self.file.path(), self.flag, &error))?;

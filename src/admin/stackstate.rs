@@ -17,7 +17,7 @@ use crate::secret::ExposeSecret as _;
 use crate::sys::signal::Signals;
 
 /// What to do.
-pub enum Action {
+pub(crate) enum Action {
     /// Make a token.
     Create {
         /// What it is.
@@ -32,7 +32,7 @@ pub enum Action {
 }
 
 /// Which token.
-pub enum Which {
+pub(crate) enum Which {
     /// The one with this ID.
     Id(i64),
     /// The only one with this name.
@@ -41,7 +41,7 @@ pub enum Which {
 
 /// Does it at the API below `api_path`; gives the text for stdout, unless it is a token that has been
 /// delivered there.
-pub fn act(
+pub(crate) fn act(
     administration: Administration,
     api_path: &str,
     kind: Option<CredentialKind>,

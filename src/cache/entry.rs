@@ -19,11 +19,11 @@ const FILE_MODE: u32 = 0o600;
 const MAX_ENTRY_BYTES: u64 = 16 * 1024;
 
 /// How the names of files begin that are being written.
-pub const TEMPORARY: &str = ".tmp-";
+pub(super) const TEMPORARY: &str = ".tmp-";
 
 /// How a run ended. Holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CachedResult {
+pub(crate) struct CachedResult {
     /// Its exit status.
     pub exit_status: u8,
     /// What we said about it, if it was not the command that gave the status.
@@ -36,7 +36,7 @@ pub struct CachedResult {
 
 impl CachedResult {
     /// The result of a run that ends now.
-    pub fn now(exit_status: u8, message: Option<String>) -> CachedResult {
+    pub(crate) fn now(exit_status: u8, message: Option<String>) -> CachedResult {
         CachedResult {
             exit_status,
             message: message.map(|message| clean(&message)),
@@ -47,24 +47,24 @@ impl CachedResult {
 
     /// The same of a run that this timeout ended.
     #[must_use]
-    pub fn within(self, timeout: Duration) -> CachedResult {
+    pub(crate) fn within(self, timeout: Duration) -> CachedResult {
         CachedResult { timed_out_after_ms: Some(ms(timeout)), ..self }
     }
 
     /// Whether a run that has this much time would have ended so, too.
-    pub fn holds_for(&self, timeout: Duration) -> bool {
+    pub(crate) fn holds_for(&self, timeout: Duration) -> bool {
         self.timed_out_after_ms.is_none_or(|had| ms(timeout) <= had)
     }
 
     /// How long ago the run ended.
-    pub fn age(&self) -> Duration {
+    pub(crate) fn age(&self) -> Duration {
         Duration::from_millis(unix_ms(SystemTime::now()).saturating_sub(self.ended_unix_ms))
     }
 }
 
 /// A result as it is written.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub(super) struct Entry {
     /// Its run: an entry that was moved to another's name counts as none.
     key: String,
     #[serde(rename = "kept")]
@@ -76,41 +76,41 @@ pub struct Entry {
 impl Entry {
     /// An entry that counts for a random share of `ttl`, half of it at least: entries that were made
     /// together do not expire together.
-    pub fn new(key: &CacheKey, result: CachedResult, ttl: Duration, now: SystemTime) -> Entry {
+    pub(super) fn new(key: &CacheKey, result: CachedResult, ttl: Duration, now: SystemTime) -> Entry {
         let max_age = ttl.mul_f64(f64::midpoint(1.0, fastrand::f64()));
         let result = CachedResult { ended_unix_ms: unix_ms(now), ..result };
         Entry { key: key.0.clone(), result, max_age_ms: ms(max_age) }
     }
 
     /// Whether it is the result of this run.
-    pub fn is_of(&self, key: &CacheKey) -> bool {
+    pub(super) fn is_of(&self, key: &CacheKey) -> bool {
         self.key == key.0
     }
 
     /// Whether it still counts at `now`, for somebody who wants nothing older than `ttl`. One from the
     /// future does not: the clock was wrong then, or is now.
-    pub fn counts(&self, now: SystemTime, ttl: Duration) -> bool {
+    pub(super) fn counts(&self, now: SystemTime, ttl: Duration) -> bool {
         let age = unix_ms(now).checked_sub(self.result.ended_unix_ms);
         age.is_some_and(|age| age < self.max_age_ms.min(ms(ttl)))
     }
 
     /// Whether it was written between `began` and now.
-    pub fn was_written_since(&self, began: SystemTime) -> bool {
+    pub(super) fn was_written_since(&self, began: SystemTime) -> bool {
         (unix_ms(began)..=unix_ms(SystemTime::now())).contains(&self.result.ended_unix_ms)
     }
 
     /// Whether nobody will count it any more.
-    pub fn has_expired(&self, now: SystemTime) -> bool {
+    pub(super) fn has_expired(&self, now: SystemTime) -> bool {
         unix_ms(now) >= self.result.ended_unix_ms.saturating_add(self.max_age_ms)
     }
 
     /// Reads the entry of `key`; one that cannot be read, or that another user has put there, is none.
-    pub fn read(path: &Path, key: &CacheKey) -> Option<Entry> {
+    pub(super) fn read(path: &Path, key: &CacheKey) -> Option<Entry> {
         Entry::read_any(path).filter(|entry| entry.is_of(key))
     }
 
     /// Reads an entry, whatever its key.
-    pub fn read_any(path: &Path) -> Option<Entry> {
+    pub(super) fn read_any(path: &Path) -> Option<Entry> {
         let file = OpenOptions::new()
             .read(true)
             .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
@@ -120,7 +120,7 @@ impl Entry {
     }
 
     /// Reads an entry from an open file, from its beginning.
-    pub fn read_from(file: &File) -> Option<Entry> {
+    pub(super) fn read_from(file: &File) -> Option<Entry> {
         let metadata = file.metadata().ok()?;
         if !metadata.is_file() || metadata.uid() != rustix::process::geteuid().as_raw() {
             return None;
@@ -131,12 +131,12 @@ impl Entry {
     }
 
     /// Writes it to `path`, whole.
-    pub fn write(&self, path: &Path) -> io::Result<()> {
+    pub(super) fn write(&self, path: &Path) -> io::Result<()> {
         replace(path, TEMPORARY, FILE_MODE, &self.to_json()?)
     }
 
     /// As it is written.
-    pub fn to_json(&self) -> io::Result<Vec<u8>> {
+    pub(super) fn to_json(&self) -> io::Result<Vec<u8>> {
         Ok(serde_json::to_vec(self)?)
     }
 }

@@ -14,10 +14,10 @@ use super::key::CacheKey;
 const MAX_TRIES: u32 = 100;
 
 /// A lock that is held until it is dropped, or until the process dies. The command does not inherit it.
-pub struct Lock(File);
+pub(super) struct Lock(File);
 
 /// The result of a try.
-pub enum Locked {
+pub(super) enum Locked {
     /// We hold it.
     Ours(Lock),
     /// Somebody else does.
@@ -26,7 +26,7 @@ pub enum Locked {
 
 impl Lock {
     /// Tries once.
-    pub fn acquire(path: &Path) -> io::Result<Locked> {
+    pub(super) fn acquire(path: &Path) -> io::Result<Locked> {
         for _ in 0..MAX_TRIES {
             let file = OpenOptions::new()
                 .read(true)
@@ -49,19 +49,19 @@ impl Lock {
     }
 
     /// The note of the last holder.
-    pub fn read(&self, key: &CacheKey) -> Option<Entry> {
+    pub(super) fn read(&self, key: &CacheKey) -> Option<Entry> {
         (&self.0).rewind().ok()?;
         Entry::read_from(&self.0).filter(|entry| entry.is_of(key))
     }
 
     /// Leaves a note.
-    pub fn write(&self, entry: &Entry) -> io::Result<()> {
+    pub(super) fn write(&self, entry: &Entry) -> io::Result<()> {
         self.clear()?;
         (&self.0).write_all(&entry.to_json()?)
     }
 
     /// Takes the note away: if we die, there must be none.
-    pub fn clear(&self) -> io::Result<()> {
+    pub(super) fn clear(&self) -> io::Result<()> {
         self.0.set_len(0)?;
         (&self.0).rewind()
     }

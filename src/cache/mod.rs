@@ -21,9 +21,9 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-pub use entry::CachedResult;
+pub(crate) use entry::CachedResult;
 use entry::Entry;
-pub use key::{CacheKey, CacheKeyBuilder};
+pub(crate) use key::{CacheKey, CacheKeyBuilder};
 use lock::{Lock, Locked};
 
 /// Nobody else needs to look at it.
@@ -34,7 +34,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Where results are kept, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cache {
+pub(crate) struct Cache {
     /// The folder; it is made if it is not there. `None` if nothing says where it should be.
     pub dir: Option<PathBuf>,
     /// How long a success counts; zero for not at all.
@@ -50,7 +50,7 @@ struct Opened<'a> {
 }
 
 /// What the cache says of a run.
-pub enum Lookup<'a> {
+pub(crate) enum Lookup<'a> {
     /// This is its result.
     Hit(CachedResult),
     /// It is to be made, by us.
@@ -60,7 +60,7 @@ pub enum Lookup<'a> {
 }
 
 /// The right, and the duty, to make a run while others wait for its result: the lock of its entry.
-pub struct Claim<'a> {
+pub(crate) struct Claim<'a> {
     cache: Opened<'a>,
     key: &'a CacheKey,
     lock: Lock,
@@ -69,7 +69,7 @@ pub struct Claim<'a> {
 impl Cache {
     /// Looks for a result that holds for a run with this `timeout`; without one, claims the run, or waits for
     /// whoever has. `pause` waits for that long, or fails when the run has to end; its error is passed on.
-    pub fn look_up<'a, E>(
+    pub(crate) fn look_up<'a, E>(
         &'a self,
         key: &'a CacheKey,
         timeout: Duration,
@@ -192,7 +192,7 @@ impl Claim<'_> {
     ///
     /// # Errors
     /// When it cannot be kept.
-    pub fn finish(self, result: Option<CachedResult>) -> io::Result<()> {
+    pub(crate) fn finish(self, result: Option<CachedResult>) -> io::Result<()> {
         let Claim { cache, key, lock } = self;
         let Some(result) = result else { return Ok(()) };
         let ttl = cache.cache.ttl_of(&result);

@@ -19,7 +19,7 @@ const INTERVAL: Duration = Duration::from_secs(3600);
 const WRITING_TAKES: Duration = Duration::from_secs(3600);
 
 /// Removes what is of no use any more, once an hour. Failures are of no consequence.
-pub fn prune(dir: &Path, now: SystemTime) {
+pub(super) fn prune(dir: &Path, now: SystemTime) {
     let stamp = dir.join(STAMP);
     if stamp
         .metadata()

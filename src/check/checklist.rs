@@ -18,7 +18,7 @@ use crate::secret::{clean, clean_json};
 /// How a step went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// As it should.
     Ok,
     /// The command of the run may fail for it.
@@ -31,7 +31,7 @@ pub enum Outcome {
 
 /// One step.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Row {
+pub(crate) struct Row {
     /// The step, as `--json` has it; the table shows blanks for underscores.
     #[serde(rename = "step")]
     pub name: &'static str,
@@ -48,14 +48,14 @@ pub struct Row {
 }
 
 /// The rows of one check, in the order of its steps.
-pub struct Checklist {
+pub(super) struct Checklist {
     steps: &'static [&'static str],
     rows: Vec<Row>,
 }
 
 impl Checklist {
     /// A check with these steps.
-    pub fn new(steps: &'static [&'static str]) -> Checklist {
+    pub(super) fn new(steps: &'static [&'static str]) -> Checklist {
         Checklist { steps, rows: Vec::new() }
     }
 
@@ -67,28 +67,28 @@ impl Checklist {
     }
 
     /// A step went well.
-    pub fn ok(&mut self, name: &'static str, detail: impl Into<String>) {
+    pub(super) fn ok(&mut self, name: &'static str, detail: impl Into<String>) {
         self.push(name, Outcome::Ok, &detail.into(), Map::new());
     }
 
     /// A step went well, and there are figures to tell: an object.
-    pub fn ok_with(&mut self, name: &'static str, detail: impl Into<String>, data: Value) {
+    pub(super) fn ok_with(&mut self, name: &'static str, detail: impl Into<String>, data: Value) {
         let Value::Object(data) = data else { return self.ok(name, detail) };
         self.push(name, Outcome::Ok, &detail.into(), data);
     }
 
     /// A step found something that does not end the run before its command.
-    pub fn warn(&mut self, name: &'static str, detail: impl Into<String>) {
+    pub(super) fn warn(&mut self, name: &'static str, detail: impl Into<String>) {
         self.push(name, Outcome::Warning, &detail.into(), Map::new());
     }
 
     /// A step has nothing to do.
-    pub fn skip(&mut self, name: &'static str, detail: impl Into<String>) {
+    pub(super) fn skip(&mut self, name: &'static str, detail: impl Into<String>) {
         self.push(name, Outcome::Skipped, &detail.into(), Map::new());
     }
 
     /// Records the failure of a step, and passes the result on.
-    pub fn step<T>(&mut self, name: &'static str, result: Result<T, Failure>) -> Result<T, Failure> {
+    pub(super) fn step<T>(&mut self, name: &'static str, result: Result<T, Failure>) -> Result<T, Failure> {
         result.inspect_err(|failure| {
             self.push(name, Outcome::Failed, &failure.message, Map::new());
             if let Some(row) = self.rows.last_mut() {
@@ -98,7 +98,7 @@ impl Checklist {
     }
 
     /// All rows; steps that were not reached are skipped.
-    pub fn rows(self) -> Vec<Row> {
+    pub(super) fn rows(self) -> Vec<Row> {
         let Checklist { steps, mut rows } = self;
         let missing = |name: &&'static str| !rows.iter().any(|row| row.name == *name);
         let skipped: Vec<Row> = steps
@@ -119,7 +119,7 @@ impl Checklist {
 }
 
 /// A check that has been made.
-pub struct Checked {
+pub(crate) struct Checked {
     /// Its steps.
     pub rows: Vec<Row>,
     /// Why the run would fail before its command, if it would.
@@ -128,7 +128,7 @@ pub struct Checked {
 
 impl Checked {
     /// The table for people.
-    pub fn table(&self) -> String {
+    pub(crate) fn table(&self) -> String {
         let width = self.rows.iter().map(|row| row.name.len()).max().unwrap_or_default();
         let mut text = String::new();
         for row in &self.rows {
@@ -146,7 +146,7 @@ impl Checked {
     }
 
     /// The same for scripts: one object.
-    pub fn json(&self) -> String {
+    pub(crate) fn json(&self) -> String {
         let status = self.failure.as_ref().map_or(ExitStatus::SUCCESS, |failure| failure.status);
         let failure = self.failure.as_ref();
         let object = json!({

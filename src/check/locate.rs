@@ -23,7 +23,7 @@ const STEPS: &[&str] = &[
 ];
 
 /// Makes the request of a run, and says how each step went.
-pub fn locate(what: LocateRun, signals: &Signals, log: Log) -> Checked {
+pub(crate) fn locate(what: LocateRun, signals: &Signals, log: Log) -> Checked {
     let mut list = Checklist::new(STEPS);
     let failure = steps(what, signals, log, &mut list).err();
     scrub_stack();

@@ -11,6 +11,6 @@ mod network;
 mod target;
 mod token;
 
-pub use checklist::Checked;
-pub use locate::locate;
-pub use token::token;
+pub(crate) use checklist::Checked;
+pub(crate) use locate::locate;
+pub(crate) use token::token;

@@ -15,7 +15,7 @@ const DAY_SECONDS: i64 = 24 * 3600;
 
 /// Writes the row `roots`, and `proxy` where that is decided before any connection to `url`. `noting` adds to a
 /// failure what the run adds.
-pub fn set_up(
+pub(super) fn set_up(
     list: &mut Checklist,
     http: &LoadedHttp,
     url: &Url,
@@ -31,7 +31,7 @@ pub fn set_up(
 
 /// Writes the rows `proxy`, `dns`, `tcp` and `tls` when the request has ended with `result`: what is known of its
 /// last attempt. Gives the result back if it belongs to a later step.
-pub fn tell_way<T>(
+pub(super) fn tell_way<T>(
     list: &mut Checklist,
     url: &Url,
     client: &Client,

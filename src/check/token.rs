@@ -19,7 +19,7 @@ const STEPS: &[&str] =
     &["timeout", "command", "credential", "roots", "proxy", "dns", "tcp", "tls", "clock", "token", "server"];
 
 /// Asks the issuer what a run asks before it makes a token, and says how each step went.
-pub fn token(what: TokenRun, signals: &Signals, log: Log) -> Checked {
+pub(crate) fn token(what: TokenRun, signals: &Signals, log: Log) -> Checked {
     let mut list = Checklist::new(STEPS);
     let failure = steps(what, signals, log, &mut list).err();
     scrub_stack();

@@ -16,7 +16,7 @@ use crate::sys::process::Image;
 
 /// `-output`: where the command's output goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OutputPolicy {
+pub(crate) enum OutputPolicy {
     /// Nowhere.
     #[default]
     Discard,
@@ -30,7 +30,7 @@ pub enum OutputPolicy {
 
 /// Where the command's input comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum InputPolicy {
+pub(crate) enum InputPolicy {
     /// There is none.
     #[default]
     Null,
@@ -39,7 +39,7 @@ pub enum InputPolicy {
 }
 
 /// What to run.
-pub struct Job<'a> {
+pub(crate) struct Job<'a> {
     /// COMMAND and its arguments; not empty.
     pub words: &'a [OsString],
     /// Variables to set.
@@ -54,7 +54,7 @@ pub struct Job<'a> {
 
 /// Why there is no command.
 #[derive(Debug)]
-pub enum StartError {
+pub(crate) enum StartError {
     /// COMMAND was not found.
     NotFound,
     /// COMMAND was not found, and there is no `PATH` to search.
@@ -88,7 +88,7 @@ impl From<LookupError> for StartError {
 }
 
 /// A command that has been started and not been reaped.
-pub struct Started {
+pub(crate) struct Started {
     /// The leader of the command's session and process group.
     pub leader: Pid,
     /// What becomes of its output.
@@ -98,7 +98,7 @@ pub struct Started {
 impl Job<'_> {
     /// Starts the command. To be called from the main thread: the command is told of our death by the
     /// thread that started it (PR_SET_PDEATHSIG, prctl(2)).
-    pub fn start(&self) -> Result<Started, StartError> {
+    pub(crate) fn start(&self) -> Result<Started, StartError> {
         let path = lookup::find(&self.words[0])?;
         let image = Image::new(&path, self.words, self.environment())
             .map_err(|error| StartError::CannotRun(path.clone(), error))?;

@@ -8,14 +8,14 @@
 //! up. That the leader has ended is seen without reaping it, so that its process group cannot be reused
 //! while we still signal it; it is reaped once, at the very end.
 
-pub mod command;
+pub(crate) mod command;
 pub(crate) mod lookup;
 mod output;
-pub mod parent;
+pub(crate) mod parent;
 mod remains;
-pub mod supervise;
+pub(crate) mod supervise;
 
 pub(crate) use command::examine;
-pub use command::{InputPolicy, Job, OutputPolicy, StartError};
-pub use parent::Parent;
-pub use supervise::{End, Supervised, supervise};
+pub(crate) use command::{InputPolicy, Job, OutputPolicy, StartError};
+pub(crate) use parent::Parent;
+pub(crate) use supervise::{End, Supervised, supervise};

@@ -25,7 +25,7 @@ const PIECE_BYTES: usize = 4096;
 const TERMINAL_PIECE_BYTES: usize = 256;
 
 /// What becomes of the command's output.
-pub enum Output {
+pub(crate) enum Output {
     /// It does not come to us.
     Direct,
     /// The last of it is kept.
@@ -36,7 +36,7 @@ pub enum Output {
 
 impl Output {
     /// What to wait for: that there is more, or that what there is can be passed on.
-    pub fn interests(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
+    pub(crate) fn interests(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
         let (tail, masked) = match self {
             Output::Direct => (None, [].as_slice()),
             Output::Tail(tail) => (tail.fd(), [].as_slice()),
@@ -47,7 +47,7 @@ impl Output {
     }
 
     /// When something that is held back has to be passed on.
-    pub fn due_at(&self) -> Option<Instant> {
+    pub(crate) fn due_at(&self) -> Option<Instant> {
         match self {
             Output::Masked(both) => both.iter().filter_map(Masked::due_at).min(),
             Output::Direct | Output::Tail(_) => None,
@@ -55,7 +55,7 @@ impl Output {
     }
 
     /// Reads and writes what can be, once.
-    pub fn advance(&mut self) {
+    pub(crate) fn advance(&mut self) {
         match self {
             Output::Direct => {}
             Output::Tail(tail) => {
@@ -66,19 +66,19 @@ impl Output {
     }
 
     /// The command has ended: only what it has written by now is still read.
-    pub fn command_ended(&mut self) {
+    pub(crate) fn command_ended(&mut self) {
         if let Output::Masked(both) = self {
             both.iter_mut().for_each(Masked::command_ended);
         }
     }
 
     /// Whether the command may have got SIGPIPE because its reader closed the pipe, as in a pipeline.
-    pub fn is_cut(&self) -> bool {
+    pub(crate) fn is_cut(&self) -> bool {
         matches!(self, Output::Masked(both) if both.iter().any(|one| one.is_cut))
     }
 
     /// Whether everything was passed on.
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         match self {
             Output::Masked(both) => both.iter().all(Masked::is_done),
             Output::Direct | Output::Tail(_) => true,
@@ -87,7 +87,7 @@ impl Output {
 
     /// The output that was kept, and why some of it could not be passed on. A closed reader is not an error: the
     /// command got SIGPIPE.
-    pub fn finish(self) -> (Vec<u8>, Option<io::Error>) {
+    pub(crate) fn finish(self) -> (Vec<u8>, Option<io::Error>) {
         match self {
             Output::Direct => (Vec::new(), None),
             Output::Tail(tail) => (tail.finish(), None),
@@ -97,7 +97,7 @@ impl Output {
 }
 
 /// One of the command's streams, on its way to ours.
-pub struct Masked {
+pub(crate) struct Masked {
     /// The pipe that the command writes to; none after its end.
     pipe: Option<OwnedFd>,
     /// How much is still read of it, once the command has ended.
@@ -115,7 +115,7 @@ pub struct Masked {
 
 impl Masked {
     /// From `pipe`, which does not block, to a standard stream.
-    pub fn new(pipe: OwnedFd, to: BorrowedFd<'static>) -> Masked {
+    pub(crate) fn new(pipe: OwnedFd, to: BorrowedFd<'static>) -> Masked {
         let piece_bytes = if to.is_terminal() { TERMINAL_PIECE_BYTES } else { PIECE_BYTES };
         Masked {
             pipe: Some(pipe),
@@ -224,13 +224,13 @@ impl Masked {
 }
 
 /// A pipe whose last bytes are kept.
-pub struct Tail {
+pub(crate) struct Tail {
     pipe: Option<OwnedFd>,
     kept: VecDeque<u8>,
 }
 
 impl Tail {
-    pub fn new(pipe: OwnedFd) -> Tail {
+    pub(crate) fn new(pipe: OwnedFd) -> Tail {
         Tail { pipe: Some(pipe), kept: VecDeque::new() }
     }
 

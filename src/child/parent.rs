@@ -8,11 +8,11 @@ use crate::sys::descriptors::readable;
 
 /// Our parent. It is followed by pidfd: PR_SET_PDEATHSIG follows the parent's thread, and that of a Go
 /// or Java program may end long before the program does.
-pub struct Parent(OwnedFd);
+pub(crate) struct Parent(OwnedFd);
 
 /// Why the parent cannot be followed.
 #[derive(Debug)]
-pub enum ParentError {
+pub(crate) enum ParentError {
     /// It has already died.
     Gone,
     /// The kernel cannot (pidfd_open(2): Linux 5.3), or the parent is outside our PID namespace.
@@ -21,7 +21,7 @@ pub enum ParentError {
 
 impl Parent {
     /// Follows the process that is our parent now.
-    pub fn follow() -> Result<Parent, ParentError> {
+    pub(crate) fn follow() -> Result<Parent, ParentError> {
         let parent = getppid().ok_or(ParentError::Unsupported)?;
         let fd = pidfd_open(parent, PidfdFlags::empty()).map_err(|errno| match errno {
             rustix::io::Errno::SRCH => ParentError::Gone,
@@ -32,7 +32,7 @@ impl Parent {
     }
 
     /// Waits for its death on the tokio runtime.
-    pub async fn death(&self) {
+    pub(crate) async fn death(&self) {
         readable(self.0.as_fd()).await;
     }
 }

@@ -16,7 +16,7 @@ use crate::sys::signal::{self, Signal, SignalSet, Signals};
 
 /// How the command ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// It exited with this status.
     Exited(u8),
     /// It died of this signal.
@@ -29,7 +29,7 @@ pub enum End {
 
 /// How the command's run went.
 #[derive(Debug)]
-pub struct Supervised {
+pub(crate) struct Supervised {
     /// How it ended.
     pub end: End,
     /// Whether the timeout ended it.
@@ -72,7 +72,7 @@ impl Escalation {
 }
 
 /// Stays with a started command until it has ended, and ends what it must not leave behind.
-pub fn supervise(
+pub(crate) fn supervise(
     started: Started,
     signals: &Signals,
     parent: Option<&Parent>,

@@ -10,7 +10,7 @@ pub(crate) mod stackstate;
 pub(crate) mod suggest;
 pub mod syntax;
 mod token;
-pub mod values;
+pub(crate) mod values;
 mod verbs;
 
 pub(crate) use parse::{CommandLine, Diagnostics, command, format_of_refused, parse};

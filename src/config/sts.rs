@@ -19,7 +19,7 @@ const UNNAMED: &str = "default";
 
 /// One context.
 #[derive(Default)]
-pub struct Context {
+pub(super) struct Context {
     /// Where it is, for messages.
     pub origin: String,
     pub url: Option<String>,
@@ -33,7 +33,7 @@ pub struct Context {
 impl Context {
     /// The context that the flags, `STS_CLI_CONTEXT` or the file itself name; `None` if there is no file, and
     /// none was asked for.
-    pub fn load(flags: &StsFlags) -> Result<Option<Context>, Failure> {
+    pub(super) fn load(flags: &StsFlags) -> Result<Option<Context>, Failure> {
         let (named, given) = (flags.context.as_deref(), flags.config.clone());
         let is_wanted = named.is_some() || given.is_some();
         let Some(path) = given.or_else(default_path) else {
@@ -74,7 +74,7 @@ impl Context {
     }
 
     /// Its credential, and the header that it goes into.
-    pub fn credential(&self) -> Result<Option<(Credential, CredentialKind)>, Failure> {
+    pub(super) fn credential(&self) -> Result<Option<(Credential, CredentialKind)>, Failure> {
         let (token, kind) = match (&self.api_token, &self.service_token) {
             (None, None) => return Ok(None),
             (Some(token), None) => (token, CredentialKind::ApiToken),
@@ -91,7 +91,7 @@ impl Context {
     }
 
     /// Fails if it asks for connections that are not verified.
-    pub fn check(&self) -> Result<(), Failure> {
+    pub(super) fn check(&self) -> Result<(), Failure> {
         if self.skips_verification {
             return Err(failure(format!(
                 "{} has skip-ssl: true, and certificates are always verified here; save the CA certificate in \

@@ -3,7 +3,7 @@
 
 /// The fields of a line, without the blanks around them and without empty ones; `None` if a quotation mark
 /// is out of place.
-pub fn fields(line: &str) -> Option<Vec<String>> {
+pub(crate) fn fields(line: &str) -> Option<Vec<String>> {
     let mut fields = Vec::new();
     let mut rest = line.trim_start();
     loop {

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 /// An http or https URL, taken apart as Go does it. Parts are bytes without escapes.
 #[derive(Clone)]
-pub struct GoUrl {
+pub(crate) struct GoUrl {
     scheme: String,
     user: Option<User>,
     /// The host with its port; an IPv6 address has its brackets, and a zone behind `%`.
@@ -105,7 +105,7 @@ impl Part {
 impl GoUrl {
     /// Reads an http or https URL with a host. An error is a clause that holds nothing of the URL but a
     /// character of its host.
-    pub fn parse(text: &str) -> Result<GoUrl, String> {
+    pub(crate) fn parse(text: &str) -> Result<GoUrl, String> {
         let (text, fragment) = text.split_once('#').map_or((text, ""), |(text, after)| (text, after));
         if text.bytes().any(|byte| byte < b' ' || byte == 0x7f) {
             return Err("it holds a control character".to_owned());
@@ -134,7 +134,7 @@ impl GoUrl {
     /// The same URL with `service` behind its path, and a slash between if there is none. What begins with
     /// a slash or is empty goes on where the path ends: the border may be anywhere.
     #[must_use]
-    pub fn join(mut self, service: &str) -> GoUrl {
+    pub(crate) fn join(mut self, service: &str) -> GoUrl {
         if service.is_empty() {
             return self;
         }
@@ -148,7 +148,7 @@ impl GoUrl {
 
     /// The same URL with this parameter instead of those of its name, and the query in Go's order.
     #[must_use]
-    pub fn with(mut self, name: &str, value: &str) -> GoUrl {
+    pub(crate) fn with(mut self, name: &str, value: &str) -> GoUrl {
         self.query.retain(|(other, _)| other != name.as_bytes());
         self.query.push((name.as_bytes().to_vec(), value.as_bytes().to_vec()));
         self.query.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -156,12 +156,12 @@ impl GoUrl {
     }
 
     /// The text, as Go writes it.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.written(&self.host)
     }
 
     /// The text without an IPv6 zone, which is for this machine only.
-    pub fn text_without_zone(&self) -> String {
+    pub(crate) fn text_without_zone(&self) -> String {
         match self.zone_range() {
             Some((from, to)) => self.written(&[&self.host[..from], &self.host[to..]].concat()),
             None => self.text(),
@@ -169,7 +169,7 @@ impl GoUrl {
     }
 
     /// The IPv6 zone: a network interface.
-    pub fn zone(&self) -> Option<Cow<'_, str>> {
+    pub(crate) fn zone(&self) -> Option<Cow<'_, str>> {
         self.zone_range().map(|(from, to)| String::from_utf8_lossy(&self.host[from + 1..to]))
     }
 
@@ -212,7 +212,7 @@ impl GoUrl {
 
     /// The last two elements of the path as a server reads it, such as `ndt/ndt7`: without dot segments
     /// and empty elements.
-    pub fn last_two(&self) -> String {
+    pub(crate) fn last_two(&self) -> String {
         let path = String::from_utf8_lossy(&self.path);
         let mut elements: Vec<&str> = Vec::new();
         for element in path.split('/') {

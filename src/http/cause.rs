@@ -16,7 +16,7 @@ pub(super) const OTHER_PROTOCOL: &str = "it does not begin with HTTP/1";
 
 /// What stopped a request.
 #[derive(Debug)]
-pub enum Cause {
+pub(super) enum Cause {
     /// The first hop's name has no address.
     Lookup(LookupError),
     /// The first hop cannot be reached.
@@ -51,7 +51,7 @@ pub enum Cause {
 
 /// Why a SOCKS proxy refused.
 #[derive(Debug)]
-pub enum SocksRefusal {
+pub(super) enum SocksRefusal {
     /// It accepts no user and password, or none of what was offered.
     TakesNoCredentials,
     /// It requires a user and a password, or others.
@@ -62,7 +62,7 @@ pub enum SocksRefusal {
 
 /// Why there is no (whole) response on a connection that was made.
 #[derive(Debug)]
-pub enum Broken {
+pub(super) enum Broken {
     /// The connection failed.
     Io(io::Error),
     /// It was closed.
@@ -105,7 +105,7 @@ impl Cause {
 }
 
 /// What is known of a request that got no response.
-pub struct Circumstances<'a> {
+pub(super) struct Circumstances<'a> {
     /// What was asked for.
     pub url: &'a Url,
     /// The proxy in between.

@@ -21,7 +21,7 @@ const NAMES: [ObjectIdentifier; 2] =
 const NAME_CHARS: usize = 200;
 
 /// Who made a certificate, and for how long.
-pub struct About {
+pub(crate) struct About {
     /// The issuer's whole name (RFC 4514, the most particular part first).
     pub issuer: String,
     /// The issuer's common name, or else its organization.
@@ -48,7 +48,7 @@ pub(super) fn host(name: &ServerName<'_>) -> String {
 }
 
 /// Reads a DER certificate; `None` if it is none.
-pub fn read(der: &[u8]) -> Option<About> {
+pub(crate) fn read(der: &[u8]) -> Option<About> {
     let certificate = parse(der)?;
     Some(About {
         issuer: shortened(certificate.issuer.to_string(), NAME_CHARS),

@@ -45,7 +45,11 @@ pub(super) struct Connections {
 const MAX_HEADERS: usize = 2048;
 
 impl Connections {
-    pub fn new(config: &LoadedHttp, url: &Url, redirects: Redirects) -> Result<Connections, TransportError> {
+    pub(super) fn new(
+        config: &LoadedHttp,
+        url: &Url,
+        redirects: Redirects,
+    ) -> Result<Connections, TransportError> {
         let proxy =
             config.proxies.proxy_for(url).map_err(|why| TransportError::setup(Reason::ProxyInvalid, why))?;
         let proxy_speaks_tls = proxy.as_ref().is_some_and(|proxy| proxy.url.scheme() == "https");
@@ -65,7 +69,7 @@ impl Connections {
     }
 
     /// Begins a new attempt.
-    pub fn begin(&self, url: &Url) {
+    pub(super) fn begin(&self, url: &Url) {
         let hop = self.proxy.as_ref().map_or(url, |proxy| &proxy.url);
         // An address needs no lookup.
         let phase = if second_look::literal_address(hop).is_some() { Phase::Connect } else { Phase::Lookup };
@@ -73,7 +77,7 @@ impl Connections {
     }
 
     /// A client of the HTTP library.
-    pub fn client(&self) -> Result<reqwest::Client, TransportError> {
+    pub(super) fn client(&self) -> Result<reqwest::Client, TransportError> {
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, HeaderValue::from_static(PRODUCT));
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
@@ -118,7 +122,7 @@ impl Connections {
 
     /// Another client, if one may get through where `cause` has stopped a request that may be repeated: the HTTP
     /// library offers a SOCKS proxy only one method, and accepts few headers unless it is told to.
-    pub fn other_client(&self, cause: &Cause, is_repeatable: bool) -> Option<reqwest::Client> {
+    pub(super) fn other_client(&self, cause: &Cause, is_repeatable: bool) -> Option<reqwest::Client> {
         match cause {
             Cause::Socks(SocksRefusal::TakesNoCredentials) if self.sends_socks_credentials.get() => {
                 self.sends_socks_credentials.set(false);
@@ -132,14 +136,14 @@ impl Connections {
     }
 
     /// What stopped a request.
-    pub fn classify(&self, error: &reqwest::Error) -> Cause {
+    pub(super) fn classify(&self, error: &reqwest::Error) -> Cause {
         let max_headers = self.max_headers.get();
         super::classify::classify(error, self.progress.phase(), self.proxy.as_ref(), max_headers)
     }
 
     /// Finds out more where the HTTP library does not tell enough: the proxy, or the server, is asked once more,
     /// for nothing and without credentials of the service.
-    pub async fn look_again(&self, cause: Cause, url: &Url) -> Cause {
+    pub(super) async fn look_again(&self, cause: Cause, url: &Url) -> Cause {
         let addresses = self.progress.attempt().addresses;
         match (cause, &self.proxy) {
             (Cause::TunnelRefused(None), Some(proxy)) => {

@@ -12,7 +12,7 @@ mod chain;
 mod classify;
 mod config;
 mod connection;
-pub mod explain;
+pub(crate) mod explain;
 mod fitness;
 pub mod proxy;
 mod redirect;
@@ -20,7 +20,7 @@ mod resolve;
 pub mod retry;
 pub mod roots;
 mod second_look;
-pub mod trust;
+pub(crate) mod trust;
 mod untrusted;
 
 use std::cell::{Cell, RefCell};

@@ -33,7 +33,7 @@ impl Redirects {
 
 /// Why a redirect was not followed.
 #[derive(Clone, Debug)]
-pub enum RefusedRedirect {
+pub(super) enum RefusedRedirect {
     /// It leads to another origin (shown without query).
     Elsewhere(String),
     /// There were more than [`MAX_REDIRECTS`].

@@ -146,7 +146,7 @@ pub(crate) struct Root {
 
 impl<'a> Roots<'a> {
     /// Nothing yet, for a chain that begins with `leaf`. A certificate that cannot be parsed names no issuer.
-    pub fn for_chain(leaf: &'a CertificateDer<'a>, intermediates: &[CertificateDer<'_>]) -> Roots<'a> {
+    pub(crate) fn for_chain(leaf: &'a CertificateDer<'a>, intermediates: &[CertificateDer<'_>]) -> Roots<'a> {
         let issuer = |der: &CertificateDer<'_>| {
             let certificate = webpki::EndEntityCert::try_from(der).ok()?;
             Some(Finder::new(certificate.issuer()).into_owned())
@@ -156,13 +156,13 @@ impl<'a> Roots<'a> {
     }
 
     /// Takes what bears on the chain from a file.
-    pub fn take_all(&mut self, pem: &[u8], place: &Path) {
+    pub(crate) fn take_all(&mut self, pem: &[u8], place: &Path) {
         let place = Rc::new(place.to_path_buf());
         each_certificate(pem, |der| self.take(der, &place));
     }
 
     /// Takes a certificate if it bears on the chain.
-    pub fn take(&mut self, der: &CertificateDer<'_>, place: &Rc<PathBuf>) {
+    pub(crate) fn take(&mut self, der: &CertificateDer<'_>, place: &Rc<PathBuf>) {
         self.pinned |= der == self.leaf;
         // Searching for the name is cheaper than parsing every certificate.
         if self.issuers.iter().all(|issuer| issuer.find(der).is_none()) {

@@ -31,7 +31,7 @@ pub(super) struct Hop<'a> {
 
 impl<'a> Hop<'a> {
     /// The host of `url`, whose name has these addresses.
-    pub fn new(url: &'a Url, addresses: &'a [IpAddr]) -> Hop<'a> {
+    pub(super) fn new(url: &'a Url, addresses: &'a [IpAddr]) -> Hop<'a> {
         Hop { url, addresses }
     }
 }

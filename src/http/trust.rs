@@ -286,7 +286,7 @@ impl ServerCertVerifier for Verifier {
 ///
 /// # Panics
 /// Never: ring supports the protocol versions that are asked for.
-pub fn client_config(verifier: Arc<Verifier>, progress: Arc<Progress>) -> ClientConfig {
+pub(crate) fn client_config(verifier: Arc<Verifier>, progress: Arc<Progress>) -> ClientConfig {
     let provider = Arc::clone(&verifier.provider);
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -84,18 +84,18 @@ impl fmt::Display for Untrusted {
 
 impl Untrusted {
     /// An issuer that may not sign this.
-    pub fn issuer(der: &CertificateDer<'_>, place: Place, why: Unfit) -> Untrusted {
+    pub(crate) fn issuer(der: &CertificateDer<'_>, place: Place, why: Unfit) -> Untrusted {
         let name = certificate::parse(der).map(|certificate| certificate::shown_name(&certificate.subject));
         Untrusted::Issuer { name: name.unwrap_or_default(), place, why }
     }
 
     /// The verifier cannot parse the server's certificate, or will not.
-    pub fn unreadable_leaf(chain: Chain<'_>) -> Untrusted {
+    pub(crate) fn unreadable_leaf(chain: Chain<'_>) -> Untrusted {
         Untrusted::Leaf(unreadable(chain.leaf))
     }
 
     /// The certificate is for another host.
-    pub fn wrong_name(chain: Chain<'_>) -> Untrusted {
+    pub(crate) fn wrong_name(chain: Chain<'_>) -> Untrusted {
         match certificate::parse(chain.leaf) {
             Some(certificate) => Untrusted::Name(wrong_name(&certificate, chain.name)),
             None => Untrusted::Leaf(Unfit::Malformed),
@@ -103,7 +103,7 @@ impl Untrusted {
     }
 
     /// Finds out what the verifier's word for the failure of all paths means here.
-    pub fn diagnose(error: &Error, chain: Chain<'_>, roots: &Roots<'_>) -> Untrusted {
+    pub(crate) fn diagnose(error: &Error, chain: Chain<'_>, roots: &Roots<'_>) -> Untrusted {
         if let Some(why) = unfit_leaf(chain.leaf, chain.now) {
             return Untrusted::Leaf(why);
         }

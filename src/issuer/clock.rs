@@ -9,7 +9,7 @@ use crate::http::{self, Answer};
 const NOTABLE_OFFSET_SECONDS: i64 = 2;
 
 /// How far our clock is from the server's, as a further clause; empty if that is not worth mentioning.
-pub fn clause(answer: &Answer) -> String {
+pub(super) fn clause(answer: &Answer) -> String {
     match answer.clock_offset_seconds {
         Some(offset) if offset.abs() >= NOTABLE_OFFSET_SECONDS => {
             let by = duration::show(Duration::from_secs(offset.unsigned_abs()));
@@ -22,12 +22,12 @@ pub fn clause(answer: &Answer) -> String {
 }
 
 /// Whether one of the clocks must be wrong: then the expiry of a token was not set by the server's.
-pub fn is_days_off(answer: &Answer) -> bool {
+pub(super) fn is_days_off(answer: &Answer) -> bool {
     answer.clock_offset_seconds.is_some_and(|offset| !http::is_usable(offset))
 }
 
 /// How far our clock is behind the server's, if it is.
-pub fn lag(answer: &Answer) -> Option<Duration> {
+pub(super) fn lag(answer: &Answer) -> Option<Duration> {
     let offset = answer.clock_offset_seconds.filter(|offset| *offset < 0)?;
     Some(Duration::from_secs(offset.unsigned_abs()))
 }

@@ -12,7 +12,7 @@ use crate::secret::{SecretString, protect};
 const MAX_TOKEN_BYTES: usize = 64 * 1024;
 
 /// Where a credential is.
-pub enum Credential {
+pub(crate) enum Credential {
     /// It was in this variable.
     Variable(&'static str, SecretString),
     /// In this file.
@@ -25,7 +25,7 @@ pub enum Credential {
 
 impl Credential {
     /// For messages.
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         match self {
             Credential::Variable(name, _) => (*name).to_owned(),
             Credential::File(path) => path.display().to_string(),
@@ -35,7 +35,7 @@ impl Credential {
     }
 
     /// Reads the credential. A pipe may keep us waiting.
-    pub fn read(self, until: &Until<'_>) -> Result<SecretString, Failure> {
+    pub(crate) fn read(self, until: &Until<'_>) -> Result<SecretString, Failure> {
         let at = self.describe();
         let file = match self {
             Credential::Variable(_, token) | Credential::Context(_, token) => return Ok(token),
@@ -48,7 +48,7 @@ impl Credential {
 
 /// The token that `file` holds, without the white space around it. `what` it is and the `flag` that named
 /// the file are for messages.
-pub fn token_in(
+pub(crate) fn token_in(
     file: Result<File, ReadError>,
     at: &str,
     what: &str,
@@ -83,7 +83,7 @@ fn invalid(message: String) -> Failure {
 }
 
 /// `text` as a token, if it is one word of printable ASCII, which a header can hold. `at` is where it stood.
-pub fn one_word(text: &str, at: &str) -> Result<SecretString, Failure> {
+pub(crate) fn one_word(text: &str, at: &str) -> Result<SecretString, Failure> {
     // What `$(cat FILE)` leaves of a file from Windows.
     let text = text.trim_start_matches('\u{feff}').trim_ascii();
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {

@@ -1,22 +1,22 @@
 //! The issuers of credentials. Each gets one, says what it puts into the command's environment, and
 //! knows how to take it back. None of them knows how a command is run.
 
-pub mod api;
+pub(crate) mod api;
 mod clock;
-pub mod credential;
-pub mod gafaelfawr;
+pub(crate) mod credential;
+pub(crate) mod gafaelfawr;
 mod lease;
 pub mod locate;
 mod quote;
-pub mod refusal;
+mod refusal;
 mod run_token;
-pub mod stackstate;
+pub(crate) mod stackstate;
 mod status;
 
 use std::time::Duration;
 
-pub use lease::{CreateError, Lease, Leftover};
-pub use run_token::{BoxFuture, Issuer};
+pub(crate) use lease::{CreateError, Lease, Leftover};
+pub(crate) use run_token::{BoxFuture, Issuer};
 
 use api::Access;
 

@@ -12,17 +12,17 @@ const READ_BODY: usize = 64 * 1024;
 const SHOWN_NAME: usize = 64;
 
 /// Foreign text as it may be shown: on one line, without tokens, and not too long.
-pub fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     secret::shown(text, SHOWN_TEXT)
 }
 
 /// A name that the user gave, in quotes.
-pub fn quoted_name(name: &str) -> String {
+pub(super) fn quoted_name(name: &str) -> String {
     secret::quoted(name.as_bytes(), SHOWN_NAME)
 }
 
 /// The beginning of a body that is not JSON, in quotes; of an HTML page its title and its text.
-pub fn first_words(body: &[u8]) -> String {
+pub(super) fn first_words(body: &[u8]) -> String {
     let body = &body[..body.len().min(READ_BODY)];
     let text = String::from_utf8_lossy(body);
     if !is_html(&text) {

@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::secret::SecretString;
 
 /// What an issuer does, whichever it is: one type for all, so that the code that awaits it is there once.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
 /// An issuer of tokens that are deleted after the run.
 pub trait Issuer {

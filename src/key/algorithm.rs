@@ -26,7 +26,7 @@ pub enum Algorithm {
 }
 
 /// What the newest Locate accepts; see [`Algorithm::works_with_every_locate`].
-pub const ACCEPTED_BY_EVERY_LOCATE: &str = "EdDSA, ES256 and RS256";
+pub(super) const ACCEPTED_BY_EVERY_LOCATE: &str = "EdDSA, ES256 and RS256";
 
 impl Algorithm {
     /// Those of an RSA key. The first is the one of a key that names none.

@@ -13,7 +13,7 @@ use super::members::{Bytes, Members, shown};
 const NAMES: [&str; 5] = ["kty", "crv", "alg", "use", "kid"];
 
 /// Any JWK, also one that cannot sign, for josekit, which gets no private part.
-pub fn read(json: &[u8]) -> Result<Jwk, Unusable> {
+pub(crate) fn read(json: &[u8]) -> Result<Jwk, Unusable> {
     model(&Members::read(json)?)
 }
 
@@ -52,7 +52,7 @@ fn public_numbers(members: &Members<'_>) -> Result<Vec<(&'static str, Bytes)>, U
 }
 
 /// The public key of a pair, with what names it.
-pub fn public_half(jwk: &Jwk) -> Result<Jwk, Unusable> {
+pub(crate) fn public_half(jwk: &Jwk) -> Result<Jwk, Unusable> {
     // josekit names its own types in its errors.
     let mut public = jwk.to_public_key().map_err(|_| match jwk.key_type() {
         "oct" => "this is a symmetric key, which has no public half".to_owned(),
@@ -71,12 +71,12 @@ pub fn public_half(jwk: &Jwk) -> Result<Jwk, Unusable> {
 }
 
 /// The JSON of a JWK, on one line.
-pub fn to_json(jwk: &Jwk) -> Result<String, Unusable> {
+pub(crate) fn to_json(jwk: &Jwk) -> Result<String, Unusable> {
     serde_json::to_string(jwk.as_ref()).map_err(|_| "cannot write the JWK".to_owned())
 }
 
 /// The thumbprint (RFC 7638, SHA-256): the required members, in order, without spaces.
-pub fn thumbprint(jwk: &Jwk) -> Result<Vec<u8>, Unusable> {
+pub(crate) fn thumbprint(jwk: &Jwk) -> Result<Vec<u8>, Unusable> {
     let names: &[&str] = match jwk.key_type() {
         "OKP" => &["crv", "kty", "x"],
         "EC" => &["crv", "kty", "x", "y"],

@@ -21,7 +21,7 @@ const RSA_BITS: usize = 2048;
 ///
 /// # Errors
 /// In words: no random source, or an algorithm that Locate does not take.
-pub fn private_jwk(algorithm: Algorithm) -> Result<Jwk, String> {
+pub(crate) fn private_jwk(algorithm: Algorithm) -> Result<Jwk, String> {
     let mut jwk = match algorithm {
         Algorithm::EdDsa => ed25519()?,
         Algorithm::Es256 => p256()?,

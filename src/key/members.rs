@@ -56,7 +56,7 @@ pub(super) struct Members<'a> {
 
 impl<'a> Members<'a> {
     /// Reads a JWK of any kind, also one that cannot sign.
-    pub fn read(json: &'a [u8]) -> Result<Members<'a>, Unusable> {
+    pub(super) fn read(json: &'a [u8]) -> Result<Members<'a>, Unusable> {
         let json = as_text(json).map_err(explain_encoding)?;
         let mut from = serde_json::Deserializer::from_str(json);
         let read = from.deserialize_any(ReadMembers).and_then(|read| from.end().map(|()| read));
@@ -80,18 +80,18 @@ impl<'a> Members<'a> {
     }
 
     /// A member that is a name: empty counts as absent, as the original has it.
-    pub fn text(&self, name: &str) -> Option<&str> {
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
         let member = self.texts.iter().find(|(known, _)| *known == name);
         member.map(|(_, text)| text.as_ref()).filter(|text| !text.is_empty())
     }
 
     /// Whether there is such a member, whatever it is.
-    pub fn has(&self, name: &str) -> bool {
+    pub(super) fn has(&self, name: &str) -> bool {
         self.names.get(name).is_some_and(|is_null| !is_null)
     }
 
     /// Says that a member is missing, and whether one of that name stands there in other letters.
-    pub fn missing(&self, name: &str) -> Unusable {
+    pub(super) fn missing(&self, name: &str) -> Unusable {
         match self.names.keys().find(|other| other.eq_ignore_ascii_case(name) && **other != name) {
             Some(other) => format!("{name:?} is missing ({other:?} is another name: case matters)"),
             None => format!("{name:?} is missing"),
@@ -99,7 +99,7 @@ impl<'a> Members<'a> {
     }
 
     /// The bytes of a base64url member.
-    pub fn bytes(&self, name: &str) -> Result<Bytes, Unusable> {
+    pub(super) fn bytes(&self, name: &str) -> Result<Bytes, Unusable> {
         /// RFC 7515, section 2, allows neither padding nor stray bits; some tools write them.
         const LENIENT: GeneralPurpose = GeneralPurpose::new(
             &URL_SAFE,
@@ -118,20 +118,20 @@ impl<'a> Members<'a> {
     }
 
     /// A member of exactly `size` bytes.
-    pub fn sized(&self, name: &str, size: usize) -> Result<Bytes, Unusable> {
+    pub(super) fn sized(&self, name: &str, size: usize) -> Result<Bytes, Unusable> {
         let bytes = self.bytes(name)?;
         if bytes.len() == size { Ok(bytes) } else { Err(wrong_size(name, size, bytes.len())) }
     }
 
     /// A big-endian number without leading zeros.
-    pub fn number(&self, name: &str) -> Result<Bytes, Unusable> {
+    pub(super) fn number(&self, name: &str) -> Result<Bytes, Unusable> {
         let bytes = self.bytes(name)?;
         let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
         Ok(Zeroizing::new(bytes[zeros..].to_vec()))
     }
 
     /// A big-endian number, written with `size` bytes.
-    pub fn padded_number(&self, name: &str, size: usize) -> Result<Bytes, Unusable> {
+    pub(super) fn padded_number(&self, name: &str, size: usize) -> Result<Bytes, Unusable> {
         let number = self.number(name)?;
         let zeros = size.checked_sub(number.len()).ok_or_else(|| wrong_size(name, size, number.len()))?;
         let mut padded = Zeroizing::new(vec![0; size]);

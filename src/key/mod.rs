@@ -1,14 +1,14 @@
 //! The private key that signs monitoring requests: where it comes from, which keys are accepted, and
 //! why one is refused. The run's path through here touches no OpenSSL.
 
-pub mod algorithm;
-pub mod convert;
-pub mod generate;
+mod algorithm;
+pub(crate) mod convert;
+pub(crate) mod generate;
 pub mod inspect;
-pub mod jwk;
-pub mod load;
+mod jwk;
+pub(crate) mod load;
 mod members;
-pub mod pair;
+mod pair;
 mod rsa;
 pub mod sign;
 

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::Algorithm;
 
 /// Puts parts into one piece.
-pub fn join(parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
+pub(super) fn join(parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
     let size = parts.iter().map(|part| 2 + part.len()).sum();
     let mut joined = Zeroizing::new(Vec::with_capacity(size));
     for part in parts {
@@ -37,7 +37,7 @@ fn split<const N: usize>(mut joined: &[u8]) -> Option<[&[u8]; N]> {
 }
 
 /// A key pair whose halves belong together: ring has checked it.
-pub enum KeyPair {
+pub(super) enum KeyPair {
     /// For EdDSA.
     Ed25519(Box<Ed25519KeyPair>),
     /// For ES256 and ES384.
@@ -49,7 +49,7 @@ pub enum KeyPair {
 impl KeyPair {
     /// Reads what [`join`] has put together. `None` means that the parts do not belong together: what else
     /// ring refuses has been refused before, with its reason.
-    pub fn read(algorithm: Algorithm, joined: &[u8]) -> Option<KeyPair> {
+    pub(super) fn read(algorithm: Algorithm, joined: &[u8]) -> Option<KeyPair> {
         #![expect(clippy::many_single_char_names, reason = "the names of RFC 7518")]
         match algorithm {
             Algorithm::EdDsa => {
@@ -77,7 +77,7 @@ impl KeyPair {
     }
 
     /// The signature of `message`, in the form of a JWS (RFC 7518, 3.3 to 3.5; RFC 8037, 3.1).
-    pub fn sign(&self, algorithm: Algorithm, message: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn sign(&self, algorithm: Algorithm, message: &[u8]) -> Option<Vec<u8>> {
         match self {
             KeyPair::Ed25519(pair) => Some(pair.sign(message).as_ref().to_vec()),
             KeyPair::Ecdsa(pair) => Some(pair.sign(&SystemRandom::new(), message).ok()?.as_ref().to_vec()),

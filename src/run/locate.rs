@@ -18,7 +18,7 @@ use crate::sys::memory::give_back_freed;
 use crate::sys::signal::Signals;
 
 /// What the main command was asked to do.
-pub struct LocateRun {
+pub(crate) struct LocateRun {
     /// The monitoring request.
     pub locate: LocateConfig,
     /// How it is made.
@@ -31,7 +31,7 @@ pub struct LocateRun {
 
 impl LocateRun {
     /// Signs, exchanges and runs.
-    pub fn execute(self, signals: &Signals, log: Log) -> ExitStatus {
+    pub(crate) fn execute(self, signals: &Signals, log: Log) -> ExitStatus {
         let key = self.cache.as_ref().map(|_| self.cache_key());
         let LocateRun { locate, http, run: config, cache } = self;
         let make = |run: &mut Run<'_>| lease(run, locate, http).and_then(|lease| command::run(run, &lease));

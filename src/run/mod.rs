@@ -3,9 +3,9 @@
 
 mod cached;
 pub(crate) mod command;
-pub mod locate;
+pub(crate) mod locate;
 mod report;
-pub mod token;
+pub(crate) mod token;
 
 use std::ffi::OsString;
 use std::os::fd::AsFd;
@@ -14,7 +14,7 @@ use std::time::{Instant, SystemTime};
 
 use reqwest::Url;
 
-pub use report::Report;
+pub(crate) use report::Report;
 
 use crate::child::{InputPolicy, OutputPolicy, Parent, parent::ParentError};
 use crate::deadline::{Limits, Timeline};
@@ -30,7 +30,7 @@ use crate::runtime::block_on;
 use crate::sys::signal::Signals;
 
 /// What concerns the run of a command, whoever issued the credential.
-pub struct RunConfig {
+pub(crate) struct RunConfig {
     /// COMMAND and its arguments.
     pub command: Vec<OsString>,
     /// `-timeout`, `-kill-after`, `SCRIPT_DEADLINE`, and the time for a revocation.
@@ -88,7 +88,7 @@ pub(crate) trait Observer {
 impl Observer for () {}
 
 /// The state of a run, from its start to its end.
-pub struct Run<'a> {
+pub(crate) struct Run<'a> {
     config: &'a RunConfig,
     signals: &'a Signals,
     log: Log,
@@ -100,7 +100,7 @@ pub struct Run<'a> {
 impl<'a> Run<'a> {
     /// Begins a run: from here on time counts, and our parent is followed if it was asked for. The metrics
     /// of a run that cannot begin are written.
-    pub fn begin(config: &'a RunConfig, signals: &'a Signals, log: Log) -> Result<Run<'a>, Failure> {
+    pub(crate) fn begin(config: &'a RunConfig, signals: &'a Signals, log: Log) -> Result<Run<'a>, Failure> {
         Run::try_begin(config, signals, log).map_err(|failure| {
             let over = config.limits.script_deadline.and_then(|deadline| deadline.elapsed().ok());
             let warning = config.write_metrics(|| Figures {
@@ -203,7 +203,7 @@ impl<'a> Run<'a> {
     }
 
     /// The end of every run: what has to be said is said, and the metrics are written.
-    pub fn finish(mut self, result: Result<ExitStatus, Failure>) -> ExitStatus {
+    pub(crate) fn finish(mut self, result: Result<ExitStatus, Failure>) -> ExitStatus {
         let warning =
             self.config.write_metrics(|| self.report.figures(&result, &self.timeline, Instant::now()));
         self.report.warnings.extend(warning);

@@ -8,7 +8,7 @@ use crate::metrics::Figures;
 
 /// The figures of a run.
 #[derive(Debug, Default)]
-pub struct Report {
+pub(crate) struct Report {
     durations: [Option<Duration>; Stage::ALL.len()],
     /// How far our clock is ahead of the issuer's, in seconds.
     pub clock_offset_seconds: Option<i64>,
@@ -27,22 +27,22 @@ pub struct Report {
 
 impl Report {
     /// Records how long a stage took.
-    pub fn took(&mut self, stage: Stage, duration: Duration) {
+    pub(crate) fn took(&mut self, stage: Stage, duration: Duration) {
         self.durations[stage as usize] = Some(duration);
     }
 
     /// Records that a stage failed, where the result of the run does not say so (a revocation).
-    pub fn failed(&mut self, stage: Stage) {
+    pub(crate) fn failed(&mut self, stage: Stage) {
         self.failed[stage as usize] = true;
     }
 
     /// How long a stage took, if it was reached.
-    pub fn duration(&self, stage: Stage) -> Option<Duration> {
+    pub(crate) fn duration(&self, stage: Stage) -> Option<Duration> {
         self.durations[stage as usize]
     }
 
     /// The figures for the metrics, when the run ends with `result` at `now`.
-    pub fn figures(
+    pub(crate) fn figures(
         &self,
         result: &Result<ExitStatus, Failure>,
         timeline: &Timeline,

@@ -21,7 +21,7 @@ use crate::sys::memory::give_back_freed;
 use crate::sys::signal::{Signal, Signals};
 
 /// What `exec` was asked to do.
-pub struct TokenRun {
+pub(crate) struct TokenRun {
     /// Where the administrator's credential is.
     pub credential: Credential,
     /// How requests are made.
@@ -36,7 +36,7 @@ pub struct TokenRun {
 
 impl TokenRun {
     /// Makes a token, runs, deletes it.
-    pub fn execute(self, signals: &Signals, log: Log) -> ExitStatus {
+    pub(crate) fn execute(self, signals: &Signals, log: Log) -> ExitStatus {
         let TokenRun { credential, http, url, run: mut config, issuer } = self;
         if matches!(credential, Credential::StandardInput) {
             // If stdin is a file, the command could read the admin token again from its beginning.

@@ -64,7 +64,7 @@ pub(super) struct Stream<P = Spans> {
 
 impl Stream {
     /// The text itself.
-    pub fn of(text: &[u8]) -> Stream {
+    pub(super) fn of(text: &[u8]) -> Stream {
         Stream::read(text, |_| 0)
     }
 
@@ -107,7 +107,7 @@ impl Stream {
     }
 
     /// All levels, from the text itself on.
-    pub fn levels(text: &[u8]) -> impl Iterator<Item = Stream> {
+    pub(super) fn levels(text: &[u8]) -> impl Iterator<Item = Stream> {
         // A secret that ends a line with a `=` of its own, or begins with what ends a sequence, is found in the text
         // as it stands.
         let unwrapped = Stream::unwrapped(text);
@@ -128,7 +128,7 @@ impl Stream {
 
 impl<P: Places> Stream<P> {
     /// The same with one layer of escapes taken away; `None` if there is none.
-    pub fn decoded(&self) -> Option<Stream<P>> {
+    pub(super) fn decoded(&self) -> Option<Stream<P>> {
         // Nearly all are plain.
         let is_simple = self.bytes.is_ascii() && memchr::memchr(GAP, &self.bytes).is_none();
         let special = |rest: &[u8]| {

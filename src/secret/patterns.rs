@@ -92,7 +92,7 @@ pub(super) enum Extent {
 }
 
 impl Patterns {
-    pub fn new<'a>(secrets: impl Iterator<Item = &'a str>) -> Patterns {
+    pub(super) fn new<'a>(secrets: impl Iterator<Item = &'a str>) -> Patterns {
         let mut patterns = Patterns::default();
         for secret in secrets {
             patterns.add(secret);
@@ -101,12 +101,12 @@ impl Patterns {
         patterns
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.windows.is_empty() && self.short.is_empty()
     }
 
     /// Whether some secret holds characters beside those of ASCII.
-    pub fn has_odd_characters(&self) -> bool {
+    pub(super) fn has_odd_characters(&self) -> bool {
         self.has_odd_characters
     }
 
@@ -197,7 +197,7 @@ impl Patterns {
     }
 
     /// Where in `text` secrets are, in order, without overlaps.
-    pub fn find(&self, text: &[u8], extent: Extent) -> Vec<Range<usize>> {
+    pub(super) fn find(&self, text: &[u8], extent: Extent) -> Vec<Range<usize>> {
         let mut found = Vec::new();
         if self.is_empty() {
             return found;
@@ -256,7 +256,7 @@ impl Patterns {
     }
 
     /// Whether some characters have a piece of a secret in them.
-    pub fn are_in(&self, characters: &[u8]) -> bool {
+    pub(super) fn are_in(&self, characters: &[u8]) -> bool {
         let mut at = 0;
         while let Some(gram) = characters.get(at..at + GRAM_CHARS) {
             if self.filter.may_hold(gram) {
@@ -272,17 +272,17 @@ impl Patterns {
     }
 
     /// The most characters that may be the beginning of a piece, or of a token.
-    pub fn longest_beginning(&self) -> usize {
+    pub(super) fn longest_beginning(&self) -> usize {
         self.fronts.iter().map(|front| front.text.len()).max().unwrap_or(PIECE_CHARS - 1)
     }
 
     /// Whether some characters may be from the middle of the beginning of a token.
-    pub fn is_in_front(&self, characters: &[u8]) -> bool {
+    pub(super) fn is_in_front(&self, characters: &[u8]) -> bool {
         self.fronts.iter().any(|front| memmem::find(&front.text, characters).is_some())
     }
 
     /// How many of the last `characters` may be the beginning of a piece, or of a token.
-    pub fn beginning_at_end(&self, characters: &[u8]) -> usize {
+    pub(super) fn beginning_at_end(&self, characters: &[u8]) -> usize {
         let last = |most: usize| &characters[characters.len().saturating_sub(most)..];
         let of_piece = (1..PIECE_CHARS.min(characters.len() + 1)).rev();
         let of_piece = of_piece.into_iter().find(|&count| self.begins_piece(last(count))).unwrap_or_default();

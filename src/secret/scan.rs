@@ -58,7 +58,7 @@ enum Special {
 impl Scanner {
     /// Takes the next block of a stream, without what is cut off at the end: its length, and whether a piece of a
     /// secret ends in it.
-    pub fn take(&mut self, patterns: &Patterns, text: &[u8]) -> (usize, bool) {
+    pub(super) fn take(&mut self, patterns: &Patterns, text: &[u8]) -> (usize, bool) {
         self.forget();
         let before = self.seen.bytes.len();
         let taken = self.read(text);

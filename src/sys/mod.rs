@@ -4,6 +4,6 @@
 #![expect(unsafe_code, reason = "this is the room for it")]
 
 pub mod descriptors;
-pub mod memory;
+pub(crate) mod memory;
 pub(crate) mod process;
 pub mod signal;

@@ -59,7 +59,7 @@ impl TransportError {
 
 impl Circumstances<'_> {
     /// What `cause` means.
-    pub fn explain(&self, cause: &Cause) -> TransportError {
+    pub(super) fn explain(&self, cause: &Cause) -> TransportError {
         let (message, retryable) = match cause {
             Cause::Lookup(error) => self.lookup(error),
             Cause::Connect(error) => self.connect(error),
@@ -255,7 +255,7 @@ fn only_http2(at: &str) -> String {
 }
 
 /// A proxy that wants credentials, or others.
-pub fn authentication(proxy: &Proxy, protocol: &str) -> String {
+pub(crate) fn authentication(proxy: &Proxy, protocol: &str) -> String {
     let (shown, variable) = (proxy.shown(), proxy.variable);
     if proxy.credentials().is_some() {
         format!(
@@ -274,12 +274,12 @@ pub(super) fn via(proxy: Option<&Proxy>) -> String {
 }
 
 /// Scheme, host and port of `url`.
-pub fn origin(url: &Url) -> String {
+pub(crate) fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
 
 /// A status with its usual name, such as `503 Service Unavailable`.
-pub struct Status(pub u16);
+pub(crate) struct Status(pub u16);
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

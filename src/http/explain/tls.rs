@@ -9,7 +9,7 @@ use super::super::untrusted::Untrusted;
 use crate::failure::Reason;
 
 /// What a failed handshake with a server means; `at` names it.
-pub fn explain(error: &rustls::Error, at: &str, seen: &Circumstances<'_>) -> String {
+pub(super) fn explain(error: &rustls::Error, at: &str, seen: &Circumstances<'_>) -> String {
     match error {
         rustls::Error::InvalidCertificate(why) => explain_certificate(why, at, seen),
         rustls::Error::InvalidMessage(_) => {
@@ -25,7 +25,7 @@ pub fn explain(error: &rustls::Error, at: &str, seen: &Circumstances<'_>) -> Str
     }
 }
 
-pub fn reason(error: &rustls::Error) -> Reason {
+pub(super) fn reason(error: &rustls::Error) -> Reason {
     let rustls::Error::InvalidCertificate(why) = error else { return Reason::TlsFailed };
     let CertificateError::Other(OtherError(other)) = why else { return Reason::TlsCertificate };
     let Some(untrusted) = other.downcast_ref::<Untrusted>() else { return Reason::TlsCertificate };

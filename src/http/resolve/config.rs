@@ -29,7 +29,7 @@ pub(super) struct Config {
 }
 
 impl Config {
-    pub fn parse(file: &str, hostname: &str) -> Config {
+    pub(super) fn parse(file: &str, hostname: &str) -> Config {
         let mut config = Config {
             servers: Vec::new(),
             search: Vec::new(),
@@ -77,7 +77,7 @@ impl Config {
     }
 
     /// The whole names to ask for, one after the other, for `host`.
-    pub fn names(&self, host: &str) -> Vec<String> {
+    pub(super) fn names(&self, host: &str) -> Vec<String> {
         if host.ends_with('.') {
             return vec![host.to_owned()];
         }

@@ -26,7 +26,7 @@ const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// A host has no address.
 #[derive(Clone, Debug)]
-pub struct LookupError {
+pub(crate) struct LookupError {
     /// The name that was asked for.
     pub host: String,
     /// Why, in words.
@@ -50,7 +50,7 @@ pub(super) struct Resolver {
 
 impl Resolver {
     /// A resolver that reports to `progress`.
-    pub fn new(progress: Arc<Progress>) -> Resolver {
+    pub(super) fn new(progress: Arc<Progress>) -> Resolver {
         Resolver { progress }
     }
 }

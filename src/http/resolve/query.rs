@@ -36,7 +36,7 @@ pub(super) enum QueryError {
 
 impl QueryError {
     /// Whether another name, or another server, cannot help.
-    pub fn is_final(&self) -> bool {
+    pub(super) fn is_final(&self) -> bool {
         matches!(self, QueryError::Io(error) if is_out_of_resources(error))
     }
 

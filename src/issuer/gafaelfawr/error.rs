@@ -8,7 +8,7 @@ use crate::issuer::clock;
 use crate::issuer::refusal::{Dialect, Doing, Refusal};
 
 /// Gafaelfawr's part of what is said of an answer.
-pub static DIALECT: Dialect = Dialect {
+pub(super) static DIALECT: Dialect = Dialect {
     name: "gafaelfawr",
     owner: "Gafaelfawr",
     advice: "check that --url is the base URL of the environment, and that no proxy answers in its place",

@@ -1,7 +1,7 @@
 //! Gafaelfawr: service tokens of a Rubin Phalanx environment (`/auth/api/v1`, as Gafaelfawr 15.4 answers).
 
 mod error;
-pub mod exec;
+pub(crate) mod exec;
 pub(crate) mod orphan;
 
 use std::time::{Duration, Instant};
@@ -17,15 +17,15 @@ use crate::failure::Failure;
 use crate::secret::{ExposeSecret as _, SecretString, protect};
 
 /// The administrator's variable, which the command must not see.
-pub const ADMIN_TOKEN: &str = "GAFAELFAWR_ADMIN_TOKEN";
+pub(crate) const ADMIN_TOKEN: &str = "GAFAELFAWR_ADMIN_TOKEN";
 /// The base URL's variable.
-pub const URL: &str = "GAFAELFAWR_URL";
+pub(crate) const URL: &str = "GAFAELFAWR_URL";
 /// The scope that makes and deletes tokens.
-pub const ADMIN_SCOPE: &str = "admin:token";
+pub(crate) const ADMIN_SCOPE: &str = "admin:token";
 /// A token must live at least this long.
-pub const MIN_LIFETIME: Duration = Duration::from_secs(300);
+pub(crate) const MIN_LIFETIME: Duration = Duration::from_secs(300);
 /// Integers above this are read as milliseconds.
-pub const MAX_EXPIRES: u64 = 20_000_000_000;
+pub(crate) const MAX_EXPIRES: u64 = 20_000_000_000;
 /// Length of a token's key, and of its secret.
 const PART_CHARS: usize = 22;
 const MAX_USERNAME_CHARS: usize = 64;
@@ -43,7 +43,7 @@ pub struct NewToken {
 
 /// A token, as the API describes it.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
-pub struct TokenInfo {
+pub(crate) struct TokenInfo {
     /// Whose it is.
     pub username: String,
     /// `service`, `user`, `session`, …
@@ -65,18 +65,18 @@ pub struct TokenInfo {
 }
 
 /// Whether `text` is the key of a token, or has the form of its secret, which is the same.
-pub fn is_token_key(text: &str) -> bool {
+pub(crate) fn is_token_key(text: &str) -> bool {
     text.len() == PART_CHARS && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 /// The key of a token of the form `gt-KEY.SECRET`.
-pub fn token_key_of(token: &SecretString) -> Option<&str> {
+pub(crate) fn token_key_of(token: &SecretString) -> Option<&str> {
     let (key, secret) = token.expose_secret().strip_prefix("gt-")?.split_once('.')?;
     (is_token_key(key) && is_token_key(secret)).then_some(key)
 }
 
 /// Whether a username is of the documented form: lower case, digits, single dashes within.
-pub fn is_username(name: &str) -> bool {
+pub(crate) fn is_username(name: &str) -> bool {
     name.len() <= MAX_USERNAME_CHARS
         && name.split('-').all(|word| {
             !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
@@ -85,24 +85,24 @@ pub fn is_username(name: &str) -> bool {
 }
 
 /// Whether a scope is of the documented form.
-pub fn is_scope(scope: &str) -> bool {
+pub(crate) fn is_scope(scope: &str) -> bool {
     !scope.is_empty()
         && scope.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b':' | b'.' | b'_' | b'-'))
 }
 
 /// The API of one environment.
-pub struct Gafaelfawr {
+pub(crate) struct Gafaelfawr {
     api: Api,
 }
 
 impl Gafaelfawr {
     /// The API below the environment's base URL.
-    pub fn new(access: Access<'_>) -> Result<Gafaelfawr, Failure> {
+    pub(crate) fn new(access: Access<'_>) -> Result<Gafaelfawr, Failure> {
         Ok(Gafaelfawr { api: Api::new(&error::DIALECT, access, ("authorization", "bearer "))? })
     }
 
     /// The requests below.
-    pub fn api(&self) -> &Api {
+    pub(crate) fn api(&self) -> &Api {
         &self.api
     }
 
@@ -115,7 +115,7 @@ impl Gafaelfawr {
     }
 
     /// What the admin token is.
-    pub async fn token_info(&self, deadline: Instant) -> Result<TokenInfo, Failure> {
+    pub(crate) async fn token_info(&self, deadline: Instant) -> Result<TokenInfo, Failure> {
         self.api.get(&self.own_token(), Doing::Check, deadline).await
     }
 
@@ -126,17 +126,17 @@ impl Gafaelfawr {
 
     /// How far the local clock is ahead of the server's. The bootstrap token is not accepted there, but the
     /// answer still tells the time.
-    pub async fn clock_offset_seconds(&self, deadline: Instant) -> Result<i64, Failure> {
+    pub(crate) async fn clock_offset_seconds(&self, deadline: Instant) -> Result<i64, Failure> {
         self.api.clock_offset_seconds(&self.own_token(), deadline).await
     }
 
     /// The tokens of a user.
-    pub async fn list(&self, username: &str, deadline: Instant) -> Result<Vec<TokenInfo>, Failure> {
+    pub(crate) async fn list(&self, username: &str, deadline: Instant) -> Result<Vec<TokenInfo>, Failure> {
         self.api.get(&self.user_tokens(username), Doing::List, deadline).await
     }
 
     /// Makes a token that expires at `expires` (Unix seconds); never, if that is `None`.
-    pub async fn create(
+    pub(crate) async fn create(
         &self,
         new: &NewToken,
         expires: Option<u64>,
@@ -162,7 +162,7 @@ impl Gafaelfawr {
     }
 
     /// Deletes a token. `false`: there was none.
-    pub async fn delete(&self, username: &str, key: &str, deadline: Instant) -> Result<bool, Failure> {
+    pub(crate) async fn delete(&self, username: &str, key: &str, deadline: Instant) -> Result<bool, Failure> {
         let mut url = self.user_tokens(username);
         if let Ok(mut path) = url.path_segments_mut() {
             path.push(key);

@@ -55,7 +55,7 @@ pub(crate) enum Verdict<'a> {
 impl Creation<'_> {
     /// Only the single new token of the user is taken for this run's, and only if it matches in everything
     /// that the list shows and something answered the request.
-    pub fn judge<'a>(&self, listed: impl IntoIterator<Item = &'a TokenInfo>) -> Verdict<'a> {
+    pub(crate) fn judge<'a>(&self, listed: impl IntoIterator<Item = &'a TokenInfo>) -> Verdict<'a> {
         let is_new = |token: &&TokenInfo| {
             token.token_type == "service"
                 && token.username == self.new.username

@@ -17,7 +17,7 @@ use crate::issuer::quote::{first_words, shown};
 
 /// The answer (m-lab/locate, `api/v2/api.go`: `MonitoringResult`).
 #[derive(Deserialize)]
-pub struct MonitoringResult {
+pub(super) struct MonitoringResult {
     #[serde(default, deserialize_with = "object")]
     pub error: Option<LocateError>,
     #[serde(default, deserialize_with = "object")]
@@ -27,7 +27,7 @@ pub struct MonitoringResult {
 }
 
 #[derive(Deserialize)]
-pub struct LocateError {
+pub(super) struct LocateError {
     #[serde(default, rename = "type")]
     pub kind: String,
     #[serde(default)]
@@ -37,7 +37,7 @@ pub struct LocateError {
 }
 
 #[derive(Deserialize)]
-pub struct Target {
+pub(super) struct Target {
     pub urls: Option<BTreeMap<String, String>>,
 }
 

@@ -146,7 +146,7 @@ impl LocateConfig {
 }
 
 /// A failure of the exchange.
-pub fn failed(reason: Reason, message: impl Into<String>) -> Failure {
+pub(super) fn failed(reason: Reason, message: impl Into<String>) -> Failure {
     Failure::failed(Stage::Exchange, reason, message)
 }
 

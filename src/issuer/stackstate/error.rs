@@ -8,7 +8,7 @@ use crate::issuer::clock;
 use crate::issuer::refusal::{Dialect, Doing, Refusal};
 
 /// StackState's part of what is said of an answer.
-pub static DIALECT: Dialect = Dialect {
+pub(super) static DIALECT: Dialect = Dialect {
     name: "stackstate",
     owner: "StackState",
     advice: "check --url and --api-path",

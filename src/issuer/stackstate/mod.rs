@@ -2,7 +2,7 @@
 //! OpenAPI specification has them (`/api/security/tokens`).
 
 mod error;
-pub mod exec;
+pub(crate) mod exec;
 
 use std::time::Instant;
 
@@ -18,27 +18,27 @@ use crate::random;
 use crate::secret::{ExposeSecret as _, SecretString, protect};
 
 /// The base URL's variable.
-pub const URL: &str = "STS_CLI_URL";
+pub(crate) const URL: &str = "STS_CLI_URL";
 /// The API path's variable.
-pub const API_PATH: &str = "STS_CLI_API_PATH";
+pub(crate) const API_PATH: &str = "STS_CLI_API_PATH";
 /// The usual API path.
-pub const DEFAULT_API_PATH: &str = "/api";
+pub(crate) const DEFAULT_API_PATH: &str = "/api";
 /// The variable of a person's API token.
-pub const API_TOKEN: &str = "STS_CLI_API_TOKEN";
+pub(crate) const API_TOKEN: &str = "STS_CLI_API_TOKEN";
 /// The variable of a service token.
-pub const SERVICE_TOKEN: &str = "STS_CLI_SERVICE_TOKEN";
+pub(crate) const SERVICE_TOKEN: &str = "STS_CLI_SERVICE_TOKEN";
 
 /// The variable of a Kubernetes service account's token, which counts as one of the three.
-pub const K8S_TOKEN: &str = "STS_CLI_K8S_SA_TOKEN";
+pub(crate) const K8S_TOKEN: &str = "STS_CLI_K8S_SA_TOKEN";
 /// The variables of a credential.
-pub const CREDENTIALS: [&str; 3] = [API_TOKEN, SERVICE_TOKEN, K8S_TOKEN];
+pub(crate) const CREDENTIALS: [&str; 3] = [API_TOKEN, SERVICE_TOKEN, K8S_TOKEN];
 /// The variable that switches the verification of certificates off in `sts`.
-pub const SKIP_SSL: &str = "STS_SKIP_SSL";
+pub(crate) const SKIP_SSL: &str = "STS_SKIP_SSL";
 /// The variable of the file that holds that token.
-pub const K8S_TOKEN_PATH: &str = "STS_CLI_K8S_SA_TOKEN_PATH";
+pub(crate) const K8S_TOKEN_PATH: &str = "STS_CLI_K8S_SA_TOKEN_PATH";
 
 /// What every service token begins with.
-pub const SERVICE_TOKEN_PREFIX: &str = "svctok-";
+pub(crate) const SERVICE_TOKEN_PREFIX: &str = "svctok-";
 
 /// Which header a credential goes into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub struct NewToken {
 /// A token, as the list has it; the order of the fields is that of `sts`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ServiceToken {
+pub(crate) struct ServiceToken {
     /// The subject that exists for it alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dedicated_subject: Option<String>,
@@ -108,7 +108,7 @@ pub struct ServiceToken {
 
 /// The answer to a creation. It has no id.
 #[derive(Deserialize)]
-pub struct Created {
+pub(crate) struct Created {
     /// The name, as the server keeps it.
     pub name: String,
     /// The token, shown this once.
@@ -118,7 +118,7 @@ pub struct Created {
 }
 
 /// The API of one installation.
-pub struct StackState {
+pub(crate) struct StackState {
     api: Api,
     /// The base URL, without the API's path.
     url: Url,
@@ -126,7 +126,11 @@ pub struct StackState {
 
 impl StackState {
     /// The API at `api_path` below the installation's URL.
-    pub fn new(access: Access<'_>, api_path: &str, kind: CredentialKind) -> Result<StackState, Failure> {
+    pub(crate) fn new(
+        access: Access<'_>,
+        api_path: &str,
+        kind: CredentialKind,
+    ) -> Result<StackState, Failure> {
         let header = match kind {
             CredentialKind::ApiToken => "x-api-token",
             CredentialKind::ServiceToken => "x-api-key",
@@ -144,12 +148,12 @@ impl StackState {
     }
 
     /// The requests below.
-    pub fn api(&self) -> &Api {
+    pub(crate) fn api(&self) -> &Api {
         &self.api
     }
 
     /// The installation's URL.
-    pub fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         self.url.as_str().trim_end_matches('/')
     }
 
@@ -158,7 +162,7 @@ impl StackState {
     }
 
     /// The server's version (`/server/info`), if it tells.
-    pub async fn version(&self, deadline: Instant) -> Option<String> {
+    pub(crate) async fn version(&self, deadline: Instant) -> Option<String> {
         let url = self.api.at(&["server", "info"]);
         let info: Value = self.api.get(&url, Doing::Check, deadline).await.ok()?;
         let part = |name: &str| info["version"][name].as_u64();
@@ -174,14 +178,14 @@ impl StackState {
     }
 
     /// All tokens, by name.
-    pub async fn list(&self, deadline: Instant) -> Result<Vec<ServiceToken>, Failure> {
+    pub(crate) async fn list(&self, deadline: Instant) -> Result<Vec<ServiceToken>, Failure> {
         let mut tokens: Vec<ServiceToken> = self.api.get(&self.tokens(), Doing::List, deadline).await?;
         tokens.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(tokens)
     }
 
     /// Makes a token.
-    pub async fn create(&self, new: &NewToken, deadline: Instant) -> Result<Created, CreateError> {
+    pub(crate) async fn create(&self, new: &NewToken, deadline: Instant) -> Result<Created, CreateError> {
         let body = serde_json::json!(new).to_string();
         let usable = |created: &Created| usable(&created.token);
         let created: Created =
@@ -191,7 +195,7 @@ impl StackState {
     }
 
     /// Deletes a token. `false`: there was none.
-    pub async fn delete(&self, id: i64, deadline: Instant) -> Result<bool, Failure> {
+    pub(crate) async fn delete(&self, id: i64, deadline: Instant) -> Result<bool, Failure> {
         self.api.delete(&self.api.at(&["security", "tokens", &id.to_string()]), deadline).await
     }
 }
