@@ -50,9 +50,9 @@ fn access(flags: StackStateFlags, http: HttpFlags) -> Result<Access, Failure> {
     let (other, kind) = context.credential()?.unzip();
     let credential = credential(flags.admin_token_file, &CREDENTIALS, other)?;
     let kind = match &credential {
-        Credential::Variable(API_TOKEN, _) => Some(CredentialKind::ApiToken),
-        Credential::Variable(SERVICE_TOKEN, _) => Some(CredentialKind::ServiceToken),
-        Credential::Variable(..) => Some(CredentialKind::KubernetesToken),
+        Credential::Variable(API_TOKEN, _) => Some(CredentialKind::Api),
+        Credential::Variable(SERVICE_TOKEN, _) => Some(CredentialKind::Service),
+        Credential::Variable(..) => Some(CredentialKind::Kubernetes),
         Credential::Context(..) => kind,
         Credential::File(_) | Credential::StandardInput => None,
     };

@@ -77,8 +77,8 @@ impl Context {
     pub(super) fn credential(&self) -> Result<Option<(Credential, CredentialKind)>, Failure> {
         let (token, kind) = match (&self.api_token, &self.service_token) {
             (None, None) => return Ok(None),
-            (Some(token), None) => (token, CredentialKind::ApiToken),
-            (None, Some(token)) => (token, CredentialKind::ServiceToken),
+            (Some(token), None) => (token, CredentialKind::Api),
+            (None, Some(token)) => (token, CredentialKind::Service),
             (Some(_), Some(_)) => {
                 return Err(failure(format!(
                     "{} has both api-token and service-token; keep one",

@@ -89,7 +89,7 @@ impl Installation {
         StackState::new(
             Access { http: &self.http, url: self.url.clone(), credential: token },
             &self.api_path,
-            CredentialKind::ServiceToken,
+            CredentialKind::Service,
         )
     }
 

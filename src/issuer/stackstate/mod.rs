@@ -44,11 +44,11 @@ pub(crate) const SERVICE_TOKEN_PREFIX: &str = "svctok-";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CredentialKind {
     /// A person's: `X-API-Token`.
-    ApiToken,
+    Api,
     /// A service's: `X-API-Key`.
-    ServiceToken,
+    Service,
     /// A Kubernetes service account's: `X-API-ServiceBearer`.
-    KubernetesToken,
+    Kubernetes,
 }
 
 impl CredentialKind {
@@ -56,11 +56,11 @@ impl CredentialKind {
     pub fn of(token: &SecretString) -> CredentialKind {
         let token = token.expose_secret();
         if token.starts_with(SERVICE_TOKEN_PREFIX) {
-            CredentialKind::ServiceToken
+            CredentialKind::Service
         } else if token.starts_with("eyJ") && token.matches('.').count() == 2 {
-            CredentialKind::KubernetesToken
+            CredentialKind::Kubernetes
         } else {
-            CredentialKind::ApiToken
+            CredentialKind::Api
         }
     }
 }
@@ -132,9 +132,9 @@ impl StackState {
         kind: CredentialKind,
     ) -> Result<StackState, Failure> {
         let header = match kind {
-            CredentialKind::ApiToken => "x-api-token",
-            CredentialKind::ServiceToken => "x-api-key",
-            CredentialKind::KubernetesToken => "x-api-servicebearer",
+            CredentialKind::Api => "x-api-token",
+            CredentialKind::Service => "x-api-key",
+            CredentialKind::Kubernetes => "x-api-servicebearer",
         };
         let Access { http, url, credential } = access;
         let mut base = url.clone();
