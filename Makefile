@@ -1,6 +1,6 @@
-# Everything that is done with this project. `make demo` and `make test` need a Rust toolchain, a C compiler and make;
-# `make test` also needs bash, GNU coreutils and util-linux. It runs as root or as any user who may create user
-# namespaces. The other targets say what they need.
+# All tasks of this project. `make demo` and `make test` need a Rust toolchain, a C compiler and make; `make test` also
+# needs bash, GNU coreutils and util-linux. It runs as root, or as a user who may create user namespaces. The other
+# targets say what they need.
 
 CARGO  ?= cargo
 PREFIX ?= /usr/local
@@ -9,7 +9,7 @@ TARGET ?= $(shell rustc --print host-tuple)
 # A static binary starts faster, and runs in an empty container. STATIC=0 on systems without a static libc.
 STATIC ?= 1
 STATIC_FLAGS := -C target-feature=+crt-static -C relocation-model=static
-# No path of this machine gets into the programs, so that they are the same wherever they are built (make reproducible).
+# No path of this machine gets into the programs, so they are the same wherever they are built (make reproducible).
 REMAP_FLAGS := --remap-path-prefix=$(CURDIR)=/monitoring-token \
 	--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo \
 	--remap-path-prefix=$(shell rustc --print sysroot)=/rust
@@ -22,7 +22,7 @@ RELEASE := target/$(TARGET)/release
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
-# Two builds: what the sandbox needs of a library must not get into the program that ships.
+# Two builds, so that no library features that only the sandbox needs get into the shipped program.
 build: ## Build the static release binaries
 	$(RELEASE_ENV) $(CARGO) build --release --locked --target $(TARGET)
 	$(RELEASE_ENV) $(CARGO) build --release --locked --target $(TARGET) --package monitoring-sandbox
@@ -32,7 +32,7 @@ demo: ## Run the main job on the embedded sandbox
 	$(CARGO) build --locked --package monitoring-sandbox
 	scripts/demo.sh target/debug
 
-# Some tests look into other processes and mount files over others. That takes root, or a namespace in which this user is.
+# Some tests inspect other processes and mount files over others. That takes root, or a user namespace with root.
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo unshare --map-root-user)
 
 test: ## Run all tests
@@ -40,7 +40,7 @@ test: ## Run all tests
 	$(AS_ROOT) $(CARGO) test --locked --lib --test promises
 	$(CARGO) test --locked --package monitoring-sandbox
 
-# The fuzz targets need a nightly compiler to run, but must not rot.
+# The fuzz targets need a nightly compiler to run, but must always compile.
 check: ## Formatting, lints, tests
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings

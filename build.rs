@@ -1,4 +1,4 @@
-//! Finds out what `--version` says: the version, the commit and its date.
+//! Determines the text of `--version`: the version, the commit and its date.
 
 use std::process::Command;
 
@@ -9,7 +9,7 @@ fn git(args: &[&str]) -> Option<String> {
 
 fn main() {
     let version = env!("CARGO_PKG_VERSION");
-    // Outside a checkout (a source archive) the version stands alone.
+    // Outside a checkout (a source archive), only the version.
     let commit = git(&["log", "-1", "--format=%h %cs"]);
     let full = commit.map_or(version.to_owned(), |commit| format!("{version} ({commit})"));
     println!("cargo::rustc-env=MONITORING_TOKEN_VERSION={full}");

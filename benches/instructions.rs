@@ -1,7 +1,7 @@
-//! The instructions that a run executes, counted by valgrind, against committed figures: unlike time, they
-//! are the same on a busy machine, so a dependency that costs start-up cannot creep in unseen.
+//! The instructions that a run executes, counted by valgrind, against committed figures: unlike time, they are the same
+//! on a busy machine, so a dependency that costs start-up cannot creep in unseen.
 //!
-//! Who changes a figure on purpose writes the new one here, with the reason in the commit.
+//! If a change is intended, write the new figure here and the reason into the commit.
 
 mod servers;
 #[path = "../tests/support/mod.rs"]
@@ -15,9 +15,9 @@ use support::tls::Authority;
 
 /// How far a count may be from its figure, either way.
 const TOLERANCE: f64 = 0.05;
-/// Roots in the bundle: about as many as a distribution has.
+/// Roots in the bundle, as in a typical distribution.
 const ROOTS: usize = 140;
-/// Each run is counted as often, and the least counts: handshakes differ a little.
+/// Each run is counted this often and the lowest count is used, because handshakes vary a little.
 const RUNS: usize = 3;
 
 const CACHE_HIT: u64 = 340_000;

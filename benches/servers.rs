@@ -1,4 +1,4 @@
-//! What the benchmarks talk to.
+//! Servers for the benchmarks.
 
 use std::io::{Read as _, Write as _};
 use std::path::Path;
@@ -7,13 +7,13 @@ use std::time::Duration;
 use crate::support::http;
 use crate::support::tls::{Authority, server_params};
 
-/// A Locate behind TLS, trusted through a bundle of `roots` and one more; gives the environment of a run.
-/// Its answer holds `padding` bytes that nobody reads.
+/// A Locate behind TLS, trusted through a bundle of `roots` and one more; returns the environment of a run. Its
+/// response has `padding` additional bytes.
 pub fn https(folder: &Path, roots: &str, padding: usize) -> Vec<(String, String)> {
     https_with(folder, roots, padding, Duration::ZERO)
 }
 
-/// The same, which answers after `delay`.
+/// As [`https`], with a response after `delay`.
 #[allow(dead_code, reason = "not every benchmark waits")]
 pub fn https_after(folder: &Path, delay: Duration) -> Vec<(String, String)> {
     https_with(folder, "", 1, delay)

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs each fuzz target for a bounded time (FUZZ_SECONDS each, 20 by default), from the corpus in the
-# tree. What it finds on top goes to fuzz/target; what fails, to fuzz/artifacts. Needs a nightly compiler.
+# Runs each fuzz target for a bounded time (FUZZ_SECONDS each, 20 by default), from the corpus in the tree. New inputs
+# are written to fuzz/target, and failing ones to fuzz/artifacts. Needs a nightly compiler.
 set -eu
 cd "$(dirname "$0")/.."
 

@@ -7,7 +7,7 @@ target=${TARGET:-$(rustc --print host-tuple)}
 [ "$#" -gt 0 ] || set -- deb rpm
 nfpm=.peers/bin/nfpm
 if [ ! -x "$nfpm" ]; then
-    # The version that scripts/peers.sh has.
+    # The version from scripts/peers.sh.
     module=$(grep -o 'github.com/goreleaser/nfpm[^ ]*@[^ ]*' scripts/peers.sh)
     GOBIN=$PWD/.peers/bin go install "$module" >&2
 fi
@@ -17,7 +17,7 @@ aarch64-*) ARCH=arm64 ;;
 *) echo "packaging: no package for $target" >&2; exit 1 ;;
 esac
 VERSION=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
-# The same input makes the same package: times are the commit's.
+# The same input gives the same package: times are those of the commit.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
 MTIME=$(date --utc --date="@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)
 RELEASE=1
@@ -52,10 +52,10 @@ for kind in "$@"; do
         overrides=$STAGE/usr/share/lintian/overrides
         mkdir -p "$overrides"
         cat >"$overrides/monitoring-token" <<-'END'
-			# On purpose: they run on any distribution and in an empty container.
+			# Intended: static programs run on any distribution and in an empty container.
 			monitoring-token: statically-linked-binary [usr/bin/monitoring-sandbox]
 			monitoring-token: statically-linked-binary [usr/bin/monitoring-token]
-			# There is no request in Debian's bug tracker that a package of this project's own could close.
+			# A package of the project itself does not close a request in Debian's bug tracker.
 			monitoring-token: initial-upload-closes-no-bugs [usr/share/doc/monitoring-token/changelog.Debian.gz:1]
 		END
     else

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes what a release has for this machine's architecture, in target/release-files/: an archive with the programs, man
-# pages and completions, the Debian package, the rpm, and a list of the dependencies (CycloneDX).
+# Builds the files of a release for this machine's architecture in target/release-files/: an archive with the programs,
+# man pages and completions, the Debian package, the rpm, and a list of dependencies (CycloneDX).
 set -eu
 cd "$(dirname "$0")/.."
 target=${TARGET:-$(rustc --print host-tuple)}
@@ -13,7 +13,7 @@ mkdir -p "$files"
 make install "TARGET=$target" DESTDIR= "PREFIX=$PWD/target/$name"
 cp LICENSE README.md CHANGELOG.md "target/$name/"
 packaging/scan-paths.sh "target/$name/bin/monitoring-token" "target/$name/bin/monitoring-sandbox"
-# The same commit makes the same archive.
+# The same commit gives the same archive.
 tar --create --file - --directory target --sort=name --owner=0 --group=0 --numeric-owner --mode=go=rX,u+rw \
     --mtime="@${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}" "$name" | gzip -9n >"$files/$name.tar.gz"
 

@@ -1,5 +1,7 @@
 #!/bin/sh
-# Fails if a program holds a path of the machine that built it. Usage: packaging/scan-paths.sh PROGRAM...
+# Fails if a program contains a path of the machine that built it.
+#
+# Usage: packaging/scan-paths.sh PROGRAM...
 set -eu
 cd "$(dirname "$0")/.."
 status=0

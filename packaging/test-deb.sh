@@ -18,7 +18,7 @@ mkdir -p "$root/var/lib/dpkg/info" "$root/var/lib/dpkg/updates" "$root/var/lib/d
 : > "$root/var/lib/dpkg/status"
 : > "$root/var/lib/dpkg/available"
 (cd "$root" && find . -type f -o -type l | sort) > "$work/before"
-# The static programs depend on nothing, so that an empty root will do; the debug ones are given their libraries.
+# The static programs depend on nothing, so an empty root suffices; debug builds get their libraries.
 depends=$(dpkg-deb --field "$deb" Depends)
 quiet_dpkg() { dpkg --root="$root" --force-not-root --force-script-chrootless "$@" > "$work/dpkg.log" 2>&1 || { cat "$work/dpkg.log"; fail "dpkg $*"; }; }
 if [ -n "$depends" ]; then
@@ -35,7 +35,7 @@ fi
 [ "$(dpkg-query --admindir="$root/var/lib/dpkg" --show --showformat='${db:Status-Status}' monitoring-token)" = installed ] ||
     fail 'not installed'
 
-# Each file is there, and can be read.
+# Each file exists and is readable.
 for file in usr/bin/monitoring-token usr/bin/monitoring-sandbox; do
     [ -x "$root/$file" ] || fail "no $file"
 done
@@ -48,14 +48,14 @@ for file in usr/share/bash-completion/completions/monitoring-token usr/share/zsh
     [ -s "$root/$file" ] || fail "no $file"
 done
 grep -q 'Apache License' "$root/usr/share/doc/monitoring-token/copyright" || fail 'the licence is not in copyright'
-# README and examples, as they are here (dpkg may compress large ones).
+# README and examples, unchanged (dpkg may compress large ones).
 for file in README.md $(cd deploy && find . -type f | sed 's|^\./|examples/|'); do
     [ -s "$root/usr/share/doc/monitoring-token/$file" ] || [ -s "$root/usr/share/doc/monitoring-token/$file.gz" ] ||
         fail "no $file in the documentation"
 done
 
-# It runs: the whole chain, from the key to a target that accepts the token, with nothing around it but
-# /etc/hosts and /etc/resolv.conf.
+# It runs: the whole chain, from the key to a target that accepts the token, with only /etc/hosts and /etc/resolv.conf
+# around it.
 printf '127.0.0.1 localhost locate.localhost\n' > "$root/etc/hosts"
 printf 'nameserver 127.0.0.1\noptions timeout:1 attempts:1\n' > "$root/etc/resolv.conf"
 version=$(chroot "$root" /usr/bin/monitoring-token -version)
@@ -69,7 +69,7 @@ start_sandbox "$work/exports" "$root/usr/bin/monitoring-sandbox"
 cp "$MONITORING_SIGNER_KEY" "$root/key.json"
 in_root() { chroot "$root" /usr/bin/monitoring-token -monitoring-signer-key=/key.json "-machine=$MACHINE" -retries=0 "$@"; }
 unset MONITORING_SIGNER_KEY
-# A container has a /dev/null. Without one the run fails with 125: it once looked like a failure of the command.
+# A container has a /dev/null. Without one, the run fails with 125, which once looked like a failure of the command.
 for output in discard inherit; do
     status=0
     in_root -output=$output -service=ndt/ndt7 -- /usr/bin/monitoring-sandbox probe 2> "$work/error" || status=$?
@@ -80,7 +80,7 @@ done
 mkdir "$root/dev"
 : > "$root/dev/null"
 in_root -service=ndt/ndt7 -- /usr/bin/monitoring-sandbox probe || fail "the run in the root: $?"
-# A name that only /etc/hosts knows; then one that nobody knows.
+# A name that is only in /etc/hosts; then one that does not exist.
 in_root "-locate-url=$(printf %s "$LOCATE_URL" | sed 's/127\.0\.0\.1/locate.localhost/')" -service=ndt/ndt7 \
     -- /usr/bin/monitoring-sandbox probe 2>/dev/null || fail "the run with a name from /etc/hosts: $?"
 status=0
@@ -92,7 +92,7 @@ status=0
 in_root -service=ndt/ndt7 -- /bin/sh 2>/dev/null || status=$?
 [ "$status" = 127 ] || fail "there is no shell, but the status is $status"
 
-# It goes without a trace.
+# Removing it leaves nothing behind.
 rm -f "$root/key.json" "$root/dev/null" "$root/etc/hosts" "$root/etc/resolv.conf"
 quiet_dpkg --purge monitoring-token
 (cd "$root" && find . -type f -o -type l | sort) |

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds deploy/Dockerfile with buildah, in a store of its own and without asking a registry, and tries the images.
-# The digests of the base images are left out, because what stands for those images is made here:
+# The digests of the base images are left out, because stand-ins for those images are built here:
 #   packaging/test-image.sh full   Debian's own, with this machine's Rust: everything is compiled in it
 #   packaging/test-image.sh        a shell, and a make that hands out the programs of `make build`
 # As root; fetches buildah, and debootstrap or busybox-static, with apt-get.
@@ -20,7 +20,7 @@ done
 . scripts/start-sandbox.sh
 work=$(mktemp -d)
 sandbox=
-# The store belongs to buildah: it alone knows what is mounted there.
+# Only buildah removes the store, because it has mounts there.
 store() { buildah --root "$work/store" --runroot "$work/run" --storage-driver vfs "$@"; }
 cleanup() {
     [ -z "$sandbox" ] || kill "$sandbox"
@@ -31,7 +31,7 @@ trap cleanup EXIT
 trap 'exit 143' TERM INT
 fail() { echo "FAILED: $*" >&2; exit 1; }
 
-# The builder's root.
+# The root of the builder.
 base=$work/base
 sed 's/@sha256:[0-9a-f]*//' deploy/Dockerfile >"$work/Dockerfile"
 builder=$(sed -n 's/^FROM \(.*\) AS build$/\1/p' "$work/Dockerfile")
@@ -59,7 +59,7 @@ else
     chmod +x "$base/bin/make"
     set --
 fi
-# base_image FOLDER NAME: the folder as this image.
+# base_image FOLDER NAME: makes an image of the folder.
 base_image() {
     container=$(store from scratch)
     store add --quiet "$container" "$1" / >/dev/null
@@ -80,7 +80,7 @@ build() {
 build --build-arg VERSION=1.2.3 --build-arg REVISION=abc --tag monitoring-token "$@"
 build --target init --tag monitoring-token:init "$@"
 
-# It holds two programs, the certificate authorities, the license, and nothing else.
+# It holds two programs, the certificate authorities and the license, and nothing else.
 container=$(store from --pull-never monitoring-token)
 root=$(store mount "$container")
 files=$(cd "$root" && find . -type f -o -type l | sort | tr '\n' ' ')
@@ -90,7 +90,7 @@ grep -q 'BEGIN CERTIFICATE' "$root/etc/ssl/certs/ca-certificates.crt" || fail 'n
 size=$(du -sk "$root" | cut -f1)
 [ "$size" -lt 16384 ] || fail "the image has $size KiB"
 
-# It runs, as nobody, as its manifest says.
+# It runs as nobody, as in its manifest.
 in_image() { store run --isolation chroot "$@"; }
 [ "$(store inspect --format '{{.OCIv1.Config.User}} {{.OCIv1.Config.Entrypoint}}' "$container")" = \
     '65534:65534 [/usr/bin/monitoring-token]' ] || fail 'user or entry point'
@@ -125,7 +125,7 @@ if [ "$status" != 125 ] || ! grep -q 'ermission denied' "$work/error"; then
     fail "root's key: status $status, $(cat "$work/error")"
 fi
 
-# The init container fills an empty volume with the same tree, as its manifest says.
+# The init container fills an empty volume with the same tree, as in its manifest.
 mkdir "$work/volume"
 chown 65534 "$work/volume"
 init=$(store from --pull-never monitoring-token:init)

@@ -1,13 +1,13 @@
 #!/bin/sh
-# Writes the man pages and completions, and tries them: the pages in mandoc, the completions in their shells.
-# Needs mandoc, bash, zsh and fish. Usage: packaging/test-pages.sh
+# Writes the man pages and completions, and tests them: the pages with mandoc, the completions in their shells. Needs
+# mandoc, bash, zsh and fish. Usage: packaging/test-pages.sh
 set -eu
 cd "$(dirname "$0")/.."
 cargo run --quiet --locked --package xtask -- pages
 pages=target/pages
 failed=0
 
-# claim NAME WANTED TEXT: the text has this line (for WANTED beginning with !: has it not).
+# claim NAME WANTED TEXT: the text has this line (if WANTED begins with !, does not have it).
 claim() {
     case "$2" in
     !*) ! printf '%s\n' "$3" | grep -qxF -e "${2#!}" || bad=1 ;;
@@ -27,7 +27,7 @@ for page in "$pages"/man1/*.1; do
         claim "$page" "$section" "$text"
     done
 done
-# Each flag that -help knows is in the page.
+# Each flag in -help is in the page.
 text=$(mandoc -T ascii "$pages/man1/monitoring-token.1" | col -b)
 flags=$(cargo run --quiet --locked -- -help | grep -o '^ *\(-h, \)\?--[a-z.-]*' | sed 's/.*--//')
 [ "$(printf '%s\n' "$flags" | wc -l)" -gt 15 ] || { echo 'FAILED: -help shows no flags'; failed=1; }
@@ -35,7 +35,7 @@ for flag in $flags; do
     printf '%s\n' "$text" | grep -qe "--$flag\b" || { echo "FAILED: no --$flag in the man page"; failed=1; }
 done
 
-# in_bash WORD...: what bash offers for the last word.
+# in_bash WORD...: bash's completions for the last word.
 in_bash() {
     bash --norc -c '
         file=$1 name=$2
@@ -59,7 +59,7 @@ claim bash '!-machine' "$(in_bash monitoring-token -- ls -mach)"
 claim bash --verify-key "$(in_bash monitoring-sandbox --ver)"
 claim bash --help "$(in_bash monitoring-sandbox probe --h)"
 
-# in_fish LINE: what fish offers for the end of the line, without the descriptions.
+# in_fish LINE: fish's completions for the end of the line, without descriptions.
 in_fish() {
     # shellcheck disable=SC2016 # fish expands it
     HOME=$home fish --no-config -c '
@@ -78,7 +78,7 @@ claim fish -jwks "$(in_fish 'monitoring-token key public -j')"
 claim fish '!-machine' "$(in_fish 'monitoring-token -- ls -mach')"
 claim fish --verify-key "$(in_fish 'monitoring-sandbox --ver')"
 
-# in_zsh LINE: the line after TAB in a real zsh, on a terminal of its own.
+# in_zsh LINE: the line after TAB in a real zsh, on its own terminal.
 in_zsh() {
     # shellcheck disable=SC2016 # zsh expands it
     timeout 20 zsh -f -c '

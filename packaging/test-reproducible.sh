@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the committed sources twice, in folders and with cargo homes of different names, and compares the programs.
+# Builds the committed sources twice, in folders and cargo homes with different names, and compares the programs.
 set -eu
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)
@@ -10,7 +10,7 @@ for folder in first "another/folder/with a longer name"; do
     # RUSTFLAGS cannot hold a path with blanks.
     folder=$work/$(printf %s "$folder" | tr ' ' _)
     mkdir -p "$folder/home"
-    # The crates are shared; the name under which they are found is not.
+    # The crates are shared, under different paths.
     for part in registry git bin config.toml; do
         [ ! -e "$home/$part" ] || ln -s "$home/$part" "$folder/home/"
     done

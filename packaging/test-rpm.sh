@@ -22,7 +22,7 @@ quiet_rpm --install "$package"
 quiet_rpm --verify monitoring-token
 [ "$(rpm --root "$root" --dbpath /var/lib/rpm --query --queryformat '%{NAME} %{LICENSE}' monitoring-token)" = 'monitoring-token Apache-2.0' ] ||
     fail 'name and license'
-# No library, no script: nothing but what rpm itself asks for.
+# No library and no script: only the requirements of rpm itself.
 needs=$(rpm --query --package "$package" --requires | grep -v '^rpmlib(' || :)
 [ -z "$needs" ] || fail "it needs $needs"
 [ -z "$(rpm --query --package "$package" --scripts)" ] || fail 'it has scripts'

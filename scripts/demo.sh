@@ -1,6 +1,6 @@
 #!/bin/sh
-# The main job on the embedded sandbox: a throw-away key, a sandbox on a free port, one run with debug
-# on. Succeeds only if the target server accepted the token. Usage: scripts/demo.sh FOLDER-OF-BINARIES
+# The main job on the embedded sandbox: a temporary key, a sandbox on a free port, one run with debug on. Succeeds only
+# if the target server accepted the token. Usage: scripts/demo.sh FOLDER-OF-BINARIES
 set -eu
 
 . "$(dirname "$0")/start-sandbox.sh"
@@ -17,7 +17,7 @@ trap 'exit 143' TERM
 
 say() { printf '\n== %s\n' "$*"; }
 
-say "a throw-away key: monitoring-token key generate"
+say "a temporary key: monitoring-token key generate"
 "$bin/monitoring-token" key generate --kid demo --out "$work/key"
 "$bin/monitoring-token" key inspect "$work/key"
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs m-lab's own monitoring-token, pinned, into .peers/original: `make bench` compares with it. Where Go
-# or the module is not to be had, it says so, and the comparison is with the floor program.
+# Installs m-lab's own monitoring-token, pinned, into .peers/original, for `make bench` to compare with. If Go or the
+# module is not available, it says so, and the comparison is with the floor program.
 set -eu
 cd "$(dirname "$0")/.."
 module=github.com/m-lab/locate/cmd/monitoring-token@v0.17.6

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the real peers, pinned, below .peers. Each comes from its own registry by its ordinary client.
+# Installs the real peers, pinned, below .peers. Each comes from its own registry through the registry's own client.
 set -eu
 cd "$(dirname "$0")/.."
 peers=$PWD/.peers
@@ -11,8 +11,7 @@ if ! command -v go >/dev/null 2>&1; then
 fi
 export GOBIN="$peers/bin" GOFLAGS=-mod=readonly
 
-# What a peer is asked for is written beside it, so that a later run finds it there.
-# install_go NAME MODULE@VERSION
+# The requested version is recorded next to a peer, so that a later run finds it. install_go NAME MODULE@VERSION
 install_go() {
     if [ "$(cat "$peers/bin/.$1" 2>/dev/null)" != "$2" ] || [ ! -x "$peers/bin/$1" ]; then
         go install "$2"
@@ -37,7 +36,7 @@ prism() {
 prism &
 npm=$!
 (cd tests/interop/go && go build -o "$peers/bin/gopeer" . && go install tool)
-# What tests/deploy.sh validates and packs with.
+# Programs that tests/deploy.sh validates and packs with.
 (cd tests/interop/manifests && go build -o "$peers/bin/manifests" .)
 install_go actionlint github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 install_go helm helm.sh/helm/v3/cmd/helm@v3.18.6

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Writes deploy/alerts.yml as a resource of the Prometheus operator. A test compares the two.
+# Writes deploy/alerts.yml as a resource for the Prometheus operator. A test compares the two.
 set -eu
 cd "$(dirname "$0")/../deploy"
 {

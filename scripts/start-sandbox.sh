@@ -1,6 +1,7 @@
 # shellcheck shell=sh
-# To be sourced. start_sandbox FILE PROGRAM [FLAG...] starts a sandbox in the background, its exports in FILE, and waits
-# until it serves. $sandbox is its process id.
+#
+# To be sourced. start_sandbox FILE PROGRAM [FLAG...] starts a sandbox in the background, writes its exports to FILE,
+# and waits until it serves. $sandbox is its process ID.
 start_sandbox() {
     exports=$1
     shift

@@ -1,20 +1,19 @@
-//! The time of day, and dates as people read and write them, in UTC.
+//! The current time, and dates for people, in UTC.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use time::{Date, Month, OffsetDateTime};
 
-/// The time since 1970; zero before.
+/// The time since 1970; zero if the clock is before that.
 pub(crate) fn since_epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// The same, in whole seconds.
 pub(crate) fn unix_now() -> u64 {
     since_epoch().as_secs()
 }
 
-/// `2026-11-22 04:05:06Z`; a number that no calendar has is shown as it is.
+/// `2026-11-22 04:05:06Z`; a number outside the calendar is shown as it is.
 pub(crate) fn time(unix_seconds: u64) -> String {
     let time = i64::try_from(unix_seconds).ok().and_then(|s| OffsetDateTime::from_unix_timestamp(s).ok());
     match time {

@@ -1,49 +1,48 @@
-//! When a run must be where: the timeout, the escalation to SIGKILL, and the end of the scrape.
+//! The deadlines of a run: the timeout, the escalation to SIGKILL, and the end of the scrape.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How long before `SCRIPT_DEADLINE` all is over: script_exporter kills its shell at that time and Prometheus
-/// gives the scrape up soon after. 250 ms are promised; the end of a killed group and the report take a moment.
+/// How long before `SCRIPT_DEADLINE` the run must be over: script_exporter kills its shell at that time, and Prometheus
+/// gives up soon after. 250 ms are promised; ending a killed group and reporting take a moment.
 const REPORT_MARGIN: Duration = Duration::from_millis(300);
-/// How long after SIGKILL we still wait for a leader that the kernel cannot end (uninterruptible sleep).
+/// How long to wait after SIGKILL for a leader in uninterruptible sleep.
 const UNKILLABLE_AFTER: Duration = Duration::from_secs(2);
 
-/// What a timeout counts as that is longer than a clock can tell.
+/// Replaces a timeout that is longer than the clock can represent.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// The points in time that bound a run.
+/// The deadlines of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Timeline {
-    /// When the run began.
     pub start: Instant,
-    /// When the exchange is given up, or the command's group gets SIGTERM.
+    /// When the exchange is abandoned, or the command's group gets SIGTERM.
     pub term_at: Instant,
-    /// How long after SIGTERM the group gets SIGKILL.
+    /// The time from SIGTERM to SIGKILL.
     pub kill_after: Duration,
-    /// How long the revocation may take.
+    /// The time limit of the revocation.
     pub revoke_limit: Duration,
-    /// When we must have reported, if somebody waits for us.
+    /// When the result must be reported, if there is a `SCRIPT_DEADLINE`.
     pub report_by: Option<Instant>,
 }
 
-/// What the user asked for.
+/// The limits that the user sets.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Exchange and command together.
+    /// For exchange and command together.
     pub timeout: Duration,
-    /// Grace between SIGTERM and SIGKILL.
+    /// The time from SIGTERM to SIGKILL.
     pub kill_after: Duration,
-    /// The time limit of a revocation; zero where nothing is revoked.
+    /// The time limit of the revocation; zero if nothing is revoked.
     pub revoke_limit: Duration,
-    /// `SCRIPT_DEADLINE`: when the exporter gives up on us.
+    /// `SCRIPT_DEADLINE`: when the exporter stops waiting.
     pub script_deadline: Option<SystemTime>,
 }
 
 impl Timeline {
-    /// When a command that got SIGKILL at `killed_at` and does not end is left behind.
+    /// When to give up on a command that got SIGKILL at `killed_at` and does not exit.
     pub(crate) fn give_up_at(&self, killed_at: Instant) -> Instant {
         let at = killed_at + UNKILLABLE_AFTER;
-        // The end of a process takes a moment; what is left of the margin is for the report.
+        // A process takes a moment to die; the rest of the margin is for the report.
         self.report_by.map_or(at, |by| at.min(by.max(killed_at) + REPORT_MARGIN / 2))
     }
 }
@@ -65,7 +64,7 @@ impl Limits {
         let Some(report_by) = start.checked_add(usable) else { return Some(timeline) };
         let reserve = self.kill_after + self.revoke_limit;
         let run_for = usable.saturating_sub(reserve).max(usable / 2);
-        // With little time left the command gets half of it, and the two graces share the other half.
+        // With little time left, the command gets half of it, and the two grace periods share the other half.
         let for_graces = usable.saturating_sub(run_for);
         if reserve > for_graces {
             let share = for_graces.as_secs_f64() / reserve.as_secs_f64();
@@ -80,8 +79,8 @@ impl Limits {
     }
 }
 
-/// `SCRIPT_DEADLINE` as script_exporter sets it: Unix seconds with a fraction. Anything else is no
-/// deadline; one before 1970 has passed, like any other.
+/// `SCRIPT_DEADLINE` as script_exporter sets it: Unix seconds with a fraction. Other values are ignored. A time before
+/// 1970 is in the past, like any other.
 pub(crate) fn parse_script_deadline(value: &str) -> Option<SystemTime> {
     let seconds: f64 = value.trim().parse().ok().filter(|seconds: &f64| seconds.is_finite())?;
     UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds.max(0.0)).ok()?)

@@ -1,4 +1,4 @@
-//! From the first word of the command line to the command that it asks for.
+//! From the first argument to the command that it selects.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
@@ -24,10 +24,10 @@ use crate::stdout::{print, report};
 use crate::sys::signal::Signals;
 use crate::{admin, explain};
 
-/// Does what `args` (without the program's name) ask for. Says what has to be said on stderr.
+/// Executes `args` (without the program name), and reports failures on stderr.
 pub fn main(args: Vec<OsString>) -> ExitStatus {
-    // Before anything else: no core dump of ours, and /proc/PID/environ and mem closed to other users
-    // (prctl(2), PR_SET_DUMPABLE). The command gets its own on exec.
+    // Before anything else: disable core dumps, and close /proc/PID/environ and mem to other users (prctl(2),
+    // PR_SET_DUMPABLE). exec resets this for the command.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let mut log = Log::default();
     let result = match dispatch(args, &mut log) {
@@ -47,7 +47,7 @@ pub fn main(args: Vec<OsString>) -> ExitStatus {
 }
 
 fn dispatch(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
-    // The words of subcommands count only as the very first argument.
+    // Subcommands are recognized only as the very first argument.
     let Some(first) = args.first().cloned() else { return run(args, log) };
     if let Some(failure) = mistyped(&first) {
         return Err(Stop::Refused { failure, format: format_of_refused(&[], false) });
@@ -71,12 +71,12 @@ fn run(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
     Ok(run.execute(&signals, *log))
 }
 
-/// The word that asks for help where a subcommand can stand.
+/// Accepted in place of a subcommand.
 const HELP: &str = "help";
-/// The words that are not the command to run.
+/// First arguments that are not the command to run.
 const SUBCOMMANDS: [&str; 6] = ["check", "explain", "key", "gafaelfawr", "stackstate", HELP];
 
-/// `help COMMAND [VERB]` is `COMMAND [VERB] -help`.
+/// Rewrites `help COMMAND [VERB]` to `COMMAND [VERB] -help`.
 fn help(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
     help_last(&mut args);
     let first = &args[0];
@@ -87,7 +87,7 @@ fn help(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
     dispatch(args, log)
 }
 
-/// Turns `help` in front into a flag at the end.
+/// Moves `help` from the front to the end, as a flag.
 fn help_last(args: &mut Vec<OsString>) {
     if args.first().is_some_and(|word| word == HELP) {
         args.remove(0);
@@ -95,7 +95,7 @@ fn help_last(args: &mut Vec<OsString>) {
     }
 }
 
-/// The failure of a first word that is nearly a subcommand, and that no program is called.
+/// The failure for a first argument that is nearly a subcommand, unless a program has that name.
 fn mistyped(word: &OsStr) -> Option<Failure> {
     let bytes = word.as_bytes();
     if bytes.starts_with(b"-") || bytes.contains(&b'/') || SUBCOMMANDS.iter().any(|name| word == *name) {
@@ -107,7 +107,7 @@ fn mistyped(word: &OsStr) -> Option<Failure> {
         .then(|| Failure::usage(format!("unknown command {}; did you mean {name}?", brief(word))))
 }
 
-/// What `word` may have been meant to be, as the end of a message.
+/// A suggestion for a mistyped `word`, as the end of a message.
 fn suggestion<'a>(word: &OsStr, known: impl IntoIterator<Item = &'a str>) -> String {
     let closest = word.to_str().and_then(|word| suggest::closest(word, known));
     closest.map(|name| format!("; did you mean {name}?")).unwrap_or_default()
@@ -168,7 +168,7 @@ fn stackstate(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
     }
 }
 
-/// Does what runs no command, and prints its text.
+/// Executes a verb that runs no command, and prints its result.
 fn administer<F: CommandLine, T>(
     args: Vec<OsString>,
     log: &mut Log,
@@ -177,13 +177,13 @@ fn administer<F: CommandLine, T>(
 ) -> Result<ExitStatus, Stop> {
     let (line, signals) = begin(args, log)?;
     let text = act(read(line)?, &signals, *log)?;
-    // A long list may wait for a reader, who may lose patience.
+    // From here on, signals end the program: a reader may stop reading a long list.
     signals.release();
     report(&text)?;
     Ok(ExitStatus::SUCCESS)
 }
 
-/// What reads the line of an `exec`.
+/// Parses the command line of an `exec`.
 type ReadExec<F> = fn(Line<F>, Purpose) -> Result<TokenRun, Failure>;
 
 fn run_exec<F: CommandLine>(
@@ -195,7 +195,7 @@ fn run_exec<F: CommandLine>(
     Ok(read(line, Purpose::Run)?.execute(&signals, *log))
 }
 
-/// `check`, in front of the line of `exec`.
+/// `check` in front of `exec`.
 fn check_exec<F: CommandLine>(
     mut args: Vec<OsString>,
     log: &mut Log,
@@ -214,7 +214,6 @@ fn check_exec<F: CommandLine>(
 
 type Act = fn(Vec<OsString>, &mut Log) -> Result<ExitStatus, Stop>;
 
-/// The check of this service's `exec`.
 fn check_named(service: &OsString) -> Option<Act> {
     match service.as_bytes() {
         b"gafaelfawr" => Some(|args, log| check_exec(args, log, "gafaelfawr", config::gafaelfawr::exec)),
@@ -223,9 +222,8 @@ fn check_named(service: &OsString) -> Option<Act> {
     }
 }
 
-/// The check that the words after `check` ask for, if it is one of an `exec`, and what it is given. In
-/// `check --json gafaelfawr exec …` the flags belong behind `exec`. A program named gafaelfawr is checked with `--`
-/// before it.
+/// The check that the words after `check` select, if it is one of an `exec`, and its arguments. In `check --json
+/// gafaelfawr exec …`, the flags are moved after `exec`. To check a program called gafaelfawr, put `--` before it.
 fn check_of(args: &[OsString]) -> Option<(Act, Vec<OsString>)> {
     let (first, rest) = args.split_first()?;
     if let Some(check) = check_named(first) {
@@ -245,7 +243,7 @@ fn check_of(args: &[OsString]) -> Option<(Act, Vec<OsString>)> {
     Some((check, moved.cloned().collect()))
 }
 
-/// A key may begin with a dash. What looks like a key, and is no flag, goes behind the end of flags.
+/// A key may begin with a dash. Arguments that look like a key and not like a flag are moved after `--`.
 fn keys_last(args: Vec<OsString>) -> Vec<OsString> {
     if args.iter().any(|word| word == "--") {
         return args;
@@ -271,7 +269,7 @@ fn key(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
     Ok(ExitStatus::SUCCESS)
 }
 
-/// Begins what makes requests: signals are caught before anything is read.
+/// Common start of the commands that make requests: signals are caught before anything is read.
 fn begin<F: CommandLine>(args: Vec<OsString>, log: &mut Log) -> Result<(Line<F>, Signals), Stop> {
     let signals = Signals::catch().map_err(|error| {
         Failure::failed(
@@ -294,7 +292,7 @@ fn start_log(diagnostics: Diagnostics, log: &mut Log) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The verb of a subcommand, and the words behind it.
+/// The verb of a subcommand, and the arguments after it.
 fn verb<V: Verb>(mut args: Vec<OsString>, log: &mut Log) -> Result<(V, Vec<OsString>), Stop> {
     help_last(&mut args);
     let named = |word: &OsString| V::from_str(word.to_str()?, false).ok();

@@ -1,4 +1,4 @@
-//! `monitoring-token explain`: what the reasons for failures mean, without a network.
+//! `monitoring-token explain`: explains the reasons of failures, offline.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -7,7 +7,7 @@ use crate::cli::suggest;
 use crate::failure::{Failure, brief};
 use crate::reason::{Explanation, Reason};
 
-/// The text for these operands: the list of all reasons, or what one of them means.
+/// The list of all reasons, or the explanation of the one in `operands`.
 pub(crate) fn text(operands: &[OsString]) -> Result<String, Failure> {
     match operands {
         [] => Ok(list()),

@@ -1,4 +1,4 @@
-//! How a run ends: a failure of ours, what it says in its one line, and the exit status.
+//! How a run ends: a failure with its one line of text, and the exit status.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -8,7 +8,7 @@ use rustix::io::Errno;
 pub use crate::reason::Reason;
 pub use crate::secret::printable;
 
-/// The parts of a run, as the metrics name them.
+/// The stages of a run, as the metrics name them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     /// Reading the key and signing, or reading the issuer's credential.
@@ -22,7 +22,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// All stages, in the order in which a run goes through them.
+    /// All stages, in the order of a run.
     pub const ALL: [Stage; 4] = [Stage::Sign, Stage::Exchange, Stage::Command, Stage::Revoke];
 
     /// The value of the `stage` label.
@@ -36,15 +36,14 @@ impl Stage {
     }
 }
 
-/// The exit status of this program. The values from 124 on are those of POSIX `env`, coreutils' `timeout` and the
-/// shells.
+/// How the program ends. The values from 124 on are those of POSIX `env`, coreutils' `timeout` and the shells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitStatus {
     /// The command ended with this status.
     Command(u8),
-    /// The command died of this signal, or this signal ended the run before the command began.
+    /// The command died of this signal, or this signal ended the run before the command started.
     Signal(i32),
-    /// Bad usage: unknown flag, bad value, no COMMAND.
+    /// Usage error: unknown flag, invalid value, missing COMMAND.
     Usage,
     /// The timeout ended the run.
     Timeout,
@@ -57,10 +56,10 @@ pub enum ExitStatus {
 }
 
 impl ExitStatus {
-    /// Everything went well.
+    /// Exit status 0.
     pub const SUCCESS: ExitStatus = ExitStatus::Command(0);
 
-    /// The number that the parent process sees.
+    /// The status that the parent process sees.
     pub fn code(self) -> u8 {
         match self {
             ExitStatus::Command(code) => code,
@@ -74,29 +73,29 @@ impl ExitStatus {
         }
     }
 
-    /// Whether the run counts as a success.
+    /// True if the run counts as a success.
     pub fn is_success(self) -> bool {
         self.code() == 0
     }
 }
 
-/// Why there is no result. The message is one line, fits behind `monitoring-token: `, names what to
-/// fix, and never holds a secret.
+/// Why there is no result. The message is one line that follows `monitoring-token: `, says what to fix, and never holds
+/// a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// What the metrics show as failed: the stage that says something of key, issuer or target. `None` where
-    /// nothing of them failed: a usage error, a wait for another process, a stdout that takes nothing.
+    /// The stage that the metrics show as failed. `None` if the failure says nothing about key, issuer or target: a
+    /// usage error, a wait for another process, a stdout that cannot be written.
     pub stage: Option<Stage>,
-    /// Why, for programs.
+    /// The reason, for programs.
     pub reason: Reason,
-    /// How the program ends.
+    /// The exit status.
     pub status: ExitStatus,
-    /// What is printed.
+    /// The text of the line.
     pub message: String,
 }
 
 impl Failure {
-    /// Bad usage: exit status 2.
+    /// Usage error: exit status 2.
     pub fn usage(message: impl Into<String>) -> Failure {
         Failure { stage: None, reason: Reason::Usage, status: ExitStatus::Usage, message: message.into() }
     }
@@ -106,8 +105,7 @@ impl Failure {
         Failure { stage: Some(stage), reason, status: ExitStatus::Failed, message: message.into() }
     }
 
-    /// monitoring-token itself fails on this machine, which shows nothing about key, issuer or target: exit status
-    /// 125.
+    /// monitoring-token itself failed on this machine, which says nothing about key, issuer or target: exit status 125.
     pub fn local(reason: Reason, message: impl Into<String>) -> Failure {
         Failure { stage: None, reason, status: ExitStatus::Failed, message: message.into() }
     }
@@ -140,13 +138,13 @@ impl Failure {
         }
     }
 
-    /// Our parent died in `stage`, before the command began.
+    /// The parent process died in `stage`, before the command began.
     pub fn orphaned(stage: Stage) -> Failure {
         let message = "the parent process died before the command was run (-die-with-parent)";
         Failure::failed(stage, Reason::ParentDied, message)
     }
 
-    /// The same, with a further clause in its one line.
+    /// Appends a clause to the message.
     #[must_use]
     pub fn and(mut self, clause: &str) -> Failure {
         self.message.push_str(if self.message.ends_with('?') { " " } else { "; " });
@@ -154,7 +152,7 @@ impl Failure {
         self
     }
 
-    /// The same, with the warnings of the run as clauses of its one line.
+    /// Appends the warnings of the run to the message.
     #[must_use]
     pub(crate) fn with_warnings(self, warnings: impl IntoIterator<Item = String>) -> Failure {
         warnings.into_iter().fold(self, |failure, warning| failure.and(&format!("and {warning}")))
@@ -169,23 +167,23 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// What the system says of an error, without the number that only programmers read.
+/// The text of a system error, without its number.
 pub fn system_error(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split_once(" (os error ").map_or(text.as_str(), |(words, _)| words).to_owned()
 }
 
-/// The same, in lower case, for errors that may be the TLS library's.
+/// As [`system_error`], in lower case; also for errors of the TLS library.
 pub(crate) fn io_words(error: &std::io::Error) -> String {
     let text = error.to_string();
     match text.rsplit_once(" (os error ") {
         Some((words, _)) => words.to_lowercase(),
-        // rustls adds the address of its manual.
+        // rustls appends the URL of its manual.
         None => text.split(": https://").next().unwrap_or_default().to_owned(),
     }
 }
 
-/// Whether it is this machine, or this process, that has no more of something.
+/// True if this machine or process has run out of something.
 pub(crate) fn is_out_of_resources(error: &std::io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
@@ -193,7 +191,7 @@ pub(crate) fn is_out_of_resources(error: &std::io::Error) -> bool {
     )
 }
 
-/// What to do where the system has run out of something; the file that was to be opened is not to blame.
+/// Advice if the system has run out of something; the file to be opened is not to blame then.
 pub fn resource_advice(error: &std::io::Error) -> Option<&'static str> {
     match Errno::from_io_error(error)? {
         Errno::MFILE => Some("raise the limit on open files (ulimit -n)"),
@@ -203,13 +201,13 @@ pub fn resource_advice(error: &std::io::Error) -> Option<&'static str> {
     }
 }
 
-/// A word of the command line as a message shows it: its beginning, if it is very long.
+/// An argument for a message; a long one is cut off.
 pub fn brief(word: &OsStr) -> String {
     const SHOWN_CHARS: usize = 200;
     shortened(word.display().to_string(), SHOWN_CHARS)
 }
 
-/// The beginning of `text`, with an ellipsis, if it has more than `max_chars`.
+/// `text`, cut off with an ellipsis if it has more than `max_chars`.
 pub fn shortened(mut text: String, max_chars: usize) -> String {
     if let Some((end, _)) = text.char_indices().nth(max_chars) {
         text.truncate(end);

@@ -8,10 +8,10 @@
 //!                                       key, http          signal
 //! ```
 //!
-//! [`cli`] knows shapes, [`config`] knows rules, [`issuer`] knows issuers, [`child`] knows processes.
-//! Only [`run`] knows issuers and processes; [`admin`] is for people who keep keys and service tokens, [`check`] for
-//! those on call. Nothing below [`config`] reads the environment, and nothing below `main` exits. What talks to the
-//! system without Rust's guarantees is in [`sys`].
+//! [`cli`] knows shapes, [`config`] knows rules, [`issuer`] knows issuers, [`child`] knows processes. Only [`run`]
+//! knows issuers and processes; [`admin`] is for people who keep keys and service tokens, [`check`] for those on call.
+//! Nothing below [`config`] reads the environment, and nothing below `main` exits. Code that talks to the system
+//! without Rust's guarantees is in [`sys`].
 
 #![deny(unsafe_code)]
 #![warn(unreachable_pub)]

@@ -1,5 +1,5 @@
-//! What is printed on stderr: one line for each failure and warning, and with debug on, what happens. No line
-//! holds a secret of the run, and none is longer than [`MAX_LINE_BYTES`].
+//! Lines on stderr: one for each failure and warning, and with debug on, one for each event. No line holds a secret of
+//! the run or is longer than [`MAX_LINE_BYTES`].
 
 use std::fmt::{self, Write as _};
 use std::io::{IsTerminal as _, StderrLock, Write as _};
@@ -17,7 +17,6 @@ use crate::date;
 use crate::failure::{Failure, Stage};
 use crate::secret::{MAX_LINE_BYTES, capped, clean};
 
-/// `-log-format`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
     /// `monitoring-token: …`
@@ -29,19 +28,18 @@ pub enum LogFormat {
     Sts,
 }
 
-/// Where messages go; made once, when the flags are known.
+/// Writes the lines. Created once, when the flags are known.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Log {
     format: LogFormat,
 }
 
-/// How long a pipe that takes nothing is waited for: whoever reads our stderr may have stopped to read,
-/// and the timeout must still hold.
+/// How long to wait for a pipe that is full: its reader may have stopped, and the timeout must still hold.
 const STUCK_AFTER: Duration = Duration::from_secs(1);
-/// A pipe that says it can be written to takes this much without blocking (Linux: a page).
+/// A pipe that is ready for writing takes this much without blocking (Linux: a page).
 const PIECE_BYTES: usize = 4096;
 
-/// Writes to stderr. One that is closed, full or stuck must not end the run, nor hold it up.
+/// Writes to stderr. If it is closed, full or stuck, the run goes on.
 pub(crate) fn write_stderr(bytes: &[u8]) {
     static STUCK: AtomicBool = AtomicBool::new(false);
     let mut stderr = std::io::stderr().lock();
@@ -57,8 +55,7 @@ pub(crate) fn write_stderr(bytes: &[u8]) {
     }
 }
 
-/// Whether `stderr` can be written to without blocking for ever. At a terminal, whoever has stopped it
-/// is there to let it go on.
+/// True if writing to `stderr` does not block for ever. A terminal that was stopped can be resumed by its user.
 fn takes_bytes(stderr: &StderrLock<'_>, patience: Duration) -> bool {
     let mut fds = [PollFd::new(stderr, PollFlags::OUT)];
     let patience = Timespec::try_from(patience).ok();
@@ -66,13 +63,13 @@ fn takes_bytes(stderr: &StderrLock<'_>, patience: Duration) -> bool {
 }
 
 impl Log {
-    /// Sets the diagnostics up. Without `debug`, text needs no subscriber: failures and warnings are
-    /// written as they are. `RUST_LOG` has no say, and only this crate's events are shown: those of an
-    /// HTTP library may hold the request.
+    /// Sets up the diagnostics. Without `debug`, text needs no subscriber: failures and warnings are written as they
+    /// are. `RUST_LOG` is ignored, and only this crate's events are shown: those of an HTTP library may hold the
+    /// request.
     pub(crate) fn start(format: LogFormat, debug: bool) -> Log {
         if debug || format == LogFormat::Json {
             let level = if debug { LevelFilter::DEBUG } else { LevelFilter::WARN };
-            // A second start in one process (as tests do) keeps the first.
+            // A second start in one process (in tests) keeps the first.
             let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
             let lines = tracing_subscriber::registry().with(Lines { format }).with(ours);
             let _ = tracing::subscriber::set_global_default(lines);
@@ -91,14 +88,14 @@ impl Log {
                 tracing::error!(reason, stage, exit_status, advice, "{}", failure.message);
             }
             LogFormat::Sts => {
-                // Escapes take room, too.
+                // Escapes make the line longer.
                 let message = capped(clean(&failure.message), MAX_LINE_BYTES / 2);
                 write_line(format!("{{\"error\":true,\"error-message\":{}}}", json_string(&message)));
             }
         }
     }
 
-    /// Something went wrong that does not change the result of the run.
+    /// Prints a problem that does not change the result of the run.
     pub(crate) fn warning(self, message: &str) {
         match self.format {
             LogFormat::Text | LogFormat::Sts => write_message("warning: ", message),
@@ -111,12 +108,12 @@ fn write_message(kind: &str, message: &str) {
     write_line(format!("monitoring-token: {kind}{}", clean(message)));
 }
 
-/// One write, so that lines of runs that share a stderr do not mix.
+/// A single write, so that lines of runs that share a stderr do not mix.
 fn write_line(line: String) {
     write_stderr((capped(line, MAX_LINE_BYTES - 1) + "\n").as_bytes());
 }
 
-/// Writes events as lines: values first made fit to be shown, then encoded.
+/// Formats events as lines: values are first made safe to show, then encoded.
 struct Lines {
     format: LogFormat,
 }
@@ -133,7 +130,6 @@ impl<S: Subscriber> Layer<S> for Lines {
     }
 }
 
-/// The values of an event.
 #[derive(Default)]
 struct Fields {
     message: String,
@@ -141,9 +137,9 @@ struct Fields {
 }
 
 enum Value {
-    /// To be quoted.
+    /// Is quoted.
     Text(String),
-    /// A number or a boolean, which is the same in both formats.
+    /// A number or a boolean: the same in both formats.
     Plain(String),
 }
 
@@ -192,7 +188,7 @@ impl Fields {
         line
     }
 
-    /// An object of at most [`MAX_LINE_BYTES`]: values are shortened until it is.
+    /// An object of at most [`MAX_LINE_BYTES`]: longer values are shortened.
     fn json(&self, time: &str, level: &str) -> String {
         let mut max_bytes = MAX_LINE_BYTES;
         loop {

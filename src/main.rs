@@ -1,8 +1,8 @@
-//! The binary: what has to be done before anything else, one exit status. No logic.
+//! The entry point.
 //!
-//! It starts without Rust's runtime start-up, which ignores SIGPIPE before we could see what we inherited, and
-//! costs 44,000 instructions, 19 system calls and 0.1 ms (6 % of a run without exchange, 18 % of a cache hit);
-//! [`main`] does the rest of its work.
+//! It does not use Rust's runtime start-up, which ignores SIGPIPE before the inherited signals can be recorded, and
+//! costs 44,000 instructions, 19 system calls and 0.1 ms (6 % of a run without exchange, 18 % of a cache hit); [`main`]
+//! does the rest of its work.
 
 #![no_main]
 #![deny(unsafe_code)]
@@ -17,7 +17,7 @@ use monitoring_token::sys::{descriptors, signal};
 use monitoring_token::{dispatch, stdout};
 use zeroizing_alloc::ZeroAlloc;
 
-/// Every freed allocation is zeroed, so that no copy of a key outlives its use.
+/// Zeroes every freed allocation, so that no copy of a key outlives its use.
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 
@@ -35,15 +35,15 @@ pub unsafe extern "C" fn main(count: c_int, words: *const *const c_char) -> c_in
     }
     let count = usize::try_from(count).unwrap_or_default();
     let args = (1..count).map(|index| {
-        // SAFETY: `index` is below `count`; the rest is what the caller promises.
+        // SAFETY: `index` is below `count`, and the caller guarantees the rest.
         let word = unsafe { CStr::from_ptr(*words.add(index)) };
         OsStr::from_bytes(word.to_bytes()).to_owned()
     });
     c_int::from(dispatch::main(args.collect::<Vec<OsString>>()).code())
 }
 
-/// A bug of ours is a failure of ours: an abort would read as a signal that ended the command. The
-/// place is shown, the message is not: it may contain a secret.
+/// Reports a bug as a failure of this program: an abort would look like a signal that ended the command. The place is
+/// shown, the message is not, because it may contain a secret.
 fn end_on_panic(panic: &PanicHookInfo<'_>) {
     let place = panic.location().map(|place| format!(" at {}:{}", place.file(), place.line()));
     let place = place.unwrap_or_default();

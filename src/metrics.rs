@@ -1,7 +1,7 @@
 //! The metrics of a run, as a file for node_exporter's textfile collector.
 //!
-//! Each run writes the whole file anew and renames it into place, so that a scrape sees one run or the
-//! next, never half of one. What is not known of a run has no sample.
+//! Each run writes the whole file anew and renames it into place, so that a scrape sees one run or the next, never half
+//! of one. Unknown values have no sample.
 
 use std::ffi::OsString;
 use std::io;
@@ -19,61 +19,58 @@ use rustix::io::Errno;
 use crate::failure::{Reason, Stage, system_error};
 use crate::new_file::replace;
 
-/// What stands before every name.
+/// Prefix of every metric name.
 const PREFIX: &str = "monitoring_token";
 /// The collector runs as another user.
 const FILE_MODE: u32 = 0o644;
 
-/// The labels that every sample has.
+/// The labels of every sample.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Labels {
-    /// The machine that was monitored; empty if there is none.
+    /// The monitored machine; empty for service tokens.
     pub machine: String,
     /// `<experiment>/<datatype>`, or the issuer of a service token.
     pub service: String,
-    /// What tells the tokens of one service apart: `issuer`, and `user` or `name`.
+    /// Labels that distinguish the tokens of a service: `issuer`, and `user` or `name`.
     pub token: Vec<(&'static str, String)>,
-    /// `-metrics-label`.
     pub added: Vec<(String, String)>,
 }
 
-/// The names that this program uses itself.
+/// The label names that this program uses itself.
 pub(crate) const RESERVED_LABELS: [&str; 7] =
     ["machine", "service", "issuer", "user", "name", "stage", "reason"];
 
-/// Whether Prometheus takes this for the name of a label.
+/// True if Prometheus accepts this as the name of a label.
 pub(crate) fn is_label_name(name: &str) -> bool {
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     name.bytes().all(is_word) && name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit())
 }
 
-/// The figures of one run.
+/// The values of one run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Figures {
-    /// The exit status of the run.
     pub exit_status: u8,
-    /// How long each stage took, in seconds, for those that were reached.
+    /// How long each stage took, in seconds, for the stages that were reached.
     pub stage_seconds: Vec<(Stage, f64)>,
-    /// The stages that failed.
     pub failed: Vec<Stage>,
-    /// Why: what failed, if it was a stage, and the reason. Empty after a success.
+    /// The reasons, each with the stage that failed, if one did. Empty after a success.
     pub failures: Vec<(Option<Stage>, Reason)>,
-    /// How far our clock is ahead of the issuer's (negative: behind), in seconds.
+    /// How far the local clock is ahead of the issuer's (negative: behind), in seconds.
     pub clock_offset_seconds: Option<i64>,
-    /// The time that was left until the timeout would have ended the run, in seconds.
+    /// The time left until the timeout, in seconds.
     pub deadline_margin_seconds: f64,
-    /// Whether the result was taken from the cache.
+    /// The result came from the cache.
     pub cached: bool,
     /// When the token in the file of `rotate` expires, in Unix seconds.
     pub token_expiry: Option<u64>,
-    /// When the run ended; now, if `None`.
+    /// When the run ended; `None` for now.
     pub ended: Option<SystemTime>,
 }
 
-/// Writes `figures` to `path`, whole.
+/// Writes `figures` to `path` in one step.
 ///
 /// # Errors
-/// When the file cannot be written, as a warning; what stood there is then still there.
+/// A warning if the file cannot be written; the previous file is then unchanged.
 pub(crate) fn write(path: &Path, labels: &Labels, figures: &Figures) -> Result<(), String> {
     replace_file(path, labels, figures)
         .map_err(|error| format!("cannot write the metrics to {}: {}", path.display(), system_error(&error)))
@@ -82,27 +79,27 @@ pub(crate) fn write(path: &Path, labels: &Labels, figures: &Figures) -> Result<(
 fn replace_file(path: &Path, labels: &Labels, figures: &Figures) -> io::Result<()> {
     let text = encode(labels, figures, figures.ended.unwrap_or_else(SystemTime::now));
     let path = follow_links(path)?;
-    // Renaming onto a device would put a file into its place.
+    // Renaming onto a device would replace it by a file.
     if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
     if path.file_name().is_none() {
         return Err(io::Error::from(io::ErrorKind::NotFound));
     }
-    // The collector reads what ends in .prom, and takes no hidden file.
+    // The collector reads files that end in .prom and are not hidden.
     replace(&path, ".monitoring-token-", FILE_MODE, text.as_bytes())
 }
 
-/// The file that `path` leads to: a link stays a link, and what it points to is replaced. A link that another
-/// user has put there is refused, as the kernel does in `/tmp` (fs.protected_symlinks): it would let him choose
-/// which of our files is replaced.
+/// Resolves links: a symbolic link is kept, and its target is replaced. A link that another user has put there is
+/// refused, as the kernel does in `/tmp` (fs.protected_symlinks), because that user could choose which file is
+/// replaced.
 pub(crate) fn follow_links(path: &Path) -> io::Result<PathBuf> {
-    /// As in the kernel.
+    /// The kernel's limit.
     const MAX_LINKS: u32 = 40;
     let us = rustix::process::geteuid().as_raw();
     let mut links = 0;
     let mut done = PathBuf::new();
-    // The next component is the last one.
+    // The last component is processed last.
     let mut left: Vec<OsString> = path.iter().rev().map(OsString::from).collect();
     while let Some(component) = left.pop() {
         let next = done.join(&component);
@@ -122,7 +119,7 @@ pub(crate) fn follow_links(path: &Path) -> io::Result<PathBuf> {
         if links > MAX_LINKS {
             return Err(Errno::LOOP.into());
         }
-        // An absolute target takes the place of what comes before it.
+        // An absolute target replaces the path so far.
         left.extend(next.read_link()?.iter().rev().map(OsString::from));
     }
     Ok(done)
@@ -130,7 +127,6 @@ pub(crate) fn follow_links(path: &Path) -> io::Result<PathBuf> {
 
 type StageFamily = Family<[(&'static str, &'static str); 1], Gauge<f64, AtomicU64>>;
 
-/// The file's text.
 fn encode(labels: &Labels, figures: &Figures, now: SystemTime) -> String {
     let own = [("machine", &labels.machine), ("service", &labels.service)].into_iter();
     let own = own.chain(labels.token.iter().map(|(name, value)| (*name, value)));
@@ -181,7 +177,7 @@ fn encode(labels: &Labels, figures: &Figures, now: SystemTime) -> String {
         registry.register("stage_duration_seconds", "How long the stages of the last run took", durations);
     }
     registry.register("failed_stage", "1 for the stage in which the last run failed", failed);
-    // Without a sample it is left out: an exporter must not see a family without one.
+    // Without a failure the metric is left out: a family must not be empty.
     if !figures.failures.is_empty() {
         let infos = Family::<[(&'static str, &'static str); 2], Gauge<f64, AtomicU64>>::default();
         for (stage, reason) in &figures.failures {

@@ -1,11 +1,11 @@
-//! Files that are there whole or not at all: those that must not be there yet, and those that are replaced.
+//! Creates and replaces files in one step: they are complete, or not there at all.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// A new file. It goes away again unless it is [kept](NewFile::keep).
+/// A new file. It is removed again unless it is [kept](NewFile::keep).
 pub(crate) struct NewFile {
     path: PathBuf,
     file: File,
@@ -17,12 +17,12 @@ impl NewFile {
     pub(crate) fn private(path: &Path) -> io::Result<NewFile> {
         const MODE: u32 = 0o600;
         let new = NewFile::create(path, MODE)?;
-        // The umask may have taken more away, and a key that its owner cannot read is none.
+        // The umask may have taken away more, and the owner must be able to read the key.
         new.file.set_permissions(Permissions::from_mode(MODE))?;
         Ok(new)
     }
 
-    /// For everybody to read, as far as the umask lets them.
+    /// For everyone to read, subject to the umask.
     pub(crate) fn public(path: &Path) -> io::Result<NewFile> {
         NewFile::create(path, 0o644)
     }
@@ -32,7 +32,6 @@ impl NewFile {
         Ok(NewFile { path: path.to_owned(), file, kept: false })
     }
 
-    /// Its path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -44,24 +43,22 @@ impl NewFile {
         self.file.sync_all()
     }
 
-    /// What is written to it.
     pub(crate) fn file(&self) -> &File {
         &self.file
     }
 
-    /// Puts it into the place of `path`, which is in the same folder, and lets it stay.
+    /// Moves it to `path`, which is in the same folder, and keeps it.
     pub(crate) fn rename(&mut self, path: &Path) -> io::Result<()> {
         std::fs::rename(&self.path, path)?;
         self.keep();
         Ok(())
     }
 
-    /// Whether it stays.
     pub(crate) fn is_kept(&self) -> bool {
         self.kept
     }
 
-    /// Lets it stay.
+    /// Keeps it when this value is dropped.
     pub(crate) fn keep(&mut self) {
         self.kept = true;
     }
@@ -75,8 +72,8 @@ impl Drop for NewFile {
     }
 }
 
-/// Replaces `path` by a file with this text and this mode, in one step. `temporary` begins the name of the file
-/// that is written first. A relative path stays relative: the absolute one may be longer than the system takes.
+/// Replaces `path` by a file with this text and mode, in one step. `temporary` is the prefix of the temporary file's
+/// name. A relative path stays relative, because the absolute one may be longer than the system allows.
 pub(crate) fn replace(path: &Path, temporary: &str, mode: u32, text: &[u8]) -> io::Result<()> {
     const TRIES: u32 = 100;
     let mut tries = 0..TRIES;
@@ -88,7 +85,7 @@ pub(crate) fn replace(path: &Path, temporary: &str, mode: u32, text: &[u8]) -> i
         }
     };
     new.file.write_all(text)?;
-    // Not subject to the umask.
+    // Regardless of the umask.
     new.file.set_permissions(Permissions::from_mode(mode))?;
     new.rename(path)
 }

@@ -2,7 +2,7 @@
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-/// What is said where there are none.
+/// The message if the system has no random numbers.
 pub(crate) const NO_RANDOM: &str = "the system random number generator failed";
 
 /// Fills `bytes`.

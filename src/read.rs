@@ -1,4 +1,4 @@
-//! Reading a file that may be a pipe (`<(…)`): never beyond a deadline, and not past a signal.
+//! Reads a file that may be a pipe (`<(…)`), until a deadline or a signal.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -15,46 +15,44 @@ use crate::go::duration;
 use crate::sys::descriptors::{close_on_exec, wait_for};
 use crate::sys::signal::{Signal, Signals};
 
-/// The size of a large key.
+/// Larger than most keys.
 const USUAL_BYTES: usize = 4 * 1024;
-/// How long a pipe is waited for where no run sets a time.
+/// How long to wait for a pipe if no run sets a limit.
 pub(crate) const DEFAULT_PATIENCE: Duration = Duration::from_secs(60);
 
-/// What ends the wait for whoever writes to a pipe.
+/// When to stop waiting for the writer of a pipe.
 #[derive(Clone, Copy)]
 pub struct Until<'a> {
-    /// When the time began that is shown when it is up.
+    /// When waiting began, for the message.
     pub since: Instant,
-    /// When the time is up.
     pub deadline: Instant,
-    /// The signals that end us, where they are caught.
+    /// The signals that end the run, if they are caught.
     pub signals: Option<&'a Signals>,
-    /// Readable once our parent has died, where it is followed.
+    /// Readable once the parent process has died, if it is followed.
     pub parent: Option<BorrowedFd<'a>>,
 }
 
 impl Until<'_> {
-    /// Nothing but the time.
+    /// Until a point in time.
     pub fn at(deadline: Instant) -> Until<'static> {
         Until { since: Instant::now(), deadline, signals: None, parent: None }
     }
 
-    /// The same, from now on. What is too long for a clock is the usual time.
+    /// For `patience` from now on. If that is too long for a clock, for the default.
     pub fn in_time(patience: Duration) -> Until<'static> {
         let now = Instant::now();
         Until::at(now.checked_add(patience).unwrap_or(now + DEFAULT_PATIENCE))
     }
 }
 
-/// What editors on some systems put in front of a text (Unicode, 23.8).
+/// Some editors write this in front of a text (Unicode, 23.8).
 pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Why bytes are not a text.
+/// Why bytes are not text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotText {
-    /// They are UTF-16, which other systems write.
+    /// They are UTF-16, which some other systems write.
     Utf16,
-    /// They are something else.
     Bytes,
 }
 
@@ -73,30 +71,28 @@ pub(crate) fn as_text(bytes: &[u8]) -> Result<&str, NotText> {
     std::str::from_utf8(bytes).map_err(|_| NotText::Bytes)
 }
 
-/// Why nothing was read.
+/// Why the file was not read.
 #[derive(Debug)]
 pub(crate) enum ReadError {
-    /// The system says so.
     Io(io::Error),
-    /// There is more than was expected.
+    /// It has more than the maximum.
     TooLarge,
-    /// The wait was ended.
+    /// The wait ended early.
     Ended(Ended),
 }
 
-/// What ended a wait.
+/// Why a wait ended early.
 #[derive(Debug)]
 pub(crate) enum Ended {
-    /// It was not all there in time: after this long.
+    /// After this time.
     Timeout(Duration),
-    /// This signal came first.
     Interrupted(Signal),
-    /// Our parent died.
+    /// The parent process died.
     Orphaned,
 }
 
 impl Ended {
-    /// The failure of whoever waited for `what` in `stage`.
+    /// The failure for waiting for `what` in `stage`.
     pub(crate) fn failure(&self, stage: Stage, what: &str) -> Failure {
         match self {
             Ended::Timeout(after) => Failure {
@@ -124,15 +120,15 @@ pub(crate) fn standard_input() -> Result<File, ReadError> {
     stdin.map(File::from).map_err(ReadError::Io)
 }
 
-/// Opens a file without waiting for somebody who writes to it.
+/// Opens a file without waiting for a writer.
 pub(crate) fn open(path: &Path) -> Result<File, ReadError> {
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let flags = flags.bits().cast_signed();
     std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(ReadError::Io)
 }
 
-/// Opens a file that holds a secret. One that is named by a descriptor (`/dev/fd/N`) that we were started with is
-/// not passed on: the command could read it again.
+/// Opens a file that holds a secret. If the path names an inherited descriptor (`/dev/fd/N`), that descriptor is closed
+/// on exec: the command could read the secret from it.
 pub(crate) fn open_secret(path: &Path) -> Result<File, ReadError> {
     let file = open(path)?;
     let descriptor = ["/dev/fd", "/proc/self/fd", "/proc/thread-self/fd"]
@@ -144,18 +140,18 @@ pub(crate) fn open_secret(path: &Path) -> Result<File, ReadError> {
     Ok(file)
 }
 
-/// Reads at most `max_bytes`, which must be all.
+/// Reads the file; fails if it has more than `max_bytes`.
 pub(crate) fn all(
     mut file: File,
     max_bytes: usize,
     until: &Until<'_>,
 ) -> Result<Zeroizing<Vec<u8>>, ReadError> {
-    // Enough for what is usually read, so that there is one copy; more grows it.
+    // Enough for most files, so that there is only one copy; a larger file makes it grow.
     let mut bytes = Zeroizing::new(Vec::with_capacity(USUAL_BYTES));
     loop {
         wait_readable(&file, until)?;
         let left = u64::try_from((max_bytes + 1).saturating_sub(bytes.len())).unwrap_or_default();
-        // To the end of what is there now: of a file that is all, of a pipe what has been written.
+        // Reads what is there now: all of a file, and what has been written to a pipe.
         match file.by_ref().take(left).read_to_end(&mut bytes) {
             Ok(_) if bytes.len() > max_bytes => return Err(ReadError::TooLarge),
             Ok(_) => return Ok(bytes),
@@ -177,7 +173,7 @@ fn wait_readable(file: &File, until: &Until<'_>) -> Result<(), ReadError> {
             Ok([_, true, _]) => return Err(ReadError::Ended(Ended::Orphaned)),
             Ok([true, ..]) => return Ok(()),
             Ok([.., false]) => return Err(ReadError::Ended(Ended::Timeout(until.since.elapsed()))),
-            // A signal that does not end us.
+            // A signal that does not end the run.
             Ok([.., true]) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(ReadError::Io(errno.into())),
         }

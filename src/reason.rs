@@ -1,14 +1,14 @@
-//! The reasons for a failure: one table with the name of each reason, what it means, what usually causes it and what
-//! to check. Scripts, alerts and dashboards rely on the names, so renaming one is a breaking change.
+//! The reasons of failures: one table with the name of each reason, its meaning, its usual causes and what to check.
+//! Scripts, alerts and dashboards rely on the names, so renaming one is a breaking change.
 
-/// What a person needs to know about a reason. Each text is one clause without a full stop.
+/// The explanation of a reason. Each text is one clause without a full stop.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Explanation {
-    /// What has happened.
+    /// The meaning of the reason.
     pub meaning: &'static str,
-    /// What usually leads to it, the most likely first.
+    /// Usual causes, the most likely first.
     pub causes: &'static [&'static str],
-    /// What to look at or change.
+    /// Things to check or change.
     pub checks: &'static [&'static str],
 }
 
@@ -35,7 +35,7 @@ macro_rules! reasons {
                 }
             }
 
-            /// What a person needs to know about it.
+            /// The meaning, causes and checks, for people.
             pub const fn explanation(self) -> &'static Explanation {
                 match self {
                     $(Reason::$variant => &Explanation {
@@ -503,12 +503,12 @@ reasons! {
 }
 
 impl Reason {
-    /// The reason of this name.
+    /// The reason with this name.
     pub fn named(name: &str) -> Option<Reason> {
         Reason::ALL.iter().copied().find(|reason| reason.name() == name)
     }
 
-    /// What to do, in one line.
+    /// The checks, on one line.
     pub fn advice(self) -> String {
         self.explanation().checks.join("; ")
     }

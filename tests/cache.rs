@@ -1,4 +1,4 @@
-//! The result cache: what a shell script around the program gets wrong.
+//! The result cache, including the cases in which a shell script around the program goes wrong.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,7 +14,7 @@ use crate::support::{Ended, Sandbox, eventually, file_line, finish, kill, namesp
 /// How many runs start together.
 const TOGETHER: usize = 16;
 
-/// A sandbox, a cache, and a log to which every run of the command adds a line.
+/// A sandbox, a cache, and a log to which every run of the command appends a line.
 struct Bench {
     sandbox: Sandbox,
     folder: tempfile::TempDir,
@@ -33,7 +33,7 @@ impl Bench {
         self.path("cache")
     }
 
-    /// The binary, with this cache and these flags, and a command that logs and then does `script`.
+    /// The binary with this cache and these flags; the command writes to the log and then runs `script`.
     fn token(&self, flags: &[&str], script: &str) -> Command {
         let mut command = self.sandbox.token();
         command.env("LOG", self.path("log")).arg(format!("-cache-dir={}", self.cache().display()));
@@ -45,18 +45,16 @@ impl Bench {
         run(&mut self.token(flags, script))
     }
 
-    /// How often the command has been run.
+    /// How many times the command ran.
     fn runs(&self) -> usize {
         fs::read_to_string(self.path("log")).unwrap_or_default().lines().count()
     }
 
-    /// The entries that are kept.
     fn entries(&self) -> Vec<PathBuf> {
         let files = fs::read_dir(self.cache()).into_iter().flatten().flatten().map(|file| file.path());
         files.filter(|path| path.extension().is_some_and(|kind| kind == "json")).collect()
     }
 
-    /// The only entry.
     #[track_caller]
     fn entry(&self) -> PathBuf {
         let mut entries = self.entries();
@@ -77,7 +75,7 @@ fn a_run_that_succeeded_is_not_made_again() {
         || fs::read_to_string(&metrics).unwrap().lines().find(|l| l.contains("_cached{")).unwrap().to_owned();
     bench.run(&flags, "exit 0").succeeded();
     assert!(cached().ends_with(" 0.0"));
-    // Also while Locate is away.
+    // Even if Locate is down.
     bench.sandbox.misbehave(r#"{"status":403}"#);
     for _ in 0..3 {
         bench.run(&flags, "exit 0").succeeded();
@@ -150,7 +148,7 @@ fn how_the_target_is_reached_does_not_make_another_run() {
     {
         bench.run(&[TTL, flags].concat(), ":").succeeded();
     }
-    // A variable is as good as a flag.
+    // A variable works like a flag.
     run(bench.token(&[], ":").env("MONITORING_TOKEN_CACHE_TTL", "1h").env("SERVICE", "ndt/ndt5")).succeeded();
     assert_eq!(bench.runs(), 1);
 }
@@ -197,7 +195,7 @@ fn a_timeout_of_the_command_is_kept_with_its_message() {
 #[test]
 fn results_that_say_nothing_about_the_target_are_never_cached() {
     let bench = Bench::new();
-    // Ours.
+    // A failure of the exchange.
     bench.sandbox.misbehave(r#"{"status":403}"#);
     bench.run(BOTH, ":").failed_with(125, &["403"]);
     // A timeout of the exchange.
@@ -221,7 +219,7 @@ fn results_that_say_nothing_about_the_target_are_never_cached() {
 fn a_run_that_a_signal_ended_is_never_kept() {
     let bench = Bench::new();
     let ready = bench.path("ready");
-    // Its exit status after the signal says nothing about the target.
+    // The exit status of a command that got a signal says nothing about the target.
     for script in ["trap 'exit 0' TERM; ", "trap 'exit 3' TERM; ", ""] {
         let script = format!("{script}echo > {}; sleep 60 & wait", ready.display());
         for signal in [libc::SIGTERM, libc::SIGTERM] {
@@ -271,7 +269,7 @@ fn an_expired_future_or_torn_entry_is_ignored() {
     fs::write(&entry, with_age(120)).unwrap();
     bench.run(&["-cache-ttl=1m"], ":").succeeded();
     assert_eq!(bench.runs(), runs + 1);
-    // The entry of another run, under this one's name.
+    // The entry of another run, with this one's name.
     bench.run(TTL, "false; true").succeeded();
     let other = bench.entries().into_iter().find(|path| *path != entry).unwrap();
     fs::copy(&other, &entry).unwrap();
@@ -303,14 +301,14 @@ fn of_runs_that_start_together_one_runs_and_all_have_its_result() {
         fs::write(&gate, "").unwrap();
         assert_eq!(statuses(children), [status; TOGETHER]);
         assert_eq!(bench.runs(), 1);
-        // It was for those who waited; a failure is not kept.
+        // It was for the runs that waited; a failure is not kept.
         bench.run(TTL, &script);
         assert_eq!(bench.runs(), if status == 0 { 1 } else { 2 });
     }
 }
 
-/// Whether a run waits for something. It has caught its signals, and what it does between that and waiting
-/// for another's result, its exchange or its command is done awake.
+/// True if a run sleeps. Once it has caught its signals, it only sleeps while it waits for another run's result, its
+/// exchange or its command.
 fn is_asleep(child: &Child) -> bool {
     pid_is_asleep(child.id())
 }
@@ -327,7 +325,7 @@ fn pid_is_asleep(id: u32) -> bool {
     has_signals && state == Some('S')
 }
 
-/// A run that holds the lock until it is ended, and what another one of the same must say.
+/// A run that holds the lock until it is stopped, and the message that another run must print.
 fn holder(bench: &Bench) -> (Child, String) {
     let ready = bench.path("ready");
     let script = format!("echo > {}; exec sleep 60", ready.display());
@@ -530,7 +528,7 @@ fn on_a_full_disk_the_run_is_made_and_says_so_once() {
     let bench = Bench::new();
     let disk = bench.path("disk");
     fs::create_dir(&disk).unwrap();
-    // A file system of our own, in a mount namespace of our own: four pages, all of them taken.
+    // A separate file system, in a separate mount namespace: four pages, all of them full.
     let mut namespace = namespace(&["--mount"]);
     namespace.envs(bench.sandbox.env.iter().map(|(name, value)| (name, value)));
     namespace

@@ -1,5 +1,5 @@
-//! Whom the program trusts over TLS: each chain of [`chains`] is served on loopback. A server that is not trusted
-//! must never receive the token, and the one line says what is wrong with its certificate.
+//! The trust in servers: each chain of [`chains`] is served on loopback. A server that is not trusted must never
+//! receive the token, and the message says what is wrong with its certificate.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::support::{MACHINE, http, messages, read_head_of, start, testdata, tok
 
 const ANSWER: &str = r#"{"target":{"urls":{"wss:///ndt/v7/download":"wss://h/"}}}"#;
 
-/// A Locate with this certificate; gives its port, and the heads of the requests that reach it.
+/// A Locate with this certificate; returns its port, and the headers of the requests that reach it.
 fn serve(server: &Identity, host: &str) -> (u16, Receiver<String>) {
     let (seen, requests) = channel();
     let host = if host.starts_with('[') { "::1" } else { "127.0.0.1" };
@@ -28,7 +28,7 @@ fn serve(server: &Identity, host: &str) -> (u16, Receiver<String>) {
     (address.port(), requests)
 }
 
-/// A run that asks the Locate at this port, and trusts nothing of this machine.
+/// A run that asks the Locate at this port and trusts nothing from this machine.
 fn ask(host: &str, port: u16) -> Command {
     let mut command = token();
     command
@@ -41,7 +41,7 @@ fn ask(host: &str, port: u16) -> Command {
     command
 }
 
-/// The places where a trust store may be.
+/// The places of a trust store.
 #[derive(Clone, Copy, Debug)]
 enum Store {
     Variable,
@@ -52,7 +52,7 @@ enum Store {
 impl Store {
     const ALL: [Store; 3] = [Store::Variable, Store::Directory, Store::Flag];
 
-    /// Puts the roots of a case there. An empty `-ca-file` is an error of its own.
+    /// Puts the roots of a case there. An empty `-ca-file` would be an error of its own.
     fn give(self, command: &mut Command, case: &Case, folder: &Path) {
         let dir = folder.join("certs");
         std::fs::create_dir_all(&dir).unwrap();
@@ -75,7 +75,7 @@ impl Store {
     }
 }
 
-/// Tries a case with its roots in each of the places; gives what went wrong.
+/// Tries a case with its roots in each of the places; returns what went wrong.
 fn try_case(case: &Case, stores: &[Store]) -> Vec<String> {
     let mut wrong = Vec::new();
     let (port, requests) = serve(&case.server, case.host);
@@ -125,13 +125,13 @@ fn hold(cases: &[Case], stores: impl Fn(usize) -> Vec<Store>) {
     assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
 }
 
-/// The stores in turn: what is looked at does not depend on where it came from.
+/// The stores in turn, because the checks do not depend on the store.
 fn one(at: usize) -> Vec<Store> {
     vec![Store::ALL[at % Store::ALL.len()]]
 }
 
-/// Until now any certificate in the trust store, such as Debian's ssl-cert-snakeoil.pem in /etc/ssl/certs, was a CA
-/// for every name.
+/// Any certificate in the trust store, such as Debian's ssl-cert-snakeoil.pem in /etc/ssl/certs, was once accepted as a
+/// CA for every name.
 #[test]
 fn a_trust_anchor_must_be_a_valid_ca_wherever_it_lies() {
     hold(&chains::anchors(), |_| Store::ALL.to_vec());

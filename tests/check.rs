@@ -1,5 +1,5 @@
-//! `check`: the run's own request, told step by step. It fails where the run fails, with its status and
-//! its words, and runs nothing.
+//! `check` shows the run's own request step by step. It fails where the run fails, with the same status and message,
+//! and runs nothing.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -25,13 +25,13 @@ const STEPS: [&str; 14] = [
     "exchange", "url_keys", "target",
 ];
 
-/// No further variable.
+/// No additional variable.
 const NONE: (&str, &str) = ("UNUSED", "");
 
-/// The step that fails, a variable, flags, and words of the message.
+/// The failing step, a variable, flags, and words of the message.
 type Case<'a> = (&'a str, (&'a str, &'a str), &'a [&'a str], &'a str);
 
-/// What Locate answers.
+/// Locate's response.
 fn granted() -> String {
     let url = "wss://target.example/ndt/v7/download?access_token=s3cret";
     json!({"target": {"machine": MACHINE, "urls": {"wss:///ndt/v7/download": url}}}).to_string()
@@ -66,8 +66,7 @@ impl Told {
         self.row(step)["detail"].as_str().unwrap()
     }
 
-    /// Asserts that this step has failed with the words of the one line on stderr, and that all steps
-    /// after it are skipped.
+    /// Asserts that this step failed with the message on stderr, and that all later steps are skipped.
     #[track_caller]
     fn failed_at(&self, step: &str, status: i32) -> &Told {
         self.ended.failed_with(status, &[]);
@@ -113,7 +112,7 @@ fn every_step_of_a_line_that_works_is_ok_and_its_command_is_not_run() {
         ended.stdout
     );
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "no command, no metrics, no cache");
-    // The line itself works, and does leave all that.
+    // The line itself works, and leaves all of these.
     run(sandbox.token().args(line)).succeeded();
     assert!(touched.exists());
 }
@@ -150,7 +149,7 @@ fn check_fails_where_the_run_fails_with_its_status_and_its_words() {
     let redirect = serve_bytes(http("302 Found", "Location: http://127.0.0.2/\r\n", ""));
     let html = serve_bytes(http("200 OK", "", "<html>nope</html>"));
     let not_tls = sandbox.var("SANDBOX_URL").replace("http://", "-locate-url=https://");
-    // Longer than a name may be, so the resolver asks nobody.
+    // Longer than a name may be, so no server is asked.
     let no_name = format!("-locate-url=http://{}.invalid/", "a".repeat(64));
     let (bad_proxy, nowhere) = (("HTTP_PROXY", "gopher://a b"), "-locate-url=http://locate.invalid/");
     let cases: [Case<'_>; 16] = [
@@ -251,7 +250,7 @@ fn a_key_that_locate_does_not_take_is_said() {
     assert!(told.detail("signing").contains("ES384, for the machine"), "{:#}", told.json);
     assert!(told.detail("signing").contains("Locate v0.19.2 rejects ES384"), "{:#}", told.json);
     told.failed_at("exchange", 125).ended.failed_with(125, &["Locate v0.19.2 rejects ES384"]);
-    // Without an exchange the run works, and so does its check.
+    // Without an exchange, the run works, and so does its check.
     let told = Told::by(line.arg("-exchange=false"));
     told.ended.succeeded();
     assert_eq!(told.row("exchange")["outcome"], "skipped");
@@ -261,7 +260,7 @@ fn a_key_that_locate_does_not_take_is_said() {
 #[test]
 fn a_clock_that_lags_is_told_apart_from_a_key_that_is_unknown() {
     let sandbox = Sandbox::start(&[]);
-    // How far the server's clock is ahead of ours.
+    // How far the server's clock is ahead.
     for offset in [300_i64, -300, 5] {
         let (now, by) = (SystemTime::now(), Duration::from_secs(offset.unsigned_abs()));
         let server_time = if offset < 0 { now - by } else { now + by };
@@ -270,13 +269,13 @@ fn a_clock_that_lags_is_told_apart_from_a_key_that_is_unknown() {
         let told = Told::by(sandbox.token().args(["check", "--json"]));
         told.ended.failed_with(125, &["401", if offset < 0 { "ahead" } else { "behind" }]);
         assert_eq!(told.row("exchange")["outcome"], "failed");
-        // Only a clock that lags makes tokens that are expired when they arrive.
+        // Only with a clock that is behind have tokens expired when they arrive.
         assert_eq!(told.row("clock")["outcome"], if offset == 300 { "failed" } else { "ok" });
         assert!(told.detail("clock").contains(if offset < 0 { "ahead" } else { "behind" }));
     }
 }
 
-/// The lines of `exec`, and for each the last request of its check, with an answer to it.
+/// The lines of `exec`, and for each the last request of its check, with a response.
 const EXECS: [(&[&str], &str, &str); 2] = [
     (
         &["gafaelfawr", "exec", "--username=bot-x", "--scopes=write:sasquatch"],
@@ -293,7 +292,7 @@ fn a_clock_that_lags_has_failed_only_where_the_run_fails() {
     let answer_with = |only: &str, body: &str| {
         sandbox.misbehave(&json!({"only": only, "body": body, "header": ["Date", date]}).to_string());
     };
-    // Their requests hold no time of our clock.
+    // Their requests do not include a local time.
     for (line, last, body) in EXECS {
         answer_with(last, body);
         let (ended, json, step) = token_check(sandbox.token().arg("check").args(line).arg("--json"));
@@ -383,7 +382,7 @@ fn tls_server(folder: &Path, days: i64) -> (String, SocketAddr) {
     fs::write(&ca_file, authority.pem()).unwrap();
     let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     let now = SystemTime::now();
-    // An hour on top, so that a whole number of days is left.
+    // One more hour, so that a whole number of days is left.
     let end = if days < 0 {
         now - Duration::from_secs(days.unsigned_abs() * 24 * 3600)
     } else {
@@ -460,7 +459,7 @@ fn no_secret_is_shown() {
         assert_eq!(ended.status, 0, "{ended:?}");
         let shown = ended.stdout + &ended.stderr;
         assert!(!shown.contains(private));
-        // A JWT has two dots and a signature after the second; what is shown of one ends there.
+        // A JWT has two dots and a signature after the second; a shortened one ends there.
         for word in shown.split(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c))) {
             let signature = word.split('.').nth(2).filter(|_| word.starts_with("eyJ"));
             assert!(signature.is_none_or(|signature| signature == "REDACTED"), "{word}");
@@ -472,7 +471,7 @@ fn no_secret_is_shown() {
 const TOKEN_STEPS: [&str; 11] =
     ["timeout", "command", "credential", "roots", "proxy", "dns", "tcp", "tls", "clock", "token", "server"];
 
-/// Runs such a check; gives how it ended, its JSON, and the step that has failed.
+/// Runs such a check; returns its result, its JSON, and the failing step.
 #[track_caller]
 fn token_check(command: &mut Command) -> (Ended, Value, Option<String>) {
     let ended = run(command);

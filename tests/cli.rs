@@ -1,4 +1,4 @@
-//! The command line: a drop-in for the original, by Go's rules for flags.
+//! The command line: a drop-in replacement for the original, with Go's rules for flags.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use monitoring_token::cli;
 
 use crate::support::{Ended, MACHINE, Sandbox, run, serve, testdata, token};
 
-/// A folder of programs that write down how they were started.
+/// A folder of programs that record how they were started.
 struct Programs(tempfile::TempDir);
 
 impl Programs {
@@ -21,8 +21,8 @@ impl Programs {
         for name in names {
             let path = programs.path(name);
             let script = "#!/bin/sh\nfor word in \"$0\" \"$@\"; do printf '%s\\n' \"$word\"; done >\"$RECORD/argv\"\nenv >\"$RECORD/env\"\n";
-            // A shell writes it: a test beside this one could start its program while we have the file open for
-            // writing, and nobody could then run it (ETXTBSY).
+            // A shell writes it: a concurrent test could start its program while this process has the file open for
+            // writing, and then nobody could run it (ETXTBSY).
             let write = "printf %s \"$1\" >\"$0\" && chmod 755 \"$0\"";
             run(Command::new("/bin/sh").args(["-c", write]).arg(&path).arg(script)).succeeded();
         }
@@ -33,14 +33,14 @@ impl Programs {
         self.0.path().join(name)
     }
 
-    /// Sets PATH so that these programs, and ours, are found.
+    /// Sets PATH so that these programs and the tested one are found.
     fn known_to<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         let ours = Path::new(env!("CARGO_BIN_EXE_monitoring-token")).parent().unwrap();
         let path = format!("{}:{}:/usr/bin:/bin", self.0.path().display(), ours.display());
         command.env("PATH", path).env("RECORD", self.0.path())
     }
 
-    /// The words of the program that was run, without its own.
+    /// The arguments of the program that ran.
     fn argv(&self) -> Vec<String> {
         let text = std::fs::read_to_string(self.path("argv")).expect("a program was run");
         text.lines().skip(1).map(str::to_owned).collect()
@@ -60,14 +60,14 @@ fn variables(text: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The binary, with a key, and no exchange unless it is asked for.
+/// The binary with a key, and without an exchange unless a flag asks for one.
 fn offline() -> Command {
     let mut command = token();
     command.env("MONITORING_SIGNER_KEY", testdata("keys/eddsa.json")).arg("-exchange=false");
     command
 }
 
-/// The environment of the command that is run with these flags and variables.
+/// The environment of the command with these flags and variables.
 #[track_caller]
 fn environment(command: &mut Command) -> BTreeMap<String, String> {
     let ended = run(command.args(["-output=inherit", "--", "env"]));
@@ -84,7 +84,7 @@ fn machine_in(url: &str) -> String {
     claims["sub"].as_str().unwrap_or_default().to_owned()
 }
 
-/// Runs a line of shell as the exporter does, in production's environment but for the host names.
+/// Runs a line of shell as the exporter does, in production's environment except for host names.
 fn production(sandbox: &Sandbox, programs: &Programs, line: &str) -> Ended {
     let mut shell = Command::new("/bin/sh");
     shell.env_clear().args(["-c", line]);
@@ -159,7 +159,7 @@ fn without_the_exchange_it_does_what_the_original_does_by_default() {
     let url = env.remove("MONITORING_URL").unwrap();
     let prefix = format!("http://{address}/v2/platform/monitoring/ndt/ndt5?access_token=ey");
     assert!(url.starts_with(&prefix) && url.ends_with("&early_exit=250&monitoring=true"), "{url}");
-    // All else is as it was, but for the key.
+    // The rest is unchanged, except for the key.
     let mut expected = BTreeMap::from(given);
     expected.remove("MONITORING_SIGNER_KEY");
     assert_eq!(env, expected);
@@ -193,7 +193,7 @@ fn a_variable_applies_without_its_flag_unless_it_is_empty() {
     // An empty flag is still a value.
     let env = environment(offline().env("MACHINE", "v").arg("-machine="));
     assert_eq!(machine_in(&env["MONITORING_URL"]), "");
-    // A wrong variable does no harm where the flag wins.
+    // An invalid variable does not matter if the flag overrides it.
     environment(offline().env("TIMEOUT", "soon").arg("-timeout=5s"));
     environment(
         offline().envs(["TIMEOUT", "LOGX_DEBUG", "SERVICE_URL", "MONITORING_TOKEN_RETRIES"].map(|v| (v, ""))),
@@ -256,7 +256,7 @@ fn booleans_are_those_of_go() {
         run(sandbox.token().arg(format!("-service-url={word}")).args(["--", "true"]))
             .failed_with(2, &["-service-url: ", "expected true or false"]);
     }
-    // Its value only ever comes after =: the next word is the command, and must be marked as one if it is a boolean.
+    // Its value comes only after =. The next word is the command, and must be marked as one if it is a boolean.
     let programs = Programs::new(&["false"]);
     run(programs.known_to(&mut sandbox.token()).args(["-service-url", "false"])).failed_with(
         2,
@@ -320,7 +320,7 @@ fn service_url_is_a_flag_only_when_it_is_a_boolean() {
     assert!(env["MONITORING_URL"].starts_with("ws://") && !env.contains_key("SERVICE_URL"), "{env:?}");
     let env = environment(sandbox.token().env("SERVICE_URL", stale).arg("-exchange=false"));
     assert_eq!(env["SERVICE_URL"], stale);
-    // A boolean one is ours, and nobody else's.
+    // A boolean one is a flag of this program.
     let env = environment(sandbox.token().env("SERVICE_URL", "true"));
     assert!(env["MONITORING_URL"].starts_with("ws://") && !env.contains_key("SERVICE_URL"), "{env:?}");
     let env = environment(sandbox.token().env("SERVICE_URL", "false"));
@@ -401,7 +401,7 @@ fn bad_usage_is_one_line_and_status_2() {
         ended.failed_with(2, words);
         assert_eq!(ended.stdout, "", "{args:?}");
     }
-    // What is very long is not shown whole.
+    // A very long word is cut off.
     let long = "x".repeat(100_000);
     for flag in ["-retries=", "-output=", "-", "---"] {
         let ended = run(offline().arg(format!("{flag}{long}")).arg("true"));
@@ -451,7 +451,7 @@ fn bad_usage_is_one_object_where_json_is_asked_for() {
         ("json", &["gafaelfawr", "exec", "-nope", "true"], "unknown flag -nope"),
         ("json", &["gafaelfawr"], "missing subcommand: expected gafaelfawr create"),
         ("json", &["key", "inspect", "-nope"], "unknown flag -nope"),
-        ("json", &["key", "inspect"], "give one FILE"),
+        ("json", &["key", "inspect"], "missing FILE"),
     ] {
         let ended = run(token().env("MONITORING_TOKEN_LOG_FORMAT", variable).args(args));
         assert_eq!(ended.status, 2, "{args:?}");
@@ -466,7 +466,7 @@ fn bad_usage_is_one_object_where_json_is_asked_for() {
         ended.stderr.starts_with('{') && ended.stderr.contains("\\\"maybe\\\" for LOGX_DEBUG"),
         "{ended:?}"
     );
-    // The command's own flags are not ours, and the flag beats the variable.
+    // The command's own flags are not parsed, and a flag overrides its variable.
     for args in [&["-nope", "true", "-log-format=json"][..], &["-nope", "-log-format=text", "true"]] {
         let variable = if args[1] == "true" { "" } else { "json" };
         run(token().env("MONITORING_TOKEN_LOG_FORMAT", variable).args(args))
@@ -483,7 +483,7 @@ fn help_names_every_flag_with_its_variable_and_default() {
         assert_eq!(ended.stdout, help, "{args:?}");
     }
     run(token().args(["-nope=1", "-help"])).failed_with(2, &["unknown flag -nope"]);
-    // One paragraph a flag, whatever its lines.
+    // One paragraph for each flag.
     let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
     let paragraph = |name: &str| {
         let written = [format!("--{name} "), format!("--{name}[")];

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs deploy/cron/monitoring-token as its comment says, and lets a real cron run it: in namespaces of its own, on
-# top of this machine's files, with the sandbox for Locate and a stand-in for ndt7-client. Takes up to a minute, until
-# the clock begins a new one. As root, with cron. Usage: tests/cron.sh FOLDER-OF-PROGRAMS
+# Installs deploy/cron/monitoring-token as its comment says, and has a real cron run it: in its own namespaces, on top
+# of this machine's files, with the sandbox as Locate and a stand-in for ndt7-client. Takes up to a minute, because cron
+# starts jobs at a full minute. As root, with cron. Usage: tests/cron.sh FOLDER-OF-PROGRAMS
 set -eu
 cd "$(dirname "$0")/.."
 programs=$(realpath "${1?usage: tests/cron.sh FOLDER-OF-PROGRAMS}")
@@ -25,7 +25,7 @@ start_sandbox "$work/exports" /usr/bin/monitoring-sandbox
 # shellcheck disable=SC1091 # the sandbox writes it
 . "$work/exports"
 cp "$MONITORING_SIGNER_KEY" "$work/monitoring-signer-key.json"
-# The sandbox takes Locate's place, and every minute that of every fifth.
+# The sandbox takes Locate's place, and the job runs every minute.
 mkdir -p "$work/copy/deploy/cron"
 sed -e "s|https://locate-dot-PROJECT.appspot.com|$SANDBOX_URL|" -e 's|^[0-9]*-59/5 |* |' deploy/cron/monitoring-token \
     >"$work/copy/deploy/cron/monitoring-token"

@@ -1,5 +1,5 @@
-//! The deployment files do not rot: each command line in them is one that the program takes, and the scripts
-//! run against the sandbox. `tests/deploy.sh` has the validators of other programs.
+//! The deployment files stay valid: the program accepts each command line in them, and the scripts run against the
+//! sandbox. `tests/deploy.sh` uses the validators of other programs.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,7 @@ use monitoring_token::cli;
 use saphyr::{LoadableYamlNode as _, Yaml};
 
 use crate::lines::{all_are_taken, in_text, in_yaml};
-use crate::manual::which;
+use crate::manual::{repository, which};
 use crate::support::{MACHINE, Sandbox, http, read_head, run, sandbox_program, serve};
 
 fn deploy() -> PathBuf {
@@ -45,11 +45,11 @@ fn every_command_line_is_one_that_the_program_takes() {
         let text = text
             .replace(" monitoring-token monitoring-token ", " monitoring-token ")
             .replace("ExecStart=", "")
-            // The instance, as systemd puts it in.
+            // The instance name, as systemd inserts it.
             .replace("%i", "instance");
         let mut lines = if is_yaml { in_yaml(&text) } else { in_text(&text) };
         if name == "alerts.yml" || name.ends_with("prometheusrule.yaml") {
-            // Its texts are for people and may name the program without a command.
+            // Its texts are for people and may mention the program without a command.
             let names: Vec<String> =
                 cli::subcommands().iter().map(|command| command.get_name().to_owned()).collect();
             lines.retain(|line| line[0].starts_with('-') || names.contains(&line[0]));
@@ -59,7 +59,7 @@ fn every_command_line_is_one_that_the_program_takes() {
             with_commands.push(name);
         }
     }
-    // The search finds what a reader finds.
+    // The search finds the lines that a reader would.
     for name in [
         "cron/monitoring-token",
         "gitlab/stackstate.gitlab-ci.yml",
@@ -77,9 +77,9 @@ fn every_command_line_is_one_that_the_program_takes() {
     }
 }
 
-/// A folder to be put first in PATH, with the program and stand-ins for the clients. Each stand-in writes its arguments
-/// into a file named like itself, tries the target, and exits with `STUB_STATUS`. Wehe's works in its current
-/// directory, as the real one does.
+/// A folder for the front of PATH, with the program and stand-ins for the clients. Each stand-in writes its arguments
+/// into a file with its own name, contacts the target, and exits with `STUB_STATUS`. Wehe's works in its current
+/// directory, like the real one.
 struct Clients(tempfile::TempDir);
 
 impl Clients {
@@ -110,7 +110,7 @@ impl Clients {
         format!("{}:{}", self.0.path().display(), std::env::var("PATH").unwrap())
     }
 
-    /// The words that a client got, if it was run.
+    /// The arguments of a client, if it ran.
     fn args(&self, name: &str) -> Option<Vec<String>> {
         let text = fs::read_to_string(self.path(&format!("{name}.args"))).ok()?;
         Some(text.lines().map(str::to_owned).collect())
@@ -137,7 +137,7 @@ impl Clients {
     }
 }
 
-/// The scripts of an exporter's configuration: name, and how to start them for a machine.
+/// The scripts of an exporter's configuration, with their names.
 fn scripts(file: &str) -> Vec<(String, Yaml<'static>)> {
     let text: &'static str = Box::leak(read(file).into_boxed_str());
     let documents = Yaml::load_from_str(text).expect("the file is YAML");
@@ -174,7 +174,7 @@ fn start_by_ricoberger(script: &Yaml<'_>, clients: &Clients, sandbox: &Sandbox, 
     }
     command.env("MONITORING_TOKEN_CACHE_DIR", clients.path("cache")).env("MONITORING_TOKEN_RETRIES", "0");
     command.env("PATH", clients.search_path());
-    // Its stand-in cannot be started in a folder that holds wehe-cmdline.
+    // This stand-in cannot be started in a folder that holds wehe-cmdline.
     command.current_dir(clients.path(""));
     command
 }
@@ -221,7 +221,7 @@ fn each_exporters_scripts_reach_the_target_and_pass_the_status_on() {
             let probe = |clients: &Clients, status: &str| {
                 run(start(script, clients, &sandbox, MACHINE).env("STUB_STATUS", status))
             };
-            // The client's failure comes first: it is not cached.
+            // The client's failure comes first, because it is not cached.
             let ended = probe(&clients, "7");
             assert_eq!((ended.status, ended.stderr.as_str()), (7, ""), "{file} {name}: {ended:?}");
             probe(&clients, "0").succeeded();
@@ -229,7 +229,7 @@ fn each_exporters_scripts_reach_the_target_and_pass_the_status_on() {
             // The success is cached: another run would fail.
             probe(&clients, "7").succeeded();
 
-            // A broken Locate is not the target's failure, and the client is not run.
+            // A failure of Locate is not the target's, and the client does not run.
             let clients = Clients::new();
             sandbox.misbehave(r#"{"status":500}"#);
             probe(&clients, "0").failed_with(125, &["500"]);
@@ -273,10 +273,10 @@ fn a_hostile_target_runs_nothing_and_is_not_a_success() {
     }
 }
 
-/// A query parameter becomes an environment variable of the script unless its `env` has the name.
+/// A query parameter becomes an environment variable of the script unless its `env` sets that variable.
 #[test]
 fn a_scraper_cannot_set_what_ricobergers_scripts_act_on() {
-    // Of the program itself; then of the loader, the shell and Java, which run the clients.
+    // First the variables of the program itself; then of the loader, the shell and Java, which run the clients.
     let main = cli::main_command();
     let flags: Vec<(String, String)> = main
         .get_arguments()
@@ -302,7 +302,7 @@ fn a_scraper_cannot_set_what_ricobergers_scripts_act_on() {
             for variable in others.clone() {
                 assert!(env.iter().any(|known| known == variable), "{file} {name}: {variable}");
             }
-            // What counts is fixed, and not merely emptied.
+            // The important ones have a value, and are not just empty.
             for variable in ["LOCATE_URL", "MONITORING_SIGNER_KEY", "MONITORING_TOKEN_CACHE_DIR", "PATH"] {
                 assert!(!script["env"][variable].as_str().unwrap().is_empty(), "{file} {name}: {variable}");
             }
@@ -315,7 +315,7 @@ fn a_scraper_cannot_set_what_ricobergers_scripts_act_on() {
                 ("MONITORING_TOKEN_EXCHANGE", "false"),
                 ("params", "MACHINE"),
             ];
-            // The scraper's key would sign; the file's does not exist here.
+            // The scraper's key would sign; the file's key does not exist here.
             run(&mut scrape_ricoberger(&script, &clients, &sandbox, &hostile))
                 .failed_with(125, &["/keys/monitoring-signer-key.json"]);
         }
@@ -333,12 +333,12 @@ fn names(node: &Yaml<'_>) -> Vec<String> {
 
 #[test]
 fn the_exporters_configurations_have_the_fields_that_their_exporters_read() {
-    // m-lab/script_exporter v1.2.0: an unknown field is dropped in silence; the timeout is whole seconds.
+    // m-lab/script_exporter v1.2.0: an unknown field is silently ignored; the timeout is in whole seconds.
     for (name, script) in scripts("script_exporter/m-lab.yml") {
         assert_eq!(names(&script), ["name", "script", "timeout"], "{name}");
         assert!(script["timeout"].as_integer().is_some(), "{name}");
     }
-    // ricoberger/script_exporter v2 expands what follows a dollar sign, comments included; `command` is a word.
+    // ricoberger/script_exporter v2 expands text after a dollar sign, even in comments; `command` is a word.
     assert!(!read("script_exporter/ricoberger-v2.yml").contains('$'), "v2 would expand it");
     for (name, script) in scripts("script_exporter/ricoberger-v2.yml") {
         assert_eq!(names(&script), ["args", "command", "env", "name", "timeout"], "{name}");
@@ -375,7 +375,7 @@ fn the_runs_end_before_the_exporters_limits() {
             });
             assert!(seconds("-timeout=") + seconds("-kill-after=") < limit, "{file} {name}");
             assert!(text.contains("-die-with-parent"), "{file} {name}");
-            // As long as production caches: without it, every scrape would transfer a test.
+            // As long as production caches: without a cache, every scrape would transfer a test.
             assert_eq!(
                 value("-cache-ttl="),
                 if name == "ndt7_client" { "1h" } else { "10m" },
@@ -397,8 +397,8 @@ fn item<'a>(list: &'a Yaml<'a>, key: &str, value: &str) -> &'a Yaml<'a> {
     items.find(|item| item[key].as_str() == Some(value)).unwrap_or_else(|| panic!("no {key} {value}"))
 }
 
-/// Wehe failed every probe on a read-only root file system, with a status that looked like a broken server; two
-/// replicas with a cache each stood behind a Service that sent every second scrape to the other one.
+/// Wehe failed every probe on a read-only root file system, with a status that looked like a broken server; and two
+/// replicas, each with its own cache, were behind a Service that sent every second scrape to the other one.
 #[test]
 fn the_exporters_pods_can_write_and_each_machine_finds_its_cache() {
     let sets = manifest("kubernetes/base/statefulset.yaml");
@@ -542,7 +542,7 @@ fn the_cronjob_updates_the_secret_and_never_holds_a_token_that_is_gone() {
             fs::write(path(key), update["data"][key].as_str().unwrap()).unwrap();
         }
         seen.push(fs::read_to_string(path("token")).unwrap());
-        // What the Secret held before is still valid.
+        // The previous token in the Secret is still valid.
         assert_eq!(sandbox.made_tokens("/sandbox/gafaelfawr").len(), if seen.len() == 1 { 1 } else { 2 });
     }
     assert_ne!(seen[0], seen[1]);
@@ -606,7 +606,7 @@ fn the_last_stage_of_the_image_has_no_shell_and_copies_what_the_first_builds() {
     }
     assert!(build[0].1.ends_with(" AS build"), "{build:?}");
 
-    // What is copied out of the first stage is what its script puts there.
+    // Files copied from the first stage are created by its script.
     let made = &build.iter().find(|(name, _)| name == "RUN").expect("it builds").1;
     let copies: Vec<&str> =
         image.iter().filter(|(name, _)| name == "COPY").map(|(_, rest)| rest.as_str()).collect();
@@ -629,8 +629,30 @@ fn the_last_stage_of_the_image_has_no_shell_and_copies_what_the_first_builds() {
     }
     let entry = &image.iter().find(|(name, _)| name == "ENTRYPOINT").expect("an entry point").1;
     assert_eq!(entry, "[\"/usr/bin/monitoring-token\"]");
-    // Root has no business in it.
+    // It must not run as root.
     assert!(image.iter().any(|(name, rest)| name == "USER" && rest == "65534:65534"));
+}
+
+#[test]
+fn a_release_with_a_placeholder_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    for name in ["Cargo.toml", "SECURITY.md", "deploy/Dockerfile", "packaging/nfpm.yaml"] {
+        write(name, "repository = \"https://github.com/owner/monitoring-token\"\n");
+    }
+    let check = || run(Command::new(repository().join("packaging/check-release.sh")).arg(folder.path()));
+    check().succeeded();
+    write("deploy/kubernetes/x.yaml", "image: https://monitoring-token.example/x\n");
+    let refused = check();
+    assert_eq!(refused.status, 1, "{refused:?}");
+    assert!(refused.stdout.contains("deploy/kubernetes/x.yaml:1:"), "{refused:?}");
+    let workflow = fs::read_to_string(repository().join(".github/workflows/release.yml")).unwrap();
+    assert!(workflow.contains("run: packaging/check-release.sh\n"));
+    assert_eq!(workflow.matches("    needs: [check]\n").count(), 2, "nothing is built before the check");
 }
 
 /// The words in `text` that begin with `prefix`.
@@ -646,7 +668,7 @@ fn deploy_files_use_existing_metrics_and_show_all_of_them() {
     let flag = format!("-metrics-textfile={}", file.display());
     run(sandbox.token().args([&flag, "true"])).succeeded();
     let mut text = fs::read_to_string(&file).unwrap();
-    // The reason is there only after a failure.
+    // The reason is present only after a failure.
     assert_eq!(run(sandbox.token().args([&flag, "false"])).status, 1);
     text += &fs::read_to_string(&file).unwrap();
     let rotated = folder.path().join("rotate.prom");
@@ -666,7 +688,7 @@ fn deploy_files_use_existing_metrics_and_show_all_of_them() {
     }
     let of = |name: &str| &files.iter().find(|(path, _)| path.ends_with(name)).expect(name).1;
     for name in ["alerts.yml", "grafana-dashboard.json"] {
-        // The rest of script_exporter's metrics are not the same in its two versions.
+        // The other metrics of script_exporter differ between its two versions.
         assert_eq!(
             words(of(name), "script_e"),
             BTreeSet::from(["script_exit_code", "script_exporter"]),
@@ -679,7 +701,7 @@ fn deploy_files_use_existing_metrics_and_show_all_of_them() {
     let panels = dashboard["panels"].as_array().unwrap();
     let ids: BTreeSet<_> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
     assert_eq!(ids.len(), panels.len());
-    // Each alert is one that the tests of the rules know, so that none goes untried.
+    // Each alert appears in the tests of the rules.
     for alert in of("alerts.yml").lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
         assert!(of("alerts.test.yml").contains(alert), "{alert} is not tried");
     }

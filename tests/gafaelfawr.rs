@@ -1,5 +1,4 @@
-//! Gafaelfawr's service tokens: the sandbox answers as a running server did, and the program lives up to
-//! that server.
+//! Gafaelfawr's service tokens: the sandbox responds like a recorded server, and the program handles these responses.
 
 mod client;
 mod exec;

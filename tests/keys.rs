@@ -1,4 +1,4 @@
-//! Keys: made, shown and used; every accepted kind signs what Locate's verifier accepts.
+//! Keys: created, inspected and used; Locate's verifier accepts the signatures of every accepted kind.
 
 mod wild;
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::support::{MACHINE, Sandbox, exchange, run, testdata, token};
 
-/// The accepted keys, and whether Locate knows their algorithm.
+/// The accepted keys, and whether every Locate accepts their algorithm.
 const ACCEPTED: [(&str, bool); 8] = [
     ("eddsa", true),
     ("es256", true),
@@ -52,7 +52,7 @@ fn holds_no_private_part(text: &str, key: &Value) {
     }
 }
 
-/// A sandbox that knows these public keys. Its Locate is the newer one, which takes three algorithms.
+/// A sandbox with these public keys. Its Locate is the newer one, which accepts three algorithms.
 fn sandbox_with(keys: &[PathBuf]) -> Sandbox {
     let mut args = vec!["--locate-version=0.19".to_owned()];
     args.extend(keys.iter().flat_map(|key| ["--verify-key".to_owned(), key.display().to_string()]));
@@ -62,7 +62,7 @@ fn sandbox_with(keys: &[PathBuf]) -> Sandbox {
 #[test]
 fn every_accepted_kind_signs_what_locate_accepts() {
     let folder = tempfile::tempdir().unwrap();
-    // The public halves as we print them.
+    // The public halves printed by `key public`.
     let public_keys: Vec<PathBuf> = ["eddsa", "es256", "rs256", "rs256-3072", "es384", "no-kid"]
         .map(|name| {
             let path = folder.path().join(name);
@@ -109,7 +109,7 @@ fn the_variable_may_hold_the_key_itself() {
         assert!(!ended.stdout.contains("MONITORING_SIGNER_KEY"), "{ended:?}");
         holds_no_private_part(&ended.stdout, &jwk(&key("eddsa.json")));
     }
-    // The flag wins over it.
+    // The flag overrides it.
     let mut command = sandbox.token();
     command
         .env("MONITORING_SIGNER_KEY", "{}")
@@ -121,7 +121,7 @@ fn the_variable_may_hold_the_key_itself() {
 fn the_key_may_come_through_a_pipe() {
     let sandbox = sandbox_with(&[key("rs256.json.pub")]);
     let mut shell = Command::new("bash");
-    // It comes in pieces, and late.
+    // It arrives in pieces, and late.
     let line = format!(
         "exec {} -monitoring-signer-key <(head -c 100 {1}; sleep 0.1; tail -c +101 {1}) -service=ndt/ndt7 -machine={MACHINE} true",
         env!("CARGO_BIN_EXE_monitoring-token"),
@@ -212,7 +212,7 @@ fn no_byte_of_a_key_is_written_to_a_file_that_others_can_read() {
         folder.path().join("k").display()
     );
     if Command::new("strace").arg("-V").output().is_err() {
-        // The mode with which the file is opened is what counts; without strace its result must do.
+        // The mode at creation matters; without strace, only the final mode is checked.
         return files_with_a_secret_are_for_their_owner_alone_under_any_umask();
     }
     run(Command::new("sh").args(["-c", &line]));
@@ -249,7 +249,7 @@ fn the_public_half_is_printed_alone_or_as_a_set() {
         let expected = jwk(&key(&format!("{name}.json.pub")));
         let alone = run(token().args(["key", "public"]).arg(&file)).succeeded().stdout.clone();
         assert_eq!(serde_json::from_str::<Value>(&alone).unwrap(), expected, "{name}");
-        // Flags may stand behind the file, too; a public key is its own public half.
+        // Flags may follow the file; a public key is its own public half.
         for args in [[Path::new("--jwks"), &file], [&key(&format!("{name}.json.pub")), Path::new("-jwks")]] {
             let set = run(token().args(["key", "public"]).args(args)).succeeded().stdout.clone();
             let set: Value = serde_json::from_str(&set).unwrap();
@@ -327,7 +327,7 @@ fn every_verb_refuses_files_that_are_not_keys() {
             assert_eq!(ended.stdout, "", "{verb} {name}");
         }
     }
-    // Half of a symmetric key is all of it.
+    // All of a symmetric key is private.
     let ended = run(token().args(["key", "public"]).arg(key("symmetric.json")));
     ended.failed_with(125, &["cannot use the key", "symmetric.json"]);
     assert_eq!(ended.stdout, "");
@@ -341,10 +341,10 @@ fn bad_usage_of_key_is_one_line_and_status_2() {
         (&["generate", "x"], &["--out"]),
         (&["generate", "--alg=ES384"], &["\"ES384\" for -alg: expected EdDSA, ES256 or RS256"]),
         (&["generate", "--alg", "eddsa"], &["\"eddsa\" for -alg: expected EdDSA"]),
-        (&["generate", "--kid=a/b"], &["holds a slash", "--out"]),
+        (&["generate", "--kid=a/b"], &["must not contain a slash", "--out"]),
         (&["generate", "--nope"], &["unknown flag -nope", "monitoring-token key generate -help"]),
-        (&["public"], &["give one FILE"]),
-        (&["inspect", "a", "b"], &["give one FILE"]),
+        (&["public"], &["missing FILE"]),
+        (&["inspect", "a", "b"], &["missing FILE"]),
     ] {
         let folder = tempfile::tempdir().unwrap();
         run(&mut key_command(folder.path(), args)).failed_with(2, words);
@@ -359,7 +359,7 @@ fn bad_usage_of_key_is_one_line_and_status_2() {
 
 #[test]
 fn the_sandbox_refuses_what_locate_refuses() {
-    // The test of the tests: a token that is not ours does not pass.
+    // A test of the test: a token signed by another key is rejected.
     let sandbox = Sandbox::start(&[]);
     let address = sandbox.var("SANDBOX_URL").strip_prefix("http://").unwrap();
     for query in ["", "?access_token=", "?access_token=a.b.c", "?access_token=eyJhbGciOiJub25lIn0.e30."] {
@@ -383,7 +383,7 @@ fn a_key_in_another_form_in_the_variable_is_refused_unseen() {
     ] {
         for words in [&["true"][..], &["check"]] {
             let ended = run(token().env("MONITORING_SIGNER_KEY", form).args(words));
-            ended.failed_with(125, &["MONITORING_SIGNER_KEY", "it is not shown"]);
+            ended.failed_with(125, &["MONITORING_SIGNER_KEY", "is not shown"]);
             let shown = ended.stdout + &ended.stderr;
             assert!(!shown.contains(&form.trim()[..20]), "{shown}");
         }

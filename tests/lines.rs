@@ -1,5 +1,5 @@
-//! Command lines of `monitoring-token` in documentation and deployment files: found as their readers find
-//! them, and held against the definitions of the flags and the program itself.
+//! Command lines of `monitoring-token` in documentation and deployment files: found as readers find them, and checked
+//! against the definitions of the flags and by the program itself.
 
 use std::ffi::OsString;
 
@@ -19,7 +19,7 @@ fn in_line(line: &str) -> Option<Vec<String>> {
     if line.starts_with('#') || line.starts_with("//") {
         return None;
     }
-    // A line of another language may have an odd quote; it has no command of ours then.
+    // A line in another language may have an unbalanced quote; it has no command then.
     let words = shlex::split(line)?;
     in_words(&words)
 }
@@ -74,7 +74,7 @@ fn walk(node: &Yaml<'_>, found: &mut Vec<Vec<String>>) {
     }
 }
 
-/// Says what is wrong with these arguments of `monitoring-token`.
+/// Describes an error in these arguments of `monitoring-token`.
 pub fn check(args: &[String]) -> Result<(), String> {
     let first = args.first().map(String::as_str).unwrap_or_default();
     let known = cli::subcommands();
@@ -103,7 +103,7 @@ pub fn check(args: &[String]) -> Result<(), String> {
     }
 }
 
-/// The words that are not flags; `None` for `-help`.
+/// The operands; `None` for `-help`.
 fn parse(command: clap::Command, args: &[String], end: FlagsEnd) -> Result<Option<Vec<OsString>>, String> {
     match cli::parse_untyped(command, args.iter().map(OsString::from).collect(), end) {
         Ok(line) => Ok(Some(line.operands)),
@@ -112,7 +112,7 @@ fn parse(command: clap::Command, args: &[String], end: FlagsEnd) -> Result<Optio
     }
 }
 
-/// The program reads the line whole, values included, and stops at the key that is not there.
+/// The program parses the complete line, including values, and stops at the missing key.
 fn check_main(args: &[String]) -> Result<(), String> {
     if parse(cli::main_command(), args, FlagsEnd::FirstWord)?.is_none() {
         return Ok(());
@@ -125,7 +125,7 @@ fn check_main(args: &[String]) -> Result<(), String> {
     }
 }
 
-/// Asserts that each line is one that the program takes.
+/// Asserts that the program accepts each line.
 #[track_caller]
 pub fn all_are_taken(origin: &str, lines: &[Vec<String>]) {
     let wrong: Vec<String> = lines

@@ -1,4 +1,4 @@
-//! The promises of the program, each tried on the real binary. One file a promise.
+//! The promises of the program, each tried on the real binary. One file for each promise.
 
 mod support;
 

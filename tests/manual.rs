@@ -1,7 +1,7 @@
 //! The manual is true: every example of the README, of `docs/`, and of the man pages is run by a shell, in an empty
-//! folder, as a reader would run it, against the sandbox. Programs of other people are the stand-ins in `tests/stand-ins`,
-//! which check what they are given. Programs that are in none of the tables below are not found, and fail the
-//! example; so does any line that fails.
+//! folder, as a reader would run it, against the sandbox. Other programs are replaced by the stand-ins in
+//! `tests/stand-ins`, which check their arguments. Programs that are not in the tables below are not found, so the
+//! example fails; so does any line that fails.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,10 +12,10 @@ use std::process::{Command, Stdio};
 
 use crate::support::{Ended, MACHINE, Sandbox, finish, run, sandbox_program};
 
-/// What a test puts in the place of the manual's words.
+/// The value that replaces a placeholder.
 type Value = fn(&Stage) -> String;
 
-/// What the manual says, and what a test puts there.
+/// Placeholders of the manual, and the values that replace them.
 const PLACEHOLDERS: &[(&str, Value)] = &[
     ("https://locate-dot-mlab-sandbox.appspot.com", |stage| stage.url()),
     ("https://locate-dot-PROJECT.appspot.com", |stage| stage.url()),
@@ -25,25 +25,25 @@ const PLACEHOLDERS: &[(&str, Value)] = &[
     ("https://stackstate.example.com", |stage| stage.url()),
     ("/keys/", |stage| stage.path("keys/")),
     ("/var/lib/prometheus/node-exporter/", |stage| stage.path("collected/")),
-    // A reader has seen the id in a list.
+    // A reader has seen the ID in a list.
     ("yAPTG95Er6mplkpxK160ug", |stage| stage.gafaelfawr_token("bot-sasquatch")),
     ("AAAAAAAAAAAAAAAAAAAAAA", |stage| stage.gafaelfawr_token("bot-jenkins")),
     ("delete --id 123456789012345", |stage| format!("delete --id {}", stage.stackstate_token())),
     ("delete 123\n", |stage| format!("delete {}\n", stage.stackstate_token())),
-    // A day that is to come.
+    // A day in the future.
     ("2027-01-31", |_| stdout_of(Command::new("date").args(["-u", "-d", "+40 days", "+%F"]))),
 ];
 
 /// Why an example is not run here.
 enum Elsewhere {
-    /// Another test runs it: its file, and words that stand there.
+    /// Another test runs it: its file, and words in that file.
     RunBy(&'static str, &'static [&'static str]),
     /// Nothing runs it.
     NotRun(&'static str),
 }
 
-/// Examples that begin like this change the machine, are whole builds, or need what is not here.
-const ELSEWHERE: [(&str, Elsewhere); 4] = [
+/// Examples that begin like this change the machine, are whole builds, or need something that is missing here.
+const ELSEWHERE: [(&str, Elsewhere); 5] = [
     ("make demo ", Elsewhere::RunBy(".ci/run", &["\nmake check\n", "\nmake demo\n"])),
     // Under a systemd of its own.
     (
@@ -51,20 +51,21 @@ const ELSEWHERE: [(&str, Elsewhere); 4] = [
         Elsewhere::RunBy("tests/walk-through.sh", &["docs/run/systemd.md", "grep -vx 'make deb'"]),
     ),
     ("useradd ", Elsewhere::RunBy("tests/cron.sh", &["deploy/cron/monitoring-token >\"$work/commands\""])),
+    ("curl ", Elsewhere::NotRun("the stand-in for curl knows less; tried with curl 7.88 on the sandbox")),
     ("kubectl ", Elsewhere::NotRun("needs a cluster; tests/deploy.sh validates the files that it applies")),
 ];
 
-/// Blocks that hold no commands, by the word behind the fence.
+/// Blocks without commands, by the word after the fence.
 const NO_COMMANDS: [&str; 3] = ["mermaid", "text", "yaml"];
 
-/// What a reader has in the environment before the first line: the exporter's variable, the administrator's
-/// secrets. All else is set by the examples themselves; what one exports holds in those that follow it.
+/// Variables of a reader's environment: the exporter's, and the administrator's secrets. The examples set all others;
+/// an exported variable stays set for the examples after it.
 const GIVEN: [&str; 4] = ["TARGET", "MACHINE", "GAFAELFAWR_ADMIN_TOKEN", "STS_CLI_API_TOKEN"];
 
-/// What an example may use of the system.
+/// System programs that an example may use.
 const TOOLS: [&str; 7] = ["sh", "cat", "grep", "sleep", "env", "date", "true"];
 
-/// Foreign programs, by the file that stands in for them.
+/// Other programs, by the name of the file that stands in for them.
 const STAND_INS: [&str; 4] = ["ndt7-client", "ndt5-client", "sts", "curl"];
 
 pub fn repository() -> &'static Path {
@@ -77,14 +78,14 @@ fn stdout_of(command: &mut Command) -> String {
     ended.stdout.trim_end().to_owned()
 }
 
-/// A folder and a sandbox of its own for one example.
+/// The folder and the sandbox of one example.
 pub struct Stage {
     folder: tempfile::TempDir,
     pub sandbox: Sandbox,
 }
 
 impl Stage {
-    /// With the programs, the stand-ins, and what a reader's folder holds.
+    /// With the programs, the stand-ins, and the files of a reader's folder.
     pub fn new() -> Stage {
         let stage = Stage { folder: tempfile::tempdir().expect("a folder"), sandbox: Sandbox::start(&[]) };
         for folder in ["bin", "keys", "collected", "work", "home"] {
@@ -97,7 +98,7 @@ impl Stage {
             let name = program.file_name().unwrap().to_str().unwrap();
             symlink(&program, stage.path(&format!("bin/{name}"))).unwrap();
         }
-        // What the examples find in the reader's folder.
+        // Files that the examples expect.
         let key = stage.sandbox.var("MONITORING_SIGNER_KEY");
         fs::copy(key, stage.path("keys/monitoring-signer-key.json")).unwrap();
         symlink(repository().join("deploy"), stage.path("work/deploy")).unwrap();
@@ -115,14 +116,14 @@ impl Stage {
         self.sandbox.var("SANDBOX_URL").to_owned()
     }
 
-    /// The key of a token that somebody made for this user.
+    /// The key of a token that was created for this user.
     fn gafaelfawr_token(&self, username: &str) -> String {
         let scopes = ["--username", username, "--name", "older", "--scopes", "write:sasquatch"];
         let secret = stdout_of(self.sandbox.token().args(["gafaelfawr", "create"]).args(scopes));
         secret.trim_start_matches("gt-").split('.').next().unwrap().to_owned()
     }
 
-    /// The id of a token that somebody made.
+    /// The ID of a token that was created earlier.
     fn stackstate_token(&self) -> String {
         let create = ["stackstate", "create", "--name", "older", "--roles", "stackstate-power-user"];
         stdout_of(self.sandbox.token().args(create));
@@ -131,7 +132,7 @@ impl Stage {
         token.expect("it is there")["id"].to_string()
     }
 
-    /// What a test puts there instead of the manual's words.
+    /// Replaces the placeholders of the manual.
     fn fill_in(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for (written, value) in PLACEHOLDERS {
@@ -142,7 +143,7 @@ impl Stage {
         text
     }
 
-    /// Runs the text as a shell's script; what it leaves in the background is ended.
+    /// Runs the text as a shell script, and ends its background jobs.
     pub fn run(&self, text: &str) -> Ended {
         let script = self.path("script");
         fs::write(&script, self.fill_in(text)).unwrap();
@@ -153,7 +154,7 @@ impl Stage {
         for name in GIVEN {
             shell.env(name, if name == "TARGET" { MACHINE } else { self.sandbox.var(name) });
         }
-        // A sandbox in the background holds no pipe of ours: its outputs are files.
+        // A sandbox in the background must not hold a pipe: its outputs are files.
         let out = [self.path("stdout"), self.path("stderr")];
         let child =
             shell.stdout(fs::File::create(&out[0]).unwrap()).stderr(fs::File::create(&out[1]).unwrap());
@@ -167,7 +168,7 @@ impl Stage {
         Ended { stdout: read(&out[0]), stderr: read(&out[1]), ..ended }
     }
 
-    /// The stand-ins that were called, sorted.
+    /// The names of the stand-ins that were called, sorted.
     pub fn calls(&self) -> Vec<String> {
         let calls = fs::read_to_string(self.path("calls")).unwrap_or_default();
         let mut calls: Vec<String> = calls.lines().map(str::to_owned).collect();
@@ -182,7 +183,7 @@ pub fn which(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
-/// A block of commands, and where it stands.
+/// A block of commands, and its position.
 #[derive(Debug)]
 struct Example {
     origin: String,
@@ -193,7 +194,7 @@ struct Example {
 fn examples(name: &str, begin: &str, end: &str, plain: fn(&str) -> String) -> Vec<Example> {
     let text = fs::read_to_string(repository().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
     let mut found = Vec::<Example>::new();
-    // Whether a block is open, and whether it holds commands.
+    // `Some` inside a block: whether it holds commands.
     let mut inside = None;
     for (number, line) in text.lines().enumerate() {
         let place = format!("{name}:{}", number + 1);
@@ -217,7 +218,7 @@ fn examples(name: &str, begin: &str, end: &str, plain: fn(&str) -> String) -> Ve
     found
 }
 
-/// Every page of the manual but the man pages, from the root of the repository.
+/// Every page of the manual except the man pages, relative to the root of the repository.
 pub fn pages() -> Vec<String> {
     let mut pages = vec!["README.md".to_owned()];
     for path in crate::deploy::files(&repository().join("docs")) {
@@ -241,7 +242,7 @@ fn all_pages() -> Vec<Example> {
     pages().iter().flat_map(|name| page(name)).collect()
 }
 
-/// Those of all man pages; the main page's come first, as the others refer to it.
+/// The examples of all man pages; the main page comes first, because the others refer to it.
 fn man_pages() -> Vec<Example> {
     let entries = fs::read_dir(repository().join("packaging/man")).expect("packaging/man");
     let mut pages: Vec<String> =
@@ -251,15 +252,15 @@ fn man_pages() -> Vec<Example> {
     pages.iter().flat_map(|page| examples(&format!("packaging/man/{page}"), ".EX", ".EE", plain)).collect()
 }
 
-/// The stand-ins that a text is to call: those in command position, and those behind `--` unless it is `check`
-/// that stands before.
+/// The stand-ins that a text should call: those in command position, and those after `--` unless it is a line of
+/// `check`.
 fn wanted_calls(text: &str) -> Vec<String> {
     let joined = text.replace("\\\n", " ");
     let mut wanted = Vec::new();
     for line in joined.lines().filter(|line| !line.contains("monitoring-token check ")) {
         let Some((_, command)) = line.split_once(" -- ") else { continue };
         let program = command.split_whitespace().next().unwrap_or_default();
-        // The script that sends metrics is the real one; its curl is not.
+        // The script that sends metrics is the real one, with a stand-in for curl.
         let program = if program.ends_with("send-metrics.sh") { "curl" } else { program };
         if STAND_INS.contains(&program) {
             wanted.push(program.to_owned());
@@ -269,7 +270,7 @@ fn wanted_calls(text: &str) -> Vec<String> {
     wanted
 }
 
-/// Runs them from top to bottom, each with what those before it have exported.
+/// Runs examples in order, each with the variables that earlier ones exported.
 fn all_do(examples: &[Example]) -> BTreeSet<String> {
     let mut exported = String::new();
     let mut called = BTreeSet::new();
@@ -357,7 +358,7 @@ fn every_placeholder_stands_for_something_in_the_manual() {
     }
 }
 
-/// The commands within a sentence of a page, in backquotes. `…` stands for something that a reader has to add.
+/// The commands within a sentence of a page, in backquotes. `…` stands for an argument that the reader adds.
 fn inline_commands(name: &str) -> Vec<String> {
     let text = fs::read_to_string(repository().join(name)).unwrap();
     let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! The metrics file: whole, readable by Prometheus, true, and never in the way of a run.
+//! The metrics file is complete, readable by Prometheus and true, and never affects the run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,8 +11,8 @@ use crate::support::{MACHINE, Sandbox, file_line, finish, kill, run, start, toke
 /// A sample: name, labels, value.
 type Samples = BTreeMap<(String, BTreeMap<String, String>), f64>;
 
-/// Reads the text format of Prometheus (exposition_formats.md, version 0.0.4), and refuses what it does
-/// not allow or promtool would complain of.
+/// Parses the text format of Prometheus (exposition_formats.md, version 0.0.4). Refuses anything that is invalid or
+/// that promtool would report.
 #[track_caller]
 fn parse(text: &str) -> Samples {
     assert!(text.ends_with('\n') && !text.contains("\n\n") && !text.contains("# EOF"), "{text}");
@@ -72,7 +72,7 @@ fn sample(line: &str) -> Option<(String, BTreeMap<String, String>, f64)> {
     is_name(name).then(|| (name.to_owned(), labels, value))
 }
 
-/// The metrics of one run, with the labels that all of them must have.
+/// The metrics of one run, and their common labels.
 struct Metrics {
     samples: Samples,
 }
@@ -141,7 +141,7 @@ fn a_run_that_succeeds_is_told_whole() {
     run(sandbox.token().args([&flag(&file), "-service=ndt/ndt7", "-timeout=20s", "true"])).succeeded();
     let metrics = Metrics::read(&file, MACHINE, "ndt/ndt7");
     metrics.say(0.0, None).is_between("deadline_margin_seconds", 1.0, 20.0).is_between("cached", 0.0, 0.0);
-    // The sandbox has our clock.
+    // The sandbox uses the same clock.
     metrics.is_between("clock_offset_seconds", -1.0, 2.0);
     for stage in ["sign", "exchange", "command"] {
         metrics.is_between(&format!("stage_duration_seconds:{stage}"), 0.000_001, 20.0);
@@ -211,7 +211,7 @@ fn a_timeout_has_no_margin_left() {
         .say(124.0, Some("command"))
         .is_between("deadline_margin_seconds", -30.0, 0.0)
         .is_between("stage_duration_seconds:command", 0.0, 30.0);
-    // A scrape that was over before we began.
+    // A scrape that ended before the run began.
     fs::remove_file(&file).unwrap();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let past = (now - 100).to_string();
@@ -248,7 +248,7 @@ fn a_run_that_is_told_to_stop_says_so() {
     file_line(&ready);
     kill(child.id(), libc::SIGTERM);
     assert_eq!(finish(child).status, 143);
-    // Who was told to stop says nothing of the target.
+    // A command that was told to stop says nothing about the target.
     Metrics::read(&file, MACHINE, "ndt/ndt5").say(143.0, None);
 
     // In the exchange.

@@ -1,5 +1,5 @@
-//! What stands between the program and its servers: names, proxies, and HTTP as others speak it. Most cases are
-//! reports of users of similar programs; each says where it comes from.
+//! The network between the program and its servers: names, proxies, and unusual HTTP. Most cases come from reports of
+//! users of similar programs; each names its source.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -18,7 +18,7 @@ fn ok() -> String {
     http("200 OK", "", GOOD)
 }
 
-/// The binary, to ask this origin once.
+/// The binary with this origin and no retries.
 fn asks(origin: &str) -> Command {
     let mut command = token();
     command
@@ -50,7 +50,7 @@ fn answers(answer: impl Into<Vec<u8>>) -> String {
     format!("http://{}", counting(answer).0)
 }
 
-/// attohttpc#94: servers send more than a hundred headers, and fold them. Go has no limit of their number.
+/// attohttpc#94: servers send more than a hundred headers, and fold them. Go does not limit their number.
 #[test]
 fn many_headers_and_folded_headers_are_accepted() {
     let many = |count: usize| (0..count).map(|n| format!("X-{n}: y\r\n")).collect::<Vec<_>>().concat();
@@ -94,8 +94,8 @@ fn a_server_that_speaks_only_http2_is_named() {
         .failed_with(125, &["https://127.0.0.1:", "speaks only HTTP/2"]);
 }
 
-/// Go's net/http gives up after five informational responses; here they are skipped until the deadline, which a flood
-/// of them must not hold up.
+/// Go's net/http gives up after five informational responses; here they are skipped until the deadline, which many of
+/// them must not delay.
 #[test]
 fn informational_responses_do_not_hold_up_the_deadline() {
     let hints = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n";
@@ -110,7 +110,7 @@ fn informational_responses_do_not_hold_up_the_deadline() {
     once(asks(&format!("http://{endless}")).arg("-timeout=1s"))
         .failed_with(124, &["waiting for the response"]);
     assert!(began.elapsed() < Duration::from_secs(15));
-    // A few a second, for as long as it takes.
+    // A few each second, without end.
     let slow = serve(|mut stream| {
         read_head(&mut stream);
         for _ in 0..5 {
@@ -123,7 +123,7 @@ fn informational_responses_do_not_hold_up_the_deadline() {
         .failed_with(124, &["waiting for the response"]);
 }
 
-/// The status of an error is shown although its body never ends, also when the time is up meanwhile.
+/// The status of an error is shown even if its body never ends, and even if the time is up meanwhile.
 #[test]
 fn an_error_whose_body_hangs_is_still_shown() {
     for status in ["503 Service Unavailable", "404 Not Found", "429 Too Many Requests"] {
@@ -143,7 +143,7 @@ fn an_error_whose_body_hangs_is_still_shown() {
     }
 }
 
-/// HTTP 408 is of the network, and not of the request: it is retried, and no flag is blamed.
+/// HTTP 408 is about the network and not the request: it is retried, and no flag is blamed.
 #[test]
 fn a_request_timeout_is_retried() {
     let answer = http("408 Request Timeout", "", "");
@@ -255,7 +255,7 @@ fn in_a_cgi_program_http_proxy_is_refused_as_in_go() {
         ended.failed_with(125, &["refusing to use", variable, "REQUEST_METHOD"]);
     }
     assert_eq!(*heads.lock().unwrap(), Vec::<String>::new());
-    // An empty one is none, and https has a variable that no header can set.
+    // An empty one counts as unset, and https has a variable that no header can set.
     once(asks("http://far.invalid").env("HTTP_PROXY", &proxy).env("REQUEST_METHOD", ""))
         .said(0, &["token sent to far.invalid"]);
     once(asks("https://far.invalid").env("HTTPS_PROXY", &proxy).env("REQUEST_METHOD", "GET"))
@@ -263,8 +263,8 @@ fn in_a_cgi_program_http_proxy_is_refused_as_in_go() {
     assert_eq!(heads.lock().unwrap().len(), 2);
 }
 
-/// reqwest#2252: why a proxy refuses a tunnel. The HTTP library does not tell the status, so that the proxy is asked a
-/// second time; one that wants a password is asked only once, because more may lock the account.
+/// reqwest#2252: a message must say why a proxy refuses a tunnel. The HTTP library does not report the status, so the
+/// proxy is asked a second time; one that wants a password is asked only once, because more may lock the account.
 #[test]
 fn a_refused_tunnel_shows_its_status_and_the_variable() {
     for (status, requests, words) in [
@@ -328,7 +328,7 @@ fn a_proxy_that_wants_credentials_fails_the_row_of_the_proxy() {
     assert_eq!(heads.lock().unwrap().len(), 6);
 }
 
-/// urllib3#422, proxy-agents#131: TLS to an `https://` proxy fails, and the target was accused.
+/// urllib3#422, proxy-agents#131: TLS to an `https://` proxy failed, and the target was blamed.
 #[test]
 fn tls_to_a_proxy_that_fails_blames_the_proxy() {
     let authority = Authority::new("CA of the proxy");
@@ -355,7 +355,7 @@ fn tls_to_a_proxy_that_fails_blames_the_proxy() {
         let proxy_row = told["steps"].as_array().unwrap().iter().find(|row| row["step"] == "proxy").unwrap();
         assert_eq!(proxy_row["outcome"], "failed", "{told:#}");
     }
-    // A proxy that is trusted, under TLS; and TLS to the server inside of that.
+    // A trusted proxy with TLS, and TLS to the server through it.
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
     let address = authority.issue(&server_params(&["127.0.0.1"])).serve(|mut stream| {
@@ -369,7 +369,7 @@ fn tls_to_a_proxy_that_fails_blames_the_proxy() {
     once(&mut command).said(0, &["token sent to far.invalid"]);
 }
 
-/// A SOCKS 5 server that chooses this method (RFC 1928, section 3); it writes down what it was offered.
+/// A SOCKS 5 server that chooses this method (RFC 1928, section 3) and records the offered ones.
 fn socks(chosen: u8) -> (SocketAddr, Arc<Mutex<Vec<Vec<u8>>>>) {
     let offers = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&offers);
@@ -403,8 +403,8 @@ fn socks(chosen: u8) -> (SocketAddr, Arc<Mutex<Vec<Vec<u8>>>>) {
     (address, offers)
 }
 
-/// socksio#27, netty#13287: a URL with a user, and a server that wants none. Go offers both methods at once; here they
-/// are offered one after the other.
+/// socksio#27, netty#13287: a URL with a user, and a server that does not authenticate. Go offers both methods at once;
+/// here they are offered one after the other.
 #[test]
 fn a_socks_proxy_without_authentication_gets_no_credentials() {
     for (chosen, credentials, offered) in
@@ -417,7 +417,7 @@ fn a_socks_proxy_without_authentication_gets_no_credentials() {
     }
 }
 
-/// socks5-http-client#15: a server that requires a password, and none, or a wrong one, is given.
+/// socks5-http-client#15: a server requires a password, and the URL has none, or a wrong one.
 #[test]
 fn a_socks_proxy_that_wants_credentials_says_so() {
     for (chosen, credentials, words) in [
@@ -439,7 +439,7 @@ fn a_socks_proxy_that_wants_credentials_says_so() {
     }
 }
 
-/// A 401: the clock first, and alone where it explains it; else the key, by file and ID.
+/// A 401: the message names the clock, if that explains it; otherwise the key, by file and ID.
 #[test]
 fn a_rejected_token_blames_the_clock_or_the_key() {
     let rejects = |behind: i64| {
@@ -494,7 +494,7 @@ fn names_are_resolved_by_resolv_conf_and_hosts_alone() {
             "nameserver 127.0.0.1\nsearch one.test two.test\noptions ndots:2 timeout:1 attempts:1\n",
         ),
         ("hosts", "192.0.2.7 listed.example alias\n"),
-        // staticx#129: the modules that this names must not be loaded.
+        // staticx#129: the modules named here must not be loaded.
         ("nsswitch.conf", "hosts: nonexistent [NOTFOUND=return]\n"),
     ]);
     let address = |text: &str| text.parse().unwrap();
@@ -529,7 +529,7 @@ fn names_are_resolved_by_resolv_conf_and_hosts_alone() {
     let (ended, asked) = ask("ALIAS");
     ended.said(0, &[&plain("alias")]);
     assert_eq!(asked, Vec::<String>::new());
-    // Not even asked for (RFC 6761, section 6.3), and these need no file.
+    // Not queried (RFC 6761, section 6.3), and not looked up in a file.
     for host in ["localhost", "sandbox.localhost"] {
         let (ended, asked) = ask(host);
         ended.succeeded();
@@ -561,7 +561,7 @@ fn a_dns_server_that_is_silent_leaves_time_for_the_others() {
     assert!(!silent.lock().unwrap().is_empty());
 }
 
-/// A name below `localhost` that leads elsewhere gets the warning of plain HTTP.
+/// A name below `localhost` that resolves to another machine gets the warning about plain HTTP.
 #[test]
 fn localhost_that_leads_elsewhere_is_warned_of() {
     let _etc = isolate(&[
@@ -582,7 +582,7 @@ fn localhost_that_leads_elsewhere_is_warned_of() {
     }
 }
 
-/// Own case: descriptors are used up, and "Name or service not known" was said.
+/// Own case: without free descriptors, the message was "Name or service not known".
 #[test]
 fn a_machine_without_descriptors_does_not_blame_dns() {
     let _etc =

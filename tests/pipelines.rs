@@ -1,5 +1,5 @@
-//! What Jenkins, GitLab and Kubernetes would run of `deploy/` does what it says: each step is run with the
-//! environment that its file gives it, and the parts of a manifest that only meet in a cluster fit together.
+//! The pipelines and manifests in `deploy/` work: each step that Jenkins, GitLab and Kubernetes would run is run with
+//! the environment from its file, and the parts of a manifest that only meet in a cluster fit together.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,7 +20,7 @@ fn documents(name: &str) -> Vec<Yaml<'static>> {
     Yaml::load_from_str(text).expect("the file is YAML")
 }
 
-/// A text at a path of names and numbers.
+/// The text at a path of names and indexes.
 #[track_caller]
 fn text<'a>(node: &'a Yaml<'_>, path: &str) -> &'a str {
     let found = at(node, path);
@@ -39,7 +39,7 @@ fn sequence<'a, 'b>(node: &'a Yaml<'b>, path: &str) -> &'a [Yaml<'b>] {
     at(node, path).as_sequence().unwrap_or_else(|| panic!("no list at {path}"))
 }
 
-/// Runs the script with a command that does not end, in the place of its own, and kills its shell alone.
+/// Runs the script with a command that does not exit in place of its own, and kills only its shell.
 #[track_caller]
 fn ends_with_its_shell(stage: &Stage, script: &str, command: &str) {
     let holding = script.replace(command, "sh hold");
@@ -73,7 +73,7 @@ fn the_jenkins_stage_posts_the_metrics_with_a_token_that_goes_with_it() {
         .concat();
     assert_eq!(exports.lines().count(), 2, "{exports}");
     let secret = file.split("variable: '").nth(1).and_then(|rest| rest.split('\'').next()).unwrap();
-    // Jenkins has the administrator's token in a file of its own, and in no variable.
+    // Jenkins has the administrator's token in a separate file, and in no variable.
     let given = format!("unset GAFAELFAWR_ADMIN_TOKEN\nexport JOB_NAME=nightly {secret}=admin.token\n");
     let stage = Stage::new();
     let ended = stage.run(&format!("{exports}{given}{script}"));
@@ -107,7 +107,7 @@ fn the_gitlab_job_runs_sts_with_a_token_that_goes_with_it() {
     eventually("the deletion of the token", || left().is_empty().then_some(()));
 }
 
-/// The pod of a manifest, by the way to it.
+/// The pod of a manifest at this path.
 fn pod(name: &str, document: usize, path: &str) -> Yaml<'static> {
     at(&documents(name)[document], path).clone()
 }
@@ -155,7 +155,7 @@ fn the_cron_job_reaches_the_target() {
         .collect::<Vec<_>>()
         .concat();
     let stage = Stage::new();
-    // Nothing but what the manifest gives.
+    // Only what the manifest sets.
     let ended = stage.run(&format!("unset TARGET MACHINE\n{exports}{program} {line}\n"));
     assert_eq!((ended.status, ended.stderr.as_str()), (0, ""), "{ended:?}");
     assert_eq!(stage.calls(), ["ndt7-client"], "{ended:?}");
@@ -163,7 +163,7 @@ fn the_cron_job_reaches_the_target() {
 
 #[test]
 fn paths_in_a_pod_are_in_its_volumes() {
-    // The commands that make what the manifests refer to.
+    // The commands that create the objects that the manifests refer to.
     let comment = read("kubernetes/base/kustomization.yaml");
     let kubectl = |begin: &str| {
         let line = comment.lines().find_map(|line| line.strip_prefix("#   ")?.strip_prefix(begin));
@@ -174,7 +174,7 @@ fn paths_in_a_pod_are_in_its_volumes() {
     assert!(repository().join(&base).join("kustomization.yaml").is_file(), "{base}");
     let kustomization = &documents("kubernetes/base/kustomization.yaml")[0];
     assert_eq!(text(kustomization, "namespace"), kubectl("kubectl create namespace "));
-    // The exporter's configuration, whose file is beside the kustomization that makes a map of it.
+    // The exporter's configuration: a kustomization turns the file beside it into a ConfigMap.
     let map = &documents("script_exporter/kustomization.yaml")[0];
     let config_name = text(map, "configMapGenerator.0.name");
     let (config_key, config_file) = text(map, "configMapGenerator.0.files.0").split_once('=').expect("a key");
@@ -187,13 +187,13 @@ fn paths_in_a_pod_are_in_its_volumes() {
         // Octal for Kubernetes, which reads YAML 1.1.
         assert_eq!(at(key, "secret.defaultMode").as_integer(), Some(440), "{name}: {key:?}");
         assert!(at(&pod, "securityContext.fsGroup").as_integer().is_some(), "{name}");
-        // The program is where the image has it; the image is this version's.
+        // The program is at the image's path; the image has this version.
         let path = variable(&pod, "PATH").map(|path| path.split(':').next().unwrap().to_owned());
         let folder = path.unwrap_or_else(|| {
             let program = text(&pod, "containers.0.command.0");
             program.strip_suffix("/monitoring-token").expect("the program").to_owned()
         });
-        // The init container copies the image's tree into the volume, where an image volume would have it.
+        // The init container copies the image's tree to the place where an image volume would have it.
         let (copy, inside) = volume(&pod, &folder);
         assert!(copy["emptyDir"].as_mapping().is_some(), "{name}");
         let init = at(&pod, "initContainers.0");
@@ -205,11 +205,11 @@ fn paths_in_a_pod_are_in_its_volumes() {
         let dockerfile = read("Dockerfile");
         assert!(dockerfile.contains(&format!("\"/root-of-image/.\", \"{target}/\"]")), "{name}: {target}");
         assert!(dockerfile.contains(&format!("[\"/{inside}/monitoring-token\"]")), "{name}: {inside}");
-        // What it writes, it can write.
+        // Its output folders are writable.
         if let Some(cache) = variable(&pod, "MONITORING_TOKEN_CACHE_DIR") {
             assert!(volume(&pod, cache).0["emptyDir"].as_mapping().is_some(), "{name}: {cache}");
         }
-        // Every mount has a volume, and every volume a mount.
+        // Every mount has a volume, and every volume is mounted.
         let named = |list: &str| -> BTreeSet<String> {
             sequence(&pod, list).iter().map(|entry| text(entry, "name").to_owned()).collect()
         };
@@ -221,7 +221,7 @@ fn paths_in_a_pod_are_in_its_volumes() {
     let argument = text(pod, "containers.0.args.0").strip_prefix("-config.file=").expect("a configuration");
     let (volume_of_config, file) = volume(pod, argument);
     assert_eq!((text(volume_of_config, "configMap.name"), file), (config_name, config_key));
-    // Whatever selects the pods finds them, and the port.
+    // All selectors match the pods and the port.
     let labels = at(&exporter[0], "spec.template.metadata.labels");
     assert_eq!(at(&exporter[0], "spec.selector.matchLabels"), labels);
     let port = text(pod, "containers.0.ports.0.name");
@@ -235,7 +235,7 @@ fn paths_in_a_pod_are_in_its_volumes() {
     assert_eq!(text(policy, "spec.ingress.0.ports.0.port"), port);
     let budget = &documents("kubernetes/base/poddisruptionbudget.yaml")[0];
     assert_eq!(at(budget, "spec.selector.matchLabels"), labels);
-    // The image volume has this version's image, where the init container would have copied it to.
+    // The image volume has the image of this version, at the path to which the init container would copy it.
     let component = read("kubernetes/image-volume/kustomization.yaml");
     assert!(
         component.contains(concat!("/monitoring-token:", env!("CARGO_PKG_VERSION"), "\n")),
@@ -260,7 +260,7 @@ fn the_runs_of_a_pod_end_before_its_limits() {
     };
     let cron = documents("kubernetes/cronjob.yaml");
     let machines = documents("kubernetes/machines-job.yaml");
-    // The limit of one try, and what is run in it. The cron job's is of two tries and the pause between them.
+    // The time limit of one try, and its steps. The cron job's is for two tries and the pause between them.
     let job = at(&cron[0], "spec.jobTemplate.spec");
     let tries = at(job, "backoffLimit").as_integer().unwrap() + 1;
     let limit = (at(job, "activeDeadlineSeconds").as_integer().unwrap() - 10) / tries;
@@ -280,11 +280,11 @@ fn the_runs_of_a_pod_end_before_its_limits() {
         let (timeout, kill_after) =
             (seconds(&words, "-timeout=").expect("a timeout"), seconds(&words, "-kill-after="));
         assert!(timeout + kill_after.unwrap_or(5) + 15 <= limit, "{name}: {timeout} s in {limit} s");
-        // A pod that is told to end has the time to end its run.
+        // A pod that is told to stop has time to finish its run.
         let grace = at(pod, "terminationGracePeriodSeconds").as_integer().unwrap();
         assert!(kill_after.unwrap_or(5) + 5 <= grace, "{name}");
     }
-    // Only 125, which says that the target was not tested, is tried again.
+    // Only 125, which says that the target was not tested, is retried.
     for (spec, action) in [(job, "FailJob"), (&machines[1]["spec"], "FailIndex")] {
         let rule = at(spec, "podFailurePolicy.rules.1");
         assert_eq!(text(rule, "action"), action);
@@ -293,7 +293,7 @@ fn the_runs_of_a_pod_end_before_its_limits() {
         assert_eq!(statuses, [Some(125)], "{action}");
         assert_eq!(text(spec, "podFailurePolicy.rules.0.onPodConditions.0.type"), "DisruptionTarget");
     }
-    // All machines, so many at a time, each so often; one that fails does not stop the others.
+    // All machines, with limits on concurrency and retries; a machine that fails does not stop the others.
     let spec = &machines[1]["spec"];
     let number = |name: &str| spec[name].as_integer().unwrap_or_else(|| panic!("no {name}"));
     assert!(number("maxFailedIndexes") >= number("completions"));
@@ -322,7 +322,7 @@ fn every_variable_in_the_deployment_files_is_read_by_the_program() {
         for word in words.filter(ours) {
             assert!(known.contains(word), "{}: {word}", path.display());
         }
-        // One Locate, one way to ask it: a prefix that is right in one file and wrong in another is wrong.
+        // All files use the same URL of Locate.
         for (at, _) in text.match_indices("https://locate-dot-PROJECT.appspot.com") {
             let rest = &text[at..];
             let url = rest.split(|c: char| c.is_whitespace() || "\"'`".contains(c)).next().unwrap();

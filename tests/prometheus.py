@@ -72,7 +72,7 @@ def start_sandbox():
 def run(work):
     pods = [pod(), pod()]
     node, web = free_port(), free_port()
-    # Aliases become copies, since each job is changed below.
+    # Aliases become copies, because each job is changed below.
     config = json.loads(json.dumps(yaml.safe_load(open("deploy/prometheus.yml"))))
     config["rule_files"] = [os.path.abspath("deploy/" + name) for name in config["rule_files"]]
     for job in config["scrape_configs"]:
@@ -81,7 +81,7 @@ def run(work):
         job.pop("file_sd_configs", None)
         targets = {"script-exporter": ["127.0.0.1:%d" % port for port in pods], "node": ["127.0.0.1:%d" % node]}
         job["static_configs"] = [{"targets": targets.get(job["job_name"], MACHINES)}]
-        # The shard's number is all that is known of a pod's name, so a second rule makes a port of it.
+        # Only the number of the shard is known of a pod's name, so a second rule turns it into a port.
         for rule in job.get("relabel_configs", []):
             if rule.get("target_label") == "__address__":
                 assert rule["replacement"] == "script-exporter-$1.script-exporter-shards.monitoring-token.svc:9172"
@@ -95,7 +95,7 @@ def run(work):
     with open(work + "/prometheus.yml", "w") as file:
         yaml.safe_dump(config, file)
 
-    # What node_exporter reads, as the program writes it.
+    # The directory that node_exporter reads.
     folder = work + "/monitoring-token"
     os.mkdir(folder)
     subprocess.run([programs + "/monitoring-token", "key", "generate", "--out", work + "/key"], check=True,
@@ -103,7 +103,7 @@ def run(work):
     environment = dict(os.environ, MONITORING_SIGNER_KEY=work + "/key", MACHINE=MACHINES[0])
     subprocess.run([programs + "/monitoring-token", "-exchange=false", "-service=ndt/ndt7",
                     "-metrics-textfile=%s/probe.prom" % folder, "true"], check=True, env=environment)
-    # Jobs with service tokens, side by side in one folder.
+    # Jobs with service tokens, in one folder.
     sandbox, environment = start_sandbox()
     for name, command in {
         "bot-a": ["gafaelfawr", "exec", "--username=bot-a", "--scopes=read:all"],
@@ -155,7 +155,7 @@ def run(work):
         eventually("node_exporter has each job with a token",
                    'monitoring_token_run_success{service=~"gafaelfawr|stackstate"} == 1', 4)
         eventually("node_exporter finds no duplicate", "node_textfile_scrape_error == 0", 1)
-        # The alert on starts looks at this.
+        # The alert on starts uses this metric.
         eventually("the file's time", 'node_textfile_mtime_seconds{file=~".*/monitoring-token/.*[.]prom"}', 5)
         with urllib.request.urlopen("http://127.0.0.1:%d/api/v1/rules" % web) as answer:
             groups = json.load(answer)["data"]["groups"]

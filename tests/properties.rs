@@ -1,4 +1,4 @@
-//! The parsers, on values that nobody thought of, against rules that are simpler than they are.
+//! The parsers, on generated values, compared with simpler rules.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -21,14 +21,14 @@ use proptest::prelude::*;
 use reqwest::Url;
 
 fn cases(cases: u32) -> ProptestConfig {
-    // What fails is added to the tests by hand, under a name; nothing is left in the tree.
+    // Add failing values to the tests by name; no files are written to the tree.
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 /// A flag as Go's `FlagSet.parseOne` sees it: its name and, if there is one, its value.
 type Flag = (String, Option<String>);
 
-/// Go's rules (package `flag`, `parseOne`), with the additions of ours: `-logx.debug` takes a boolean as its next
+/// Go's rules (package `flag`, `parseOne`), with this program's additions: `-logx.debug` takes a boolean as its next
 /// word, too; there is `-version`; `-h` and `-help` are one flag; no boolean is the first word after a boolean flag.
 fn go_rules(args: &[&str]) -> Option<(Vec<Flag>, Vec<String>)> {
     const WITH_VALUE: [&str; 4] = ["machine", "service", "timeout", "env-name"];
@@ -68,14 +68,14 @@ fn go_rules(args: &[&str]) -> Option<(Vec<Flag>, Vec<String>)> {
         } else if name == "version" && value.is_some() {
             return None;
         } else if name == "help" || name == "version" {
-            // Whatever its value is.
+            // With any value.
             flags.push((name.to_owned(), None));
-            // The rest is not looked at.
+            // The rest is not parsed.
             return Some((flags, Vec::new()));
         } else if !BOOLEAN.contains(&name) {
             return None;
         }
-        // Each value is read, also where a later one wins. (Of the words here, one is a duration.)
+        // Each value is checked, even if a later one overrides it. (Of the words here, only one is a duration.)
         let sound = match (name, value.as_deref()) {
             (_, None) => true,
             ("timeout", Some(value)) => value == "5s",
@@ -211,7 +211,7 @@ proptest! {
             expected += u128::from(*whole) * size;
             expected += fraction.parse::<u128>().unwrap_or(0) * size / 10_u128.pow(digits);
         }
-        // Go computes fractions in floating point, so a nanosecond each may be missing.
+        // Go computes fractions in floating point, so each may be off by a nanosecond.
         let slack = parts.len() as u128;
         match duration::parse(&text) {
             Some(GoDuration::NotNegative(parsed)) => {
@@ -263,7 +263,7 @@ proptest! {
         query in prop::collection::vec(("\\PC{1,6}", "\\PC{0,6}"), 0..5),
         token in "[A-Za-z0-9_-]{1,40}\\.[A-Za-z0-9_-]{1,40}\\.[A-Za-z0-9_-]{1,40}",
     ) {
-        // A `%` begins an escape; one that does not is another matter.
+        // A `%` begins an escape; one that does not is tested elsewhere.
         let path: Vec<String> = path.iter().map(|s| s.replace('%', "%20")).filter(|s| !s.trim_matches('.').is_empty()).collect();
         let mut prefix = Url::parse("https://locate.example").unwrap();
         prefix.set_path(&(path.join("/") + if slash { "/" } else { "" }));
@@ -273,7 +273,7 @@ proptest! {
         let endpoint = Endpoint::new(prefix.as_str(), "ndt/ndt7").unwrap();
         let (url, text) = endpoint.monitoring_url(&SecretString::from(token.as_str())).unwrap();
         prop_assert_eq!(&endpoint.service, "ndt/ndt7");
-        // What the command finds is what is requested: nothing here is written in two ways.
+        // The command gets exactly the requested URL: these values have only one spelling.
         prop_assert_eq!(text.expose_secret(), url.as_str());
         prop_assert_eq!(url.origin(), prefix.origin());
         prop_assert_eq!(url.path(), format!("{}/ndt/ndt7", prefix.path().trim_end_matches('/')));
@@ -284,7 +284,7 @@ proptest! {
         pairs.sort();
         expected.sort();
         prop_assert_eq!(pairs, expected);
-        // Go's rules leave nothing but these in a query.
+        // By Go's rules, a query contains only these characters.
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.~+%&=".contains(c);
         prop_assert!(url.query().unwrap().chars().all(plain), "{}", url);
     }
@@ -385,7 +385,7 @@ proptest! {
     }
 }
 
-/// A JWT as ours are, and its signature.
+/// A JWT of the program's form, and its signature.
 fn jwt() -> impl Strategy<Value = (String, String)> {
     (prop::collection::vec(any::<u8>(), 16..80), "[a-z0-9.-]{0,30}").prop_map(|(signature, machine)| {
         let encode = |json: &str| URL_SAFE_NO_PAD.encode(json);

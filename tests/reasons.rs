@@ -1,4 +1,4 @@
-//! The reason of a failure: one stable name, the same in the JSON error line, in the metrics, in `check --json` and in
+//! The reason of a failure: a stable name, the same in the JSON error line, in the metrics, in `check --json` and in
 //! `explain`.
 
 use std::io::Write as _;
@@ -186,7 +186,7 @@ fn the_metrics_have_the_reason_of_a_failure_and_none_after_a_success() {
             reason.map(|(stage, reason)| (stage.to_owned(), reason.to_owned())).into_iter().collect();
         assert_eq!(failure_info(&file), expected, "{args:?}");
     }
-    // Stopped by an operator: not the fault of the target.
+    // Stopped by an operator, so not a failure of the target.
     let ready = folder.path().join("ready");
     let script = format!("echo > {}; exec sleep 60", ready.display());
     let child = start(sandbox.token().args([&textfile, "--", "sh", "-c", &script]));
@@ -196,7 +196,7 @@ fn the_metrics_have_the_reason_of_a_failure_and_none_after_a_success() {
     assert_eq!(failure_info(&file), [("command".to_owned(), "interrupted".to_owned())]);
 }
 
-/// A failure of the exchange has the reason that tells an alert whom to call.
+/// An alert can tell from the reason who has to act.
 #[test]
 fn each_failure_of_the_exchange_has_its_own_reason() {
     let plain = serve(|mut stream| {
@@ -271,7 +271,7 @@ fn each_refusal_of_an_issuer_has_its_own_reason() {
     }
 }
 
-/// A reason that no failure has would be a promise of `explain` that the program does not keep.
+/// `explain` must not document a reason that no failure has.
 #[test]
 fn every_reason_is_given_to_a_failure() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
@@ -280,7 +280,7 @@ fn every_reason_is_given_to_a_failure() {
         .filter(|path| !path.ends_with("reason.rs"))
         .map(|path| std::fs::read_to_string(path).unwrap())
         .collect();
-    // A bug has no Failure: its line is the panic handler's.
+    // A bug is not a Failure: the panic handler prints its line.
     for reason in Reason::ALL.iter().filter(|reason| **reason != Reason::InternalError) {
         assert!(texts.contains(&format!("Reason::{reason:?}")), "{reason:?}");
     }
@@ -308,7 +308,7 @@ fn check_names_the_reason_of_the_step_that_failed() {
     assert_eq!((&checked["reason"], &checked["advice"]), (&Value::Null, &Value::Null), "{checked}");
 }
 
-/// The story: JSON lines had `"end":"Exited(4)"` and `"after":"1.2ms"`, which no program can read.
+/// JSON lines once had `"end":"Exited(4)"` and `"after":"1.2ms"`, which programs cannot read.
 #[test]
 fn json_logs_hold_numbers_and_words_and_no_debug_text() {
     let sandbox = Sandbox::start(&[]);

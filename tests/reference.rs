@@ -1,5 +1,5 @@
-//! `docs/reference.md` lists everything that the program has: its flags as `-help` prints them, and the variables, metrics
-//! and JSON fields. `UPDATE_DOCS=1 cargo test --test promises -- reference` writes the tables of flags again.
+//! `docs/reference.md` is complete: all flags as in `-help`, and the variables, metrics and JSON fields. `UPDATE_DOCS=1
+//! cargo test --test promises -- reference` writes the tables of flags.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -30,7 +30,7 @@ struct Flag {
     meaning: String,
 }
 
-/// What `-help` prints.
+/// The parsed output of `-help`.
 #[derive(Debug, Default)]
 struct Help {
     flags: Vec<Flag>,
@@ -62,7 +62,7 @@ fn help(mut command: Command, words: &[&str]) -> Help {
         } else if indentation <= 6 && text.starts_with('-') {
             entries.push((heading.clone(), text.to_owned()));
         } else if !text.is_empty() && entries.last().is_some_and(|(of, _)| *of == heading) {
-            // Two spaces stand between a flag and its text, which may begin on a line of its own.
+            // Two spaces separate a flag from its text, which may begin on the next line.
             let entry = &mut entries.last_mut().expect("an entry").1;
             *entry += if entry.contains("  ") { " " } else { "  " };
             *entry += text;
@@ -131,7 +131,7 @@ fn main_tables(main: &Help) -> String {
     text.trim_start_matches('\n').to_owned()
 }
 
-/// The flags of a command's verbs that the main command does not have in the same way.
+/// The flags of a command's verbs that differ from the main command's.
 fn verb_table(main: &Help, verbs: &[(String, Help)]) -> String {
     let mut rows: Vec<(&Flag, Vec<&str>)> = Vec::new();
     for (verb, help) in verbs {
@@ -160,7 +160,7 @@ fn plain_table(main: &Help, help: &Help) -> String {
         + &own.map(|flag| row(flag, "--", None)).collect::<String>()
 }
 
-/// What belongs between the markers of this name.
+/// The text that belongs between the markers with this name.
 fn generated(name: &str, main: &Help) -> String {
     match name {
         "monitoring-token" => main_tables(main),
@@ -214,7 +214,7 @@ fn the_reference_names_every_variable_that_the_program_reads() {
         for word in text.split('"').filter(|word| word.len() < 50) {
             let is_name = word.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
             let is_ours = prefixes.iter().any(|prefix| word.starts_with(prefix)) || others.contains(&word);
-            // Set by the build, not read by the program.
+            // Set by the build.
             if is_name && is_ours && word != "MONITORING_TOKEN_VERSION" {
                 found += 1;
                 assert!(page.contains(&format!("`{word}`")), "{word} is not in {PAGE}");

@@ -1,5 +1,5 @@
-//! `rotate`: FILE always holds a working token, whatever happens and whenever; nobody else's token is touched;
-//! what a crash leaves is found by the next run.
+//! `rotate`: FILE always holds a working token, whatever happens; tokens of others are left alone; and the next run
+//! cleans up after a crash.
 
 mod crash;
 mod faults;
@@ -18,7 +18,7 @@ use crate::support::api::{Gate, ask, relay};
 use crate::support::issuer::{GAFAELFAWR, ISSUERS, Issuer, STACKSTATE};
 use crate::support::{Ended, Sandbox, eventually, finish, kill, run, start, token};
 
-/// Tokens live for 24 hours unless a flag says otherwise, so this one is always due.
+/// Tokens are valid for 24 hours by default, so this makes one due at any time.
 const DUE: &str = "--renew-before=25h";
 
 /// A FILE, and the issuer of its token.
@@ -29,7 +29,7 @@ struct Rotated {
 }
 
 impl Rotated {
-    /// FILE is not there yet.
+    /// FILE does not exist yet.
     fn missing(issuer: Issuer) -> Rotated {
         Rotated { issuer, sandbox: Sandbox::start(&[]), folder: tempfile::tempdir().unwrap() }
     }
@@ -55,7 +55,6 @@ impl Rotated {
         run(&mut self.command(args))
     }
 
-    /// What is in FILE.
     #[track_caller]
     fn token(&self) -> String {
         let text = fs::read_to_string(self.file()).expect("FILE is there");
@@ -86,7 +85,7 @@ impl Rotated {
         ask(&self.sandbox, "GET", path, &[(header.0.to_owned(), header.1)], None).status
     }
 
-    /// Asserts that FILE holds a working token, that there is no other one, and that nothing else is left.
+    /// Asserts that FILE holds a working token, and that nothing else is left.
     #[track_caller]
     fn is_settled(&self) {
         self.works();
@@ -152,7 +151,7 @@ fn a_token_is_created_kept_while_it_is_fresh_and_replaced_when_it_is_due() {
         assert_ne!(rotated.token(), first);
         assert_eq!(rotated.status_for(&first), 401);
         rotated.is_settled();
-        // Nothing of the tokens is printed or kept beside FILE.
+        // No secret is printed or kept beside FILE.
         let state = fs::read_to_string(rotated.folder.path().join("token.state")).unwrap();
         let ended = rotated.rotate(&[DUE, "-o", "json", "-logx.debug"]);
         for text in [&state, &ended.stdout, &ended.stderr] {
@@ -230,7 +229,7 @@ fn the_old_token_is_kept_on_request_and_expires() {
             rotated.accepts(&first);
             rotated.works();
             assert!(rotated.tokens().iter().all(|token| expiry(token).is_some()));
-            // It stays also when the next rotate runs.
+            // It also stays in the next rotate.
             rotated.rotate(&[]).did_nothing();
         }
         rotated.rotate(&[DUE]).rotated();
@@ -259,7 +258,7 @@ fn of_many_at_once_on_one_file_one_creates_a_token_and_the_others_find_it() {
 }
 
 #[test]
-fn whoever_waits_for_another_rotate_can_be_ended() {
+fn a_rotate_that_waits_for_another_one_can_be_interrupted() {
     for issuer in ISSUERS {
         let rotated = Rotated::fresh(issuer);
         let gate = Gate::start(rotated.sandbox.var(rotated.issuer.url), rotated.issuer.create, false);
@@ -298,7 +297,7 @@ fn a_token_that_create_has_written_is_taken_over_where_the_issuer_says_whose_it_
             rotated.rotate(&[DUE]).rotated();
             rotated.is_settled();
         } else {
-            rotated.rotate(&[DUE]).failed_with(125, &["rotate did not create the token in the file"]);
+            rotated.rotate(&[DUE]).failed_with(125, &["holds a token that rotate did not create"]);
             assert_eq!(rotated.token(), first);
             rotated.works();
         }
@@ -318,7 +317,7 @@ fn a_token_that_is_not_valid_any_more_is_replaced() {
         assert_eq!(rotated.status_for(&rotated.token()), 401);
         rotated.rotate(&[]).rotated();
         rotated.is_settled();
-        // An empty file is as good as none.
+        // An empty file is treated like a missing one.
         fs::write(rotated.file(), "").unwrap();
         let ended = rotated.rotate(&[]);
         ended.said(0, &["is no longer in", "was left alone", "or delete it: monitoring-token"]);
@@ -365,7 +364,7 @@ fn a_token_of_someone_else_is_left_alone() {
     rotated.rotate(&[DUE]).failed_with(125, &["a user token of admin"]);
     rotated.accepts(&first);
     assert_eq!(rotated.tokens().len(), 1);
-    // Of a token whose key alone is right nothing is deleted.
+    // If only the key of a token is right, nothing is deleted.
     fs::write(rotated.file(), format!("{}.AAAAAAAAAAAAAAAAAAAAAA", first.split('.').next().unwrap()))
         .unwrap();
     rotated.rotate(&[DUE]).rotated();
@@ -386,7 +385,7 @@ fn a_link_stays_a_link_and_has_the_lock_of_its_target() {
     rotated.is_settled();
 }
 
-/// An answer whose `Date` is this many seconds later.
+/// A response whose `Date` is this many seconds later.
 fn later(answer: &str, seconds: u64) -> String {
     let lines = answer.split_inclusive("\r\n").map(|line| match line.strip_prefix("date: ") {
         None => line.to_owned(),
@@ -412,7 +411,7 @@ fn the_issuers_clock_decides() {
         run(rotated.command(&["--lifetime=6h"]).env("GAFAELFAWR_URL", &url))
     };
     rotate_at(0).rotated();
-    // Two hours before the expiry a third is left.
+    // Two hours before the expiry, a third is left.
     rotate_at(13_000).did_nothing();
     rotate_at(15_000).rotated();
     rotated.is_settled();
@@ -472,7 +471,7 @@ fn the_metrics_say_when_the_token_expires() {
             assert_eq!(value("token_expiry_timestamp_seconds"), Some(expires));
             assert_eq!(value("run_success"), Some(1.0));
         }
-        // A token that is not replaced is still known.
+        // The expiry of a token that is not replaced is known, too.
         rotated
             .sandbox
             .misbehave(&format!(r#"{{"status":403,"body":"","only":"{}"}}"#, rotated.issuer.create));
@@ -480,7 +479,7 @@ fn the_metrics_say_when_the_token_expires() {
         assert_eq!((value("run_success"), value("exit_status")), (Some(0.0), Some(125.0)));
         let expires = value("token_expiry_timestamp_seconds");
         assert!(expires.is_some());
-        // Nor does it matter that the issuer cannot be asked: the alert must not go silent.
+        // It is known even if the issuer cannot be asked: the alert must not go silent.
         rotated.sandbox.misbehave(r#"{"status":503,"body":""}"#);
         assert_eq!(rotated.rotate(&[&flag, "-retries=0"]).status, 125);
         assert_eq!((value("exit_status"), value("token_expiry_timestamp_seconds")), (Some(125.0), expires));

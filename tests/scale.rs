@@ -1,5 +1,5 @@
-//! The figures of deploy/README.md: what happens to many targets when all caches are empty, when entries expire, and
-//! when requests fail together. Simulated from a fixed seed, with the program's own rules.
+//! The figures of deploy/README.md: many targets with empty caches, with expiring entries, and with requests that fail
+//! together. Simulated from a fixed seed, with the program's own rules.
 
 use std::fs;
 use std::path::Path;
@@ -10,10 +10,10 @@ use monitoring_token::http::retry::{Next, Pauses};
 use crate::support::{Sandbox, run};
 
 const SEED: u64 = 50_000;
-/// How long a probe takes: ten seconds of download, and the rest.
+/// The duration of a probe: ten seconds of download, and the rest.
 const PROBE: f64 = 15.0;
 const TTL: f64 = 3600.0;
-/// What `early_exit=250` lets a probe transfer.
+/// The traffic of a probe with `early_exit=250`.
 const PROBE_BYTES: f64 = 250e6;
 const POD_PROBES: f64 = 31.0;
 
@@ -21,14 +21,14 @@ fn page() -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/README.md")).unwrap()
 }
 
-/// The share of the TTL for which an entry counts, as src/cache/entry.rs draws it;
-/// `entries_are_fresh_for_between_half_the_ttl_and_the_ttl` compares that with the program.
+/// The share of the TTL for which an entry is valid, drawn as in src/cache/entry.rs;
+/// `entries_are_fresh_for_between_half_the_ttl_and_the_ttl` compares it with the program.
 fn age_limit() -> f64 {
     TTL * f64::midpoint(1.0, fastrand::f64())
 }
 
-/// When probes start, in order, from empty caches on. Prometheus scrapes each target at a moment of its own within the
-/// interval; a scrape without a fresh entry starts a probe.
+/// The start times of probes, in order, beginning with empty caches. Prometheus scrapes each target at its own moment
+/// within the interval; a scrape without a valid entry starts a probe.
 fn starts(targets: u32, interval: f64, hours: f64) -> Vec<f64> {
     let mut starts = Vec::new();
     for _ in 0..targets {
@@ -44,7 +44,7 @@ fn starts(targets: u32, interval: f64, hours: f64) -> Vec<f64> {
     starts
 }
 
-/// The most of these moments within a window of this length.
+/// The largest number of these moments within a window of this length.
 fn most(moments: &[f64], window: f64) -> usize {
     let mut first = 0;
     let mut most = 0;
@@ -57,7 +57,7 @@ fn most(moments: &[f64], window: f64) -> usize {
     most
 }
 
-/// A number for people: three digits that count, thousands with commas.
+/// A number for people: three significant digits, commas for thousands.
 fn figure(value: f64) -> String {
     let digits = match value {
         _ if value.fract() == 0.0 => 0,

@@ -1,4 +1,4 @@
-//! Keys and tokens are where they belong, and nowhere else.
+//! Keys and tokens are only where they belong.
 
 mod echo;
 mod lines;
@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use crate::support::{http, read_head, run, serve, testdata, token};
 
-/// A private key that this test made, and what must not be shown of it.
+/// A private key made for this test, and the parts that must not be shown.
 struct Key {
     /// Where the file is.
     path: PathBuf,
@@ -33,7 +33,7 @@ impl Key {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("key");
         if algorithm == "RS256" {
-            // How long an RSA key takes is luck, and on a machine under load more than a test may take.
+            // Generating an RSA key takes a random time, too long for a busy machine.
             std::fs::copy(testdata("keys/rs256.json"), &path).unwrap();
         } else {
             run(token().args(["key", "generate", "--alg", algorithm, "--out"]).arg(&path)).succeeded();
@@ -50,13 +50,12 @@ impl Key {
     }
 }
 
-/// The access token that [`Locate`] gives.
 const ACCESS_TOKEN: &str =
     "eyJhbGciOiJFZERTQSJ9.eyJpc3MiOiJsb2NhdGUifQ.c2lnbmF0dXJlLW9mLWFuLWFjY2Vzcy10b2tlbg";
-/// The part of it that makes it one.
+/// Its secret part.
 const ACCESS_SIGNATURE: &str = "c2lnbmF0dXJlLW9mLWFuLWFjY2Vzcy10b2tlbg";
 
-/// A Locate that tells which token it got, and answers with what the test makes of that token.
+/// A Locate that reports each token it gets, and responds with a text made from that token.
 struct Locate {
     address: SocketAddr,
     tokens: Receiver<String>,
@@ -76,7 +75,7 @@ impl Locate {
         Locate { address, tokens }
     }
 
-    /// Answers with a service URL that holds [`ACCESS_TOKEN`].
+    /// Responds with a service URL that holds [`ACCESS_TOKEN`].
     fn that_grants() -> Locate {
         Locate::start(|_| granted())
     }
@@ -85,7 +84,7 @@ impl Locate {
         format!("http://{}/v2/platform/monitoring/", self.address)
     }
 
-    /// The signatures of the tokens that it got so far.
+    /// The signatures of the tokens so far.
     fn signatures(&self) -> Vec<String> {
         self.tokens.try_iter().filter_map(|token| Some(token.rsplit_once('.')?.1.to_owned())).collect()
     }

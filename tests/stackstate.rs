@@ -1,5 +1,5 @@
-//! StackState's service tokens: what `sts` prints, what the vendor's specification allows, and nothing
-//! left behind.
+//! StackState's service tokens: the output of `sts`, the requests of the vendor's specification, and nothing left
+//! behind.
 
 mod bootstrap;
 mod exec;
@@ -94,7 +94,7 @@ fn exactly_one_credential_may_be_set() {
         .succeeded();
     run(sandbox.token().env_remove("STS_CLI_API_TOKEN").args(list))
         .failed_with(125, &["STS_CLI_API_TOKEN or STS_CLI_SERVICE_TOKEN or", "--admin-token-file"]);
-    // A file's kind shows in the token.
+    // The token in a file shows its kind.
     for credential in [admin.as_str(), sandbox.var("STS_CLI_API_TOKEN")] {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), credential).unwrap();

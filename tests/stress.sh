@@ -1,8 +1,8 @@
 #!/bin/sh
 # Runs the supervision tests again and again on a machine under load, then a thousand runs at once.
-# usage: tests/stress.sh [ROUNDS]
+# Usage: tests/stress.sh [ROUNDS]
 #
-# What is bounded: each round by ROUND_SECONDS. Everything that this script starts, it ends.
+# Each round is limited to ROUND_SECONDS. This script stops everything that it starts.
 set -eu
 
 ROUNDS=${1:-10}

@@ -1,4 +1,4 @@
-//! The command's life: its exit status, signals, the timeout, and what is left behind.
+//! The command's life: exit status, signals, the timeout, and remaining processes.
 
 mod deadline;
 mod inherit;
@@ -21,14 +21,14 @@ use tempfile::TempDir;
 
 use crate::support::{Ended, eventually, file_line, finish, http, kill, read_head, run, serve, start, token};
 
-/// How long a script sleeps that is not meant to come to its end: longer than a test waits for anything.
-/// It ends by itself after a failed test.
+/// The sleep of a script that is meant to be stopped: longer than any test waits. After a failed test, it ends by
+/// itself.
 const LONG: &str = "70";
 
-/// For `eval`: the same for a shell that has to act on signals.
+/// For `eval`: the same for a shell that has to react to signals.
 const WAIT: &str = "waited=0; while [ $waited -lt 3500 ]; do waited=$((waited+1)); sleep 0.02; done";
 
-/// A throw-away private JWK, made once.
+/// A temporary private JWK, created once.
 pub fn key() -> &'static str {
     static KEY: OnceLock<String> = OnceLock::new();
     KEY.get_or_init(|| {
@@ -46,20 +46,19 @@ fn without_exchange(flags: &[&str]) -> Command {
     command
 }
 
-/// A run of a script that leaves notes in a folder, `$D`.
+/// A run of a script that writes notes in a folder, `$D`.
 struct Job {
     folder: TempDir,
     child: Option<Child>,
 }
 
 impl Job {
-    /// Runs `script` without an exchange. A sleep of `$LONG` and `eval $WAIT` do not
-    /// come to their end.
+    /// Runs `script` without an exchange. It may use `$LONG` and `eval $WAIT` to wait until it is stopped.
     fn start(flags: &[&str], script: &str) -> Job {
         Job::prepare(without_exchange(flags), &["/bin/sh", "-c", script], |_| {})
     }
 
-    /// Runs `words` with what `command` has so far; `change` sees the command last.
+    /// Runs `words` with the settings of `command`; `change` gets the command last.
     fn prepare(mut command: Command, words: &[&str], change: impl FnOnce(&mut Command)) -> Job {
         let folder = TempDir::new().unwrap();
         command
@@ -82,7 +81,7 @@ impl Job {
         file_line(&self.path(name)).trim_end().to_owned()
     }
 
-    /// Waits for the note of a process id.
+    /// Waits for a note with a process ID.
     #[track_caller]
     fn noted_pid(&self, name: &str) -> u32 {
         self.note(name).parse().unwrap()
@@ -92,7 +91,7 @@ impl Job {
         self.path(name).exists()
     }
 
-    /// Lets a script go on that waits for this file.
+    /// Creates the file that a script waits for.
     fn leave(&self, name: &str) {
         std::fs::write(self.path(name), "\n").unwrap();
     }
@@ -113,7 +112,7 @@ impl Job {
 
 impl Drop for Job {
     fn drop(&mut self) {
-        // Only after a failed test: the command gets SIGTERM of it.
+        // Only after a failed test: the program forwards SIGTERM to its command.
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
@@ -121,7 +120,7 @@ impl Drop for Job {
     }
 }
 
-/// The state of a process (proc_pid_stat(5)), unless it is gone.
+/// The state of a process (proc_pid_stat(5)); `None` if it is gone.
 fn state(pid: u32) -> Option<char> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit(") ").next()?.chars().next()
@@ -143,7 +142,7 @@ fn status_of(pid: u32, member: &str) -> String {
     line.unwrap_or_default().trim().to_owned()
 }
 
-/// A Locate that says when it was asked, and answers when it is let go on.
+/// A Locate that reports when it was asked, and responds when it is told to.
 struct SlowLocate {
     url: String,
     asked: Receiver<()>,

@@ -1,5 +1,5 @@
-//! TLS connections: through a proxy that speaks TLS itself, to their end, and with roots that come through a pipe.
-//! Whom the program trusts is in `certificates`.
+//! TLS connections: through a proxy with TLS, to their end, and with roots from a pipe. `certificates` tests which
+//! servers are trusted.
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -35,7 +35,7 @@ fn authority(folder: &tempfile::TempDir) -> (Authority, std::path::PathBuf) {
     (authority, file)
 }
 
-/// Answers a request with these bytes, and closes the connection without saying so in TLS.
+/// Responds to a request with these bytes, and closes the connection without TLS's close_notify.
 fn closes_silently(identity: &Identity, answer: String) -> SocketAddr {
     identity.serve(move |mut stream| {
         read_head_of(&mut stream);
@@ -43,8 +43,8 @@ fn closes_silently(identity: &Identity, answer: String) -> SocketAddr {
     })
 }
 
-/// reqwest#2802: an answer that only the end of the connection ends was an error when the server left out TLS's
-/// close_notify, as many do. Go accepts it. An answer that says how long it is must be that long.
+/// reqwest#2802: a response that ends with the connection was an error if the server did not send TLS's close_notify,
+/// as many do not. Go accepts it. A response with a length must have that length.
 #[test]
 fn the_end_of_a_connection_without_close_notify_ends_an_answer_of_unknown_length() {
     let folder = tempfile::tempdir().unwrap();
@@ -63,7 +63,7 @@ fn the_end_of_a_connection_without_close_notify_ends_an_answer_of_unknown_length
     ask(format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{length:x}\r\n{TARGET}\r\n0\r\n\r\n"))
         .succeeded();
     ask("HTTP/1.1 401 Unauthorized\r\n\r\n".to_owned()).failed_with(125, &["HTTP 401"]);
-    // What somebody in between has cut short is not taken for an answer.
+    // A response that an attacker has cut off is not used.
     ask(format!("HTTP/1.1 200 OK\r\n\r\n{}", &TARGET[..length - 1])).failed_with(125, &["HTTP 200"]);
     ask("HTTP/1.1 200 OK\r\n\r\n".to_owned()).failed_with(125, &["HTTP 200"]);
     ask(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{TARGET}", length + 1))
@@ -73,8 +73,8 @@ fn the_end_of_a_connection_without_close_notify_ends_an_answer_of_unknown_length
     ask("HTTP/1.1 200 OK\r\nDate: ".to_owned()).failed_with(125, &["before it responded"]);
 }
 
-/// A proxy that speaks TLS, and behind it a server that does, whatever its name. Gives the heads of the requests
-/// that reach the proxy, and those that reach the server.
+/// A proxy with TLS, and a server with TLS behind it. Returns the headers of the requests that reach the proxy, and of
+/// those that reach the server.
 fn https_proxy(proxy: &Identity, server: &Identity) -> (SocketAddr, Receiver<String>, Receiver<String>) {
     let config = server.config();
     let ((connects, to_proxy), (requests, to_server)) = (channel(), channel());
@@ -107,7 +107,7 @@ fn answer(stream: &mut (impl Read + Write)) {
     let _ = stream.flush();
 }
 
-/// urllib3#422, proxy-agents#131: of a proxy with a bad certificate the message accused the server behind it.
+/// urllib3#422, proxy-agents#131: the message about a proxy's invalid certificate blamed the server behind it.
 #[test]
 fn a_message_about_the_certificate_of_a_proxy_names_the_proxy() {
     let folder = tempfile::tempdir().unwrap();
@@ -219,7 +219,7 @@ fn check_blames_the_proxy_for_its_certificate() {
     }
 }
 
-/// A pipe can be read once; a retry makes a handshake of its own.
+/// A pipe can be read only once, but each retry makes its own handshake.
 #[test]
 fn roots_that_come_through_a_pipe_last_for_all_retries() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,4 @@
-//! Service tokens, whoever issues them: gone after the run, whatever ends it and whenever; and one line for
-//! whatever goes wrong.
+//! Service tokens of any issuer: gone after the run, however and whenever it ends; and one line for each failure.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
@@ -9,7 +8,7 @@ use crate::support::api::{Gate, proxy, relay, shell};
 use crate::support::issuer::ISSUERS;
 use crate::support::{Sandbox, eventually, file_line, finish, http, kill, run, serve_bytes, start, token};
 
-/// A server that replaces the `Date` of every response: `offset_seconds` from the real time.
+/// A server that shifts the `Date` of every response by `offset_seconds`.
 fn with_date(upstream: &str, offset_seconds: i64) -> String {
     relay(upstream, move |request, pass_on| {
         let date = SystemTime::now() + Duration::from_secs(offset_seconds.max(0).unsigned_abs());
@@ -164,7 +163,7 @@ fn a_failed_deletion_is_one_warning_or_a_clause_of_the_failure() {
             assert!(!ended.stderr.contains(issuer.prefix), "{ended:?}");
             assert_eq!(sandbox.made_tokens(issuer.control).len(), 1);
         }
-        // The answer to the creation is lost, and the token that is found cannot be deleted.
+        // The response to the creation is lost, and the token that is found cannot be deleted.
         let sandbox = Sandbox::start(&[]);
         let address = proxy(sandbox.var(issuer.url), |head| match head.split(' ').next() {
             Some("POST") => Some(http("502 Bad Gateway", "", "")),
@@ -206,8 +205,8 @@ fn a_rate_limit_is_named_with_the_time_that_it_asks_for() {
     }
 }
 
-/// A rate limiter has made nothing, so that the creation is tried again; what it held back by mistake is
-/// found in the list.
+/// A rate limiter has created nothing, so the creation is retried; if it did pass the request on, the token is found in
+/// the list.
 #[test]
 fn a_rate_limited_creation_is_tried_again_and_leaves_nothing() {
     for issuer in ISSUERS {
@@ -245,7 +244,7 @@ fn out_is_private_never_overwritten_and_tried_before_a_token_is_made() {
         run(issuer.create(&sandbox).arg(&out)).failed_with(125, &["exists", "see --out"]);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), written);
         assert_eq!(sandbox.made_tokens(issuer.control).len(), 1);
-        // What failed leaves no empty file.
+        // A failed creation leaves no empty file.
         sandbox.misbehave(&format!(r#"{{"status":400,"body":"","only":"{}"}}"#, issuer.create));
         let other = folder.path().join("other");
         run(issuer.create(&sandbox).arg("--out").arg(&other))
@@ -360,20 +359,20 @@ fn a_signal_ends_a_bootstrap_that_waits_for_its_token() {
         .failed_with(125, &["cannot read the token from", "check --token-file"]);
 }
 
-/// Waits until the process has blocked SIGTERM, which it reads from a descriptor then.
+/// Waits until the process has blocked SIGTERM, which it then reads from a descriptor.
 #[track_caller]
 fn catches_signals(pid: u32) {
     eventually("signals are caught", || has_signal(pid, "SigBlk", libc::SIGTERM)?.then_some(()));
 }
 
-/// Sends a signal that is read from a descriptor, and waits until it has been.
+/// Sends a signal that the program reads from a descriptor, and waits until it was read.
 #[track_caller]
 fn send(pid: u32, signal: i32) {
     kill(pid, signal);
     eventually("the signal is read", || (!has_signal(pid, "ShdPnd", signal)?).then_some(()));
 }
 
-/// Whether a set of signals in `/proc/PID/status` has this one.
+/// True if a set of signals in `/proc/PID/status` has this one.
 fn has_signal(pid: u32, set: &str, signal: i32) -> Option<bool> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let found = status.lines().find_map(|line| line.strip_prefix(set)?.strip_prefix(':'))?;

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Runs the commands of docs/run/systemd.md as they stand there, under a real systemd: in a container that has this
-# machine's /usr and nothing else of it, with the sandbox for Locate and a stand-in for ndt7-client. Then takes the
-# key away, and sees the alert. As root, with systemd-nspawn and promtool. Usage: tests/walk-through.sh FILE.deb
+# Runs the commands of docs/run/systemd.md as they stand there, under a real systemd: in a container that shares only
+# /usr with this machine, with the sandbox as Locate and a stand-in for ndt7-client. Then removes the key, and expects
+# the alert. As root, with systemd-nspawn and promtool. Usage: tests/walk-through.sh FILE.deb
 set -eu
 cd "$(dirname "$0")/.."
 deb=$(realpath "${1?usage: tests/walk-through.sh FILE.deb}")
@@ -23,11 +23,11 @@ cp -L /etc/os-release "$root/etc/"
 : >"$root/var/lib/dpkg/status"
 cp "$deb" "$root/srv/target/packages/"
 cp scripts/start-sandbox.sh "$root/srv/"
-# What is written below /usr goes here.
+# Files written below /usr go here.
 mkdir -p "$work/usr/bin"
 cp tests/stand-ins/ndt7-client "$work/usr/bin/"
 
-# The commands. The package is built already; where they name M-Lab's Locate, the sandbox is.
+# The commands. The package is already built, and the sandbox takes the place of M-Lab's Locate.
 awk '/^```/{code = !code; next} code' docs/run/systemd.md |
     grep -vx 'make deb' | sed "s|https://locate-dot-mlab-sandbox.appspot.com|'\$SANDBOX_URL'|" >"$work/commands"
 [ "$(grep -c systemctl "$work/commands")" -ge 3 ] || fail 'no commands in docs/run/systemd.md'
@@ -38,7 +38,7 @@ export HOME=/root DEBIAN_FRONTEND=noninteractive
 unit=monitoring-token@mlab1-lga0t.mlab-sandbox.measurement-lab.org
 file=/var/lib/monitoring-token/mlab1-lga0t.mlab-sandbox.measurement-lab.org.prom
 cd /srv
-# From the package, before it is installed here: it is what is on the other side of the network.
+# Unpacked before the package is installed: these programs play the other side of the network.
 dpkg-deb -x target/packages/*.deb /opt
 . ./start-sandbox.sh
 start_sandbox /run/sandbox.env /opt/usr/bin/monitoring-sandbox
@@ -54,24 +54,24 @@ has run_success 1
 [ "$(stat -c '%U %a' "$file")" = 'monitoring-token 644' ]
 systemctl is-active "$unit.timer"
 [ -L "/etc/systemd/system/timers.target.wants/$unit.timer" ]
-# The next run is taken from the cache.
+# The next result comes from the cache.
 systemctl start "$unit.service"
 has cached 1
 has run_success 1
-# A client that fails is their side; a key that is not ours, our side.
+# A client that fails is a failure of the target; an unknown key, one of the probe.
 rm -rf /var/cache/monitoring-token /var/cache/private/monitoring-token
 mv /usr/bin/ndt7-client /usr/bin/ndt7-client.well
 printf '#!/bin/sh\nexit 3\n' >/usr/bin/ndt7-client
 chmod +x /usr/bin/ndt7-client
 ! systemctl start "$unit.service"
 has exit_status 3
-cp "$file" /srv/theirs.prom
+cp "$file" /srv/target.prom
 mv /usr/bin/ndt7-client.well /usr/bin/ndt7-client
 monitoring-token key generate --out /root/other
 cp /root/other /etc/monitoring-token/monitoring-signer-key.json
 ! systemctl start "$unit.service"
 has exit_status 125
-cp "$file" /srv/ours.prom
+cp "$file" /srv/probe.prom
 journalctl --no-pager -u "$unit.service" | grep 'locate rejected the token (HTTP 401)'
 END
 } >"$root/srv/commands.sh"
@@ -100,18 +100,18 @@ if [ "$status" != 0 ]; then
     fail "the walk-through: status $status"
 fi
 
-# fires FILE SIDE ALERT: these metrics, seen for a quarter of an hour, make this alert fire, and no other.
+# fires FILE SIDE ALERT: if the metrics in FILE last for a quarter of an hour, only this alert fires.
 fires() {
     {
         printf 'rule_files: [%s]\nevaluation_interval: 1m\ntests:\n  - interval: 1m\n    input_series:\n' \
             "$root/etc/prometheus/monitoring-token.yml"
-        # Of the time of the run nothing is known to a test that begins at zero.
+        # The test begins at time zero, so the time of the run is left out.
         grep -v -e '^#' -e last_run_timestamp "$1" | sed "s/^\(.*}\) \(.*\)\$/      - {series: '\1', values: '\2+0x20'}/"
         printf '    promql_expr_test:\n      - {expr: "count by (alertname, side) (ALERTS{alertstate=\\"firing\\"})", eval_time: 15m,\n'
         printf "         exp_samples: [{labels: '{alertname=\"%s\",side=\"%s\"}', value: 1}]}\n" "$3" "$2"
     } >"$work/rules.test.yml"
     said=$(promtool test rules "$work/rules.test.yml" 2>&1) || fail "$1 does not make $3 fire: $said"
 }
-fires "$root/srv/ours.prom" ours MonitoringTokenKeyFailed
-fires "$root/srv/theirs.prom" theirs MonitoringTokenTargetFailed
+fires "$root/srv/probe.prom" probe MonitoringTokenKeyFailed
+fires "$root/srv/target.prom" target MonitoringTokenTargetFailed
 echo 'the walk-through: ok'

@@ -1,5 +1,5 @@
-//! What real users of similar tools ran into, tried on this program. Each test's header tells the story and its
-//! public source; each has variations of its own.
+//! Problems of real users of similar tools, tried on this program. Each test's header tells the story and its public
+//! source; each has variations of its own.
 //!
 //! | situation | public source | what is right here | test |
 //! |---|---|---|---|
@@ -33,7 +33,7 @@ use std::process::{Command, Stdio};
 
 use crate::support::{run, testdata, token};
 
-/// A user who is not root. Root of a user namespace that has no other users cannot be one.
+/// A user other than root. Root of a user namespace without other users cannot become one.
 const NOBODY: u32 = 65534;
 
 /// The binary, with a key and without an exchange.
@@ -44,8 +44,8 @@ fn offline(flags: &[&str]) -> Command {
     command
 }
 
-/// Writes a program. A shell does it: a test beside this one could start its program while we have the file open
-/// for writing, and nobody could then run it (ETXTBSY).
+/// Writes a program, with a shell: a concurrent test could start its program while this process has the file open for
+/// writing, and then nobody could run it (ETXTBSY).
 fn write_executable(path: &Path, text: &[u8]) {
     let mut shell = Command::new("/bin/sh");
     shell.args(["-c", "cat >\"$0\" && chmod 755 \"$0\""]).arg(path).stdin(Stdio::piped());
@@ -54,7 +54,7 @@ fn write_executable(path: &Path, text: &[u8]) {
     assert!(child.wait().unwrap().success());
 }
 
-/// Whether tests can act as another user: root can, but not in a namespace without other users.
+/// True if tests can act as another user: root can, but not in a namespace without other users.
 fn has_other_users() -> bool {
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     let has_nobody = map.lines().any(|line| {

@@ -1,5 +1,5 @@
 #!/bin/bash
-# What monitoring-token's cache replaces: a script that keeps a command's status in a file. It starts the same
+# The kind of script that monitoring-token's cache replaces: it keeps a command's status in a file. It starts the same
 # processes as m-lab's (bash, cat, date, stat, expr).
 #
 #   cache-by-script.sh TTL-SECONDS FILE COMMAND [ARG...]

@@ -1,7 +1,8 @@
-//! What a run costs, whole process, against a bare program that only starts the command ("floor"), against m-lab's Go
-//! program where that is at hand, and against the scripts that monitoring-token replaces. The compared runs take
-//! turns, so that a noisy machine slows both. Prints medians and ratios, writes them into `docs/performance.md`, and
-//! fails if a goal is missed.
+//! Compares the cost of whole runs with a bare program that only starts the command ("floor"), with m-lab's Go program
+//! if it is available, and with the scripts that monitoring-token replaces.
+//!
+//! The compared runs take turns, so that a noisy machine slows both. Prints medians and ratios, writes them into
+//! `docs/performance.md`, and fails if a goal is missed.
 
 mod chart;
 mod goals;
@@ -20,23 +21,23 @@ use measure::{Bench, Contender, Env};
 use servers::{https, https_after};
 use support::Sandbox;
 
-/// The flags of a run without exchange; for the original that is no flag.
+/// The flags of a run without exchange; the original needs none.
 const ALONE: [&str; 1] = ["-exchange=false"];
-/// The flags of a run with the exchange, for both programs.
+/// The flags of a run with exchange, for both programs.
 const EXCHANGE: [&str; 3] =
     ["-service=ndt/ndt7", "-service-url", "-service-url-key-name=wss:///ndt/v7/download"];
 const TRUE: [&str; 1] = ["/bin/true"];
 const MANY: usize = 300;
-/// How many starts are answered from the cache, of 60.
+/// How many of 60 starts are cache hits.
 const HITS: f64 = 59.0;
 
-/// The environment with a thousand variables more, of about 100 KiB.
+/// The environment with a thousand more variables, about 100 KiB.
 fn with_many_variables(env: &Env) -> Env {
     let more = (0..1000).map(|number| (format!("VARIABLE_{number}"), "x".repeat(90)));
     env.iter().cloned().chain(more).collect()
 }
 
-/// A run of monitoring-token, compared with the same run of the floor program and of the original.
+/// Compares a run of monitoring-token with the same run of the floor program and of the original.
 fn run(
     bench: &Bench,
     name: &str,
@@ -72,7 +73,7 @@ fn run(
     rows
 }
 
-/// Answers from the cache, alone and in the production mix, against a script that keeps results.
+/// Compares cache hits, alone and in the production mix, with a script that keeps results.
 fn cached(bench: &Bench, folder: &Path, http: &Env, tls: &Env) -> Vec<Row> {
     let results = format!("-cache-dir={}", folder.join("results").display());
     let hit = bench.ours(&[&EXCHANGE[..], &["-cache-ttl=1h", &results]].concat(), &TRUE, http);
@@ -108,7 +109,7 @@ fn cached(bench: &Bench, folder: &Path, http: &Env, tls: &Env) -> Vec<Row> {
     ]
 }
 
-/// Many at once over https, each of which waits for its command.
+/// Many runs at once over https, each waiting for its command.
 fn at_once(bench: &Bench, tls: &Env) -> Vec<Row> {
     let sleep = ["sleep", "2"];
     let ours = bench.ours(&EXCHANGE, &sleep, tls);
@@ -129,7 +130,7 @@ fn at_once(bench: &Bench, tls: &Env) -> Vec<Row> {
     rows
 }
 
-/// How soon the command starts when the server takes 50 ms to answer, against a script that asks it with curl.
+/// How soon the command starts when the server takes 50 ms to respond, compared with a script that uses curl.
 fn first_byte(bench: &Bench, folder: &Path) -> Row {
     const NAME: &str = "start to command, server takes 50 ms";
     let env = https_after(folder, Duration::from_millis(50));
@@ -152,7 +153,7 @@ fn first_byte(bench: &Bench, folder: &Path) -> Row {
     Row::new(NAME, "curl", rounds.median(|[ours, curl]| ours.wall / curl.wall), 1.0).with_note(times)
 }
 
-/// What an answer of 500 KiB costs more than a short one: 2 ms on the machine of the goals.
+/// The additional cost of a response of 500 KiB: 2 ms on the machine of the goals.
 fn long_answer(bench: &Bench, long: &Env, short: &Env) -> Row {
     let [long, short] = [long, short].map(|env| bench.ours(&EXCHANGE, &TRUE, env));
     let floor = bench.floor(&TRUE, &short.env);
@@ -161,7 +162,7 @@ fn long_answer(bench: &Bench, long: &Env, short: &Env) -> Row {
     Row::new("an answer of 500 KiB, more than a short one", "floor", ratio, in_floors(2.0))
 }
 
-/// A thousand runs at once, each with two pipes to us.
+/// A thousand runs at once need two pipes each.
 fn allow_many_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
@@ -176,7 +177,7 @@ fn main() {
         None => "the floor program; goals that are shares of the original are converted".to_owned(),
     };
     println!("compared with {peer}");
-    // Pages of a file that is not on disk yet count as dirty.
+    // Pages of a file that is not yet on disk count as dirty.
     let binary = std::fs::File::open(&bench.token).expect("the binary is there");
     binary.sync_all().expect("the binary can be synced");
     let sandbox = Sandbox::start(&[]);

@@ -1,9 +1,9 @@
-//! Runs commands in turn, so that a noisy machine slows all of them, and asks the kernel what each cost.
+//! Runs commands in turn, so that a noisy machine slows all of them, and reads the cost of each from the kernel.
 
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Rounds that count; those before warm the caches.
+/// Measured rounds; the rounds before them warm the caches.
 const ROUNDS: usize = 60;
 const WARM_UP: usize = 5;
 
@@ -16,7 +16,7 @@ pub struct Contender {
     pub env: Env,
 }
 
-/// One run's cost: times in milliseconds.
+/// The cost of one run; times in milliseconds.
 #[derive(Clone, Copy)]
 pub struct Cost {
     pub cpu: f64,
@@ -38,23 +38,22 @@ impl Bench {
         Bench { launcher: beside("bench-launch"), floor: beside("bench-floor"), original, token }
     }
 
-    /// Our run with these flags of this command.
+    /// A run of monitoring-token.
     pub fn ours(&self, flags: &[&str], command: &[&str], env: &Env) -> Contender {
         Contender { line: line(&self.token, &[flags, &["--"], command]), env: env.clone() }
     }
 
-    /// The floor program's run of this command.
+    /// The same run with the floor program.
     pub fn floor(&self, command: &[&str], env: &Env) -> Contender {
         Contender { line: line(&self.floor, &[command]), env: env.clone() }
     }
 
-    /// The original's.
+    /// The same run with the original.
     pub fn original(&self, flags: &[&str], command: &[&str], env: &Env) -> Option<Contender> {
         let program = self.original.as_ref()?;
         Some(Contender { line: line(program, &[flags, &["--"], command]), env: env.clone() })
     }
 
-    /// What one run costs.
     pub fn cost(&self, contender: &Contender) -> Cost {
         let mut command = Command::new(&self.launcher);
         let env = contender.env.iter().map(|(name, value)| (name, value));
@@ -67,7 +66,7 @@ impl Bench {
         Cost { cpu: cpu / 1000.0, wall: wall / 1000.0, peak_kib }
     }
 
-    /// What runs of these cost, round by round. The order within a round is drawn: what runs after an expensive
+    /// The costs of these runs, round by round. The order within a round is random, because a run after an expensive
     /// program finds less in the processor's caches.
     pub fn in_turn<const N: usize>(&self, contenders: [&Contender; N]) -> Rounds<N> {
         let round = || {
@@ -88,7 +87,7 @@ fn line(program: &std::path::Path, words: &[&[&str]]) -> Vec<String> {
     [&[program], words.concat().as_slice()].concat().iter().map(ToString::to_string).collect()
 }
 
-/// What each contender cost in each round.
+/// The costs by round and contender.
 pub struct Rounds<const N: usize>(Vec<[Cost; N]>);
 
 impl<const N: usize> Rounds<N> {

@@ -1,4 +1,4 @@
-//! What a run holds while its command runs, alone and as one of many.
+//! Memory and CPU time of runs while their command runs: one alone, and many at once.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,7 +16,7 @@ fn field(path: &Path, name: &str) -> f64 {
     value.unwrap_or(f64::NAN)
 }
 
-/// Memory and threads of one that waits after the exchange.
+/// Memory and threads of a run that waits after the exchange.
 pub fn alone(bench: &Bench, name: &str, flags: &[&str], env: &Env) -> [Row; 3] {
     let mut child = Command::new(&bench.token)
         .args(flags)
@@ -47,7 +47,7 @@ pub fn alone(bench: &Bench, name: &str, flags: &[&str], env: &Env) -> [Row; 3] {
     ]
 }
 
-/// The CPU time of one of `many` that run at once, in milliseconds. All must succeed.
+/// The CPU time of one of `many` concurrent runs, in milliseconds. All must succeed.
 pub fn at_once(bench: &Bench, contender: &Contender, many: usize) -> f64 {
     let total: f64 = std::thread::scope(|scope| {
         let runs: Vec<_> = (0..many).map(|_| scope.spawn(|| bench.cost(contender).cpu)).collect();

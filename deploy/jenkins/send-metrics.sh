@@ -2,7 +2,7 @@
 # Posts a file of records to Sasquatch's REST proxy. Run by `monitoring-token gafaelfawr exec`, which sets
 # GAFAELFAWR_URL and SERVICE_AUTHORIZATION. Usage: send-metrics.sh FILE
 set -eu
-# The header comes on standard input: command lines are public.
+# The header is passed on standard input, because command lines are public.
 printf 'Authorization: %s\n' "$SERVICE_AUTHORIZATION" |
     curl --silent --show-error --fail-with-body --max-time 60 --header @- \
         --header 'Content-Type: application/vnd.kafka.avro.v2+json' \

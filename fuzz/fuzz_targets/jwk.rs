@@ -1,4 +1,4 @@
-//! A key file: refused with a reason or able to sign, and looked at without a panic.
+//! A key file is refused with a reason or can sign, and can be inspected without a panic.
 #![no_main]
 
 use std::time::SystemTime;

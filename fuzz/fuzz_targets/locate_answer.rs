@@ -1,4 +1,4 @@
-//! Locate's answer: no bytes cause a panic, more than one line of text, or an invalid URL.
+//! Locate's response: no bytes cause a panic, a message of several lines, or an invalid URL.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -8,7 +8,7 @@ use monitoring_token::issuer::locate::{Endpoint, Exchange, Locate, LocateConfig}
 use monitoring_token::key::{KeySource, PrivateKey};
 use monitoring_token::secret::{ExposeSecret as _, SecretString};
 
-/// What a reader of one line can bear.
+/// The longest acceptable message.
 const LONGEST_MESSAGE: usize = 8 * 1024;
 
 thread_local! {
@@ -52,7 +52,7 @@ fuzz_target!(|input: (u16, i16, &[u8])| {
         Err(failure) => {
             assert_eq!(failure.status.code(), 125);
             assert!(failure.message.len() < LONGEST_MESSAGE, "{} bytes", failure.message.len());
-            // What the answer held has been made visible already.
+            // Text from the response was already made visible.
             assert_eq!(printable(&failure.message), failure.message);
         }
     }

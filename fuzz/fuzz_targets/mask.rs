@@ -1,4 +1,4 @@
-//! A stream with a secret in it, split anywhere: what comes out is what went in, with the secret replaced.
+//! A stream with a secret in it, split anywhere: the output is the input with the secret replaced.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! The proxy variables: rules that nobody wrote on purpose.
+//! The proxy variables, with arbitrary values.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

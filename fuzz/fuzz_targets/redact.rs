@@ -1,4 +1,4 @@
-//! Foreign text with a token in it: the signature is never shown.
+//! Text with a token in it: the signature is never shown.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -9,7 +9,7 @@ const SIGNATURE: &str = "0123456789-signature_0123456789";
 
 fuzz_target!(|input: (&str, &str)| {
     let (before, after) = input;
-    // A signature that stands alone is like any other word.
+    // A signature alone is like any other word.
     if [before, after].iter().any(|text| text.contains(SIGNATURE)) {
         return;
     }

@@ -1,4 +1,4 @@
-//! How the sandbox misbehaves: from the command line, or while it runs, by `POST /sandbox/fault`.
+//! The faults of the sandbox, set on the command line or, while it runs, by `POST /sandbox/fault`.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -10,33 +10,33 @@ use serde::{Deserialize, Serialize};
 
 use crate::http::{Request, json};
 
-/// Where the fault is changed.
+/// The path that changes the fault.
 pub(crate) const PATH: &str = "/sandbox/fault";
 
-/// What goes wrong; the default is nothing.
+/// A fault; by default there is none.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Fault {
-    /// Answer only after this long.
+    /// Wait this long before responding.
     pub(crate) delay_ms: u64,
-    /// Answer with this status instead.
+    /// Respond with this status.
     pub(crate) status: Option<u16>,
-    /// Answer with this body instead.
+    /// Respond with this body.
     pub(crate) body: Option<String>,
-    /// Give the answer this header.
+    /// Add this header to the response.
     pub(crate) header: Option<(String, String)>,
-    /// How many requests this holds for; `None` for all.
+    /// How many requests it applies to; `None` for all.
     pub(crate) times: Option<u32>,
-    /// Holds only for requests whose method and path begin like this: `POST /auth/`.
+    /// It applies only to requests whose method and path begin like this: `POST /auth/`.
     pub(crate) only: Option<String>,
-    /// The service does its work first: only its answer is delayed or replaced.
+    /// The service handles the request first; only its response is delayed or replaced.
     pub(crate) after: bool,
 }
 
 impl Fault {
-    /// Delays, or answers in the place of the service.
+    /// Delays the request, or responds in place of the service.
     pub(crate) async fn apply(self) -> Option<Response<Body>> {
-        // A sleep of nothing takes a millisecond.
+        // Sleeping for zero takes a millisecond.
         if self.delay_ms > 0 {
             tokio::time::sleep(Duration::from_millis(self.delay_ms)).await;
         }
@@ -55,17 +55,16 @@ impl Fault {
     }
 }
 
-/// The fault in force.
+/// The current fault.
 #[derive(Debug, Default)]
 pub(crate) struct Faults(Mutex<Fault>);
 
 impl Faults {
-    /// Starts with this fault.
     pub(crate) fn new(fault: Fault) -> Faults {
         Faults(Mutex::new(fault))
     }
 
-    /// What goes wrong with this request.
+    /// The fault for this request.
     pub(crate) fn take(&self, request: &Request) -> Fault {
         let mut fault = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let line = format!("{} {}", request.method, request.uri.path());
@@ -80,7 +79,7 @@ impl Faults {
         fault.clone()
     }
 
-    /// Sets the fault from a JSON body; an empty object ends it.
+    /// Sets the fault from a JSON body; an empty object removes it.
     pub(crate) fn change(&self, request: &Request) -> Response<Body> {
         match serde_json::from_slice::<Fault>(&request.body) {
             Ok(fault) => {

@@ -24,7 +24,7 @@ pub fn command() -> Command {
                 .long("verify-key")
                 .value_parser(value_parser!(PathBuf))
                 .action(ArgAction::Append)
-                .help("Public JWK that may sign monitoring requests [default: that of a throw-away key]"),
+                .help("Public JWK that may sign monitoring requests [default: the public half of a temporary key]"),
         )
         .arg(
             Arg::new("locate-version")

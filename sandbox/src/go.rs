@@ -1,4 +1,4 @@
-//! How Go's standard library reads and writes URLs (`net/url`, `path`, `net/http`): Locate and the target
+//! URL parsing and formatting of Go's standard library (`net/url`, `path`, `net/http`), because Locate and the target
 //! servers are Go programs.
 
 use std::fmt::Write as _;
@@ -18,8 +18,8 @@ pub(crate) fn unescape_path(text: &str) -> Option<Vec<u8>> {
     Some(unescaped)
 }
 
-/// The parameters of a query or a form (`url.ParseQuery`). Those with a semicolon or an invalid escape are
-/// left out.
+/// The parameters of a query or a form (`url.ParseQuery`). Parameters with a semicolon or an invalid escape are left
+/// out.
 pub(crate) fn parse_query(query: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
     let unescape = |text: &str| unescape_path(&text.replace('+', " "));
     let parameters = query.split('&').filter(|pair| !pair.is_empty() && !pair.contains(';'));

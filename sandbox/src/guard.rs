@@ -1,12 +1,12 @@
-//! Who may talk to the sandbox: programs on this machine. A web page in a browser on it may not: by its own
-//! name (DNS rebinding) or by ours, it could otherwise use the credentials that the sandbox gives out.
+//! Rejects requests from web pages: only programs on this machine may use the sandbox. A page in a browser could
+//! otherwise use the sandbox's credentials, through its own name (DNS rebinding) or the sandbox's.
 
 use std::net::IpAddr;
 
 use axum::http::HeaderMap;
 use axum::http::uri::{Authority, Uri};
 
-/// Why a request is rejected, if it is.
+/// The reason to reject a request, if there is one.
 pub(crate) fn refusal(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     if let Some(origin) = headers.get("origin") {
         return Some(format!("it has an Origin ({origin:?}): web pages may not use the sandbox"));
@@ -21,7 +21,7 @@ pub(crate) fn refusal(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     Some(format!("its Host {foreign:?} is not a name or address of loopback"))
 }
 
-/// Whether this is `localhost`, a name below it, or an address of loopback, with or without a port.
+/// True for `localhost`, a name below it, or a loopback address, with or without a port.
 fn is_loopback(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if !port.contains(']') => {

@@ -1,16 +1,16 @@
-//! A request that has been read to its end, and JSON responses.
+//! Complete requests, and JSON responses.
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Response, StatusCode, Uri};
 use axum::response::IntoResponse as _;
 
-/// How much of a request is read.
+/// The maximum size of a request.
 pub(crate) const MAX_REQUEST_BYTES: usize = 1024 * 1024;
-/// How much is kept of requests, and of the tokens of each service: whoever goes on for days, or has bad
-/// intentions, must not fill the memory.
+/// How much of the requests, and of the tokens of each service, is kept, so that a long or hostile run cannot fill the
+/// memory.
 pub(crate) const MAX_KEPT_BYTES: usize = 8 * 1024 * 1024;
 
-/// A request, read to its end.
+/// A complete request.
 pub(crate) struct Request {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
@@ -19,13 +19,13 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// The parameters of the query, decoded as browsers and Starlette do.
+    /// The parameters of the query, decoded as by browsers and Starlette.
     pub(crate) fn query(&self) -> Vec<(String, String)> {
         let query = self.uri.query().unwrap_or_default();
         url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()
     }
 
-    /// A header, if it is there and is text.
+    /// A header, if it is text.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }

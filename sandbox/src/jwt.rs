@@ -18,11 +18,11 @@ use serde_json::{Value, json};
 use crate::clock::{since_epoch, unix_now};
 use crate::random;
 
-/// What the access token's own verifiers accept, and Locate since v0.19.
+/// The rules of the verifiers of access tokens, and of Locate since v0.19.
 pub(crate) const STRICT: Rules =
     Rules { leeway: Duration::ZERO, algorithms: Some(&["EdDSA", "ES256", "RS256"]) };
 
-/// As Go reads base64url: stray bits in the last character are ignored.
+/// Go ignores stray bits in the last base64url character.
 const LENIENT: GeneralPurpose =
     GeneralPurpose::new(&alphabet::URL_SAFE, NO_PAD.with_decode_allow_trailing_bits(true));
 
@@ -33,9 +33,9 @@ fn decode(part: &str) -> Option<Vec<u8>> {
 /// How strictly a JWT is verified.
 #[derive(Clone, Copy)]
 pub(crate) struct Rules {
-    /// How far the clocks may differ, either way.
+    /// The tolerated difference of the clocks, either way.
     pub(crate) leeway: Duration,
-    /// The algorithms that are accepted; `None` for each that fits the key.
+    /// The accepted algorithms; `None` for every one that fits the key.
     pub(crate) algorithms: Option<&'static [&'static str]>,
 }
 
@@ -65,14 +65,13 @@ enum Audience {
     Many(Vec<String>),
 }
 
-/// What a verified JWT says.
+/// The claims of a verified JWT.
 pub(crate) struct Verified {
     pub(crate) issuer: String,
     pub(crate) subject: String,
     pub(crate) audience: Vec<String>,
 }
 
-/// A public key, as its JWK has it.
 enum PublicKey {
     Ed25519(Vec<u8>),
     P256(Vec<u8>),
@@ -134,17 +133,17 @@ impl VerifyKeys {
     /// Adds a public JWK.
     ///
     /// # Errors
-    /// In words, if nothing can be verified with it.
+    /// Says why the key cannot verify anything.
     pub(crate) fn add(&mut self, jwk: &Value) -> Result<(), String> {
         let key = PublicKey::from_jwk(jwk)?;
         self.0.insert(jwk["kid"].as_str().unwrap_or_default().to_owned(), key);
         Ok(())
     }
 
-    /// What a token says, if its signature and times hold and it comes from this issuer.
+    /// The claims of a token with a valid signature, valid times and this issuer.
     ///
     /// # Errors
-    /// In words, what does not hold.
+    /// Says why the token is invalid.
     pub(crate) fn verify(&self, token: &str, issuer: &str, rules: Rules) -> Result<Verified, String> {
         let parts: Vec<&str> = token.split('.').collect();
         let [head, body, signature] = parts.as_slice() else {
@@ -200,7 +199,7 @@ fn check_times(claims: &Claims, leeway: Duration) -> Result<(), String> {
     }
 }
 
-/// A throw-away EdDSA key.
+/// A new EdDSA key.
 pub(crate) struct Signer {
     key_id: String,
     pair: Ed25519KeyPair,
@@ -212,7 +211,7 @@ impl Signer {
     /// Makes a key with this key ID.
     ///
     /// # Errors
-    /// In words, if there is no random source.
+    /// The system has no random numbers.
     pub(crate) fn generate(key_id: &str) -> Result<Signer, String> {
         let mut seed = [0_u8; 32];
         random::fill(&mut seed)?;
@@ -229,7 +228,7 @@ impl Signer {
     /// Signs an access token for a machine, as Locate does: `iss=locate`, `sub=monitoring`, a fresh ID.
     ///
     /// # Errors
-    /// In words, if there is no random source.
+    /// The system has no random numbers.
     pub(crate) fn access_token(&self, audience: &Value, lifetime: Duration) -> Result<String, String> {
         let claims = json!({
             "aud": audience, "exp": unix_now() + lifetime.as_secs(), "iss": "locate",

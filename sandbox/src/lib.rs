@@ -1,8 +1,8 @@
-//! `monitoring-sandbox`: a stand-in on loopback for Locate and a target server, for Gafaelfawr and for
-//! StackState. The demo, the tests and users without a key use it.
+//! `monitoring-sandbox`: a stand-in on loopback for Locate and a target server, for Gafaelfawr and for StackState. The
+//! demo, the tests and users without a key use it.
 //!
-//! It verifies what the real services verify and responds as they do; each file names the recording or the
-//! specification that it follows. It has no TLS: URLs under `wss` keys are `ws` URLs.
+//! It makes the checks and responses of the real services; each file names the recording or specification that it
+//! follows. It has no TLS: URLs under `wss` keys are `ws` URLs.
 
 mod clock;
 mod fault;

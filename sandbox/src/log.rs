@@ -1,4 +1,4 @@
-//! What it tells on stderr.
+//! The sandbox's lines on stderr.
 
 use std::io::Write as _;
 

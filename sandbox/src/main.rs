@@ -1,5 +1,5 @@
-//! Serves on loopback, prints the `export` lines to use it, and ends on SIGTERM, on SIGINT, or with
-//! `--until-eof` when its standard input is closed.
+//! Serves on loopback, prints the `export` lines for its users, and stops on SIGTERM, on SIGINT, or with `--until-eof`
+//! at the end of its standard input.
 
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
@@ -46,7 +46,7 @@ fn run_server(matches: &ArgMatches) -> Result<(), String> {
         .build()
         .map_err(|error| error.to_string())?;
     runtime.block_on(async {
-        // Before the key file is made, so that no signal leaves it behind.
+        // Before the key file is created, so that no signal leaves it behind.
         let caught = |kind| signal(kind).map_err(|error| format!("cannot catch signals: {error}"));
         let signals = (caught(SignalKind::terminate())?, caught(SignalKind::interrupt())?);
         let server = Server::listen(options).await?;
@@ -64,7 +64,7 @@ fn print(text: &str) -> std::io::Result<()> {
 async fn end((mut terminate, mut interrupt): (Signal, Signal), until_eof: bool) {
     let eof = async {
         if until_eof {
-            // A thread that is left behind at the end; it holds nothing.
+            // At the end, this thread is simply abandoned.
             let (done, wait) = tokio::sync::oneshot::channel();
             std::thread::spawn(move || {
                 let _ = std::io::stdin().read_to_end(&mut Vec::new());

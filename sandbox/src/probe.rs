@@ -1,5 +1,5 @@
-//! `monitoring-sandbox probe URL`: the smallest client there can be. It opens the WebSocket that a service
-//! URL names, and succeeds if the target accepts the token.
+//! `monitoring-sandbox probe URL`: a minimal client. It opens the WebSocket of a service URL, and succeeds if the
+//! target accepts the token.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
@@ -9,10 +9,10 @@ use url::Url;
 
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Makes the handshake; gives the target's status line.
+/// Makes the handshake and returns the target's status line.
 ///
 /// # Errors
-/// In words, also when the target does not accept the token.
+/// Says why the handshake failed, or that the target did not accept the token.
 pub fn probe(url: &str) -> Result<String, String> {
     let url = Url::parse(url).map_err(|error| format!("no URL: {error}"))?;
     if !matches!(url.scheme(), "ws" | "http") {

@@ -1,5 +1,5 @@
-//! The requests to the token APIs and the responses, for tests of a client: `GET /sandbox/requests`. Bodies
-//! hold throw-away tokens.
+//! Records the requests to the token APIs and their responses, for tests of a client: `GET /sandbox/requests`. Bodies
+//! hold temporary tokens.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 
 use crate::http::{MAX_KEPT_BYTES, Request, json as json_response};
 
-/// Where they are shown.
+/// The path that shows them.
 pub(crate) const PATH: &str = "/sandbox/requests";
-/// Older ones are forgotten.
+/// Older ones are dropped.
 const MAX_KEPT: usize = 1000;
 
-/// A request and its response, as they came: JSON takes many times the memory of its text.
+/// A request and its response as text: parsed JSON takes many times the memory.
 struct Kept {
     method: String,
     path: String,
@@ -51,7 +51,7 @@ fn parsed(bytes: &[u8]) -> Value {
 
 #[derive(Default)]
 struct Log {
-    /// The number of the oldest one that is kept.
+    /// The number of the oldest recorded request.
     first: usize,
     bytes: usize,
     requests: VecDeque<Kept>,
@@ -67,12 +67,12 @@ impl Log {
     }
 }
 
-/// The requests, in the order in which they came.
+/// The requests in order.
 #[derive(Default)]
 pub(crate) struct Requests(Mutex<Log>);
 
 impl Requests {
-    /// Keeps a request and gives its number.
+    /// Records a request and returns its number.
     pub(crate) fn begin(&self, request: &Request) -> usize {
         let names = request.headers.keys().map(|name| format!("{name}\n"));
         let kept = Kept {
@@ -91,7 +91,7 @@ impl Requests {
         number
     }
 
-    /// Keeps the response to the request of this number.
+    /// Records the response to the request with this number.
     pub(crate) async fn end(&self, number: usize, response: Response<Body>) -> Response<Body> {
         let (parts, body) = response.into_parts();
         let body = to_bytes(body, usize::MAX).await.unwrap_or_default();

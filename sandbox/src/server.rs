@@ -1,4 +1,4 @@
-//! The server: what it knows, where it listens, and which service a request is for.
+//! The server: its state, its address, and the dispatch to services.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -22,19 +22,18 @@ use crate::locate::{self, Locate};
 use crate::requests::{self, Requests};
 use crate::{gafaelfawr, guard, stackstate, target};
 
-/// The machine that the exported variables name.
 const MACHINE: &str = "mlab1-lga0t.mlab-sandbox.measurement-lab.org";
 
-/// What the command line asks for.
+/// The command line.
 #[derive(Default)]
 pub struct Options {
     /// Port on 127.0.0.1; 0 for a free one.
     pub port: u16,
     /// Files with public JWKs that may sign monitoring requests.
     pub verify_keys: Vec<PathBuf>,
-    /// Which Locate it stands in for.
+    /// The version of Locate.
     pub locate_version: locate::Version,
-    /// How it misbehaves from the start, as JSON.
+    /// The initial fault, as JSON.
     pub fault: Option<String>,
 }
 
@@ -47,7 +46,7 @@ struct Sandbox {
     requests: Requests,
 }
 
-/// A sandbox that listens. Its throw-away key lives as long as this value.
+/// A listening sandbox. Its temporary key is removed with this value.
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
@@ -95,7 +94,7 @@ impl Server {
     /// Listens on 127.0.0.1, with fresh keys and credentials.
     ///
     /// # Errors
-    /// In words: a key or fault that cannot be read, or a port that is taken.
+    /// Says which key or fault is invalid, or that the port is in use.
     pub async fn listen(options: Options) -> Result<Server, String> {
         let key = Key::generate()?;
         let monitoring_keys = verify_keys(&options.verify_keys, &key.signer)?;
@@ -124,11 +123,11 @@ impl Server {
         Ok(Server { listener, address, sandbox, key })
     }
 
-    /// The variables with which clients find it, as a shell reads them. `SANDBOX_URL` is the last one: whoever
-    /// reads until there can begin.
+    /// The variables for clients, as shell commands. `SANDBOX_URL` is the last one, so a reader that has seen it can
+    /// begin.
     ///
     /// # Errors
-    /// In words, if a value cannot be written for a shell.
+    /// A value that cannot be quoted for a shell.
     pub fn exports(&self) -> Result<String, String> {
         let url = format!("http://{}", self.address);
         let key = self.key.path();
@@ -154,7 +153,7 @@ impl Server {
     /// Serves until `end` is ready.
     ///
     /// # Errors
-    /// In words, if it cannot serve.
+    /// Serving failed.
     pub async fn serve_until(self, end: impl Future<Output = ()>) -> Result<(), String> {
         let router = Router::new().fallback(respond).with_state(self.sandbox);
         tokio::select! {

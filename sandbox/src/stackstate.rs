@@ -1,5 +1,5 @@
-//! StackState's service tokens (the vendor's OpenAPI specification, `testdata/stackstate/`). Stricter than
-//! that: what the specification does not know is refused, so that a client's mistake shows.
+//! StackState's service tokens (the vendor's OpenAPI specification, `testdata/stackstate/`). Stricter than the real
+//! service: anything outside the specification is refused, so that a client's mistakes show.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -13,11 +13,10 @@ use crate::clock::since_epoch;
 use crate::http::{MAX_KEPT_BYTES, Request, json as json_response};
 use crate::random;
 
-/// The base path.
 pub(crate) const PATH: &str = "/api/";
-/// Where its state is shown.
+/// The path that shows its state.
 pub(crate) const CONTROL: &str = "/sandbox/stackstate";
-/// Larger than a float can represent: an ID is an integer.
+/// Too large for a float.
 const FIRST_ID: i64 = (1 << 53) + 1;
 /// The role that may manage tokens.
 const ADMIN_ROLE: &str = "stackstate-admin";
@@ -51,7 +50,6 @@ impl Token {
     }
 }
 
-/// What StackState knows.
 pub(crate) struct Installation {
     api_token: String,
     tokens: Mutex<(i64, Vec<Token>)>,
@@ -61,12 +59,12 @@ impl Installation {
     /// An installation with one person.
     ///
     /// # Errors
-    /// In words, if there is no random source.
+    /// The system has no random numbers.
     pub(crate) fn new() -> Result<Installation, String> {
         Ok(Installation { api_token: random::word(24)?, tokens: Mutex::new((FIRST_ID, Vec::new())) })
     }
 
-    /// The person's API token, that the sandbox exports.
+    /// The exported API token of that person.
     pub(crate) fn api_token(&self) -> &str {
         &self.api_token
     }
@@ -126,7 +124,7 @@ fn errors(status: StatusCode, message: &str) -> Response<Body> {
     json_response(status, &body)
 }
 
-/// Who asks.
+/// The authenticated caller.
 enum Caller {
     Person,
     Service(Token),

@@ -1,5 +1,5 @@
 //! A target server: accepts only an unexpired access token of this sandbox's Locate, as ndt-server with
-//! `-ndt7.token.required` does. A WebSocket handshake (RFC 6455, 4.2) is answered, then closed.
+//! `-ndt7.token.required` does. It accepts a WebSocket handshake (RFC 6455, 4.2), then closes the connection.
 
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
@@ -16,7 +16,7 @@ use crate::jwt::{STRICT, VerifyKeys};
 const PATHS: [&str; 5] =
     ["/ndt/v7/download", "/ndt/v7/upload", "/ndt_protocol", "/negotiate/dash", "/v0/envelope/access"];
 
-/// Whether this is the path of a service.
+/// True for the path of a service.
 pub(crate) fn is_path(path: &str) -> bool {
     PATHS.contains(&path)
 }
@@ -24,7 +24,7 @@ pub(crate) fn is_path(path: &str) -> bool {
 pub(crate) struct Target(VerifyKeys);
 
 impl Target {
-    /// Accepts what this key of Locate's has signed.
+    /// A target that accepts tokens signed with this key of Locate.
     pub(crate) fn new(locate_key: &Value) -> Result<Target, String> {
         let mut keys = VerifyKeys::default();
         keys.add(locate_key)?;
@@ -34,7 +34,7 @@ impl Target {
     pub(crate) fn respond(&self, request: &Request) -> Response<Body> {
         let token =
             go::first_value(&go::parse_query(request.uri.query().unwrap_or_default()), "access_token");
-        // The target is every machine at once; a token for one still names one.
+        // The target stands for every machine, but a token is valid for one.
         let verified =
             self.0.verify(&token, "locate", STRICT).and_then(|token| match token.audience.first() {
                 Some(_) => Ok(()),

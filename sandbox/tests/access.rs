@@ -1,4 +1,4 @@
-//! Who may use the sandbox, what it keeps, and what it prints.
+//! Access to the sandbox, its memory limits, and its output.
 
 use std::fs;
 use std::process::Command;
@@ -42,12 +42,12 @@ fn a_web_page_cannot_use_the_sandbox() {
             assert_ne!(sandbox.ask("GET", path, &[("Host", host)], b"").status, 403, "{host} {path}");
         }
     }
-    // The name in the request line counts, too.
+    // The host in the request line is checked, too.
     let target = "http://evil.example/sandbox/gafaelfawr";
     assert_eq!(sandbox.ask("GET", target, &[("Host", &own)], b"").status, 403);
 }
 
-/// The memory that a process holds, in KiB.
+/// The resident memory of a process, in KiB.
 fn resident(sandbox: &Sandbox) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", sandbox.child.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -57,7 +57,7 @@ fn resident(sandbox: &Sandbox) -> u64 {
 #[test]
 fn the_request_log_is_bounded_by_bytes() {
     let sandbox = start();
-    // Short in text, and long in memory if it were kept as JSON.
+    // Small as text, large as parsed JSON.
     let body = format!("[{}0]", "0,".repeat(500_000));
     for _ in 0..12 {
         sandbox.request("POST", "/api/security/tokens", body.as_bytes());
@@ -117,7 +117,7 @@ fn a_signal_ends_it_and_its_key_goes() {
         let folder = tempfile::tempdir().unwrap();
         let mut sandbox = Sandbox::start(program().env("TMPDIR", folder.path()));
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
-        // SAFETY: kill has no memory to be unsafe with.
+        // SAFETY: kill does not access memory.
         unsafe { libc::kill(i32::try_from(sandbox.child.id()).unwrap(), signal) };
         assert!(sandbox.child.wait().unwrap().success());
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);

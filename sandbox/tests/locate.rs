@@ -1,5 +1,5 @@
-//! The requests that two versions of Locate were recorded with (`testdata/locate/cases.jsonl`; its README says
-//! what the members mean), each with freshly signed tokens.
+//! Replays the requests that were recorded with two versions of Locate (`testdata/locate/cases.jsonl`; its README
+//! describes the members), each with newly signed tokens.
 
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -22,7 +22,7 @@ use crate::support::{Response, Sandbox, program};
 const KEY_ID: &str = "replay";
 const SUBJECT: &str = "mlab1-lga0t.mlab-sandbox.measurement-lab.org";
 
-/// Where the sandbox differs on purpose, and its status there.
+/// Deliberate differences of the sandbox, and its status.
 const DIFFERENT: [(&str, u16); 1] = [("header-origin", 403)];
 
 fn testdata(name: &str) -> PathBuf {
@@ -90,7 +90,7 @@ impl Keys {
         self.token(&json!({"claims": claims, "header": header, "key": "monitoring"}))
     }
 
-    /// A token as the recording describes it.
+    /// Signs a token as described in the recording.
     fn token(&self, token: &Value) -> String {
         if let Some(text) = token["text"].as_str() {
             return text.to_owned();
@@ -133,7 +133,7 @@ impl Keys {
     }
 }
 
-/// Times are seconds from now; text that begins with `=` is the number itself.
+/// Times are seconds from now; text that begins with `=` is an absolute number.
 fn claims_now(claims: &Value) -> Value {
     let mut claims: Map<String, Value> = claims.as_object().unwrap().clone();
     for name in ["exp", "nbf", "iat"] {
@@ -155,7 +155,7 @@ fn claims_now(claims: &Value) -> Value {
     claims.into()
 }
 
-/// Sends a recorded request; gives its first token, too.
+/// Sends a recorded request; also returns its first token.
 fn send(sandbox: &Sandbox, keys: &Keys, request: &Value) -> (Response, String) {
     let tokens: Vec<String> = request["tokens"].as_array().unwrap().iter().map(|t| keys.token(t)).collect();
     let mut query: Vec<String> = tokens.iter().map(|token| format!("access_token={token}")).collect();
@@ -182,7 +182,7 @@ fn send(sandbox: &Sandbox, keys: &Keys, request: &Value) -> (Response, String) {
     (sandbox.ask(method, &target, &headers, body.as_bytes()), tokens.first().cloned().unwrap_or_default())
 }
 
-/// A recorded URL with this sandbox in the place of the machine, and without TLS.
+/// A recorded URL with this sandbox as the machine, and without TLS.
 fn on_sandbox(url: &str, sandbox: &Sandbox) -> String {
     let (scheme, rest) = url.split_once("://").unwrap();
     let scheme = match scheme {
@@ -193,7 +193,7 @@ fn on_sandbox(url: &str, sandbox: &Sandbox) -> String {
     format!("{scheme}://{}{}", sandbox.address(), &rest[rest.find('/').unwrap()..])
 }
 
-/// Puts the recording's placeholders into a response with an access token.
+/// Replaces the recording's placeholders in a response with an access token.
 fn with_placeholders(body: &str) -> Value {
     let mut body: Value = serde_json::from_str(body).unwrap();
     let token = body["access_token"].as_str().unwrap_or_default().to_owned();
@@ -209,7 +209,7 @@ fn with_placeholders(body: &str) -> Value {
     assert!(id.len() == 36 && id.split('-').count() == 5, "not a UUID: {id}");
     claims["jti"] = "{UUID}".into();
     let exp = claims.as_object_mut().unwrap().remove("exp").unwrap().as_u64().unwrap();
-    // The response is at most a few seconds old.
+    // The response is only seconds old.
     let left = exp - now().as_secs();
     claims["exp_minus_now"] = if (50..=60).contains(&left) { 60 } else { left }.into();
     body["access_token"] = json!({"header": header, "claims": claims});
@@ -219,7 +219,7 @@ fn with_placeholders(body: &str) -> Value {
     body
 }
 
-/// What the recording says of this version, in terms of this sandbox.
+/// The recorded response of this version, with the sandbox's URLs.
 fn expected(case: &Value, version: &str, sandbox: &Sandbox, jwt: &str) -> Value {
     let same = case[version] == "same";
     let mut expected = if same { case["v0.17.6"].clone() } else { case[version].clone() };
@@ -263,7 +263,7 @@ fn replay(flags: &[&str], version: &str) {
     assert_eq!(cases.len(), 165);
     let mut different = Vec::new();
     for case in &cases {
-        // A time that is one second ahead has come when a busy machine sends the request.
+        // A time one second ahead may be reached before a busy machine sends the request.
         let mut difference = differs(case, version, &sandbox, &keys);
         for _ in 0..5 {
             if difference.is_none() || !case["case"].as_str().unwrap().contains("-future-") {
@@ -293,7 +293,7 @@ fn every_recorded_request_gets_the_response_of_locate_0_19_by_default() {
     replay(&["--locate-version=0.19"], "v0.19.2");
 }
 
-/// Signs with a key of `testdata/keys`; gives the JWT.
+/// Signs with a key of `testdata/keys`.
 fn signed(algorithm: &str, name: &str) -> String {
     let (jwk, part) = jwk(name);
     let header = json!({"alg": algorithm, "kid": jwk["kid"]});
@@ -325,7 +325,7 @@ fn signed(algorithm: &str, name: &str) -> String {
     format!("{message}.{signature}")
 }
 
-/// Locate v0.19 accepts three algorithms, v0.17 each that fits the key (the table in the recording's facts).
+/// Locate v0.19 accepts three algorithms; v0.17, every one that fits the key.
 #[test]
 fn each_version_accepts_its_own_algorithms() {
     let public =

@@ -9,17 +9,17 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The program, in an empty environment.
+/// The program, with an empty environment.
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_monitoring-sandbox"));
     command.env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     command
 }
 
-/// A running sandbox; ends with the value.
+/// A running sandbox, stopped when dropped.
 pub struct Sandbox {
     pub child: Child,
-    /// The `export` lines, as they were printed.
+    /// The `export` lines.
     pub exports: String,
     address: String,
 }
@@ -44,7 +44,7 @@ impl Sandbox {
         &self.address
     }
 
-    /// Makes a request with these header lines besides `Connection: close`.
+    /// Makes a request with these headers and `Connection: close`.
     pub fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
         let mut head = format!("{method} {target} HTTP/1.1\r\nConnection: close\r\n");
         for (name, value) in headers {
@@ -61,7 +61,7 @@ impl Sandbox {
         Response::parse(&String::from_utf8_lossy(&response))
     }
 
-    /// The same with the sandbox's own Host.
+    /// As [`Sandbox::ask`], with the sandbox's own Host.
     pub fn request(&self, method: &str, target: &str, body: &[u8]) -> Response {
         self.ask(method, target, &[("Host", &self.address), ("Content-Type", "application/json")], body)
     }
@@ -77,7 +77,7 @@ impl Drop for Sandbox {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Response {
     pub status: u16,
-    /// Names in lower case, without those that every response has.
+    /// Names in lower case, without the headers of every response.
     pub headers: BTreeMap<String, String>,
     pub body: String,
 }

@@ -23,35 +23,32 @@ const RANDOM_BYTES: usize = 24;
 
 /// The bootstrap token and how it is given to the chart.
 pub(crate) struct Bootstrap {
-    /// Roles of the token.
     pub roles: Vec<String>,
-    /// How long it lives: one number and one unit.
+    /// Lifetime of the token: one number and one unit.
     pub ttl: String,
-    /// Empty for none.
+    /// The subject to create for this token; empty for none.
     pub dedicated_subject: String,
-    /// Where the token is, or is kept; `-` is standard input.
+    /// The file that holds the token, or will hold the new one; `-` is standard input.
     pub token_file: Option<PathBuf>,
-    /// What to print.
     pub print: Print,
 }
 
-/// What to print.
+/// The documents that `--print` selects.
 pub(crate) enum Print {
-    /// The values, with the token.
+    /// The Helm values, with the token in them.
     Values,
     /// The Secret of this name, and values that refer to it.
     Both { secret: String },
     /// The Secret alone.
     Secret { secret: String },
-    /// The values that refer to the Secret, alone.
+    /// The values that refer to the Secret, without the Secret.
     ExternalValues { secret: String },
 }
 
-/// The chart writes the bootstrap block only if there is a token in the values.
+/// A placeholder, because the chart writes the bootstrap block only if the values have a token.
 const PLACEHOLDER: &str = "read-from-the-secret";
 
 impl Bootstrap {
-    /// The YAML.
     pub(crate) fn print(self, signals: &Signals) -> Result<String, Failure> {
         if let Print::ExternalValues { secret } = &self.print {
             return Ok(self.values(PLACEHOLDER, Some(secret)));
@@ -135,7 +132,7 @@ fn random_token() -> Result<SecretString, Failure> {
     Ok(SecretString::from(token))
 }
 
-/// Fails for a file that another user may have written: he would know the token of the installation.
+/// Fails for a file that another user owns or can write: that user could know the token of the installation.
 fn check_ours(file: &File, at: &str) -> Result<(), Failure> {
     const WRITABLE_BY_OTHERS: u32 = 0o022;
     let refuse = |why: String| {

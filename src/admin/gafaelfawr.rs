@@ -14,35 +14,27 @@ use crate::issuer::gafaelfawr::{Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, NewToken,
 use crate::secret::ExposeSecret as _;
 use crate::sys::signal::Signals;
 
-/// On top of the shortest lifetime: the server counts from when it gets the request.
+/// Added to the shortest lifetime, because the server counts from the moment it gets the request.
 pub(super) const LIFETIME_MARGIN: Duration = Duration::from_secs(10);
 
-/// What to do.
 pub(crate) enum Action {
-    /// Make a token.
     Create {
-        /// What it is.
         new: NewToken,
-        /// How long it lives; `None` is for ever.
+        /// `None`: it never expires.
         lifetime: Option<Duration>,
-        /// Where it is written, if not to stdout.
+        /// The file to write the token to; `None` is stdout.
         out: Option<PathBuf>,
     },
-    /// List the tokens of a user.
     List {
-        /// The user.
         username: String,
     },
-    /// Delete a token.
     Delete {
-        /// Its user.
         username: String,
-        /// Its key.
         key: String,
     },
 }
 
-/// Does it; gives the text for stdout, unless it is a token that has been delivered there.
+/// Performs the action. Returns the text for stdout, or an empty one if a token was already delivered there.
 pub(crate) fn act(
     administration: Administration,
     action: Action,
@@ -96,7 +88,7 @@ fn create(
     let expires = match lifetime {
         None => None,
         Some(lifetime) => {
-            // The server's clock counts.
+            // By the server's clock.
             let clock = gafaelfawr.clock_offset_seconds(session.deadline);
             let server_now = unix_now().saturating_add_signed(-session.wait(gafaelfawr.api(), clock)?);
             let lifetime = lifetime.max(MIN_LIFETIME + LIFETIME_MARGIN).as_secs();

@@ -19,36 +19,29 @@ use crate::key::{Algorithm, Unusable};
 use crate::new_file::NewFile;
 use crate::read::Until;
 
-/// What to do.
 pub(crate) enum Action {
-    /// Make a pair.
     Generate {
-        /// How it signs.
         algorithm: Algorithm,
-        /// Its id, if not its thumbprint.
+        /// `None`: the key's thumbprint.
         key_id: Option<String>,
-        /// The private key's file, if not one that is named after algorithm and id.
+        /// Where to write the private key; `None`: a name made of algorithm and key ID.
         out: Option<PathBuf>,
     },
-    /// Print the public half.
     Public {
-        /// Where the JWK is.
         file: KeyFile,
-        /// Whether as a JWK set.
+        /// Print a JWK set instead of one JWK.
         as_set: bool,
     },
-    /// Say what a key is.
     Inspect {
-        /// Where the JWK is.
         file: KeyFile,
     },
 }
 
-/// A JWK to read.
+/// A file with a JWK.
 pub(crate) struct KeyFile {
-    /// Its path, maybe that of a pipe.
+    /// May be a pipe.
     pub path: PathBuf,
-    /// How long a pipe is waited for.
+    /// How long to wait for a pipe.
     pub patience: Duration,
 }
 
@@ -62,7 +55,7 @@ impl KeyFile {
     }
 }
 
-/// Does it; gives the text for stdout.
+/// Performs the action and returns the text for stdout.
 pub(crate) fn act(action: Action) -> Result<String, Failure> {
     match action {
         Action::Generate { algorithm, key_id, out } => generate(algorithm, key_id, out),
@@ -89,7 +82,7 @@ fn generate(algorithm: Algorithm, key_id: Option<String>, out: Option<PathBuf>) 
     let public_path = with_suffix(&private_path, ".pub");
     let private_json = Zeroizing::new(to_json(&jwk).map_err(unmade)?);
     let public_json = public_half(&jwk).and_then(|public| to_json(&public)).map_err(unmade)?;
-    // Half a pair is of no use, so both are kept, or none.
+    // Half a key pair is useless, so both files are kept or none.
     let mut private = written(NewFile::private, &private_path, &private_json)?;
     let mut public = written(NewFile::public, &public_path, &public_json)?;
     private.keep();
@@ -106,7 +99,7 @@ fn written(create: fn(&Path) -> io::Result<NewFile>, path: &Path, json: &str) ->
     let file = create(path).and_then(|mut file| file.write_line(json).map(|()| file));
     file.map_err(|error| {
         let advice = match error.kind() {
-            io::ErrorKind::AlreadyExists => "name another with --out",
+            io::ErrorKind::AlreadyExists => "choose another file with --out",
             _ => "see --out",
         };
         failure(
@@ -122,9 +115,8 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// No key could be generated.
 fn unmade(why: impl fmt::Display) -> Failure {
-    failure(Reason::System, format!("cannot make a key: {why}"))
+    failure(Reason::System, format!("cannot create a key: {why}"))
 }
 
 fn failure(reason: Reason, message: String) -> Failure {

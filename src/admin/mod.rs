@@ -1,6 +1,6 @@
-//! What administrators do by hand, with keys, and with service tokens: make, list, delete, prepare an
-//! installation.
-//! Text for stdout is the result, but for a new token, whose loss has to be dealt with; nothing here runs a
+//! The administrator's commands: create, list and delete keys and service tokens, and prepare an installation.
+//!
+//! They return the text for stdout, except for a new token, whose loss they have to handle. Nothing here runs a
 //! command.
 
 pub(crate) mod bootstrap;
@@ -28,21 +28,19 @@ use crate::stdout;
 use crate::sys::signal::Signals;
 use output::{Format, SecretFile};
 
-/// What the verbs that ask a service have in common.
+/// The settings that every request to a service needs.
 pub(crate) struct Administration {
-    /// The service's base URL.
+    /// Base URL of the service.
     pub url: Url,
     /// `--output`.
     pub format: Format,
     /// `--timeout`.
     pub timeout: Duration,
-    /// How requests are made.
     pub http: HttpConfig,
-    /// Where the credential is.
     pub credential: Credential,
 }
 
-/// The time that a verb has, and what may end it before.
+/// The time limit of a verb, and the signals that can end it early.
 #[derive(Clone, Copy)]
 struct Session<'a> {
     timeout: Duration,
@@ -51,18 +49,18 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// From now on, for `timeout`.
+    /// Starts now and lasts for `timeout`.
     fn begin(timeout: Duration, signals: &'a Signals) -> Session<'a> {
         Session { timeout, deadline: Instant::now() + timeout, signals }
     }
 
-    /// Reads what may be pipes: `-ca-file`, and the credential.
+    /// Reads the files that may be pipes: `-ca-file` and the credential.
     fn read(self, http: HttpConfig, credential: Credential) -> Result<(LoadedHttp, SecretString), Failure> {
         let until = Until { signals: Some(self.signals), ..Until::at(self.deadline) };
         Ok((http.load(&until)?, credential.read(&until)?))
     }
 
-    /// Runs `work` until it is done, the time is up, or a signal ends us.
+    /// Runs `work` until it finishes, the time is up or a signal arrives.
     fn wait<T>(self, api: &Api, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         block_on(Stage::Exchange, async {
             tokio::select! {
@@ -88,7 +86,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The same for what changes something: if its end is not awaited, `open` says what that leaves open.
+    /// As [`Session::wait`], for a request that changes something: if it is interrupted, `open` says what may have
+    /// happened.
     fn change<T>(
         self,
         api: &Api,
@@ -101,7 +100,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Makes a token; `open` says that there may be one.
+    /// Creates a token; if the response is lost, `open` says that there may be one.
     fn make<T>(
         self,
         api: &Api,
@@ -118,28 +117,26 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Where a new token goes.
+/// Where to write a new token.
 enum Place {
-    /// To standard output.
     Stdout,
-    /// Into this file.
     File(SecretFile),
 }
 
 impl Place {
-    /// Fails if a token would get lost there, before one is created.
+    /// Fails before a token is created if it could not be delivered.
     fn reserve(out: Option<PathBuf>) -> Result<Place, Failure> {
         if let Some(path) = out {
             return SecretFile::reserve(&path, "--out").map(Place::File);
         }
         stdout::check_open().map(|()| Place::Stdout).map_err(|_| {
-            let message = "stdout is closed, so the token would get lost and none was made; see --out";
+            let message = "stdout is closed, so no token was created; open it, or use --out";
             Failure::local(Reason::OutputFailed, message)
         })
     }
 }
 
-/// Writes a new token to stdout. The failure says what `undo` says of the token that is lost.
+/// Writes a new token to stdout. If that fails, the message says what `undo` reports about the lost token.
 fn deliver(text: &str, undo: impl FnOnce() -> String) -> Result<(), Failure> {
     stdout::deliver(text).map_err(|error| stdout::unwritten(&error).and(&undo()))
 }

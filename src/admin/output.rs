@@ -1,4 +1,4 @@
-//! How results are shown: tables, JSON, and files that hold a secret.
+//! Output formats: tables, JSON, and files that hold a secret.
 
 use std::fmt::Write as _;
 use std::io;
@@ -13,33 +13,31 @@ use crate::secret::{ExposeSecret as _, SecretString, clean, clean_json};
 /// `--output`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// For people.
     #[default]
     Text,
-    /// For programs.
     Json,
 }
 
-/// JSON, indented as `sts` does it.
+/// JSON, indented as by `sts`.
 pub(crate) fn json(value: &impl Serialize) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
 }
 
-/// The same of what a server has listed.
+/// As [`json`], for a list from a server: every text in it is made safe to show.
 pub(crate) fn json_list(value: &impl Serialize) -> String {
     json(&clean_json(serde_json::to_value(value).unwrap_or_default()))
 }
 
-/// What becomes of the blanks at the end of a line.
+/// Padding of the last column.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LastColumn {
-    /// They are left out.
+    /// Without spaces at the end of a line.
     Trimmed,
-    /// They stay, as in `sts`.
+    /// Padded, as `sts` does it.
     Padded,
 }
 
-/// Rows in columns that are aligned, the first row being the head; foreign text made fit to be shown.
+/// Aligned columns; the first row is the header. Text from servers is made safe to show.
 pub(crate) fn table(rows: &[Vec<String>], separator: &str, last: LastColumn) -> String {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| clean(cell)).collect()).collect();
@@ -58,26 +56,24 @@ pub(crate) fn table(rows: &[Vec<String>], separator: &str, last: LastColumn) -> 
     text
 }
 
-/// A new file for a secret. It is created before the secret, so that the secret cannot get lost; unless it
-/// is filled, it goes away.
+/// A new file for a secret. It is created before the secret, so that the secret cannot get lost, and removed unless it
+/// is filled.
 pub(crate) struct SecretFile {
     file: NewFile,
     flag: &'static str,
 }
 
 impl SecretFile {
-    /// Makes the file that `flag` names, which must not be there yet.
+    /// Creates the file that `flag` names. It must not exist yet.
     pub(crate) fn reserve(path: &Path, flag: &'static str) -> Result<SecretFile, Failure> {
         let file = NewFile::private(path).map_err(|error| unwritten(path, flag, &error))?;
         Ok(SecretFile { file, flag })
     }
 
-    /// Its path.
     pub(crate) fn path(&self) -> &Path {
         self.file.path()
     }
 
-    /// Writes the secret and a newline.
     pub(crate) fn fill(&mut self, secret: &SecretString) -> Result<(), Failure> {
         self.file
             .write_line(secret.expose_secret())

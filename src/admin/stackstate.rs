@@ -1,4 +1,4 @@
-//! `stackstate create|list|delete`: prints what `sts service-token` prints, on a pipe, too.
+//! `stackstate create|list|delete`: prints what `sts service-token` prints, also into a pipe.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,30 +16,24 @@ use crate::issuer::stackstate::{Created, CredentialKind, NewToken, ServiceToken,
 use crate::secret::ExposeSecret as _;
 use crate::sys::signal::Signals;
 
-/// What to do.
 pub(crate) enum Action {
-    /// Make a token.
     Create {
-        /// What it is.
         new: NewToken,
-        /// Where it is written, if not to stdout.
+        /// The file to write the token to; `None` is stdout.
         out: Option<PathBuf>,
     },
-    /// List all tokens.
     List,
-    /// Delete a token.
     Delete(Which),
 }
 
-/// Which token.
+/// The token to delete.
 pub(crate) enum Which {
-    /// The one with this ID.
     Id(i64),
-    /// The only one with this name.
+    /// Must match exactly one token.
     Named(String),
 }
 
-/// Does it at the API below `api_path`; gives the text for stdout, unless it is a token that has been
+/// Performs the action at the API below `api_path`. Returns the text for stdout, or an empty one if a token was already
 /// delivered there.
 pub(crate) fn act(
     administration: Administration,
@@ -84,7 +78,7 @@ pub(crate) fn act(
 
 const SEE_LIST: &str = "see: monitoring-token stackstate list";
 
-/// Deletes the token; gives its ID.
+/// Deletes the token and returns its ID.
 async fn delete(stackstate: &StackState, which: Which, deadline: Instant) -> Result<i64, Failure> {
     let refuse = |why: String| Err(Failure::failed(Stage::Revoke, Reason::TokenNotFound, why));
     let id = match which {
@@ -127,7 +121,7 @@ async fn delete(stackstate: &StackState, which: Which, deadline: Instant) -> Res
     })
 }
 
-/// Whether a tool that keeps numbers as floats makes `id` of `listed`.
+/// True if a tool that stores numbers as floats would turn `listed` into `id`.
 #[expect(clippy::cast_precision_loss, clippy::float_cmp, reason = "the loss is what is looked for")]
 fn is_rounded(id: i64, listed: i64) -> bool {
     id as f64 == listed as f64
@@ -158,7 +152,7 @@ fn create(
         }
         Place::Stdout => {
             let token = token.expose_secret();
-            // Its answer has no id, and others may have its name, so that it is not deleted here.
+            // The response has no ID, and other tokens may have the same name, so the token is not deleted here.
             deliver(&text(token, Some(token)), || lost(&name))?;
             Ok(String::new())
         }

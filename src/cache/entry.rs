@@ -13,24 +13,22 @@ use super::key::CacheKey;
 use crate::new_file::replace;
 use crate::secret::clean;
 
-/// Nobody else needs to read it.
 const FILE_MODE: u32 = 0o600;
-/// An entry is much smaller; more is not ours.
+/// Entries are much smaller; a larger file was not written by this program.
 const MAX_ENTRY_BYTES: u64 = 16 * 1024;
 
-/// How the names of files begin that are being written.
+/// Prefix of the names of files that are being written.
 pub(super) const TEMPORARY: &str = ".tmp-";
 
 /// How a run ended. Holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CachedResult {
-    /// Its exit status.
     pub exit_status: u8,
-    /// What we said about it, if it was not the command that gave the status.
+    /// The message of the failure, if the status is not the command's own.
     pub message: Option<String>,
-    /// When it ended, in milliseconds since 1970.
+    /// The end of the run, in milliseconds since 1970.
     ended_unix_ms: u64,
-    /// The timeout that ended it, in milliseconds, if one did.
+    /// The timeout that ended the run, in milliseconds; `None` if it ended otherwise.
     timed_out_after_ms: Option<u64>,
 }
 
@@ -45,13 +43,13 @@ impl CachedResult {
         }
     }
 
-    /// The same of a run that this timeout ended.
+    /// The same result, of a run that this timeout ended.
     #[must_use]
     pub(crate) fn within(self, timeout: Duration) -> CachedResult {
         CachedResult { timed_out_after_ms: Some(ms(timeout)), ..self }
     }
 
-    /// Whether a run that has this much time would have ended so, too.
+    /// False if the run timed out and this one has more time: it might succeed.
     pub(crate) fn holds_for(&self, timeout: Duration) -> bool {
         self.timed_out_after_ms.is_none_or(|had| ms(timeout) <= had)
     }
@@ -62,54 +60,54 @@ impl CachedResult {
     }
 }
 
-/// A result as it is written.
+/// A result with its key and expiry, as stored.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Entry {
-    /// Its run: an entry that was moved to another's name counts as none.
+    /// The key of its run: an entry that was moved to another name is ignored.
     key: String,
     #[serde(rename = "kept")]
     pub result: CachedResult,
-    /// How long it counts, in milliseconds.
+    /// How long it is valid, in milliseconds.
     max_age_ms: u64,
 }
 
 impl Entry {
-    /// An entry that counts for a random share of `ttl`, half of it at least: entries that were made
-    /// together do not expire together.
+    /// An entry that is valid for a random share of `ttl`, at least half of it, so that entries made together do not
+    /// expire together.
     pub(super) fn new(key: &CacheKey, result: CachedResult, ttl: Duration, now: SystemTime) -> Entry {
         let max_age = ttl.mul_f64(f64::midpoint(1.0, fastrand::f64()));
         let result = CachedResult { ended_unix_ms: unix_ms(now), ..result };
         Entry { key: key.0.clone(), result, max_age_ms: ms(max_age) }
     }
 
-    /// Whether it is the result of this run.
+    /// True if it is the result of this run.
     pub(super) fn is_of(&self, key: &CacheKey) -> bool {
         self.key == key.0
     }
 
-    /// Whether it still counts at `now`, for somebody who wants nothing older than `ttl`. One from the
-    /// future does not: the clock was wrong then, or is now.
+    /// True if the entry is valid at `now` and not older than `ttl`. An entry from the future is ignored: the clock was
+    /// wrong then, or is now.
     pub(super) fn counts(&self, now: SystemTime, ttl: Duration) -> bool {
         let age = unix_ms(now).checked_sub(self.result.ended_unix_ms);
         age.is_some_and(|age| age < self.max_age_ms.min(ms(ttl)))
     }
 
-    /// Whether it was written between `began` and now.
+    /// True if it was written between `began` and now.
     pub(super) fn was_written_since(&self, began: SystemTime) -> bool {
         (unix_ms(began)..=unix_ms(SystemTime::now())).contains(&self.result.ended_unix_ms)
     }
 
-    /// Whether nobody will count it any more.
+    /// True if no run can use it any more.
     pub(super) fn has_expired(&self, now: SystemTime) -> bool {
         unix_ms(now) >= self.result.ended_unix_ms.saturating_add(self.max_age_ms)
     }
 
-    /// Reads the entry of `key`; one that cannot be read, or that another user has put there, is none.
+    /// Reads the entry of `key`; `None` if it cannot be read or another user owns it.
     pub(super) fn read(path: &Path, key: &CacheKey) -> Option<Entry> {
         Entry::read_any(path).filter(|entry| entry.is_of(key))
     }
 
-    /// Reads an entry, whatever its key.
+    /// Reads an entry of any key.
     pub(super) fn read_any(path: &Path) -> Option<Entry> {
         let file = OpenOptions::new()
             .read(true)
@@ -130,12 +128,11 @@ impl Entry {
         serde_json::from_slice(&json).ok()
     }
 
-    /// Writes it to `path`, whole.
+    /// Writes it to `path` in one step.
     pub(super) fn write(&self, path: &Path) -> io::Result<()> {
         replace(path, TEMPORARY, FILE_MODE, &self.to_json()?)
     }
 
-    /// As it is written.
     pub(super) fn to_json(&self) -> io::Result<Vec<u8>> {
         Ok(serde_json::to_vec(self)?)
     }
@@ -173,7 +170,7 @@ mod tests {
             let bucket = (age - half) * BUCKETS as u64 / (whole - half + 1);
             buckets[usize::try_from(bucket).unwrap()] += 1;
         }
-        // A tenth of them is 1000 with a standard deviation of 30; ten of these are never passed.
+        // A tenth of them is 1000 with a standard deviation of 30; ten standard deviations are never exceeded.
         assert!(buckets.iter().all(|count| (700..1300).contains(count)), "{buckets:?}");
     }
 

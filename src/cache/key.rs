@@ -4,14 +4,14 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use ring::digest::{Context, SHA256};
 
-/// Changes when what is hashed does.
+/// Increases when the hashed data changes.
 const KEY_FORMAT: &str = "monitoring-token result 1";
-/// Which run it is, as a hash.
+/// The hash that identifies a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CacheKey(pub(super) String);
 
-/// Collects what makes a run that run. Every part is hashed with its length before it, so that neither
-/// blanks nor empty parts can make two runs look the same.
+/// Collects the parts that identify a run. Each part is hashed with its length, so that neither spaces nor empty parts
+/// can make two runs look the same.
 pub(crate) struct CacheKeyBuilder(Context);
 
 impl Default for CacheKeyBuilder {
@@ -21,7 +21,6 @@ impl Default for CacheKeyBuilder {
 }
 
 impl CacheKeyBuilder {
-    /// Adds a part.
     #[must_use]
     pub(crate) fn part(mut self, part: impl AsRef<std::ffi::OsStr>) -> CacheKeyBuilder {
         let part = part.as_ref().as_bytes();
@@ -30,7 +29,7 @@ impl CacheKeyBuilder {
         self
     }
 
-    /// Adds a part that may be missing, which is not the same as an empty one.
+    /// Adds a part that may be missing; missing and empty differ.
     #[must_use]
     pub(crate) fn optional(self, part: Option<&str>) -> CacheKeyBuilder {
         match part {
@@ -39,7 +38,6 @@ impl CacheKeyBuilder {
         }
     }
 
-    /// The hash of all parts.
     pub(crate) fn build(self) -> CacheKey {
         CacheKey(
             self.0.finish().as_ref().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}")),

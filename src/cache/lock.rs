@@ -1,4 +1,4 @@
-//! The lock of one entry, and the note that its holder leaves to those who wait.
+//! The lock of one entry, and the note that its holder leaves for the processes that wait.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Seek as _, Write as _};
@@ -10,17 +10,14 @@ use rustix::fs::OFlags;
 use super::entry::Entry;
 use super::key::CacheKey;
 
-/// How often a file may be tidied away before our eyes.
+/// How often the lock file may be removed between opening and locking it.
 const MAX_TRIES: u32 = 100;
 
-/// A lock that is held until it is dropped, or until the process dies. The command does not inherit it.
+/// A lock, released when it is dropped or the process dies. The command does not inherit it.
 pub(super) struct Lock(File);
 
-/// The result of a try.
 pub(super) enum Locked {
-    /// We hold it.
     Ours(Lock),
-    /// Somebody else does.
     Theirs,
 }
 
@@ -39,44 +36,43 @@ impl Lock {
             check_ours(&file)?;
             match file.try_lock() {
                 Ok(()) if is_at(&file, path) => return Ok(Locked::Ours(Lock(file))),
-                // It was tidied away between opening and locking; others lock the new one.
+                // It was removed between opening and locking; other processes lock the new one.
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(Locked::Theirs),
                 Err(TryLockError::Error(error)) => return Err(error),
             }
         }
-        Err(io::Error::other("its lock files vanish"))
+        Err(io::Error::other("its lock files keep disappearing"))
     }
 
-    /// The note of the last holder.
     pub(super) fn read(&self, key: &CacheKey) -> Option<Entry> {
         (&self.0).rewind().ok()?;
         Entry::read_from(&self.0).filter(|entry| entry.is_of(key))
     }
 
-    /// Leaves a note.
     pub(super) fn write(&self, entry: &Entry) -> io::Result<()> {
         self.clear()?;
         (&self.0).write_all(&entry.to_json()?)
     }
 
-    /// Takes the note away: if we die, there must be none.
+    /// Removes the note, so that none is there if this process dies.
     pub(super) fn clear(&self) -> io::Result<()> {
         self.0.set_len(0)?;
         (&self.0).rewind()
     }
 }
 
-/// Fails for a file that has another owner or another name: it is written to, and may be somebody's other file.
+/// Fails for a file with another owner or another name: the lock file is written to, and this may be a link to some
+/// other file.
 fn check_ours(file: &File) -> io::Result<()> {
     let metadata = file.metadata()?;
     if !metadata.is_file() || metadata.uid() != rustix::process::geteuid().as_raw() || metadata.nlink() > 1 {
-        return Err(io::Error::other("a lock file in it is not ours alone; remove it"));
+        return Err(io::Error::other("a lock file in it has another owner or another name, too; remove it"));
     }
     Ok(())
 }
 
-/// Whether `file` is still what stands at `path`.
+/// True if `file` is still the one at `path`.
 fn is_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), path.symlink_metadata()) {
         (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),

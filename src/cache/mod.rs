@@ -2,13 +2,12 @@
 //!
 //! # Theory of operation
 //!
-//! A run is known by the hash of what makes it that run, its [`CacheKey`]. `KEY.json` holds a result, and is
-//! only ever renamed into place. `KEY.lock` is locked by the process that makes the run, with flock(2),
-//! so that a process that dies lets go of it. Whoever finds it locked waits, and takes the result that
-//! the other leaves in the lock file; that one is for those who waited only, so it may also be a failure
-//! that is not kept.
+//! A run is known by the hash of what makes it that run, its [`CacheKey`]. `KEY.json` holds a result, and is only ever
+//! renamed into place. `KEY.lock` is locked by the process that makes the run, with flock(2), so that a process that
+//! dies lets go of it. A process that finds it locked waits and takes the result that the other one leaves in the lock
+//! file. Only processes that waited use that result, so it may be a failure that is not kept.
 //!
-//! Nothing here is needed for a run: where the cache cannot be used, the run is made.
+//! A run does not depend on the cache: if the cache cannot be used, the command is run.
 
 mod entry;
 mod key;
@@ -26,40 +25,39 @@ use entry::Entry;
 pub(crate) use key::{CacheKey, CacheKeyBuilder};
 use lock::{Lock, Locked};
 
-/// Nobody else needs to look at it.
 const DIR_MODE: u32 = 0o700;
-/// How often a lock that somebody else holds is tried: the pauses grow from the first to the last.
+/// Pauses between tries to lock a file that another process has locked: they grow from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Where results are kept, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cache {
-    /// The folder; it is made if it is not there. `None` if nothing says where it should be.
+    /// The folder, created if missing. `None` if neither a flag nor the environment names one.
     pub dir: Option<PathBuf>,
-    /// How long a success counts; zero for not at all.
+    /// How long a success is reused; zero for never.
     pub ttl: Duration,
-    /// How long a failure counts; zero for not at all.
+    /// How long a failure is reused; zero for never.
     pub failure_ttl: Duration,
 }
 
-/// A cache whose folder can be trusted.
+/// A cache whose folder was checked.
 struct Opened<'a> {
     cache: &'a Cache,
     dir: &'a Path,
 }
 
-/// What the cache says of a run.
+/// The result of a lookup.
 pub(crate) enum Lookup<'a> {
-    /// This is its result.
+    /// The cached result.
     Hit(CachedResult),
-    /// It is to be made, by us.
+    /// This process has to make the run.
     Miss(Claim<'a>),
-    /// It is to be made without the cache, which cannot be used.
+    /// The cache cannot be used; make the run without it.
     Unusable(io::Error),
 }
 
-/// The right, and the duty, to make a run while others wait for its result: the lock of its entry.
+/// The right, and the duty, to make a run while other processes wait for its result: it holds the lock of the entry.
 pub(crate) struct Claim<'a> {
     cache: Opened<'a>,
     key: &'a CacheKey,
@@ -67,8 +65,8 @@ pub(crate) struct Claim<'a> {
 }
 
 impl Cache {
-    /// Looks for a result that holds for a run with this `timeout`; without one, claims the run, or waits for
-    /// whoever has. `pause` waits for that long, or fails when the run has to end; its error is passed on.
+    /// Looks for a result that applies to a run with this `timeout`. If there is none, claims the run, or waits for the
+    /// process that has claimed it. `pause` waits for that long, or fails if the run has to end; its error is returned.
     pub(crate) fn look_up<'a, E>(
         &'a self,
         key: &'a CacheKey,
@@ -107,7 +105,7 @@ impl Cache {
         {
             return Ok(Lookup::Hit(entry.result));
         }
-        // It may have come in between.
+        // It may have been written in the meantime.
         if let Some(result) = cache.find(key, timeout) {
             return Ok(Lookup::Hit(result));
         }
@@ -117,7 +115,7 @@ impl Cache {
         Ok(Lookup::Miss(Claim { cache, key, lock }))
     }
 
-    /// Makes the folder if it is not there, and fails if others could have put into it what they like.
+    /// Creates the folder if it is missing, and fails if other users could have written to it.
     fn open(&self) -> io::Result<Opened<'_>> {
         let dir = self.dir.as_deref().ok_or_else(|| {
             io::Error::other("none of XDG_CACHE_HOME, CACHE_DIRECTORY and HOME is an absolute path")
@@ -137,8 +135,7 @@ impl Cache {
     }
 }
 
-/// Fails if `dir` belongs to another user, or if every user may write to it: they could give results, and keep
-/// runs waiting.
+/// Fails if `dir` belongs to another user, or if every user can write to it: they could forge results and block runs.
 fn check_private(dir: &Path) -> io::Result<()> {
     const WRITABLE_BY_OTHERS: u32 = 0o002;
     let us = rustix::process::geteuid().as_raw();
@@ -154,7 +151,7 @@ fn check_private(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a folder, and those above it that are missing, for us alone whatever the umask takes away.
+/// Creates a folder and its missing parents with mode 0700, whatever the umask.
 fn create_private(dir: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = dir
         .ancestors()
@@ -173,10 +170,10 @@ fn create_private(dir: &Path) -> io::Result<()> {
 }
 
 impl Opened<'_> {
-    /// The result that is kept, if there is one that still counts.
+    /// The stored result, if it is still valid.
     fn find(&self, key: &CacheKey, timeout: Duration) -> Option<CachedResult> {
         let entry = Entry::read(&self.path(key, "json"), key)?;
-        // The flag may have become shorter since.
+        // The TTL may have become shorter since.
         let ttl = self.cache.ttl_of(&entry.result);
         (entry.counts(SystemTime::now(), ttl) && entry.result.holds_for(timeout)).then_some(entry.result)
     }
@@ -187,11 +184,11 @@ impl Opened<'_> {
 }
 
 impl Claim<'_> {
-    /// Gives the claim up: those who wait get `result`, and it is kept if that was asked for. `None` is for a
-    /// result that says nothing about the target; whoever waits then makes the run.
+    /// Releases the claim: waiting processes get `result`, and it is stored if that was requested. `None` is for a
+    /// result that says nothing about the target; a waiting process then makes the run itself.
     ///
     /// # Errors
-    /// When it cannot be kept.
+    /// When it cannot be stored.
     pub(crate) fn finish(self, result: Option<CachedResult>) -> io::Result<()> {
         let Claim { cache, key, lock } = self;
         let Some(result) = result else { return Ok(()) };

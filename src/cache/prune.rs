@@ -1,4 +1,4 @@
-//! Tidying up in passing, so that entries of runs that are never made again do not pile up.
+//! Removes old entries once in a while, so that they do not pile up.
 
 use std::fs::{DirEntry, File};
 use std::io;
@@ -11,14 +11,13 @@ use rustix::fs::OFlags;
 use super::entry::{Entry, TEMPORARY};
 use super::lock::{Lock, Locked};
 
-/// Its modification time is that of the last tidying.
+/// Its modification time is the time of the last cleanup.
 const STAMP: &str = ".pruned";
-/// How often it is done.
 const INTERVAL: Duration = Duration::from_secs(3600);
-/// No write takes this long: what is older was left behind.
+/// No write takes this long: an older temporary file was left behind.
 const WRITING_TAKES: Duration = Duration::from_secs(3600);
 
-/// Removes what is of no use any more, once an hour. Failures are of no consequence.
+/// Removes expired entries, at most once an hour. Failures are ignored.
 pub(super) fn prune(dir: &Path, now: SystemTime) {
     let stamp = dir.join(STAMP);
     if stamp
@@ -42,7 +41,7 @@ fn touch(stamp: &Path, now: SystemTime) -> io::Result<()> {
     options.open(stamp)?.set_modified(now)
 }
 
-/// Whether `time` is further from `now` than `than`; one in the future is a clock that was wrong.
+/// True if `time` differs from `now` by more than `than`; a time in the future means that a clock was wrong.
 fn is_older(time: SystemTime, than: Duration, now: SystemTime) -> bool {
     now.duration_since(time).map_or(true, |age| age > than)
 }
@@ -55,7 +54,8 @@ fn remove_if_useless(dir: &Path, file: &DirEntry, now: SystemTime) {
         modified.is_ok_and(|time| is_older(time, WRITING_TAKES, now))
     };
     if let Some(key) = name.strip_suffix(".lock") {
-        // Only its holder may remove it, and only while there is no entry: entries come and go under it.
+        // Only the holder of a lock may remove it, and only while there is no entry, because entries come and go under
+        // it.
         if is_key(key)
             && !dir.join(format!("{key}.json")).exists()
             && left_behind()
@@ -78,7 +78,7 @@ fn remove_if_useless(dir: &Path, file: &DirEntry, now: SystemTime) {
     }
 }
 
-/// Whether a name is one that we give.
+/// True for names that this program gives to entries.
 fn is_key(name: &str) -> bool {
     name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

@@ -1,4 +1,4 @@
-//! What a check shows: a row for each step, as a table or as JSON.
+//! The result of a check: a row for each step, as a table or as JSON.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -15,79 +15,70 @@ use crate::http::Client;
 use crate::run::command::{refuse_command, shown};
 use crate::secret::{clean, clean_json};
 
-/// How a step went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Outcome {
-    /// As it should.
     Ok,
-    /// The command of the run may fail for it.
+    /// The run goes on, but its command may fail.
     Warning,
-    /// The run fails here.
     Failed,
-    /// It was not reached, or there is nothing to do.
+    /// It was not reached, or does not apply.
     Skipped,
 }
 
-/// One step.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Row {
-    /// The step, as `--json` has it; the table shows blanks for underscores.
+    /// The name of the step, as in `--json`; the table shows spaces instead of underscores.
     #[serde(rename = "step")]
     pub name: &'static str,
-    /// How it went.
     pub outcome: Outcome,
-    /// What was found, or why it failed. Never a secret.
+    /// The finding, or why the step failed. Never a secret.
     pub detail: String,
-    /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
-    /// Figures for scripts.
+    /// Values for scripts.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub data: Map<String, Value>,
 }
 
-/// The rows of one check, in the order of its steps.
 pub(super) struct Checklist {
     steps: &'static [&'static str],
     rows: Vec<Row>,
 }
 
 impl Checklist {
-    /// A check with these steps.
     pub(super) fn new(steps: &'static [&'static str]) -> Checklist {
         Checklist { steps, rows: Vec::new() }
     }
 
     fn push(&mut self, name: &'static str, outcome: Outcome, detail: &str, data: Map<String, Value>) {
         debug_assert!(self.steps.contains(&name), "{name} is a step");
-        // Foreign text has many ways to get here.
+        // It may hold text from a server.
         let data = data.into_iter().map(|(name, value)| (name, clean_json(value))).collect();
         self.rows.push(Row { name, outcome, detail: clean(detail), reason: None, data });
     }
 
-    /// A step went well.
     pub(super) fn ok(&mut self, name: &'static str, detail: impl Into<String>) {
         self.push(name, Outcome::Ok, &detail.into(), Map::new());
     }
 
-    /// A step went well, and there are figures to tell: an object.
+    /// As [`Checklist::ok`], with values for scripts: an object.
     pub(super) fn ok_with(&mut self, name: &'static str, detail: impl Into<String>, data: Value) {
         let Value::Object(data) = data else { return self.ok(name, detail) };
         self.push(name, Outcome::Ok, &detail.into(), data);
     }
 
-    /// A step found something that does not end the run before its command.
+    /// The step found a problem that does not end the run before its command.
     pub(super) fn warn(&mut self, name: &'static str, detail: impl Into<String>) {
         self.push(name, Outcome::Warning, &detail.into(), Map::new());
     }
 
-    /// A step has nothing to do.
+    /// The step does not apply.
     pub(super) fn skip(&mut self, name: &'static str, detail: impl Into<String>) {
         self.push(name, Outcome::Skipped, &detail.into(), Map::new());
     }
 
-    /// Records the failure of a step, and passes the result on.
+    /// Records the failure of a step, and returns the result.
     pub(super) fn step<T>(&mut self, name: &'static str, result: Result<T, Failure>) -> Result<T, Failure> {
         result.inspect_err(|failure| {
             self.push(name, Outcome::Failed, &failure.message, Map::new());
@@ -97,7 +88,7 @@ impl Checklist {
         })
     }
 
-    /// All rows; steps that were not reached are skipped.
+    /// All rows; steps that were not reached are marked as skipped.
     pub(super) fn rows(self) -> Vec<Row> {
         let Checklist { steps, mut rows } = self;
         let missing = |name: &&'static str| !rows.iter().any(|row| row.name == *name);
@@ -118,16 +109,14 @@ impl Checklist {
     }
 }
 
-/// A check that has been made.
+/// A finished check.
 pub(crate) struct Checked {
-    /// Its steps.
     pub rows: Vec<Row>,
-    /// Why the run would fail before its command, if it would.
+    /// The failure that would end the run before its command.
     pub failure: Option<Failure>,
 }
 
 impl Checked {
-    /// The table for people.
     pub(crate) fn table(&self) -> String {
         let width = self.rows.iter().map(|row| row.name.len()).max().unwrap_or_default();
         let mut text = String::new();
@@ -145,7 +134,7 @@ impl Checked {
         text
     }
 
-    /// The same for scripts: one object.
+    /// The result as one JSON object.
     pub(crate) fn json(&self) -> String {
         let status = self.failure.as_ref().map_or(ExitStatus::SUCCESS, |failure| failure.status);
         let failure = self.failure.as_ref();
@@ -162,7 +151,7 @@ impl Checked {
     }
 }
 
-/// Writes the row `command`: whether a run would find it.
+/// Adds the row `command`: whether a run would find it.
 pub(super) fn tell_command(list: &mut Checklist, command: &[OsString]) {
     let Some(word) = command.first() else { return list.skip("command", "no command was given") };
     match child::examine(word) {
@@ -171,7 +160,7 @@ pub(super) fn tell_command(list: &mut Checklist, command: &[OsString]) {
     }
 }
 
-/// Writes the row `timeout`; gives the time at which the run is over.
+/// Adds the row `timeout`; returns the time at which the run must end.
 pub(super) fn tell_timeout(list: &mut Checklist, timeline: &Timeline) -> Instant {
     let limit = duration::show(timeline.term_at - timeline.start);
     let by = if timeline.report_by.is_some() { ", within SCRIPT_DEADLINE" } else { "" };
@@ -179,9 +168,9 @@ pub(super) fn tell_timeout(list: &mut Checklist, timeline: &Timeline) -> Instant
     timeline.term_at
 }
 
-/// Writes the row `clock`. The clock is what has failed if the request did, and ours is behind by
-/// `fatal_lag` or more: our token had run out for the server before it got it. `None` is for a request that
-/// has not failed, or that needs no clock.
+/// Adds the row `clock`. The clock is at fault if the request failed and the local clock is behind by `fatal_lag` or
+/// more: the token had then expired before the server got it. `None` is for a request that succeeded, or that does not
+/// depend on the clock.
 pub(super) fn tell_clock(list: &mut Checklist, client: &Client, fatal_lag: Option<Duration>) {
     let Some(offset) = client.clock_offset_seconds() else {
         list.skip("clock", "no response had a Date");

@@ -22,7 +22,7 @@ const STEPS: &[&str] = &[
     "exchange", "url_keys", "target",
 ];
 
-/// Makes the request of a run, and says how each step went.
+/// Makes the request of a run and reports how each step went.
 pub(crate) fn locate(what: LocateRun, signals: &Signals, log: Log) -> Checked {
     let mut list = Checklist::new(STEPS);
     let failure = steps(what, signals, log, &mut list).err();
@@ -46,7 +46,6 @@ fn steps(what: LocateRun, signals: &Signals, log: Log, list: &mut Checklist) -> 
     target::tell(list, &run, &granted)
 }
 
-/// Writes a row for each step of the run.
 struct Steps<'a> {
     list: &'a mut Checklist,
     locate: &'a LocateConfig,
@@ -97,7 +96,7 @@ impl Observer for Steps<'_> {
             None => "",
         };
         let (at, service) = (origin(&endpoint.url), &endpoint.service);
-        self.list.ok("exchange", format!("locate at {at} gave URLs for {service}{readable}"));
+        self.list.ok("exchange", format!("locate at {at} returned URLs for {service}{readable}"));
         Ok(answer)
     }
 

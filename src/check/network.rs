@@ -1,4 +1,4 @@
-//! The way to a server: roots, proxy, name, connection, TLS.
+//! The connection to a server: roots, proxy, name, TCP, TLS.
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,8 +13,8 @@ use crate::http::{Client, LoadedHttp, Phase, certificate};
 
 const DAY_SECONDS: i64 = 24 * 3600;
 
-/// Writes the row `roots`, and `proxy` where that is decided before any connection to `url`. `noting` adds to a
-/// failure what the run adds.
+/// Adds the row `roots`, and `proxy` if that is known before a connection to `url`. `noting` adds to a failure what the
+/// run adds.
 pub(super) fn set_up(
     list: &mut Checklist,
     http: &LoadedHttp,
@@ -29,8 +29,8 @@ pub(super) fn set_up(
     Ok(())
 }
 
-/// Writes the rows `proxy`, `dns`, `tcp` and `tls` when the request has ended with `result`: what is known of its
-/// last attempt. Gives the result back if it belongs to a later step.
+/// Adds the rows `proxy`, `dns`, `tcp` and `tls` from the last attempt of the request that ended with `result`. Returns
+/// the result if it belongs to a later step.
 pub(super) fn tell_way<T>(
     list: &mut Checklist,
     url: &Url,
@@ -84,7 +84,7 @@ fn tell_hops(
     }
 }
 
-/// Writes the rows `dns` and `tcp` of the first hop.
+/// Adds the rows `dns` and `tcp` of the first hop.
 fn tell_hop(
     list: &mut Checklist,
     of: &str,
@@ -108,7 +108,7 @@ fn tell_hop(
     if failure.is_some() && attempt.connected.is_none() && reached <= Phase::Connect {
         return list.step("tcp", failure.map_or(Ok(None), Err));
     }
-    // The address is known of a response, or if there is only one.
+    // The address is known if there was a response, or if there is only one.
     let only = match attempt.addresses[..] {
         [only] => only.to_string(),
         _ => host.to_owned(),

@@ -1,5 +1,5 @@
-//! The step `target`: whether the host of the service URL can be reached. No token is sent, and no run fails of
-//! it before its command does.
+//! The step `target`: whether the host of the service URL can be reached. No token is sent. It does not fail the check,
+//! because the run would get as far as its command.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -14,17 +14,17 @@ use crate::issuer::locate::Granted;
 use crate::run::Run;
 use crate::secret::ExposeSecret as _;
 
-/// How long is tried.
+/// How long to try.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Writes the row `target`. Fails only if a signal ends the check.
+/// Adds the row `target`. Fails only if a signal ends the check.
 pub(super) fn tell(list: &mut Checklist, run: &Run<'_>, granted: &Granted) -> Result<(), Failure> {
     let port = Url::parse(granted.url.expose_secret()).ok().and_then(|url| url.port_or_known_default());
     let Some(port) = port else {
         list.skip("target", "the URL has no port");
         return Ok(());
     };
-    // The time of the whole check must not run out here: the request was fine.
+    // This step must not use up the time of the whole check: the request succeeded.
     let left = run.timeline().term_at.saturating_duration_since(Instant::now());
     let patience = PATIENCE.min(left / 2);
     let host = &granted.hostname;
@@ -41,7 +41,7 @@ pub(super) fn tell(list: &mut Checklist, run: &Run<'_>, granted: &Granted) -> Re
     Ok(())
 }
 
-/// Looks the name up and connects to one of its addresses.
+/// Resolves the name and connects to one of its addresses.
 async fn reach(host: &str, port: u16) -> Result<SocketAddr, String> {
     let addresses = if let Ok(address) = host.parse() {
         vec![SocketAddr::new(address, port)]

@@ -1,4 +1,4 @@
-//! The steps of `exec`, up to the creation of a token: none is made.
+//! The steps of `exec`, up to the creation of a token. No token is created.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::sys::signal::Signals;
 const STEPS: &[&str] =
     &["timeout", "command", "credential", "roots", "proxy", "dns", "tcp", "tls", "clock", "token", "server"];
 
-/// Asks the issuer what a run asks before it makes a token, and says how each step went.
+/// Makes the requests that a run makes before it creates a token, and reports how each step went.
 pub(crate) fn token(what: TokenRun, signals: &Signals, log: Log) -> Checked {
     let mut list = Checklist::new(STEPS);
     let failure = steps(what, signals, log, &mut list).err();
@@ -43,7 +43,6 @@ fn steps(what: TokenRun, signals: &Signals, log: Log, list: &mut Checklist) -> R
     Ok(())
 }
 
-/// Writes a row for each step of the run.
 struct Steps<'a> {
     list: &'a mut Checklist,
     url: Url,
@@ -73,7 +72,7 @@ impl Observer for Steps<'_> {
     }
 }
 
-/// A lag that is too long to be believed does not shift the expiry of a token, which has then passed for the server.
+/// A lag that is too long to be trusted does not shift the expiry of a token, which the server then sees as expired.
 fn check_clock(list: &mut Checklist, client: &Client, run: &Run) -> Result<(), Failure> {
     let lag = client.clock_offset_seconds().filter(|offset| *offset < 0).map(i64::unsigned_abs);
     match lag.map(Duration::from_secs) {

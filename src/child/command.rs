@@ -1,4 +1,4 @@
-//! Starting the command, as under `env`: same mask, ignored signals, umask, directory and descriptors.
+//! Starts the command as `env` would: with the same signal mask, ignored signals, umask, directory and descriptors.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{File, OpenOptions};
@@ -17,62 +17,55 @@ use crate::sys::process::Image;
 /// `-output`: where the command's output goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum OutputPolicy {
-    /// Nowhere.
     #[default]
     Discard,
-    /// Where ours goes.
+    /// To this program's stdout and stderr.
     Inherit,
     /// Its last 64 KiB go to stderr if it fails.
     OnFailure,
-    /// Where ours goes, with the secrets of the run replaced.
+    /// To this program's stdout and stderr, with the secrets of the run replaced.
     Masked,
 }
 
-/// Where the command's input comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum InputPolicy {
-    /// There is none.
+    /// From `/dev/null`.
     #[default]
     Null,
-    /// From ours.
+    /// From this program's stdin.
     Inherit,
 }
 
-/// What to run.
+/// The command to run, and how.
 pub(crate) struct Job<'a> {
     /// COMMAND and its arguments; not empty.
     pub words: &'a [OsString],
     /// Variables to set.
     pub set: &'a [(OsString, SecretString)],
-    /// Variables to remove, unless they are set.
+    /// Variables to remove; one that is also in `set` is set.
     pub remove: &'a [OsString],
-    /// Where its input comes from.
     pub input: InputPolicy,
-    /// Where its output goes.
     pub output: OutputPolicy,
 }
 
-/// Why there is no command.
+/// Why the command was not started.
 #[derive(Debug)]
 pub(crate) enum StartError {
-    /// COMMAND was not found.
     NotFound,
-    /// COMMAND was not found, and there is no `PATH` to search.
+    /// COMMAND was not found, and `PATH` is not set.
     PathIsUnset,
-    /// COMMAND is there, but what its first line or its header asks for is not.
+    /// COMMAND exists, but its interpreter or dynamic loader does not.
     NoInterpreter,
     /// The only match is in a relative entry of `PATH`.
     RelativeEntry(PathBuf),
-    /// The kernel does not know this kind of file (ENOEXEC). A shell must not guess what it is: an empty
-    /// file would be a success.
+    /// The kernel does not know this kind of file (ENOEXEC). No shell is tried: it would run an empty file and report
+    /// success.
     NotAProgram,
-    /// COMMAND is a directory.
     IsADirectory,
-    /// This file cannot be run.
     CannotRun(PathBuf, io::Error),
-    /// The kernel does not take this much (E2BIG).
+    /// The arguments and environment are larger than the kernel allows (E2BIG).
     TooLarge(String),
-    /// This machine has no room for another process, or no /dev/null.
+    /// This machine cannot start another process, or has no /dev/null.
     Ours(io::Error),
 }
 
@@ -87,17 +80,16 @@ impl From<LookupError> for StartError {
     }
 }
 
-/// A command that has been started and not been reaped.
+/// A command that was started and is not yet reaped.
 pub(crate) struct Started {
     /// The leader of the command's session and process group.
     pub leader: Pid,
-    /// What becomes of its output.
     pub output: Output,
 }
 
 impl Job<'_> {
-    /// Starts the command. To be called from the main thread: the command is told of our death by the
-    /// thread that started it (PR_SET_PDEATHSIG, prctl(2)).
+    /// Starts the command. Must be called on the main thread, because PR_SET_PDEATHSIG (prctl(2)) reports the death of
+    /// the thread that started the command.
     pub(crate) fn start(&self) -> Result<Started, StartError> {
         let path = lookup::find(&self.words[0])?;
         let image = Image::new(&path, self.words, self.environment())
@@ -120,7 +112,7 @@ impl Job<'_> {
         let kept = std::env::vars_os().filter(|(name, _)| !is_changed(name));
         let mut variables: Vec<OsString> = kept.map(|(name, value)| variable(name, &value)).collect();
         for (at, (name, value)) in self.set.iter().enumerate() {
-            // The last one of a name wins.
+            // The last value of a name wins.
             if self.set[at + 1..].iter().all(|(later, _)| later != name) {
                 variables.push(variable(name.clone(), value.expose_secret().as_ref()));
             }
@@ -128,7 +120,7 @@ impl Job<'_> {
         variables
     }
 
-    /// What becomes of the output, and what takes the place of stdout and stderr.
+    /// How the output is handled, and the descriptors that replace stdout and stderr.
     fn connect_output(&self) -> io::Result<(Output, [Option<OwnedFd>; 2])> {
         match self.output {
             OutputPolicy::Inherit => Ok((Output::Direct, [None, None])),
@@ -152,7 +144,7 @@ impl Job<'_> {
     }
 }
 
-/// A pipe whose end to read from does not block.
+/// A pipe whose read end does not block.
 fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (ours, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&ours, true)?;
@@ -167,7 +159,8 @@ fn variable(name: OsString, value: &OsStr) -> OsString {
     entry
 }
 
-/// What is too large, if it is: one variable, or all of them. (We were given the arguments in the same way.)
+/// Says which variable is too large, or that all of them together are. (The arguments are the ones that this program
+/// was started with.)
 fn describe_size(image: &Image) -> String {
     /// MAX_ARG_STRLEN (execve(2)) with pages of 4 KiB.
     const MAX_STRING_BYTES: usize = 128 * 1024;
@@ -185,7 +178,7 @@ fn describe_size(image: &Image) -> String {
     )
 }
 
-/// The file that a run would execute for COMMAND, or why it would fail, as far as that can be seen without
+/// The file that a run would execute for COMMAND, or the error it would get, as far as this can be seen without
 /// executing it.
 pub(crate) fn examine(word: &OsStr) -> Result<PathBuf, StartError> {
     let path = lookup::find(word)?;
@@ -200,7 +193,7 @@ pub(crate) fn examine(word: &OsStr) -> Result<PathBuf, StartError> {
     }
 }
 
-/// Opens /dev/null; its failure names it, so that it is not taken for the command's.
+/// Opens /dev/null. Its error names it, so that it is not mistaken for the command's.
 fn null(options: &OpenOptions) -> io::Result<OwnedFd> {
     options
         .open("/dev/null")
@@ -208,8 +201,8 @@ fn null(options: &OpenOptions) -> io::Result<OwnedFd> {
         .map_err(|error| io::Error::new(error.kind(), format!("this machine needs a /dev/null: {error}")))
 }
 
-/// Errors of `execve` belong to the command, those of what comes before it to this machine. `size` says what is
-/// too large if that is the reason.
+/// Errors of `execve` belong to the command, earlier ones to this machine. `size` describes the size of arguments and
+/// environment, for E2BIG.
 fn classify(path: PathBuf, error: io::Error, size: String) -> StartError {
     match Errno::from_io_error(&error) {
         Some(Errno::NOENT) if path.metadata().is_ok_and(|metadata| metadata.is_file()) => {

@@ -1,4 +1,4 @@
-//! Finding COMMAND as Go's `exec.LookPath` does: in `PATH`, and never through an entry that is relative.
+//! Finds COMMAND as Go's `exec.LookPath` does: in `PATH`, and never through a relative entry.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -10,18 +10,19 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 
-/// Why there is nothing to execute.
 #[derive(Debug)]
 pub(crate) enum LookupError {
     NotFound,
     PathIsUnset,
-    /// The only match is in an empty or relative entry of `PATH`: another directory would run another program.
+    /// The only match is in an empty or relative entry of `PATH`, where the current directory decides which program it
+    /// is.
     Relative(PathBuf),
     /// A file of that name cannot be executed.
     CannotRun(PathBuf, io::Error),
 }
 
-/// The file to execute for `word`. One with a slash is a path already, and only `execve` judges it.
+/// The file to execute for `word`. A word with a slash is already a path, and only `execve` decides whether it works.
+/// One with a slash is a path already, and only `execve` judges it.
 pub(crate) fn find(word: &OsStr) -> Result<PathBuf, LookupError> {
     if word.as_bytes().contains(&b'/') {
         return Ok(PathBuf::from(word));
@@ -39,7 +40,7 @@ fn find_in(path: &OsString, word: &OsStr) -> Result<PathBuf, LookupError> {
         match check_executable(&candidate) {
             Ok(()) if candidate.is_absolute() => return Ok(candidate),
             Ok(()) => return Err(LookupError::Relative(candidate)),
-            // A file that this user may not execute; directories are skipped.
+            // The user may not execute this file; directories are skipped.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied && candidate.is_file() => {
                 cannot_run.get_or_insert(LookupError::CannotRun(candidate, error));
             }
@@ -49,7 +50,7 @@ fn find_in(path: &OsString, word: &OsStr) -> Result<PathBuf, LookupError> {
     Err(cannot_run.unwrap_or(LookupError::NotFound))
 }
 
-/// Fails if `path` is not a file that this user may execute.
+/// Fails if this user may not execute `path`.
 pub(crate) fn check_executable(path: &Path) -> io::Result<()> {
     let metadata = path.metadata()?;
     if metadata.is_dir() {
@@ -65,8 +66,7 @@ pub(crate) fn check_executable(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether a file begins as one that the kernel executes (a script with an interpreter, or ELF). One that cannot
-/// be read may be one.
+/// True if the file begins as one that the kernel executes (a script with an interpreter, or ELF), or cannot be read.
 pub(crate) fn is_program(path: &Path) -> bool {
     let mut beginning = [0_u8; 4];
     let read = File::open(path).and_then(|mut file| file.read(&mut beginning));

@@ -1,12 +1,12 @@
-//! The command: starting it in a session of its own, and staying with it until it and what it must not
-//! leave behind are gone. Knows nothing of credentials; an environment is all that it gets.
+//! Starts the command in a session of its own and supervises it until it and its process group are gone. Knows nothing
+//! about credentials: it gets a ready environment.
 //!
 //! # Theory of operation
 //!
-//! One thread, one loop around `poll`. It wakes for a signal (ours to forward, or SIGCHLD), for output
-//! that is kept, for the death of our parent, and for the next point in time: SIGTERM, SIGKILL, giving
-//! up. That the leader has ended is seen without reaping it, so that its process group cannot be reused
-//! while we still signal it; it is reaped once, at the very end.
+//! One thread runs one loop around `poll`. It wakes for a signal (one to forward, or SIGCHLD), for output to keep or
+//! pass on, for the death of the parent, and for the next deadline: SIGTERM, SIGKILL, giving up. The end of the leader
+//! is noticed without reaping it, so that its process group ID cannot be reused while signals are still sent to it; it
+//! is reaped once, at the very end.
 
 pub(crate) mod command;
 pub(crate) mod lookup;

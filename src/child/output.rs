@@ -1,4 +1,5 @@
-//! The command's output, where it comes to us: kept in case the command fails, or masked and passed on.
+//! Handles the command's output when it is not inherited: keeps the end of it in case the command fails, or masks it
+//! and passes it on.
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal as _};
@@ -10,32 +11,30 @@ use rustix::io::Errno;
 
 use crate::secret::{self, Mask};
 
-/// How much is kept.
 const KEPT_BYTES: usize = 64 * 1024;
-/// How much of what is already written is still read once the command has ended. Whoever else holds
-/// the pipe may write for ever.
+/// How much of the output already written is read after the command has ended. Another process that holds the pipe may
+/// write for ever.
 const LAST_READ_BYTES: usize = 2 * KEPT_BYTES;
-/// How much is read at once.
 const READ_BYTES: usize = 16 * 1024;
-/// How long the beginning of what may be a secret is held back.
+/// How long text is held back that may be the beginning of a secret.
 const HELD_AT_MOST: Duration = Duration::from_millis(90);
-/// A pipe or a socket that says it can be written to takes this much without blocking (Linux: a page).
+/// A pipe or socket that is ready for writing takes this much without blocking (Linux: a page).
 const PIECE_BYTES: usize = 4096;
 /// A terminal may take less.
 const TERMINAL_PIECE_BYTES: usize = 256;
 
-/// What becomes of the command's output.
+/// How the command's output is handled.
 pub(crate) enum Output {
-    /// It does not come to us.
+    /// It is inherited or discarded.
     Direct,
-    /// The last of it is kept.
+    /// The end of it is kept.
     Tail(Tail),
-    /// It is masked and passed on: stdout and stderr.
+    /// Stdout and stderr are masked and passed on.
     Masked(Box<[Masked; 2]>),
 }
 
 impl Output {
-    /// What to wait for: that there is more, or that what there is can be passed on.
+    /// The descriptors to wait for: there is more to read, or more can be written.
     pub(crate) fn interests(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
         let (tail, masked) = match self {
             Output::Direct => (None, [].as_slice()),
@@ -46,7 +45,7 @@ impl Output {
         tail.into_iter().chain(masked.iter().filter_map(Masked::interest))
     }
 
-    /// When something that is held back has to be passed on.
+    /// When text that is held back must be passed on.
     pub(crate) fn due_at(&self) -> Option<Instant> {
         match self {
             Output::Masked(both) => both.iter().filter_map(Masked::due_at).min(),
@@ -54,7 +53,7 @@ impl Output {
         }
     }
 
-    /// Reads and writes what can be, once.
+    /// Reads and writes once, as far as possible without blocking.
     pub(crate) fn advance(&mut self) {
         match self {
             Output::Direct => {}
@@ -65,19 +64,19 @@ impl Output {
         }
     }
 
-    /// The command has ended: only what it has written by now is still read.
+    /// Call this when the command has ended: only what is in the pipes now is still read.
     pub(crate) fn command_ended(&mut self) {
         if let Output::Masked(both) = self {
             both.iter_mut().for_each(Masked::command_ended);
         }
     }
 
-    /// Whether the command may have got SIGPIPE because its reader closed the pipe, as in a pipeline.
+    /// True if the command may have got SIGPIPE because its reader closed the pipe, as in a pipeline.
     pub(crate) fn is_cut(&self) -> bool {
         matches!(self, Output::Masked(both) if both.iter().any(|one| one.is_cut))
     }
 
-    /// Whether everything was passed on.
+    /// True if everything was passed on.
     pub(crate) fn is_done(&self) -> bool {
         match self {
             Output::Masked(both) => both.iter().all(Masked::is_done),
@@ -85,8 +84,8 @@ impl Output {
         }
     }
 
-    /// The output that was kept, and why some of it could not be passed on. A closed reader is not an error: the
-    /// command got SIGPIPE.
+    /// The kept output, and the error if some output could not be passed on. A closed reader is not an error, because
+    /// the command got SIGPIPE.
     pub(crate) fn finish(self) -> (Vec<u8>, Option<io::Error>) {
         match self {
             Output::Direct => (Vec::new(), None),
@@ -96,25 +95,25 @@ impl Output {
     }
 }
 
-/// One of the command's streams, on its way to ours.
+/// One of the command's streams, masked and passed on.
 pub(crate) struct Masked {
-    /// The pipe that the command writes to; none after its end.
+    /// The pipe that the command writes to; `None` once it is closed.
     pipe: Option<OwnedFd>,
-    /// How much is still read of it, once the command has ended.
+    /// How much is still read after the command has ended.
     left_to_read: Option<usize>,
     mask: Mask,
     held_since: Option<Instant>,
-    /// What is to be written. While there is something, nothing is read: a slow reader slows the command.
+    /// Text ready to be written. While there is some, nothing is read: a slow reader slows the command.
     ready: Vec<u8>,
     to: BorrowedFd<'static>,
     piece_bytes: usize,
-    /// Whether nobody takes it any more, so that the command is told by SIGPIPE.
+    /// The reader is gone, so the command gets SIGPIPE.
     is_cut: bool,
     failed: Option<io::Error>,
 }
 
 impl Masked {
-    /// From `pipe`, which does not block, to a standard stream.
+    /// Reads from `pipe`, which does not block, and writes to a standard stream.
     pub(crate) fn new(pipe: OwnedFd, to: BorrowedFd<'static>) -> Masked {
         let piece_bytes = if to.is_terminal() { TERMINAL_PIECE_BYTES } else { PIECE_BYTES };
         Masked {
@@ -164,7 +163,6 @@ impl Masked {
         self.write();
     }
 
-    /// Reads once.
     fn read(&mut self) {
         let Some(pipe) = &self.pipe else { return };
         let mut buffer = [0_u8; READ_BYTES];
@@ -173,7 +171,7 @@ impl Masked {
             Ok(length) if length > 0 => {
                 self.left_to_read = self.left_to_read.map(|left| left - length);
                 self.mask.push(&buffer[..length], &mut self.ready);
-                // Counts anew: what was held back before is decided.
+                // Starts again, because the text held back so far was resolved.
                 self.held_since = Some(Instant::now());
             }
             Err(Errno::INTR) => {}
@@ -182,13 +180,13 @@ impl Masked {
         }
     }
 
-    /// Nothing more comes.
+    /// The end of the stream.
     fn close(&mut self) {
         self.pipe = None;
         self.mask.release(&mut self.ready);
     }
 
-    /// Writes as much as our reader takes now.
+    /// Writes as much as the reader takes now.
     fn write(&mut self) {
         let mut written = 0;
         while written < self.ready.len() && self.takes_bytes() {
@@ -211,7 +209,7 @@ impl Masked {
         poll(&mut fds, Some(&Timespec::default())) == Ok(1)
     }
 
-    /// Our stream takes nothing any more. The command finds that out by its next write (SIGPIPE).
+    /// The reader takes no more. The command gets SIGPIPE at its next write.
     fn give_up(&mut self, error: Errno) {
         self.pipe = None;
         self.is_cut = true;
@@ -239,7 +237,7 @@ impl Tail {
         self.pipe.as_ref().map(AsFd::as_fd)
     }
 
-    /// Reads once; gives the number of bytes, 0 if there is nothing now.
+    /// Reads once; returns the number of bytes, 0 if there are none now.
     fn read(&mut self) -> usize {
         let Some(pipe) = &self.pipe else { return 0 };
         let mut buffer = [0_u8; READ_BYTES];
@@ -262,7 +260,7 @@ impl Tail {
         }
     }
 
-    /// What was written last, and is there now.
+    /// The kept bytes, including the ones that are in the pipe now.
     fn finish(mut self) -> Vec<u8> {
         let mut read = 0;
         while read < LAST_READ_BYTES {

@@ -1,24 +1,23 @@
-//! What is left of the command's session after its end, as `/proc` shows it.
+//! Finds processes of the command's session that are left after its end, in `/proc`.
 
 use std::time::Duration;
 
 use rustix::process::{Pid, test_kill_process};
 
-/// How often what is left is looked at again, and after how long: what dies takes a moment.
+/// How often to look again, and after how long: a process takes a moment to die.
 const LOOKS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(20);
-/// How many processes are named.
 const SHOWN: usize = 3;
 
-/// A process of the command's session that nobody has ended.
+/// A process of the command's session that is still running.
 struct Process {
     pid: i32,
     name: String,
     why: String,
 }
 
-/// Says which processes of the session of `leader` are left, and why; `None` if there are none, or if that
-/// cannot be seen.
+/// Describes the remaining processes of the session of `leader`, with the reason they are left; `None` if there are
+/// none or this cannot be found out.
 pub(crate) fn describe(leader: Pid) -> Option<String> {
     let mut left = processes(leader);
     for _ in 1..LOOKS {
@@ -48,7 +47,7 @@ fn processes(leader: Pid) -> Vec<Process> {
     pids.filter_map(|pid: i32| left_behind(pid, leader)).collect()
 }
 
-/// The process, if it is of that session, alive, and not about to die of our SIGKILL.
+/// The process, if it belongs to that session, is alive, and is not dying of SIGKILL.
 fn left_behind(pid: i32, leader: Pid) -> Option<Process> {
     let session = leader.as_raw_nonzero().get();
     // proc_pid_stat(5): pid (comm) state ppid pgrp session ...
@@ -71,7 +70,7 @@ fn left_behind(pid: i32, leader: Pid) -> Option<Process> {
     Some(Process { pid, name, why })
 }
 
-/// The user of a process, in words.
+/// The user of a process, for messages.
 pub(crate) fn user_of(pid: i32) -> String {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"));

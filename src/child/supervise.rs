@@ -17,47 +17,43 @@ use crate::sys::signal::{self, Signal, SignalSet, Signals};
 /// How the command ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// It exited with this status.
     Exited(u8),
-    /// It died of this signal.
     Died(Signal),
-    /// SIGKILL did not end it in time; it is left behind.
+    /// It did not exit even after SIGKILL, and is still running.
     Unkillable,
-    /// It runs as this user, so that no signal of ours reaches it; it is left behind.
+    /// It runs as this user, so it cannot be signaled, and is still running.
     OutOfReach(String),
 }
 
-/// How the command's run went.
 #[derive(Debug)]
 pub(crate) struct Supervised {
-    /// How it ended.
     pub end: End,
-    /// Whether the timeout ended it.
+    /// The timeout ended it.
     pub timed_out: bool,
-    /// Whether it was ended because our parent died.
+    /// It was ended because the parent process died.
     pub orphaned: bool,
-    /// The last terminating signal that was passed on.
+    /// The last terminating signal that was forwarded.
     pub forwarded: Option<Signal>,
-    /// The signal to us that ended it, where that signal is not one that is passed on.
+    /// The signal that ended the run, if it is one that is not forwarded.
     pub interrupted: Option<Signal>,
-    /// Whether the command died of a signal that came neither from us nor through us.
+    /// It died of a signal that this program neither sent nor forwarded.
     pub died_by_itself: bool,
-    /// What is left of the session of a command that was ended, in words.
+    /// Processes of its session that are left after it was ended, for messages.
     pub left: Option<String>,
-    /// The last of its output, if that is kept.
+    /// The end of its output, if it was kept.
     pub output: Vec<u8>,
-    /// Why its output could not be passed on.
+    /// The error if its output could not be passed on.
     pub unwritten: Option<std::io::Error>,
 }
 
-/// Where the escalation stands.
+/// How far the escalation has come.
 #[derive(Clone, Copy, Debug)]
 enum Escalation {
     /// The command runs; SIGTERM comes at this time.
     Running { term_at: Instant },
     /// SIGTERM was sent, or passed on; SIGKILL comes at this time.
     Terminating { kill_at: Instant },
-    /// SIGKILL was sent; we wait until this time.
+    /// SIGKILL was sent; wait until this time.
     Killed { give_up_at: Instant },
 }
 
@@ -71,7 +67,7 @@ impl Escalation {
     }
 }
 
-/// Stays with a started command until it has ended, and ends what it must not leave behind.
+/// Supervises a started command until it has ended, and then ends the rest of its process group.
 pub(crate) fn supervise(
     started: Started,
     signals: &Signals,
@@ -129,14 +125,14 @@ struct Supervision<'a> {
     orphaned: bool,
     forwarded: Option<Signal>,
     interrupted: Option<Signal>,
-    /// What the group has been sent.
+    /// The signals that the group was sent.
     sent: SignalSet,
-    /// The user that the command runs as, once a signal could not reach it.
+    /// The user that the command runs as, if a signal could not reach it.
     out_of_reach: Option<String>,
 }
 
 impl Supervision<'_> {
-    /// Does what is due; gives the end if nothing more can be done.
+    /// Takes the step that is due; returns how the command ended if nothing more can be done.
     fn escalate(&mut self, now: Instant) -> Option<End> {
         if now < self.escalation.next_at() {
             return None;
@@ -157,7 +153,7 @@ impl Supervision<'_> {
         }
     }
 
-    /// SIGTERM, and SIGCONT so that a stopped group can act on it; or SIGKILL if there is no grace.
+    /// Sends SIGTERM, and SIGCONT so that a stopped group can react; or SIGKILL if there is no grace period.
     fn terminate(&mut self, now: Instant) {
         if self.timeline.kill_after.is_zero() {
             return self.kill(now);
@@ -188,7 +184,7 @@ impl Supervision<'_> {
         }
     }
 
-    /// A signal that is not passed on, and whose default action would end us.
+    /// A signal that is not forwarded, and whose default action would end this program.
     fn interrupt(&mut self, signal: Signal) {
         if let Escalation::Running { .. } = self.escalation {
             self.interrupted = Some(signal);
@@ -196,19 +192,19 @@ impl Supervision<'_> {
         }
     }
 
-    /// Ctrl-Z, or SIGTSTP from elsewhere: the command stops with us, and goes on with us. Its group has no
-    /// parent in its session, so that only SIGSTOP stops it.
+    /// Ctrl-Z, or SIGTSTP from elsewhere: the command stops and continues together with this program. Its group has no
+    /// parent in its session, so only SIGSTOP can stop it.
     fn suspend(&self) {
-        tracing::debug!("stopping the command's group, and ourselves");
+        tracing::debug!("stopping the command's group, and monitoring-token");
         let _ = self.kill_group(Signal::STOP);
         signal::stop_self();
-        // The SIGCONT that ended the stop is forwarded like any other; without one, nothing has stopped us.
+        // The SIGCONT that ended the stop is forwarded like any other; without one, this program was not stopped.
         if !signal::is_pending(Signal::CONT) {
             let _ = self.kill_group(Signal::CONT);
         }
     }
 
-    /// Our parent is gone: nobody waits for the result.
+    /// The parent process is gone, so nobody waits for the result.
     fn orphan(&mut self, now: Instant) {
         if let Escalation::Running { .. } = self.escalation {
             self.orphaned = true;
@@ -216,7 +212,7 @@ impl Supervision<'_> {
         }
     }
 
-    /// To the group, remembering what it got, and whether it could get it.
+    /// Signals the group, and records the signal and whether it could be delivered.
     fn send(&mut self, signal: Signal) {
         self.sent.insert(signal);
         if self.kill_group(signal).is_err_and(|error| error == Errno::PERM) {
@@ -226,23 +222,22 @@ impl Supervision<'_> {
         }
     }
 
-    /// The group exists: its leader has not been reaped.
+    /// The group still exists, because its leader was not reaped.
     fn kill_group(&self, signal: Signal) -> rustix::io::Result<()> {
         kill_group(self.leader, signal)
     }
 
-    /// After the leader's end: what is left of a group that was told to go is killed; after a normal
-    /// exit, background processes are left alone. Then the leader is reaped. Gives whether the group was told
-    /// to go.
+    /// After the leader has ended, kills the rest of the group if it was told to end; after a normal exit, background
+    /// processes are left alone. Then reaps the leader. Returns true if the group was told to end.
     fn sweep(&mut self, end: &End) -> bool {
-        // A leader that took a SIGHUP for "read your configuration again" went on, and ended by itself.
+        // A leader that treats SIGHUP as a request to reload its configuration goes on and exits by itself.
         let died_of_it = |signal: Signal| signal != Signal::HUP || *end != End::Exited(0);
         let was_ended = self.timed_out
             || self.orphaned
             || self.interrupted.is_some()
             || self.forwarded.is_some_and(died_of_it);
         if was_ended {
-            // The leader is beyond it.
+            // The leader cannot be signaled.
             let _ = self.kill_group(Signal::KILL);
         }
         if !matches!(end, End::Unkillable | End::OutOfReach(_)) {
@@ -251,8 +246,8 @@ impl Supervision<'_> {
         was_ended
     }
 
-    /// Passes on what the command has written before its end. A slow reader has the time of the run for that;
-    /// one whose run was ended by somebody has little.
+    /// Passes on the output that the command wrote before its end. A slow reader has the time of the run for that; if
+    /// the run was ended early, it has little.
     fn deliver(&self, signals: &Signals, output: &mut Output, mut parent: Option<&Parent>) {
         output.command_ended();
         let began = Instant::now();
@@ -278,10 +273,10 @@ impl Supervision<'_> {
     }
 }
 
-/// How long what is left of the output of a run that was ended is waited for.
+/// How long to wait for the last output of a run that was ended early.
 const LAST_WRITE: Duration = Duration::from_secs(1);
 
-/// How the leader has ended, if it has; leaves it to be reaped.
+/// The end of the leader, if it has ended; it is not reaped.
 fn ended(leader: Pid) -> Option<End> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     let status = waitid(WaitId::Pid(leader), options).ok().flatten()?;
@@ -296,15 +291,15 @@ fn end_of(status: &WaitIdStatus) -> End {
     }
 }
 
-/// Reaps every child but the leader: as PID 1, we inherit the orphans of the container.
+/// Reaps every child but the leader: PID 1 of a container inherits its orphans.
 fn reap_orphans(leader: Pid) {
-    // The leader, once it has ended, may hide others behind it; it is then our turn to end, too.
+    // Once the leader has ended, it may hide other children; but then this program ends, too.
     while let Some(pid) = ended_child().filter(|&pid| pid != leader) {
         let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
     }
 }
 
-/// Sleeps until something happens, and passes it on.
+/// Sleeps until something happens, and handles it.
 fn wait(signals: &Signals, output: &mut Output, parent: &mut Option<&Parent>, run: &mut Supervision<'_>) {
     let left = run.escalation.next_at().saturating_duration_since(Instant::now());
     let parent_gone = poll_once(signals, output, *parent, left);
@@ -323,8 +318,8 @@ fn wait(signals: &Signals, output: &mut Output, parent: &mut Option<&Parent>, ru
     }
 }
 
-/// Waits for a signal, for the command's output, for the death of our parent, or until `at_most` has passed. Says
-/// whether our parent is gone.
+/// Waits for a signal, for output of the command, for the death of the parent, or for `at_most`. Returns true if the
+/// parent is gone.
 fn poll_once(signals: &Signals, output: &Output, parent: Option<&Parent>, at_most: Duration) -> bool {
     let due = output.due_at().map(|due| due.saturating_duration_since(Instant::now()));
     let at_most = due.map_or(at_most, |due| due.min(at_most));
@@ -333,7 +328,7 @@ fn poll_once(signals: &Signals, output: &Output, parent: Option<&Parent>, at_mos
     fds.extend(output.interests().map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags)));
     let has_parent = parent.is_some();
     fds.extend(parent);
-    // An error (EINTR, no memory) means to look at everything again.
+    // After an error (EINTR, out of memory), everything is checked again.
     let polled = poll(&mut fds, Timespec::try_from(at_most).ok().as_ref());
     has_parent && polled.is_ok() && fds.last().is_some_and(|parent| !parent.revents().is_empty())
 }

@@ -25,7 +25,6 @@ use crate::reason::Reason;
 
 pub(super) const RUN: &str = "Running the command";
 
-// Defaults.
 pub(crate) const LOCATE_URL: &str = "http://localhost:8080/v2/platform/monitoring/";
 pub(crate) const SERVICE: &str = "ndt/ndt5";
 pub(crate) const ENV_NAME: &str = "MONITORING_URL";
@@ -47,7 +46,7 @@ pub(crate) const ALGORITHM: Preset<Algorithm> = Preset { text: "EdDSA", parse: a
         Durations are Go durations: 250ms, 5s, 1m30s.\n\
         \n\
         Exit status: the command's own; 128+N if it died of signal N; 124 timeout; 125 monitoring-token\n\
-        failed, the target was not tested; 126 COMMAND cannot be run; 127 not found; 2 bad usage.",
+        failed, the target was not tested; 126 COMMAND cannot be run; 127 not found; 2 usage error.",
     arg = command_operands()
 )]
 pub(crate) struct MainFlags {
@@ -80,7 +79,7 @@ command_line!(MainFlags, "monitoring-token", FirstWord, |self| Diagnostics::from
     override_usage = "monitoring-token check [flags] [--] [COMMAND ARG...]",
     after_help = "Put check in front of the failing line, also before gafaelfawr exec or stackstate exec. COMMAND is not run\n\
         and no token is created. The exit status is what the run would have had before its command: 0, 124 timeout,\n\
-        125 failure, 2 bad usage."
+        125 failure, 2 usage error."
 )]
 pub(crate) struct CheckFlags {
     #[command(flatten)]
@@ -91,7 +90,7 @@ pub(crate) struct CheckFlags {
 
 command_line!(CheckFlags, "monitoring-token check", FirstWord, |self| self.main.diagnostics());
 
-/// Of every `check`.
+/// Flags of every `check`.
 #[derive(Args)]
 #[group(skip)]
 pub(crate) struct ReportFlags {
@@ -100,8 +99,8 @@ pub(crate) struct ReportFlags {
     pub(crate) json: Option<bool>,
 }
 
-/// Those of the original, and whether there is an exchange. The texts are strings in the original: of two, only the
-/// last one has to be right, so that they are read late.
+/// The original's flags, and `-exchange`. As in the original, values that are text are parsed late: if a flag is given
+/// twice, only the last value must be valid.
 #[derive(Args)]
 #[group(skip)]
 #[command(next_help_heading = "Monitoring")]
@@ -132,7 +131,7 @@ pub(crate) struct LocateFlags {
     pub(crate) exchange: Option<bool>,
 }
 
-/// Of every command that makes requests.
+/// Flags of every command that makes requests.
 #[derive(Args, Clone)]
 #[group(skip)]
 #[command(next_help_heading = "Connecting")]
@@ -145,7 +144,7 @@ pub(crate) struct HttpFlags {
     pub(crate) ca_file: Option<PathBuf>,
 }
 
-/// Of every command that runs a command.
+/// Flags of every command that runs COMMAND.
 #[derive(Args)]
 #[group(skip)]
 #[command(next_help_heading = RUN)]
@@ -172,7 +171,7 @@ pub(crate) struct MetricsFlags {
     pub(crate) metrics_label: Vec<Given<LabelList>>,
 }
 
-/// Of the main command alone.
+/// Flags of the main command only.
 #[derive(Args)]
 #[group(skip)]
 #[command(next_help_heading = "Result cache")]
@@ -220,7 +219,7 @@ command_line!(ExplainFlags, "monitoring-token explain");
 
 /// Make a key pair: FILE holds the private key (0600), FILE.pub the public one
 #[derive(Parser)]
-#[command(arg = operands("FILE", "Refused: name it with --out").hide(true))]
+#[command(arg = operands("FILE", "Refused: use --out FILE").hide(true))]
 pub(crate) struct GenerateFlags {
     /// EdDSA, ES256 or RS256
     #[arg(long, value_name = "ALG", default(ALGORITHM.text), value_parser = read(ALGORITHM.parse))]
@@ -265,7 +264,7 @@ pub(crate) struct KeyFileFlags {
     pub(crate) timeout: Option<Duration>,
 }
 
-/// Operands never reach clap in a run (see [`super::syntax`]); they are here for the manual and the completions.
+/// Operands never reach clap in a run (see [`super::syntax`]); they are defined for the man pages and completions.
 pub(super) fn operands(name: &'static str, help: &'static str) -> Arg {
     Arg::new("operands")
         .value_name(name)
@@ -275,7 +274,6 @@ pub(super) fn operands(name: &'static str, help: &'static str) -> Arg {
         .value_parser(value_parser!(std::ffi::OsString))
 }
 
-/// COMMAND and its arguments.
 pub(super) fn command_operands() -> Arg {
     operands("COMMAND", "The program to run, and its arguments")
         .trailing_var_arg(true)
@@ -305,7 +303,7 @@ fn log_format(text: &OsStr) -> Result<LogFormat, Why> {
     one_of(&[("text", LogFormat::Text), ("json", LogFormat::Json)], text)
 }
 
-/// Those that every Locate takes.
+/// Only the algorithms that every Locate accepts.
 fn algorithm(text: &OsStr) -> Result<Algorithm, Why> {
     let known = [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Rs256];
     one_of(&known.map(|algorithm| (algorithm.name(), algorithm)), text)
@@ -313,12 +311,11 @@ fn algorithm(text: &OsStr) -> Result<Algorithm, Why> {
 
 fn key_id(text: &OsStr) -> Result<String, Why> {
     if text.is_empty() {
-        return Err(Why::Hidden("is empty; give an ID, or leave it out for the key's thumbprint".into()));
+        return Err(Why::Hidden("must not be empty; leave it out for the key's thumbprint".into()));
     }
     filled(text).map(str::to_owned)
 }
 
-/// Labels of the metrics, each with its value.
 pub(crate) type LabelList = Vec<(String, String)>;
 
 fn labels(text: &OsStr) -> Result<LabelList, Why> {

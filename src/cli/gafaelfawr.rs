@@ -21,7 +21,7 @@ use crate::issuer::gafaelfawr::{ADMIN_TOKEN, MIN_LIFETIME, URL, is_scope, is_use
 
 pub(crate) const LIFETIME: Preset<Duration> = Preset { text: DEFAULT_LIFETIME, parse: long_enough };
 
-/// How a Phalanx environment is reached.
+/// Flags that say how to reach a Phalanx environment.
 #[derive(Args)]
 #[group(skip)]
 #[command(next_help_heading = SERVICE, args = refused(token))]
@@ -34,7 +34,7 @@ pub(crate) struct GafaelfawrFlags {
     pub(crate) admin_token_file: Option<PathBuf>,
 }
 
-/// A token to make.
+/// Flags that describe a new token.
 #[derive(Args)]
 #[group(skip)]
 #[command(next_help_heading = TOKEN)]

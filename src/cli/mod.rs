@@ -1,7 +1,7 @@
-//! The command line: which command, which flags, which operands. Shapes only; nothing here runs anything.
+//! The command line: command, flags, operands. Nothing here runs anything.
 //!
-//! [`syntax`] takes the words apart by Go's rules, clap gives each value to its parser in [`values`], and a struct in
-//! [`flags`] or beside it has the result.
+//! [`syntax`] splits the arguments by Go's rules, clap passes each value to its parser in [`values`], and the structs
+//! in [`flags`] and the other modules hold the results.
 
 pub(crate) mod flags;
 pub(crate) mod gafaelfawr;

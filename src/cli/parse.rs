@@ -1,4 +1,4 @@
-//! From the words of a command line to the flags of its command.
+//! From command-line arguments to the flags of a command.
 
 use std::ffi::{OsStr, OsString};
 
@@ -16,19 +16,17 @@ use crate::log::LogFormat;
 
 /// A command with flags of its own.
 pub(crate) trait CommandLine: Parser + Args {
-    /// The words that call it.
+    /// The words that select it.
     const PROGRAM: &'static str;
-    /// Where its flags end.
     const END: FlagsEnd = FlagsEnd::DoubleDash;
 
-    /// What its flags say of the lines on stderr.
+    /// The flags that control the lines on stderr.
     fn diagnostics(&self) -> Diagnostics {
         Diagnostics::default()
     }
 }
 
-/// Says by which words the command of these flags is called, where its flags end, and what they say of the lines on
-/// stderr.
+/// Implements [`CommandLine`] for a struct of flags.
 macro_rules! command_line {
     ($flags:ty, $program:literal $(, $end:ident)? $(, |$self:ident| $diagnostics:expr)?) => {
         impl CommandLine for $flags {
@@ -40,37 +38,37 @@ macro_rules! command_line {
 }
 pub(super) use command_line;
 
-/// What flags say of the lines on stderr.
+/// The flags that control the lines on stderr.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Diagnostics {
-    /// Whether what happens is shown.
+    /// `-logx.debug`.
     pub(crate) debug: bool,
-    /// How failures are told; `None` if no flag says it.
+    /// The format of failures; `None` if no flag sets it.
     pub(crate) format: Option<LogFormat>,
 }
 
 /// A command line: flags, with their variables as fallback, and operands (POSIX, 12.1).
 pub struct Line<F> {
-    /// The flags.
+    /// Its flags.
     pub flags: F,
-    /// The words that are neither flags nor their values, in their order.
+    /// The arguments that are neither flags nor their values, in order.
     pub operands: Vec<OsString>,
 }
 
-/// Why there is nothing to do for a command line.
+/// Why a command line is not executed.
 pub enum Stop {
-    /// It asks for its help.
+    /// `-help` was given.
     Help,
-    /// It asks for this text.
+    /// Print this text, such as the version.
     Print(String),
-    /// Something is wrong with it.
+    /// It is invalid.
     Refused {
-        /// What.
+        /// The error.
         failure: Failure,
-        /// How this is told.
+        /// The format to report it in.
         format: LogFormat,
     },
-    /// What it asks for has failed.
+    /// The requested action failed.
     Failed(Failure),
 }
 
@@ -80,12 +78,12 @@ impl From<Failure> for Stop {
     }
 }
 
-/// What `F` defines.
+/// The clap definition of `F`.
 pub(crate) fn command<F: CommandLine>() -> Command {
     finished(F::command().name(F::PROGRAM.rsplit(' ').next().unwrap_or_default()), F::PROGRAM)
 }
 
-/// What all commands share: Go's rules on repeated flags, `-help`, no surprises.
+/// Settings of all commands: Go's rules for repeated flags, and `-help`.
 pub(super) fn finished(command: Command, program: &str) -> Command {
     command
         .bin_name(program)
@@ -96,7 +94,7 @@ pub(super) fn finished(command: Command, program: &str) -> Command {
         .term_width(100)
 }
 
-/// Parses `args` (without the program's name) by Go's rules and the flags of `F`.
+/// Parses `args` (without the program name) by Go's rules and the flags of `F`.
 pub(crate) fn parse<F: CommandLine>(args: Vec<OsString>) -> Result<Line<F>, Stop> {
     let line = parse_untyped(command::<F>(), args, F::END).map_err(|stop| match stop {
         Stop::Help => Stop::Print(described(command::<F>).render_help().to_string()),
@@ -108,13 +106,13 @@ pub(crate) fn parse<F: CommandLine>(args: Vec<OsString>) -> Result<Line<F>, Stop
     Ok(Line { flags, operands })
 }
 
-/// The same for any command.
+/// As [`parse`], for a command without a struct of flags.
 pub fn parse_untyped(
     mut command: Command,
     args: Vec<OsString>,
     end: FlagsEnd,
 ) -> Result<Line<ArgMatches>, Stop> {
-    // `build` adds -help, so that the scanner knows it, too.
+    // `build` adds -help, and the scanner must know it.
     command.build();
     let (split, wrong) = syntax::scan(&command, args, end);
     let refused = |command: &Command, failure| {
@@ -134,7 +132,7 @@ pub fn parse_untyped(
     let name = command.get_name().to_owned();
     let words = || std::iter::once(OsStr::new(&name)).chain(split.flags.iter().map(OsString::as_os_str));
     let mut matches = command.try_get_matches_from_mut(words());
-    // Whoever has none of these variables does not pay for looking.
+    // A process without any of these variables does not pay for the search.
     if matches.as_ref().is_err_and(clap::Error::use_stderr)
         && command.get_arguments().any(has_foreign_variable)
     {
@@ -153,8 +151,8 @@ pub fn parse_untyped(
     }
 }
 
-/// Whether the variable of `arg` counts as not set: it is empty, or another program's boolean, which may be anything
-/// else there (`SERVICE_URL` of the ndt clients is a URL).
+/// True if the variable of `arg` counts as not set: it is empty, or the flag is a boolean and its variable belongs to
+/// another program (`SERVICE_URL` of the ndt clients is a URL).
 fn has_foreign_variable(arg: &Arg) -> bool {
     let Some(name) = arg.get_env() else { return false };
     let is_foreign = |value: &OsStr| {
@@ -163,7 +161,7 @@ fn has_foreign_variable(arg: &Arg) -> bool {
     std::env::var_os(name).is_some_and(|value| is_foreign(&value))
 }
 
-/// How failures are told where `flags` could not be read: the fault that is told is another one.
+/// The format of failures if `flags` could not be parsed; errors in the format itself are ignored.
 pub(crate) fn format_of_refused(flags: &[OsString], is_of_sts: bool) -> LogFormat {
     let last = |name: &str| {
         let value = |flag: &OsString| {

@@ -23,12 +23,11 @@ use crate::date::millis_of_day;
 use crate::issuer::stackstate::{API_PATH, CREDENTIALS, DEFAULT_API_PATH, SKIP_SSL, URL};
 use crate::log::LogFormat;
 
-// Defaults.
 pub(crate) const TTL: Preset<String> = Preset { text: DEFAULT_LIFETIME, parse: ttl };
 pub(crate) const PRINT: Preset<Printed> = Preset { text: "both", parse: printed };
 pub(crate) const NAME: Preset<String> = Preset { text: "monitoring-token", parse: text };
 
-/// How an installation is reached; half of it may be in a context of `sts`.
+/// Flags that say how to reach an installation; a context of `sts` can supply the rest.
 #[derive(Args)]
 #[group(skip)]
 #[command(args = refused(token))]
@@ -68,7 +67,7 @@ pub(crate) struct StsFlags {
     pub(crate) verbose: Option<bool>,
 }
 
-/// A token to make.
+/// Flags that describe a new token.
 #[derive(Args)]
 #[group(skip)]
 #[command(next_help_heading = TOKEN)]
@@ -210,7 +209,7 @@ command_line!(Rotate, "monitoring-token stackstate rotate", |self| diagnostics(
     &self.admin
 ));
 
-/// With `-o json`, a command that stands in for `sts` fails with its JSON; `-log-format` counts more.
+/// With `-o json`, the commands that replace `sts` report failures in its JSON format, unless `-log-format` is given.
 fn diagnostics(sts: &StsFlags, admin: &AdminFlags) -> Diagnostics {
     let own = Diagnostics::from(&admin.log);
     let of_sts = (admin.output == Some(Format::Json)).then_some(LogFormat::Sts);
@@ -225,7 +224,7 @@ fn admin_token_file(text: &OsStr) -> Result<PathBuf, Why> {
     token_file(text, &CREDENTIALS.join(" or "))
 }
 
-/// Flags of `sts` that change nothing here, or whose meaning cannot be kept.
+/// Flags of `sts` that have no effect here, or that monitoring-token refuses.
 fn without_effect() -> [Arg; 3] {
     [
         Arg::new(STS_FLAG).long(STS_FLAG).help("Accepted; the output has no colors").boolean(false),
@@ -249,7 +248,7 @@ fn roles(text: &OsStr) -> Result<CommaList, Why> {
     only(CommaList(roles), is_text, "a role must not contain control characters")
 }
 
-/// `sts` takes an empty one for none.
+/// An empty value means none, as in `sts`.
 fn subject(text: &OsStr) -> Result<String, Why> {
     line(text).map(str::to_owned)
 }
@@ -274,7 +273,7 @@ fn day(text: &OsStr) -> Result<i64, Why> {
     millis_of_day(filled(text)?.trim()).ok_or("not a valid date: expected YYYY-MM-DD".into())
 }
 
-/// What `bootstrap` prints of the Secret and of the values that refer to it.
+/// Values of `--print`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Printed {
     Both,
@@ -297,7 +296,7 @@ pub(crate) fn parse_id(text: &str) -> Option<i64> {
     text.parse().ok().filter(|_| is_decimal)
 }
 
-/// A lifetime as the server reads it (HOCON): one number and one unit.
+/// A lifetime in the server's format (HOCON): one number and one unit.
 fn ttl(text: &OsStr) -> Result<String, Why> {
     parse_ttl(filled(text)?).ok_or("not a valid lifetime: expected for example 24h, 90m or 7d".into())
 }
@@ -315,7 +314,7 @@ fn parse_ttl(text: &str) -> Option<String> {
     Some(format!("{}{unit}", nanos / size))
 }
 
-/// In nanoseconds, the largest first. A day is kept as it is given, but not made of hours.
+/// In nanoseconds, the largest first. Days are kept as given; hours are not turned into days.
 const UNITS: [(u128, &str); 7] = [
     (u128::MAX, "d"),
     (3_600_000_000_000, "h"),

@@ -1,11 +1,11 @@
-//! What somebody who mistyped a word may have meant.
+//! Finds the word that a mistyped one was probably meant to be.
 
-/// Words that differ in more than this share of their letters are other words.
+/// Words that differ in more than a third of their letters are different words.
 const MAX_DIFFERENCE: usize = 3;
 
-/// The one of `known` that is most like `given`, if one is like it.
+/// The word in `known` that is most like `given`, if one is similar enough.
 pub(crate) fn closest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // Nobody types a whole token by mistake; comparing takes the product of the lengths.
+    // A long word is a token rather than a typing error, and comparing takes the product of the lengths.
     const LONGEST: usize = 64;
     if given.len() > LONGEST {
         return None;

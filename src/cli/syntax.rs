@@ -1,7 +1,7 @@
-//! A command line in Go's syntax, turned into what clap reads.
+//! Converts a command line in Go's syntax into the form that clap reads.
 //!
-//! One dash or two; `-name=value` or `-name value`; a boolean's value only after `=`. The result has
-//! every flag as `--name=value`, so that clap never guesses.
+//! One dash or two; `-name=value` or `-name value`; the value of a boolean only after `=`. In the result, every flag is
+//! `--name=value`, so clap never guesses.
 
 use std::ffi::{OsStr, OsString};
 use std::iter::Peekable;
@@ -17,38 +17,38 @@ use crate::go::flag::{Word, parse_bool};
 /// Where the flags of a command line end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlagsEnd {
-    /// At the first word that is no flag, or at `--`, as in Go.
+    /// At `--`, or at the first argument that is not a flag, as in Go.
     FirstWord,
-    /// At `--`: operands and flags may be mixed.
+    /// At `--`; before it, operands and flags may be mixed.
     DoubleDash,
 }
 
-/// A command line taken apart.
+/// A command line, split into flags and operands.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Split {
-    /// The flags, each as `--name` or `--name=value`.
+    /// Each as `--name` or `--name=value`.
     pub flags: Vec<OsString>,
-    /// The words that are neither flags nor their values, in their order.
+    /// The arguments that are neither flags nor their values, in order.
     pub operands: Vec<OsString>,
 }
 
 /// How a flag takes its value.
 enum Value {
-    /// Always: after `=`, or as the next word.
+    /// After `=`, or as the next argument.
     Required,
-    /// Go's `boolFlag`: only after `=`; alone it means true.
+    /// Go's `boolFlag`: only after `=`; without a value, it is true.
     Boolean,
-    /// `-logx.debug`: as a boolean, or with a boolean as the next word (the original needs a value).
+    /// `-logx.debug`: as [`Value::Boolean`], or a boolean as the next argument (the original requires a value).
     BooleanOrWord,
 }
 
-/// The one flag that takes a boolean as its next word, too.
+/// The only flag that accepts a boolean as its next argument.
 pub const DEBUG_FLAG: &str = "logx.debug";
-/// Says how failures are told, also those of the other flags.
+/// Sets the format of failures, including those of other flags.
 pub const LOG_FORMAT_FLAG: &str = "log-format";
-/// Its variable, which counts on commands without the flag, too.
+/// Also read by commands that do not have the flag.
 pub const LOG_FORMAT_VARIABLE: &str = "MONITORING_TOKEN_LOG_FORMAT";
-/// A flag that only commands have that stand in for `sts`.
+/// A flag that only the commands that replace `sts` have.
 pub const STS_FLAG: &str = "no-color";
 
 fn value_of(arg: &Arg) -> Value {
@@ -73,8 +73,8 @@ fn find<'a>(command: &'a Command, name: &[u8]) -> Option<&'a Arg> {
     command.get_arguments().find(named).or_else(|| command.get_arguments().find(lettered))
 }
 
-/// Splits `args` by the flags that `command` defines; and the first thing that is wrong. What follows it is
-/// read all the same: it may say how failures are to be told.
+/// Splits `args` by the flags of `command`; also returns the first error. The arguments after an error are still read,
+/// because they may set the format to report it in.
 pub fn scan(
     command: &Command,
     args: impl IntoIterator<Item = OsString>,
@@ -112,7 +112,7 @@ pub fn scan(
                     });
                     split.flags.push(flag);
                     if matches!(arg.get_action(), ArgAction::Help | ArgAction::Version) {
-                        // As in Go, what follows is not looked at.
+                        // As in Go, the rest is not parsed.
                         return (split, wrong);
                     }
                 }
@@ -140,7 +140,7 @@ fn refuse_boolean_word(flag: &str, word: &OsStr) -> Failure {
     ))
 }
 
-/// `word` as far as it may be shown: what follows `=` may be a secret.
+/// The part of `word` that may be shown: the part after `=` may be a secret.
 fn without_value(word: &OsStr) -> String {
     let bytes = word.as_bytes();
     match bytes.iter().position(|&byte| byte == b'=') {
@@ -149,8 +149,7 @@ fn without_value(word: &OsStr) -> String {
     }
 }
 
-/// Reads the flag `word`, and its value, if that is one of the `args` that follow. Gives it as
-/// `--name=value`.
+/// Parses the flag `word`, and its value if that is the next argument. Returns `--name=value`.
 fn read_flag<'a>(
     command: &'a Command,
     word: &OsStr,
@@ -168,7 +167,7 @@ fn read_flag<'a>(
     };
     let long = arg.get_long().unwrap_or_default();
     match arg.get_action() {
-        // Go prints the help whatever the value is.
+        // Go prints the help, whatever the value.
         ArgAction::Help => value = None,
         ArgAction::Version if value.is_some() => {
             return Err(Failure::usage(format!("flag -{long} takes no value")));
@@ -190,8 +189,8 @@ fn read_flag<'a>(
     Ok((arg, long_word(arg, value.as_deref())))
 }
 
-/// The short flags of a word such as `-vojson`, as `sts` (package pflag) reads them, each as a word of its own; the
-/// word itself if it is no cluster. Only on the commands that stand in for `sts`.
+/// Splits combined short flags such as `-vojson`, as `sts` (package pflag) does; returns other words unchanged. Only
+/// for the commands that replace `sts`.
 fn expand(command: &Command, word: OsString) -> Vec<OsString> {
     let is_cluster = is_of_sts(command) && word.as_bytes().get(1).is_some_and(|&byte| byte != b'-');
     let name_end = word.as_bytes().iter().position(|&byte| byte == b'=').unwrap_or(word.len());

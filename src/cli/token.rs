@@ -1,4 +1,4 @@
-//! The flags that `gafaelfawr` and `stackstate` have in common.
+//! Flags that `gafaelfawr` and `stackstate` share.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ use super::values::{
 use crate::admin::output::Format;
 use crate::child::OutputPolicy;
 
-/// Of `exec`, whoever issues the token.
+/// Flags of `exec`, for every issuer.
 #[derive(Args)]
 #[group(skip)]
 #[command(arg = command_operands())]
@@ -41,7 +41,7 @@ pub(crate) struct ExecFlags {
     pub(crate) log: LogFlags,
 }
 
-/// Of the verbs that run no command but make requests.
+/// Flags of the verbs that make requests but run no command.
 #[derive(Args)]
 #[group(skip)]
 pub(crate) struct AdminFlags {
@@ -66,7 +66,7 @@ pub(crate) struct OutFlags {
     pub(crate) out: Option<PathBuf>,
 }
 
-/// Of `rotate`, whoever issues the token.
+/// Flags of `rotate`, for every issuer.
 #[derive(Args)]
 #[group(skip)]
 #[command(next_help_heading = TOKEN)]
@@ -87,7 +87,7 @@ pub(crate) struct RotateFlags {
     pub(crate) metrics: MetricsFlags,
 }
 
-/// A shorter one would be replaced by every run of a timer.
+/// With a shorter lifetime, every run of a timer would replace the token.
 const MIN_ROTATED_LIFETIME: Duration = Duration::from_secs(300);
 
 fn rotated_lifetime(text: &OsStr) -> Result<Duration, Why> {
@@ -95,7 +95,7 @@ fn rotated_lifetime(text: &OsStr) -> Result<Duration, Why> {
     only(lifetime, lifetime >= MIN_ROTATED_LIFETIME, "expected at least 5m")
 }
 
-/// `check` in front of an `exec`.
+/// Flags of `check` in front of `exec`.
 #[derive(Parser)]
 pub(crate) struct CheckExec<F: Args> {
     #[command(flatten)]
@@ -113,17 +113,15 @@ impl<F: CommandLine> CommandLine for CheckExec<F> {
     }
 }
 
-// Defaults.
 pub(crate) const EXEC_ENV_NAME: &str = "SERVICE_TOKEN";
 pub(crate) const EXEC_TIMEOUT: Preset<Duration> = Preset { text: "1h", parse: positive_duration };
 pub(crate) const EXEC_OUTPUT: Preset<OutputPolicy> = Preset { text: "masked", parse: output };
 pub(crate) const FORMAT: Preset<Format> = Preset { text: "text", parse: format };
 pub(crate) const LIFETIME: Preset<Duration> = Preset { text: DEFAULT_LIFETIME, parse: rotated_lifetime };
-/// Of a token that is made.
 pub(super) const DEFAULT_LIFETIME: &str = "24h";
 
-/// Flags that would put a token on the command line, where everybody can read it. They exist to be refused with
-/// advice.
+/// Flags that would put a token on the command line, where every user can read it. They are defined only to be refused
+/// with advice.
 pub(super) fn refused<T: Clone + Send + Sync + 'static>(parse: Parse<T>) -> [Arg; 5] {
     ["admin-token", "api-token", "k8s-sa-token", "service-token", "token"]
         .map(|name| refused_flag(name, parse))
@@ -133,7 +131,7 @@ pub(super) fn refused_flag<T: Clone + Send + Sync + 'static>(name: &'static str,
     Arg::new(name).long(name).hide(true).help_heading(SERVICE).value_parser(read(parse))
 }
 
-/// `variables` are where the token itself may be.
+/// `variables` names the variables that may hold the token itself, for messages.
 pub(super) fn token_file(text: &OsStr, variables: &str) -> Result<PathBuf, Why> {
     let shown = text.to_string_lossy();
     if shown.starts_with("svctok-") || (shown.starts_with("gt-") && shown.contains('.')) {

@@ -1,5 +1,4 @@
-//! The parsers that the flags have in clap: from a text to a typed value. An error names the flag or the variable that
-//! is wrong.
+//! Parsers of flag values: from text to a typed value. Errors name the flag or the variable.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -20,13 +19,13 @@ use crate::go::duration::{self, GoDuration};
 use crate::go::flag::parse_bool;
 use crate::go::proxy::has_sound_host;
 
-/// Why a text is not such a value.
+/// The error of an invalid value.
 pub(crate) enum Why {
-    /// A clause after the value.
+    /// An explanation, shown after the value.
     Shown(Cow<'static, str>),
-    /// A clause, where the value may hold a secret.
+    /// An explanation without the value, which may be a secret.
     Hidden(Cow<'static, str>),
-    /// A script whose variable is empty is told so.
+    /// The value is empty, usually because a variable in a script is not set.
     Empty,
 }
 
@@ -36,7 +35,7 @@ impl From<&'static str> for Why {
     }
 }
 
-/// `value`, if it holds.
+/// Returns `value` if `holds`, otherwise the error `why`.
 pub(super) fn only<T>(value: T, holds: bool, why: &'static str) -> Result<T, Why> {
     if holds { Ok(value) } else { Err(why.into()) }
 }
@@ -53,12 +52,12 @@ impl Why {
 
 pub(crate) type Parse<T> = fn(&OsStr) -> Result<T, Why>;
 
-/// A value with its text and where that came from.
+/// A value with its text and its origin.
 #[derive(Clone)]
 pub(crate) struct Given<T = ()> {
     pub(crate) value: T,
     pub(crate) text: OsString,
-    /// The flag or the variable.
+    /// The flag or variable that it comes from.
     pub(crate) origin: String,
     source: ValueSource,
 }
@@ -72,24 +71,24 @@ impl<T> Given<T> {
         self.source == ValueSource::EnvVariable
     }
 
-    /// The error of a value that cannot be used; shows the value, so not for secrets.
+    /// The error of an invalid value. It shows the value, so do not use it for secrets.
     pub(crate) fn refuse(&self, why: &'static str) -> Failure {
         Failure::usage(Why::from(why).message(&self.text, &self.origin))
     }
 
-    /// What is read late: Go's strings, of which only the last one has to be right.
+    /// Parses a value late: of several texts, only the last one must be valid, as in Go.
     pub(crate) fn read<U>(&self, parse: Parse<U>) -> Result<U, Failure> {
         parse(&self.text).map_err(|why| Failure::usage(why.message(&self.text, &self.origin)))
     }
 }
 
-/// What the definitions of flags say beyond clap's own attributes.
+/// Extensions of clap's attributes.
 pub(super) trait Flag {
-    /// The variable that counts where the flag is not given.
+    /// The variable that is read if the flag is not given.
     fn variable(self, name: &'static str) -> Self;
-    /// What counts where the variable is not set, either.
+    /// The default, if the variable is not set either.
     fn default(self, text: &'static str) -> Self;
-    /// A Go boolean: its value only after `=`.
+    /// A Go boolean: its value is only given after `=`.
     fn boolean(self, default: bool) -> Self;
 }
 
@@ -114,11 +113,11 @@ impl Flag for Arg {
 }
 
 thread_local! {
-    /// clap knows the defaults only where it shows them: in a run they would cost 3 % of its instructions.
+    /// clap gets the defaults only when it prints them: in a run, they would cost 3 % of the instructions.
     static DESCRIBING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What `build` defines, with the defaults.
+/// Runs `build` with defaults included in the definitions.
 pub(super) fn described<T>(build: impl FnOnce() -> T) -> T {
     DESCRIBING.set(true);
     let described = build();
@@ -126,7 +125,7 @@ pub(super) fn described<T>(build: impl FnOnce() -> T) -> T {
     described
 }
 
-/// The default of a flag: what its help shows, and what that means.
+/// A default: its text in the help, and its value.
 pub(crate) struct Preset<T> {
     pub(super) text: &'static str,
     pub(super) parse: Parse<T>,
@@ -138,19 +137,18 @@ impl<T> Preset<T> {
     }
 }
 
-/// A parser for clap.
 #[derive(Clone)]
 pub(crate) struct Reader<T, V> {
     parse: Parse<T>,
     keep: fn(T, &OsStr, Option<&Arg>, ValueSource) -> V,
 }
 
-/// A flag whose value is what `parse` makes of the text.
+/// A flag whose value is parsed by `parse`.
 pub(crate) fn read<T>(parse: Parse<T>) -> Reader<T, T> {
     Reader { parse, keep: |value, _, _, _| value }
 }
 
-/// The same, which keeps the text and its origin.
+/// As [`read`], but keeps the text and its origin.
 pub(crate) fn given<T>(parse: Parse<T>) -> Reader<T, Given<T>> {
     Reader {
         parse,
@@ -196,7 +194,7 @@ where
     }
 }
 
-/// What clap refuses, in our voice.
+/// clap's errors, in the voice of this program.
 pub(super) fn message(error: &clap::Error, program: &str) -> String {
     match (error.get(ContextKind::Custom), error.get(ContextKind::InvalidArg)) {
         (Some(ContextValue::String(message)), _) => message.clone(),
@@ -225,8 +223,7 @@ pub(super) const SERVICE: &str = "Service";
 pub(super) const TOKEN: &str = "Token";
 pub(super) const STS: &str = "Flags of sts";
 
-/// A flag as the documentation writes it: the original's and those of a run have one dash, those of service
-/// tokens two.
+/// A flag as the documentation writes it: one dash for the original's flags and those of a run, two for service tokens.
 pub(super) fn spelled(arg: &Arg) -> String {
     let has_two = matches!(arg.get_help_heading(), Some(SERVICE | TOKEN | STS)) || arg.get_short().is_some();
     let name = arg.get_long().unwrap_or_default();
@@ -236,7 +233,7 @@ pub(super) fn spelled(arg: &Arg) -> String {
 const NOT_UTF8: &str = "not valid UTF-8";
 const CONTROL_CHARACTER: &str = "contains a control character; remove it";
 
-/// What of `text` is there by mistake, if something is.
+/// Describes a character in `text` that is probably there by mistake.
 pub(crate) fn stray_character(text: &str) -> Option<&'static str> {
     if text.chars().any(char::is_control) {
         Some(CONTROL_CHARACTER)
@@ -247,7 +244,7 @@ pub(crate) fn stray_character(text: &str) -> Option<&'static str> {
     }
 }
 
-/// Any text at all, also none.
+/// Any text, even empty.
 #[expect(clippy::unnecessary_wraps, reason = "one of many parsers")]
 pub(crate) fn anything(_: &OsStr) -> Result<(), Why> {
     Ok(())
@@ -257,13 +254,13 @@ fn utf8(text: &OsStr) -> Result<&str, Why> {
     text.to_str().ok_or(NOT_UTF8.into())
 }
 
-/// Text on one line. A file that was made on Windows leaves `\r`.
+/// Text without control characters. A file edited on Windows leaves `\r`.
 pub(super) fn line(text: &OsStr) -> Result<&str, Why> {
     let text = utf8(text)?;
     only(text, !text.chars().any(char::is_control), CONTROL_CHARACTER)
 }
 
-/// The same, not empty.
+/// As [`line`], but not empty.
 pub(super) fn filled(text: &OsStr) -> Result<&str, Why> {
     if text.is_empty() { Err(Why::Empty) } else { line(text) }
 }
@@ -272,7 +269,7 @@ pub(super) fn text(text: &OsStr) -> Result<String, Why> {
     filled(text).map(str::to_owned)
 }
 
-/// Text that may be empty, and that no blank around it belongs to.
+/// Text that may be empty, without whitespace around it.
 pub(crate) fn word(text: &OsStr) -> Result<String, Why> {
     let text = utf8(text)?;
     stray_character(text).map_or_else(|| Ok(text.to_owned()), |why| Err(why.into()))
@@ -285,8 +282,8 @@ pub(super) fn path(text: &OsStr) -> Result<PathBuf, Why> {
     only(PathBuf::from(text), !text.as_bytes().iter().any(u8::is_ascii_control), CONTROL_CHARACTER)
 }
 
-/// A name under which a program can find a variable. The kernel takes anything without `=`; dashes and dots are
-/// no shell's, but Kubernetes takes them.
+/// A name under which a program can find a variable. The kernel accepts anything without `=`; shells do not accept
+/// dashes and dots, but Kubernetes does.
 pub(crate) fn variable_name(text: &OsStr) -> Result<OsString, Why> {
     let bytes = text.as_bytes();
     let is_name = bytes.iter().all(|&b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
@@ -338,11 +335,11 @@ pub(super) fn parse_lifetime(text: &str) -> Option<Duration> {
         },
     };
     let whole = Duration::from_secs(days.checked_mul(DAY)?).checked_add(rest)?;
-    // As much as Go's durations can hold.
+    // The longest duration that Go can represent.
     (!whole.is_zero() && whole.as_nanos() <= i64::MAX as u128).then_some(whole)
 }
 
-/// A list with commas, quoted as in CSV.
+/// A comma-separated list, quoted as in CSV.
 #[derive(Clone)]
 pub(crate) struct CommaList(pub(crate) Vec<String>);
 
@@ -353,7 +350,7 @@ pub(super) fn list(text: &OsStr) -> Result<CommaList, Why> {
     csv::fields(utf8(text)?).map(CommaList).ok_or("a quotation mark is not closed".into())
 }
 
-/// The one of these words that `text` is.
+/// The value of `text` in this list of words.
 pub(super) fn one_of<T: Copy>(words: &[(&str, T)], text: &OsStr) -> Result<T, Why> {
     let text = filled(text)?;
     words.iter().find(|(word, _)| *word == text).map(|&(_, value)| value).ok_or_else(|| {
@@ -362,7 +359,7 @@ pub(super) fn one_of<T: Copy>(words: &[(&str, T)], text: &OsStr) -> Result<T, Wh
     })
 }
 
-/// These words in a sentence.
+/// Joins words with commas and "or".
 pub(super) fn or<W: AsRef<str>>(words: &[W]) -> String {
     let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
     match words.as_slice() {
@@ -376,7 +373,8 @@ pub(super) fn base_url(text: &OsStr) -> Result<Url, Why> {
     parse_base_url(text).map_err(|why| Why::Hidden(why.into()))
 }
 
-/// The same for one that no flag gives. What does not belong into a URL may be a secret, so the value is not shown.
+/// As [`base_url`], for a URL that does not come from a flag. The value is not shown, because a malformed URL may hold
+/// a secret.
 pub(crate) fn parse_base_url(text: &OsStr) -> Result<Url, String> {
     let text = text.to_str();
     if let Some(why) = text.and_then(stray_character) {
@@ -396,7 +394,7 @@ pub(crate) fn parse_base_url(text: &OsStr) -> Result<Url, String> {
     }
 }
 
-/// Fails if the host of `url` cannot be one. The URL standard takes what no resolver knows, such as a variable
+/// Fails if the host of `url` is invalid. The URL standard allows names that no resolver accepts, such as a variable
 /// that a configuration file did not expand.
 pub(crate) fn check_host(url: &Url) -> Result<(), String> {
     let Some(host) = url.domain().filter(|_| !has_sound_host(url)) else { return Ok(()) };

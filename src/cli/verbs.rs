@@ -1,4 +1,4 @@
-//! The subcommands that have verbs, and all commands there are.
+//! The subcommands with verbs, and the list of all commands.
 
 use std::ffi::OsStr;
 
@@ -10,31 +10,30 @@ use super::values::{described, or};
 use super::{gafaelfawr, stackstate};
 use crate::failure::brief;
 
-/// The word after a subcommand such as `key`.
 pub(crate) trait Verb: ValueEnum + 'static {
     const SUBCOMMAND: &'static str;
     const ABOUT: &'static str;
 
-    /// What it defines.
+    /// The clap definition of the verb.
     fn command(&self) -> Command;
 
-    /// All, as they are written.
+    /// The names of all verbs.
     fn names() -> Vec<String> {
         let values = Self::value_variants().iter().filter_map(ValueEnum::to_possible_value);
         values.map(|value| value.get_name().to_owned()).collect()
     }
 
-    /// All in a sentence.
+    /// The names of all verbs, for a message.
     fn expected() -> String {
         format!("{} {}", Self::SUBCOMMAND, or(&Self::names()))
     }
 
-    /// What a message shows of a word that is none of them, which may be a token.
+    /// The part of an unknown verb that a message shows. It may be a token, so by default nothing is shown.
     fn shown(_: &OsStr) -> String {
         String::new()
     }
 
-    /// The subcommand itself.
+    /// The clap definition of the subcommand.
     fn subcommand() -> Command {
         let program = format!("monitoring-token {}", Self::SUBCOMMAND);
         finished(Command::new(Self::SUBCOMMAND), &program)
@@ -122,8 +121,7 @@ impl Verb for StackStateVerb {
     }
 }
 
-/// The subcommands of `monitoring-token`, each with its verbs: for the manual, the completions, and the tests of the
-/// documentation.
+/// The subcommands of `monitoring-token` with their verbs, for man pages, completions and documentation tests.
 pub fn subcommands() -> Vec<Command> {
     described(|| {
         vec![

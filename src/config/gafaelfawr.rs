@@ -1,4 +1,4 @@
-//! `gafaelfawr`: rules of its flags.
+//! Rules of the `gafaelfawr` flags.
 
 use std::time::Duration;
 
@@ -82,7 +82,7 @@ fn administration(access: GafaelfawrFlags, admin: AdminFlags) -> Result<Administ
     })
 }
 
-/// `None` is for ever.
+/// `None`: it never expires.
 fn life(lifetime: Option<Duration>, no_expiry: Option<bool>) -> Result<Option<Duration>, Failure> {
     match (lifetime, no_expiry.unwrap_or_default()) {
         (Some(_), true) => Err(Failure::usage("--lifetime and --no-expiry exclude each other: give one")),

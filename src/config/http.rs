@@ -1,4 +1,4 @@
-//! The flags and variables that say how connections are made.
+//! The flags and variables that control connections.
 
 use std::path::PathBuf;
 
@@ -12,10 +12,9 @@ use crate::http::proxy::{ProxyRules, Setting};
 use crate::http::trust::TrustStore;
 use crate::secret::protect_url;
 
-/// How connections are made.
 pub(super) fn http(flags: HttpFlags) -> Result<HttpConfig, Failure> {
     let mut trust = TrustStore { extra: flags.ca_file, ..TrustStore::default() };
-    // Go: SSL_CERT_FILE takes the place of the files, SSL_CERT_DIR that of the directories.
+    // As in Go, SSL_CERT_FILE replaces the default files, and SSL_CERT_DIR the default directories.
     if let Some(file) = variable("SSL_CERT_FILE")? {
         trust.files = vec![PathBuf::from(file)];
     }
@@ -32,7 +31,7 @@ pub(super) fn http(flags: HttpFlags) -> Result<HttpConfig, Failure> {
     Ok(HttpConfig { trust, proxies, retries: RETRIES.or(flags.retries), ..HttpConfig::default() })
 }
 
-/// The first of two spellings that is set.
+/// The first of two spellings of a variable that is set.
 fn first_set(
     names: [&'static str; 2],
     read: fn(&str) -> Result<Option<String>, Failure>,
@@ -45,7 +44,7 @@ fn first_set(
     Ok(None)
 }
 
-/// No message may show what a proxy is told.
+/// Keeps the credentials of a proxy out of all messages.
 fn protect_credentials(proxies: &ProxyRules) {
     for Setting { value, .. } in [&proxies.http, &proxies.https].into_iter().flatten() {
         let with_scheme = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };

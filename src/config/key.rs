@@ -1,4 +1,4 @@
-//! `key`: rules of its flags.
+//! Rules of the `key` flags.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ pub(crate) fn generate(line: Line<GenerateFlags>) -> Result<Action, Failure> {
     }
     let GenerateFlags { alg, kid: key_id, out } = line.flags;
     if out.is_none() && key_id.as_ref().is_some_and(|key_id| key_id.contains('/')) {
-        return Err(Failure::usage("-kid: holds a slash, so name the file with --out"));
+        return Err(Failure::usage("-kid: must not contain a slash unless --out names the file"));
     }
     Ok(Action::Generate { algorithm: ALGORITHM.or(alg), key_id, out })
 }
@@ -35,7 +35,7 @@ pub(crate) fn inspect(line: &Line<InspectFlags>) -> Result<Action, Failure> {
 
 fn key_file(flags: &KeyFileFlags, operands: &[OsString]) -> Result<KeyFile, Failure> {
     let [path] = operands else {
-        return Err(Failure::usage("give one FILE, the JWK"));
+        return Err(Failure::usage("missing FILE: expected the path of one JWK"));
     };
     Ok(KeyFile { path: PathBuf::from(path), patience: TIMEOUT.or(flags.timeout) })
 }

@@ -1,4 +1,4 @@
-//! Whether a text that should be the path of a key is the key itself. No error may show it then.
+//! Detects a key where the path of a key belongs. No error may show it.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -12,14 +12,13 @@ use crate::read::BYTE_ORDER_MARK;
 /// The `d` of an Ed25519 key has 43 characters.
 const SHORTEST_SECRET: usize = 40;
 
-/// A JWK as it is.
 pub(super) fn is_inline_jwk(text: &OsStr) -> bool {
     let text = text.as_bytes();
     text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).trim_ascii_start().starts_with(b"{")
 }
 
-/// Whether it is more likely PEM, base64 of a key, a bare `d`, a damaged JWK, or one of these behind a prefix such
-/// as `@` or `file://`, than a path.
+/// True if the text is more likely to be PEM, base64 of a key, a bare `d`, a damaged JWK, or one of these after a
+/// prefix such as `@` or `file://`, than a path.
 pub(super) fn looks_like_a_key(text: &OsStr) -> bool {
     let decoded = Zeroizing::new(percent_decode(text.as_bytes()).collect::<Vec<u8>>());
     let text_bytes = decoded.trim_ascii();
@@ -28,9 +27,9 @@ pub(super) fn looks_like_a_key(text: &OsStr) -> bool {
     damaged || (holds_base64(text_bytes) && Path::new(text).symlink_metadata().is_err())
 }
 
-/// Whether a long piece of it is most likely base64: a path has dots, or words of small letters.
+/// True if a long part of the text looks like base64: a path has dots, or words of lower-case letters.
 fn holds_base64(text: &[u8]) -> bool {
-    /// How a JWK or PEM begins in base64, and DER.
+    /// How JWK, PEM and DER begin in base64.
     const BEGINNINGS: [&[u8]; 5] = [b"ey", b"ewo", b"ewA", b"LS0tLS", b"MI"];
     let is_base64 =
         |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'-' | b'_');

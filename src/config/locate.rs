@@ -1,4 +1,4 @@
-//! The main job: rules of its flags.
+//! Rules of the main command's flags.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -24,7 +24,7 @@ use crate::run::RunConfig;
 use crate::run::locate::LocateRun;
 use crate::secret::{SecretString, overwrite_variable, protect_url, redact_url, scrub};
 
-/// The main command, or `check` in front of it, which `program` is.
+/// The main command, or `check` in front of it; `program` is the name for messages.
 pub(crate) fn locate_run(
     Line { flags, operands: command }: Line<MainFlags>,
     program: &'static str,
@@ -49,7 +49,7 @@ pub(crate) fn locate_run(
     Ok(LocateRun { locate, http, run, cache })
 }
 
-/// Zero is off.
+/// Zero means off.
 fn cache_of(flags: CacheFlags) -> Option<Cache> {
     let (ttl, failure_ttl) =
         (flags.cache_ttl.unwrap_or_default(), flags.cache_failure_ttl.unwrap_or_default());
@@ -59,8 +59,8 @@ fn cache_of(flags: CacheFlags) -> Option<Cache> {
     Some(Cache { dir: flags.cache_dir.or_else(default_cache_dir), ttl, failure_ttl })
 }
 
-/// Where results are kept unless `-cache-dir` says so. XDG Base Directory Specification 0.8: a relative path is
-/// invalid and ignored. systemd's `CacheDirectory=` is the service's own; of several the first is taken.
+/// The default of `-cache-dir`. XDG Base Directory Specification 0.8: a relative path is invalid and ignored. systemd's
+/// `CACHE_DIRECTORY` belongs to the service; the first of several is used.
 fn default_cache_dir() -> Option<PathBuf> {
     let absolute = |path: PathBuf| Some(path).filter(|path| path.is_absolute());
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
@@ -70,7 +70,6 @@ fn default_cache_dir() -> Option<PathBuf> {
     xdg().or_else(systemd).or_else(home)
 }
 
-/// The monitoring request.
 fn locate(flags: &LocateFlags) -> Result<LocateConfig, Failure> {
     let exchange = flags.exchange.unwrap_or(EXCHANGE);
     let wants_service_url = flags.service_url.unwrap_or_default();
@@ -106,7 +105,7 @@ fn url_key(text: &OsStr) -> Result<String, Why> {
     word(text)
 }
 
-/// The end of the path, whatever part of it that is. No path of Locate's holds blanks.
+/// The end of the path, which may be more or less than the service. No path of Locate contains whitespace.
 fn service_path(text: &OsStr) -> Result<String, Why> {
     let service = text.to_str().ok_or("not valid UTF-8")?;
     if service.chars().any(|c| c.is_control() || c.is_whitespace()) {
@@ -115,13 +114,13 @@ fn service_path(text: &OsStr) -> Result<String, Why> {
     Ok(service.to_owned())
 }
 
-/// Where Locate is asked: `-locate-url` with `-service` behind it.
+/// The endpoint of Locate: `-locate-url` followed by `-service`.
 fn endpoint(given: Option<&Given>, service: &str) -> Result<Endpoint, Failure> {
     let Some(given) = given else {
         let refuse = |why| Failure::usage(format!("-locate-url: invalid URL: {why}"));
         return Endpoint::new(LOCATE_URL, service).map_err(refuse);
     };
-    // The URL may hold a password, so that it is shown only if it can be taken apart.
+    // The URL may hold a password, so it is shown only if it can be parsed.
     let refuse = |why: &str| {
         let url = given.text.to_str().and_then(|text| Url::parse(text).ok());
         let shown = url.map(|url| format!(" {:?}", redact_url(&url))).unwrap_or_default();
@@ -131,7 +130,7 @@ fn endpoint(given: Option<&Given>, service: &str) -> Result<Endpoint, Failure> {
     if text.is_empty() {
         return Err(refuse("it is empty; set it to the URL of Locate's monitoring path"));
     }
-    // The URL standard drops them without a word.
+    // The URL standard drops them silently.
     if let Some(why) = stray_character(text) {
         return Err(refuse(&format!("it {why}")));
     }
@@ -152,7 +151,7 @@ fn key(given: Option<&Given>) -> Result<KeySource, Failure> {
             Stage::Sign,
             Reason::KeyInvalid,
             format!(
-                "{}: holds neither the path of a private JWK nor the JWK itself (which begins with {{), but what looks like a key in another form; it is not shown",
+                "{}: expected the path of a private JWK, or the JWK itself (it begins with {{); the value looks like a key in another form, and is not shown",
                 given.origin
             ),
         )),
@@ -163,11 +162,11 @@ fn key(given: Option<&Given>) -> Result<KeySource, Failure> {
         )),
         (false, _) => Ok(KeySource::File(PathBuf::from(&given.text))),
         (true, false) => Err(Failure::usage(
-            "-monitoring-signer-key: takes a file; command lines are public, so give the key itself in MONITORING_SIGNER_KEY",
+            "-monitoring-signer-key: expected a file, not the key; command lines are public, so give the key itself in MONITORING_SIGNER_KEY",
         )),
         (true, true) => Ok(KeySource::Inline(SecretString::from(given.text.to_string_lossy().into_owned()))),
     };
-    // Also where the flag has won over it.
+    // Even if the flag overrides it.
     if std::env::var_os(SIGNER_KEY).is_some_and(|value| is_inline_jwk(&value) || looks_like_a_key(&value)) {
         overwrite_variable(SIGNER_KEY);
     }

@@ -1,5 +1,5 @@
-//! From flags and environment to configuration: all defaults, all rules between flags. Nothing below
-//! reads the environment.
+//! Turns flags and environment into configuration: all defaults, and all rules between flags. No later code reads the
+//! environment.
 
 pub(crate) mod gafaelfawr;
 mod http;
@@ -20,20 +20,20 @@ use crate::failure::Failure;
 use crate::log::LogFormat;
 pub(crate) use locate::locate_run;
 
-/// A variable that is set and not empty. One that cannot be decoded must not pass for one that is not set: a
-/// proxy would be bypassed, a credential be missing.
+/// A variable that is set and not empty. One that is not valid UTF-8 is an error: treating it as unset would bypass a
+/// proxy or lose a credential.
 fn variable(name: &str) -> Result<Option<String>, Failure> {
     let Some(value) = std::env::var_os(name).filter(|value| !value.is_empty()) else { return Ok(None) };
     // It may hold a secret, so it is not shown.
     value.into_string().map(Some).map_err(|_| Failure::usage(format!("{name}: not valid UTF-8")))
 }
 
-/// A variable that is set and not empty, whatever bytes it holds.
+/// A variable that is set and not empty. It may hold any bytes.
 fn path_variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-/// The same for one that no control character and no blank around it can belong to.
+/// As [`variable`], but control characters, and whitespace around the value, are an error.
 fn clean_variable(name: &str) -> Result<Option<String>, Failure> {
     let value = variable(name)?;
     match value.as_deref().and_then(stray_character) {
@@ -42,20 +42,18 @@ fn clean_variable(name: &str) -> Result<Option<String>, Failure> {
     }
 }
 
-/// How failures are told.
 pub(crate) fn log_format(diagnostics: Diagnostics) -> Result<LogFormat, Failure> {
     match diagnostics.format {
         Some(format) => Ok(format),
-        // The variable counts on commands without the flag, too.
+        // The variable also applies to commands that do not have the flag.
         None => variable(LOG_FORMAT_VARIABLE).map(|_| format_of_refused(&[], false)),
     }
 }
 
-/// What a line is read for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// To be run.
+    /// To run it.
     Run,
-    /// To be checked: it needs no COMMAND, and leaves neither metrics nor results.
+    /// To check it: COMMAND is optional, and neither metrics nor cache are written.
     Check,
 }

@@ -1,4 +1,4 @@
-//! The flags of the run of COMMAND, whoever issues its credential.
+//! Rules of the flags that control the run of COMMAND, for every issuer.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
@@ -16,18 +16,18 @@ use crate::metrics::Labels;
 use crate::run::RunConfig;
 use crate::secret::scrub;
 
-/// What differs between the runs of the main command and of `exec`.
+/// The differences between the main command and `exec`.
 pub(super) struct RunDefaults {
     timeout: Preset<Duration>,
     output: Preset<OutputPolicy>,
-    /// With debug on, where who debugs wants to see it all.
+    /// The default with -logx.debug: someone who debugs wants to see the output.
     output_of_debug: OutputPolicy,
     input: InputPolicy,
-    /// The time of a revocation; zero where nothing is revoked.
+    /// Time reserved for the revocation; zero if nothing is revoked.
     revoke_limit: Duration,
 }
 
-/// The original's.
+/// The defaults of the original.
 pub(super) const OF_MAIN: RunDefaults = RunDefaults {
     timeout: TIMEOUT,
     output: OUTPUT,
@@ -36,7 +36,7 @@ pub(super) const OF_MAIN: RunDefaults = RunDefaults {
     revoke_limit: Duration::ZERO,
 };
 
-/// What users of such tools expect: the command is as it would be without us, and shows no token.
+/// The defaults that users of similar tools expect: the command behaves as without this program, and shows no token.
 pub(super) const OF_EXEC: RunDefaults = RunDefaults {
     timeout: EXEC_TIMEOUT,
     output: EXEC_OUTPUT,
@@ -45,7 +45,7 @@ pub(super) const OF_EXEC: RunDefaults = RunDefaults {
     revoke_limit: Duration::from_secs(5),
 };
 
-/// What the command line says of a run.
+/// The flags of a run.
 pub(super) struct RunLine {
     pub(super) program: &'static str,
     pub(super) command: Vec<OsString>,
@@ -55,7 +55,7 @@ pub(super) struct RunLine {
     pub(super) debug: bool,
 }
 
-/// What concerns the run of COMMAND. Of the labels, only those that a flag adds are there.
+/// The settings of a run. Only labels from flags are included.
 pub(super) fn run(line: RunLine, defaults: &RunDefaults, purpose: Purpose) -> Result<RunConfig, Failure> {
     let RunLine { program, command, timeout, output, flags, debug } = line;
     let limits = Limits {
@@ -69,10 +69,10 @@ pub(super) fn run(line: RunLine, defaults: &RunDefaults, purpose: Purpose) -> Re
     }
     if runs_setsid_without_waiting(&command) {
         return Err(Failure::usage(
-            "setsid: it would fork and exit 0 at once, because the command already leads a session of its own: leave setsid out, or use setsid --wait",
+            "setsid: it would fork and exit 0 at once, hiding the status of its program; remove it, or use setsid --wait",
         ));
     }
-    // Who debugs wants to see it all; only a flag on the same command line says otherwise.
+    // Someone who debugs wants to see the output; only `-output` on the same command line overrides that.
     let output = match output {
         output if debug && !output.as_ref().is_some_and(Given::is_flag) => defaults.output_of_debug,
         output => defaults.output.or(output.map(|given| given.value)),
@@ -88,7 +88,6 @@ pub(super) fn run(line: RunLine, defaults: &RunDefaults, purpose: Purpose) -> Re
     })
 }
 
-/// `-metrics-label`.
 pub(super) fn metrics_labels(lists: Vec<Given<LabelList>>) -> Result<LabelList, Failure> {
     let mut labels = LabelList::new();
     for list in lists {
@@ -102,8 +101,8 @@ pub(super) fn metrics_labels(lists: Vec<Given<LabelList>>) -> Result<LabelList, 
     Ok(labels)
 }
 
-/// Whether COMMAND is setsid(1), which forks where it leads a process group, and then reports a success that the
-/// program had no part in.
+/// True if COMMAND is setsid(1) without `--wait`. It forks if it leads a process group, and then reports success
+/// whatever its program does.
 fn runs_setsid_without_waiting(words: &[OsString]) -> bool {
     let Some((program, arguments)) = words.split_first() else { return false };
     let options = arguments.iter().map(|word| word.as_bytes()).take_while(|word| word.starts_with(b"-"));

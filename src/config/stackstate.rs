@@ -1,4 +1,4 @@
-//! `stackstate`: rules of its flags.
+//! Rules of the `stackstate` flags.
 
 use std::ffi::OsString;
 
@@ -33,7 +33,7 @@ use crate::issuer::stackstate::{
 };
 use crate::run::token::TokenRun;
 
-/// How the installation is reached: flags and variables, and what they leave open from a context of `sts`.
+/// How to reach the installation: flags and variables, completed from a context of `sts`.
 struct Access {
     url: Url,
     api_path: String,
@@ -65,7 +65,7 @@ fn access(flags: StackStateFlags, http: HttpFlags) -> Result<Access, Failure> {
     Ok(Access { url, api_path, http: connections(http, flags.sts, context)?, credential, kind })
 }
 
-/// The context. One that cannot be read does not matter if nothing of it is needed.
+/// The context. If nothing of it is needed, it does not matter that it cannot be read.
 fn context(flags: &StackStateFlags) -> Result<Option<Context>, Failure> {
     let has_credential =
         flags.admin_token_file.is_some() || CREDENTIALS.iter().any(|name| path_variable(name).is_some());
@@ -77,7 +77,7 @@ fn context(flags: &StackStateFlags) -> Result<Option<Context>, Failure> {
     }
 }
 
-/// `-ca-file`, or else what `sts` calls it. A path counts more than data, as in `sts`.
+/// `-ca-file`, or the name that `sts` has for it. A path overrides data, as in `sts`.
 fn connections(flags: HttpFlags, sts: StsFlags, context: Context) -> Result<HttpConfig, Failure> {
     let mut http = http(flags)?;
     http.trust.extra = http.trust.extra.or(sts.ca_cert_path);
@@ -141,7 +141,7 @@ pub(crate) fn rotation(line: Line<Rotate>) -> Result<Rotation, Failure> {
     token::rotation(administration, flags, whose, issuer)
 }
 
-/// A line of `create`, `list` or `delete`.
+/// The command line of `create`, `list` or `delete`.
 pub(crate) struct Administered<A = Action> {
     pub(crate) administration: Administration,
     pub(crate) api_path: String,

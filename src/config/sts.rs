@@ -1,5 +1,5 @@
-//! The contexts that `sts context save` keeps: URL, token and certificate of an installation
-//! (`~/.config/stackstate-cli/config.yaml`). What flags and variables say comes first, as in `sts`.
+//! The contexts that `sts context save` writes: URL, token and certificate of an installation
+//! (`~/.config/stackstate-cli/config.yaml`). Flags and variables override them, as in `sts`.
 
 use std::path::PathBuf;
 
@@ -12,15 +12,13 @@ use crate::issuer::credential::{Credential, one_word};
 use crate::issuer::stackstate::CredentialKind;
 use crate::read::{self, DEFAULT_PATIENCE, ReadError, Until};
 
-/// A file that is larger is not a configuration of `sts`.
 const MAX_CONFIG_BYTES: usize = 1024 * 1024;
-/// The name of the only context of a file without `contexts` (before `sts` 1.0).
+/// The name of the context in a file without `contexts` (before `sts` 1.0).
 const UNNAMED: &str = "default";
 
-/// One context.
 #[derive(Default)]
 pub(super) struct Context {
-    /// Where it is, for messages.
+    /// The file and the context, for messages.
     pub origin: String,
     pub url: Option<String>,
     pub api_path: Option<String>,
@@ -31,8 +29,8 @@ pub(super) struct Context {
 }
 
 impl Context {
-    /// The context that the flags, `STS_CLI_CONTEXT` or the file itself name; `None` if there is no file, and
-    /// none was asked for.
+    /// The context that the flags, `STS_CLI_CONTEXT` or the file select; `None` if there is no file and no context was
+    /// requested.
     pub(super) fn load(flags: &StsFlags) -> Result<Option<Context>, Failure> {
         let (named, given) = (flags.context.as_deref(), flags.config.clone());
         let is_wanted = named.is_some() || given.is_some();
@@ -54,7 +52,10 @@ impl Context {
             }
             Err(ReadError::Io(error)) => {
                 let error = system_error(&error);
-                return Err(failure(format!("cannot read the configuration of sts {at}: {error}")));
+                return Err(failure(format!(
+                    "cannot read the configuration of sts {at}: {error}; run sts context save, or use --url and \
+                     STS_CLI_API_TOKEN"
+                )));
             }
             Err(ReadError::TooLarge) => {
                 return Err(failure(format!("the configuration of sts {at} is too large")));
@@ -73,7 +74,7 @@ impl Context {
             })
     }
 
-    /// Its credential, and the header that it goes into.
+    /// The credential of the context, and the header it belongs in.
     pub(super) fn credential(&self) -> Result<Option<(Credential, CredentialKind)>, Failure> {
         let (token, kind) = match (&self.api_token, &self.service_token) {
             (None, None) => return Ok(None),
@@ -90,7 +91,7 @@ impl Context {
         Ok(Some((Credential::Context(self.origin.clone(), token), kind)))
     }
 
-    /// Fails if it asks for connections that are not verified.
+    /// Fails if the context disables the verification of certificates.
     pub(super) fn check(&self) -> Result<(), Failure> {
         if self.skips_verification {
             return Err(failure(format!(
@@ -113,8 +114,8 @@ fn default_path() -> Option<PathBuf> {
     Some(folder.join("stackstate-cli/config.yaml"))
 }
 
-/// The context of this name, or the current one. Its `origin` is its name. An error never quotes the file,
-/// which holds tokens.
+/// The context with this name, or the current one. Its `origin` is its name. An error never quotes the file, which
+/// holds tokens.
 fn find(text: &str, named: Option<&str>) -> Result<Context, String> {
     let documents = Yaml::load_from_str(text).map_err(|error| {
         format!("invalid YAML at line {}, column {}", error.marker().line(), error.marker().col() + 1)
@@ -153,7 +154,7 @@ fn read_context(node: &Yaml<'_>, name: &str) -> Context {
         let value = member(node, name)?;
         let text = match value.as_str() {
             Some(text) => text.to_owned(),
-            // A token of digits alone.
+            // A token that consists of digits.
             None => value.as_integer()?.to_string(),
         };
         (!text.is_empty()).then_some(text)
@@ -183,7 +184,7 @@ mod tests {
         assert_eq!((prod.url.as_deref(), prod.api_path.as_deref()), (Some("http://b"), Some("/hidden/api")));
         assert_eq!((prod.service_token.as_deref(), prod.api_token.as_deref()), (Some("y"), None));
         assert_eq!(find(TWO, Some("default")).unwrap().url.as_deref(), Some("http://a"));
-        // The older form has one context.
+        // The older format has one context.
         let old = find("url: http://c\napi-token: 123\n", None).unwrap();
         assert_eq!((old.url.as_deref(), old.api_token.as_deref()), (Some("http://c"), Some("123")));
         assert!(find("url: http://c\nskip-ssl: true\n", None).unwrap().check().is_err());

@@ -1,4 +1,4 @@
-//! What the flags of `gafaelfawr` and `stackstate` have in common.
+//! Rules of the flags that `gafaelfawr` and `stackstate` share.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -17,14 +17,14 @@ use crate::metrics::Labels;
 use crate::run::RunConfig;
 use crate::secret::{overwrite_variable, scrub};
 
-/// What the flags of `exec` say that all issuers share.
+/// The settings of `exec` that all issuers share.
 pub(super) struct Exec {
     pub(super) run: RunConfig,
     /// The variable that receives the token.
     pub(super) env_name: OsString,
 }
 
-/// Reads `exec`, or `check` in front of it. `whose` tells the tokens of an issuer apart in the metrics.
+/// Reads `exec`, or `check` in front of it. In the metrics, `whose` distinguishes the tokens of an issuer.
 pub(super) fn exec(
     flags: ExecFlags,
     (program, command): (&'static str, Vec<OsString>),
@@ -42,7 +42,7 @@ pub(super) fn exec(
     })
 }
 
-/// The labels of a token's metrics. `whose` tells the tokens of `issuer` apart.
+/// The labels of a token's metrics. `whose` distinguishes the tokens of `issuer`.
 pub(super) fn labels(
     added: Vec<(String, String)>,
     (service, url): (&str, &Url),
@@ -57,7 +57,7 @@ pub(super) fn labels(
     }
 }
 
-/// The base URL of the service: the flag's, its `variable`'s, or else the one of a context of `sts`.
+/// The base URL of the service: from the flag, from `variable`, or from a context of `sts`.
 pub(super) fn base_url(
     given: Option<Url>,
     variable: &str,
@@ -92,8 +92,8 @@ pub(super) fn rotation(
     })
 }
 
-/// The credential: from `--admin-token-file`, from the one of `variables` that is set, or else `other`. What the
-/// variables hold is overwritten in the environment block that the kernel shows.
+/// The credential from `--admin-token-file`, from the variable in `variables` that is set, or else `other`. Overwrites
+/// the variables in the environment block that the kernel shows.
 pub(super) fn credential(
     file: Option<PathBuf>,
     variables: &[&'static str],

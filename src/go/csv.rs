@@ -1,8 +1,8 @@
 //! One line of comma-separated values (RFC 4180), as Go's `encoding/csv` reads the lists of `sts`: a field in
 //! quotation marks may hold commas, and a quotation mark that is doubled.
 
-/// The fields of a line, without the blanks around them and without empty ones; `None` if a quotation mark
-/// is out of place.
+/// The fields of a line, without surrounding whitespace and without empty ones; `None` if a quotation mark is
+/// misplaced.
 pub(crate) fn fields(line: &str) -> Option<Vec<String>> {
     let mut fields = Vec::new();
     let mut rest = line.trim_start();
@@ -23,7 +23,7 @@ fn plain_field(rest: &str) -> Option<(String, &str)> {
     (!field.contains('"')).then(|| (field.trim_end().to_owned(), after))
 }
 
-/// The field that a quotation mark has opened, and what follows it.
+/// The field after an opening quotation mark, and the rest of the line.
 fn quoted_field(mut rest: &str) -> Option<(String, &str)> {
     let mut field = String::new();
     loop {

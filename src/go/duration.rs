@@ -5,17 +5,16 @@ use std::time::Duration;
 /// The largest duration that Go can hold, in nanoseconds (an `int64`: about 292 years).
 const MAX_NANOSECONDS: u128 = i64::MAX as u128;
 
-/// A duration as far as it concerns us: no flag of ours takes one below zero, so how far below is lost.
+/// A duration. No flag accepts a negative one, so its size is not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GoDuration {
-    /// Zero or more.
+    /// Zero or longer.
     NotNegative(Duration),
-    /// Less than zero.
+    /// Shorter than zero.
     Negative,
 }
 
-/// Parses `1m30s`, `1.5h`, `250ms`, `1us`, `1µs`; `None` for what Go refuses. A bare number other than
-/// 0 has no unit, and is refused.
+/// Parses `1m30s`, `1.5h`, `250ms`, `1us`, `1µs`; `None` if Go would fail. A number other than 0 must have a unit.
 pub fn parse(text: &str) -> Option<GoDuration> {
     let (negative, mut rest) = match text.as_bytes().first()? {
         b'-' => (true, &text[1..]),
@@ -44,7 +43,7 @@ pub fn parse(text: &str) -> Option<GoDuration> {
         let unit = nanoseconds(unit)?;
         let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
         total = total.checked_add(whole.checked_mul(unit)?)?.checked_add(fraction_of(fraction, unit))?;
-        // One more is allowed for the least negative value, as in Go.
+        // The range of negative values is larger by one, as in Go.
         if total > MAX_NANOSECONDS + u128::from(negative) {
             return None;
         }
@@ -73,8 +72,8 @@ fn nanoseconds(unit: &str) -> Option<u128> {
     })
 }
 
-/// `0.FRACTION` units. Go computes this in floating point, and drops the digits that its `uint64`
-/// cannot hold; so do we, to the nanosecond.
+/// `0.FRACTION` units. Go computes this in floating point and drops the digits that do not fit into a `uint64`; the
+/// result here is the same to the nanosecond.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -93,7 +92,7 @@ fn fraction_of(fraction: &str, unit: u128) -> u128 {
     (value as f64 * (unit as f64 / scale)) as u128
 }
 
-/// `duration` as a person says it, to the millisecond: `3m12s`, `1.5s`, `250ms`.
+/// `duration` for people, to the millisecond: `3m12s`, `1.5s`, `250ms`.
 pub fn show(duration: Duration) -> String {
     let (minutes, seconds) = (duration.as_secs() / 60, duration.as_secs() % 60);
     let millis = duration.subsec_millis();

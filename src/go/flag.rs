@@ -6,9 +6,9 @@ use std::os::unix::ffi::OsStrExt as _;
 /// One word of a command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Word<'a> {
-    /// It is no flag. In Go the flags end before it.
+    /// Not a flag. In Go, the flags end before it.
     Operand,
-    /// `--`: the flags end behind it.
+    /// `--`: the flags end after it.
     EndOfFlags,
     /// `-name`, `--name`, `-name=value` or `--name=value`.
     Flag { name: &'a [u8], value: Option<&'a OsStr> },
@@ -34,7 +34,7 @@ impl Word<'_> {
     }
 }
 
-/// A boolean; `None` for a word that is none.
+/// A boolean; `None` if Go would refuse the word.
 pub fn parse_bool(word: &OsStr) -> Option<bool> {
     match word.as_bytes() {
         b"1" | b"t" | b"T" | b"TRUE" | b"true" | b"True" => Some(true),

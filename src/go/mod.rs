@@ -1,5 +1,6 @@
-//! What follows Go's standard library to the letter, because the original and the programs around it are Go
-//! programs. Pure rules, each with the file and the version that it follows; nothing here knows what they are for.
+//! The parts of Go's standard library that this program follows exactly, because the original and the programs around
+//! it are Go programs. Pure rules, each with the file and the version that it follows; nothing here knows what they are
+//! for.
 
 pub(crate) mod csv;
 pub mod duration;

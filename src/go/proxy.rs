@@ -1,41 +1,41 @@
-//! Which proxy leads to a host: `httpproxy/proxy.go` of `golang.org/x/net/http` v0.62.0, which the original uses
+//! Chooses the proxy for a host like `httpproxy/proxy.go` of `golang.org/x/net/http` v0.62.0, which the original uses
 //! through `net/http`.
 
 use std::net::IpAddr;
 
 use reqwest::Url;
 
-/// Whether a URL leads to this machine: what is never sent through a proxy.
+/// True if the host of the URL is this machine. Go never uses a proxy for such a host.
 pub(crate) fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).trim_end_matches('.');
     host.eq_ignore_ascii_case("localhost")
         || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
-/// Whether a resolver can know the host of `url`. The URL standard takes more, such as a variable that a configuration
-/// file did not expand; the HTTP library would then connect elsewhere.
+/// True if a resolver can accept the host of `url`. The URL standard allows more, such as a variable that a
+/// configuration file did not expand; the HTTP library would then connect elsewhere.
 pub(crate) fn has_sound_host(url: &Url) -> bool {
     let is_sound = |host: &str| host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
     // An address is not a domain.
     url.has_host() && url.domain().is_none_or(is_sound)
 }
 
-/// The URL of a proxy (`parseProxy`). What has no scheme is tried as http.
+/// Parses the URL of a proxy (`parseProxy`). http is assumed if there is no scheme.
 pub(crate) fn parse(value: &str) -> Option<Url> {
-    // The parser would drop these silently.
+    // The parser would drop them silently.
     if value.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return None;
     }
     let with_scheme = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
     let url = Url::parse(&with_scheme).ok()?;
     let is_known = matches!(url.scheme(), "http" | "https" | "socks5" | "socks5h") && has_sound_host(&url);
-    // What stands before this `@` was meant as the user and the password; `#`, `/`, `?` or `\` ended them.
+    // The text before this `@` was meant to be the user and password; `#`, `/`, `?` or `\` ended it early.
     let rest = [Some(url.path()), url.query(), url.fragment()];
     let is_cut = rest.into_iter().flatten().any(|part| part.contains('@'));
     (is_known && !is_cut).then_some(url)
 }
 
-/// Whether a proxy leads to `url` with this `NO_PROXY` (`useProxy`).
+/// True if a proxy is used for `url` with this `NO_PROXY` (`useProxy`).
 pub(crate) fn uses_proxy(url: &Url, except: &str) -> bool {
     if is_loopback(url) {
         return false;
@@ -49,7 +49,7 @@ pub(crate) fn uses_proxy(url: &Url, except: &str) -> bool {
         .any(|rule| matches_rule(&rule, &host, address, port))
 }
 
-/// Whether one entry of `NO_PROXY` speaks of this host and port (`config.init` and its matchers).
+/// True if an entry of `NO_PROXY` matches this host and port (`config.init` and its matchers).
 fn matches_rule(rule: &str, host: &str, address: Option<IpAddr>, port: u16) -> bool {
     if rule.is_empty() {
         return false;
@@ -75,14 +75,14 @@ fn matches_rule(rule: &str, host: &str, address: Option<IpAddr>, port: u16) -> b
     }
     let name = name.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(name);
     match name.strip_prefix('.') {
-        // ".example.org" is for hosts below it only.
+        // ".example.org" matches only hosts below it.
         Some(_) => host.ends_with(name),
         None => host == name || host.strip_suffix(name).is_some_and(|rest| rest.ends_with('.')),
     }
 }
 
-/// Host and port (`net.SplitHostPort`); `None` where that fails. An IPv6 address
-/// needs its brackets here, and must not have them without a port.
+/// Host and port, split as by `net.SplitHostPort`; `None` if that fails. An IPv6 address needs brackets if there is a
+/// port, and must not have any without one.
 fn split_port(rule: &str) -> Option<(&str, &str)> {
     let (name, port) = rule.rsplit_once(':')?;
     match name.strip_prefix('[') {

@@ -1,29 +1,29 @@
-//! Go's package `net/url` (Go 1.26: `Parse`, `String`, `ParseQuery`, `Values.Encode`), as far as the monitoring
-//! URL needs it: the command finds the very bytes that the original puts there. (`url::Url` would drop
-//! default ports, resolve dot segments and change letters.)
+//! The part of Go's `net/url` (Go 1.26: `Parse`, `String`, `ParseQuery`, `Values.Encode`) that the monitoring URL
+//! needs: the command gets exactly the bytes that the original would give it. (`url::Url` would drop default ports,
+//! resolve dot segments and change letters.)
 
 use std::borrow::Cow;
 
-/// An http or https URL, taken apart as Go does it. Parts are bytes without escapes.
+/// An http or https URL, split as Go does it. Parts are unescaped bytes.
 #[derive(Clone)]
 pub(crate) struct GoUrl {
     scheme: String,
     user: Option<User>,
-    /// The host with its port; an IPv6 address has its brackets, and a zone behind `%`.
+    /// The host with its port; an IPv6 address in brackets, with a zone after `%`.
     host: Vec<u8>,
     path: Vec<u8>,
-    /// The path as it was written, if the usual escapes would make another text of it.
+    /// The path as written, if the usual escaping would change it.
     raw_path: Option<String>,
     query: Vec<Parameter>,
     fragment: Option<String>,
 }
 
-/// User name, and password if there is a colon.
+/// User name, and the password if there is a colon.
 type User = (Vec<u8>, Option<Vec<u8>>);
-/// Name and value, without escapes.
+/// Name and value, unescaped.
 type Parameter = (Vec<u8>, Vec<u8>);
 
-/// What is escaped where (Go: `encoding`).
+/// The part of a URL, which decides how it is escaped (Go: `encoding`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
     User,
@@ -35,7 +35,7 @@ enum Part {
 }
 
 impl Part {
-    /// Whether Go writes this byte as an escape here (`shouldEscape`).
+    /// True if Go escapes this byte here (`shouldEscape`).
     fn escapes(self, byte: u8) -> bool {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
             return false;
@@ -49,7 +49,7 @@ impl Part {
         }
     }
 
-    /// Whether `text` is sound here as it is (`validEncoded`).
+    /// True if `text` is valid here without further escapes (`validEncoded`).
     fn may_hold(self, text: &str) -> bool {
         text.bytes().all(|byte| b"!$&'()*+,;=:@[]%".contains(&byte) || !self.escapes(byte))
     }
@@ -70,7 +70,7 @@ impl Part {
         out
     }
 
-    /// Without escapes. An invalid escape is an error, and so is a byte that a host may not contain.
+    /// Removes escapes. Fails for an invalid escape, and for a byte that a host must not contain.
     fn unescape(self, text: &str) -> Result<Vec<u8>, String> {
         let bytes = text.as_bytes();
         let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
@@ -82,18 +82,21 @@ impl Part {
                     let digit = |at: usize| bytes.get(at).and_then(|&byte| char::from(byte).to_digit(16));
                     let value = digit(at).zip(digit(at + 1)).and_then(|(a, b)| u8::try_from(a * 16 + b).ok());
                     let allowed = value.filter(|&value| match self {
-                        // RFC 6874: an escape in a host is not ASCII, or the percent sign of a zone.
+                        // RFC 6874: in a host, only non-ASCII bytes and the percent sign of a zone may be escaped.
                         Part::Host => value >= 0x80 || value == b'%',
                         Part::Zone => value == b' ' || value == b'%' || !Part::Host.escapes(value),
                         _ => true,
                     });
-                    let Some(value) = allowed else { return Err("it holds an invalid escape".to_owned()) };
+                    let Some(value) = allowed else { return Err("it contains an invalid escape".to_owned()) };
                     out.push(value);
                     at += 2;
                 }
                 b'+' if self == Part::QueryComponent => out.push(b' '),
                 _ if matches!(self, Part::Host | Part::Zone) && byte < 0x80 && self.escapes(byte) => {
-                    return Err(format!("the host name holds the invalid character {:?}", char::from(byte)));
+                    return Err(format!(
+                        "the host name contains the invalid character {:?}",
+                        char::from(byte)
+                    ));
                 }
                 _ => out.push(byte),
             }
@@ -103,12 +106,12 @@ impl Part {
 }
 
 impl GoUrl {
-    /// Reads an http or https URL with a host. An error is a clause that holds nothing of the URL but a
+    /// Parses an http or https URL with a host. The error is a clause that shows nothing of the URL except one
     /// character of its host.
     pub(crate) fn parse(text: &str) -> Result<GoUrl, String> {
         let (text, fragment) = text.split_once('#').map_or((text, ""), |(text, after)| (text, after));
         if text.bytes().any(|byte| byte < b' ' || byte == 0x7f) {
-            return Err("it holds a control character".to_owned());
+            return Err("it contains a control character".to_owned());
         }
         let whole = || "expected a URL that begins with http:// or https://".to_owned();
         let (scheme, rest) = text.split_once(':').ok_or_else(whole)?;
@@ -131,8 +134,8 @@ impl GoUrl {
         Ok(GoUrl { scheme, user, host, path: decoded, raw_path, query, fragment })
     }
 
-    /// The same URL with `service` behind its path, and a slash between if there is none. What begins with
-    /// a slash or is empty goes on where the path ends: the border may be anywhere.
+    /// The URL with `service` appended to its path, with a slash between them if needed. A service that begins with a
+    /// slash or is empty simply continues the path, because users split it anywhere.
     #[must_use]
     pub(crate) fn join(mut self, service: &str) -> GoUrl {
         if service.is_empty() {
@@ -146,7 +149,7 @@ impl GoUrl {
         self
     }
 
-    /// The same URL with this parameter instead of those of its name, and the query in Go's order.
+    /// The URL with this parameter in place of all parameters of that name, and the query in Go's order.
     #[must_use]
     pub(crate) fn with(mut self, name: &str, value: &str) -> GoUrl {
         self.query.retain(|(other, _)| other != name.as_bytes());
@@ -155,12 +158,12 @@ impl GoUrl {
         self
     }
 
-    /// The text, as Go writes it.
+    /// The URL as Go writes it.
     pub(crate) fn text(&self) -> String {
         self.written(&self.host)
     }
 
-    /// The text without an IPv6 zone, which is for this machine only.
+    /// The URL without an IPv6 zone, which has a meaning only on this machine.
     pub(crate) fn text_without_zone(&self) -> String {
         match self.zone_range() {
             Some((from, to)) => self.written(&[&self.host[..from], &self.host[to..]].concat()),
@@ -168,7 +171,7 @@ impl GoUrl {
         }
     }
 
-    /// The IPv6 zone: a network interface.
+    /// The IPv6 zone: the name of a network interface.
     pub(crate) fn zone(&self) -> Option<Cow<'_, str>> {
         self.zone_range().map(|(from, to)| String::from_utf8_lossy(&self.host[from + 1..to]))
     }
@@ -210,8 +213,8 @@ impl GoUrl {
         text
     }
 
-    /// The last two elements of the path as a server reads it, such as `ndt/ndt7`: without dot segments
-    /// and empty elements.
+    /// The last two elements of the path as a server reads it, such as `ndt/ndt7`: dot segments and empty elements are
+    /// removed.
     pub(crate) fn last_two(&self) -> String {
         let path = String::from_utf8_lossy(&self.path);
         let mut elements: Vec<&str> = Vec::new();
@@ -229,7 +232,7 @@ impl GoUrl {
 fn parse_user(user: &str) -> Result<User, String> {
     let sound = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:~!$&'()*+,;=%@".contains(&byte);
     if !user.bytes().all(sound) {
-        return Err("its user name or password holds an invalid character; write it as %XX".to_owned());
+        return Err("its user name or password contains an invalid character; write it as %XX".to_owned());
     }
     let part = |text| Part::User.unescape(text);
     match user.split_once(':') {
@@ -267,12 +270,12 @@ fn parse_authority(authority: &str) -> Result<(Option<User>, Vec<u8>), String> {
     Ok((user, host))
 }
 
-/// The parameters in Go's order: sorted by name, values as they came.
+/// The parameters in Go's order: sorted by name, values in their order.
 fn parse_query(query: &str) -> Result<Vec<Parameter>, String> {
     let mut parameters = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         if pair.contains(';') {
-            return Err("its query holds a semicolon; separate parameters with &".to_owned());
+            return Err("its query contains a semicolon; separate parameters with &".to_owned());
         }
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let part = |text| Part::QueryComponent.unescape(text);

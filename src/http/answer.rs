@@ -1,4 +1,4 @@
-//! An answer: how it is read, and what it says of the time.
+//! Reading a response, and the server's clock from its `Date`.
 
 use std::io;
 use std::time::{Duration, SystemTime};
@@ -7,10 +7,10 @@ use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCO
 
 use super::classify;
 
-/// The most that is read of an answer, unless a request says otherwise.
+/// How much of a response body is read, unless the request sets another limit.
 pub const MAX_ANSWER_BYTES: usize = 512 * 1024;
 
-/// An answer, read whole. It may hold a token, so that it has no `Debug`.
+/// A complete response. It has no `Debug`, because it may hold a token.
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
@@ -18,12 +18,12 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// Its body, at most as long as the request allowed.
     pub body: Vec<u8>,
-    /// How far our clock is ahead of the server's (negative: behind), in seconds, by its `Date`.
+    /// How far the local clock is ahead of the server's (negative: behind), in seconds, by `Date`.
     pub clock_offset_seconds: Option<i64>,
 }
 
 impl Answer {
-    /// A header as text.
+    /// The value of a header, if it is text.
     pub fn header(&self, name: impl reqwest::header::AsHeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
@@ -31,16 +31,14 @@ impl Answer {
 
 /// Why a body cannot be used.
 pub(super) enum Unreadable {
-    /// It has this content-encoding.
+    /// The content-encoding that it has.
     Compressed(String),
-    /// It is larger than the request allowed.
     TooLarge,
-    /// It did not arrive whole.
+    /// It is incomplete.
     Broken(reqwest::Error),
 }
 
-/// Reads a body to its end, for at most `patience`; what is there of one that cannot be used comes with the
-/// reason.
+/// Reads a body to its end, for at most `patience`. The error includes the part that was read.
 pub(super) async fn read_body(
     response: &mut reqwest::Response,
     headers: &HeaderMap,
@@ -81,19 +79,19 @@ async fn read_into(
     }
 }
 
-/// Whether only the end of the connection says where the body ends (RFC 9112, 6.3).
+/// True if the body ends with the connection (RFC 9112, 6.3).
 fn ends_with_connection(headers: &HeaderMap) -> bool {
     !headers.contains_key(CONTENT_LENGTH) && !headers.contains_key(TRANSFER_ENCODING)
 }
 
-/// Whether the connection was closed in an orderly way but for TLS's close_notify. Go takes that for the end, because
-/// many servers do it. Somebody in between could cut an answer short that way; what is used of an answer is JSON, of
-/// which no beginning parses.
+/// True if the connection was closed properly except for TLS's close_notify. Go accepts that as the end, because many
+/// servers do it. An attacker could cut a response short that way, but only JSON is used, and no beginning of a JSON
+/// object parses.
 fn is_end_of_file(error: &reqwest::Error) -> bool {
     classify::cause::<io::Error>(error).is_some_and(|io| io.kind() == io::ErrorKind::UnexpectedEof)
 }
 
-/// How far `now` is ahead of an HTTP date, in whole seconds as that date has them.
+/// How far `now` is ahead of an HTTP date, in whole seconds like that date.
 pub fn clock_offset_seconds(date: &str, now: SystemTime) -> Option<i64> {
     let date = httpdate::parse_http_date(date).ok()?;
     let whole = |duration: Duration| i64::try_from(duration.as_secs()).ok();

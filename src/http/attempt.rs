@@ -1,11 +1,11 @@
-//! One attempt to get a response, as plain data: the connector fills it in, messages and `check` read it.
+//! One attempt to get a response, as plain data: the connector records it, messages and `check` read it.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What a request names itself as (RFC 9110, section 10.1.5).
+/// The User-Agent (RFC 9110, section 10.1.5).
 pub(super) const PRODUCT: &str = concat!("monitoring-token/", env!("CARGO_PKG_VERSION"));
 
 /// How far a request has come, for "timed out while …".
@@ -20,9 +20,9 @@ pub enum Phase {
     ProxyHandshake,
     /// In the TLS handshake with the server.
     Handshake,
-    /// The request is on its way.
+    /// Waiting for the response.
     Answer,
-    /// The head of the response has arrived, the body has not.
+    /// The headers of the response have arrived, the body has not.
     Body,
 }
 
@@ -40,7 +40,7 @@ impl fmt::Display for Phase {
 }
 
 impl Phase {
-    /// What to look at when a request gets no further than here.
+    /// Advice for a request that stops at this step.
     pub fn advice(self) -> &'static str {
         match self {
             Phase::Lookup => "check this machine's DNS",
@@ -53,30 +53,30 @@ impl Phase {
     }
 }
 
-/// What is known of one attempt.
+/// The record of one attempt.
 #[derive(Clone, Debug, Default)]
 pub struct Attempt {
-    /// The phase that began last.
+    /// The phase in progress, or the one that failed.
     pub phase: Phase,
-    /// What the name of the first hop resolved to.
+    /// The addresses of the first hop.
     pub addresses: Vec<IpAddr>,
-    /// When the connection began: after the lookup.
+    /// When connecting began, after the lookup.
     began: Option<Instant>,
-    /// How long connecting took, once that is done.
+    /// How long it took to connect.
     pub connected: Option<Duration>,
-    /// The address of the first hop, once a response has arrived from it.
+    /// The address of the first hop, if a response has arrived from it.
     pub peer: Option<SocketAddr>,
-    /// How many TLS handshakes have begun.
+    /// The number of TLS handshakes that have begun.
     handshakes: u8,
-    /// The status of the response, once its head has arrived.
+    /// The status of the response, if its headers have arrived.
     pub status: Option<u16>,
 }
 
-/// The current [`Attempt`], shared by those who take part in it.
+/// The current [`Attempt`], shared by resolver, connector and client.
 #[derive(Debug, Default)]
 pub struct Progress {
     attempt: Mutex<Attempt>,
-    /// Whether the first TLS handshake of two, or the only one, is with the proxy.
+    /// If there are two TLS handshakes, the first is with the proxy; this says whether an only one is.
     proxy_speaks_tls: bool,
 }
 
@@ -85,7 +85,7 @@ impl Progress {
         Progress { attempt: Mutex::default(), proxy_speaks_tls }
     }
 
-    /// Notes that `phase` has begun.
+    /// Records that `phase` has begun.
     pub fn reach(&self, phase: Phase) {
         self.note(|attempt| attempt.phase = phase);
     }
@@ -95,7 +95,7 @@ impl Progress {
         self.note(|attempt| *attempt = Attempt { phase, began: Some(Instant::now()), ..Attempt::default() });
     }
 
-    /// Notes what the name of the first hop resolved to.
+    /// Records the addresses of the first hop.
     pub(super) fn resolved(&self, addresses: Vec<IpAddr>) {
         self.note(|attempt| {
             *attempt = Attempt {
@@ -107,7 +107,7 @@ impl Progress {
         });
     }
 
-    /// Notes that a connection stands, and what begins then.
+    /// Records that a connection was made, and which phase follows.
     pub(super) fn connected(&self, phase: Phase) {
         self.note(|attempt| {
             attempt.phase = phase;
@@ -115,7 +115,7 @@ impl Progress {
         });
     }
 
-    /// Notes that a TLS handshake begins.
+    /// Records that a TLS handshake begins.
     pub(super) fn handshake(&self) {
         let is_first = self.attempt().handshakes == 0;
         self.connected(if is_first && self.proxy_speaks_tls {
@@ -130,7 +130,7 @@ impl Progress {
         change(&mut self.attempt.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// The phase that began last.
+    /// The current phase.
     pub fn phase(&self) -> Phase {
         self.attempt.lock().unwrap_or_else(PoisonError::into_inner).phase
     }

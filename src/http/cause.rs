@@ -11,33 +11,33 @@ use super::redirect::RefusedRedirect;
 use super::resolve::LookupError;
 use super::trust::{Seen, TrustStore};
 
-/// What is said of a response that is not HTTP/1.
+/// The text for a response that is not HTTP/1.
 pub(super) const OTHER_PROTOCOL: &str = "it does not begin with HTTP/1";
 
-/// What stopped a request.
+/// The cause that stopped a request.
 #[derive(Debug)]
 pub(super) enum Cause {
-    /// The first hop's name has no address.
+    /// The name of the first hop has no address.
     Lookup(LookupError),
     /// The first hop cannot be reached.
     Connect(io::Error),
     /// A TLS handshake failed, with the proxy or with the server.
     Tls {
-        /// Whether it was the proxy's.
+        /// The handshake was with the proxy.
         with_proxy: bool,
-        /// Why.
+        /// The error of the TLS library.
         error: rustls::Error,
     },
     /// The connection broke in a TLS handshake.
     Handshake {
-        /// Whether it was the proxy's.
+        /// The handshake was with the proxy.
         with_proxy: bool,
-        /// Why.
+        /// The error of the connection.
         error: io::Error,
     },
-    /// The proxy broke the connection that was to become a tunnel.
+    /// The proxy closed the connection instead of opening a tunnel.
     Tunnel(Broken),
-    /// The proxy refused a tunnel, with this status if that is known.
+    /// The proxy refused a tunnel, with this status if it is known.
     TunnelRefused(Option<u16>),
     /// A SOCKS proxy cannot be reached.
     SocksUnreachable,
@@ -52,35 +52,35 @@ pub(super) enum Cause {
 /// Why a SOCKS proxy refused.
 #[derive(Debug)]
 pub(super) enum SocksRefusal {
-    /// It accepts no user and password, or none of what was offered.
+    /// It does not accept a user and password, or not the ones offered.
     TakesNoCredentials,
-    /// It requires a user and a password, or others.
+    /// It requires a user and password, or other ones.
     WantsCredentials,
-    /// In words, and whether another try may help.
+    /// The text, and whether another try may succeed.
     Because(&'static str, bool),
 }
 
-/// Why there is no (whole) response on a connection that was made.
+/// Why an established connection gave no complete response.
 #[derive(Debug)]
 pub(super) enum Broken {
     /// The connection failed.
     Io(io::Error),
     /// It was closed.
     Closed,
-    /// What came is HTTP/2.
+    /// The server speaks HTTP/2.
     Http2,
-    /// What came is TLS.
+    /// The server speaks TLS.
     Tls,
-    /// There are more headers than this, or they are larger than what is read of them.
+    /// There are more headers than this, or they are larger than the limit.
     HeadTooLarge(usize),
-    /// The headers of the response to CONNECT are larger than what is read of them.
+    /// The headers of the response to CONNECT are larger than the limit.
     TunnelHeadTooLarge,
-    /// The response is not HTTP, and why.
+    /// The response is not HTTP; the text says why.
     NotHttp(&'static str),
 }
 
 impl Broken {
-    /// Which protocol is spoken instead of HTTP/1, by how the response begins.
+    /// The protocol that is spoken instead of HTTP/1, judged by the first bytes of the response.
     pub(super) fn by_first_bytes(bytes: &[u8]) -> Option<Broken> {
         match bytes {
             // A SETTINGS or GOAWAY frame on stream 0 (RFC 9113, 4.1): 24 bits of length, type, flags, stream.
@@ -94,7 +94,7 @@ impl Broken {
 }
 
 impl Cause {
-    /// Whether the proxy is to blame, once it was reached.
+    /// True if the proxy is to blame, once it was reached.
     pub(super) fn is_of_proxy(&self) -> bool {
         match self {
             Cause::Tls { with_proxy, .. } | Cause::Handshake { with_proxy, .. } => *with_proxy,
@@ -104,16 +104,16 @@ impl Cause {
     }
 }
 
-/// What is known of a request that got no response.
+/// The circumstances of a request without a response.
 pub(super) struct Circumstances<'a> {
-    /// What was asked for.
+    /// The requested URL.
     pub url: &'a Url,
-    /// The proxy in between.
+    /// The proxy in use.
     pub proxy: Option<&'a Proxy>,
-    /// How far it came.
+    /// How far the request came.
     pub attempt: Attempt,
-    /// The last certificate that TLS has seen, of the proxy or of the server.
+    /// The last certificate of a TLS handshake, of the proxy or of the server.
     pub seen: Option<Seen>,
-    /// Where roots were looked for.
+    /// The places that were searched for roots.
     pub places: &'a TrustStore,
 }

@@ -1,4 +1,4 @@
-//! What a certificate says of itself, for people.
+//! Describes a certificate for people.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -13,24 +13,24 @@ use x509_cert::{Certificate, TbsCertificate};
 
 use crate::failure::shortened;
 
-/// The attributes by which a CA is known, the best first: commonName, organizationName (RFC 5280, appendix A.1).
+/// The attributes that name a CA, the preferred one first: commonName, organizationName (RFC 5280, appendix A.1).
 const NAMES: [ObjectIdentifier; 2] =
     [ObjectIdentifier::new_unwrap("2.5.4.3"), ObjectIdentifier::new_unwrap("2.5.4.10")];
 
-/// A name is as long as whoever made the certificate wants it to be.
+/// The issuer of a certificate decides how long its names are, so they are cut off.
 const NAME_CHARS: usize = 200;
 
-/// Who made a certificate, and for how long.
+/// Issuer and expiry of a certificate.
 pub(crate) struct About {
-    /// The issuer's whole name (RFC 4514, the most particular part first).
+    /// The issuer's whole name (RFC 4514, the most specific part first).
     pub issuer: String,
-    /// The issuer's common name, or else its organization.
+    /// The issuer's common name, or its organization if it has none.
     pub issuer_name: Option<String>,
-    /// When it expires, since 1970.
+    /// The expiry, since 1970.
     pub not_after: Duration,
 }
 
-/// What a server has sent, and where it was reached.
+/// The certificates that a server sent, and the server.
 #[derive(Clone, Copy)]
 pub(crate) struct Chain<'a> {
     pub leaf: &'a CertificateDer<'a>,
@@ -39,7 +39,7 @@ pub(crate) struct Chain<'a> {
     pub now: UnixTime,
 }
 
-/// The host as people write it.
+/// The host in its usual form.
 pub(super) fn host(name: &ServerName<'_>) -> String {
     match name {
         ServerName::IpAddress(address) => IpAddr::from(*address).to_string(),
@@ -47,7 +47,7 @@ pub(super) fn host(name: &ServerName<'_>) -> String {
     }
 }
 
-/// Reads a DER certificate; `None` if it is none.
+/// Parses a DER certificate; `None` if it is invalid.
 pub(crate) fn read(der: &[u8]) -> Option<About> {
     let certificate = parse(der)?;
     Some(About {
@@ -57,7 +57,7 @@ pub(crate) fn read(der: &[u8]) -> Option<About> {
     })
 }
 
-/// What is signed of a DER certificate.
+/// The signed part of a DER certificate.
 pub(super) fn parse(der: &[u8]) -> Option<TbsCertificate> {
     Some(Certificate::from_der(der).ok()?.tbs_certificate)
 }
@@ -66,24 +66,24 @@ fn known_as(name: &Name) -> Option<String> {
     NAMES.iter().find_map(|&oid| attribute(name, oid))
 }
 
-/// The first attribute of that type.
+/// The first attribute of this type.
 fn attribute(name: &Name, oid: ObjectIdentifier) -> Option<String> {
     let found = name.0.iter().flat_map(|part| part.0.iter()).find(|attribute| attribute.oid == oid)?;
     Some(shortened(String::from_utf8_lossy(found.value.value()).into_owned(), NAME_CHARS))
 }
 
-/// Text from a certificate, in quotes, with everything escaped that is not a visible character, and then cut.
+/// Text from a certificate, quoted, with invisible characters escaped, and cut off.
 pub(super) fn quoted(text: &str) -> String {
     let escaped = format!("{:?}", shortened(text.to_owned(), NAME_CHARS));
     format!("\"{}\"", shortened(escaped[1..escaped.len() - 1].to_owned(), NAME_CHARS))
 }
 
-/// A name as a message shows it.
+/// A name for a message.
 pub(super) fn shown_name(name: &Name) -> String {
     quoted(&known_as(name).unwrap_or_else(|| name.to_string()))
 }
 
-/// How a certificate is signed, if that is not supported.
+/// The signature algorithm, if it is not supported.
 pub(super) fn unsupported_signature(certificate: &TbsCertificate) -> Option<String> {
     let oid = certificate.signature.oid.to_string();
     let (supported, name) = match oid.as_str() {
@@ -108,7 +108,7 @@ pub(super) fn unsupported_signature(certificate: &TbsCertificate) -> Option<Stri
     (!supported).then(|| name.to_owned())
 }
 
-/// What is wrong with a key that cannot be used: a clause that begins with a verb.
+/// Why a key cannot be used: a clause that begins with a verb.
 pub(super) fn unsupported_key(key: &SubjectPublicKeyInfoOwned) -> Option<String> {
     let parameters = key.algorithm.parameters.as_ref();
     let curve = parameters.and_then(|any| any.decode_as::<ObjectIdentifier>().ok());

@@ -1,7 +1,8 @@
-//! Decides whether a server's certificate chain is trusted, as Go's `crypto/x509` decides. rustls-webpki builds the
-//! paths and checks signatures, dates, names, name constraints and path lengths; it takes a trust anchor as a bare
-//! name and key and ignores keyUsage. What each CA on a path may sign is therefore checked here, for each
-//! candidate path: a root that is rejected does not keep another one of the same name from being tried.
+//! Decides whether a server's certificate chain is trusted, by the rules of Go's `crypto/x509`.
+//!
+//! rustls-webpki builds the paths and checks signatures, dates, names, name constraints and path lengths; but a trust
+//! anchor is only a name and a key for it, and it ignores keyUsage. This module checks for each candidate path whether
+//! each CA may sign the next certificate; if one root is rejected, others with the same name are still tried.
 
 use std::cell::RefCell;
 
@@ -13,7 +14,7 @@ use super::fitness::{FOR_SERVERS, Unfit, check_dates, check_issuer, check_purpos
 use super::roots::Roots;
 use super::untrusted::{Place, Untrusted};
 
-/// Checks a chain against what the trust store has for it.
+/// Checks a chain against the candidates from the trust store.
 pub(crate) fn verify(
     chain: Chain<'_>,
     roots: &Roots<'_>,
@@ -28,7 +29,7 @@ pub(crate) fn verify(
     leaf.verify_is_valid_for_subject_name(chain.name).map_err(|_| Untrusted::wrong_name(chain))
 }
 
-/// A certificate that is in the trust store counts for itself, whoever signed it.
+/// A certificate in the trust store is trusted for its own server, whoever signed it.
 fn verify_pinned(chain: Chain<'_>) -> Result<(), Untrusted> {
     let certificate = certificate::parse(chain.leaf).ok_or(Untrusted::Leaf(Unfit::Malformed))?;
     check_dates(&certificate, chain.now).and_then(|()| check_purpose(&certificate)).map_err(Untrusted::Leaf)
@@ -40,7 +41,7 @@ fn verify_path(
     roots: &Roots<'_>,
     algorithms: &[&dyn SignatureVerificationAlgorithm],
 ) -> Result<(), Untrusted> {
-    // Why the first path whose signatures are right was rejected.
+    // The reason for rejecting the first path whose signatures are valid.
     let rejected: RefCell<Option<Untrusted>> = RefCell::new(None);
     let check = |path: &VerifiedPath<'_>| {
         check_issuers(path, roots, chain.now).map_err(|why| {
@@ -61,7 +62,7 @@ fn verify_path(
     Err(rejected.take().unwrap_or_else(|| Untrusted::diagnose(&error, chain, roots)))
 }
 
-/// Whether each CA on a path may sign what it has signed.
+/// Checks that each CA on a path may sign the next certificate.
 fn check_issuers(path: &VerifiedPath<'_>, roots: &Roots<'_>, now: UnixTime) -> Result<(), Untrusted> {
     let mut below = 0;
     for intermediate in path.intermediate_certificates() {
@@ -69,7 +70,7 @@ fn check_issuers(path: &VerifiedPath<'_>, roots: &Roots<'_>, now: UnixTime) -> R
         check_issuer(&der, below, now).map_err(|why| Untrusted::issuer(&der, Place::Sent, why))?;
         below += 1;
     }
-    // Two candidates may be equal but for their dates, so that only their place in the list tells them apart.
+    // Two candidates may differ only in their dates, so they are compared by their place in the list.
     let at = roots.anchors.iter().position(|anchor| std::ptr::eq(anchor, path.anchor()));
     let Some(root) = at.and_then(|at| roots.found.get(at)) else {
         return Err(Untrusted::Path("ends at no trust anchor"));
@@ -78,7 +79,7 @@ fn check_issuers(path: &VerifiedPath<'_>, roots: &Roots<'_>, now: UnixTime) -> R
         .map_err(|why| Untrusted::issuer(&root.der, Place::Found(root.place.to_path_buf()), why))
 }
 
-/// Extended key usage as Go has it: absent, or for servers or anything, on each certificate of the path.
+/// Extended key usage as in Go: absent, or for servers or any purpose, on each certificate of the path.
 struct ForServers;
 
 impl ExtendedKeyUsageValidator for ForServers {
@@ -91,7 +92,7 @@ impl ExtendedKeyUsageValidator for ForServers {
                 return Ok(());
             }
         }
-        // The details are found out again where they are put into words.
+        // The details are found again when the message is written.
         if is_absent { Ok(()) } else { Err(Error::EmptyEkuExtension) }
     }
 }

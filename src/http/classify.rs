@@ -1,5 +1,4 @@
-//! What the HTTP library's errors mean, as a [`Cause`]. Some of its errors are types, and of some only the text is
-//! public.
+//! Maps errors of the HTTP library to a [`Cause`]. Some of them are types; of others, only the text is public.
 
 use std::error::Error as StdError;
 use std::io;
@@ -10,7 +9,7 @@ use super::proxy::Proxy;
 use super::redirect::RefusedRedirect;
 use super::resolve::LookupError;
 
-/// What stopped a request at `phase`.
+/// The cause that stopped a request at `phase`.
 pub(super) fn classify(
     error: &reqwest::Error,
     phase: Phase,
@@ -23,7 +22,7 @@ pub(super) fn classify(
     if let Some(lookup) = cause::<LookupError>(error) {
         return Cause::Lookup(lookup.clone());
     }
-    // The outermost shows the URL, which may hold any words.
+    // The outermost error shows the URL, which may contain any words.
     let texts: Vec<String> = chain(error).skip(1).map(ToString::to_string).collect();
     if !error.is_connect() {
         return Cause::Broken(broken(error, &texts, max_headers));
@@ -38,7 +37,7 @@ pub(super) fn classify(
         return Cause::Tls { with_proxy, error: tls.clone() };
     }
     let is_made = |text: &&str| *text != "failed to create underlying connection";
-    // An https proxy's handshake is over when the tunnel is asked for.
+    // When the tunnel is requested, the handshake with an https proxy is over.
     if let Some(tunnel) = said("tunnel error: ").filter(is_made) {
         return of_tunnel(tunnel, error);
     }
@@ -75,7 +74,7 @@ fn of_socks(text: &str, proxy: Option<&Proxy>) -> Cause {
         {
             SocksRefusal::TakesNoCredentials
         }
-        // Its words are about a password also where none was offered.
+        // It mentions a password even if none was offered.
         "server does not support user/pass authentication"
         | "server implements authentication incorrectly"
         | "credentials not accepted" => SocksRefusal::WantsCredentials,
@@ -91,7 +90,7 @@ fn of_socks(text: &str, proxy: Option<&Proxy>) -> Cause {
     })
 }
 
-/// A reply of a SOCKS server to the request itself (RFC 1928, section 6).
+/// The reply of a SOCKS server to the request itself (RFC 1928, section 6).
 fn of_socks_reply(text: &str) -> SocksRefusal {
     match text {
         "connection not allowed" => SocksRefusal::Because("its rules do not allow that", false),
@@ -108,7 +107,7 @@ fn of_socks_reply(text: &str) -> SocksRefusal {
     }
 }
 
-/// What is wrong on a connection that stands.
+/// The cause of an error on an established connection.
 fn broken(error: &reqwest::Error, texts: &[String], max_headers: usize) -> Broken {
     if let Some(tls) = cause::<rustls::Error>(error) {
         return Broken::Io(io::Error::new(io::ErrorKind::InvalidData, tls.clone()));
@@ -145,7 +144,7 @@ fn broken(error: &reqwest::Error, texts: &[String], max_headers: usize) -> Broke
 
 fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |&error| {
-        // An io::Error that carries another error has that one's source for its own.
+        // An io::Error that wraps another error reports that error's source as its own.
         match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(inner) => Some(inner as &(dyn StdError + 'static)),
             None => error.source(),

@@ -1,5 +1,5 @@
-//! How the HTTP library makes connections, and what it reports meanwhile: its resolver, its connector and its TLS
-//! session store can be replaced or wrapped.
+//! Connections: the parts of the HTTP library that can be replaced or wrapped (resolver, connector and TLS session
+//! store), so that they report their progress.
 
 use std::cell::Cell;
 use std::io;
@@ -27,7 +27,7 @@ use super::resolve::{Resolver, look_up};
 use super::second_look::{self, Hop};
 use super::trust::{self, Verifier};
 
-/// How connections to one origin are made.
+/// Makes connections to one origin.
 pub(super) struct Connections {
     pub progress: Arc<Progress>,
     pub verifier: Arc<Verifier>,
@@ -40,8 +40,8 @@ pub(super) struct Connections {
     max_headers: Cell<usize>,
 }
 
-/// How many headers are accepted where the usual number is not enough. Room for them costs time in each response, so
-/// that it is not the usual number.
+/// The limit for headers when the usual one is too low. It is not the default, because room for that many headers costs
+/// time in each response.
 const MAX_HEADERS: usize = 2048;
 
 impl Connections {
@@ -120,8 +120,8 @@ impl Connections {
         trust::client_config(Arc::clone(&self.verifier), Arc::clone(&self.progress))
     }
 
-    /// Another client, if one may get through where `cause` has stopped a request that may be repeated: the HTTP
-    /// library offers a SOCKS proxy only one method, and accepts few headers unless it is told to.
+    /// Another client, if a repeatable request that stopped for `cause` may succeed with it: the HTTP library offers a
+    /// SOCKS proxy only one method, and accepts few headers by default.
     pub(super) fn other_client(&self, cause: &Cause, is_repeatable: bool) -> Option<reqwest::Client> {
         match cause {
             Cause::Socks(SocksRefusal::TakesNoCredentials) if self.sends_socks_credentials.get() => {
@@ -135,14 +135,14 @@ impl Connections {
         self.client().ok()
     }
 
-    /// What stopped a request.
+    /// The cause that stopped a request.
     pub(super) fn classify(&self, error: &reqwest::Error) -> Cause {
         let max_headers = self.max_headers.get();
         super::classify::classify(error, self.progress.phase(), self.proxy.as_ref(), max_headers)
     }
 
-    /// Finds out more where the HTTP library does not tell enough: the proxy, or the server, is asked once more,
-    /// for nothing and without credentials of the service.
+    /// Asks the proxy or the server once more, without credentials of the service, if the HTTP library does not tell
+    /// enough.
     pub(super) async fn look_again(&self, cause: Cause, url: &Url) -> Cause {
         let addresses = self.progress.attempt().addresses;
         match (cause, &self.proxy) {
@@ -161,7 +161,7 @@ impl Connections {
     }
 }
 
-/// Whether a response that is not HTTP/1 may be explained by how it begins.
+/// True if the first bytes of a response that is not HTTP/1 may explain it.
 fn is_unclear(cause: &Cause) -> bool {
     matches!(cause, Cause::Broken(Broken::NotHttp(OTHER_PROTOCOL)))
 }
@@ -178,8 +178,7 @@ async fn why_unreachable(proxy: &Proxy, addresses: &[IpAddr]) -> Cause {
     Cause::Connect(connected.err().unwrap_or_else(|| io::Error::other("no connection")))
 }
 
-/// Wraps the connector: when it is done, the connection stands (TLS included), and what follows is the
-/// request.
+/// Wraps the connector: when it has finished, the connection is established (including TLS), and the request follows.
 #[derive(Clone)]
 struct WhenConnected(Arc<Progress>);
 

@@ -1,5 +1,4 @@
-//! Whether one certificate can be what it is used as: by the rules of Go's crypto/x509, where they are stricter than
-//! the verifier's.
+//! Checks whether one certificate may be used for its purpose, where Go's crypto/x509 is stricter than the verifier.
 
 use std::fmt;
 use std::time::{Duration, UNIX_EPOCH};
@@ -18,19 +17,19 @@ pub(super) const FOR_SERVERS: [ObjectIdentifier; 2] =
 /// The critical extensions that Go knows, below 2.5.29. A CA with another one is rejected.
 const KNOWN_EXTENSIONS: [u32; 11] = [15, 17, 19, 30, 31, 32, 33, 35, 36, 37, 54];
 
-/// Why a certificate cannot be what it is used as.
+/// Why a certificate must not be used for its purpose.
 #[derive(Debug)]
 pub(crate) enum Unfit {
     Malformed,
     Version(u8),
     CriticalExtension(String),
-    /// At this time, in seconds since 1970.
+    /// Since this time, in seconds since 1970.
     Expired(u64),
-    /// Before this time, in seconds since 1970.
+    /// Until this time, in seconds since 1970.
     NotYetValid(u64),
     /// A CA is used as a server.
     IsCa,
-    /// The other way round.
+    /// A certificate that is not a CA is used as one.
     NotCa,
     KeyUsage,
     ExtendedKeyUsage,
@@ -38,9 +37,9 @@ pub(crate) enum Unfit {
         allowed: u8,
         below: usize,
     },
-    /// The algorithm it is signed with.
+    /// The unsupported signature algorithm.
     Signature(String),
-    /// What is wrong with its key: a clause that begins with a verb.
+    /// Why its key cannot be used: a clause that begins with a verb.
     Key(String),
 }
 
@@ -79,13 +78,13 @@ impl fmt::Display for Unfit {
 }
 
 fn date(unix_seconds: u64) -> String {
-    // HTTP dates end with the year 9999, where some CAs put "never".
+    // HTTP dates end with the year 9999, which some CAs use for "never".
     const LAST: u64 = 253_402_300_799;
     httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(unix_seconds.min(LAST)))
 }
 
-/// Whether a certificate may sign a server's, with so many intermediates between them. Go takes a version 1
-/// certificate for a root; as an intermediate the verifier has refused it before.
+/// Checks that a certificate may sign a server's certificate, with this number of intermediates between them. Go
+/// accepts version 1 certificates as roots; as intermediates, the verifier has already refused them.
 pub(super) fn check_issuer(der: &CertificateDer<'_>, below: usize, now: UnixTime) -> Result<(), Unfit> {
     let certificate = certificate::parse(der).ok_or(Unfit::Malformed)?;
     check_critical_extensions(&certificate, |arc| KNOWN_EXTENSIONS.contains(&arc))?;
@@ -118,7 +117,7 @@ pub(super) fn check_dates(certificate: &TbsCertificate, now: UnixTime) -> Result
     }
 }
 
-/// Whether it may be used for servers, or to sign for servers.
+/// Checks that a certificate may be used for servers, or to sign for servers.
 pub(super) fn check_purpose(certificate: &TbsCertificate) -> Result<(), Unfit> {
     match certificate.get::<ExtendedKeyUsage>() {
         Ok(None) => Ok(()),
@@ -128,7 +127,7 @@ pub(super) fn check_purpose(certificate: &TbsCertificate) -> Result<(), Unfit> {
     }
 }
 
-/// Rejects critical extensions below 2.5.29 whose last number is not known, and all others.
+/// Rejects unknown critical extensions, and all that are not below 2.5.29.
 pub(super) fn check_critical_extensions(
     certificate: &TbsCertificate,
     is_known: impl Fn(u32) -> bool,
@@ -147,7 +146,7 @@ mod tests {
     use super::*;
     use crate::http::roots::each_certificate;
 
-    /// The parser that looks at a candidate must not be stricter than the CAs of the world are.
+    /// The parser of candidates must not be stricter than real CAs are.
     #[test]
     fn each_root_of_this_machine_can_be_looked_at() {
         let Ok(pem) = std::fs::read("/etc/ssl/certs/ca-certificates.crt") else { return };

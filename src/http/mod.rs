@@ -1,8 +1,7 @@
-//! The only HTTP client. It knows limits, phases and causes, and nothing of what the services mean.
+//! The only HTTP client. It handles limits, phases and causes, and knows nothing about the services.
 //!
-//! One request a connection; no cookies, no decompression, no redirect to another origin (the token
-//! must not travel there). Time is bounded by the caller, who drops the request; [`Client::phase`] then
-//! tells how far it came.
+//! One request for each connection; no cookies, no decompression, no redirect to another origin (the token must not be
+//! sent there). The caller limits the time by dropping the request; [`Client::phase`] then says how far it came.
 
 mod answer;
 mod attempt;
@@ -44,34 +43,34 @@ use trust::Verifier;
 use crate::go::proxy::is_loopback;
 use crate::secret::quoted;
 
-/// How long the body of an error is waited for: its status says the most, and must not be lost.
+/// How long to wait for the body of an error: the status says the most, and must not get lost.
 const ERROR_BODY_PATIENCE: Duration = Duration::from_secs(2);
 /// How much of a content-encoding is shown.
 const MAX_ENCODING_CHARS: usize = 64;
 
-/// Whether a server whose clock differs by this may set the expiry of a token: by a day at most, because a forged
-/// `Date` could make a token last for years.
+/// True if the clock of a server with this offset may set the expiry of a token. With more than a day, a forged `Date`
+/// could make a token last for years.
 pub(crate) fn is_usable(clock_offset_seconds: i64) -> bool {
     clock_offset_seconds.unsigned_abs() <= 24 * 60 * 60
 }
 
-/// A request to make.
+/// One HTTP request.
 #[derive(Clone)]
 pub struct Request<'a> {
     /// The method.
     pub method: Method,
-    /// The whole URL; its query may hold a token.
+    /// The complete URL; its query may hold a token.
     pub url: Url,
-    /// Headers beyond the usual; values that are secrets must be marked sensitive.
+    /// Additional headers. Secret values must be marked as sensitive.
     pub headers: HeaderMap,
     /// A JSON body.
     pub json: Option<&'a [u8]>,
-    /// The most that is read of the answer's body.
+    /// How much of the response body is read.
     pub max_answer_bytes: usize,
 }
 
 impl Request<'_> {
-    /// A GET without further headers.
+    /// A GET without additional headers.
     pub fn get(url: Url) -> Request<'static> {
         Request {
             method: Method::GET,
@@ -93,7 +92,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client that can reach `url`'s origin.
+    /// A client for the origin of `url`.
     pub fn new(config: &LoadedHttp, url: &Url, redirects: Redirects) -> Result<Client, TransportError> {
         let connections = Connections::new(config, url, redirects)?;
         Ok(Client {
@@ -110,7 +109,7 @@ impl Client {
         self.connections.progress.phase()
     }
 
-    /// What to look at when a request gets no further than now.
+    /// Advice if the request gets no further than the current step.
     pub fn advice(&self) -> &'static str {
         match (self.phase(), self.proxy()) {
             (Phase::Connect, Some(_)) => "check that the proxy is up and can reach the server",
@@ -118,22 +117,22 @@ impl Client {
         }
     }
 
-    /// What is known of the current request.
+    /// The attempt of the current request.
     pub fn attempt(&self) -> Attempt {
         self.connections.progress.attempt()
     }
 
-    /// Whether the proxy, once it was reached, is why the last request failed.
+    /// True if the last request failed because of the proxy, after it was reached.
     pub fn blames_proxy(&self) -> bool {
         self.blames_proxy.get()
     }
 
-    /// How far our clock is ahead of the server's, by its last response that tells, whatever that says.
+    /// How far the local clock is ahead of the server's, by the last response with a date, whether credible or not.
     pub fn clock_offset_seconds(&self) -> Option<i64> {
         self.clock_offset_seconds.get()
     }
 
-    /// The same, if it may set the expiry of a token.
+    /// As [`Client::clock_offset_seconds`], if the value may set the expiry of a token.
     pub(crate) fn usable_clock_offset_seconds(&self) -> Option<i64> {
         self.clock_offset_seconds().filter(|offset| is_usable(*offset))
     }
@@ -153,19 +152,19 @@ impl Client {
         self.attempt().status.map(|status| format!(", HTTP {}", explain::Status(status))).unwrap_or_default()
     }
 
-    /// The host that gets a token over plain HTTP, if that is not this machine. A name such as `x.localhost` may
-    /// lead elsewhere, which a connection shows.
+    /// The host that gets a token over plain HTTP, unless it is this machine. A name such as `x.localhost` may belong
+    /// to another machine, which only a connection shows.
     pub fn plain_http_host(&self, url: &Url) -> Option<String> {
         let left = || (url.scheme() == "http" && self.left_machine.get()).then(|| url.host_str()).flatten();
         plain_http_host(url).or_else(|| left().map(str::to_owned))
     }
 
-    /// What TLS has seen of the server's certificates.
+    /// The verifier of the server's certificates.
     pub fn verifier(&self) -> &Verifier {
         &self.connections.verifier
     }
 
-    /// Makes the request, follows redirects, and reads the whole response.
+    /// Makes the request, follows redirects, and reads the complete response.
     pub async fn send(&self, request: Request<'_>) -> Result<Answer, TransportError> {
         self.blames_proxy.set(false);
         let url = request.url.clone();
@@ -190,7 +189,7 @@ impl Client {
         let patience = is_error.then_some(ERROR_BODY_PATIENCE);
         let body = match read_body(&mut response, &headers, max_bytes, patience).await {
             Ok(body) => body,
-            // The status and what is there of the body say more than what went wrong with the rest.
+            // The status and the part of the body that arrived say more than the error in the rest.
             Err((body, _)) if is_error => body,
             Err((_, Unreadable::Compressed(encoding))) => {
                 let encoding = quoted(encoding.as_bytes(), MAX_ENCODING_CHARS);
@@ -209,7 +208,7 @@ impl Client {
         Ok(Answer { status, headers, body, clock_offset_seconds })
     }
 
-    /// The head of the response.
+    /// The headers of the response.
     async fn respond(&self, request: Request<'_>) -> Result<reqwest::Response, Cause> {
         let url = request.url.clone();
         let mut cause = match self.try_once(request.clone()).await {
@@ -238,7 +237,7 @@ impl Client {
         result.map_err(|error| self.connections.classify(&error))
     }
 
-    /// Notes whether the request has left this machine.
+    /// Records whether the request has left this machine.
     fn note_peer(&self) {
         let peer = self.attempt().peer.map(|peer| peer.ip().to_canonical());
         if self.proxy().is_some() || peer.is_some_and(|address| !address.is_loopback()) {
@@ -246,7 +245,7 @@ impl Client {
         }
     }
 
-    /// What `cause` means for a request of `url`.
+    /// Explains `cause` for a request of `url`.
     fn explain(&self, cause: &Cause, url: &Url) -> TransportError {
         self.blames_proxy.set(cause.is_of_proxy());
         let verifier = self.verifier();
@@ -261,8 +260,8 @@ impl Client {
     }
 }
 
-/// The host that gets a token over plain HTTP, unless it is this machine. Names below `localhost` should be, too
-/// (RFC 6761, 6.3); whether they are is known once a connection is made.
+/// The host that gets a token over plain HTTP, unless it is this machine. Names below `localhost` should be, too (RFC
+/// 6761, 6.3); the connection shows whether they are.
 pub(crate) fn plain_http_host(url: &Url) -> Option<String> {
     let host = url.host_str()?;
     let below_localhost = host.ends_with(".localhost");

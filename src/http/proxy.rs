@@ -1,4 +1,4 @@
-//! Which proxy leads to a host, by the variables of the environment and Go's rules for them.
+//! Chooses the proxy for a host from the proxy variables, by Go's rules.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,16 +8,16 @@ use reqwest::Url;
 use crate::go::proxy::{parse, uses_proxy};
 use crate::secret::redact_url;
 
-/// A variable as it was found. It may hold a password, so that it has no `Debug`.
+/// A proxy variable. It has no `Debug`, because its value may hold a password.
 #[derive(Clone)]
 pub struct Setting {
     /// The variable's name, in the case in which it was set.
     pub name: &'static str,
-    /// Its value, not empty.
+    /// The value, not empty.
     pub value: String,
 }
 
-/// The proxy variables. They may hold a password, so that they have no `Debug`.
+/// The proxy variables. They have no `Debug`, because they may hold a password.
 #[derive(Clone, Default)]
 pub struct ProxyRules {
     /// `HTTP_PROXY` or `http_proxy`, for http URLs.
@@ -26,22 +26,21 @@ pub struct ProxyRules {
     pub https: Option<Setting>,
     /// `NO_PROXY` or `no_proxy`.
     pub except: Option<Setting>,
-    /// Whether `REQUEST_METHOD` is set: in a CGI program the client may have set `HTTP_PROXY`
-    /// (golang.org/s/cgihttpproxy).
+    /// `REQUEST_METHOD` is set: in a CGI program, a client may have set `HTTP_PROXY` (golang.org/s/cgihttpproxy).
     pub is_cgi: bool,
 }
 
-/// A proxy, and where its URL comes from.
+/// A proxy, and the variable that names it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Proxy {
-    /// Its URL, which may hold a password.
+    /// May hold a password.
     pub url: Url,
     /// The variable that holds the URL.
     pub variable: &'static str,
 }
 
 impl Proxy {
-    /// The URL as it may be shown.
+    /// The URL without its password.
     pub fn shown(&self) -> String {
         redact_url(&self.url)
     }
@@ -53,7 +52,7 @@ impl Proxy {
         (!user.is_empty() || password.is_some()).then(|| (decode(user), decode(password.unwrap_or_default())))
     }
 
-    /// Whether it speaks SOCKS and its URL has a user and a password.
+    /// True for a SOCKS proxy whose URL has a user and a password.
     pub(super) fn has_socks_credentials(&self) -> bool {
         let has = |text: &str| !text.is_empty();
         self.url.scheme().starts_with("socks5")
@@ -61,8 +60,8 @@ impl Proxy {
             && self.url.password().is_some_and(has)
     }
 
-    /// The URL for the HTTP library. As in Go, the proxy looks names up, also with `socks5://`, and a SOCKS user
-    /// without a password is none.
+    /// The URL for the HTTP library. As in Go, the proxy resolves host names, even for `socks5://`, and a SOCKS user
+    /// without a password is ignored.
     pub(super) fn for_library(&self, with_credentials: bool) -> Url {
         let mut url = self.url.clone();
         if url.scheme().starts_with("socks5") {
@@ -77,13 +76,13 @@ impl Proxy {
         url
     }
 
-    /// The header with the credentials of an HTTP proxy, as one line.
+    /// The Proxy-Authorization header of an HTTP proxy, as one line.
     pub(super) fn authorization(&self) -> Option<String> {
         let (user, password) = self.credentials()?;
         Some(format!("Proxy-Authorization: Basic {}\r\n", STANDARD.encode(format!("{user}:{password}"))))
     }
 
-    /// What to do about a proxy that wants a user and a password.
+    /// Advice for a proxy that requires a user and a password.
     pub fn credentials_advice(&self) -> String {
         let variable = self.variable;
         match self.credentials() {
@@ -94,7 +93,7 @@ impl Proxy {
 }
 
 impl ProxyRules {
-    /// The same proxy for both schemes, and the hosts without one.
+    /// The same proxy for both schemes, and exceptions.
     pub fn new(proxy: &str, except: &str) -> ProxyRules {
         let setting = |name, value: &str| (!value.is_empty()).then(|| Setting { name, value: value.into() });
         ProxyRules {
@@ -108,7 +107,7 @@ impl ProxyRules {
     /// The proxy for `url`, if there is one.
     ///
     /// # Errors
-    /// In words, when a variable cannot be used (its value is not shown: it may hold a password).
+    /// Says which variable is invalid, without its value, which may hold a password.
     pub fn proxy_for(&self, url: &Url) -> Result<Option<Proxy>, String> {
         let is_https = url.scheme() == "https";
         let Some(setting) = (if is_https { &self.https } else { &self.http }) else { return Ok(None) };

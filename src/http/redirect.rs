@@ -1,4 +1,4 @@
-//! Redirects: only on the same origin, because the token must not travel elsewhere.
+//! Redirects: followed on the same origin only, because the token must not be sent elsewhere.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -7,22 +7,21 @@ use reqwest::{Url, redirect};
 
 use crate::secret::shown;
 
-/// How many redirects are followed, on the same origin.
 const MAX_REDIRECTS: usize = 3;
-/// How much is shown of where a redirect leads.
+/// How much of a redirect's target is shown.
 const MAX_ORIGIN_CHARS: usize = 200;
 
-/// Whether redirects are followed.
+/// The redirects that are followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Redirects {
     /// Up to three, on the same origin.
     SameOrigin,
-    /// A redirect is a response like any other.
+    /// None: a redirect is a response like any other.
     No,
 }
 
 impl Redirects {
-    /// The same for the HTTP library.
+    /// The policy for the HTTP library.
     pub fn policy(self) -> redirect::Policy {
         match self {
             Redirects::SameOrigin => redirect::Policy::custom(same_origin),
@@ -34,7 +33,7 @@ impl Redirects {
 /// Why a redirect was not followed.
 #[derive(Clone, Debug)]
 pub(super) enum RefusedRedirect {
-    /// It leads to another origin (shown without query).
+    /// Its target is another origin (shown without query).
     Elsewhere(String),
     /// There were more than [`MAX_REDIRECTS`].
     TooMany,

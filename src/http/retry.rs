@@ -1,5 +1,4 @@
-//! When to try again, and when not: exponential backoff with positive jitter, on top of `Retry-After`,
-//! all before the run's deadline.
+//! Retries: exponential backoff with positive jitter, added to `Retry-After`, all before the run's deadline.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,10 +9,10 @@ use super::Answer;
 /// The first pause is between this and twice this; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// How far tries that got the same `Retry-After` are spread: a share of it, on top.
+/// Runs that got the same `Retry-After` are spread over this share of it.
 const RETRY_AFTER_SPREAD: f64 = 0.25;
 
-/// Whether an answer of this status may be different next time.
+/// True if a response with this status may be different next time.
 pub fn is_retryable(status: u16) -> bool {
     matches!(status, 408 | 429 | 502 | 503 | 504)
 }
@@ -23,19 +22,19 @@ pub struct Pauses {
     backoff: backon::ExponentialBackoff,
 }
 
-/// What to do after a failed try.
+/// The next step after a failed try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// Try again after this long.
     After(Duration),
     /// All tries are used up.
     GiveUp,
-    /// The server asks for more time than the run has (its `Retry-After`).
+    /// The server's `Retry-After` is longer than the time left.
     TooLate(Duration),
 }
 
 impl Pauses {
-    /// Pauses for `retries` further tries.
+    /// Pauses for up to `retries` retries.
     pub fn new(retries: u32) -> Pauses {
         let backoff = backon::ExponentialBuilder::new()
             .with_min_delay(FIRST_PAUSE)
@@ -47,7 +46,7 @@ impl Pauses {
         Pauses { backoff }
     }
 
-    /// Short pauses, as many as fit before the deadline: for the clean-up, whose time is short.
+    /// Short pauses, as many as fit before the deadline: for the clean-up, which has little time.
     pub fn until_deadline() -> Pauses {
         let backoff = backon::ExponentialBuilder::new()
             .with_min_delay(FIRST_PAUSE)
@@ -58,18 +57,18 @@ impl Pauses {
         Pauses { backoff }
     }
 
-    /// The next step at `now`, when the run's exchange must be over by `deadline`.
+    /// The next step at `now`, if the exchange must be over by `deadline`.
     pub fn next(&mut self, retry_after: Option<Duration>, now: Instant, deadline: Instant) -> Next {
         let Some(pause) = self.backoff.next() else { return Next::GiveUp };
         let left = deadline.saturating_duration_since(now);
         match retry_after {
             Some(asked) if asked >= left => Next::TooLate(asked),
-            // There is no time for another try: this failure says more than a timeout would.
+            // Another try would exceed the deadline, and this failure says more than a timeout would.
             None if pause >= left => Next::GiveUp,
             None => Next::After(pause),
             Some(asked) => {
                 let spread = pause + asked.mul_f64(fastrand::f64() * RETRY_AFTER_SPREAD);
-                // What was asked for fits, so the spread must not carry the try beyond the deadline.
+                // The requested pause fits, so the spread must not move the try past the deadline.
                 let room = left.saturating_sub(asked).mul_f64(fastrand::f64() / 2.0);
                 Next::After(asked + spread.min(room))
             }
@@ -82,11 +81,11 @@ pub fn retry_after(answer: &Answer, now: SystemTime) -> Option<Duration> {
     parse_retry_after(answer.header(reqwest::header::RETRY_AFTER)?, now)
 }
 
-/// See [`retry_after`]. A date in the past means no pause; an invalid value is ignored.
+/// Parses a `Retry-After` value. A date in the past means no pause; an invalid value is ignored.
 pub fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than fit are a very long time.
+        // A number that overflows is a very long time.
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::from(u32::MAX))));
     }
     let date = httpdate::parse_http_date(value).ok()?;
@@ -157,7 +156,7 @@ mod tests {
                 })
                 .collect();
             returns.sort_unstable();
-            // The fullest 10 ms hold a small share of them.
+            // Even the fullest 10 ms hold only a small share of them.
             let window = Duration::from_millis(10);
             let most = (0..returns.len())
                 .map(|i| returns[i..].iter().take_while(|&&pause| pause < returns[i] + window).count())

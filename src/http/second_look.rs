@@ -1,5 +1,5 @@
-//! A second look at a proxy or a server whose refusal the HTTP library does not explain. It asks for nothing, and
-//! what comes back is only looked at. It happens after a failure, so that no run that works is slower for it.
+//! Queries a proxy or a server once more when the HTTP library does not explain its refusal. The query requests
+//! nothing, and the response is only inspected. It happens after a failure, so it does not slow down successful runs.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -17,12 +17,12 @@ use super::attempt::PRODUCT;
 use super::cause::{Broken, Cause};
 use super::proxy::Proxy;
 
-/// How long a second look may take.
+/// The time limit of the second query.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How much of a response is enough to tell its status, or its protocol.
+/// How many bytes of a response suffice to detect its status or protocol.
 const ENOUGH_BYTES: usize = 64;
 
-/// Where to look.
+/// The host to query.
 #[derive(Clone, Copy)]
 pub(super) struct Hop<'a> {
     url: &'a Url,
@@ -30,18 +30,18 @@ pub(super) struct Hop<'a> {
 }
 
 impl<'a> Hop<'a> {
-    /// The host of `url`, whose name has these addresses.
+    /// The host of `url`, which resolved to these addresses.
     pub(super) fn new(url: &'a Url, addresses: &'a [IpAddr]) -> Hop<'a> {
         Hop { url, addresses }
     }
 }
 
-/// The address that stands in a URL instead of a name. (The hosts of `socks5://` are not parsed.)
+/// The address in a URL without a host name. (The hosts of `socks5://` are not parsed.)
 pub(super) fn literal_address(url: &Url) -> Option<IpAddr> {
     url.host_str()?.trim_matches(['[', ']']).parse().ok()
 }
 
-/// The port of a URL, or the usual one of its scheme.
+/// The port of a URL, or the default one of its scheme.
 fn port_of(url: &Url) -> u16 {
     url.port_or_known_default().unwrap_or(if url.scheme().starts_with("socks5") { 1080 } else { 80 })
 }
@@ -55,7 +55,7 @@ pub(super) async fn connect(hop: Hop<'_>) -> io::Result<TcpStream> {
     tokio::time::timeout(PATIENCE, TcpStream::connect(&addresses[..])).await.unwrap_or(Err(timed_out()))
 }
 
-/// Asks a proxy for a tunnel once more, to learn how it refuses. Nothing is sent through the tunnel.
+/// Requests a tunnel once more to learn how the proxy refuses. Nothing is sent through the tunnel.
 pub(super) async fn ask_for_tunnel(
     hop: Hop<'_>,
     proxy: &Proxy,
@@ -84,7 +84,7 @@ pub(super) async fn ask_for_tunnel(
     status(&bytes).map(|status| Cause::TunnelRefused(Some(status)))
 }
 
-/// How the response of a plain HTTP server begins.
+/// The first bytes of a plain HTTP response.
 pub(super) async fn first_bytes(hop: Hop<'_>, url: &Url) -> Option<Vec<u8>> {
     let request = format!(
         "GET / HTTP/1.1\r\nHost: {}:{}\r\nUser-Agent: {PRODUCT}\r\nConnection: close\r\n\r\n",
@@ -94,7 +94,7 @@ pub(super) async fn first_bytes(hop: Hop<'_>, url: &Url) -> Option<Vec<u8>> {
     Some(exchange(connect(hop).await.ok()?, &request).await)
 }
 
-/// The beginning of what comes back.
+/// The first bytes of the response.
 async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let work = async {

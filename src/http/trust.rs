@@ -1,8 +1,8 @@
-//! Where trust comes from: the system's roots, found as Go's `crypto/x509` finds them, and `-ca-file`; and the
-//! TLS client that uses it.
+//! The trusted roots: the system's, found as Go's `crypto/x509` finds them, and `-ca-file`; and the TLS configuration
+//! that uses them.
 //!
-//! The roots are searched once the server's chain has arrived, for those that may have issued it ([`super::roots`]).
-//! What they are good for is decided in [`super::chain`].
+//! When the server's chain has arrived, the roots that may have issued it are searched for ([`super::roots`]);
+//! [`super::chain`] decides whether they may be used.
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -23,8 +23,7 @@ use super::{Progress, certificate};
 use crate::failure::{Failure, Reason, Stage, system_error};
 use crate::read::{self, ReadError, Until};
 
-/// Where Go looks for a bundle of roots on Linux (`crypto/x509/root_linux.go`, Go 1.26); the first that
-/// can be read is taken.
+/// The bundles that Go tries on Linux (`crypto/x509/root_linux.go`, Go 1.26); the first readable one is used.
 const SYSTEM_FILES: [&str; 6] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -34,19 +33,19 @@ const SYSTEM_FILES: [&str; 6] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// Where Go looks for single roots; all are read.
+/// The directories of single roots that Go reads on Linux; all are used.
 const SYSTEM_DIRS: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
 
-/// The places that hold the roots.
+/// The places of the roots.
 #[derive(Clone, Debug)]
 pub struct TrustStore {
-    /// `-ca-file`, on top of the others.
+    /// `-ca-file`, in addition to the others.
     pub extra: Option<PathBuf>,
-    /// The same, as the text of a PEM file, and where it is from.
+    /// PEM text given in place of `-ca-file`, with its origin.
     pub extra_pem: Option<(String, Vec<u8>)>,
-    /// Bundles; the first that can be read counts.
+    /// Bundles; the first readable one is used.
     pub files: Vec<PathBuf>,
-    /// Directories of single files, whatever these are called.
+    /// Directories of single certificates, with any names.
     pub dirs: Vec<PathBuf>,
 }
 
@@ -62,7 +61,7 @@ impl Default for TrustStore {
 }
 
 impl TrustStore {
-    /// Reads `-ca-file`, and `SSL_CERT_FILE` if it is a pipe. The other places are read when they are needed.
+    /// Reads `-ca-file`, and `SSL_CERT_FILE` if it is a pipe. The others are read when they are needed.
     pub fn load(self, until: &Until<'_>) -> Result<LoadedTrust, Failure> {
         let extra_roots = match (&self.extra, &self.extra_pem) {
             (Some(path), _) => Some(read_ca_file(path, until)?),
@@ -72,7 +71,7 @@ impl TrustStore {
             })?),
             (None, None) => None,
         };
-        // The system's own places are several, and regular files.
+        // The system's own bundles are several, and regular files.
         let piped = match self.files.as_slice() {
             [named] => roots::read_pipe(named, until)?,
             _ => None,
@@ -80,13 +79,13 @@ impl TrustStore {
         Ok(LoadedTrust { extra_roots: extra_roots.unwrap_or_default(), piped, places: self })
     }
 
-    /// The places that were searched, for messages, and why nothing could be read there.
+    /// The places that were searched, for messages, and the error if none could be read.
     pub fn describe(&self) -> String {
         let shown = |path: &Path, why: Option<String>| match why {
             Some(why) => format!("{} ({why})", path.display()),
             None => path.display().to_string(),
         };
-        // One file comes from SSL_CERT_FILE; several are places where a bundle may be.
+        // A single file comes from SSL_CERT_FILE; several are possible places of a bundle.
         let bundle = match self.files.as_slice() {
             [named] => Some(shown(named, roots::unreadable(named))),
             system => system
@@ -106,22 +105,22 @@ impl TrustStore {
     }
 }
 
-/// The places that hold the roots, and what has been read of them already.
+/// The places of the roots, and the files that have been read already.
 #[derive(Clone, Debug, Default)]
 pub struct LoadedTrust {
     places: TrustStore,
     extra_roots: Vec<CertificateDer<'static>>,
-    /// `SSL_CERT_FILE`, if it was a pipe.
+    /// The content of `SSL_CERT_FILE`, if it was a pipe.
     piped: Option<Vec<u8>>,
 }
 
 impl LoadedTrust {
-    /// The places that hold the roots.
+    /// The origin, for messages.
     pub fn places(&self) -> &TrustStore {
         &self.places
     }
 
-    /// Takes what bears on a chain from `-ca-file` and from the first bundle that can be read.
+    /// Adds the certificates that matter for a chain from `-ca-file` and the first readable bundle.
     fn search_files(&self, roots: &mut Roots<'_>) {
         if let Some(path) = &self.places.extra {
             let place = Rc::new(path.clone());
@@ -136,7 +135,7 @@ impl LoadedTrust {
         }
     }
 
-    /// The same from the directories.
+    /// Adds the certificates that matter for a chain from the directories.
     fn search_dirs(&self, roots: &mut Roots<'_>) {
         for dir in &self.places.dirs {
             roots::each_bundle(dir, |path, pem| roots.take_all(pem, path));
@@ -144,12 +143,12 @@ impl LoadedTrust {
     }
 }
 
-/// What was seen of the server's certificate, for `check` and for messages.
+/// The server's certificate, for `check` and for messages.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     /// The server's own certificate, DER.
     pub certificate: Vec<u8>,
-    /// Whether the check passed.
+    /// It was trusted.
     pub trusted: bool,
 }
 
@@ -173,13 +172,12 @@ impl Verifier {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The places that hold the roots.
+    /// The origin, for messages.
     pub fn places(&self) -> &TrustStore {
         &self.trust.places
     }
 
-    /// Go reads files and directories before it decides; here the directories are read only if the files are not
-    /// enough.
+    /// Go reads files and directories first; here, the directories are read only if the files are not enough.
     fn verify(&self, chain: Chain<'_>) -> Result<(), Untrusted> {
         let mut roots = Roots::for_chain(chain.leaf, chain.intermediates);
         let algorithms = self.provider.signature_verification_algorithms.all;
@@ -195,7 +193,7 @@ impl Verifier {
     }
 }
 
-/// Why the server could not prove that it holds the certificate's key: perhaps because of the kind of key.
+/// Why the server's signature is invalid: its type of key may not be supported.
 fn explain_signature(der: &CertificateDer<'_>, error: rustls::Error) -> rustls::Error {
     let key = certificate::parse(der).map(|certificate| certificate.subject_public_key_info);
     match key.and_then(|key| certificate::unsupported_key(&key)) {
@@ -234,7 +232,7 @@ fn certificates(
     if certificates.is_empty() {
         return Err(wrong("holds no PEM certificates".to_owned()));
     }
-    // One that cannot be parsed would silently not count.
+    // A certificate that cannot be parsed would be ignored silently.
     match certificates.iter().position(|cert| webpki::anchor_from_trusted_cert(cert).is_err()) {
         Some(at) => Err(wrong(format!("holds a certificate that cannot be parsed (number {})", at + 1))),
         None => Ok(certificates),
@@ -285,7 +283,7 @@ impl ServerCertVerifier for Verifier {
 /// The TLS configuration of the client.
 ///
 /// # Panics
-/// Never: ring supports the protocol versions that are asked for.
+/// Never: ring supports these protocol versions.
 pub(crate) fn client_config(verifier: Arc<Verifier>, progress: Arc<Progress>) -> ClientConfig {
     let provider = Arc::clone(&verifier.provider);
     let mut config = ClientConfig::builder_with_provider(provider)
@@ -294,14 +292,14 @@ pub(crate) fn client_config(verifier: Arc<Verifier>, progress: Arc<Progress>) ->
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
-    // A server that speaks only HTTP/2 then says so.
+    // With it, a server that speaks only HTTP/2 sends an alert.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.resumption = Resumption::store(Arc::new(HandshakeBegins(progress)));
     config
 }
 
-/// There is one connection, so nothing to resume; but rustls asks for a hint when a handshake begins,
-/// and that is how we know that it has begun.
+/// Never resumes a session, because there is only one connection. But rustls asks for a session when a handshake
+/// begins, and that is how the beginning is noticed.
 #[derive(Debug)]
 struct HandshakeBegins(Arc<Progress>);
 

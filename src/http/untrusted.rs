@@ -1,5 +1,5 @@
-//! Why a server's certificate is not trusted, in words. What a certificate says of itself comes from a peer that
-//! is not authenticated, so that each piece of it is quoted, escaped and cut.
+//! Explains why a server's certificate is not trusted. Text from a certificate comes from an unauthenticated peer, so
+//! each part of it is quoted, escaped and cut off.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -18,32 +18,32 @@ use super::roots::Roots;
 /// How many names of a certificate are shown.
 const NAMES_SHOWN: usize = 3;
 
-/// The extensions that the verifier knows in a certificate that the server sends, below 2.5.29.
+/// The extensions that the verifier knows in certificates sent by a server, below 2.5.29.
 const VERIFIED_EXTENSIONS: [u32; 6] = [15, 17, 19, 30, 31, 37];
 
-/// Where an issuer's certificate comes from.
+/// The origin of an issuer's certificate.
 #[derive(Debug)]
 pub(crate) enum Place {
-    /// From the server, as an intermediate.
+    /// The server sent it as an intermediate.
     Sent,
-    /// From this file of the trust store.
+    /// It is in this file of the trust store.
     Found(PathBuf),
 }
 
-/// Why a chain is not trusted. Displayed, it is a clause that goes on after "the certificate of URL".
+/// Why a chain is not trusted. As text, it is a clause that follows "the certificate of URL".
 #[derive(Debug)]
 pub(crate) enum Untrusted {
-    /// The server's own certificate is at fault.
+    /// The server's own certificate is unfit.
     Leaf(Unfit),
-    /// It is for another name: a clause that begins with a verb.
+    /// It is for another host: a clause that begins with a verb.
     Name(String),
-    /// An issuer is known, its signature is right, and it may not sign this.
+    /// The issuer is known and its signature is valid, but it may not sign this certificate.
     Issuer { name: String, place: Place, why: Unfit },
-    /// Nobody in the trust store has the issuer's name.
+    /// No certificate in the trust store has the issuer's name.
     UnknownAuthority { name: String, is_self_signed: bool, is_alone: bool },
-    /// Somebody has, but did not sign this.
+    /// One has the issuer's name, but another key.
     OtherKey { name: String, place: Place },
-    /// The path as a whole is at fault.
+    /// The path as a whole is invalid.
     Path(&'static str),
 }
 
@@ -83,13 +83,13 @@ impl fmt::Display for Untrusted {
 }
 
 impl Untrusted {
-    /// An issuer that may not sign this.
+    /// An issuer that may not sign this certificate.
     pub(crate) fn issuer(der: &CertificateDer<'_>, place: Place, why: Unfit) -> Untrusted {
         let name = certificate::parse(der).map(|certificate| certificate::shown_name(&certificate.subject));
         Untrusted::Issuer { name: name.unwrap_or_default(), place, why }
     }
 
-    /// The verifier cannot parse the server's certificate, or will not.
+    /// The verifier cannot parse the server's certificate, or refuses to.
     pub(crate) fn unreadable_leaf(chain: Chain<'_>) -> Untrusted {
         Untrusted::Leaf(unreadable(chain.leaf))
     }
@@ -102,7 +102,7 @@ impl Untrusted {
         }
     }
 
-    /// Finds out what the verifier's word for the failure of all paths means here.
+    /// Translates the verifier's error about all paths.
     pub(crate) fn diagnose(error: &Error, chain: Chain<'_>, roots: &Roots<'_>) -> Untrusted {
         if let Some(why) = unfit_leaf(chain.leaf, chain.now) {
             return Untrusted::Leaf(why);
@@ -129,7 +129,7 @@ impl Untrusted {
     }
 }
 
-/// Why the verifier does not take a certificate at all.
+/// Why the verifier refuses a certificate.
 fn unreadable(der: &CertificateDer<'_>) -> Unfit {
     let Some(certificate) = certificate::parse(der) else { return Unfit::Malformed };
     let version = match certificate.version {
@@ -150,7 +150,7 @@ fn unfit_leaf(der: &CertificateDer<'_>, now: UnixTime) -> Option<Unfit> {
     checked.err().or(is_ca.then_some(Unfit::IsCa))
 }
 
-/// The certificates that the server has sent, from its own to the last whose issuer it has sent, too.
+/// The certificates from the server, from its own to the last one whose issuer it also sent.
 fn path(chain: Chain<'_>) -> Vec<(&CertificateDer<'_>, TbsCertificate)> {
     let sent: Vec<_> =
         chain.intermediates.iter().filter_map(|der| Some((der, certificate::parse(der)?))).collect();
@@ -186,10 +186,10 @@ fn unfit_intermediate(chain: Chain<'_>) -> Option<Untrusted> {
     })
 }
 
-/// Which signature of the path cannot be verified, and why.
+/// The signature of the path that cannot be verified, and why.
 fn wrong_signature(chain: Chain<'_>, roots: &Roots<'_>) -> Option<Untrusted> {
     let path = path(chain);
-    // What the server sends after its certificate fits as a rule; the step to the trust store is the one to doubt.
+    // The certificates from the server usually fit together, so the step to the trust store is checked first.
     let mut other_key = None;
     for (at, (der, certificate)) in path.iter().enumerate() {
         if certificate.issuer == certificate.subject {
@@ -252,7 +252,7 @@ fn is_dns_name_of(listed: &GeneralName, address: Option<IpAddr>) -> bool {
         if name.as_str().trim_matches(['[', ']']).parse::<IpAddr>().ok() == address)
 }
 
-/// An entry of a subject alternative name that a host is compared with.
+/// An entry of a subject alternative name that is compared with the host.
 fn shown_entry(listed: &GeneralName) -> Option<String> {
     match listed {
         GeneralName::DnsName(name) => {

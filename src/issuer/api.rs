@@ -1,5 +1,5 @@
-//! Requests to an issuer's JSON API: one header that authenticates, no cookies, no redirects; what may be
-//! repeated is repeated, what may not is not.
+//! Requests to an issuer's JSON API: one authentication header, no cookies, no redirects; requests are retried only if
+//! that is safe.
 
 use std::cell::Cell;
 use std::time::{Instant, SystemTime};
@@ -17,31 +17,29 @@ use crate::http::retry::{Next, Pauses, is_retryable, retry_after};
 use crate::http::{Answer, Client, LoadedHttp, MAX_ANSWER_BYTES, Phase, Redirects, Request};
 use crate::secret::{ExposeSecret as _, SecretString, redact_url};
 
-/// A list of a hundred thousand tokens, at 150 bytes each, is read.
+/// Large enough for a list of a hundred thousand tokens with 150 bytes each.
 const MAX_LIST_BYTES: usize = 16 * 1024 * 1024;
 
-/// An API, its client, and the right to use it.
+/// An API with its client and credential.
 pub struct Api {
     dialect: &'static Dialect,
     client: Client,
     base: Url,
     headers: HeaderMap,
     patience: Cell<Patience>,
-    /// Whether the credential was accepted by a request that the bootstrap token may not make.
+    /// The credential was accepted by a request that is not open to the bootstrap token.
     accepted: Cell<bool>,
 }
 
-/// The way to an issuer.
+/// The parameters of a connection to an issuer.
 pub struct Access<'a> {
-    /// How requests are made.
     pub http: &'a LoadedHttp,
-    /// The issuer's base URL.
     pub url: Url,
-    /// What it lets in.
+    /// The administrator's credential.
     pub credential: &'a SecretString,
 }
 
-/// How often a request is repeated that may be.
+/// How often a repeatable request is repeated.
 #[derive(Clone, Copy)]
 enum Patience {
     Retries(u32),
@@ -69,8 +67,7 @@ impl Api {
         Ok(Api { dialect, client, base, headers, patience, accepted: Cell::new(false) })
     }
 
-    /// From now on a request is repeated for as long as its deadline allows: what is left to do is the
-    /// clean-up.
+    /// From now on, repeats requests for as long as the deadline allows: only the clean-up is left.
     pub fn insist(&self) {
         self.patience.set(Patience::UntilDeadline);
     }
@@ -82,12 +79,12 @@ impl Api {
         }
     }
 
-    /// Where it is, for messages.
+    /// Scheme, host and port, for messages.
     pub fn origin(&self) -> String {
         crate::http::explain::origin(&self.base)
     }
 
-    /// The base URL as text, without a slash at its end.
+    /// The base URL without a trailing slash.
     pub fn base(&self) -> &str {
         self.base.as_str().trim_end_matches('/')
     }
@@ -97,7 +94,7 @@ impl Api {
         &self.base
     }
 
-    /// What is known of its connections.
+    /// The HTTP client, for its clock and progress.
     pub fn client(&self) -> &Client {
         &self.client
     }
@@ -107,7 +104,7 @@ impl Api {
         self.client.phase()
     }
 
-    /// How far the current request has come, such as `connecting (https://h)`.
+    /// The current step with the server, such as `connecting (https://h)`.
     pub fn doing(&self) -> String {
         format!(
             "{} ({}{}{})",
@@ -118,12 +115,12 @@ impl Api {
         )
     }
 
-    /// Whether the server may have got (some of) the current request.
+    /// True if the server may have received (part of) the current request.
     pub fn maybe_sent(&self) -> bool {
         Leftover::of_interruption(self.client.phase()).is_some()
     }
 
-    /// The URL of a resource. The segments are escaped.
+    /// The URL of a resource; the segments are escaped.
     pub fn at(&self, segments: &[&str]) -> Url {
         let mut url = self.base.clone();
         if let Ok(mut path) = url.path_segments_mut() {
@@ -132,7 +129,7 @@ impl Api {
         url
     }
 
-    /// What is at `url`.
+    /// Gets the resource at `url`.
     pub async fn get<T: DeserializeOwned>(
         &self,
         url: &Url,
@@ -147,8 +144,8 @@ impl Api {
         Ok(read)
     }
 
-    /// What is at `url` for the credential that is a token of a file; `None` if the answer `is_invalid`: the
-    /// token is not valid, or not any more.
+    /// Gets the resource at `url` with a token from a file as the credential; `None` if the response `is_invalid`,
+    /// which means that the token is not or no longer valid.
     pub(crate) async fn get_if_valid<T: DeserializeOwned>(
         &self,
         url: &Url,
@@ -164,14 +161,14 @@ impl Api {
         read.map(Some).ok_or_else(|| self.refused(&answer, url, Doing::Verify))
     }
 
-    /// How far the local clock is ahead of the server's; zero if an answer does not tell, or cannot be believed.
+    /// How far the local clock is ahead of the server's; zero if no response had a credible date.
     pub async fn clock_offset_seconds(&self, url: &Url, deadline: Instant) -> Result<i64, Failure> {
         let (result, _) = self.send(Method::GET, url, None, deadline).await;
         result.map_err(unanswered)?;
         Ok(self.client.usable_clock_offset_seconds().unwrap_or_default())
     }
 
-    /// Makes something. A good answer has `status`, and is `usable`.
+    /// Creates a resource. A successful response has `status`, and its content is `usable`.
     pub async fn create<T: DeserializeOwned>(
         &self,
         url: &Url,
@@ -195,7 +192,7 @@ impl Api {
         })
     }
 
-    /// Deletes what is at `url`. `false`: there was nothing.
+    /// Deletes the resource at `url`. `false`: it did not exist.
     pub async fn delete(&self, url: &Url, deadline: Instant) -> Result<bool, Failure> {
         let (result, repeated) = self.send(Method::DELETE, url, None, deadline).await;
         let answer = result.map_err(unanswered)?;
@@ -206,7 +203,7 @@ impl Api {
         }
     }
 
-    /// An answer that is not the one that was asked for.
+    /// The failure for an unexpected response.
     fn refused(&self, answer: &Answer, url: &Url, doing: Doing) -> Failure {
         let (origin, path, proxy) = (&self.origin(), url.path(), self.client.proxy());
         let accepted_before = self.accepted.get();
@@ -214,8 +211,8 @@ impl Api {
         Failure::failed(Stage::Exchange, refusal.reason(), refusal.explain())
     }
 
-    /// Makes a request, and makes it again while [`may_repeat`] and `deadline` allow it. Gives the last
-    /// result, and whether it was not the first request.
+    /// Makes a request, and repeats it while [`may_repeat`] and `deadline` allow it. Returns the last result, and
+    /// whether the request was repeated.
     async fn send(
         &self,
         method: Method,
@@ -258,10 +255,10 @@ impl Api {
     }
 }
 
-/// The rule for each method, as the manual has it. A rate limiter has done nothing, so that every request is
-/// repeated after a 429. What reads or deletes may be done twice, so it is repeated after any connection
-/// error and any error of a gateway; a deletion after HTTP 500 too, because it did not happen. What creates
-/// is repeated only if it cannot have arrived.
+/// The retry rule of each method, as documented. A rate limiter has not passed the request on, so every request is
+/// repeated after a 429. Reading and deleting may happen twice, so they are repeated after any connection error and any
+/// gateway error; a deletion also after HTTP 500, because it did not happen. A creation is repeated only if it cannot
+/// have arrived.
 fn may_repeat(method: &Method, result: &Result<Answer, TransportError>) -> bool {
     match result {
         Ok(answer) if answer.status == 429 => true,
@@ -276,7 +273,7 @@ fn max_answer_bytes(method: &Method) -> usize {
     if *method == Method::GET { MAX_LIST_BYTES } else { MAX_ANSWER_BYTES }
 }
 
-/// The failure of a request without an answer.
+/// The failure for a request without a response.
 fn unanswered(error: TransportError) -> Failure {
     error.into_failure()
 }

@@ -1,14 +1,14 @@
-//! What a wrong clock of ours adds to a message.
+//! Adds the difference of the clocks to messages.
 
 use std::time::Duration;
 
 use crate::go::duration;
 use crate::http::{self, Answer};
 
-/// A clock that differs by less cannot be told from a slow answer: `Date` has whole seconds.
+/// A smaller difference may be caused by a slow response: `Date` has whole seconds.
 const NOTABLE_OFFSET_SECONDS: i64 = 2;
 
-/// How far our clock is from the server's, as a further clause; empty if that is not worth mentioning.
+/// A clause with the difference between the local and the server's clock; empty if it is too small to mention.
 pub(super) fn clause(answer: &Answer) -> String {
     match answer.clock_offset_seconds {
         Some(offset) if offset.abs() >= NOTABLE_OFFSET_SECONDS => {
@@ -21,12 +21,12 @@ pub(super) fn clause(answer: &Answer) -> String {
     }
 }
 
-/// Whether one of the clocks must be wrong: then the expiry of a token was not set by the server's.
+/// True if one of the clocks must be wrong: the server's clock was then not used for the expiry of a token.
 pub(super) fn is_days_off(answer: &Answer) -> bool {
     answer.clock_offset_seconds.is_some_and(|offset| !http::is_usable(offset))
 }
 
-/// How far our clock is behind the server's, if it is.
+/// How far the local clock is behind the server's, if it is.
 pub(super) fn lag(answer: &Answer) -> Option<Duration> {
     let offset = answer.clock_offset_seconds.filter(|offset| *offset < 0)?;
     Some(Duration::from_secs(offset.unsigned_abs()))

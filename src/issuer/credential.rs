@@ -1,5 +1,5 @@
-//! An administrator's credential: the token that makes and deletes service tokens. From a variable or a
-//! file, never from a flag's value.
+//! An administrator's credential: the token that creates and deletes service tokens. It comes from a variable or a
+//! file, never from the value of a flag.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -8,23 +8,23 @@ use crate::failure::{Failure, Reason, Stage, resource_advice, system_error};
 use crate::read::{self, NotText, ReadError, Until, as_text};
 use crate::secret::{SecretString, protect};
 
-/// A file that is larger holds no token.
+/// A larger file does not hold a token.
 const MAX_TOKEN_BYTES: usize = 64 * 1024;
 
-/// Where a credential is.
+/// Where the credential comes from.
 pub(crate) enum Credential {
-    /// It was in this variable.
+    /// The value of this variable.
     Variable(&'static str, SecretString),
-    /// In this file.
+    /// A file, which may be a pipe.
     File(PathBuf),
-    /// On standard input.
+    /// Standard input.
     StandardInput,
-    /// In a context of `sts`; the text names it.
+    /// The token of a context of `sts`; the text names the context.
     Context(String, SecretString),
 }
 
 impl Credential {
-    /// For messages.
+    /// The origin, for messages.
     pub(crate) fn describe(&self) -> String {
         match self {
             Credential::Variable(name, _) => (*name).to_owned(),
@@ -34,7 +34,7 @@ impl Credential {
         }
     }
 
-    /// Reads the credential. A pipe may keep us waiting.
+    /// Reads the credential, which may wait for a pipe.
     pub(crate) fn read(self, until: &Until<'_>) -> Result<SecretString, Failure> {
         let at = self.describe();
         let file = match self {
@@ -46,8 +46,8 @@ impl Credential {
     }
 }
 
-/// The token that `file` holds, without the white space around it. `what` it is and the `flag` that named
-/// the file are for messages.
+/// The token in `file`, without the white space around it. `what` and `flag` are for messages: the kind of token, and
+/// the flag that named the file.
 pub(crate) fn token_in(
     file: Result<File, ReadError>,
     at: &str,
@@ -82,9 +82,10 @@ fn invalid(message: String) -> Failure {
     Failure::failed(Stage::Sign, Reason::CredentialInvalid, message)
 }
 
-/// `text` as a token, if it is one word of printable ASCII, which a header can hold. `at` is where it stood.
+/// Accepts `text` as a token if it is one word of printable ASCII, which an HTTP header can hold. `at` says where it
+/// comes from, for messages.
 pub(crate) fn one_word(text: &str, at: &str) -> Result<SecretString, Failure> {
-    // What `$(cat FILE)` leaves of a file from Windows.
+    // `$(cat FILE)` leaves these characters of a file that was edited on Windows.
     let text = text.trim_start_matches('\u{feff}').trim_ascii();
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(invalid(format!("{at}: not a token; expected one word of ASCII")));

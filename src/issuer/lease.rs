@@ -1,4 +1,4 @@
-//! What an issuer gives, and what may be left at it.
+//! A credential from an issuer, and the token that may be left there.
 
 use std::ffi::OsString;
 
@@ -6,60 +6,60 @@ use crate::failure::Failure;
 use crate::http::{Answer, Phase};
 use crate::secret::SecretString;
 
-/// A credential, as the command gets it.
+/// A credential in the form that the command gets.
 #[derive(Default)]
 pub struct Lease {
     /// Variables to set.
     pub set: Vec<(OsString, SecretString)>,
-    /// Variables to remove, unless they are set.
+    /// Variables to remove; one that is also in `set` is set.
     pub remove: Vec<OsString>,
 }
 
 /// Why there is no new token.
 #[derive(Debug)]
 pub struct CreateError {
-    /// In words.
+    /// The failure to report.
     pub failure: Failure,
     /// A token that the issuer may have created anyway.
     pub leftover: Option<Leftover>,
 }
 
-/// What is, or may be, left at the issuer and has to be deleted.
+/// A token that is, or may be, left at the issuer and must be deleted.
 #[derive(Debug)]
 pub enum Leftover {
-    /// The token.
+    /// The created token.
     Token(SecretString),
-    /// Something answered its creation, but not with a token.
+    /// The creation got a response, but it had no token.
     Answered(Reply),
-    /// Nothing answered, so that nothing shows whether the request arrived.
+    /// The creation got no response, so it is unknown whether the request arrived.
     Unanswered,
 }
 
-/// An answer to a creation that holds no token.
+/// The response to a creation, without a token.
 #[derive(Debug)]
 pub struct Reply {
-    /// `None`: the answer broke off.
+    /// `None`: the response is incomplete.
     status: Option<u16>,
-    /// Its `Location`, which names what was created.
+    /// The `Location`, which identifies the created token.
     pub location: Option<String>,
 }
 
 impl Reply {
-    /// Whether the server is done: what is not listed now was not created.
+    /// True if the server has finished: a token that is not listed now was not created.
     pub fn is_final(&self) -> bool {
-        // A proxy may have given up on a server that goes on.
+        // A proxy may have given up while the server still works on the request.
         self.status.is_some_and(|status| !matches!(status, 408 | 501..=599))
     }
 }
 
 impl Leftover {
-    /// What a creation may have left that was answered with this status, and not with a token. `own` says
-    /// whether the error has the issuer's own form.
+    /// The token that a creation with this response may have left. `own` says that the error has the issuer's own
+    /// format.
     pub fn of_refusal(answer: &Answer, own: bool) -> Option<Leftover> {
         match answer.status {
-            // Whoever is not let in has created nothing; such an answer has no body at some servers.
+            // Without authentication, nothing is created; some servers return such a response without a body.
             401 => None,
-            // The issuer itself refused the request. A rate limiter or a gateway may act after the issuer.
+            // The issuer itself refused the request. After a rate limiter or a gateway, the issuer may have acted.
             400..=499 if own && !matches!(answer.status, 408 | 429) => None,
             status => Some(Leftover::Answered(Reply {
                 status: Some(status),
@@ -68,7 +68,7 @@ impl Leftover {
         }
     }
 
-    /// What a creation may have left whose answer did not arrive whole, at the `phase` where it ended.
+    /// The token that a creation may have left if its response is incomplete and it ended at `phase`.
     pub fn of_interruption(phase: Phase) -> Option<Leftover> {
         match phase {
             Phase::Lookup | Phase::Connect | Phase::ProxyHandshake | Phase::Handshake => None,

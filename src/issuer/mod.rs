@@ -1,5 +1,5 @@
-//! The issuers of credentials. Each gets one, says what it puts into the command's environment, and
-//! knows how to take it back. None of them knows how a command is run.
+//! The issuers of credentials. Each obtains a credential, says which variables the command gets, and can revoke it.
+//! None knows how a command is run.
 
 pub(crate) mod api;
 mod clock;
@@ -22,7 +22,7 @@ use api::Access;
 
 use crate::failure::Failure;
 
-/// Who makes the token of a run, and which. Nothing is connected yet.
+/// The issuer of a run's token, and the token, before a connection is made.
 pub enum IssuerConfig {
     /// A Phalanx environment.
     Gafaelfawr(gafaelfawr::exec::RunTokenConfig),

@@ -1,17 +1,17 @@
-//! How much of other people's text is shown in our one line.
+//! Limits how much text from others a message quotes.
 
 use crate::secret;
 
-/// How much of a text is shown, in characters.
+/// How many characters of a text are shown.
 const SHOWN_TEXT: usize = 200;
-/// How much of a body that is not JSON is shown, in characters.
+/// How many characters of a body that is not JSON are shown.
 const SHOWN_BODY: usize = 80;
-/// How much of it is looked at: the text of a page stands behind its styles and scripts.
+/// How many bytes of it are read: the text of a page follows its styles and scripts.
 const READ_BODY: usize = 64 * 1024;
-/// How much of a key id, or of another name of the user's, is shown, in characters.
+/// How many characters of a name from the user, such as a key ID, are shown.
 const SHOWN_NAME: usize = 64;
 
-/// Foreign text as it may be shown: on one line, without tokens, and not too long.
+/// Text from others, safe to show: on one line, without tokens, and not too long.
 pub(super) fn shown(text: &str) -> String {
     secret::shown(text, SHOWN_TEXT)
 }
@@ -21,14 +21,14 @@ pub(super) fn quoted_name(name: &str) -> String {
     secret::quoted(name.as_bytes(), SHOWN_NAME)
 }
 
-/// The beginning of a body that is not JSON, in quotes; of an HTML page its title and its text.
+/// The beginning of a body that is not JSON, quoted; for an HTML page, its title and text.
 pub(super) fn first_words(body: &[u8]) -> String {
     let body = &body[..body.len().min(READ_BODY)];
     let text = String::from_utf8_lossy(body);
     if !is_html(&text) {
         return secret::quoted(body, SHOWN_BODY);
     }
-    // Before lines are joined, which would hide a secret that is wrapped; what is marked up is found afterwards.
+    // Before lines are joined, which would hide a wrapped secret; secrets between markup are found later.
     let page = html_text(&secret::scrub(&text));
     if page.is_empty() {
         "an HTML page".to_owned()
@@ -70,7 +70,7 @@ fn html_text(page: &str) -> String {
         match name.to_ascii_lowercase().as_str() {
             "title" => in_title = true,
             "/title" => in_title = false,
-            // These stand within a word.
+            // These tags may be within a word.
             "b" | "/b" | "i" | "/i" | "em" | "/em" | "a" | "/a" | "span" | "/span" | "code" | "/code" => {}
             _ => text.push(' '),
         }
@@ -84,7 +84,7 @@ fn html_text(page: &str) -> String {
     if title.is_empty() || text.is_empty() { format!("{title}{text}") } else { format!("{title}: {text}") }
 }
 
-/// The usual character references, decoded.
+/// Decodes the usual character references.
 fn unescape(text: &str) -> String {
     let mut text = text.replace("&nbsp;", " ");
     for (reference, character) in

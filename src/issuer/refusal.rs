@@ -1,4 +1,4 @@
-//! What it means that an issuer has not done what it was asked: the words that all issuers share.
+//! Explains why an issuer refused a request: the texts that all issuers share.
 
 use std::time::SystemTime;
 
@@ -10,32 +10,32 @@ use crate::http::explain::authentication;
 use crate::http::proxy::Proxy;
 use crate::http::{Answer, retry};
 
-/// An issuer, as its answers are read and explained.
+/// The parts of the messages that differ between issuers.
 pub struct Dialect {
-    /// What it is called before `at URL`.
+    /// The name before `at URL`.
     pub name: &'static str,
-    /// Whose JSON is expected.
+    /// The owner in "a response that is not OWNER JSON".
     pub owner: &'static str,
-    /// What to look at where another server seems to respond.
+    /// Advice if another server seems to respond.
     pub advice: &'static str,
-    /// Whether an error is the issuer's own, and not one of a proxy in between.
+    /// True if an error comes from the issuer, and not from a proxy in between.
     pub is_own: fn(&Answer) -> bool,
-    /// Whether a 404 is about the token, and not one of a server that has no such API.
+    /// True if a 404 is about the token, and not about a missing API.
     pub is_not_found: fn(&Answer) -> bool,
-    /// What a refusal means, and what to do; [`Refusal::usual`] for what is not the issuer's own.
+    /// Explains a refusal with advice; uses [`Refusal::usual`] for errors that are not the issuer's own.
     pub explain: fn(&Refusal<'_>) -> String,
-    /// The same for programs, where the error has the issuer's own form.
+    /// The reason, if the error has the issuer's own format.
     pub reason: fn(&Refusal<'_>) -> Option<Reason>,
 }
 
-/// What was tried.
+/// The operation that was tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doing {
-    /// Asking what the admin token is.
+    /// Asking about the admin token.
     Check,
-    /// Asking what the token in a file is.
+    /// Asking about the token in a file.
     Verify,
-    /// Making a token.
+    /// Creating a token.
     Create,
     /// Listing tokens.
     List,
@@ -43,26 +43,26 @@ pub enum Doing {
     Delete,
 }
 
-/// An answer that is not the one that was asked for.
+/// An unexpected response.
 pub struct Refusal<'a> {
-    /// Who has answered.
+    /// The issuer.
     pub dialect: &'static Dialect,
     /// Scheme, host and port.
     pub origin: &'a str,
-    /// The path that was asked for.
+    /// The requested path.
     pub path: &'a str,
-    /// The proxy in between.
+    /// The proxy in use.
     pub proxy: Option<&'a Proxy>,
-    /// The answer.
+    /// The response.
     pub answer: &'a Answer,
-    /// What was asked for.
+    /// The operation.
     pub doing: Doing,
-    /// Whether the same credential was accepted before in this process.
+    /// The same credential was accepted earlier in this process.
     pub accepted_before: bool,
 }
 
 impl Refusal<'_> {
-    /// In one line, what it means and what to do.
+    /// One line with the explanation and advice.
     pub fn explain(&self) -> String {
         match self.answer.status {
             200..=299 => self.foreign(),
@@ -70,7 +70,7 @@ impl Refusal<'_> {
         }
     }
 
-    /// The same for programs.
+    /// The reason, for programs.
     pub fn reason(&self) -> Reason {
         match self.answer.status {
             200..=299 => Reason::UnexpectedResponse,
@@ -79,12 +79,12 @@ impl Refusal<'_> {
         }
     }
 
-    /// The issuer and where it is.
+    /// The issuer and its URL, for messages.
     pub fn server(&self) -> String {
         format!("{} at {}", self.dialect.name, self.origin)
     }
 
-    /// What was asked for.
+    /// The operation, for messages.
     pub fn what(&self) -> &'static str {
         match self.doing {
             Doing::Check => "check the admin token",
@@ -95,7 +95,7 @@ impl Refusal<'_> {
         }
     }
 
-    /// The status and the issuer's `words`, or else the beginning of the body.
+    /// The status with the issuer's `words`, or with the beginning of the body.
     pub fn said(&self, words: &str) -> String {
         let Answer { status, body, .. } = self.answer;
         let label = status::label(*status);
@@ -106,7 +106,7 @@ impl Refusal<'_> {
         }
     }
 
-    /// A good status, and not what the issuer returns.
+    /// A success status with content that does not come from the issuer.
     fn foreign(&self) -> String {
         let Refusal { dialect, origin, answer, doing, .. } = self;
         // The body of a creation may hold a token.
@@ -120,7 +120,7 @@ impl Refusal<'_> {
         )
     }
 
-    /// What the status alone means.
+    /// The explanation by the status alone.
     pub fn usual(&self, said: &str) -> String {
         let Refusal { dialect, origin, path, answer, doing, proxy, .. } = self;
         let meaning = status::meaning(answer.status);
@@ -142,9 +142,7 @@ impl Refusal<'_> {
                     Doing::Create => "may not have created a token".to_owned(),
                     _ => format!("did not {}", self.what()),
                 };
-                let advice =
-                    if answer.status == 511 { advice(meaning, dialect.advice) } else { String::new() };
-                format!("{origin} {summary}, and {left} {said}{advice}")
+                format!("{origin} {summary}, and {left} {said}{}", advice(meaning, dialect.advice))
             }
             408 => format!("{server} {summary} {said}{}", advice(meaning, dialect.advice)),
             _ => format!("{server} refused to {} {said}", self.what()),
@@ -152,7 +150,7 @@ impl Refusal<'_> {
     }
 }
 
-/// What to do about a status, as a further clause.
+/// The advice of a status, as a clause.
 pub(super) fn advice(meaning: &Meaning, check_url: &str) -> String {
     match meaning.advice {
         Advice::CheckUrl => format!("; {check_url}"),
@@ -160,7 +158,7 @@ pub(super) fn advice(meaning: &Meaning, check_url: &str) -> String {
     }
 }
 
-/// A 407, of a proxy that is known or of whoever is in between.
+/// A 407, from a known proxy or from something in between.
 pub(super) fn proxy_authentication(proxy: Option<&Proxy>, at: &str) -> String {
     match proxy {
         Some(proxy) => authentication(proxy, "HTTP 407"),
@@ -170,7 +168,7 @@ pub(super) fn proxy_authentication(proxy: Option<&Proxy>, at: &str) -> String {
     }
 }
 
-/// What to do about a rate limit.
+/// The advice for a rate limit.
 fn when_to_ask(answer: &Answer) -> String {
     match retry::retry_after(answer, SystemTime::now()).filter(|asked| !asked.is_zero()) {
         Some(asked) => format!("it asks to wait {}", duration::show(asked)),

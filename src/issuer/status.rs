@@ -1,24 +1,22 @@
-//! What an HTTP status means that says no: one table for all services.
+//! The meaning of HTTP statuses that are not a success: one table for all services.
 
 use crate::failure::Reason;
 use crate::http::explain::Status;
 
-/// What to do about a status.
+/// The advice for a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Advice {
-    /// Look at the service's URL, and at what stands between.
+    /// Check the service's URL, and the proxies in between.
     CheckUrl,
-    /// This.
     Do(&'static str),
 }
 
-/// What a status means.
+/// The meaning of a status.
 #[derive(Debug)]
 pub(super) struct Meaning {
     statuses: std::ops::RangeInclusive<u16>,
-    /// What the server does, after its name.
+    /// The action of the server, after its name.
     pub summary: &'static str,
-    /// What to do.
     pub advice: Advice,
 }
 
@@ -26,7 +24,7 @@ const fn row(from: u16, to: u16, summary: &'static str, advice: Advice) -> Meani
     Meaning { statuses: from..=to, summary, advice }
 }
 
-/// The first row with a status counts.
+/// The first row with a status applies.
 static TABLE: [Meaning; 8] = [
     row(
         403,
@@ -53,12 +51,11 @@ static TABLE: [Meaning; 8] = [
     row(0, u16::MAX, "refused the request", Advice::CheckUrl),
 ];
 
-/// What `status` means.
 pub(super) fn meaning(status: u16) -> &'static Meaning {
     TABLE.iter().find(|row| row.statuses.contains(&status)).unwrap_or(&TABLE[TABLE.len() - 1])
 }
 
-/// Why, for programs, a request with this status failed.
+/// The reason, for programs, of a request that failed with this status.
 pub(super) fn reason(status: u16) -> Reason {
     match status {
         401 => Reason::CredentialRejected,
@@ -74,7 +71,7 @@ pub(super) fn reason(status: u16) -> Reason {
     }
 }
 
-/// A status as messages show it. That of a server error is named: it is looked for in the server's logs.
+/// A status for messages. A server error includes its name, to be searched for in the server's logs.
 pub(super) fn label(status: u16) -> String {
     if status < 500 { format!("HTTP {status}") } else { format!("HTTP {}", Status(status)) }
 }

@@ -1,4 +1,4 @@
-//! The algorithms that the accepted keys sign with.
+//! Signature algorithms of the accepted keys.
 
 use jsonwebtoken::Algorithm as JwtAlgorithm;
 
@@ -25,11 +25,11 @@ pub enum Algorithm {
     Ps512,
 }
 
-/// What the newest Locate accepts; see [`Algorithm::works_with_every_locate`].
+/// The algorithms that every Locate accepts, for messages; see [`Algorithm::works_with_every_locate`].
 pub(super) const ACCEPTED_BY_EVERY_LOCATE: &str = "EdDSA, ES256 and RS256";
 
 impl Algorithm {
-    /// Those of an RSA key. The first is the one of a key that names none.
+    /// The algorithms of an RSA key. The first is the default.
     pub const RSA: [Algorithm; 6] = [
         Algorithm::Rs256,
         Algorithm::Rs384,
@@ -54,7 +54,7 @@ impl Algorithm {
         }
     }
 
-    /// The same for jsonwebtoken.
+    /// The same algorithm in jsonwebtoken.
     pub(super) fn of_jwt(self) -> JwtAlgorithm {
         match self {
             Algorithm::EdDsa => JwtAlgorithm::EdDSA,
@@ -69,19 +69,19 @@ impl Algorithm {
         }
     }
 
-    /// The one that jsonwebtoken means, if it is one of these.
+    /// The algorithm that corresponds to jsonwebtoken's, if it is one of these.
     pub(super) fn from_jwt(algorithm: JwtAlgorithm) -> Option<Algorithm> {
         let others = [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Es384];
         others.into_iter().chain(Algorithm::RSA).find(|known| known.of_jwt() == algorithm)
     }
 
-    /// Whether every Locate accepts it. v0.17.6 accepts any that fits the registered key; v0.19.2 has a list
+    /// True if every Locate accepts it. v0.17.6 accepts any algorithm that fits the registered key; v0.19.2 has a list
     /// (m-lab/access, `token/jwt.go`: `supportedAlgorithms`).
     pub fn works_with_every_locate(self) -> bool {
         matches!(self, Algorithm::EdDsa | Algorithm::Es256 | Algorithm::Rs256)
     }
 
-    /// Which Locate does not accept it, as a clause; `None` if each does.
+    /// A clause that says which Locate refuses it; `None` if none does.
     pub fn refused_by(self) -> Option<String> {
         (!self.works_with_every_locate()).then(|| {
             format!(

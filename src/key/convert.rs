@@ -1,4 +1,4 @@
-//! What can be made of a JWK, with josekit: its public half, its thumbprint, its JSON.
+//! Uses josekit to make other forms of a JWK: its public half, its thumbprint, its JSON.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,10 +9,10 @@ use serde_json::{Map, Value};
 use super::Unusable;
 use super::members::{Bytes, Members, shown};
 
-/// The members that are names.
+/// The members whose values are names.
 const NAMES: [&str; 5] = ["kty", "crv", "alg", "use", "kid"];
 
-/// Any JWK, also one that cannot sign, for josekit, which gets no private part.
+/// Reads any JWK, even one that cannot sign, for josekit. josekit gets no private part.
 pub(crate) fn read(json: &[u8]) -> Result<Jwk, Unusable> {
     model(&Members::read(json)?)
 }
@@ -28,12 +28,13 @@ pub(super) fn model(members: &Members<'_>) -> Result<Jwk, Unusable> {
     for (name, bytes) in public_numbers(members)? {
         insert(name, URL_SAFE_NO_PAD.encode(&bytes));
     }
-    // Not `Jwk::from_map`: it looks for base64, which it is given here, with the regex crate, an eighth of the binary.
+    // Not `Jwk::from_map`: it checks for base64, which is already known here, with the regex crate, an eighth of the
+    // binary.
     serde_json::from_value(Value::Object(map)).map_err(|_| "this is not a JWK".to_owned())
 }
 
-/// The numbers of a public key of this type, in the one form that RFC 7518 allows: a thumbprint must not
-/// depend on how they were written.
+/// The numbers of a public key in the only form that RFC 7518 allows, so that a thumbprint does not depend on how they
+/// were written.
 fn public_numbers(members: &Members<'_>) -> Result<Vec<(&'static str, Bytes)>, Unusable> {
     let coordinate = |name, size| members.padded_number(name, size).map(|number| (name, number));
     match (members.text("kty"), members.text("crv")) {
@@ -51,9 +52,9 @@ fn public_numbers(members: &Members<'_>) -> Result<Vec<(&'static str, Bytes)>, U
     }
 }
 
-/// The public key of a pair, with what names it.
+/// The public key, with the members that name it.
 pub(crate) fn public_half(jwk: &Jwk) -> Result<Jwk, Unusable> {
-    // josekit names its own types in its errors.
+    // josekit's errors name its own types.
     let mut public = jwk.to_public_key().map_err(|_| match jwk.key_type() {
         "oct" => "this is a symmetric key, which has no public half".to_owned(),
         _ => match jwk.curve() {

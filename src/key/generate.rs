@@ -1,5 +1,5 @@
-//! Makes key material. EdDSA and ES256 come from ring; ring makes no RSA keys, so these come from the
-//! `rsa` crate. OpenSSL, which josekit could use for all three, would treble the size of the binary.
+//! Generates keys. EdDSA and ES256 keys come from ring; ring cannot generate RSA keys, so they come from the `rsa`
+//! crate. OpenSSL, which josekit could use for all three, would treble the size of the binary.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,13 +14,13 @@ use zeroize::Zeroizing;
 use super::{Algorithm, PrivateKey};
 use crate::random;
 
-/// What m-lab's `jwk-keygen` makes by default (go-jose v2.6.0, jwk-keygen/main.go).
+/// The default size of m-lab's `jwk-keygen` (go-jose v2.6.0, jwk-keygen/main.go).
 const RSA_BITS: usize = 2048;
 
-/// A fresh private JWK for `algorithm`, with `use` and `alg`, without a key id.
+/// A new private JWK for `algorithm`, with `use` and `alg`, without a key ID.
 ///
 /// # Errors
-/// In words: no random source, or an algorithm that Locate does not take.
+/// Says that there is no random source, or that Locate does not accept the algorithm.
 pub(crate) fn private_jwk(algorithm: Algorithm) -> Result<Jwk, String> {
     let mut jwk = match algorithm {
         Algorithm::EdDsa => ed25519()?,
@@ -30,7 +30,7 @@ pub(crate) fn private_jwk(algorithm: Algorithm) -> Result<Jwk, String> {
     };
     jwk.set_key_use("sig");
     jwk.set_algorithm(algorithm.name());
-    // A key that we would refuse ourselves must not leave this room.
+    // Never return a key that a run would refuse.
     PrivateKey::from_jwk(&Zeroizing::new(jwk.to_string().into_bytes()))?.check()?;
     Ok(jwk)
 }
@@ -51,7 +51,7 @@ fn ed25519() -> Result<Jwk, String> {
 }
 
 fn p256() -> Result<Jwk, String> {
-    /// Where the private scalar stands in the PKCS#8 document that ring makes (RFC 5915, section 3).
+    /// The position of the private scalar in the PKCS#8 document that ring creates (RFC 5915, section 3).
     const SCALAR: std::ops::Range<usize> = 36..68;
     let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
     let source = SystemRandom::new();

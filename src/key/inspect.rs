@@ -1,4 +1,4 @@
-//! What a key is, in words for people.
+//! Describes a key for people.
 
 use std::fmt::Write as _;
 
@@ -10,8 +10,8 @@ use super::members::Members;
 use super::{PrivateKey, Unusable, rsa};
 use crate::failure::printable;
 
-/// Type, algorithm, key ID and thumbprint of a JWK, and whether it can sign monitoring requests; never
-/// its private parts.
+/// Type, algorithm, key ID and thumbprint of a JWK, and whether it can sign monitoring requests. Never shows private
+/// parts.
 pub fn inspect(json: &[u8]) -> Result<String, Unusable> {
     let members = Members::read(json)?;
     let jwk = model(&members)?;
@@ -35,7 +35,7 @@ pub fn inspect(json: &[u8]) -> Result<String, Unusable> {
     Ok(text)
 }
 
-/// Whether a run could use the key.
+/// Says whether a run could use the key.
 fn verdict(members: &Members<'_>) -> String {
     let key = PrivateKey::from_members(members).and_then(|key| key.check().map(|()| key.algorithm));
     match key.map(super::Algorithm::refused_by) {

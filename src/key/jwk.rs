@@ -1,7 +1,7 @@
 //! A private JWK (RFC 7517; RFC 7518, section 6; RFC 8037) that can sign.
 //!
-//! What is accepted: OKP with Ed25519, EC with P-256 or P-384, RSA of 2048, 3072 or 4096 bits. The public
-//! part must belong to the private one; ring checks that. Everything else is refused with its reason.
+//! Accepted are OKP with Ed25519, EC with P-256 or P-384, RSA of 2048, 3072 or 4096 bits. The public part must belong
+//! to the private one; ring checks that. Other keys are refused with a reason.
 
 use std::fmt;
 
@@ -13,10 +13,10 @@ use super::members::{Bytes, Members, shown};
 use super::pair::{self, KeyPair};
 use super::rsa;
 
-/// A private key with its algorithm and key ID. Whether its halves belong together is found out where it
-/// is used, by [`PrivateKey::check`] or by signing, so that a run pays for it once.
+/// A private key with its algorithm and key ID. [`PrivateKey::check`] and signing verify that its halves match, so a
+/// run pays for that only once.
 pub struct PrivateKey {
-    /// How it signs.
+    /// The algorithm that it signs with.
     pub algorithm: Algorithm,
     /// The JWK's `kid`; empty if it has none, as in go-jose.
     pub key_id: String,
@@ -39,7 +39,7 @@ impl PrivateKey {
         PrivateKey::from_members(&Members::read(json)?)
     }
 
-    /// The key that these members are, if it may and can sign.
+    /// The key with these members, if it may and can sign.
     pub(super) fn from_members(members: &Members<'_>) -> Result<PrivateKey, Unusable> {
         refuse_other_uses(members)?;
         let algorithm = algorithm(members)?;
@@ -57,10 +57,10 @@ impl PrivateKey {
         Ok(PrivateKey { algorithm, key_id: members.text("kid").unwrap_or_default().to_owned(), encoding })
     }
 
-    /// Whether the halves belong together, so that its signatures are right.
+    /// Fails if the halves do not match, so that its signatures would be invalid.
     pub fn check(&self) -> Result<(), Unusable> {
         let pair = KeyPair::read(self.algorithm, self.encoding.as_bytes());
-        // Of an RSA key's parts, ring finds some to be wrong only when it checks its own signature.
+        // Some invalid parts of an RSA key show only when ring checks its own signature.
         match pair.and_then(|pair| pair.sign(self.algorithm, b"monitoring-token")) {
             Some(_) => Ok(()),
             None => Err("the public and private parts do not match".to_owned()),
@@ -84,7 +84,7 @@ fn refuse_other_uses(members: &Members<'_>) -> Result<(), Unusable> {
     }
 }
 
-/// What the key signs with: its `alg`, if that fits, or else the usual one of its type.
+/// The key's `alg`, if it fits the type; without `alg`, the default of its type.
 fn algorithm(members: &Members<'_>) -> Result<Algorithm, Unusable> {
     let (kind, curve) = (members.text("kty").unwrap_or_default(), members.text("crv"));
     let fitting: &[Algorithm] = match (kind, curve) {

@@ -1,4 +1,4 @@
-//! Where the key comes from: a file (or a pipe: `<(…)`), or the variable itself.
+//! Loads the key: from a file (or a pipe: `<(…)`), or from the variable itself.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,21 +11,21 @@ use crate::failure::{Failure, Reason, Stage, resource_advice, system_error};
 use crate::read::{self, ReadError, Until};
 use crate::secret::scrub_stack;
 
-/// A larger file cannot be a key.
+/// A larger file is not a key.
 const MAX_KEY_BYTES: usize = 64 * 1024;
 
-/// Where the private key is.
+/// The source of the private key.
 pub enum KeySource {
-    /// In this file.
+    /// A file, which may be a pipe.
     File(PathBuf),
     /// The JWK itself, from the variable.
     Inline(SecretString),
-    /// Neither flag nor variable names one. It is the run that fails of it, so that its metrics say so.
+    /// Neither flag nor variable is set. The run reports this failure itself, so that its metrics include it.
     Missing,
 }
 
 impl KeySource {
-    /// For messages.
+    /// The origin, for messages.
     pub fn describe(&self) -> String {
         match self {
             KeySource::File(path) => path.display().to_string(),
@@ -34,7 +34,7 @@ impl KeySource {
         }
     }
 
-    /// Reads the key. A pipe may keep us waiting.
+    /// Reads the key, which may wait for a pipe.
     pub fn load(&self, until: &Until<'_>) -> Result<PrivateKey, Failure> {
         let key = match self {
             KeySource::Missing => {
@@ -54,14 +54,14 @@ impl KeySource {
         key.map_err(|refusal| self.refuse(&refusal))
     }
 
-    /// The failure of a key that cannot be used.
+    /// The failure for a key that cannot be used.
     pub fn refuse(&self, refusal: &str) -> Failure {
         let message = format!("cannot use the key {}: {refusal}", self.describe());
         Failure::failed(Stage::Sign, Reason::KeyInvalid, message)
     }
 }
 
-/// Reads a key file. `advice` is for one that is not there.
+/// Reads a key file. `advice` is added if the file cannot be read.
 pub(crate) fn read_file(path: &Path, until: &Until<'_>, advice: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let read = read::open_secret(path).and_then(|file| read::all(file, MAX_KEY_BYTES, until));
     let path = path.display();

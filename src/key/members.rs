@@ -1,8 +1,7 @@
-//! The one reading of a JWK (RFC 7517): a run, `key inspect` and `key public` see the same members.
+//! The only parser of a JWK (RFC 7517), so that a run, `key inspect` and `key public` see the same members.
 //!
-//! It is as tolerant as the tools that write keys are careless, where the meaning is plain: a byte order
-//! mark, a member that is null, base64url with padding, line breaks or stray last bits, numbers with leading
-//! zeros. What could be read in two ways is refused.
+//! It tolerates the variations of common tools if the meaning is clear: a byte order mark, a null member, base64url
+//! with padding, line breaks or stray last bits, numbers with leading zeros. Ambiguous keys are refused.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -16,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::read::{NotText, as_text};
 
-/// Why a key is refused: a clause that fits behind `cannot use the key FILE: `.
+/// Why a key is refused: a clause that follows `cannot use the key FILE: `.
 pub type Unusable = String;
 
 /// The members that are text wherever they appear (RFC 7517, section 4; RFC 7518, section 6).
@@ -39,23 +38,23 @@ const TEXTS: [&str; 17] = [
     "k",
     "ciphertext",
 ];
-/// How long a name or value may be to be shown: a longer one may be a private part in the wrong place.
+/// The longest name or value that is shown: a longer one may be a private part in the wrong place.
 const LONGEST_SHOWN: usize = 20;
 
 pub(super) type Bytes = Zeroizing<Vec<u8>>;
 
-/// The members of a JWK. Null and absent are the same.
+/// The members of a JWK. Null counts as absent.
 #[derive(Default)]
 pub(super) struct Members<'a> {
     texts: Vec<(&'static str, Cow<'a, str>)>,
-    /// What the key may be used for, if it says so.
+    /// The permitted operations of the key, if it lists them.
     pub key_ops: Option<Vec<Cow<'a, str>>>,
-    /// All names, known or not, and whether their values are null.
+    /// The names of all members, and whether their values are null.
     names: BTreeMap<Cow<'a, str>, bool>,
 }
 
 impl<'a> Members<'a> {
-    /// Reads a JWK of any kind, also one that cannot sign.
+    /// Reads any JWK, even one that cannot sign.
     pub(super) fn read(json: &'a [u8]) -> Result<Members<'a>, Unusable> {
         let json = as_text(json).map_err(explain_encoding)?;
         let mut from = serde_json::Deserializer::from_str(json);
@@ -65,7 +64,7 @@ impl<'a> Members<'a> {
         Ok(members)
     }
 
-    /// Files that hold a key in another form than a JWK.
+    /// Refuses files that hold a key in another form than a JWK.
     fn refuse_containers(&self) -> Result<(), Unusable> {
         if self.has("keys") {
             return Err("this is a JWK set; extract the one private key from it".to_owned());
@@ -79,18 +78,18 @@ impl<'a> Members<'a> {
         Ok(())
     }
 
-    /// A member that is a name: empty counts as absent, as the original has it.
+    /// A member that is a name. An empty one counts as absent, as in the original.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         let member = self.texts.iter().find(|(known, _)| *known == name);
         member.map(|(_, text)| text.as_ref()).filter(|text| !text.is_empty())
     }
 
-    /// Whether there is such a member, whatever it is.
+    /// True if there is such a member, with any value.
     pub(super) fn has(&self, name: &str) -> bool {
         self.names.get(name).is_some_and(|is_null| !is_null)
     }
 
-    /// Says that a member is missing, and whether one of that name stands there in other letters.
+    /// Says that a member is missing; mentions one of that name in other letter case.
     pub(super) fn missing(&self, name: &str) -> Unusable {
         match self.names.keys().find(|other| other.eq_ignore_ascii_case(name) && **other != name) {
             Some(other) => format!("{name:?} is missing ({other:?} is another name: case matters)"),
@@ -117,7 +116,7 @@ impl<'a> Members<'a> {
         decoded.map(Zeroizing::new).map_err(|_| format!("{name:?} is not valid base64url"))
     }
 
-    /// A member of exactly `size` bytes.
+    /// The bytes of a member, which must have exactly this size.
     pub(super) fn sized(&self, name: &str, size: usize) -> Result<Bytes, Unusable> {
         let bytes = self.bytes(name)?;
         if bytes.len() == size { Ok(bytes) } else { Err(wrong_size(name, size, bytes.len())) }
@@ -130,7 +129,7 @@ impl<'a> Members<'a> {
         Ok(Zeroizing::new(bytes[zeros..].to_vec()))
     }
 
-    /// A big-endian number, written with `size` bytes.
+    /// A big-endian number, padded to `size` bytes.
     pub(super) fn padded_number(&self, name: &str, size: usize) -> Result<Bytes, Unusable> {
         let number = self.number(name)?;
         let zeros = size.checked_sub(number.len()).ok_or_else(|| wrong_size(name, size, number.len()))?;
@@ -140,7 +139,7 @@ impl<'a> Members<'a> {
     }
 }
 
-/// A name or value as messages show it.
+/// A name or value for a message.
 pub(super) fn shown(text: &str) -> String {
     if text.len() <= LONGEST_SHOWN { format!("{text:?}") } else { "(not shown)".to_owned() }
 }
@@ -162,7 +161,7 @@ fn explain_encoding(why: NotText) -> Unusable {
     }
 }
 
-/// JSON that cannot be read may still be recognizable.
+/// Explains invalid JSON, which may be recognizable as another format.
 fn explain_syntax(json: &str, error: &serde_json::Error) -> Unusable {
     let json = json.trim_ascii();
     if json.is_empty() {
@@ -176,11 +175,11 @@ fn explain_syntax(json: &str, error: &serde_json::Error) -> Unusable {
     if json.split('.').count() == 5 && !json.starts_with('{') {
         return encrypted();
     }
-    // serde's own message may show a value of the file; its position does not.
-    format!("not valid JSON (line {}, column {})", error.line(), error.column())
+    // serde's own message may show a value of the file; the position does not.
+    format!("not valid JSON (line {}, column {}); expected a JWK", error.line(), error.column())
 }
 
-/// Reads the members, or says which is wrong. Syntax errors further on come first.
+/// Reads the members, or says which one is invalid. Syntax errors later in the text take precedence.
 struct ReadMembers;
 
 impl<'de> Visitor<'de> for ReadMembers {
@@ -252,11 +251,11 @@ impl<'de> Visitor<'de> for ReadMembers {
     }
 }
 
-/// The value of a member, as far as it matters.
+/// The value of a member, as far as it is needed.
 enum Member<'a> {
     Null,
     Text(Cow<'a, str>),
-    /// The texts in it.
+    /// The strings in it.
     List(Vec<Cow<'a, str>>),
     Other(&'static str),
 }

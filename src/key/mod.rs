@@ -1,5 +1,5 @@
-//! The private key that signs monitoring requests: where it comes from, which keys are accepted, and
-//! why one is refused. The run's path through here touches no OpenSSL.
+//! The private key that signs monitoring requests: how it is loaded, which keys are accepted, and why others are
+//! refused. A run executes no OpenSSL code here.
 
 mod algorithm;
 pub(crate) mod convert;

@@ -1,8 +1,7 @@
-//! ring's key pairs, and the form in which their parts travel through jsonwebtoken.
+//! ring's key pairs, and the encoding of their parts for jsonwebtoken.
 //!
-//! jsonwebtoken's `EncodingKey` holds bytes that only the installed `CryptoProvider` understands. Ours
-//! are the parts of the key, each behind its length: nothing has to be wrapped in DER to be unwrapped
-//! again.
+//! jsonwebtoken's `EncodingKey` holds bytes that only the installed `CryptoProvider` interprets. Here they are the
+//! parts of the key, each after its length, so nothing needs to be wrapped in DER.
 
 use ring::rand::SystemRandom;
 use ring::rsa::{KeyPairComponents, PublicKeyComponents};
@@ -15,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::Algorithm;
 
-/// Puts parts into one piece.
+/// Joins parts, each after its length.
 pub(super) fn join(parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
     let size = parts.iter().map(|part| 2 + part.len()).sum();
     let mut joined = Zeroizing::new(Vec::with_capacity(size));
@@ -36,19 +35,19 @@ fn split<const N: usize>(mut joined: &[u8]) -> Option<[&[u8]; N]> {
     Some(parts)
 }
 
-/// A key pair whose halves belong together: ring has checked it.
+/// A key pair whose halves match: ring has checked it.
 pub(super) enum KeyPair {
-    /// For EdDSA.
+    /// EdDSA.
     Ed25519(Box<Ed25519KeyPair>),
-    /// For ES256 and ES384.
+    /// ES256 and ES384.
     Ecdsa(Box<EcdsaKeyPair>),
-    /// For RS256 and the others of RSA.
+    /// For all RSA algorithms.
     Rsa(Box<RsaKeyPair>),
 }
 
 impl KeyPair {
-    /// Reads what [`join`] has put together. `None` means that the parts do not belong together: what else
-    /// ring refuses has been refused before, with its reason.
+    /// Reads the output of [`join`]. `None` means that the parts do not match: other errors were found earlier, with a
+    /// better message.
     pub(super) fn read(algorithm: Algorithm, joined: &[u8]) -> Option<KeyPair> {
         #![expect(clippy::many_single_char_names, reason = "the names of RFC 7518")]
         match algorithm {

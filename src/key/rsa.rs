@@ -1,4 +1,4 @@
-//! The parts of a private RSA key. What ring does not sign with is told in words before it comes there.
+//! Checks the parts of a private RSA key, and explains why ring could not sign with it.
 #![expect(clippy::many_single_char_names, reason = "the names of RFC 7518")]
 
 use ::rsa::traits::PrivateKeyParts as _;
@@ -9,7 +9,7 @@ use super::Unusable;
 use super::members::{Bytes, Members};
 use super::pair;
 
-/// The sizes that ring signs with: both primes must have a multiple of 512 bits.
+/// The sizes that ring signs with: both primes must be a multiple of 512 bits long.
 const SIZES: [usize; 3] = [2048, 3072, 4096];
 /// ring's limits, in bytes and as a number (FIPS 186-4, B.3.1).
 const LONGEST_EXPONENT: usize = 5;
@@ -55,14 +55,14 @@ fn derived(given: [&Bytes; 5]) -> Result<[Bytes; 3], Unusable> {
     }
 }
 
-/// How many bits a number without leading zeros has.
+/// The length in bits of a number without leading zeros.
 pub(super) fn bits(number: &[u8]) -> usize {
     number.len() * 8 - number.first().map_or(0, |first| first.leading_zeros() as usize)
 }
 
 fn check_size(modulus: &[u8]) -> Result<(), Unusable> {
     let bits = bits(modulus);
-    // A modulus of two primes of full length may be a bit short.
+    // The product of two primes of full length may be one bit shorter.
     if SIZES.iter().any(|&size| bits == size || bits + 1 == size) {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! Signing: the JWT that Locate asks for, with ring's cryptography under jsonwebtoken.
+//! Signs the JWT for Locate, with ring's cryptography under jsonwebtoken.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,29 +11,29 @@ use serde::Serialize;
 use super::pair::KeyPair;
 use super::{Algorithm, PrivateKey, Unusable};
 
-/// How long our JWT is valid.
+/// How long the JWT is valid.
 pub const JWT_LIFETIME: Duration = Duration::from_secs(60);
 
-/// The claims (RFC 7519, 4.1). No `iat` and no `nbf`: Locate checks with zero leeway.
+/// The claims (RFC 7519, 4.1). There is no `iat` and no `nbf`, because Locate checks them without leeway.
 #[derive(Serialize)]
 struct Claims<'a> {
     iss: &'a str,
-    /// Left out if there is no machine, as in the original: an empty subject is another claim than none.
+    /// Left out if there is no machine, as in the original: an empty subject is not the same as a missing one.
     #[serde(skip_serializing_if = "str::is_empty")]
     sub: &'a str,
     aud: [&'a str; 1],
     exp: u64,
 }
 
-/// Signs a JWT for `machine` that is valid for [`JWT_LIFETIME`] from `now` on.
+/// Signs a JWT for `machine`, valid for [`JWT_LIFETIME`] from `now`.
 pub fn monitoring_jwt(key: &PrivateKey, machine: &str, now: SystemTime) -> Result<SecretString, Unusable> {
     let since_epoch =
-        now.duration_since(UNIX_EPOCH).map_err(|_| "the local clock stands before 1970".to_owned())?;
+        now.duration_since(UNIX_EPOCH).map_err(|_| "the local clock is before 1970".to_owned())?;
     let exp = (since_epoch + JWT_LIFETIME).as_secs();
     jwt(key, &Claims { iss: "monitoring", sub: machine, aud: ["locate"], exp })
 }
 
-/// Signs a JWT with these claims, with `alg` and `kid` for a header, as go-jose writes it.
+/// Signs a JWT with these claims. Its header has `alg` and `kid`, as in go-jose.
 pub fn jwt(key: &PrivateKey, claims: &impl Serialize) -> Result<SecretString, Unusable> {
     let mut header = Header::new(key.algorithm.of_jwt());
     header.typ = None;
@@ -45,14 +45,14 @@ pub fn jwt(key: &PrivateKey, claims: &impl Serialize) -> Result<SecretString, Un
     }
 }
 
-/// Makes ring the cryptography of jsonwebtoken in this process.
+/// Installs ring as the cryptography of jsonwebtoken in this process.
 fn install_ring() {
     static PROVIDER: CryptoProvider = CryptoProvider {
         signer_factory: signer,
         verifier_factory: verifier,
         key_utils: KeyUtils::new_unimplemented(),
     };
-    // A second time changes nothing.
+    // Installing it again has no effect.
     let _ = PROVIDER.install_default();
 }
 

@@ -1,4 +1,4 @@
-//! A run whose result may be known already.
+//! A run whose result may be in the cache.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant, SystemTime};
@@ -9,7 +9,7 @@ use crate::failure::{ExitStatus, Failure, Reason, Stage, system_error};
 use crate::go::duration;
 use crate::sys::descriptors::wait_for;
 
-/// Gives the cached result for `key`, or else makes the run, and caches its result.
+/// Returns the cached result for `key`, or makes the run and stores its result.
 pub(super) fn through_cache(
     run: &mut Run<'_>,
     cache: &Cache,
@@ -22,7 +22,11 @@ pub(super) fn through_cache(
             run.report.cached = true;
             run.report.ended = SystemTime::now().checked_sub(known.age());
             let age = duration::show(known.age());
-            tracing::debug!(exit_status = known.exit_status, age, "the result is known; nothing is run");
+            tracing::debug!(
+                exit_status = known.exit_status,
+                age,
+                "using the cached result; the command is not run"
+            );
             return replay(known, &age);
         }
         Lookup::Miss(claim) => claim,
@@ -49,17 +53,17 @@ fn warn_of(run: &mut Run<'_>, cache: &Cache, error: &std::io::Error) {
         .push(format!("cannot keep results{place}: {error}; running without the cache, set -cache-dir"));
 }
 
-/// What a result says about the target, if it does: a failure of ours, a timeout of the exchange, and
-/// a run that a signal ended say nothing.
+/// The result for the cache. `None` if it says nothing about the target: a failure of this program, a timeout of
+/// the exchange, a run that a signal ended.
 fn worth_keeping(run: &Run<'_>, result: &Result<ExitStatus, Failure>) -> Option<CachedResult> {
     if run.report.interrupted {
         return None;
     }
-    // Who had less time than was asked for says nothing to those who have it.
+    // A run whose timeout was shortened says nothing about runs with the full timeout.
     let shortened = run.timeline.term_at < run.timeline.start + run.config.limits.timeout;
     match result {
         Err(failure) if failure.status == ExitStatus::Timeout && shortened => None,
-        // A command that is this program itself has not tested anything either.
+        // If the command is this program, 125 means that the target was not tested.
         Ok(status) if *status == ExitStatus::Command(ExitStatus::Failed.code()) => None,
         Ok(ExitStatus::Command(code)) => Some(CachedResult::now(*code, None)),
         Ok(_) => None,
@@ -74,10 +78,10 @@ fn worth_keeping(run: &Run<'_>, result: &Result<ExitStatus, Failure>) -> Option<
     }
 }
 
-/// Waits while another process makes the same run: until `at_most` has passed, or until the time is
-/// up, or a signal or the death of our parent ends the run.
+/// Waits up to `at_most` while another process makes the same run. Fails if the time is up, a signal arrives or the
+/// parent process dies.
 fn pause(run: &Run<'_>, at_most: Duration) -> Result<(), Failure> {
-    const DOING: &str = "while waiting for the result of the same run, which another process makes";
+    const DOING: &str = "while waiting for the result of the same run, which another process is making";
     let ended = |reason, status, message| Failure { stage: None, reason, status, message };
     let left = run.timeline.term_at.saturating_duration_since(Instant::now());
     if left.is_zero() {
@@ -86,7 +90,7 @@ fn pause(run: &Run<'_>, at_most: Duration) -> Result<(), Failure> {
         return Err(ended(Reason::TimeoutCache, ExitStatus::Timeout, message));
     }
     let fds = [Some(run.signals.as_fd()), run.parent.as_ref().map(AsFd::as_fd)];
-    // An error (EINTR, no memory) means to look at everything again.
+    // After an error (EINTR, out of memory), everything is checked again.
     let [_, parent_gone] = wait_for(fds, at_most.min(left)).unwrap_or_default();
     if let Some(signal) = run.signals.take_interrupt() {
         let message = format!("interrupted by {signal} {DOING}");
@@ -98,7 +102,7 @@ fn pause(run: &Run<'_>, at_most: Duration) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The result as it was, told again.
+/// Reports a cached result again.
 fn replay(known: CachedResult, age: &str) -> Result<ExitStatus, Failure> {
     let (reason, status) = match known.exit_status {
         code if known.message.is_none() => return Ok(ExitStatus::Command(code)),

@@ -1,4 +1,4 @@
-//! The command of a run: started in the lease's environment, and what its end means.
+//! Runs the command in the lease's environment, and explains its end.
 
 use std::ffi::{OsStr, OsString};
 use std::time::Instant;
@@ -12,7 +12,6 @@ use crate::log::write_stderr;
 use crate::secret::scrub_bytes;
 use crate::sys::signal::Signal;
 
-/// Runs the command in the lease's environment.
 pub(super) fn run(run: &mut Run<'_>, lease: &Lease) -> Result<ExitStatus, Failure> {
     if let Some(signal) = run.signals.take_interrupt() {
         return Err(Failure::signal(Stage::Exchange, signal));
@@ -52,7 +51,7 @@ pub(super) fn run(run: &mut Run<'_>, lease: &Lease) -> Result<ExitStatus, Failur
     if !supervised.output.is_empty() && !matches!(result, Ok(status) if status.is_success()) {
         let mut shown = scrub_bytes(&supervised.output);
         if shown.last() != Some(&b'\n') {
-            // What we say begins a line of its own.
+            // The program's own line must begin at the start of a line.
             shown.push(b'\n');
         }
         write_stderr(&shown);
@@ -106,12 +105,12 @@ fn judge(run: &Run<'_>, supervised: &Supervised) -> Result<ExitStatus, Failure> 
     }
 }
 
-/// COMMAND as messages show it; one without a name as `env` shows it.
+/// COMMAND for messages; an empty one is shown as `env` shows it.
 pub(crate) fn shown(command: &OsStr) -> String {
     if command.is_empty() { "''".to_owned() } else { brief(command) }
 }
 
-/// The command line as a shell reads it.
+/// The command line, quoted for a shell.
 fn shell_words(words: &[OsString]) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,@%+".contains(c);
     let quoted = words.iter().map(|word| match word.display().to_string() {
@@ -121,7 +120,7 @@ fn shell_words(words: &[OsString]) -> String {
     quoted.collect::<Vec<_>>().join(" ")
 }
 
-/// The failure of a command that cannot be started.
+/// The failure for a command that cannot be started.
 pub(crate) fn refuse_command(name: &str, error: &StartError) -> Failure {
     let (reason, status, why) = match error {
         StartError::NotFound => {

@@ -1,4 +1,4 @@
-//! The main job: sign, exchange, run.
+//! The main command: sign, exchange, run.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Instant;
@@ -17,20 +17,16 @@ use crate::secret::scrub_stack;
 use crate::sys::memory::give_back_freed;
 use crate::sys::signal::Signals;
 
-/// What the main command was asked to do.
+/// The configuration of the main command.
 pub(crate) struct LocateRun {
-    /// The monitoring request.
     pub locate: LocateConfig,
-    /// How it is made.
     pub http: HttpConfig,
-    /// The run of the command.
     pub run: RunConfig,
-    /// Where results are kept, if they are.
+    /// `None`: no cache.
     pub cache: Option<Cache>,
 }
 
 impl LocateRun {
-    /// Signs, exchanges and runs.
     pub(crate) fn execute(self, signals: &Signals, log: Log) -> ExitStatus {
         let key = self.cache.as_ref().map(|_| self.cache_key());
         let LocateRun { locate, http, run: config, cache } = self;
@@ -41,8 +37,8 @@ impl LocateRun {
         })
     }
 
-    /// What makes this run another than others: all that decides what is tested, and what the command
-    /// and the caller see. How it is reached (key, retries, roots, timeout) does not.
+    /// The key of this run in the cache: everything that decides what is tested and what the command and the caller
+    /// see. How Locate is reached (key, retries, roots, timeout) is not part of it.
     fn cache_key(&self) -> CacheKey {
         let LocateRun { locate, run, .. } = self;
         let key = CacheKeyBuilder::default()
@@ -72,8 +68,8 @@ impl LocateRun {
     }
 }
 
-/// Signs and exchanges. When this returns, key, client and runtime are gone: nothing but the lease
-/// waits beside the command.
+/// Signs and exchanges. When this returns, key, client and runtime are gone; only the lease stays while the command
+/// runs.
 #[expect(clippy::needless_pass_by_value, reason = "the key that it may hold goes with it")]
 fn lease(run: &mut Run<'_>, locate: LocateConfig, http: HttpConfig) -> Result<Lease, Failure> {
     let credentials = credentials(run, &locate, http, &mut ());
@@ -85,7 +81,7 @@ fn lease(run: &mut Run<'_>, locate: LocateConfig, http: HttpConfig) -> Result<Le
     Ok(locate.lease(signed, granted))
 }
 
-/// The signed JWT, and the service URL that it was exchanged for, if it was.
+/// The signed JWT, and the service URL if there was an exchange.
 pub(crate) fn credentials(
     run: &mut Run<'_>,
     locate: &LocateConfig,
@@ -127,7 +123,7 @@ pub(crate) fn credentials(
     Ok((signed, Some(granted)))
 }
 
-/// What was being done when the time was up.
+/// The step in progress, for the timeout message.
 fn while_asking(locate: &LocateConfig, client: &Client) -> String {
     let (at, phase) = (origin(&locate.endpoint.url), client.phase());
     format!("while {phase} ({at}{}{}): {}", client.via(), client.status_clause(), client.advice())

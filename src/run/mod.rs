@@ -1,5 +1,5 @@
-//! A run: credential, command, clean-up, exit status. The only room that knows both the issuers and
-//! the command; what passes between them is a [`Lease`](crate::issuer::Lease)'s environment.
+//! A run: credential, command, clean-up, exit status. This is the only module that knows both issuers and commands; a
+//! [`Lease`](crate::issuer::Lease) connects them.
 
 mod cached;
 pub(crate) mod command;
@@ -29,46 +29,38 @@ use crate::read::Until;
 use crate::runtime::block_on;
 use crate::sys::signal::Signals;
 
-/// What concerns the run of a command, whoever issued the credential.
+/// The configuration of a run, for every issuer.
 pub(crate) struct RunConfig {
-    /// COMMAND and its arguments.
     pub command: Vec<OsString>,
-    /// `-timeout`, `-kill-after`, `SCRIPT_DEADLINE`, and the time for a revocation.
     pub limits: Limits,
-    /// Where the command's input comes from.
     pub input: InputPolicy,
-    /// `-output`.
     pub output: OutputPolicy,
-    /// `-die-with-parent`.
     pub die_with_parent: bool,
-    /// `-metrics-textfile`.
     pub metrics_textfile: Option<PathBuf>,
-    /// The labels of the metrics.
     pub labels: Labels,
 }
 
 impl RunConfig {
-    /// Writes the metrics, if that was asked for. That they cannot be written does not change the run:
-    /// the warning is given.
+    /// Writes the metrics, if requested. If they cannot be written, returns a warning; the run goes on.
     fn write_metrics(&self, figures: impl FnOnce() -> Figures) -> Option<String> {
         metrics::write(self.metrics_textfile.as_ref()?, &self.labels, &figures()).err()
     }
 }
 
-/// What watches a run up to its command: nothing, or `check`, which reports each step.
+/// Observes a run up to its command. `()` does nothing; `check` reports each step.
 pub(crate) trait Observer {
-    /// A step has ended like this.
+    /// A step has ended with this result.
     fn step<T>(&mut self, _step: &'static str, result: Result<T, Failure>) -> Result<T, Failure> {
         result
     }
 
-    /// The signing key is there.
+    /// The signing key was loaded.
     fn loaded(&mut self, _locate: &LocateConfig, _key: &PrivateKey) {}
 
-    /// A JWT is signed with it.
+    /// A JWT was signed.
     fn signed(&mut self, _locate: &LocateConfig, _key: &PrivateKey) {}
 
-    /// The administrator's credential is there.
+    /// The administrator's credential was read.
     fn read_credential(&mut self) {}
 
     /// Roots and proxies for requests to this URL are known.
@@ -76,18 +68,18 @@ pub(crate) trait Observer {
         Ok(())
     }
 
-    /// The request has ended like this.
+    /// The request has ended with this result.
     fn answered<T>(&mut self, _client: &Client, result: Result<T, Failure>) -> Result<T, Failure> {
         result
     }
 
-    /// A service URL is chosen.
+    /// A service URL was chosen.
     fn chosen(&mut self, _granted: &Granted) {}
 }
 
 impl Observer for () {}
 
-/// The state of a run, from its start to its end.
+/// The state of a run.
 pub(crate) struct Run<'a> {
     config: &'a RunConfig,
     signals: &'a Signals,
@@ -98,8 +90,8 @@ pub(crate) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Begins a run: from here on time counts, and our parent is followed if it was asked for. The metrics
-    /// of a run that cannot begin are written.
+    /// Begins a run: the timeout starts, and the parent process is followed if requested. If the run cannot begin, the
+    /// metrics are written anyway.
     pub(crate) fn begin(config: &'a RunConfig, signals: &'a Signals, log: Log) -> Result<Run<'a>, Failure> {
         Run::try_begin(config, signals, log).map_err(|failure| {
             let over = config.limits.script_deadline.and_then(|deadline| deadline.elapsed().ok());
@@ -114,7 +106,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// A run from its beginning to its end: `make` is what is done in between.
+    /// A complete run: begin, `make`, finish.
     pub(crate) fn whole(
         config: &'a RunConfig,
         signals: &'a Signals,
@@ -152,7 +144,7 @@ impl<'a> Run<'a> {
         Ok(Run { config, signals, log, timeline, parent, report })
     }
 
-    /// What ends the wait for a file that is a pipe.
+    /// When to stop waiting for a file that is a pipe.
     pub(crate) fn until(&self) -> Until<'_> {
         Until {
             since: self.timeline.start,
@@ -162,12 +154,11 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// When it must be where.
     pub(crate) fn timeline(&self) -> &Timeline {
         &self.timeline
     }
 
-    /// Runs `work` until it is done, the time is up, or a signal or the death of our parent ends the run.
+    /// Runs `work` until it finishes, or until the timeout, a signal or the death of the parent process ends the run.
     pub(crate) fn attempt<T>(
         &self,
         stage: Stage,
@@ -183,7 +174,7 @@ impl<'a> Run<'a> {
         })?
     }
 
-    /// What ends a run before its command: a signal, the death of our parent, the timeout.
+    /// Waits for an event that ends a run before its command: a signal, the death of the parent process, the timeout.
     async fn ended_early(&self, stage: Stage, describe_timeout: &dyn Fn() -> String) -> Failure {
         let parent_death = async {
             match &self.parent {
@@ -202,7 +193,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The end of every run: what has to be said is said, and the metrics are written.
+    /// The end of every run: reports failure and warnings, and writes the metrics.
     pub(crate) fn finish(mut self, result: Result<ExitStatus, Failure>) -> ExitStatus {
         let warning =
             self.config.write_metrics(|| self.report.figures(&result, &self.timeline, Instant::now()));
@@ -227,7 +218,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// The failure of a run whose token goes to `host` over plain http: the one line says that, too.
+/// Adds to a failure that a token is sent to `host` over plain HTTP.
 pub(crate) fn noting_plain_http(failure: Failure, host: Option<&str>) -> Failure {
     match host {
         None => failure,

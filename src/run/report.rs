@@ -1,4 +1,4 @@
-//! What is known of a run when it is over.
+//! Collects the data of a run for its metrics and warnings.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -6,21 +6,20 @@ use crate::deadline::Timeline;
 use crate::failure::{ExitStatus, Failure, Reason, Stage};
 use crate::metrics::Figures;
 
-/// The figures of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     durations: [Option<Duration>; Stage::ALL.len()],
-    /// How far our clock is ahead of the issuer's, in seconds.
+    /// How far the local clock is ahead of the issuer's, in seconds.
     pub clock_offset_seconds: Option<i64>,
-    /// The host that got a token over plain http, if it is not loopback.
+    /// The host that got a token over plain HTTP, unless it is loopback.
     pub insecure: Option<String>,
-    /// What went wrong without changing the result.
+    /// Problems that do not change the result.
     pub warnings: Vec<String>,
-    /// When the run ended whose result was taken from the cache.
+    /// When the run ended whose result came from the cache.
     pub ended: Option<SystemTime>,
-    /// Whether the result was taken from the cache.
+    /// The result came from the cache.
     pub cached: bool,
-    /// Whether a signal to us, or the death of our parent, ended the run.
+    /// A signal, or the death of the parent process, ended the run.
     pub interrupted: bool,
     failed: [bool; Stage::ALL.len()],
 }
@@ -31,7 +30,7 @@ impl Report {
         self.durations[stage as usize] = Some(duration);
     }
 
-    /// Records that a stage failed, where the result of the run does not say so (a revocation).
+    /// Records that a stage failed even though the result does not say so (a revocation).
     pub(crate) fn failed(&mut self, stage: Stage) {
         self.failed[stage as usize] = true;
     }
@@ -41,7 +40,7 @@ impl Report {
         self.durations[stage as usize]
     }
 
-    /// The figures for the metrics, when the run ends with `result` at `now`.
+    /// The values for the metrics of a run that ends with `result` at `now`.
     pub(crate) fn figures(
         &self,
         result: &Result<ExitStatus, Failure>,
@@ -71,7 +70,7 @@ impl Report {
                 .collect(),
             failed: Stage::ALL
                 .into_iter()
-                // Who was told to stop says nothing of the target.
+                // A command that was told to stop says nothing about the target.
                 .filter(|&one| (Some(one) == stage && !self.interrupted) || self.failed[one as usize])
                 .collect(),
             failures,
@@ -83,7 +82,7 @@ impl Report {
         }
     }
 
-    /// Why a command that ended with this status counts as failed.
+    /// The reason of a command that ended with this status; `None` for a success.
     fn reason(&self, status: ExitStatus) -> Option<Reason> {
         match status {
             status if status.is_success() => None,

@@ -1,4 +1,4 @@
-//! `exec`: a token is made, the command runs with it, and the token is deleted, however the run ended.
+//! `exec`: creates a token, runs the command with it, and deletes it however the run ends.
 
 use std::cell::Cell;
 use std::pin::pin;
@@ -20,22 +20,16 @@ use crate::secret::{SecretString, scrub_stack};
 use crate::sys::memory::give_back_freed;
 use crate::sys::signal::{Signal, Signals};
 
-/// What `exec` was asked to do.
+/// The configuration of `exec`.
 pub(crate) struct TokenRun {
-    /// Where the administrator's credential is.
     pub credential: Credential,
-    /// How requests are made.
     pub http: HttpConfig,
-    /// The issuer's base URL.
     pub url: Url,
-    /// The run of the command.
     pub run: RunConfig,
-    /// Who makes the token.
     pub issuer: IssuerConfig,
 }
 
 impl TokenRun {
-    /// Makes a token, runs, deletes it.
     pub(crate) fn execute(self, signals: &Signals, log: Log) -> ExitStatus {
         let TokenRun { credential, http, url, run: mut config, issuer } = self;
         if matches!(credential, Credential::StandardInput) {
@@ -50,7 +44,7 @@ impl TokenRun {
     }
 }
 
-/// The issuer of the run's token, by the administrator's credential.
+/// The issuer of the token, connected with the administrator's credential.
 pub(crate) fn connect(
     run: &mut Run<'_>,
     credential: Credential,
@@ -68,7 +62,7 @@ pub(crate) fn connect(
     observer.step("token", issuer.connect(Access { http: &http, url, credential: &token }, needed(run)))
 }
 
-/// Finds out whether the issuer would make a token, and delete it again.
+/// Checks that the issuer would create a token and delete it again.
 pub(crate) fn prepare(
     run: &Run<'_>,
     issuer: &dyn Issuer,
@@ -79,14 +73,14 @@ pub(crate) fn prepare(
     observer.answered(issuer.api().client(), result)
 }
 
-/// From now until the last request of this run.
+/// The time from now until the last request of this run.
 pub(crate) fn needed(run: &Run<'_>) -> Duration {
     let timeline = &run.timeline;
     timeline.term_at.saturating_duration_since(Instant::now()) + timeline.kill_after + timeline.revoke_limit
 }
 
-/// Until when the token may be deleted after the command: its share of the time, or what a command that
-/// ended early has left of it.
+/// The deadline for deleting the token after the command: the time reserved for it, or more if the command ended
+/// early.
 fn revoke_by(run: &Run<'_>) -> Instant {
     let now = Instant::now();
     let share = now + run.timeline.revoke_limit;
@@ -110,7 +104,7 @@ fn with_token(run: &mut Run<'_>, issuer: &dyn Issuer) -> Result<ExitStatus, Fail
     remember_signal(run, result)
 }
 
-/// Makes a token, after finding out that it can be deleted again.
+/// Creates a token after checking that it can be deleted again.
 fn token(run: &mut Run<'_>, issuer: &dyn Issuer) -> Result<SecretString, Failure> {
     let deadline = run.timeline.term_at;
     prepare(run, issuer, &mut ())?;
@@ -119,15 +113,15 @@ fn token(run: &mut Run<'_>, issuer: &dyn Issuer) -> Result<SecretString, Failure
         Err(error) => error,
     };
     if let Some(leftover) = &leftover {
-        // It had its share of the time in which it was waited for.
+        // The time reserved for the deletion was used for waiting.
         let began = ended_at.unwrap_or_else(Instant::now);
         revoke(run, issuer, leftover, began + run.timeline.revoke_limit);
     }
     Err(failure)
 }
 
-/// Makes the token. If the run is ended while the request may be on its way, its answer is awaited for
-/// half of the time that a revocation has; when the run was ended is given with the error.
+/// Creates the token. If the run is ended while the request may be on its way, waits for the response for half of
+/// the time of a revocation; the error then includes when the run was ended.
 fn create(
     run: &Run<'_>,
     issuer: &dyn Issuer,
@@ -135,7 +129,7 @@ fn create(
 ) -> Result<SecretString, (CreateError, Option<Instant>)> {
     let at_phase = || format!("while {}", doing(issuer));
     let made = block_on(Stage::Exchange, async {
-        // Not to be begun by waiting for its answer.
+        // It must not start by waiting for its response.
         let begun = Cell::new(false);
         let mut create = pin!(async {
             begun.set(true);
@@ -150,7 +144,7 @@ fn create(
         if !begun.get() || !issuer.api().maybe_sent() {
             return Err((CreateError { failure, leftover: None }, Some(ended_at)));
         }
-        tracing::debug!("the creation is on its way; waiting for its answer");
+        tracing::debug!("the creation is under way; waiting for its response");
         let answer = tokio::time::timeout(run.timeline.revoke_limit / 2, create).await;
         let leftover = match answer {
             Ok(Ok(token)) => Some(Leftover::Token(token)),
@@ -162,7 +156,7 @@ fn create(
     made.unwrap_or_else(|failure| Err((CreateError { failure, leftover: None }, None)))
 }
 
-/// Deletes the token. That it was not deleted is a warning, and not the result of the run.
+/// Deletes the token. If that fails, the result of the run stays, and there is a warning.
 fn revoke(run: &mut Run<'_>, issuer: &dyn Issuer, leftover: &Leftover, by: Instant) {
     let began = Instant::now();
     issuer.api().insist();
@@ -183,8 +177,8 @@ fn revoke(run: &mut Run<'_>, issuer: &dyn Issuer, leftover: &Leftover, by: Insta
     }
 }
 
-/// A signal that came during the revocation, and wants the run to be over, takes away a success. How
-/// a command failed says more.
+/// If a signal to end the run came during the revocation, it replaces a success. A failure of the command says
+/// more.
 fn remember_signal(run: &Run<'_>, result: Result<ExitStatus, Failure>) -> Result<ExitStatus, Failure> {
     let came: Vec<Signal> = std::iter::from_fn(|| run.signals.take()).collect();
     if !came.is_empty() {
@@ -193,14 +187,14 @@ fn remember_signal(run: &Run<'_>, result: Result<ExitStatus, Failure>) -> Result
     }
     match (&result, came.into_iter().find(|signal| signal.is_terminating())) {
         (Ok(status), Some(signal)) if status.is_success() => {
-            // The revocation did not fail.
+            // The revocation itself did not fail.
             Err(Failure { stage: None, ..Failure::signal(Stage::Revoke, signal) })
         }
         _ => result,
     }
 }
 
-/// What was being done when the time was up, before a token was made.
+/// The step in progress, for the timeout message, before a token is created.
 pub(crate) fn while_checking(api: &Api) -> String {
     format!("while checking the admin token, {}", api.doing())
 }

@@ -1,8 +1,8 @@
-//! The secrets of the run in a stream that is passed on: replaced as it comes, also where a secret is split.
+//! Masks the secrets of the run in a stream, even if a secret is split between two reads.
 //!
-//! What came last may be the beginning of a secret. It is held back until more comes, or until whoever reads the
-//! stream has waited long enough ([`Mask::release`]). What was passed on is remembered as far as a piece of a
-//! secret can reach back, so that the rest of a secret is replaced even if its beginning has been released.
+//! The end of the text so far may be the beginning of a secret. It is held back until more text arrives, or until the
+//! reader has waited long enough ([`Mask::release`]). Enough of the text already passed on is remembered that the rest
+//! of a secret is masked even if its beginning was released.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,39 +11,39 @@ use super::normalize::{MAX_GAP_BYTES, MAX_SEQUENCE_BYTES, Stream, is_introducer,
 use super::patterns::{Extent, PIECE_CHARS, Patterns, merge};
 use super::scan::Scanner;
 
-/// What stands in the place of a secret.
+/// Replaces a secret.
 pub const MASK: &[u8] = b"***";
 
-/// How much of what was passed on is remembered.
+/// How much of the text that was passed on is remembered.
 const CONTEXT_BYTES: usize = 2048;
-/// The same with a terminal's sequences in it, which may be at each character of a token.
+/// The same for text with terminal sequences, which may be at each character of a token.
 const COLORED_BYTES: usize = 8192;
-/// How much of what has a piece of a secret in it is looked at closely at once, and how much before it.
+/// Size of a piece that is searched closely, and of the text before it.
 const CLOSE_LOOK_BYTES: usize = 1024;
-/// And behind it.
+/// Size of the text after such a piece.
 const LOOK_AHEAD_BYTES: usize = 64;
-/// The longest thing that stands for one character, or for none, and can be cut off.
+/// The longest sequence that stands for one character, or for none, and may be cut off.
 const MAX_CUT_BYTES: usize = MAX_SEQUENCE_BYTES;
 
-/// How far the characters of an escape may be from each other.
+/// The largest distance between the characters of an escape.
 const MAX_LOOK_BYTES: usize = MAX_GAP_BYTES + MAX_CUT_BYTES;
 
 /// The length of `<wbr />`.
 const MAX_TAG_BYTES: usize = 7;
 
-/// One stream.
+/// The state of one stream.
 pub struct Mask {
     patterns: Arc<Patterns>,
-    /// What is remembered, then what is held back.
+    /// The remembered text, followed by the text that is held back.
     buffer: Vec<u8>,
-    /// Where in the buffer that begins.
+    /// Where the text that is held back begins in the buffer.
     decided: usize,
-    /// Whether what was passed on last was a mask.
+    /// The text passed on last was a mask.
     in_secret: bool,
     scanner: Scanner,
-    /// How much of the buffer it has taken.
+    /// How much of the buffer was scanned.
     scanned: usize,
-    /// What it has found pieces of secrets in, and is not all decided.
+    /// Parts with pieces of secrets, not yet resolved.
     suspects: Vec<Range<usize>>,
 }
 
@@ -61,7 +61,7 @@ impl Mask {
         }
     }
 
-    /// Takes more of the stream, and appends to `out` what can be passed on.
+    /// Takes more text, and appends the text that can be passed on to `out`.
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         if self.patterns.is_empty() {
             out.extend_from_slice(bytes);
@@ -72,14 +72,14 @@ impl Mask {
         self.pass_on(self.hold_from(), out);
     }
 
-    /// Whether something is held back.
+    /// True if text is held back.
     pub fn is_holding(&self) -> bool {
         self.decided < self.buffer.len()
     }
 
-    /// Appends to `out` what is held back.
+    /// Appends the text that is held back to `out`.
     pub fn release(&mut self, out: &mut Vec<u8>) {
-        // What is cut off counts as it stands.
+        // Text that is cut off is taken as it is.
         if self.scanned < self.buffer.len() {
             self.suspects.push(self.scanned..self.buffer.len());
         }
@@ -97,7 +97,7 @@ impl Mask {
                 out.extend_from_slice(&self.buffer[at..begin]);
                 self.in_secret = false;
             }
-            // One that goes on has its mask.
+            // The mask of a secret that continues was already written.
             if !(self.in_secret && secret.start < self.decided) {
                 out.extend_from_slice(MASK);
             }
@@ -119,7 +119,7 @@ impl Mask {
         });
     }
 
-    /// How far back a token may reach, `usually`.
+    /// How far back a token may reach from `at`; `usually` without terminal sequences.
     fn reach_before(&self, at: usize, usually: usize) -> usize {
         let has_sequence = memchr::memchr(0x1b, &self.buffer[at.saturating_sub(COLORED_BYTES)..at]).is_some();
         if has_sequence { COLORED_BYTES } else { usually }
@@ -142,7 +142,7 @@ impl Mask {
         }
     }
 
-    /// Where in the buffer secrets are.
+    /// The positions of secrets in the buffer.
     fn find(&self) -> Vec<Range<usize>> {
         let piece = |suspect: &Range<usize>| {
             let end = suspect.end;
@@ -161,7 +161,7 @@ impl Mask {
         merge(self.suspects.iter().flat_map(piece).flat_map(close_look).collect())
     }
 
-    /// Where what may be the beginning of a secret begins.
+    /// Where text begins that may be the beginning of a secret.
     fn hold_from(&self) -> usize {
         let mut hold = self.beginning_before(self.buffer.len());
         let last = self.buffer.iter().enumerate().rev().take(MAX_LOOK_BYTES);
@@ -172,7 +172,7 @@ impl Mask {
         hold.min(self.scanned).max(self.decided)
     }
 
-    /// Where the beginning of a secret that ends at `end` begins; `end` if there is none.
+    /// Where the beginning of a secret that ends at `end` starts; `end` if there is none.
     fn beginning_before(&self, end: usize) -> usize {
         const FIRST_LOOK_BYTES: usize = 96;
         const FRONT_LOOK_CHARS: usize = 4;
@@ -183,7 +183,7 @@ impl Mask {
             let mut may_be_longer = false;
             for stream in Stream::levels(&self.buffer[begin..end]) {
                 let length = self.patterns.beginning_at_end(&stream.bytes);
-                // All of it may be from the public part of a token.
+                // All of it may be the public part of a token.
                 let count = stream.bytes.len();
                 may_be_longer |= count < PIECE_CHARS
                     || (count < self.patterns.longest_beginning()
@@ -193,7 +193,7 @@ impl Mask {
                 if length > 0 {
                     let from = stream.spans[stream.bytes.len() - length].0 as usize + begin;
                     hold = hold.min(from);
-                    // What is before it may be the rest of an escape.
+                    // The text before it may be part of an escape.
                     may_be_longer |= from < begin + MAX_CUT_BYTES;
                 }
             }
@@ -205,8 +205,7 @@ impl Mask {
     }
 }
 
-/// Whether `rest`, which is all there is, may be the beginning of something that stands for one character, or for
-/// none.
+/// True if `rest`, the end of the text, may be the beginning of a sequence that stands for one character, or for none.
 fn is_cut_off(rest: &[u8]) -> bool {
     let is_alone = || !rest[1..].iter().any(|&byte| is_seen(byte));
     match rest[0] {
@@ -221,7 +220,7 @@ fn is_cut_off(rest: &[u8]) -> bool {
     }
 }
 
-/// Whether `byte` is more than a blank or a control.
+/// True if `byte` is neither whitespace nor a control character.
 fn is_seen(byte: u8) -> bool {
     byte > 0x20 && byte != 0x7f
 }

@@ -1,28 +1,28 @@
-//! Foreign text as a server may have written a secret into it, reduced to what a secret is made of.
+//! Normalizes text in which a server may have written a secret in another form.
 //!
-//! A [`Stream`] holds the text in lower case, without anything that is invisible (white space, control and
-//! format characters, terminal sequences, line wraps), and where each of its bytes came from. Each further
-//! level takes one layer of escapes away: percent, JSON, C and HTML. All of it takes time that is linear in
-//! the text: an escape has a longest form, and there are at most [`MAX_LEVELS`] levels.
+//! A [`Stream`] holds the text in lower case, without invisible parts (white space, control and format characters,
+//! terminal sequences, line wraps), and the origin of each of its bytes. Each further level removes one layer of
+//! escapes: percent, JSON, C and HTML. The time is linear in the length of the text: an escape has a maximum length,
+//! and there are at most [`MAX_LEVELS`] levels.
 
 use std::ops::Range;
 
-/// How many layers of escapes are taken away: `%255Cu002d` has three.
+/// How many layers of escapes are removed: `%255Cu002d` has three.
 pub(super) const MAX_LEVELS: usize = 4;
-/// More than this between two characters means that they do not belong together. It lets a secret be wrapped
-/// into an indented block, and bounds what masking has to remember.
+/// Characters with a larger gap between them do not belong together. This permits a secret that is wrapped into an
+/// indented block, and limits the text that masking has to remember.
 pub(super) const MAX_GAP_BYTES: usize = 256;
 /// The longest escape: `&ZeroWidthSpace;`.
 pub(super) const MAX_ESCAPE_BYTES: usize = 24;
 /// The longest sequence of a terminal that is recognized.
 pub(super) const MAX_SEQUENCE_BYTES: usize = 32;
-/// What stands for a gap. No secret holds it.
+/// Stands for a gap. No secret contains it.
 const GAP: u8 = 0;
 
-/// Where in the text each byte of a stream begins and ends.
+/// Where each byte of a stream begins and ends in the text.
 pub(super) type Spans = Vec<(u32, u32)>;
 
-/// What is kept of that: nothing, where only the bytes count.
+/// The record of these positions; `()` if only the bytes are needed.
 pub(super) trait Places: Default {
     fn add(&mut self, from_to: (u32, u32));
     fn add_all(&mut self, others: &Self, range: Range<usize>);
@@ -58,7 +58,7 @@ impl Places for () {
 pub(super) struct Stream<P = Spans> {
     pub bytes: Vec<u8>,
     pub spans: P,
-    /// The end of what was pushed last.
+    /// The end of the part that was pushed last.
     end: u32,
 }
 
@@ -68,7 +68,7 @@ impl Stream {
         Stream::read(text, |_| 0)
     }
 
-    /// The same without a terminal's sequences and what only wraps lines; `None` if there is nothing of that.
+    /// The text without terminal sequences and line wraps; `None` if it has none.
     fn unwrapped(text: &[u8]) -> Option<Stream> {
         let is_wrap = |at: usize| unseen_length(&text[at..]) > 1;
         let candidates = memchr::memchr3_iter(b'=', b'\\', b'<', text);
@@ -78,7 +78,7 @@ impl Stream {
             .then(|| Stream::read(text, unseen_length))
     }
 
-    /// `left_out` says how much of a text is to be left out at its beginning.
+    /// `left_out` returns the number of bytes to leave out at the beginning of a text.
     fn read(text: &[u8], left_out: fn(&[u8]) -> usize) -> Stream {
         let mut stream: Stream = Stream::default();
         stream.bytes.reserve(text.len());
@@ -106,10 +106,10 @@ impl Stream {
         stream
     }
 
-    /// All levels, from the text itself on.
+    /// All levels, beginning with the text itself.
     pub(super) fn levels(text: &[u8]) -> impl Iterator<Item = Stream> {
-        // A secret that ends a line with a `=` of its own, or begins with what ends a sequence, is found in the text
-        // as it stands.
+        // A secret that ends a line with its own `=`, or begins with the end of a sequence, is found in the text as it
+        // is.
         let unwrapped = Stream::unwrapped(text);
         let as_it_stands = unwrapped.is_some().then(|| Stream::of(text));
         let mut next = Some(unwrapped.unwrap_or_else(|| Stream::of(text)));
@@ -127,9 +127,9 @@ impl Stream {
 }
 
 impl<P: Places> Stream<P> {
-    /// The same with one layer of escapes taken away; `None` if there is none.
+    /// The stream with one layer of escapes removed; `None` if it has none.
     pub(super) fn decoded(&self) -> Option<Stream<P>> {
-        // Nearly all are plain.
+        // Most streams are plain.
         let is_simple = self.bytes.is_ascii() && memchr::memchr(GAP, &self.bytes).is_none();
         let special = |rest: &[u8]| {
             if is_simple {
@@ -172,7 +172,7 @@ impl<P: Places> Stream<P> {
                 Decoded::Byte(_) => {}
                 Decoded::Char(c) => next.push_char(c, from_to),
             }
-            // What only now turned out to be invisible.
+            // A character that turned out to be invisible at this level.
             changed |= next.bytes.len() == before;
             at += length;
         }
@@ -189,7 +189,7 @@ impl<P: Places> Stream<P> {
         self.end = to;
     }
 
-    /// What follows each other in `other`, and stands for itself.
+    /// Copies bytes of `other` that stand for themselves.
     fn push_plain(&mut self, other: &Stream<P>, range: Range<usize>) {
         self.push(other.bytes[range.start], other.spans.of(range.start..range.start + 1));
         let rest = range.start + 1..range.end;
@@ -198,7 +198,7 @@ impl<P: Places> Stream<P> {
         self.spans.add_all(&other.spans, rest);
     }
 
-    /// A character, or what is none, of more than one byte.
+    /// A character of more than one byte, or an invalid sequence.
     fn push_bytes(&mut self, bytes: &[u8], from_to: (u32, u32)) {
         match std::str::from_utf8(bytes).ok().and_then(|text| text.chars().next()) {
             Some(c) => self.push_char(c, from_to),
@@ -226,7 +226,7 @@ fn span(from: usize, to: usize) -> (u32, u32) {
     (narrow(from), narrow(to))
 }
 
-/// In lower case, and the two alphabets of base64 made one.
+/// Converts to lower case, and the two alphabets of base64 to one.
 pub(super) const fn fold(byte: u8) -> u8 {
     FOLDED[byte as usize]
 }
@@ -247,12 +247,12 @@ static FOLDED: [u8; 256] = {
     }
 };
 
-/// What an escape may begin with.
+/// True if an escape may begin with `byte`.
 pub(super) const fn is_introducer(byte: u8) -> bool {
     matches!(byte, b'%' | b'\\' | b'&')
 }
 
-/// The length of the UTF-8 character at the beginning of `text`; 1 where there is none.
+/// The length of the UTF-8 character at the beginning of `text`; 1 if it is invalid.
 fn char_length(text: &[u8]) -> usize {
     let length = match text[0] {
         0xc2..=0xdf => 2,
@@ -266,8 +266,7 @@ fn char_length(text: &[u8]) -> usize {
     }
 }
 
-/// Characters that take no place on a screen or in a line: controls, formats, and what Unicode calls
-/// default ignorable.
+/// Characters without a width: controls, formats, and those that Unicode calls default ignorable.
 pub(crate) fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -279,10 +278,10 @@ pub(crate) fn is_invisible(c: char) -> bool {
             | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// The ASCII character that this one is, or looks like.
+/// The ASCII character that this one is or looks like.
 fn seen_as(c: char) -> Option<u8> {
     match c {
-        // Hyphens and minus signs of all kinds, which `&hyphen;` and word processors make of a dash.
+        // Hyphens and minus signs, which `&hyphen;` and word processors use for a dash.
         '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe58}' | '\u{fe63}' => Some(b'-'),
         // Full-width forms of ASCII.
         '\u{ff01}'..='\u{ff5e}' => u8::try_from(u32::from(c) - 0xfee0).ok(),
@@ -290,15 +289,14 @@ fn seen_as(c: char) -> Option<u8> {
     }
 }
 
-/// The ASCII character that the character of more than one byte at the beginning of `text` stands for, and its
-/// length.
+/// The ASCII character that the multi-byte character at the beginning of `text` stands for, and its length.
 pub(super) fn visible(text: &[u8]) -> Option<(u8, usize)> {
     let length = char_length(text);
     let c = std::str::from_utf8(&text[..length]).ok()?.chars().next()?;
     Some((fold(seen_as(c)?), length))
 }
 
-/// The length of what is not seen, or only wraps a line, at the beginning of `text`.
+/// The length of the invisible part or line wrap at the beginning of `text`.
 fn unseen_length(text: &[u8]) -> usize {
     if text[0] == 0x1b { terminal_sequence_length(text) } else { wrap_length(text) }
 }
@@ -306,8 +304,8 @@ fn unseen_length(text: &[u8]) -> usize {
 /// HTML's ways to wrap a line.
 pub(super) const TAGS: [&[u8]; 6] = [b"<br>", b"<br/>", b"<br />", b"<wbr>", b"<wbr/>", b"<wbr />"];
 
-/// The length of what only wraps a line at the beginning of `text`: the soft line break of quoted-printable,
-/// a backslash at the end of a line, and HTML's `<br>` and `<wbr>`.
+/// The length of the line wrap at the beginning of `text`: the soft line break of quoted-printable, a backslash at the
+/// end of a line, or HTML's `<br>` and `<wbr>`.
 pub(super) fn wrap_length(text: &[u8]) -> usize {
     match text[0] {
         b'=' | b'\\' if text[1..].starts_with(b"\n") => 2,
@@ -333,14 +331,14 @@ pub(super) fn terminal_sequence_length(text: &[u8]) -> usize {
     }
 }
 
-/// What an escape stands for.
+/// The meaning of an escape.
 #[derive(Clone, Copy)]
 pub(super) enum Decoded {
     Byte(u8),
     Char(char),
 }
 
-/// What the escape at the beginning of `text` (folded) stands for, and its length.
+/// The meaning and length of the escape at the beginning of `text` (folded).
 pub(super) fn escape(text: &[u8]) -> Option<(Decoded, usize)> {
     match text[0] {
         b'%' if text.get(1) == Some(&b'u') => Some((code_point(hex(text.get(2..6)?)?), 6)),
@@ -350,7 +348,7 @@ pub(super) fn escape(text: &[u8]) -> Option<(Decoded, usize)> {
     }
 }
 
-/// JSON's, C's and Rust's escapes.
+/// Escapes of JSON, C and Rust.
 fn backslash(text: &[u8]) -> Option<(Decoded, usize)> {
     match *text.get(1)? {
         b'u' | b'x' if text.get(2) == Some(&b'{') => {
@@ -358,7 +356,7 @@ fn backslash(text: &[u8]) -> Option<(Decoded, usize)> {
             (text.get(3 + digits) == Some(&b'}')).then_some(())?;
             Some((code_point(hex(&text[3..3 + digits])?), 4 + digits))
         }
-        // `\U0000002d`, which is `\u` here.
+        // `\U0000002d` is `\u` here, because the text is in lower case.
         b'u' if text.get(2..6) == Some(b"0000")
             && text.get(6..10).is_some_and(|four| hex(four).is_some()) =>
         {
@@ -381,7 +379,7 @@ fn backslash(text: &[u8]) -> Option<(Decoded, usize)> {
     }
 }
 
-/// HTML's character references; the number may lack its semicolon, as browsers take it.
+/// HTML's character references. A number may lack its semicolon, as in browsers.
 fn reference(text: &[u8]) -> Option<(Decoded, usize)> {
     if text.get(1) == Some(&b'#') {
         let is_hex = text.get(2) == Some(&b'x');
@@ -399,7 +397,7 @@ fn reference(text: &[u8]) -> Option<(Decoded, usize)> {
     Some((Decoded::Char(*c), end + 1))
 }
 
-/// The names of HTML for ASCII punctuation, and for what is invisible, in lower case.
+/// HTML's names for ASCII punctuation and invisible characters, in lower case.
 #[rustfmt::skip]
 const NAMED: &[(&str, char)] = &[
     ("amp", '&'), ("apos", '\''), ("ast", '*'), ("bsol", '\\'), ("colon", ':'), ("comma", ','),

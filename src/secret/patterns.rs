@@ -1,8 +1,8 @@
-//! What the secrets of a run look like, and where they are in a text.
+//! Finds the secrets of a run in a text.
 //!
-//! A piece of [`PIECE_CHARS`] characters or more of a secret counts. So every window of that size, of every
-//! form that a secret can have, is looked up at every place of the text. Two bit sets ([`Filter`]) answer nearly
-//! every lookup; what they let through is compared.
+//! A part of a secret counts if it has [`PIECE_CHARS`] or more characters. So every window of that size, of every form
+//! of a secret, is searched for at every position of the text. Two bit sets ([`Filter`]) decide most searches; the
+//! remaining candidates are compared.
 
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -14,22 +14,22 @@ use memchr::memmem;
 use super::normalize::{Stream, fold};
 use super::shown::floor;
 
-/// A piece of a secret counts if it has this many characters.
+/// The shortest part of a secret that counts.
 pub(super) const PIECE_CHARS: usize = 12;
-/// The filter knows all parts of the forms that have this many characters: as many as fit into a register.
+/// The filter contains all substrings of this length: it fits into a register.
 const GRAM_CHARS: usize = 8;
-/// Each window has a gram that begins at a multiple of this.
+/// Each window contains a gram that begins at a multiple of this.
 const STRIDE: usize = PIECE_CHARS - GRAM_CHARS + 1;
-/// A shorter secret is not looked for: it would be found everywhere.
+/// A shorter secret is not searched for: it would be found everywhere.
 const MIN_SECRET_CHARS: usize = 4;
-/// A secret that is shorter counts only where it stands as a word: it would take our own words apart.
+/// A shorter secret counts only as a separate word: otherwise it would break up words of messages.
 const MIN_ANYWHERE_CHARS: usize = 8;
-/// A form of a short secret, such as its base64, has to have this many characters.
+/// The minimum length of an encoded form of a short secret, such as its base64.
 const MIN_FORM_CHARS: usize = 6;
-/// What is looked for at the beginning and at the end of a longer secret, which no server takes: a service URL
-/// must not be able to keep us busy.
+/// Of a longer secret, which no server accepts, only the beginning and the end are searched for: a long service URL
+/// must not cost much time.
 const MAX_SECRET_BYTES: usize = 4 * 1024;
-/// What stands between two forms. No text at any level holds it next to a character.
+/// Separates two forms. No level of a text contains it next to a character.
 const SEPARATOR: u8 = 0;
 
 /// The forms of a set of secrets.
@@ -37,26 +37,26 @@ const SEPARATOR: u8 = 0;
 pub(super) struct Patterns {
     /// All forms of at least [`PIECE_CHARS`], with a [`SEPARATOR`] behind each.
     text: Vec<u8>,
-    /// Where in `text` each window begins, in the order of the windows.
+    /// Where each window begins in `text`, sorted by window.
     windows: Vec<u32>,
     fronts: Vec<Front>,
     short: Vec<Short>,
     filter: Filter,
-    /// The hashes of what windows begin with.
+    /// The hashes of the beginnings of windows.
     beginnings: BitSet,
     has_odd_characters: bool,
 }
 
-/// The beginning of a token: its public part, and less than a piece of its secret part.
+/// The beginning of a token: its public part, and less than [`PIECE_CHARS`] of its secret part.
 struct Front {
     text: Vec<u8>,
-    /// How much is public.
+    /// The length of the public part.
     public: usize,
     /// Where the secret part begins in the text of the patterns.
     begin: u32,
 }
 
-/// A piece of a secret in a text.
+/// A part of a secret found in a text.
 struct Piece {
     range: Range<usize>,
     /// Where its first character ends.
@@ -64,8 +64,8 @@ struct Piece {
 }
 
 impl Piece {
-    /// Where it is, beside those (in order) that were found with fewer escapes taken away: `\\-` may be an escaped dash, but
-    /// not where the secret begins with the dash as it stands.
+    /// Its position, without overlapping those (in order) that were found with fewer escapes removed: `\\-` may be an
+    /// escaped dash, but not if the secret begins with that dash itself.
     fn beside(self, known: &[Range<usize>]) -> Range<usize> {
         let Piece { mut range, first_end } = self;
         let next = known.partition_point(|known| known.start <= range.start);
@@ -76,18 +76,18 @@ impl Piece {
     }
 }
 
-/// A secret that counts as a whole only.
+/// A secret that only counts as a whole.
 struct Short {
     form: Vec<u8>,
     as_word: bool,
 }
 
-/// Which parts of a token are replaced.
+/// The part of a token that is replaced.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Extent {
-    /// Only what is secret: the public part tells which token it was.
+    /// Only the secret part: the public part identifies the token.
     SecretPart,
-    /// The whole token, where it is there as a whole.
+    /// The whole token, if it is there completely.
     Whole,
 }
 
@@ -105,7 +105,7 @@ impl Patterns {
         self.windows.is_empty() && self.short.is_empty()
     }
 
-    /// Whether some secret holds characters beside those of ASCII.
+    /// True if a secret contains non-ASCII characters.
     pub(super) fn has_odd_characters(&self) -> bool {
         self.has_odd_characters
     }
@@ -131,7 +131,7 @@ impl Patterns {
             if text != beginning {
                 self.add_form(Stream::of(text.as_bytes()).bytes, as_word);
             }
-            // A text that has the secret in it is decoded where it is; so is a secret with a `%` in it.
+            // A text that contains the secret is decoded, so a secret with a `%` in it must be decoded too.
             for decoded in Stream::levels(text.as_bytes()).skip(1) {
                 self.add_form(decoded.bytes, as_word);
             }
@@ -147,15 +147,15 @@ impl Patterns {
         }
     }
 
-    /// Base64 of a text that holds `secret`, which may begin at any of three places in a group; and hex.
+    /// Base64 of a text that contains `secret`, which may begin at any of three positions in a group; and hex.
     fn add_encoded(&mut self, secret: &[u8]) {
         const GROUP_BYTES: usize = 3;
         for shift in 0..GROUP_BYTES {
             let shifted = [&[0; GROUP_BYTES][..shift], secret].concat();
             let encoded = URL_SAFE_NO_PAD.encode(&shifted);
-            // Characters that also depend on what stands before.
+            // Leave out characters that depend on the bytes before.
             let begin = shift + usize::from(shift > 0);
-            // The last one depends on what comes next, if that is not the end.
+            // The last one depends on the next byte, unless it is the end.
             let depends = shifted.len() % GROUP_BYTES != 0;
             let form: Vec<u8> = encoded.bytes().skip(begin).map(fold).collect();
             let certain = form.len() - usize::from(depends);
@@ -196,7 +196,7 @@ impl Patterns {
         windows.dedup_by_key(|at| window(text, *at));
     }
 
-    /// Where in `text` secrets are, in order, without overlaps.
+    /// The positions of secrets in `text`, in order, without overlaps.
     pub(super) fn find(&self, text: &[u8], extent: Extent) -> Vec<Range<usize>> {
         let mut found = Vec::new();
         if self.is_empty() {
@@ -240,14 +240,13 @@ impl Patterns {
         }
     }
 
-    /// Where in `self.text` the same characters are.
+    /// Where `self.text` has the same characters.
     fn window_of(&self, piece: &[u8]) -> Option<u32> {
         let found = self.windows.binary_search_by(|&at| window(&self.text, at).cmp(piece));
         found.ok().map(|index| self.windows[index])
     }
 
-    /// The length of the public part of the token, if it ends `before` its secret part, which begins with
-    /// this window.
+    /// The length of the token's public part, if it ends `before` the secret part that begins with this window.
     fn front_before(&self, at: u32, before: &[u8]) -> Option<usize> {
         let window_text = window(&self.text, at);
         let fronts = self.fronts.iter().filter(|front| window(&self.text, front.begin) == window_text);
@@ -255,7 +254,7 @@ impl Patterns {
         fronts.filter(is_before).map(|front| front.public).max()
     }
 
-    /// Whether some characters have a piece of a secret in them.
+    /// True if some of the characters are part of a secret.
     pub(super) fn are_in(&self, characters: &[u8]) -> bool {
         let mut at = 0;
         while let Some(gram) = characters.get(at..at + GRAM_CHARS) {
@@ -271,17 +270,17 @@ impl Patterns {
         self.short.iter().any(|short| memmem::find(characters, &short.form).is_some())
     }
 
-    /// The most characters that may be the beginning of a piece, or of a token.
+    /// The longest possible beginning of a piece or a token.
     pub(super) fn longest_beginning(&self) -> usize {
         self.fronts.iter().map(|front| front.text.len()).max().unwrap_or(PIECE_CHARS - 1)
     }
 
-    /// Whether some characters may be from the middle of the beginning of a token.
+    /// True if some of the characters may be from the middle of a token's beginning.
     pub(super) fn is_in_front(&self, characters: &[u8]) -> bool {
         self.fronts.iter().any(|front| memmem::find(&front.text, characters).is_some())
     }
 
-    /// How many of the last `characters` may be the beginning of a piece, or of a token.
+    /// How many of the last `characters` may be the beginning of a piece or a token.
     pub(super) fn beginning_at_end(&self, characters: &[u8]) -> usize {
         let last = |most: usize| &characters[characters.len().saturating_sub(most)..];
         let of_piece = (1..PIECE_CHARS.min(characters.len() + 1)).rev();
@@ -304,7 +303,7 @@ impl Patterns {
     }
 }
 
-/// The public beginning of a token, and its secret part.
+/// Splits a token into its public beginning and its secret part.
 fn split(secret: &str) -> (&str, &str) {
     let after_dot = |dots: usize| secret.match_indices('.').nth(dots).map(|(at, _)| at + 1);
     let at = if secret.starts_with("eyJ") {
@@ -334,7 +333,7 @@ fn find_short(short: &Short, stream: &Stream, text: &[u8], extent: Extent, found
     for at in memmem::find_iter(&stream.bytes, &short.form) {
         let from = stream.spans[at].0 as usize;
         let to = stream.spans[at + short.form.len() - 1].1 as usize;
-        // Not a part of `https_proxy`, where it would be a word of ours.
+        // Not part of `https_proxy`, which messages use.
         let alone =
             |byte: Option<&u8>| !byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
         if !needs_word || (alone(text[..from].last()) && alone(text.get(to))) {
@@ -343,7 +342,7 @@ fn find_short(short: &Short, stream: &Stream, text: &[u8], extent: Extent, found
     }
 }
 
-/// In order, those that overlap made one.
+/// Sorts ranges and merges overlapping ones.
 pub(super) fn merge(mut found: Vec<Range<usize>>) -> Vec<Range<usize>> {
     found.sort_unstable_by(|a, b| a.start.cmp(&b.start).then_with(|| b.end.cmp(&a.end)));
     let mut merged: Vec<Range<usize>> = Vec::with_capacity(found.len());
@@ -356,11 +355,11 @@ pub(super) fn merge(mut found: Vec<Range<usize>>) -> Vec<Range<usize>> {
     merged
 }
 
-/// Two sets of hashes: a gram that is in both is most likely a part of a form.
+/// Two sets of hashes: a gram in both is probably part of a form.
 #[derive(Default)]
 struct Filter([BitSet; 2]);
 
-/// Numbers of 16 bits.
+/// A set of 16-bit numbers.
 #[derive(Default)]
 struct BitSet(Option<Box<[u64; BitSet::WORDS]>>);
 

@@ -1,23 +1,23 @@
-//! Whether a stream has pieces of secrets in it: fast, and never silent where [`Patterns::find`] finds something.
+//! Detects parts of secrets in a stream: fast, and it never misses one that [`Patterns::find`] finds.
 //!
-//! What is seen of the stream is put together, a block at a time, and looked up. Only what has escapes or line wraps
-//! in it is looked up again without these.
+//! The visible bytes of a block are collected and searched. Only blocks with escapes or line wraps are searched again
+//! without them.
 
 use super::normalize::{
     MAX_LEVELS, MAX_SEQUENCE_BYTES, Stream, TAGS, fold, terminal_sequence_length, visible, wrap_length,
 };
 use super::patterns::{PIECE_CHARS, Patterns};
 
-/// How much of a stream is taken at once.
+/// Size of a block.
 const BLOCK_BYTES: usize = 4096;
-/// How many characters before a block are remembered: more than a piece takes in escapes of escapes.
+/// How many characters before a block are remembered: more than a piece can take in escapes of escapes.
 const REMEMBERED_CHARS: usize = 512;
 /// How many bytes are read in one step.
 const AT_ONCE_BYTES: usize = 8;
-/// What needs a closer look.
+/// Marks bytes that need a closer look.
 const SPECIAL: u8 = 0x80;
 
-/// What each byte is seen as: nothing (0) for blanks, controls and parts of other characters.
+/// How each byte is read: 0 for whitespace, controls and parts of multi-byte characters, which are skipped.
 static SEEN: [u8; 256] = {
     let mut seen = [0; 256];
     let mut byte = 0x21;
@@ -25,7 +25,7 @@ static SEEN: [u8; 256] = {
         seen[byte as usize] = fold(byte);
         byte += 1;
     }
-    // What may begin a line wrap, a terminal's sequence, or a character that stands for another.
+    // These may begin a line wrap, a terminal sequence, or a character that stands for another.
     let special = b"=\\<\x1b\xe2\xef";
     let mut at = 0;
     while at < special.len() {
@@ -35,29 +35,28 @@ static SEEN: [u8; 256] = {
     seen
 };
 
-/// One stream.
 #[derive(Default)]
 pub(super) struct Scanner {
-    /// The characters of the last block, and some before.
+    /// The characters of the last block, and some before it.
     seen: Stream<()>,
-    /// Which of them only wrap a line, or are a terminal's sequence: where, and how many.
+    /// Line wraps and terminal sequences: position and length.
     wraps: Vec<(usize, usize)>,
 }
 
 enum Special {
-    /// More has to come before it is clear.
+    /// More bytes are needed to decide.
     CutOff,
-    /// So many bytes that are not seen.
+    /// This many invisible bytes.
     Unseen(usize),
-    /// A character that the first bytes stand for.
+    /// The character that the first bytes stand for, and their number.
     Seen(u8, usize),
-    /// A line wrap or a terminal's sequence, of so many bytes.
+    /// A line wrap or terminal sequence of this many bytes.
     Wrap(usize),
 }
 
 impl Scanner {
-    /// Takes the next block of a stream, without what is cut off at the end: its length, and whether a piece of a
-    /// secret ends in it.
+    /// Takes the next block of a stream, without a sequence that is cut off at the end; returns its length, and whether
+    /// part of a secret ends in it.
     pub(super) fn take(&mut self, patterns: &Patterns, text: &[u8]) -> (usize, bool) {
         self.forget();
         let before = self.seen.bytes.len();
@@ -85,7 +84,7 @@ impl Scanner {
         seen.resize(count + block_end + AT_ONCE_BYTES, 0);
         let mut at = 0;
         while at < block_end {
-            // The loop that most bytes go through: eight at a time, without a branch for blanks.
+            // The loop for most bytes: eight at a time, without a branch for whitespace.
             while let Some(bytes) = text[..block_end].get(at..at + AT_ONCE_BYTES) {
                 let characters: [u8; AT_ONCE_BYTES] =
                     std::array::from_fn(|index| SEEN[usize::from(bytes[index])]);
@@ -131,7 +130,7 @@ impl Scanner {
         at
     }
 
-    /// Whether there is a piece of a secret in what escapes and line wraps leave.
+    /// True if there is part of a secret once escapes and line wraps are removed.
     fn escapes_hold(&self, patterns: &Patterns) -> bool {
         let unwrapped = (!self.wraps.is_empty()).then(|| self.unwrapped());
         if unwrapped.as_ref().is_some_and(|stream| patterns.are_in(&stream.bytes)) {
@@ -152,7 +151,7 @@ impl Scanner {
         let mut stream = Stream::default();
         let mut at = 0;
         for &(wrap, length) in &self.wraps {
-            // One that begins in a sequence is a part of it: `\x1b[<br>`.
+            // One that begins inside a sequence is part of it: `\x1b[<br>`.
             if wrap < at {
                 continue;
             }
@@ -164,7 +163,7 @@ impl Scanner {
     }
 }
 
-/// What a special byte at the beginning of `text` begins.
+/// The sequence that a special byte at the beginning of `text` introduces.
 fn special(text: &[u8]) -> Special {
     let first = text[0];
     match first {

@@ -1,11 +1,11 @@
-//! The second net: what looks like a token is replaced, also if it is not one of this run's. One pass; what was
-//! looked at is not looked at again.
+//! The second line of defense: text that looks like a token is replaced, even if it is not one of this run's. A single
+//! pass, so the time is linear.
 
-/// What stands in the place of a secret.
+/// Replaces a secret.
 pub const REDACTED: &str = "REDACTED";
 
-/// `text` with the value of each `access_token=` replaced, the signature of each JWT, and the secret part of
-/// each service token.
+/// Replaces the value of each `access_token=`, the signature of each JWT, and the secret part of each service token in
+/// `text`.
 pub(super) fn redact(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut copied = 0;
@@ -22,11 +22,11 @@ pub(super) fn redact(text: &str) -> String {
     out
 }
 
-/// What begins like a token.
+/// Text that begins like a token.
 struct Shape {
-    /// Where its secret is, if it has one.
+    /// The position of its secret, if it has one.
     secret: Option<(usize, usize)>,
-    /// Where to go on. Beyond the beginning of the shape.
+    /// Where the search continues: after the beginning of the shape.
     end: usize,
 }
 
@@ -56,8 +56,8 @@ fn parameter(text: &str, at: usize) -> Shape {
     Shape { secret: (end > begin).then_some((begin, end)), end: end.max(name_end) }
 }
 
-/// RFC 7519: three base64url parts, the first two objects, so `eyJ…`. A service may repeat our token in its
-/// error, also only its end: without claims next to it, the first part was the claims.
+/// RFC 7519: three base64url parts, of which the first two are objects, so they begin with `eyJ`. An error may quote
+/// only the end of a token: if there are no claims after the first part, that part was the claims.
 fn jwt(text: &str, at: usize) -> Shape {
     let end = end_of_word(text, at, |c| is_word(c) || c == '.');
     let word = &text[at..end];

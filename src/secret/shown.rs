@@ -4,8 +4,8 @@ use super::normalize::is_invisible;
 
 /// The longest line that is printed.
 pub const MAX_LINE_BYTES: usize = 4096;
-/// `text` with everything that could break a line, drive a terminal or be overlooked made visible as an escape:
-/// controls, formats, directions, and blanks other than the space.
+/// Escapes all characters in `text` that could break a line, control a terminal or be overlooked: controls, formats,
+/// directions, and whitespace other than the space.
 pub fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -15,7 +15,7 @@ pub fn printable(text: &str) -> String {
     out
 }
 
-/// `text`, cut to `max_bytes` with an ellipsis.
+/// `text`, cut off with an ellipsis if it is longer than `max_bytes`.
 pub fn capped(mut text: String, max_bytes: usize) -> String {
     const ELLIPSIS: &str = "…";
     if text.len() > max_bytes {
@@ -25,7 +25,7 @@ pub fn capped(mut text: String, max_bytes: usize) -> String {
     text
 }
 
-/// The last boundary between characters of `text` up to `at`.
+/// The last character boundary of `text` at or before `at`.
 pub(super) fn floor(text: &str, at: usize) -> usize {
     (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! URLs as they may be shown, and what in them is a secret.
+//! Makes URLs safe to show, and finds the secrets in them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,19 +7,19 @@ use reqwest::Url;
 
 use super::{REDACTED, protect, scrub};
 
-/// Parameters of a URL whose values may be shown.
+/// Query parameters whose values may be shown.
 const PUBLIC_PARAMETERS: [&str; 2] = ["early_exit", "monitoring"];
-/// A shorter value of a parameter cannot be a credential.
+/// A shorter value of a parameter is not treated as a credential.
 const MIN_VALUE_CHARS: usize = 8;
-/// How the names of parameters that hold a credential end.
+/// Suffixes of the names of parameters that hold a credential.
 const SECRET_NAMES: [&str; 8] = ["token", "key", "secret", "password", "passwd", "auth", "signature", "sig"];
 
-/// `url` as it may be shown: without user and password, and with the values only of parameters that are known to
-/// hold no secret.
+/// `url` without user and password, and without the values of query parameters, except those that are known to be
+/// public.
 pub fn redact_url(url: &Url) -> String {
     let mut shown = url.clone();
     if !url.username().is_empty() || url.password().is_some() {
-        // Only URLs that cannot have a user refuse one.
+        // Fails only for URLs that cannot have a user.
         let _ = shown.set_password(None);
         let _ = shown.set_username(REDACTED);
     }
@@ -39,8 +39,8 @@ fn redact_pair(pair: &str) -> String {
     }
 }
 
-/// Protects what a URL holds of credentials: user and password, as they stand there, decoded, and as the header
-/// that is made of them; and the values of parameters that are called a token or a key.
+/// Protects the credentials in a URL: user and password as written, decoded, and as the header made from them; and the
+/// values of parameters whose name says token or key.
 pub fn protect_url(url: &Url) {
     let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     for (name, value) in url.query_pairs() {

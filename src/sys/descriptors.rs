@@ -8,12 +8,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Opens `/dev/null` in the place of each standard descriptor that is closed: the next file that is opened would
-/// take its number, and then be written to by mistake. Says whether standard output was closed.
+/// Opens `/dev/null` in place of each standard descriptor that is closed: otherwise, the next file to be opened would
+/// get its number, and be written to by mistake. Returns true if standard output was closed.
 pub fn open_standard() -> bool {
     let mut stdout_was_closed = false;
     for fd in 0..=2 {
-        // SAFETY: both calls have no memory to be unsafe with; the lowest free descriptor is `fd`.
+        // SAFETY: neither call accesses memory; the lowest free descriptor is `fd`.
         unsafe {
             if libc::fcntl(fd, libc::F_GETFD) == -1 {
                 libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
@@ -24,16 +24,17 @@ pub fn open_standard() -> bool {
     stdout_was_closed
 }
 
-/// Keeps a descriptor that we were started with from the command. One of our own is kept from it already.
+/// Closes an inherited descriptor on exec, so that the command does not get it. Descriptors opened by this program are
+/// closed on exec anyway.
 pub(crate) fn close_on_exec(descriptor: RawFd) {
     if descriptor > libc::STDERR_FILENO {
-        // SAFETY: fcntl has no memory to be unsafe with here.
+        // SAFETY: fcntl does not access memory here.
         unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
     }
 }
 
-/// Waits until one of `fds` is readable (or has failed), or until `at_most` has passed; says of each whether it
-/// is. Those that are `None` never are.
+/// Waits until one of `fds` is readable (or has failed), or until `at_most` has passed; returns for each whether it is
+/// readable. Those that are `None` never are.
 pub(crate) fn wait_for<const COUNT: usize>(
     fds: [Option<BorrowedFd<'_>>; COUNT],
     at_most: Duration,
@@ -45,10 +46,9 @@ pub(crate) fn wait_for<const COUNT: usize>(
     Ok(fds.map(|fd| fd.is_some() && ready.next().unwrap_or_default()))
 }
 
-/// Returns once `fd` is readable; never, if the runtime cannot watch it (the deadline still holds then).
+/// Returns once `fd` is readable. If the runtime cannot watch it, never returns; the deadline still holds then.
 pub(crate) async fn readable(fd: BorrowedFd<'_>) {
-    // SAFETY: a borrowed descriptor stays open and the same while it is borrowed, so for as long as it
-    // is registered here.
+    // SAFETY: a borrowed descriptor stays open while it is borrowed, which is longer than it is registered here.
     let registered = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
     let Ok(registered) = registered else { return std::future::pending().await };
     if registered.readable().await.is_err() {

@@ -1,27 +1,27 @@
-//! Memory that held a secret, and memory that was freed.
+//! Clears memory that held a secret, and returns freed memory.
 
 use std::ops::Range;
 
 use zeroize::Zeroize as _;
 
-/// What was freed goes back to the system: a run waits much longer than it works. Of 236 KiB that a run over https
-/// holds while it waits, that is 40; it costs 1 % of the run's CPU time.
+/// Returns freed memory to the system, because a run waits much longer than it works. Of the 236 KiB that a run over
+/// https holds while it waits, this returns 40, for 1 % of the run's CPU time.
 pub(crate) fn give_back_freed() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: malloc_trim(3) only touches the allocator's own state.
+    // SAFETY: malloc_trim(3) only accesses the allocator's own state.
     unsafe {
         libc::malloc_trim(0);
     }
 }
 
 /// Overwrites the value of `variable` in the environment block that the kernel shows in `/proc/PID/environ`. The
-/// variable itself stays, with zero bytes for a value. Does nothing if there are other threads, which might read
-/// it at the same time: no run has any.
+/// variable itself stays, with zero bytes for a value. Does nothing if there are other threads, which might read it at
+/// the same time; no run has any.
 pub(crate) fn overwrite_variable(variable: &str) {
     if has_other_threads() {
         return;
     }
-    // SAFETY: there is no other thread, and this one makes none meanwhile.
+    // SAFETY: there is no other thread, and this one does not start one here.
     unsafe { zero_in_environment(variable) };
 }
 
@@ -35,8 +35,8 @@ unsafe fn zero_in_environment(variable: &str) {
     unsafe extern "C" {
         static environ: *const *mut libc::c_char;
     }
-    // SAFETY: `environ` is a null-terminated array of pointers to NUL-terminated strings, which are ours to write
-    // to (POSIX, `environ`), and nobody else uses them, as the caller promises.
+    // SAFETY: `environ` is a null-terminated array of pointers to NUL-terminated strings, which this process may write to
+    // (POSIX, `environ`), and nothing else uses them, as the caller guarantees.
     unsafe {
         let mut entry = environ;
         while !entry.is_null() && !(*entry).is_null() {
@@ -55,14 +55,13 @@ fn value_range(entry: &[u8], variable: &str) -> Option<Range<usize>> {
     Some(entry.len() - rest.len()..entry.len())
 }
 
-/// Overwrites the part of the stack below the caller, where functions that have returned left copies
-/// of a key.
+/// Overwrites the part of the stack below the caller, where functions that have returned may have left copies of a key.
 #[inline(never)]
 pub(crate) fn scrub_stack() {
     const SCRUBBED_BYTES: usize = 32 * 1024;
     let mut area = std::mem::MaybeUninit::<[u8; SCRUBBED_BYTES]>::uninit();
-    // SAFETY: the pointer is to the whole array, and any bytes are a valid one. `black_box` keeps the
-    // compiler from leaving the write out, and a whole-array write is a fast one.
+    // SAFETY: the pointer is to the whole array, and any bytes are valid for it. `black_box` keeps the compiler from
+    // removing the write; writing a whole array is fast.
     unsafe { area.as_mut_ptr().write_bytes(0, 1) };
     std::hint::black_box(&area);
 }

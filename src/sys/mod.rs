@@ -1,5 +1,5 @@
-//! The system below Rust's standard library and rustix. All `unsafe` code is here, and so is all of libc: the
-//! rest of the crate denies both. Each function here is safe to call, or says what its caller must see to.
+//! System interfaces below Rust's standard library and rustix. All uses of `unsafe` and libc are here; the rest of the
+//! crate denies both. Each function is safe to call, or documents the conditions.
 
 #![expect(unsafe_code, reason = "this is the room for it")]
 

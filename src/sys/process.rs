@@ -1,4 +1,4 @@
-//! Processes: starting one, signals to a group, children of any number.
+//! Processes: starting one, signaling a group, finding children that ended.
 
 use std::ffi::{CString, OsString, c_char, c_int, c_void};
 use std::io;
@@ -16,12 +16,11 @@ use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use super::signal::{Inherited, Signal};
 
-/// A program with its arguments and its environment, in the form that `execve` takes: made before there is
-/// a child, which may not allocate.
+/// A program with its arguments and environment, in the form for `execve`. It is prepared before there is a child,
+/// which must not allocate.
 pub(crate) struct Image {
     path: CString,
     pub words: Vec<CString>,
-    /// Each as `NAME=value`.
     pub variables: Vec<CString>,
     argv: Vec<*const c_char>,
     envp: Vec<*const c_char>,
@@ -37,12 +36,12 @@ impl Image {
         Ok(Image { path, words, variables, argv, envp })
     }
 
-    /// Starts it in a session of its own, told of our death by the thread that calls this, with the signals that we
-    /// were started with, and with these in the place of our standard descriptors.
+    /// Starts the program in a session of its own, with the inherited signals, and with these descriptors in place of
+    /// the standard ones; the kernel sends it SIGTERM if the thread that calls this dies.
     ///
-    /// The child uses our memory until it has become the program, as with `vfork` and `posix_spawn`, and we wait. A
-    /// copy (`fork`) costs both of us a page fault for each page that is then written: 28 more in a run without
-    /// exchange and 41 over https, which took 13 % and 8 % more CPU time.
+    /// As with `vfork` and `posix_spawn`, the child uses the memory of this process until it has become the program,
+    /// and this process waits. A copy (`fork`) would cost both processes a page fault for each page that is then
+    /// written: 28 more in a run without exchange and 41 over https, which took 13 % and 8 % more CPU time.
     pub(crate) fn start(&self, standard: [Option<OwnedFd>; 3]) -> io::Result<Pid> {
         // 32 KiB, aligned as a stack must be.
         let mut stack = MaybeUninit::<[u128; 2048]>::uninit();
@@ -54,9 +53,9 @@ impl Image {
             error: None,
         };
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-        // SAFETY: the stack grows down from its end, and it, `birth` and all that `birth` borrows stay where they are
-        // until the child is done with them, because we wait. No signal handler can run on the shared memory: this
-        // program has none.
+        // SAFETY: the stack grows down from its end, and it, `birth` and everything that `birth` borrows stay valid
+        // until the child no longer uses them, because this process waits. No signal handler can run on the shared
+        // memory: this program has none.
         let pid = unsafe {
             let end = stack.as_mut_ptr().add(1);
             libc::clone(be_born, end.cast(), flags, (&raw mut birth).cast())
@@ -72,7 +71,7 @@ impl Image {
     }
 }
 
-/// What the child needs to become the program, and why it could not.
+/// Everything that the child needs to become the program, and the error if it could not.
 struct Birth<'a> {
     image: &'a Image,
     standard: [Option<OwnedFd>; 3],
@@ -83,22 +82,22 @@ struct Birth<'a> {
 
 /// The child's part of [`Image::start`].
 extern "C" fn be_born(birth: *mut c_void) -> c_int {
-    // SAFETY: our parent gave us its `Birth`, and waits.
+    // SAFETY: the parent process passed its `Birth`, and waits.
     let birth = unsafe { &mut *birth.cast::<Birth<'_>>() };
     birth.error = birth.become_program().err();
-    // SAFETY: nothing of what our parent shares with us is cleaned up. Only our parent sees the status.
+    // SAFETY: nothing that is shared with the parent process is cleaned up. Only the parent sees the status.
     unsafe { libc::_exit(libc::EXIT_FAILURE) }
 }
 
 impl Birth<'_> {
-    /// Returns only if it fails. Only system calls are made: the memory is our parent's.
+    /// Returns only if it fails. It only makes system calls, because the memory is the parent's.
     fn become_program(&self) -> rustix::io::Result<()> {
-        // A session of its own: a process group that the terminal's keys do not reach (we forward them, once), and
-        // no terminal to wait for.
+        // A session of its own: a process group that the terminal's keys do not reach (they are forwarded once), and no
+        // controlling terminal.
         setsid()?;
         set_parent_process_death_signal(Some(RustixSignal::TERM))?;
         if getppid() != Some(self.parent) {
-            // Our parent died in between, and nobody would tell us.
+            // The parent died in the meantime, so the death signal would never come.
             return Err(Errno::SRCH);
         }
         let [stdin, stdout, stderr] = &self.standard;
@@ -121,19 +120,19 @@ fn pointers(texts: &[CString]) -> Vec<*const c_char> {
     texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
-/// Sends `signal` to the group of this leader. (rustix's call takes no real-time signals.)
+/// Sends `signal` to the process group of this leader. (rustix's call does not accept real-time signals.)
 pub(crate) fn kill_group(leader: Pid, signal: Signal) -> rustix::io::Result<()> {
-    // SAFETY: kill has no memory to be unsafe with.
+    // SAFETY: kill does not access memory.
     match unsafe { libc::kill(-leader.as_raw_nonzero().get(), signal.number()) } {
         0 => Ok(()),
         _ => Err(last_errno()),
     }
 }
 
-/// Some child that has ended; leaves it to be reaped. (rustix's waitid does not say which it is.)
+/// A child that has ended; it is not reaped. (rustix's waitid does not say which one it is.)
 pub(crate) fn ended_child() -> Option<Pid> {
-    // SAFETY: a zeroed siginfo_t is a valid one, and the pointer is to it. `si_pid` may be read after
-    // waitid(2), and is zero if there was no such child.
+    // SAFETY: a zeroed siginfo_t is a valid one, and the pointer is to it. `si_pid` may be read after waitid(2), and is
+    // zero if no child has ended.
     let pid = unsafe {
         let mut info: libc::siginfo_t = std::mem::zeroed();
         let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;

@@ -1,10 +1,10 @@
-//! Signals as data: which ones we catch, how they wait for us, and what the command inherits.
+//! Signals as data: which ones are caught, how they are read, and what the command inherits.
 //!
-//! The signals that end or concern a run are blocked as the first thing the program does and read from
-//! a signalfd. Nothing runs in a handler, nothing is lost between two steps, and one arriving while a
-//! name lookup hangs is seen at once. Dispositions and mask that we were started with are recorded
-//! before the Rust runtime changes them (it ignores SIGPIPE), by raw system calls, because the C
-//! library hides its internal signals 32 and 33 and unblocks them when a thread is made.
+//! The signals that affect a run are blocked at the start of the program and read from a signalfd. No handler runs, no
+//! signal is lost between two steps, and one that arrives while a name lookup hangs is seen at once.
+//!
+//! The inherited dispositions and mask are recorded before the Rust runtime changes them (it ignores SIGPIPE), by raw
+//! system calls, because the C library hides its internal signals 32 and 33 and unblocks them when a thread is created.
 
 use std::fmt;
 use std::io;
@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::sys::descriptors::readable;
 
-/// A signal number that we caught.
+/// The number of a signal.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Signal(i32);
 
@@ -36,21 +36,21 @@ impl Signal {
     /// SIGTSTP: Ctrl-Z.
     pub(crate) const TSTP: Signal = Signal(libc::SIGTSTP);
 
-    /// What we pass on to the command.
+    /// Signals that are forwarded to the command.
     const FORWARDED: [i32; 8] = [
         libc::SIGTERM,
         libc::SIGINT,
         libc::SIGHUP,
         libc::SIGQUIT,
-        // `perl -e 'alarm 60; exec @ARGV'` limits our time, not only the command's.
+        // `perl -e 'alarm 60; exec @ARGV'` limits the time of this program, not only the command's.
         libc::SIGALRM,
         libc::SIGUSR1,
         libc::SIGUSR2,
         libc::SIGCONT,
     ];
 
-    /// What else would end us by default, and leave the command and its token without a word. The kernel
-    /// does not ask whether a fault of our own (SIGSEGV and the like) is blocked: these are sent by others.
+    /// Other signals that would end this program by default, and leave the command and its token. A real fault (SIGSEGV
+    /// and similar) cannot be blocked, so these are sent by other processes.
     const ENDING: [i32; 13] = [
         libc::SIGXCPU,
         libc::SIGVTALRM,
@@ -67,22 +67,22 @@ impl Signal {
         libc::SIGTRAP,
     ];
 
-    /// Whether the command gets it when we do.
+    /// True if it is forwarded to the command.
     pub(crate) fn is_forwarded(self) -> bool {
         Signal::FORWARDED.contains(&self.0)
     }
 
-    /// Its number on this platform.
+    /// The number on this platform.
     pub fn number(self) -> i32 {
         self.0
     }
 
-    /// Whether whoever sent it wants the run to be over: what is left of the command's group goes too.
+    /// True if the sender wants the run to end, so that the rest of the command's group is killed, too.
     pub fn is_terminating(self) -> bool {
         matches!(self.0, libc::SIGTERM | libc::SIGINT | libc::SIGHUP | libc::SIGQUIT | libc::SIGALRM)
     }
 
-    /// The signal of this number, as a wait status gives it.
+    /// The signal with this number, from a wait status.
     pub fn from_number(number: i32) -> Signal {
         Signal(number)
     }
@@ -135,7 +135,7 @@ impl fmt::Debug for Signal {
 /// The kernel's signal set: bit `n - 1` stands for signal `n`.
 type KernelSet = u64;
 const LAST_SIGNAL: i32 = 64;
-/// 32 and 33 are the C library's own.
+/// 32 and 33 are used by the C library.
 const FIRST_REAL_TIME: i32 = 34;
 
 const fn bit(signal: i32) -> KernelSet {
@@ -153,7 +153,6 @@ struct KernelAction {
     mask: KernelSet,
 }
 
-/// A set of signals.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SignalSet(KernelSet);
 
@@ -167,20 +166,20 @@ impl SignalSet {
     }
 }
 
-/// Stops this process as an uncaught SIGTSTP does, until SIGCONT. The kernel does not stop a process whose
-/// group has no parent in its session: there is nobody who could let it go on.
+/// Stops this process as an uncaught SIGTSTP would, until SIGCONT. The kernel does not stop a process whose group has
+/// no parent in its session, because nothing could continue it.
 pub(crate) fn stop_self() {
     let stop = bit(libc::SIGTSTP);
-    // SAFETY: raise has no memory to be unsafe with. The signal is blocked, so it waits for the next line.
+    // SAFETY: raise does not access memory. The signal is blocked, so it stays pending until the next line.
     unsafe { libc::raise(libc::SIGTSTP) };
     raw_sigprocmask(libc::SIG_UNBLOCK, Some(&stop));
     raw_sigprocmask(libc::SIG_BLOCK, Some(&stop));
 }
 
-/// Whether this signal, which is blocked, waits to be taken.
+/// True if this blocked signal is pending.
 pub(crate) fn is_pending(signal: Signal) -> bool {
     let mut pending: KernelSet = 0;
-    // SAFETY: the pointer is to a set of the size that is given.
+    // SAFETY: the pointer is to a set of the given size.
     unsafe { libc::syscall(libc::SYS_rt_sigpending, &raw mut pending, size_of::<KernelSet>()) };
     SignalSet(pending).contains(signal)
 }
@@ -199,7 +198,7 @@ fn raw_sigaction(signal: i32, new: Option<&KernelAction>) -> Option<KernelAction
 fn raw_sigprocmask(how: i32, new: Option<&KernelSet>) -> KernelSet {
     let mut old: KernelSet = 0;
     let new = new.map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: both pointers are null or to a set of the size that is given. It cannot fail then.
+    // SAFETY: both pointers are null or to a set of the given size. The call cannot fail then.
     unsafe { libc::syscall(libc::SYS_rt_sigprocmask, how, new, &raw mut old, size_of::<KernelSet>()) };
     old
 }
@@ -207,9 +206,8 @@ fn raw_sigprocmask(how: i32, new: Option<&KernelSet>) -> KernelSet {
 static BLOCKED_AT_START: AtomicU64 = AtomicU64::new(0);
 static IGNORED_AT_START: AtomicU64 = AtomicU64::new(0);
 
-/// Records what this process was started with, then ignores SIGPIPE and SIGXFSZ: a stderr that nobody reads,
-/// or a file that may not grow, must not end a run. To be called before anything changes a mask or a
-/// disposition.
+/// Records the inherited signal state, then ignores SIGPIPE and SIGXFSZ: a stderr without a reader, or a file size
+/// limit, must not end a run. Must be called before anything changes a mask or a disposition.
 pub fn record_inherited() {
     let ignored = (1..=LAST_SIGNAL)
         .filter(|&signal| raw_sigaction(signal, None).is_some_and(|action| action.handler == libc::SIG_IGN))
@@ -221,11 +219,11 @@ pub fn record_inherited() {
     raw_sigaction(libc::SIGXFSZ, Some(&ignore));
 }
 
-/// The signals whose disposition is changed after the start: by us (SIGPIPE, SIGXFSZ, SIGCHLD), by the C
-/// library when it makes a thread (32 and 33). Exec takes care of the others.
+/// Signals whose disposition changes after the start: by this program (SIGPIPE, SIGXFSZ, SIGCHLD), or by the C library
+/// when it creates a thread (32 and 33). exec resets the others.
 const CHANGED_SINCE: [i32; 5] = [libc::SIGPIPE, libc::SIGXFSZ, libc::SIGCHLD, 32, 33];
 
-/// The signal mask and the ignored signals that this process was started with.
+/// The inherited signal mask and ignored signals.
 #[derive(Clone, Copy)]
 pub struct Inherited {
     blocked: KernelSet,
@@ -233,7 +231,7 @@ pub struct Inherited {
 }
 
 impl Inherited {
-    /// What was recorded at the start of the process.
+    /// The state recorded at the start of the process.
     pub fn at_start() -> Inherited {
         Inherited {
             blocked: BLOCKED_AT_START.load(Ordering::Relaxed),
@@ -245,8 +243,8 @@ impl Inherited {
         self.ignored & bit(signal) != 0
     }
 
-    /// Gives the calling process that mask and those dispositions. Only system calls are made, so it
-    /// can stand between fork and exec.
+    /// Restores that mask and those dispositions in the calling process. It only makes system calls, so it may be used
+    /// between fork and exec.
     pub fn restore(self) {
         for signal in CHANGED_SINCE {
             let handler = if self.ignores(signal) { libc::SIG_IGN } else { libc::SIG_DFL };
@@ -257,23 +255,23 @@ impl Inherited {
     }
 }
 
-/// The caught signals, as a file descriptor that is readable while one waits.
+/// The caught signals, as a file descriptor that is readable while one is pending.
 pub struct Signals {
     fd: OwnedFd,
 }
 
 impl Signals {
-    /// Blocks and collects the signals that concern a run, and SIGCHLD. A signal that was ignored when
-    /// we were started stays ignored, but for SIGCHLD: without it there would be no exit status.
+    /// Blocks and catches the signals that affect a run, and SIGCHLD. A signal that was ignored at the start stays
+    /// ignored, except SIGCHLD, without which there would be no exit status.
     ///
-    /// To be called once, from the main thread, before any other thread exists.
+    /// Must be called once, from the main thread, before any other thread exists.
     pub fn catch() -> io::Result<Signals> {
         let inherited = Inherited::at_start();
         if inherited.ignores(libc::SIGCHLD) {
             let default = KernelAction { handler: libc::SIG_DFL, flags: 0, restorer: 0, mask: 0 };
             raw_sigaction(libc::SIGCHLD, Some(&default));
         }
-        // Who was started with a blocked SIGTSTP is not stopped by it.
+        // If SIGTSTP was blocked at the start, it does not stop this program.
         let stop = [libc::SIGTSTP].into_iter().filter(|&signal| inherited.blocked & bit(signal) == 0);
         let set = Signal::FORWARDED
             .into_iter()
@@ -284,7 +282,7 @@ impl Signals {
             .chain([libc::SIGCHLD])
             .fold(0, |set, signal| set | bit(signal));
         raw_sigprocmask(libc::SIG_BLOCK, Some(&set));
-        // SAFETY: the pointer is to a set of the size that is given.
+        // SAFETY: the pointer is to a set of the given size.
         let fd = unsafe {
             libc::syscall(
                 libc::SYS_signalfd4,
@@ -295,32 +293,31 @@ impl Signals {
             )
         };
         match i32::try_from(fd) {
-            // SAFETY: the kernel has just given us this descriptor.
+            // SAFETY: the kernel has just returned this descriptor, so nothing else owns it.
             Ok(fd) if fd >= 0 => Ok(Signals { fd: unsafe { OwnedFd::from_raw_fd(fd) } }),
             _ => Err(io::Error::last_os_error()),
         }
     }
 
-    /// Lets signals do what they did before they were caught; those that came while all went well are
-    /// forgotten.
+    /// Restores the previous effect of signals; pending ones are discarded.
     pub fn release(self) {
         while self.take().is_some() {}
         raw_sigprocmask(libc::SIG_SETMASK, Some(&Inherited::at_start().blocked));
     }
 
-    /// The next signal that waits, if there is one.
+    /// The next pending signal, if there is one.
     pub fn take(&self) -> Option<Signal> {
         let mut info = MaybeUninit::<libc::signalfd_siginfo>::uninit();
         let size = size_of::<libc::signalfd_siginfo>();
-        // SAFETY: the buffer has the size that is given.
+        // SAFETY: the buffer has the given size.
         let read = unsafe { libc::read(self.fd.as_raw_fd(), info.as_mut_ptr().cast(), size) };
-        // SAFETY: a signalfd gives whole records only.
+        // SAFETY: a signalfd returns only complete records.
         (usize::try_from(read) == Ok(size))
             .then(|| Signal(i32::try_from(unsafe { info.assume_init() }.ssi_signo).unwrap_or_default()))
     }
 
-    /// The next signal that ends a run before its command began: any but SIGCONT and SIGCHLD. SIGTSTP stops us
-    /// here and now.
+    /// The next pending signal that ends a run before its command: any except SIGCONT and SIGCHLD. SIGTSTP stops this
+    /// process immediately.
     pub fn take_interrupt(&self) -> Option<Signal> {
         std::iter::from_fn(|| self.take()).find(|&signal| match signal {
             Signal::CONT | Signal::CHLD => false,

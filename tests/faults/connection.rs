@@ -1,4 +1,4 @@
-//! Connections that are not made, or break, or are silent; and proxies.
+//! Connections that fail, break or stay silent; and proxies.
 
 use std::io::Write as _;
 
@@ -39,7 +39,7 @@ pub fn broken(_: &Lab) -> Vec<Row> {
     ]
 }
 
-/// Silence, which ends at the timeout, with its step.
+/// Silence until the timeout; the message names the step.
 #[rustfmt::skip]
 pub fn silent(_: &Lab) -> Vec<Row> {
     vec![
@@ -58,7 +58,7 @@ pub fn silent(_: &Lab) -> Vec<Row> {
     ]
 }
 
-/// Proxies that do not help.
+/// Proxies that fail.
 #[rustfmt::skip]
 pub fn proxies(_: &Lab) -> Vec<Row> {
     let proxy = |answer: &str| says(answer.to_owned());

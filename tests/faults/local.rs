@@ -1,4 +1,4 @@
-//! What is wrong on this machine: the key, the command line, the command.
+//! Problems of this machine: the key, the command line, the command.
 
 use std::process::Command;
 
@@ -20,20 +20,20 @@ pub fn keys(lab: &Lab) -> Vec<Row> {
         ("a device", none(), &["-monitoring-signer-key=/dev/zero"], 125, &["larger than 64 KiB"]),
         ("nothing", none(), &["-monitoring-signer-key=/dev/null"], 125, &["it is empty"]),
         ("a pipe nobody writes to", none(), &["-monitoring-signer-key={dir}/fifo", "-timeout=500ms"], 124, &["timed out after ", "while reading the key", "fifo", "check the process that writes to it"]),
-        ("PEM in the variable", none(), &["MONITORING_SIGNER_KEY=-----BEGIN PRIVATE KEY-----"], 125, &["MONITORING_SIGNER_KEY: holds neither the path", "it is not shown"]),
+        ("PEM in the variable", none(), &["MONITORING_SIGNER_KEY=-----BEGIN PRIVATE KEY-----"], 125, &["MONITORING_SIGNER_KEY: expected the path of a private JWK, or", "and is not shown"]),
         ("a file: URL in the variable", none(), &["MONITORING_SIGNER_KEY=file:///keys/k.json"], 125, &["MONITORING_SIGNER_KEY: expected the path of the private JWK, not a file: URL"]),
         ("a file: URL as the flag", none(), &["-monitoring-signer-key=file:///keys/k.json"], 125, &["-monitoring-signer-key: expected the path of the private JWK"]),
-        ("PEM on the command line", none(), &["-monitoring-signer-key=-----BEGIN PRIVATE KEY-----"], 125, &["-monitoring-signer-key: holds neither the path", "it is not shown"]),
+        ("PEM on the command line", none(), &["-monitoring-signer-key=-----BEGIN PRIVATE KEY-----"], 125, &["-monitoring-signer-key: expected the path of a private JWK, or", "and is not shown"]),
         ("a pipe to inspect", Line(&["key", "inspect", "-timeout=500ms", "{dir}/fifo"]), &[], 124, &["timed out after ", "while reading the key", "fifo"]),
         ("a pipe to publish", Line(&["key", "public", "-timeout=500ms", "{dir}/fifo"]), &[], 124, &["timed out after ", "while reading the key", "fifo"]),
         ("a large file to inspect", Line(&["key", "inspect", "{dir}/large.json"]), &[], 125, &["larger than 64 KiB"]),
         ("nothing to inspect", Line(&["key", "inspect", "{dir}/none"]), &[], 125, &["No such file", "give the path of a JWK"]),
-        ("a key in the place of a file", Line(&["key", "generate", "-out={dir}/large.json"]), &[], 125, &["large.json: File exists", "name another with --out"]),
+        ("a key in the place of a file", Line(&["key", "generate", "-out={dir}/large.json"]), &[], 125, &["large.json: File exists", "choose another file with --out"]),
         ("a key in a folder that is not there", Line(&["key", "generate", "-out={dir}/no/key"]), &[], 125, &["cannot write", "no/key: No such file", "see --out"]),
-        ("no file to inspect", Line(&["key", "inspect"]), &[], 2, &["give one FILE, the JWK"]),
+        ("no file to inspect", Line(&["key", "inspect"]), &[], 2, &["missing FILE: expected the path of one JWK"]),
         ("a file to generate", Line(&["key", "generate", "x"]), &[], 2, &["key generate takes no argument x; name the file with --out"]),
-        ("a key id with a slash", Line(&["key", "generate", "-kid=a/b"]), &[], 2, &["-kid: holds a slash, so name the file with --out"]),
-        ("an empty key id", Line(&["key", "generate", "-kid", ""]), &[], 2, &["-kid: is empty; give an ID, or leave it out"]),
+        ("a key id with a slash", Line(&["key", "generate", "-kid=a/b"]), &[], 2, &["-kid: must not contain a slash unless --out names the file"]),
+        ("an empty key id", Line(&["key", "generate", "-kid", ""]), &[], 2, &["-kid: must not be empty; leave it out"]),
         ("an algorithm that Locate does not take", Line(&["key", "generate", "-alg=ES384"]), &[], 2, &["invalid value \"ES384\" for -alg: expected EdDSA, ES256 or RS256"]),
         ("the key on the command line", none(), &["-monitoring-signer-key={\"kty\":\"OKP\"}"], 2, &["command lines are public", "MONITORING_SIGNER_KEY"]),
         ("half a key in the variable", none(), &["MONITORING_SIGNER_KEY={\"kty\":\"OKP\""], 125, &["cannot use the key in MONITORING_SIGNER_KEY: not valid JSON"]),
@@ -68,7 +68,7 @@ pub fn keys(lab: &Lab) -> Vec<Row> {
     ]
 }
 
-/// Lines that cannot be understood.
+/// Invalid command lines.
 #[rustfmt::skip]
 pub fn usage(_: &Lab) -> Vec<Row> {
     vec![
@@ -118,7 +118,7 @@ pub fn usage(_: &Lab) -> Vec<Row> {
     ]
 }
 
-/// Credentials of administrators that cannot be had.
+/// Unusable credentials of administrators.
 #[rustfmt::skip]
 pub fn credentials(lab: &Lab) -> Vec<Row> {
     const LIST: &[&str] = &["gafaelfawr", "list", "-url=http://127.0.0.1:1", "-username=u", "-timeout=500ms", "-admin-token-file"];
@@ -137,12 +137,13 @@ pub fn credentials(lab: &Lab) -> Vec<Row> {
     ]
 }
 
-/// Commands that cannot be run, or do not end.
+/// Commands that cannot be run, or do not exit.
 #[rustfmt::skip]
 pub fn commands(lab: &Lab) -> Vec<Row> {
     lab.write("text", "no program");
     for (name, text) in [("empty", ""), ("script", "#!/proc/nonexistent/interpreter\n")] {
-        // A shell writes them: a test beside this one could start its program while we have the file open for writing.
+        // A shell writes them: a concurrent test could start its program while this process has the file open for
+        // writing.
         let line = "printf %s \"$1\" >\"$0\"; chmod 755 \"$0\"";
         let status = Command::new("/bin/sh").args(["-c", line]).arg(lab.path(name)).arg(text).status().unwrap();
         assert!(status.success());

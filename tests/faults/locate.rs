@@ -1,10 +1,10 @@
-//! What Locate, and whoever answers in its place, can say.
+//! Responses of Locate, or of another server in its place.
 
 use super::servers::{answers, date, endless, host_in, json, jwt_in, rejects_with_date, replies, says, urls};
 use super::{Lab, Row};
 use crate::support::{http, testdata};
 
-/// Answers that say no.
+/// Refusals.
 #[rustfmt::skip]
 pub fn answers_that_say_no(lab: &Lab) -> Vec<Row> {
     const HTML: &str = "<html>\n<head><title>Error</title></head><body>\x1b[31mno</body></html>";
@@ -63,7 +63,7 @@ pub fn answers_that_say_no(lab: &Lab) -> Vec<Row> {
     ]
 }
 
-/// Answers that repeat the token: it is not shown.
+/// Responses that repeat the token, which must not be shown.
 #[rustfmt::skip]
 pub fn echoes(_: &Lab) -> Vec<Row> {
     vec![
@@ -79,7 +79,7 @@ pub fn echoes(_: &Lab) -> Vec<Row> {
     ]
 }
 
-/// Answers of another form.
+/// Responses in another format.
 #[rustfmt::skip]
 pub fn other_forms(_: &Lab) -> Vec<Row> {
     let good = r#"{"target":{"urls":{"wss:///ndt/v7/download":"wss://h/"}}}"#;
@@ -95,12 +95,12 @@ pub fn other_forms(_: &Lab) -> Vec<Row> {
         ("JSON null", json("200 OK", "null"), &[], 125, &["a response that is not Locate JSON", "null"]),
         ("a list", json("200 OK", "[1]"), &[], 125, &["a response that is not Locate JSON"]),
         ("a list in the place of the object", json("200 OK", r#"[null,{"urls":{"k":"wss://h/"}},null]"#), &[], 125, &["a response that is not Locate JSON"]),
-        ("a file for a service URL", urls(r#"{"k":"file://host/x"}"#), &[], 125, &["no usable URL", "its scheme is file"]),
-        ("a host of a dash", urls(r#"{"k":"wss://-/x"}"#), &[], 125, &["no usable URL"]),
-        ("a host like a flag", urls(r#"{"k":"wss://-oProxyCommand=x/"}"#), &[], 125, &["no usable URL"]),
-        ("a host like a short flag", urls(r#"{"k":"wss://-v.example/"}"#), &[], 125, &["no usable URL"]),
-        ("a flag in an inner label", urls(r#"{"k":"wss://a.-v.example:1/"}"#), &[], 125, &["no usable URL"]),
-        ("an escaped dash", urls(r#"{"k":"wss://%2dv.example/"}"#), &[], 125, &["no usable URL"]),
+        ("a file for a service URL", urls(r#"{"k":"file://host/x"}"#), &[], 125, &["an unusable URL", "its scheme is file"]),
+        ("a host of a dash", urls(r#"{"k":"wss://-/x"}"#), &[], 125, &["an unusable URL"]),
+        ("a host like a flag", urls(r#"{"k":"wss://-oProxyCommand=x/"}"#), &[], 125, &["an unusable URL"]),
+        ("a host like a short flag", urls(r#"{"k":"wss://-v.example/"}"#), &[], 125, &["an unusable URL"]),
+        ("a flag in an inner label", urls(r#"{"k":"wss://a.-v.example:1/"}"#), &[], 125, &["an unusable URL"]),
+        ("an escaped dash", urls(r#"{"k":"wss://%2dv.example/"}"#), &[], 125, &["an unusable URL"]),
         ("a string", json("200 OK", r#""wss://h/""#), &[], 125, &["a response that is not Locate JSON"]),
         ("a number", json("200 OK", "1e999"), &[], 125, &["HTTP 200"]),
         ("a target that is a number", json("200 OK", r#"{"target":5}"#), &[], 125, &["unexpected response from locate at ", "integer `5`"]),
@@ -140,13 +140,13 @@ pub fn service_urls(_: &Lab) -> Vec<Row> {
         ("several and none named", urls(r#"{"ws:///a":"ws://h/a","wss:///b":"wss://h/b"}"#), &[], 125, &["offers several URLs for ndt/ndt7", "-service-url-key-name", "ws:///a, wss:///b"]),
         ("very many", urls(&many), &[], 125, &["offers several URLs", "…"]),
         ("control characters in a key", urls(r#"{"a\u001b[1m":"ws://h/","b\n":"ws://h/"}"#), &[], 125, &["a\\u{1b}[1m, b"]),
-        ("an empty URL", urls(r#"{"wss:///ndt/v7/download":""}"#), &[], 125, &["no usable URL under the key wss:///ndt/v7/download for ndt/ndt7: it is empty"]),
-        ("a NUL", urls(r#"{"wss:///ndt/v7/download":"wss://h/\u0000"}"#), &[], 125, &["it holds blanks or control characters"]),
-        ("a line end", urls(r#"{"wss:///ndt/v7/download":"wss://h/\r\nX: y"}"#), &[], 125, &["it holds blanks or control characters"]),
-        ("a blank", urls(r#"{"wss:///ndt/v7/download":" wss://h/"}"#), &[], 125, &["it holds blanks or control characters"]),
+        ("an empty URL", urls(r#"{"wss:///ndt/v7/download":""}"#), &[], 125, &["an unusable URL under the key wss:///ndt/v7/download for ndt/ndt7: it is empty"]),
+        ("a NUL", urls(r#"{"wss:///ndt/v7/download":"wss://h/\u0000"}"#), &[], 125, &["it contains spaces or control characters"]),
+        ("a line end", urls(r#"{"wss:///ndt/v7/download":"wss://h/\r\nX: y"}"#), &[], 125, &["it contains spaces or control characters"]),
+        ("a blank", urls(r#"{"wss:///ndt/v7/download":" wss://h/"}"#), &[], 125, &["it contains spaces or control characters"]),
         ("nothing but a scheme", urls(r#"{"wss:///ndt/v7/download":"wss://"}"#), &[], 125, &["it names no host"]),
         ("backslashes", urls(r#"{"wss:///ndt/v7/download":"wss:\\\\h"}"#), &[], 125, &["it names no host"]),
-        ("no host", urls(r#"{"wss:///ndt/v7/download":"wss:///ndt/v7/download"}"#), &["-service-url"], 125, &["no usable URL under the key wss:///ndt/v7/download", "it names no host"]),
+        ("no host", urls(r#"{"wss:///ndt/v7/download":"wss:///ndt/v7/download"}"#), &["-service-url"], 125, &["an unusable URL under the key wss:///ndt/v7/download", "it names no host"]),
         ("a file", urls(r#"{"wss:///ndt/v7/download":"file:///etc/passwd"}"#), &[], 125, &["it names no host"]),
         ("no URL", urls(r#"{"wss:///ndt/v7/download":"ndt7"}"#), &[], 125, &["it names no host"]),
         ("longer than a variable can be", urls(&long), &[], 125, &["it has 200008 bytes"]),

@@ -13,19 +13,19 @@ pub fn does(handle: impl FnMut(TcpStream) + Send + 'static) -> Server {
     Server::Does(Box::new(handle))
 }
 
-/// Reads the request, and answers with these bytes.
+/// Reads the request and responds with these bytes.
 pub fn says(answer: impl Into<Vec<u8>>) -> Server {
     let answer = answer.into();
     does(move |mut stream| {
         read_head(&mut stream);
         let _ = stream.write_all(&answer);
-        // What is still being read must not be cut off by a reset.
+        // A reset must not cut off bytes that are still being read.
         let _ = stream.shutdown(std::net::Shutdown::Write);
         let _ = stream.read_to_end(&mut Vec::new());
     })
 }
 
-/// Answers with this status line, headers (each with its CRLF) and body.
+/// Responds with this status line, headers (each with its CRLF) and body.
 pub fn answers(status: &str, headers: &str, body: &str) -> Server {
     says(http(status, headers, body))
 }
@@ -34,12 +34,12 @@ pub fn json(status: &str, body: &str) -> Server {
     answers(status, "Content-Type: application/json\r\n", body)
 }
 
-/// A good answer with these `target.urls`.
+/// A successful response with these `target.urls`.
 pub fn urls(urls: &str) -> Server {
     json("200 OK", &format!(r#"{{"access_token":"x","target":{{"machine":"m","urls":{urls}}}}}"#))
 }
 
-/// Answers with what `make` makes of the head of the request.
+/// Responds with the result of `make` for the headers of the request.
 pub fn replies(make: impl Fn(&str) -> String + Send + 'static) -> Server {
     does(move |mut stream| {
         let head = read_head(&mut stream);
@@ -47,7 +47,7 @@ pub fn replies(make: impl Fn(&str) -> String + Send + 'static) -> Server {
     })
 }
 
-/// Reads the request, writes this, and then neither writes nor hangs up.
+/// Reads the request, writes this, and then neither writes nor closes the connection.
 pub fn stalls_after(begin: &'static str) -> Server {
     let mut held = Vec::new();
     does(move |mut stream| {
@@ -61,7 +61,7 @@ pub fn stalls_after(begin: &'static str) -> Server {
 pub fn reset(stream: &TcpStream) {
     let linger = libc::linger { l_onoff: 1, l_linger: 0 };
     let size = u32::try_from(size_of::<libc::linger>()).unwrap();
-    // SAFETY: the pointer and the size are those of a `linger` that lives beyond the call.
+    // SAFETY: pointer and size are those of a `linger` that outlives the call.
     let done = unsafe {
         let option = (&raw const linger).cast();
         libc::setsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, option, size)
@@ -78,7 +78,7 @@ pub fn resets_after(begin: &'static str) -> Server {
     })
 }
 
-/// Repeats `chunk` after `head` until nobody listens.
+/// Repeats `chunk` after `head` until the connection is closed.
 pub fn endless(head: &'static str, chunk: &'static [u8]) -> Server {
     does(move |mut stream| {
         read_head(&mut stream);
@@ -87,7 +87,7 @@ pub fn endless(head: &'static str, chunk: &'static [u8]) -> Server {
     })
 }
 
-/// The JWT in the head of a request.
+/// The JWT in the headers of a request.
 pub fn jwt_in(head: &str) -> &str {
     let (_, rest) = head.split_once("access_token=").expect("every request has a token");
     rest.split(['&', ' ']).next().unwrap_or_default()
@@ -113,19 +113,19 @@ pub fn full_queue() -> Server {
     At(Box::leak(format!("http://{}", support::full_queue("127.0.0.1", 0)).into_boxed_str()))
 }
 
-/// An address where nobody listens.
+/// An address without a listener.
 pub fn closed_port() -> Server {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     At(Box::leak(format!("http://{address}").into_boxed_str()))
 }
 
-/// Accepts, and does nothing more.
+/// Accepts connections and does nothing else.
 pub fn stalls_after_any() -> Server {
     let mut held = Vec::new();
     does(move |stream| held.push(stream))
 }
 
-/// Answers a byte at a time, without end.
+/// Sends one byte at a time, without end.
 pub fn drip(mut stream: TcpStream) {
     read_head(&mut stream);
     let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");

@@ -7,7 +7,7 @@ use super::{Lab, Row, Server};
 use crate::support::http;
 use crate::support::tls::{Authority, Identity, server_params};
 
-/// Answers the first bytes with this alert (RFC 8446, 6.2).
+/// Responds to the first bytes with this alert (RFC 8446, 6.2).
 fn alert(code: u8) -> Server {
     does(move |mut stream| {
         let _ = stream.read(&mut [0; 4096]);
@@ -33,7 +33,7 @@ pub fn handshakes(_: &Lab) -> Vec<Row> {
     ]
 }
 
-/// Certificates that do not hold.
+/// Invalid certificates.
 #[rustfmt::skip]
 pub fn certificates(lab: &Lab) -> Vec<Row> {
     let good = http("200 OK", "", r#"{"target":{"urls":{"wss:///ndt/v7/download":"wss://h/"}}}"#).into_bytes();
@@ -73,7 +73,7 @@ pub fn certificates(lab: &Lab) -> Vec<Row> {
     ]
 }
 
-/// Files of roots that are none.
+/// Unusable files of roots.
 #[rustfmt::skip]
 pub fn roots(lab: &Lab) -> Vec<Row> {
     lab.write("empty.pem", "");

@@ -1,4 +1,4 @@
-//! `gafaelfawr create|list|delete`, and what the program makes of each recorded answer.
+//! `gafaelfawr create|list|delete`, and the messages for each recorded response.
 
 use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
@@ -15,7 +15,7 @@ use crate::support::{
 const TOKEN: &str = "gt-dreXTB7K2UQEmidM_VoNkw.vrtUTq89RBGNCbBHdOLwyA";
 const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAA";
 
-/// The words that a person reads for an error of this type and status.
+/// Words of the message for an error of this type and status.
 fn words(kind: &str, status: u64) -> &'static str {
     match (kind, status) {
         ("invalid_token", _) => "the admin token",
@@ -32,7 +32,7 @@ fn words(kind: &str, status: u64) -> &'static str {
     }
 }
 
-/// The program's request of the same kind as a recorded one.
+/// The program's request that corresponds to a recorded one.
 fn verb(method: &str, path: &str) -> Option<Vec<&'static str>> {
     let collection = path.split('?').next().unwrap().trim_end_matches('/').ends_with("/tokens");
     let username = ["--username", "bot-sasquatch"];
@@ -80,7 +80,7 @@ fn every_recorded_error_is_one_line_and_creates_are_not_retried() {
         let detail = &json["detail"];
         let kind = detail[0]["type"].as_str().or(detail["type"].as_str()).unwrap_or_default();
         let expected = words(kind, status);
-        // Our own words for a token that is not there.
+        // The program's own words for a missing token.
         let message = detail[0]["msg"].as_str().filter(|_| kind != "not_found").unwrap_or_default();
         let message: String = message.chars().take(40).collect();
         ended.failed_with(125, &[expected, &message]);
@@ -263,7 +263,7 @@ fn a_token_that_does_not_get_to_stdout_is_deleted_again() {
     };
     let starts: [fn(&mut Command) -> Child; 2] = [into_no_reader, into_full];
     for start in starts {
-        // One after the other: each list is looked at.
+        // One after the other, because each list is checked.
         let ended = finish(start(sandbox.token().args(CREATE)));
         ended.failed_with(125, &["cannot write to stdout", "is deleted again", "--out"]);
         assert!(!ended.stderr.contains("gt-"), "{ended:?}");

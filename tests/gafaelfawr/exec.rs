@@ -1,4 +1,4 @@
-//! `gafaelfawr exec`: what its token is, and how it is found again; the rest is as with all issuers.
+//! `gafaelfawr exec`: its token, and how it is found again; `tokens.rs` has the tests for all issuers.
 
 use std::process::Command;
 
@@ -80,7 +80,7 @@ fn a_failed_revocation_is_a_warning_that_says_what_to_do() {
     let key = made["token"].as_str().unwrap();
     assert!(ended.stderr.contains("gafaelfawr delete --username bot-x") && ended.stderr.contains(key));
     assert!(!ended.stderr.contains("gt-"), "{ended:?}");
-    // -retries does not count here: all of the five seconds are used.
+    // -retries does not apply here: all of the five seconds are used.
     assert!(sandbox.requests().iter().filter(|line| line.starts_with(DELETE)).count() > 3);
 }
 

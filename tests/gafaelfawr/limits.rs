@@ -46,7 +46,7 @@ fn an_admin_token_that_expires_before_the_run_ends_is_refused_by_exec_and_check(
 #[test]
 fn create_counts_the_lifetime_by_the_servers_clock() {
     let sandbox = Sandbox::start(&[]);
-    // The sandbox's own Date is right; one that is a day ahead stands for a local clock that is behind.
+    // The sandbox's own Date is right; one that is a day ahead corresponds to a local clock that is behind.
     let ahead = now() + 86_400;
     let url = relay(sandbox.var("GAFAELFAWR_URL"), move |request, pass_on| {
         let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(ahead));
@@ -61,7 +61,7 @@ fn create_counts_the_lifetime_by_the_servers_clock() {
     assert!(expires.abs_diff(ahead + 3600) < 60, "{expires}");
 }
 
-/// The server restarts while the command runs, and comes back in time for the deletion.
+/// The server restarts while the command runs, and is back in time for the deletion.
 #[test]
 fn the_deletion_waits_for_a_server_that_restarts() {
     let sandbox = Sandbox::start(&[]);
@@ -90,7 +90,7 @@ fn the_deletion_waits_for_a_server_that_restarts() {
     crate::support::exchange(&format!("127.0.0.1:{port}"), b"STOP\r\n\r\n");
     first.join().unwrap();
     std::fs::write(&go, "").unwrap();
-    // Three tries within a second were once all that was made.
+    // With only three tries within a second, the deletion once failed.
     std::thread::sleep(Duration::from_secs(2));
     serve_at(TcpListener::bind(("127.0.0.1", port)).unwrap(), upstream);
     finish(child).succeeded();

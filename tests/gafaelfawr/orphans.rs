@@ -1,8 +1,8 @@
-//! A creation whose answer was lost: what is deleted, and what is left alone.
+//! A creation whose response was lost: which tokens are deleted, and which are left alone.
 //!
-//! Twenty runs whose request was lost and twenty good ones of the same user, against a real Gafaelfawr: one
-//! or two of the good ones lost their token in every round, because a lost run had drawn the same expiry and
-//! took the good one's token for its own.
+//! Twenty runs whose request was lost and twenty good ones of the same user, against a real Gafaelfawr: one or two of
+//! the good ones lost their token in every round, because a lost run had drawn the same expiry and took the good one's
+//! token for its own.
 
 use super::CONTROL;
 use super::exec::exec;
@@ -40,7 +40,7 @@ fn a_token_that_must_be_this_runs_is_deleted() {
     }
 }
 
-/// Another new token of the user takes the proof away, but the header names the right one.
+/// Another new token of the user makes it impossible to prove anything, but the header names the right one.
 #[test]
 fn the_location_of_an_answer_that_broke_off_names_the_token() {
     let sandbox = Sandbox::start(&[]);
@@ -67,7 +67,7 @@ fn without_any_answer_nothing_is_deleted_and_the_warning_names_the_candidate() {
     let key = sandbox.made_tokens(CONTROL)[0]["token"].as_str().unwrap().to_owned();
     ended.failed_with(125, &["could not delete the token", &key, "may belong to another run", LEFT]);
     one_is_left(&sandbox);
-    // Nor after the timeout, or if the request never arrived.
+    // Nor is one left after the timeout, or if the request never arrived.
     let sandbox = Sandbox::start(&[]);
     sandbox.misbehave(&format!(r#"{{"delay_ms":20000,"only":"{CREATE}","after":true}}"#));
     let child = start(exec(&sandbox).args(["-timeout=500ms", "--", "true"]));
@@ -88,7 +88,7 @@ fn a_lost_request_never_costs_another_runs_token() {
     for more in [0, 1] {
         for lost in ["", "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"] {
             if more == 0 && !lost.is_empty() {
-                // A gateway's error counts as an answer; the expiry is what tells runs apart then.
+                // A gateway's error counts as a response; the expiry distinguishes the runs.
                 continue;
             }
             let sandbox = Sandbox::start(&[]);

@@ -11,7 +11,7 @@ use super::{cases, number};
 use crate::support::Sandbox;
 use crate::support::api::{Reply, ask};
 
-/// When the recording was made; its times are moved to now.
+/// When the recording was made; its times are moved to the present.
 const RECORDED_AT: u64 = 1_795_309_001;
 const BOOTSTRAP: &str = "gt--ILcvegmBCW73byPdV-uMg.E3fHDP5_OQkXphqpRkiZtw";
 
@@ -26,7 +26,7 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// The recorded world, in the words of this one.
+/// The values of the recording, and those of this sandbox.
 struct Words(BTreeMap<String, String>);
 
 impl Words {
@@ -36,7 +36,7 @@ impl Words {
         self.0.insert(key(recorded), key(ours));
     }
 
-    /// Whole tokens first, so that their keys do not break them; times are moved to now.
+    /// Complete tokens first, so that their keys do not break them; times are moved to the present.
     fn translate(&self, text: &str) -> String {
         let mut words: Vec<_> = self.0.iter().collect();
         words.sort_by_key(|(recorded, _)| std::cmp::Reverse(recorded.len()));
@@ -78,7 +78,7 @@ fn send(sandbox: &Sandbox, words: &Words, request: &Value) -> Reply {
     ask(sandbox, request["method"].as_str().unwrap(), &path, &headers, body.as_deref())
 }
 
-/// Equal, but for times that are a few seconds apart.
+/// Equal, except for times that are a few seconds apart.
 fn same(ours: &Value, recorded: &Value) -> bool {
     match (ours, recorded) {
         (Value::Object(a), Value::Object(b)) => {
@@ -100,13 +100,13 @@ fn check_body(case: &str, ours: &Reply, recorded: &str, words: &Words) {
     };
     let mut ours = ours.json();
     if ours["detail"][0]["type"] == "json_invalid" {
-        // Another JSON reader has other words for it; the place must be the same.
+        // Another JSON parser has other words; the position must be the same.
         assert!(ours["detail"][0]["ctx"]["error"].is_string(), "{case}: {ours}");
         ours["detail"][0]["ctx"] = expected["detail"][0]["ctx"].take();
         expected["detail"][0]["ctx"] = ours["detail"][0]["ctx"].clone();
     }
     match (&ours, &expected) {
-        // A list of tokens: ours holds those of cases that were recorded at other times, too.
+        // A list of tokens may also hold those of cases that were recorded at other times.
         (Value::Array(ours), Value::Array(expected)) => {
             let known = |token: &&Value| words.0.values().any(|word| token["token"] == **word);
             for token in expected.iter().filter(known) {
@@ -136,7 +136,7 @@ fn prepare(sandbox: &Sandbox, words: &mut Words, number: u32) {
         701 => sandbox.change_gafaelfawr(r#"{"down":"redis","down_after_ms":20}"#),
         731 => sandbox.change_gafaelfawr(r#"{"down":"postgres"}"#),
         752 => {
-            // Its token was made in a case that was not kept.
+            // Its token was created in a case that is not in the recording.
             sandbox.change_gafaelfawr("{}");
             let admin =
                 ("Authorization".to_owned(), format!("bearer {}", sandbox.var("GAFAELFAWR_ADMIN_TOKEN")));

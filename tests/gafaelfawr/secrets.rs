@@ -1,4 +1,4 @@
-//! Where the tokens of `exec` do not show.
+//! Places where the tokens of `exec` must not appear.
 
 use super::exec::exec;
 use crate::support::api::shell;
@@ -38,7 +38,7 @@ fn the_admin_token_is_removed_from_the_process_environment() {
     let admin = sandbox.var("GAFAELFAWR_ADMIN_TOKEN").as_bytes();
     let holds = |bytes: &[u8]| bytes.windows(admin.len()).any(|window| window == admin);
     assert!(!holds(&cmdline));
-    // To others than root it is closed altogether.
+    // Other users than root cannot open it at all.
     match environ {
         Ok(environ) => assert!(!holds(&environ)),
         Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied),

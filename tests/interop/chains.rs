@@ -1,6 +1,5 @@
-//! Certificate chains: whether Go's crypto/x509 and `openssl verify` trust the servers that we trust
-//! (`support/chains.rs`, which says where and why they do not), and what real OpenSSL servers look like whose keys
-//! ring does not support.
+//! Certificate chains: compares the program's decision (`support/chains.rs`, with its reasons) with Go's crypto/x509
+//! and `openssl verify`, and tries real OpenSSL servers with keys that ring does not support.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -30,7 +29,7 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-/// Compares verdicts; `differs` is why the peer's is the opposite of ours.
+/// Compares the verdicts; `differs` is the reason if the peer's is the opposite.
 fn compare(
     differs: fn(&Case) -> Option<&'static str>,
     mut refusal: impl FnMut(&Case) -> Result<Option<String>, String>,
@@ -129,7 +128,7 @@ fn make(folder: &Path, ca: &[&str], server: &[&str], digest: &str) -> Result<(),
     ])
 }
 
-/// A server that ends with the value.
+/// A server, stopped when dropped.
 struct Server(Child);
 
 impl Drop for Server {

@@ -56,7 +56,7 @@ fn forms() -> Vec<Vec<String>> {
     forms
 }
 
-/// What we make of a command line, in the words of the Go peer; null if it is refused.
+/// The program's reading of a command line, in the format of the Go peer; null if it is refused.
 fn ours(words: &[String]) -> Value {
     let args = words.iter().map(OsString::from).collect();
     let Ok(line) = cli::parse_untyped(cli::main_command(), args, FlagsEnd::FirstWord) else {

@@ -1,4 +1,4 @@
-//! The Go peer (`tests/interop/go`): answers of the libraries that M-Lab's programs are made of.
+//! The Go peer (`tests/interop/go`), built from the libraries of M-Lab's programs.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -15,7 +15,6 @@ pub struct Go {
 }
 
 impl Go {
-    /// Starts it.
     pub fn start(peers: &Peers) -> Result<Go, String> {
         let mut child = Command::new(peers.program("gopeer"))
             .stdin(Stdio::piped())
@@ -27,7 +26,6 @@ impl Go {
         Ok(Go { child, questions, answers })
     }
 
-    /// Asks.
     pub fn ask(&mut self, words: &[&str]) -> Result<Value, String> {
         let question = serde_json::to_string(words).map_err(|error| error.to_string())?;
         writeln!(self.questions, "{question}").map_err(|error| error.to_string())?;

@@ -1,4 +1,4 @@
-//! Keys and tokens: ours in go-jose, go-jose's here.
+//! Keys and tokens: the program's in go-jose, and go-jose's in the program.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -30,7 +30,7 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-/// The token that a command finds when it runs with this key.
+/// The token that the command gets with this key.
 fn token_of(key: &Path) -> Result<String, String> {
     let ended = run(token().env("MONITORING_SIGNER_KEY", key).args([
         "-exchange=false",
@@ -62,7 +62,7 @@ fn scratch() -> Result<tempfile::TempDir, String> {
     tempfile::tempdir().map_err(|error| error.to_string())
 }
 
-/// Asks whether the token of the key at `private` holds under `public`.
+/// Asks whether `public` verifies the token of the key at `private`.
 fn verify(go: &mut Go, private: &Path, public: &str, seconds_from_now: &str) -> Result<String, String> {
     let answer = go.ask(&["verify", public, &token_of(private)?, seconds_from_now])?;
     Ok(answer.as_str().unwrap_or("no answer").to_owned())
@@ -99,7 +99,7 @@ fn refusals(peers: &Peers) -> Found {
     Ok("expired and foreign tokens are refused".to_owned())
 }
 
-/// Runs a generator in a folder of its own and tries each pair that it makes.
+/// Runs a key generator in its own folder and tries each pair.
 fn foreign_keys(peers: &Peers, make: impl Fn(&Path, &str) -> Command, algorithms: &[&str]) -> Found {
     let mut go = Go::start(peers)?;
     for alg in algorithms {

@@ -13,7 +13,7 @@ mod stackstate;
 
 use std::path::{Path, PathBuf};
 
-/// What a check found: a clause for the table, or what is wrong.
+/// The result of a check: a clause for the table, or the problem.
 type Found = Result<String, String>;
 
 /// One row of the table.

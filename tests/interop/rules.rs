@@ -1,4 +1,4 @@
-//! Smaller rules of Go's that we follow: durations, booleans, proxies, queries.
+//! Other rules of Go that the program follows: durations, booleans, proxies, queries.
 
 use std::ffi::OsStr;
 

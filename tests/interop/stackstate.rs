@@ -1,5 +1,5 @@
-//! StackState's API as `testdata/stackstate/openapi.yaml` describes it: a mock server made from that by Prism,
-//! which refuses every request that does not fit. And the values of `bootstrap`, as Helm hands them to a chart.
+//! StackState's API as in `testdata/stackstate/openapi.yaml`: a mock server made from it by Prism, which refuses every
+//! request that does not fit. And the values of `bootstrap`, passed to a chart by Helm.
 
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -37,7 +37,7 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-/// A running mock; ends with the value.
+/// A running mock, stopped when dropped.
 struct Prism {
     child: Child,
     port: u16,
@@ -125,7 +125,7 @@ fn exec(peers: &Peers) -> Found {
     let prism = Prism::start(peers)?;
     let script = "test -n \"$SERVICE_TOKEN\" && echo ran with it";
     let ended = prism.stackstate(&["exec", "--roles", "a", "-output=inherit", "--", "sh", "-c", script]);
-    // The mock keeps nothing, so that the token is not in its list: the warning says so.
+    // The mock keeps nothing, so the token is not in its list, and there is a warning.
     if ended.stderr.lines().count() > 1 || (!ended.stderr.is_empty() && !ended.stderr.contains("warning")) {
         return Err(format!("{ended:?}"));
     }
@@ -138,7 +138,7 @@ fn check(peers: &Peers) -> Found {
     succeeds(&ended, &format!("StackState at http://127.0.0.1:{}: 0.0.0", prism.port))
 }
 
-/// What `helm template` makes of `testdata/stackstate/chart` with these values.
+/// The output of `helm template` for `testdata/stackstate/chart` with these values.
 fn template(peers: &Peers, values: &str) -> Result<String, String> {
     let file = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
     std::fs::write(file.path(), values).map_err(|error| error.to_string())?;

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use super::{holds_no_private_part, jwk, key};
 use crate::support::{Ended, run, testdata, token};
 
-/// What a run makes of a key.
+/// The result of a run with a key.
 #[derive(Clone, Copy)]
 enum Verdict {
     /// It signs with this algorithm.
@@ -58,7 +58,7 @@ fn is_as_promised(name: &str, path: &Path, verdict: Verdict) {
         Cannot(why) => {
             assert_eq!(signed.status, 125, "{name}: {signed:?}");
             assert!(signed.stderr.contains(why), "{name}: {signed:?}");
-            // Where a key cannot be described, the reason is the same.
+            // If a key cannot be described, the reason is the same.
             let shown = if inspected.status == 0 { &inspected.stdout } else { &inspected.stderr };
             assert!(shown.contains(why), "{name}: {inspected:?}");
         }
@@ -78,7 +78,7 @@ fn header_of(url: &str) -> Value {
     serde_json::from_slice(&base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap()
 }
 
-/// Each key that the original was tried with, in the order of their names.
+/// The keys that the original was tried with, sorted by name.
 const RECORDED: [(&str, Verdict); 83] = [
     ("alged25519", Cannot("its \"alg\" \"Ed25519\" does not fit this key, which signs with EdDSA")),
     ("algeddsa-lower", Cannot("its \"alg\" \"eddsa\" does not fit")),
@@ -181,7 +181,7 @@ fn each_recorded_key_behaves_as_promised() {
     }
 }
 
-/// Changes a key of `testdata/keys`, and tries what comes out.
+/// Changes a key of `testdata/keys`, and tries the result.
 struct Workbench(tempfile::TempDir);
 
 impl Workbench {
@@ -397,7 +397,7 @@ fn token_files_from_windows_are_read_too() {
     let file = folder.path().join("token");
     let list = |text: &[u8]| {
         fs::write(&file, text).unwrap();
-        // Nobody listens there: a token that was read leads to a connection.
+        // There is no listener: if the token was read, the run tries to connect.
         let arguments = ["gafaelfawr", "list", "--username=bot-x", "--retries=0", "--url=http://127.0.0.1:1"];
         run(token().args(arguments).arg("--admin-token-file").arg(&file))
     };

@@ -1,4 +1,4 @@
-//! A recorded run, and what there is to compare: the requests, what the command found, the exit status.
+//! A recorded run, and the data to compare: requests, the command's view, the exit status.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -36,16 +36,16 @@ pub struct Case {
     pub saw: Saw,
 }
 
-/// What can be seen of a run.
+/// The observable results of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Saw {
     pub requests: Vec<Asked>,
     pub command: Option<Ran>,
-    /// As a shell has it; negative if a signal ended the program itself.
+    /// As in a shell; negative if a signal ended the program itself.
     pub status: i32,
 }
 
-/// A request, as the server saw it.
+/// A request as the server received it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Asked {
     pub at: &'static str,
@@ -56,15 +56,15 @@ pub struct Asked {
     pub jwt: Option<Jwt>,
 }
 
-/// A JWT, taken apart.
+/// A decoded JWT.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Jwt {
     pub header: Value,
-    /// `exp` is shown as the seconds that were left.
+    /// `exp` is replaced by the number of seconds left.
     pub claims: Value,
 }
 
-/// What the command found.
+/// The arguments, environment and descriptors of the command.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ran {
     pub argv: Vec<String>,
@@ -78,7 +78,7 @@ pub struct Ran {
 /// All runs, in the order in which they were made.
 pub fn all() -> Vec<Case> {
     let text = std::fs::read_to_string(testdata("original/cases.jsonl")).unwrap();
-    // An address with a zone is asked for on that interface: no test sends anything to the network.
+    // An address with a zone is requested on loopback: no test sends anything to the network.
     let text = text.replace("%25eth0", "%25lo");
     text.lines().map(|line| Case::read(&serde_json::from_str(line).unwrap())).collect()
 }
@@ -114,12 +114,12 @@ impl Case {
         }
     }
 
-    /// Whether the original asked Locate, or would have.
+    /// True if the original asked Locate, or would have.
     pub fn exchanges(&self) -> bool {
         !self.server.is_null()
     }
 
-    /// The value of a flag, as it was given last, or of its variable.
+    /// The last value of a flag, or that of its variable.
     pub fn value(&self, flag: &str, variable: &str) -> Option<&str> {
         let mut found = None;
         let mut args = self.args.iter().map(String::as_str);
@@ -169,7 +169,7 @@ impl Ran {
     }
 }
 
-/// The first JWT in a text, with the text around it; `None` if there is none.
+/// The first JWT in a text, with the text before and after it; `None` if there is none.
 fn find_jwt(text: &str) -> Option<(&str, &str, &str)> {
     let at = text.find("eyJ")?;
     let rest = &text[at..];
@@ -177,7 +177,7 @@ fn find_jwt(text: &str) -> Option<(&str, &str, &str)> {
     (rest[..end].split('.').count() == 3).then(|| (&text[..at], &rest[..end], &rest[end..]))
 }
 
-/// The text with `{JWT}` for its JWT, and that.
+/// The text with its JWT replaced by `{JWT}`, and the JWT.
 pub fn without_jwt(text: &str) -> (String, Option<Jwt>) {
     match find_jwt(text) {
         None => (text.to_owned(), None),
@@ -193,7 +193,7 @@ fn decode(jwt: &str) -> Jwt {
     let mut claims = part(1);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     if let Some(exp) = claims["exp"].as_u64() {
-        // A loaded machine takes its time.
+        // A busy machine may be slow.
         let left = exp.saturating_sub(now);
         claims.as_object_mut().unwrap().remove("exp");
         claims["exp_minus_now"] = if (40..=60).contains(&left) { 60 } else { left }.into();

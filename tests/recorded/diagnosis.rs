@@ -1,5 +1,4 @@
-//! What the real Locates answer, and what is made of it: each recorded response of v0.17.6 and v0.19.2 is served
-//! to a run, which must say what it means.
+//! Diagnoses the recorded responses of Locate v0.17.6 and v0.19.2: each is served to a run, which must explain it.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -8,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::{http, read_head, run, serve, testdata, token};
 
-/// A response, by its status and what its body says, and what a run makes of it.
+/// A response, identified by its status and body, and the result of the run.
 struct Diagnosis {
     status: u64,
     /// The `type` of an error, or the beginning of the body.
@@ -51,7 +50,7 @@ const DIAGNOSES: [Diagnosis; 9] = [
     },
 ];
 
-/// A recorded response: its path, and what is sent.
+/// A recorded response: its path and content.
 fn responses() -> Vec<(String, String, Value)> {
     let text = std::fs::read_to_string(testdata("locate/cases.jsonl")).unwrap();
     let mut found = Vec::new();
@@ -121,7 +120,7 @@ fn each_recorded_response_is_diagnosed() {
         let mut command = token();
         command.env("MONITORING_SIGNER_KEY", testdata("keys/eddsa.json"));
         command.env("LOCATE_URL", format!("http://{at}{path}")).args(["-service=", "-machine=m"]);
-        // What a redirect leads to is ndt7's.
+        // The redirect leads to ndt7.
         if response["status"].as_u64().is_some_and(|status| (300..400).contains(&status)) {
             command.arg("-service-url-key-name=wss:///ndt/v7/download");
         }
@@ -134,7 +133,7 @@ fn each_recorded_response_is_diagnosed() {
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), tried.len(), wrong.join("\n"));
 }
 
-/// v0.17.6 tolerates a minute either way, so that a clock that is behind fails no run; `check` says so nevertheless.
+/// v0.17.6 tolerates a minute either way, so a clock that is behind does not fail a run; `check` reports it anyway.
 #[test]
 fn a_slow_clock_is_accepted_where_locate_tolerates_it() {
     let full = std::fs::read_to_string(testdata("original/answer-ndt7.json")).unwrap();

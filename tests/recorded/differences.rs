@@ -1,5 +1,5 @@
-//! The documented differences (`docs/compatibility.md`), each as what it makes of the original's run: what a
-//! user sees here instead. They apply in this order.
+//! The documented differences (`docs/compatibility.md`), each as a change to the results of the original's run. They
+//! apply in this order.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,19 +9,19 @@ use super::case::{Asked, Case, Jwt, Mode, Ran, Saw};
 use super::replay::{Names, fill, number_of};
 use crate::support::testdata;
 
-/// A recorded run, and how it is made again.
+/// A recorded run that is repeated.
 pub struct Run<'a> {
     pub case: &'a Case,
     pub mode: Mode,
-    /// What stands for the placeholders of the recording.
+    /// The values of the recording's placeholders.
     pub names: Names,
 }
 
 /// A documented difference.
 pub struct Difference {
-    /// As the table of the documentation names it.
+    /// The name in the documentation's table.
     pub name: &'static str,
-    /// Changes what the original did into what is promised here.
+    /// Changes the results of the original into those promised here.
     pub apply: fn(&Run<'_>, &mut Saw),
 }
 
@@ -42,7 +42,7 @@ impl Run<'_> {
         self.case.name.starts_with(prefix)
     }
 
-    /// Whether the original puts the service URL into the environment.
+    /// True if the original passes the service URL to the command.
     fn wants_service_url(&self) -> bool {
         let is_true = |value: &str| ["1", "t", "T", "TRUE", "true", "True"].contains(&value);
         let mut wants = self.case.env.get("SERVICE_URL").and_then(Option::as_deref).is_some_and(is_true);
@@ -60,7 +60,7 @@ impl Run<'_> {
         self.case.value("env-name", "ENV_NAME").unwrap_or("MONITORING_URL").to_owned()
     }
 
-    /// The statuses with which the server answers, one a request.
+    /// The statuses of the server's responses, one for each request.
     fn statuses(&self) -> Vec<u64> {
         let one = |answer: &Value| answer["status"].as_u64().unwrap_or(200);
         match &self.case.server {
@@ -70,12 +70,12 @@ impl Run<'_> {
     }
 }
 
-/// The command is not run, and nothing is asked.
+/// The command does not run, and no request is made.
 fn refuse(saw: &mut Saw, status: i32) {
     *saw = Saw { requests: Vec::new(), command: None, status };
 }
 
-/// The command is not run after the request.
+/// The command does not run after the request.
 fn fail(saw: &mut Saw, status: i32) {
     saw.command = None;
     saw.status = status;
@@ -99,7 +99,7 @@ fn usual_jwt(run: &Run<'_>) -> Jwt {
 
 const USUAL_URL: &str = "{LOCATE}ndt/ndt5?access_token={JWT}";
 
-/// Here the run works, as any other without a machine.
+/// The run works, like any other run without a machine.
 fn succeed(run: &Run<'_>, saw: &mut Saw) {
     let words = &run.case.args;
     let at = words.iter().position(|word| word == "{CHILD}").unwrap_or(words.len());
@@ -153,7 +153,7 @@ fn request_of(url: &str, jwt: Jwt) -> Asked {
     }
 }
 
-/// Whether the replay has a server for this URL: on its port, or as a proxy for http.
+/// True if the replay has a server for this URL: on its port, or as a proxy for http.
 fn is_reachable(url: &str) -> bool {
     let elsewhere = ["https://", "http://localhost:8080/", "http://[::1]:8080/", "http://127.1/"];
     !elsewhere.iter().any(|begin| url.starts_with(begin))
@@ -184,7 +184,7 @@ fn exchange(run: &Run<'_>, saw: &mut Saw) {
     }
 }
 
-/// The command finds the service URL and its host as well.
+/// The command also gets the service URL and its host.
 fn further_variables(run: &Run<'_>, saw: &mut Saw) {
     if run.mode == Mode::Plain || run.wants_service_url() || saw.requests.is_empty() {
         return;
@@ -270,7 +270,7 @@ fn redirects(run: &Run<'_>, saw: &mut Saw) {
     }
 }
 
-/// Paths are requested without dot segments, as every client but Go's does it.
+/// Paths are requested without dot segments, as by every client except Go's.
 fn dot_segments(_: &Run<'_>, saw: &mut Saw) {
     for asked in &mut saw.requests {
         let mut kept: Vec<&str> = Vec::new();
@@ -319,7 +319,7 @@ fn empty_variables(run: &Run<'_>, saw: &mut Saw) {
     }
 }
 
-/// Which runs a difference is about, and the status with which they are refused here before anything is asked.
+/// The runs that a difference is about, and the status with which they are refused before any request.
 macro_rules! refused {
     ($status:literal, [$($name:literal),+ $(,)?]) => {
         |run, saw| {
@@ -330,7 +330,7 @@ macro_rules! refused {
     };
 }
 
-/// The same for those that fail after the request.
+/// As [`refused`], for runs that fail after the request.
 macro_rules! failing {
     ([$($name:literal),+ $(,)?]) => {
         |run, saw| {
@@ -341,7 +341,7 @@ macro_rules! failing {
     };
 }
 
-/// The same for those that work here.
+/// As [`refused`], for runs that work here.
 macro_rules! working {
     ([$($name:literal),+ $(,)?]) => {
         |run, saw| {
@@ -356,11 +356,10 @@ fn diff(name: &'static str, apply: fn(&Run<'_>, &mut Saw)) -> Difference {
     Difference { name, apply }
 }
 
-/// All of them.
 #[expect(clippy::too_many_lines, reason = "a table")]
 pub fn differences() -> Vec<Difference> {
     vec![
-        // What is accepted here, and not there.
+        // Accepted here, but not by the original.
         diff("an empty variable", empty_variables),
         diff("`SERVICE_URL` that is not a boolean", |run, saw| {
             let refused =
@@ -374,7 +373,7 @@ pub fn differences() -> Vec<Difference> {
                 succeed(run, saw);
             }
             if run.is(&["flag-logx.debug-empty-sp"]) {
-                // The empty word is the command.
+                // The empty argument is the command.
                 saw.status = 127;
                 if run.mode == Mode::Exchange {
                     saw.requests.push(request_of(&fill(USUAL_URL, &run.names), usual_jwt(run)));
@@ -394,7 +393,7 @@ pub fn differences() -> Vec<Difference> {
         ),
         diff("a byte order mark, or padded base64, in a key", working!(["key-bom", "key-paddedd"])),
         diff("`x5c` and `x5t` in a key", working!(["key-x5c", "key-x5t"])),
-        // What is refused here, and not there.
+        // Refused here, but not by the original.
         diff("the URL of Locate", |run, saw| {
             let is_url = |url: &str| {
                 let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
@@ -473,7 +472,7 @@ pub fn differences() -> Vec<Difference> {
             }
         }),
         diff("`SCRIPT_DEADLINE`", refused!(124, ["environment-script-deadline"])),
-        // What is different in what both do.
+        // Different behavior.
         diff("a missing slash", |run, saw| {
             let no_slash = run.begins("locate-url-no-slash") || run.is(&["locate-exchange-no-slash"]);
             if let Some(ran) = saw.command.as_mut().filter(|_| no_slash) {

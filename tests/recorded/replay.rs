@@ -1,6 +1,6 @@
-//! Makes each recorded run again, with this program in the place of the original, and compares: the requests
-//! (path, query, header, claims), the command's arguments, environment and descriptors, whether it ran, and the exit
-//! status. What differs must be one of the documented differences, and each of those must show.
+//! Repeats each recorded run with this program, and compares: the requests (path, query, header, claims), the command's
+//! arguments, environment and descriptors, whether it ran, and the exit status. Each difference must be documented, and
+//! each documented difference must occur.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -19,9 +19,9 @@ use super::differences::{Run, differences, documented};
 use super::server::Server;
 use crate::support::{PATIENCE, kill, messages, testdata};
 
-/// Runs at a time: most of them wait for something.
+/// Concurrent runs: most of them wait.
 const WORKERS: usize = 8;
-/// The copies of the command below `bin/`.
+/// The names of the command's copies below `bin/`.
 const PROGRAMS: [&str; 20] = [
     "child",
     "child.sh",
@@ -45,7 +45,7 @@ const PROGRAMS: [&str; 20] = [
     "é",
 ];
 
-/// The folder `{DIR}` of the recording.
+/// The recording's folder `{DIR}`.
 struct Stage {
     folder: tempfile::TempDir,
 }
@@ -85,14 +85,14 @@ impl Stage {
     }
 }
 
-/// What stands for what in a recording.
+/// The values of a recording's placeholders.
 pub type Names = Vec<(&'static str, String)>;
 
 pub fn fill(text: &str, names: &Names) -> String {
     names.iter().fold(text.to_owned(), |text, (placeholder, value)| text.replace(placeholder, value))
 }
 
-/// The recorded view with this run's ports and paths.
+/// The recorded results with this run's ports and paths.
 fn filled(saw: &Saw, names: &Names) -> Saw {
     let mut saw = saw.clone();
     for asked in &mut saw.requests {
@@ -109,7 +109,7 @@ fn filled(saw: &Saw, names: &Names) -> Saw {
     saw
 }
 
-/// One run made again.
+/// A repeated run.
 pub struct Replayed<'a> {
     pub run: Run<'a>,
     pub expected: Saw,
@@ -155,7 +155,7 @@ fn replay<'a>(stage: &Stage, case: &'a Case, mode: Mode) -> Replayed<'a> {
     Replayed { run, expected, seen, stderr: ran.stderr }
 }
 
-/// What is seen of the process.
+/// The results of the process.
 struct Executed {
     command: Option<Ran>,
     status: i32,
@@ -175,7 +175,7 @@ fn execute(stage: &Stage, run: &Run<'_>, port: u16) -> Executed {
         };
     }
     env.insert("OUT".into(), out.clone().into());
-    // Where the original asks nobody, this program finds a server for any host: the recording's, as a proxy.
+    // If the original makes no request, this program gets a server for any host: the recording's, as a proxy.
     let is_proxied = case.env.keys().any(|name| name.to_ascii_lowercase().ends_with("_proxy"));
     if *mode == Mode::Exchange && !case.exchanges() && !is_proxied {
         for name in ["HTTP_PROXY", "HTTPS_PROXY"] {
@@ -236,7 +236,7 @@ fn wait(child: &mut Child, name: &str) -> i32 {
     }
 }
 
-/// What `child.sh` has written down.
+/// Reads the files that `child.sh` wrote.
 fn found(given: &BTreeMap<OsString, OsString>, file: &impl Fn(&str) -> PathBuf, stderr: &Path) -> Ran {
     let words = |suffix: &str| -> Vec<Vec<u8>> {
         let bytes = fs::read(file(suffix)).unwrap();
@@ -268,7 +268,7 @@ fn found(given: &BTreeMap<OsString, OsString>, file: &impl Fn(&str) -> PathBuf, 
     Ran { argv, env, removed: removed.collect(), to, jwt }
 }
 
-/// All runs in both ways, the slow ones first.
+/// Repeats all runs in both modes, the slow ones first.
 fn replay_all(cases: &[Case]) -> Vec<Replayed<'_>> {
     let stage = Stage::new();
     let mut queue: Vec<(&Case, Mode)> =
@@ -289,7 +289,7 @@ fn replay_all(cases: &[Case]) -> Vec<Replayed<'_>> {
     done.into_inner().unwrap()
 }
 
-/// What a stderr must never hold, and what a failure must say.
+/// Text that must not be on stderr, and text that must be there after a failure.
 fn problems_of(replayed: &Replayed<'_>) -> Vec<String> {
     let Replayed { run, seen, stderr, .. } = replayed;
     let mut problems = Vec::new();

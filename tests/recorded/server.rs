@@ -1,4 +1,4 @@
-//! The server of a recorded run: it answers as the recording says, and writes down what it is asked.
+//! The server of a recorded run: it gives the recorded responses and records the requests.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -22,16 +22,16 @@ pub struct Server {
 
 struct Shared {
     at: &'static str,
-    /// One answer a request; the last repeats.
+    /// One response for each request; the last one repeats.
     answers: Vec<Value>,
-    /// What stands for placeholders in answers.
+    /// The values of placeholders in responses.
     names: Vec<(&'static str, String)>,
     asked: Mutex<Vec<Asked>>,
     over: AtomicBool,
 }
 
 impl Server {
-    /// Listens on this address of loopback, unless the answer is to refuse.
+    /// Listens on this loopback address, unless the recording refused connections.
     pub fn start(host: &str, at: &'static str, answers: &Value, names: &[(&'static str, String)]) -> Server {
         let answers = match answers {
             Value::Null => vec![serde_json::json!({"status": 200, "body": "{FULL}"})],
@@ -45,12 +45,12 @@ impl Server {
         names.push(("{PORT}", address.port().to_string()));
         let shared = Arc::new(Shared { at, answers, names, asked: Mutex::default(), over: false.into() });
         let shared_there = Arc::clone(&shared);
-        // A port to which nothing listens any more.
+        // A port without a listener.
         let thread = (!refuses).then(|| thread::spawn(move || shared_there.serve(&listener)));
         Server { address, shared, thread }
     }
 
-    /// What it was asked until now; it answers no more.
+    /// Stops, and returns the requests.
     pub fn finish(mut self) -> Vec<Asked> {
         self.shared.over.store(true, Ordering::SeqCst);
         if let Some(thread) = self.thread.take() {
@@ -72,7 +72,7 @@ impl Shared {
     }
 
     fn answer(&self, mut stream: TcpStream) {
-        // TLS to this server is not answered, as in the recording.
+        // TLS gets no response from this server, as in the recording.
         let mut first = [0];
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         if !matches!(stream.peek(&mut first), Ok(1)) || !first[0].is_ascii_uppercase() {

@@ -16,7 +16,7 @@ fn traced(command: &Command, flags: &[&str]) -> Command {
     strace
 }
 
-/// Each system call that a `rotate` makes once it has the lock, and which of its kind it is.
+/// Each system call that `rotate` makes while it holds the lock, and its number among calls of its kind.
 fn calls(rotated: &Rotated) -> Vec<(String, u32)> {
     let trace = rotated.folder.path().join("trace");
     run(&mut traced(&rotated.command(&[DUE]), &["-o", trace.to_str().unwrap()])).rotated();
@@ -35,8 +35,8 @@ fn calls(rotated: &Rotated) -> Vec<(String, u32)> {
     calls
 }
 
-/// Waits until the sandbox has dealt with the last request of a program that was killed: a token that it creates
-/// later is found by a later `rotate`.
+/// Waits until the sandbox has finished the last request of the killed program; a token that it created later would be
+/// found by a later `rotate`.
 fn requests_are_over(rotated: &Rotated) {
     const LOCAL_ADDRESS: usize = 1;
     const STATE: usize = 3;
@@ -75,7 +75,7 @@ fn survives_a_kill_at_every_system_call(issuer: Issuer) {
         assert!(tokens.len() <= 2, "{}", at());
         assert!(tokens.iter().all(|token| expiry(token).is_some()), "{}", at());
         extras += tokens.len() - 1;
-        // The next one finds what is left. The token may be due or not.
+        // The next run cleans up, whether the token is due or not.
         let ended = rotated.rotate(if count % 2 == 0 { &[DUE] } else { &[] });
         assert_eq!((ended.status, ended.stderr.as_str()), (0, ""), "{}", at());
         rotated.works();

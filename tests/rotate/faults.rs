@@ -1,4 +1,4 @@
-//! What goes wrong around a `rotate`: answers that are lost, disks that are full, signals.
+//! Failures during `rotate`: lost responses, full disks, signals.
 
 use std::fs;
 use std::io::Write as _;
@@ -12,7 +12,7 @@ use crate::support::{
     Ended, PATIENCE, Sandbox, eventually, exchange, finish, http, kill, namespace, run, serve, start,
 };
 
-/// A FILE whose issuer is reached through a proxy, as everything is from the beginning.
+/// A FILE whose issuer is always reached through a proxy.
 fn through(issuer: Issuer, instead: impl Fn(&str) -> Option<String> + Send + 'static) -> (Rotated, String) {
     let rotated = Rotated::missing(issuer);
     let url = format!("http://{}", proxy(rotated.sandbox.var(rotated.issuer.url), instead));
@@ -44,7 +44,7 @@ fn a_lost_answer_to_the_creation_changes_nothing_and_its_token_is_deleted() {
     }
 }
 
-/// A server that closes the connection instead of answering the creation, once it has happened.
+/// A server that closes the connection in place of a response after the token was created.
 fn cut_off(upstream: &str) -> String {
     let upstream = upstream.strip_prefix("http://").unwrap().to_owned();
     let address = serve(move |mut stream| {
@@ -84,7 +84,7 @@ fn a_deletion_that_fails_is_a_warning_and_the_next_rotate_deletes() {
             .said(0, &["warning: could not delete the token: ", "the next rotate tries again", "expires at"]);
         rotated.works();
         assert_eq!(rotated.tokens().len(), 2);
-        // It is tried each time, and still a warning.
+        // Each run tries again, and warns again.
         rotated.rotate(&[]).said(0, &["could not delete the token: "]);
         rotated.sandbox.misbehave("{}");
         rotated.rotate(&[]).did_nothing();
@@ -181,7 +181,7 @@ fn a_signal_between_two_deletions_forgets_neither_token() {
         });
         rotate(&rotated, &url, &[]).rotated();
         rotate(&rotated, &url, &[DUE]).said(0, &["could not delete the token"]);
-        // There are two old tokens now: the first is being deleted, the second waits.
+        // There are two old tokens: the first is being deleted, the second waits.
         let child = start(rotated.command(&[DUE]).env(rotated.issuer.url, &url));
         eventually("a deletion that hangs", || (seen.load(Ordering::Relaxed) == 3).then_some(()));
         kill(child.id(), libc::SIGTERM);
@@ -201,7 +201,7 @@ fn a_folder_that_cannot_be_written_or_is_full_gets_no_token_created() {
         let folder = tempfile::tempdir().unwrap();
         let disk = folder.path().join("disk");
         fs::create_dir(&disk).unwrap();
-        // Two pages are full before the state can be written that has the new token.
+        // Two pages are full before the state with the new token can be written.
         let script = "mount -t tmpfs -o size=8k tmpfs \"$DISK\" || exit 88
             \"$@\" 2>> errors; echo $? >> statuses
             umount \"$DISK\" || exit 89

@@ -1,8 +1,8 @@
-//! A server or a proxy that repeats what we sent to it, in every form that it might have, and in every place of
-//! its answer that we show. Nothing of a credential comes back out of us.
+//! A server or proxy repeats a credential, in every form and in every part of a response that is shown. No part of the
+//! credential is printed.
 //!
-//! The story: a StackState API token has no shape by which it could be known. Nginx, Envoy and many an
-//! application server repeat request headers in their error pages.
+//! A StackState API token has no shape by which it could be recognized, and Nginx, Envoy and many application servers
+//! repeat request headers in their error pages.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -19,10 +19,10 @@ use crate::support::{Ended, http, read_head, run, serve, token};
 const API_TOKEN: &str = "Zq3-vU8_xT5.kR0mN7pL2wJ9yH4";
 const PASSWORD: &str = "proxy-Pa55/wörd:of mine";
 
-/// From what is repeated to an answer.
+/// Makes a response from the repeated text.
 type Answer = fn(&str) -> String;
 
-/// Where an answer has what it repeats.
+/// The parts of a response that may repeat text.
 const PLACES: [(&str, Answer); 6] = [
     ("a body", |echo| http("404 Not Found", "", &format!("<pre>no such page, {echo}</pre>"))),
     ("a JSON error", |echo| {
@@ -50,7 +50,7 @@ fn echoing(secret: String, form: Form, place: Answer) -> SocketAddr {
     })
 }
 
-/// Asserts that what was printed has no piece of the secret, nor as much of this form of it as a piece takes.
+/// Asserts that the output has no part of the secret, and no comparable part of this form of it.
 #[track_caller]
 fn shows_nothing(ended: &Ended, secret: &str, form: Form, about: &str) {
     let written = form.1(secret);
@@ -132,7 +132,7 @@ fn a_list_that_repeats_the_credential_does_not_show_it() {
     }
 }
 
-/// What a run of the main command sends: its JWT. Each form, from a server that has just got it.
+/// The main command sends a JWT. A server repeats it in each form.
 #[test]
 fn a_signature_alone_is_not_repeated() {
     let key = Key::make("EdDSA");
@@ -144,7 +144,7 @@ fn a_signature_alone_is_not_repeated() {
             let token = head.split("access_token=").nth(1).unwrap_or_default();
             let signature =
                 token.split([' ', '&']).next().unwrap_or_default().rsplit('.').next().unwrap_or_default();
-            // The second half of it, too.
+            // And its second half.
             let _ = tell.send(signature.to_owned());
             let _ = stream.write_all(answer(&form.1(signature)).as_bytes());
         });

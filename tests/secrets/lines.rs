@@ -1,4 +1,4 @@
-//! Whatever a server says, one message stays one readable line, and nothing that it says holds us up.
+//! A message stays one readable line, and nothing delays the run, whatever a server sends.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -29,7 +29,7 @@ fn lines_are_readable(ended: &Ended) {
     }
 }
 
-/// Blanks, directions, terminal sequences, tags: what makes a line read as something else.
+/// Whitespace, directions, terminal sequences and tags, which can change how a line reads.
 const ODD: &str = "a\u{a0}b\u{2003}c\u{ad}d\u{200b}e\u{200e}f\u{202e}g\u{2066}h\u{feff}i\u{e0041}j\u{1b}[31mk\u{85}l\u{2028}m\u{2029}n\u{7f}o\r\np\"q\\r";
 
 #[test]
@@ -88,7 +88,7 @@ fn server_text_stays_on_one_line() {
     }
 }
 
-/// The story: JSON lines were redacted after they were encoded, and the end of the value with them.
+/// JSON lines were once redacted after encoding, which cut off the end of the value.
 #[test]
 fn json_lines_parse_whatever_is_replaced_in_them() {
     let key = Key::make("EdDSA");
@@ -123,7 +123,7 @@ fn json_lines_parse_whatever_is_replaced_in_them() {
     }
 }
 
-/// What an attacker repeats to keep us busy.
+/// Texts that an attacker repeats to use up time.
 const ALPHABETS: [&str; 14] = [
     "gt- ",
     "access_token",
@@ -152,7 +152,7 @@ fn adversarial(alphabet: &str, as_json: bool) -> String {
     http("503 Service Unavailable", "", &body)
 }
 
-/// The story: half a megabyte of `gt- ` made `-timeout=2s` take 13 s, and SIGTERM waited as long.
+/// Half a megabyte of `gt- ` once made `-timeout=2s` take 13 s, and delayed SIGTERM as long.
 #[test]
 fn no_body_holds_up_the_timeout() {
     let key = Key::make("EdDSA");
@@ -167,7 +167,7 @@ fn no_body_holds_up_the_timeout() {
             "--",
             "true",
         ]));
-        // How long a machine under load takes to start and end programs is not the point.
+        // The time that a busy machine takes to start and stop programs does not matter.
         assert!(began.elapsed() < Duration::from_secs(6), "{alphabet}: {:?}", began.elapsed());
         assert!([124, 125].contains(&ended.status), "{alphabet}: {}", ended.status);
     }
@@ -206,7 +206,7 @@ fn no_body_holds_up_a_signal_or_the_deadline() {
     }
 }
 
-/// Endless interim responses (RFC 9110, 15.2) do not count as a response.
+/// Interim responses without end (RFC 9110, 15.2) do not count as a response.
 #[test]
 fn a_flood_of_interim_answers_does_not_overrun_the_timeout() {
     let key = Key::make("EdDSA");
@@ -218,6 +218,6 @@ fn a_flood_of_interim_answers_does_not_overrun_the_timeout() {
     let began = Instant::now();
     let ended = run(locate(&key, address).args(["-timeout=2s", "-retries=0", "--", "true"]));
     assert!([124, 125].contains(&ended.status), "{ended:?}");
-    // Sender and receiver share a machine that may be busy; without a limit it would never end.
+    // Sender and receiver share a busy machine; without a limit, it would never end.
     assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
 }

@@ -1,5 +1,5 @@
-//! A stream that is passed on: whatever the secret, its form, what surrounds it and where it is split, what
-//! comes out is what went in, with the secret replaced.
+//! Masking a stream: whatever the secret, its form, the text around it and the position of the split, the output is the
+//! input with the secret replaced.
 
 use monitoring_token::secret::{MASK, Mask, REDACTED, Secrets};
 use proptest::prelude::*;
@@ -12,7 +12,7 @@ fn secrets(secret: &str) -> Secrets {
     secrets
 }
 
-/// Passes these pieces on, and what is held back at the end.
+/// Pushes these pieces, and releases the rest.
 fn passed_on<'a>(mask: &mut Mask, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut out = Vec::new();
     for piece in pieces {
@@ -23,7 +23,7 @@ fn passed_on<'a>(mask: &mut Mask, pieces: impl IntoIterator<Item = &'a [u8]>) ->
     out
 }
 
-/// The same text in one piece, by the code that is not for streams.
+/// The same text at once, through the code that is not for streams.
 fn whole(secret: &str, text: &[u8]) -> Vec<u8> {
     let scrubbed = secrets(secret).scrub_bytes(text);
     let mut out = Vec::new();
@@ -52,7 +52,7 @@ fn around() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// Nothing that could be read as a part of an escape.
+/// Text that cannot be part of an escape.
 fn quiet() -> impl Strategy<Value = Vec<u8>> {
     "[g-z ,.:\n]{0,60}".prop_map(String::into_bytes)
 }
@@ -107,7 +107,7 @@ fn a_secret_is_replaced_wherever_it_is_split() {
         let text = format!("before <{}> after", write(SECRET));
         let expected = whole(SECRET, text.as_bytes());
         assert!(expected.windows(MASK.len()).any(|window| window == MASK), "{name}");
-        // Every place in some form, and some in each.
+        // Every position in one form, and some in the others.
         let step = if *name == "raw" { 1 } else { 23 };
         for cut in (0..text.len()).step_by(step) {
             let (left, right) = text.as_bytes().split_at(cut);
@@ -145,7 +145,7 @@ fn a_token_with_terminal_sequences_in_it_is_replaced_as_a_whole() {
     }
 }
 
-/// ESC and `[` begin a terminal's sequence, which the secret's first letter would end.
+/// ESC and `[` begin a terminal sequence, which the secret's first letter would end.
 #[test]
 fn a_secret_that_stands_in_a_terminal_sequence_is_replaced() {
     for secret in ["abcdefghijkl", "0123;5678=012345m", "pass"] {
@@ -193,7 +193,7 @@ fn a_long_stream_with_many_secrets_loses_nothing() {
     }
 }
 
-/// The story: such a wrap was left out twice, and the count of what is left ended the program.
+/// Such a wrap was once skipped twice, and the count of the remaining bytes ended the program.
 #[test]
 fn a_line_wrap_in_a_terminal_sequence_does_no_harm() {
     let secret = "Zq3-vU8_xT5.kR0/mN7+pL2=wJ9yH4";

@@ -1,4 +1,4 @@
-//! What is left in our memory while the command runs.
+//! Secrets in the memory of monitoring-token while the command runs.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -14,8 +14,7 @@ use crate::support::{PATIENCE, file_line, finish, kill, read_head, run, serve, s
 
 const PIECE_BYTES: usize = 12;
 
-/// Pieces of the private key in each form that it can have: text, bytes, and bytes in the order of a
-/// little-endian number.
+/// Parts of the private key in each of its forms: text, bytes, and little-endian bytes.
 fn pieces(key: &Key) -> Vec<Vec<u8>> {
     let mut forms: Vec<Vec<u8>> = Vec::new();
     for member in key.private() {
@@ -23,7 +22,7 @@ fn pieces(key: &Key) -> Vec<Vec<u8>> {
         forms.push(member.as_bytes().to_vec());
         forms.push(bytes.iter().rev().copied().collect());
         if bytes.len() == 32 {
-            // What an Ed25519 key expands to (RFC 8032, 5.1.5); the ends of the first half are changed.
+            // The expanded form of an Ed25519 key (RFC 8032, 5.1.5); the ends of the first half are changed.
             let expanded = ring::digest::digest(&ring::digest::SHA512, &bytes);
             forms.push(expanded.as_ref()[1..31].to_vec());
             forms.push(expanded.as_ref()[32..].to_vec());
@@ -39,7 +38,7 @@ fn pieces(key: &Key) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// What of `pieces` is in `memory`.
+/// The `pieces` that are in `memory`.
 fn found<'a>(memory: &[u8], pieces: &'a [Vec<u8>]) -> Vec<&'a Vec<u8>> {
     let mut begins = vec![false; 1 << 16];
     let index = |bytes: &[u8]| usize::from(u16::from_be_bytes([bytes[0], bytes[1]]));
@@ -52,7 +51,7 @@ fn found<'a>(memory: &[u8], pieces: &'a [Vec<u8>]) -> Vec<&'a Vec<u8>> {
     candidates.flat_map(here).collect()
 }
 
-/// All that the process could have written to (proc_pid_maps(5)).
+/// All memory that the process can write to (proc_pid_maps(5)).
 fn writable_memory(pid: u32) -> Vec<u8> {
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("its maps can be read");
     let mut mem = File::open(format!("/proc/{pid}/mem")).expect("its memory can be read");
@@ -71,8 +70,8 @@ fn writable_memory(pid: u32) -> Vec<u8> {
     memory
 }
 
-/// Lets us read the memory of what `command` starts: it is closed to all but the superuser, and to who
-/// made its user namespace (ptrace(2)).
+/// Makes the memory of the started `command` readable: only the superuser and the creator of its user namespace may
+/// read it (ptrace(2)).
 fn open_to_us(command: &mut Command) {
     // SAFETY: system calls without pointers.
     unsafe {
@@ -96,7 +95,7 @@ impl Run {
         Run::start_closed(command)
     }
 
-    /// The memory stays closed to us.
+    /// Its memory stays unreadable.
     fn start_closed(command: &mut Command) -> Run {
         let folder = tempfile::TempDir::new().unwrap();
         command.args(["--", "/bin/sh", "-c", "echo $$ >$D/ready; while [ ! -e $D/go ]; do sleep 0.02; done"]);
@@ -107,7 +106,7 @@ impl Run {
         self.child.id()
     }
 
-    /// Waits until the command runs; gives its process id.
+    /// Waits until the command runs; returns its process ID.
     fn wait(&self) -> u32 {
         file_line(&self.folder.path().join("ready")).trim().parse().unwrap()
     }
@@ -118,7 +117,7 @@ impl Run {
     }
 }
 
-/// The key is in memory while Locate is asked, and nowhere once the command runs.
+/// The key is in memory during the request to Locate, and nowhere once the command runs.
 fn is_gone_when_the_command_runs(algorithm: &str, inline: bool) {
     let key = Key::make(algorithm);
     let (tell, asked) = mpsc::channel();
@@ -185,7 +184,7 @@ fn a_key_that_only_signs_is_gone_too() {
     let run = Run::start(command.env("MONITORING_SIGNER_KEY", &key.path).arg("-exchange=false"));
     run.wait();
     let memory = writable_memory(run.pid());
-    // The token is still there: it may have to be replaced in the command's output.
+    // The token is still there, because the command's output may have to be masked.
     assert!(!found(&memory, &[b"access_token".to_vec()]).is_empty());
     assert_eq!(found(&memory, &pieces(&key)), Vec::<&Vec<u8>>::new());
     run.end();
@@ -228,14 +227,14 @@ fn the_command_line_that_everybody_can_read_holds_no_secret() {
     run.end();
 }
 
-/// Takes all capabilities from what `command` starts (capabilities(7)): the superuser could read and trace anybody.
+/// Drops all capabilities of the started `command` (capabilities(7)): a superuser could read and trace any process.
 fn without_capabilities(command: &mut Command) -> &mut Command {
     // SAFETY: system calls without pointers.
     unsafe {
         command.pre_exec(|| {
             let drop =
                 |capability: libc::c_ulong| libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) == 0;
-            // Up to the first that this kernel does not have; a plain user has none to lose.
+            // Up to the first one that this kernel does not have; other users have none to drop.
             let _ = (0..64).take_while(|&capability| drop(capability)).count();
             Ok(())
         })
@@ -260,7 +259,8 @@ fn the_user_can_read_the_commands_memory_but_not_the_programs() {
     let folder = tempfile::TempDir::new().unwrap();
     let mut job = Run::start_closed(without_capabilities(command.current_dir(&folder)));
     let theirs = job.wait();
-    // Who is not dumpable can neither be read by its own user nor leave a core dump (PR_SET_DUMPABLE in prctl(2)).
+    // If a process is not dumpable, its own user cannot read it, and it leaves no core dump (PR_SET_DUMPABLE in
+    // prctl(2)).
     let can_be_read = |pid: u32| {
         let file = format!("/proc/{pid}/environ");
         run(without_capabilities(Command::new("cat").arg(file))).status == 0

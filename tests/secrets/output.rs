@@ -1,4 +1,4 @@
-//! The command's own output, where we show it.
+//! Secrets in the command's own output, where it is shown.
 
 use super::{ACCESS_SIGNATURE, ACCESS_TOKEN, Key, Locate};
 use crate::support::{Ended, http, run, serve_bytes, token};
@@ -25,7 +25,7 @@ fn tokens_that_were_issued_are_replaced() {
 #[test]
 fn a_token_at_the_edge_of_what_is_kept_is_replaced() {
     let locate = Locate::that_grants();
-    // The kept 64 KiB begin in the middle of the token: 60,000 + 5,536 are what is kept.
+    // The kept 64 KiB begin in the middle of the token: 60,000 + 5,536 bytes are kept.
     let kept_of_token = 20;
     let script = format!(
         "printf %s \"$SERVICE_URL\"; printf '%*s' 60000 ''; printf '%*s' {} end; exit 3",

@@ -1,4 +1,4 @@
-//! Scrubbing by value: any secret, in any form that a server might give it, among any other bytes.
+//! Scrubbing a known secret: any secret, in any form that a server might give it, among any other bytes.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use monitoring_token::secret::{MAX_LINE_BYTES, REDACTED, Secrets, clean, printable, shown};
 use proptest::prelude::*;
 
-/// How a server writes a secret.
+/// A form in which a server may write a secret.
 pub type Form = (&'static str, fn(&str) -> String);
 
 fn each(secret: &str, write: impl Fn(char) -> String) -> String {
@@ -35,7 +35,7 @@ fn wrapped(secret: &str, width: usize, separator: &str) -> String {
     chars.chunks(width).map(|line| line.iter().collect::<String>()).collect::<Vec<_>>().join(separator)
 }
 
-/// Forms from which nothing is left where they are replaced.
+/// Forms that are replaced completely.
 #[rustfmt::skip]
 pub const FORMS: &[Form] = &[
     ("raw", |s| s.to_owned()),
@@ -88,7 +88,7 @@ pub const FORMS: &[Form] = &[
     ("a dump", |s| each(s, |c| format!("{:02X} ", c as u32))),
 ];
 
-/// Forms of which a character or a `=` may be left at an end: it depends on what stands beside the secret.
+/// Forms of which one character or a `=` may be left at an end: it depends on the text beside the secret.
 #[rustfmt::skip]
 pub const BASE64: &[Form] = &[
     ("base64", |s| STANDARD.encode(s)),
@@ -111,7 +111,7 @@ fn secrets(secret: &str) -> Secrets {
     secrets
 }
 
-/// Without a period, so that no two places of it look the same.
+/// Without a repetition, so that no two positions look the same.
 const SECRET: &str = "Zq3-vU8_xT5.kR0/mN7+pL2=wJ9yH4";
 
 #[test]
@@ -119,7 +119,7 @@ fn a_secret_is_replaced_in_every_form() {
     for (name, write) in FORMS {
         let text = format!("before {} after", write(SECRET));
         let scrubbed = secrets(SECRET).scrub(&text);
-        // What is invisible before the first character and behind the last one is not part of it.
+        // Invisible characters before the first and after the last character are not part of it.
         let (before, after) = scrubbed.split_once(REDACTED).unwrap_or_else(|| panic!("{name}: {scrubbed}"));
         assert!(before.starts_with("before ") && after.ends_with(" after"), "{name}: {scrubbed:?}");
         assert!(before.chars().count() <= 8 && after.chars().count() <= 20, "{name}: {scrubbed:?}");
@@ -172,7 +172,7 @@ fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
-/// Secrets of all kinds, without repetitions in them: what surrounds them must not look like a part.
+/// Secrets of all kinds, without repetitions, which could make the text around them look like a part of them.
 pub fn any_secret() -> impl Strategy<Value = String> {
     prop_oneof![
         "[A-Za-z0-9_-]{22}".prop_map(|s| format!("gt-{0}.{s}", "k".repeat(22))),
@@ -182,7 +182,7 @@ pub fn any_secret() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Its pieces that count, in lower case.
+/// Its parts that count, in lower case.
 fn pieces(secret: &str) -> Vec<String> {
     let part = if secret.starts_with("gt-") || secret.starts_with("eyJ") {
         secret.rsplit_once('.').map_or(secret, |(_, part)| part)
@@ -209,7 +209,7 @@ proptest! {
         let scrubbed = secrets(&secret).scrub(&text);
         let lower = scrubbed.to_lowercase();
         prop_assert!(pieces(&secret).iter().all(|piece| !lower.contains(piece)), "{name}: {scrubbed}");
-        // Nor as much of the form as a piece of it takes.
+        // No part of the form that corresponds to such a part.
         let part = write(&pieces(&secret).concat()[..12]).chars().count() + 16;
         let chars: Vec<char> = written.chars().collect();
         // (The header of a JWT is none, nor is a key.)
@@ -239,7 +239,7 @@ proptest! {
     }
 }
 
-/// What an attacker repeats to keep us busy.
+/// Texts that an attacker repeats to use up time.
 const ALPHABETS: [&str; 24] = [
     "gt- ",
     "gt-.",
@@ -267,7 +267,7 @@ const ALPHABETS: [&str; 24] = [
     "Zq3-vU8_xT5",
 ];
 
-/// The CPU time of this thread: others do not count.
+/// The CPU time of this thread, which other processes do not affect.
 fn cpu_time() -> Duration {
     // SAFETY: the pointer is to a timespec.
     let time = unsafe {

@@ -1,4 +1,4 @@
-//! What is said: errors and diagnostics of every kind, searched for each secret.
+//! Errors and diagnostics of every kind, searched for each secret.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use crate::support::{Ended, http, run, token};
 
 const PASSWORD: &str = "pass-word-of-a-proxy";
 
-/// All ways to say something.
+/// All ways to print messages.
 const WAYS: [&[&str]; 4] = [
     &[],
     &["-log-format=json"],
@@ -25,7 +25,7 @@ fn shows_nothing_of(ended: &Ended, secrets: &[&str]) {
     }
 }
 
-/// Runs in all ways, with everything on that other programs listen to.
+/// Runs in all ways, with the debug variables of other programs set.
 fn in_all_ways(prepare: impl Fn(&mut Command), look: impl Fn(&Ended)) {
     for flags in WAYS {
         let mut command = token();
@@ -53,10 +53,10 @@ fn a_run_that_goes_well_shows_no_secret() {
     );
 }
 
-/// From the token to an answer.
+/// Makes a response from the token.
 type Echo = fn(&str) -> String;
 
-/// Answers that repeat the token that they got, or hold one.
+/// Responses that repeat the received token, or hold one.
 fn echoes() -> Vec<(&'static str, Echo)> {
     fn wrap(body: &str) -> String {
         http("200 OK", "", body)
@@ -216,7 +216,7 @@ fn a_damaged_key_is_not_shown() {
                 },
             );
         }
-        // Where it must not be at all.
+        // In a wrong place.
         let ended = run(token().arg("-monitoring-signer-key").arg(text).args(["--", "true"]));
         assert!([2, 125].contains(&ended.status), "{ended:?}");
         shows_nothing_of(&ended, &[&private[1..], &base64[..24]]);

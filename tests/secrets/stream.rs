@@ -77,7 +77,7 @@ fn a_prompt_appears_and_its_answer_is_read() {
     assert_eq!((ended.status, ended.stdout.as_str()), (0, "hello you\n"));
 }
 
-/// The story: a job that gives the admin token by `<file` left the command an open file to read it from again.
+/// A job that passed the admin token by `<file` left the command an open file to read it from again.
 #[test]
 fn a_command_cannot_read_the_admin_token_from_stdin() {
     let sandbox = Sandbox::start(&[]);

@@ -1,4 +1,4 @@
-//! `stackstate bootstrap`: what the Helm chart and the server's configuration make of it.
+//! `stackstate bootstrap`: the values as the Helm chart and the server's configuration read them.
 
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,8 +13,8 @@ fn bootstrap(args: &[&str]) -> Ended {
     run(token().args(["stackstate", "bootstrap"]).args(args))
 }
 
-/// The block that the chart reads, of values in this text. The charts read `serviceToken`; an older spelling
-/// in the vendor's pages is ignored by them.
+/// The block of the values that the chart reads. Charts read `serviceToken`; they ignore an older spelling in the
+/// vendor's pages.
 #[track_caller]
 fn block(ended: &Ended) -> Value {
     let values = yaml(&ended.succeeded().stdout);
@@ -75,7 +75,7 @@ fn an_external_secret_comes_with_the_values_that_refer_to_it() {
     assert_eq!((&block["roles"], &block["ttl"]), (&json!(["a"]), &json!("7d")));
     let placeholder = block["token"].as_str().unwrap();
     assert!(!placeholder.is_empty() && !placeholder.starts_with("svctok-"), "{placeholder}");
-    // Each alone is a document of its own, for its own reader.
+    // Each part alone is a document for its own reader.
     let alone = |what| yamls(&bootstrap(&[&external[..], &["--print", what]].concat()).succeeded().stdout);
     assert_eq!((alone("secret"), alone("values")), (vec![secret], vec![values]));
 }

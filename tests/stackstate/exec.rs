@@ -1,4 +1,4 @@
-//! `stackstate exec`: what its token is, and how it is found in the list; the rest is as with all issuers.
+//! `stackstate exec`: its token, and how it is found in the list; `tokens.rs` has the tests for all issuers.
 
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -28,7 +28,7 @@ fn the_command_finds_what_sts_needs() {
     assert_eq!(value("STS_CLI_SERVICE_TOKEN"), Some(token));
     assert_eq!(value("STS_CLI_URL"), Some(sandbox.var("STS_CLI_URL")));
     assert_eq!(value("STS_CLI_API_TOKEN"), None);
-    // Another mode's stay, so that calls can be nested.
+    // Variables of other issuers stay set, so that calls can be nested.
     assert_eq!(value("GAFAELFAWR_ADMIN_TOKEN"), Some(sandbox.var("GAFAELFAWR_ADMIN_TOKEN")));
     STACKSTATE.made_and_deleted(&sandbox);
 }

@@ -1,5 +1,4 @@
-//! Every request of the program, and every answer of the sandbox, against the description of the calls in
-//! `testdata/stackstate/openapi.yaml`.
+//! Checks every request of the program, and every response of the sandbox, against `testdata/stackstate/openapi.yaml`.
 
 use saphyr::{LoadableYamlNode as _, Scalar, Yaml};
 use serde_json::{Value, json};
@@ -45,7 +44,7 @@ impl Description {
         self.resolve(self.0.pointer(pointer).unwrap_or_else(|| panic!("no {reference}")))
     }
 
-    /// What is wrong with a value by a schema; unknown members are wrong, too.
+    /// Errors of a value by a schema; unknown members are errors, too.
     fn errors(&self, schema: &Value, value: &Value) -> Vec<String> {
         let schema = self.resolve(schema);
         if let Some(allowed) = schema["enum"].as_array().filter(|allowed| !allowed.contains(value)) {
@@ -119,7 +118,7 @@ fn requests_and_answers_are_as_described() {
         let names = exchange["headers"].as_array().unwrap();
         assert!(names.contains(&"x-api-token".into()) && !names.contains(&"cookie".into()), "{exchange}");
     }
-    // The check itself sees what is wrong.
+    // The check itself detects errors.
     let schema = json!({"$ref": "#/components/schemas/Wanted"});
     for wrong in [
         json!({"name": "x"}),

@@ -1,4 +1,4 @@
-//! Scripts that call `sts service-token`, with the program's name swapped: each row of the table in
+//! Scripts that call `sts service-token`, with monitoring-token in its place: each row of the table in
 //! `docs/service-tokens.md` is run.
 
 use std::fs;
@@ -65,7 +65,7 @@ impl Stage {
         let words = shlex::split(&line).expect("a line of a shell");
         let mut command = self.sandbox.token();
         command.env("HOME", self.folder.path()).current_dir(self.folder.path());
-        // What names a context must come from it.
+        // A row that names a context must get the values from it.
         let by_context = ["context", "CONTEXT", " -c ", "--config", "XDG"].iter().any(|w| line.contains(w));
         if by_context {
             command.env_remove("STS_CLI_URL").env_remove("STS_CLI_API_TOKEN");
@@ -103,7 +103,7 @@ fn each_row_of_the_comparison_is_true() {
             "same" | "more" => assert_eq!(ended.status, 0, "{line}: {ended:?}"),
             "refused" => {
                 assert!([2, 125].contains(&ended.status), "{line}: {ended:?}");
-                // By name: the flag or the variable, or the value that it has.
+                // The flag or the variable, or its value.
                 let names = [
                     "--expiration",
                     "--roles",
@@ -172,13 +172,13 @@ fn a_context_gives_exec_its_url_and_token_and_flags_count_more() {
     assert_eq!(seen["STS_CLI_URL"], stage.sandbox.var("STS_CLI_URL"));
     let made = stage.sandbox.made_tokens(CONTROL);
     assert!(made.iter().all(|token| token["name"] == "older"), "{made:?}");
-    // The current context leads nowhere; a URL beside it does not.
+    // The current context has an unreachable URL; the one in the variable works.
     let mut list = stage.sandbox.token();
     in_home(&mut list);
     run(list.args(["stackstate", "list", "-retries=0"]))
         .failed_with(125, &["cannot connect to http://127.0.0.1:1"]);
     run(list.arg("--url").arg(stage.sandbox.var("STS_CLI_URL"))).succeeded();
-    // What is not needed does not matter.
+    // A context that is not needed may be invalid.
     fs::write(stage.folder.path().join(".config/stackstate-cli/config.yaml"), "\"").unwrap();
     run(stage.sandbox.token().env("HOME", stage.folder.path()).args(["stackstate", "list"])).succeeded();
     run(&mut list).failed_with(125, &["invalid YAML at line 1"]);
@@ -192,7 +192,7 @@ fn a_context_gives_exec_its_url_and_token_and_flags_count_more() {
     run(list.args(["stackstate", "list"])).failed_with(125, &["context default has skip-ssl: true"]);
 }
 
-/// `sts` counts three variables, and fails if two are set.
+/// `sts` looks at three variables, and fails if two are set.
 #[test]
 fn the_command_finds_one_credential_only() {
     let sandbox = Sandbox::start(&[]);
@@ -202,7 +202,7 @@ fn the_command_finds_one_credential_only() {
     let credentials: Vec<&String> =
         seen.keys().filter(|name| name.contains("TOKEN") && name.starts_with("STS")).collect();
     assert_eq!(credentials, ["STS_CLI_SERVICE_TOKEN"]);
-    // As the administrator's credential, a Kubernetes token has a header of its own.
+    // A Kubernetes token as the administrator's credential has its own header.
     let mut list = sandbox.token();
     list.env_remove("STS_CLI_API_TOKEN").env("STS_CLI_K8S_SA_TOKEN", "eyJ.a.b").args(["stackstate", "list"]);
     run(&mut list).failed_with(125, &["rejected the credential"]);
@@ -231,8 +231,8 @@ fn an_id_that_jq_has_rounded_is_recognized_and_names_delete_too() {
     assert_eq!(deleted.succeeded().stdout, "{\n  \"deleted-service-token\": 9007199254740993\n}\n");
 }
 
-/// systemd#36874: machines come up with a clock that is days behind. The expiry was then in the past for the
-/// server, which refused it without a word about the clock, and `check` said that all was well.
+/// systemd#36874: machines come up with a clock that is days behind. The expiry was then in the past for the server,
+/// which refused it without mentioning the clock, and `check` succeeded.
 #[test]
 fn a_local_clock_that_is_days_behind_is_named() {
     let sandbox = Sandbox::start(&[]);
@@ -252,7 +252,7 @@ fn a_local_clock_that_is_days_behind_is_named() {
         let line = answer.lines().find(|line| line.to_lowercase().starts_with("date: ")).unwrap().to_owned();
         answer.replace(&line, &format!("date: {date}"))
     });
-    // No expiry follows a Date that is more than a day off: it may be forged.
+    // A Date that is more than a day off does not set an expiry, because it may be forged.
     let refused = run(STACKSTATE.exec(&sandbox).env("STS_CLI_URL", &url).args(["--", "true"]));
     refused.failed_with(125, &["rejected the expiry", "local clock is 72h", "behind the server: correct it"]);
     let mut check = sandbox.token();
@@ -260,16 +260,16 @@ fn a_local_clock_that_is_days_behind_is_named() {
     let checked = run(check.arg("true"));
     assert_eq!(checked.status, 125, "{checked:?}");
     assert!(checked.stdout.contains("clock       failed   the local clock is 72h"), "{checked:?}");
-    // A run that lasts longer than the clocks differ gets a token that is still valid.
+    // A run that lasts longer than the difference of the clocks gets a token that is still valid.
     let long = run(STACKSTATE.exec(&sandbox).env("STS_CLI_URL", &url).args(["-timeout=100h", "--", "true"]));
     long.succeeded();
-    // A day that is given is one that the server may refuse.
+    // The server may refuse a given day.
     let day = ["stackstate", "create", "-n=x", "--roles=r", "--expiration=2020-01-01"];
     run(sandbox.token().env("STS_CLI_URL", &url).args(day))
         .failed_with(125, &["rejected the expiry", "local clock is 72h", "behind the server"]);
 }
 
-/// The same, from a server or a gateway that says less.
+/// The same, with a server or a gateway that says less.
 #[test]
 fn a_clock_that_is_days_behind_is_named_whatever_the_server_says() {
     let date = httpdate::fmt_http_date(std::time::SystemTime::now() + Duration::from_secs(3 * 86_400));

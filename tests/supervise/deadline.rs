@@ -1,4 +1,4 @@
-//! `SCRIPT_DEADLINE`: the exporter's time limit shortens ours.
+//! `SCRIPT_DEADLINE`: the exporter's time limit shortens the timeout.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -49,8 +49,8 @@ fn a_deadline_that_cannot_be_read_is_ignored() {
 
 #[test]
 fn with_little_time_left_sigterm_comes_at_half_of_it() {
-    // Without the deadline the command would have its 60 seconds, and with the whole grace after
-    // SIGTERM there would be no report before the deadline.
+    // Without the deadline, the command would have its 60 seconds; with the whole grace period after SIGTERM, there
+    // would be no report before the deadline.
     let begun = Instant::now();
     let deadline = Deadline::after(Duration::from_secs(6));
     let mut job = job(&[], &deadline.variable(), "exec sleep $LONG");
@@ -71,7 +71,7 @@ fn the_deadline_shortens_the_grace_too() {
 #[test]
 fn sigterm_sigkill_and_the_revocation_come_before_the_deadline() {
     let sandbox = Sandbox::start(&[]);
-    // Half of it until SIGTERM, a quarter until SIGKILL; the whole grace would end after it.
+    // Half of it until SIGTERM, a quarter until SIGKILL; the whole grace period would end after it.
     let deadline = Deadline::after(Duration::from_secs(6));
     let mut exec = GAFAELFAWR.exec(&sandbox);
     exec.args(["-kill-after=5s", "--", "/bin/sh", "-c"]).env("SCRIPT_DEADLINE", deadline.variable());

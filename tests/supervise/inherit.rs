@@ -1,4 +1,4 @@
-//! What the command inherits: as under `env`.
+//! The command inherits everything as under `env`.
 
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
@@ -7,7 +7,7 @@ use std::process::Command;
 use super::{Job, SlowLocate, before_exec, check, status_of, without_exchange};
 use crate::support::{run, serve_bytes, token};
 
-/// Runs `words` under `env` and under us, both prepared by `change`, and compares what they print.
+/// Runs `words` under `env` and under the program, both prepared by `change`, and compares their output.
 #[track_caller]
 fn is_as_under_env(words: &[&str], change: impl Fn(&mut Command)) -> String {
     let mut env = Command::new("env");
@@ -25,7 +25,7 @@ fn is_as_under_env(words: &[&str], change: impl Fn(&mut Command)) -> String {
     under_us.stdout
 }
 
-/// Ignores these signals and no others, and blocks those, by system calls: the C library hides 32 and 33.
+/// Ignores exactly these signals, and blocks those, by system calls: the C library hides 32 and 33.
 fn ignore_and_block(command: &mut Command, ignored: &'static [i32], blocked: u64) {
     before_exec(command, move || {
         for signal in (1..=64).filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal)) {
@@ -96,7 +96,7 @@ fn the_environment_is_as_under_env_plus_the_credential() {
     assert_eq!(shown, ["EMPTY=", "PLAIN=kept", "SERVICE_URL=wss://other/"]);
 }
 
-/// The descriptors of the listing command, without the one of the listing itself.
+/// The descriptors of the listing command, except the one that it lists with.
 const LIST: &str = "for fd in /proc/self/fd/*; do echo ${fd##*/}; done";
 
 #[test]

@@ -1,4 +1,4 @@
-//! A machine that has run out of something, or takes no writes.
+//! A machine that has run out of something, or refuses writes.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -23,7 +23,7 @@ fn exhausted_descriptors_are_a_local_failure() {
     let locate = locate();
     for exchange in ["-exchange=false", "-exchange=true"] {
         let mut failures = 0;
-        // With fewer the loader of neither program can open the C library.
+        // With fewer, neither program's loader could open the C library.
         for descriptors in 4..24 {
             let mut command = token();
             command.env("MONITORING_SIGNER_KEY", key());
@@ -42,12 +42,12 @@ fn exhausted_descriptors_are_a_local_failure() {
     }
 }
 
-/// A copy of the binary that every user may run, and the command that runs it as a user who has no
-/// processes. Only the superuser needs one: limits do not bind it.
+/// A copy of the binary that every user may run, and the command that runs it as a user without processes. Only the
+/// superuser needs one, because limits do not apply to it.
 fn as_another_user(folder: &tempfile::TempDir) -> Command {
     let copy = folder.path().join("monitoring-token");
-    // Not by us: a test beside this one could start its program while we have the copy open for writing,
-    // and nobody could then run the copy (ETXTBSY).
+    // Not by this process: a concurrent test could start its program while the copy is open for writing, and then
+    // nobody could run it (ETXTBSY).
     run(Command::new("cp").arg(env!("CARGO_BIN_EXE_monitoring-token")).arg(&copy)).succeeded();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new(copy);
@@ -63,7 +63,7 @@ fn as_another_user(folder: &tempfile::TempDir) -> Command {
             if libc::setgroups(0, none) == 0 && libc::setgid(54321) == 0 && libc::setuid(54321) == 0 {
                 return Ok(());
             }
-            // A superuser of a user namespace has no other user there; one below it gives a name.
+            // In a user namespace, root has no other user; a nested one provides a name.
             check(libc::unshare(libc::CLONE_NEWUSER))?;
             let map = libc::open(c"/proc/self/uid_map".as_ptr(), libc::O_WRONLY);
             let line = c"54321 0 1";
@@ -83,8 +83,8 @@ fn a_full_process_table_is_a_local_failure() {
     ended.failed_with(125, &["cannot run true", "out of resources"]);
 }
 
-/// runc#1914, moby#20096: under a pids limit a lookup that needs a thread fails, and DNS was blamed. None is
-/// needed any more.
+/// runc#1914, moby#20096: under a pids limit, a lookup that needs a thread failed, and DNS was blamed. Now it needs
+/// none.
 #[test]
 fn a_lookup_needs_no_thread() {
     let folder = tempfile::TempDir::new().unwrap();

@@ -1,4 +1,4 @@
-//! `-output`, and that nobody who holds a pipe can hold us up.
+//! `-output`; and a process that holds a pipe cannot delay the run.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{Job, key, without_exchange};
 use crate::support::{finish, kill, run, start, token};
 
-/// Far below what the pipe's holders would take, on a machine under load.
+/// Much less than the time for which a pipe is held open, even on a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(15);
 
 const SAYS_BOTH: &str = "echo to stdout; echo to stderr >&2; exit 3";
@@ -109,7 +109,7 @@ fn endless_output_does_not_delay_the_exit() {
     assert_eq!(ended.status, 3);
     assert!(ended.stderr.len() <= 64 * 1024);
     assert!(begun.elapsed() < AT_ONCE);
-    // Nobody reads any more, so it dies of SIGPIPE.
+    // Its reader is gone, so it dies of SIGPIPE.
     super::wait_until_gone(job.noted_pid("writer"));
 }
 
@@ -150,7 +150,7 @@ fn closed_and_full_outputs_change_nothing() {
         });
         assert_eq!(finish(command.spawn().unwrap()).status, 3);
     }
-    // A failure that cannot be said keeps its status.
+    // A failure that cannot be printed keeps its status.
     let mut command = token();
     assert_eq!(finish(command.arg("true").stderr(full()).spawn().unwrap()).status, 125);
 }

@@ -1,4 +1,4 @@
-//! The death of our parent, and us as the parent of everybody: PID 1.
+//! The death of the parent process, and running as PID 1, the parent of all orphans.
 
 use std::process::Command;
 use std::thread;
@@ -8,7 +8,7 @@ use crate::support::namespace;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_monitoring-token");
 
-/// A shell that starts us in the background and waits, as script_exporter's does.
+/// A shell that starts the program in the background and waits, like script_exporter's.
 fn under_a_shell(flags: &str, change: impl FnOnce(&mut Command)) -> Job {
     let script = format!(
         "\"$BINARY\" {flags} -- /bin/sh -c '
@@ -89,7 +89,7 @@ fn without_the_flag_the_run_outlives_the_parent() {
     job.signal(libc::SIGKILL);
     wait_until_gone(job.pid());
     assert!(is_alive(us));
-    // That it still forwards shows that it has not even begun to end.
+    // It still forwards signals, so it has not begun to end.
     crate::support::kill(us, libc::SIGUSR1);
     wait_until_gone(command);
     wait_until_gone(us);
@@ -116,7 +116,7 @@ fn the_end_of_the_starting_thread_changes_nothing() {
     assert!(!job.has_note("end"));
 }
 
-/// Our program as PID 1 of a namespace of its own, which ends with it.
+/// The program as PID 1 of a namespace of its own, which ends with it.
 fn as_pid_1(flags: &[&str], script: &str) -> Job {
     let mut command = namespace(&["--pid", "--fork", "--kill-child", "--mount-proc", "--"]);
     command.args([BINARY, "-exchange=false"]).args(flags).args(["--", "/bin/sh", "-c"]);
@@ -127,7 +127,7 @@ fn as_pid_1(flags: &[&str], script: &str) -> Job {
 
 #[test]
 fn pid_1_reaps_orphans() {
-    // Each orphan's parent ends at once, so the orphan is ours; a zombie would stay in /proc.
+    // Each orphan's parent exits at once, so PID 1 inherits the orphan; a zombie would stay in /proc.
     let mut job = as_pid_1(
         &[],
         "for i in 1 2 3; do sh -c 'sh -c \"while [ ! -e $D/go ]; do sleep 0.02; done\" & echo $!' >>$D/orphans; done
@@ -164,7 +164,7 @@ fn a_parent_in_another_namespace_cannot_be_followed() {
 
 #[test]
 fn children_inherited_from_before_exec_do_not_disturb() {
-    // The command goes on until the child that we were born with has ended and been reaped.
+    // The command runs until the inherited child has exited and was reaped.
     let script = "
         while [ ! -e $D/go ]; do sleep 0.02; done & echo $! >$D/born
         exec \"$BINARY\" -exchange=false -- sh -c '

@@ -1,4 +1,4 @@
-//! Signals: to the command's whole group, to nobody else, and in the exchange to us.
+//! Signals go to the command's whole group and to no other process; during the exchange, they end the run.
 
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
@@ -23,7 +23,7 @@ const FORWARDED: [(i32, &str); 8] = [
     (libc::SIGCONT, "CONT"),
 ];
 
-/// What ends an exchange: all but SIGCONT.
+/// Signals that end an exchange: all but SIGCONT.
 const ENDING: [(i32, &str); 7] =
     [FORWARDED[0], FORWARDED[1], FORWARDED[2], FORWARDED[3], FORWARDED[4], FORWARDED[5], FORWARDED[6]];
 
@@ -33,7 +33,7 @@ const AT_ONCE: Duration = Duration::from_secs(10);
 #[test]
 fn each_signal_reaches_the_whole_group_once() {
     for (signal, name) in FORWARDED {
-        // A shell runs its trap when its child has ended, so the grandchild goes first.
+        // A shell runs its trap when its child has exited, so the grandchild comes first.
         let mut job = Job::start(
             &[],
             &format!(
@@ -68,7 +68,7 @@ fn the_programs_own_group_is_never_signalled() {
         Command::new("/bin/sh"),
         &[
             "-c",
-            // The shell is the leader of our group. It cannot trap what it shares with us unnoticed.
+            // The shell leads the group of the program, so it would notice any signal to that group.
             "for name in TERM INT HUP QUIT USR1 USR2 CONT; do trap \"echo $name >>$D/shell\" $name; done
              \"$BINARY\" -exchange=false -timeout=$T -- /bin/sh -c '
                  for name in HUP USR1 USR2 CONT; do trap \"echo $name >>$D/command\" $name; done
@@ -129,7 +129,7 @@ fn the_timeout_does_not_reach_the_programs_own_group() {
 fn a_signal_ignored_at_start_stays_ignored_and_is_not_forwarded() {
     let mut job = Job::prepare(
         without_exchange(&[]),
-        // The command catches it anyway: if it were forwarded, it would be noted.
+        // The command would write a note if the signal were forwarded.
         &[
             "env",
             "--default-signal=HUP",
@@ -279,12 +279,11 @@ fn pipe() -> (OwnedFd, OwnedFd) {
     (writer, reader)
 }
 
-/// Gives the command a resolver that gets questions and never answers: in a network and a mount
-/// namespace of its own, which end with it.
+/// Gives the command a resolver that never responds: in its own network and mount namespaces, which end with it.
 fn with_a_silent_resolver(command: &mut Command) {
     let mut resolv_conf = tempfile::NamedTempFile::new().unwrap();
     resolv_conf.write_all(b"nameserver 127.0.0.1\noptions timeout:20 attempts:2\n").unwrap();
-    // The folder is cleaned by the system; the file must outlive the start.
+    // The system cleans the folder; the file must outlive the start.
     let (_, path) = resolv_conf.keep().unwrap();
     let source = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
     // SAFETY: geteuid has no conditions.
@@ -317,7 +316,7 @@ fn with_a_silent_resolver(command: &mut Command) {
                 sin_zero: [0; 8],
             };
             let size = u32::try_from(size_of::<libc::sockaddr_in>()).unwrap_or_default();
-            // It stays open, and so is inherited: nobody reads from it.
+            // It stays open and is inherited; nothing reads from it.
             check(libc::bind(socket, (&raw const address).cast(), size))
         }
     });
@@ -331,7 +330,7 @@ fn a_command_that_ignores_a_forwarded_sigterm_is_killed_after_the_grace() {
     let ended = job.finish();
     assert_eq!((ended.status, ended.stderr.as_str()), (128 + libc::SIGKILL, ""));
     wait_until_gone(command);
-    // Who does not want the command to end asks for no more than that.
+    // After SIGHUP, a command may go on; then its group is left alone.
     let mut job = Job::start(
         &["-kill-after=10ms"],
         "trap 'echo int >$D/got' INT; echo >$D/ready; until [ -e $D/got ]; do sleep 0.02; done; sleep 0.5; exit 6",

@@ -7,8 +7,8 @@ use std::process::Command;
 use super::{key, without_exchange};
 use crate::support::{run, serve_bytes, token};
 
-/// Writes a program. A shell does it: a test beside this one could start its program while we have the
-/// file open for writing, and nobody could then run it (ETXTBSY).
+/// Writes a program, with a shell: a concurrent test could start its program while this process has the file open for
+/// writing, and then nobody could run it (ETXTBSY).
 fn write_executable(path: &Path, line: &str) {
     let mut shell = Command::new("/bin/sh");
     run(shell.args(["-c", "echo \"$1\" >\"$0\"; chmod 755 \"$0\""]).arg(path).arg(line)).succeeded();

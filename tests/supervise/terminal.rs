@@ -26,7 +26,7 @@ impl Terminal {
         }
     }
 
-    /// Runs a script at this terminal, as the foreground job of a session of our program's.
+    /// Runs a script at this terminal, as the foreground job of the program's session.
     fn run(&self, script: &str) -> Job {
         let command = without_exchange(&["-output=inherit"]);
         Job::prepare(command, &["/bin/sh", "-c", script], |command| {
@@ -103,7 +103,7 @@ fn a_command_that_opens_the_terminal_finds_none() {
     assert_eq!(job.finish().status, 4);
 }
 
-/// The kernel does not stop a group that has no parent in its session, because nobody could let it go on; so the
+/// The kernel does not stop a group that has no parent in its session, because nothing could continue it; so the
 /// command goes on, too. A shell's job is stopped: see `wild::supervision`.
 #[test]
 fn ctrl_z_lets_a_session_leader_and_its_command_go_on() {

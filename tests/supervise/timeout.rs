@@ -1,4 +1,4 @@
-//! The timeout: SIGTERM, SIGKILL, and what is left of the group.
+//! The timeout: SIGTERM, SIGKILL, and the rest of the group.
 
 use std::time::{Duration, Instant};
 

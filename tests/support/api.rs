@@ -1,4 +1,4 @@
-//! Talking to the sandbox's token APIs, beside the program.
+//! Talks to the sandbox's token APIs directly.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,7 +11,6 @@ use serde_json::Value;
 
 use super::{PATIENCE, Sandbox, eventually, exchange, read_head, run, serve};
 
-/// An answer.
 #[derive(Debug)]
 pub struct Reply {
     pub status: u16,
@@ -31,7 +30,7 @@ impl Reply {
     }
 }
 
-/// Makes a request of these bytes.
+/// Makes a request with these bytes.
 pub fn ask(
     sandbox: &Sandbox,
     method: &str,
@@ -60,7 +59,7 @@ pub fn ask(
 }
 
 impl Sandbox {
-    /// What a control path shows.
+    /// The state that a control path shows.
     #[track_caller]
     pub fn shows(&self, path: &str) -> Value {
         ask(self, "GET", path, &[], None).json()
@@ -97,7 +96,7 @@ impl Sandbox {
     }
 }
 
-/// Reads a request whole.
+/// Reads a complete request.
 pub fn read_request(stream: &mut TcpStream) -> String {
     let head = read_head(stream);
     let length =
@@ -107,8 +106,8 @@ pub fn read_request(stream: &mut TcpStream) -> String {
     head + &String::from_utf8_lossy(&body)
 }
 
-/// A server in front of `upstream`, a URL: `handle` gets each request, and what passes it on, and gives the
-/// answer.
+/// A server in front of `upstream`, a URL: `handle` gets each request and a function that forwards it, and returns the
+/// response.
 pub fn relay(
     upstream: &str,
     mut handle: impl FnMut(&str, &dyn Fn(&str) -> String) -> String + Send + 'static,
@@ -116,7 +115,7 @@ pub fn relay(
     let upstream = upstream.strip_prefix("http://").unwrap().to_owned();
     let address = serve(move |mut stream| {
         let request = read_request(&mut stream);
-        // A connection that only tries whether it can be made.
+        // A connection that is only a test.
         if request.is_empty() {
             return;
         }
@@ -126,8 +125,7 @@ pub fn relay(
     format!("http://{address}")
 }
 
-/// A proxy that passes requests on to `upstream`, a URL; the answer is what `instead` gives for the
-/// request, if it gives anything.
+/// A proxy that forwards requests to `upstream`, a URL, unless `instead` returns a response.
 pub fn proxy(upstream: &str, instead: impl Fn(&str) -> Option<String> + Send + 'static) -> SocketAddr {
     let url = relay(upstream, move |request, pass_on| {
         let answer = pass_on(request);
@@ -136,7 +134,7 @@ pub fn proxy(upstream: &str, instead: impl Fn(&str) -> Option<String> + Send + '
     url.strip_prefix("http://").unwrap().parse().unwrap()
 }
 
-/// A proxy that holds certain requests until it is told to let them go.
+/// A proxy that holds certain requests until they are released.
 pub struct Gate {
     pub url: String,
     asked: Receiver<()>,
@@ -144,7 +142,8 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Holds those that begin like this: before `upstream`, a URL, sees them, or, with `after`, its answers.
+    /// Holds requests that begin like this, before they reach `upstream`, a URL, or, with `after`, holds their
+    /// responses.
     pub fn start(upstream: &str, beginning: &'static str, after: bool) -> Gate {
         let upstream = upstream.strip_prefix("http://").unwrap().to_owned();
         let (tell, asked) = mpsc::channel();
@@ -179,7 +178,7 @@ impl Gate {
     }
 }
 
-/// What COMMAND finds in its environment.
+/// The environment of COMMAND.
 #[track_caller]
 pub fn environment(command: &mut Command) -> BTreeMap<String, String> {
     let folder = tempfile::tempdir().expect("a folder");

@@ -1,11 +1,10 @@
-//! Certificate chains, sound and otherwise: what a server sends, what lies in the trust store, and whether the
-//! server is to be trusted. `tests/certificates.rs` tries each on the program, `make interop` also on Go's
-//! crypto/x509 and on `openssl verify`.
+//! Valid and invalid certificate chains: the server's certificates, the trust store, and whether the server is trusted.
+//! `tests/certificates.rs` tries each on the program, `make interop` also on Go's crypto/x509 and on `openssl verify`.
 //!
 //! Public sources: golang/go#24652 and mozilla bug 985025 (path lengths), golang/go#39360 (a pinned leaf),
 //! rustls/webpki#62 (short keys), openssl#31377 (an address as a DNS name), mqttui#142 and rustls#1091 (version 1,
-//! critical extensions), rustls#2536, rustls#1367 and turborepo#13036 (P-521, SHA-512 with P-256), the AddTrust
-//! expiry of May 2020 (an expired cross-signed root beside a good one).
+//! critical extensions), rustls#2536, rustls#1367 and turborepo#13036 (P-521, SHA-512 with P-256), the AddTrust expiry
+//! of May 2020 (an expired cross-signed root beside a good one).
 
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, CustomExtension, DnType, ExtendedKeyUsagePurpose,
@@ -25,18 +24,18 @@ const ANY: &str = "it does not count anyExtendedKeyUsage";
 
 pub type Der = CertificateDer<'static>;
 
-/// What a server sends, what is trusted, and what comes of it.
+/// A server's certificates, the trust store, and the expected result.
 pub struct Case {
     pub name: &'static str,
     pub roots: Vec<Der>,
     pub server: Identity,
     /// The host of the URL.
     pub host: &'static str,
-    /// `None` if the server is trusted, else words of the message.
+    /// `None` if the server is trusted, otherwise words of the message.
     pub refused: Option<&'static [&'static str]>,
-    /// Why Go's verdict is the opposite one.
+    /// The reason if Go decides differently.
     pub go: Option<&'static str>,
-    /// Why the verdict of `openssl verify` is the opposite one.
+    /// The reason if `openssl verify` decides differently.
     pub openssl: Option<&'static str>,
 }
 
@@ -67,7 +66,7 @@ impl Case {
     }
 }
 
-/// A CA: its certificate, its key, and how the certificate was asked for.
+/// A CA: its certificate, its key, and its parameters.
 struct Ca {
     params: CertificateParams,
     key: KeyPair,
@@ -95,12 +94,12 @@ impl Ca {
         Ca { params, key, der }
     }
 
-    /// A root that may do everything a root may.
+    /// A valid root without restrictions.
     fn sound(name: &str) -> Ca {
         Ca::root(name, |_| {})
     }
 
-    /// Another self-signed certificate of the same name and key.
+    /// Another self-signed certificate with the same name and key.
     fn again(&self, change: impl FnOnce(&mut CertificateParams)) -> Der {
         let mut params = self.params.clone();
         change(&mut params);
@@ -118,14 +117,14 @@ impl Ca {
         Ca { params, key, der }
     }
 
-    /// A certificate of this CA's name and key by another CA.
+    /// A certificate for this CA's name and key, issued by another CA.
     fn crossed_by(&self, other: &Ca, change: impl FnOnce(&mut CertificateParams)) -> Der {
         let mut params = self.params.clone();
         change(&mut params);
         params.signed_by(&self.key, &other.issuer()).expect("a certificate").der().clone()
     }
 
-    /// A server's certificate, with what the server sends after it.
+    /// A server's certificate, with the certificates that the server sends after it.
     fn leaf(&self, sent: &[&Der], change: impl FnOnce(&mut CertificateParams)) -> Identity {
         let mut params = server_params(&["localhost", "127.0.0.1"]);
         change(&mut params);
@@ -134,12 +133,12 @@ impl Ca {
         Identity::new(der, sent.iter().map(|der| (*der).clone()).collect(), key)
     }
 
-    /// A sound one.
+    /// A valid server's certificate.
     fn server(&self, sent: &[&Der]) -> Identity {
         self.leaf(sent, |_| {})
     }
 
-    /// A server's certificate with a change that rcgen does not make, signed by this CA.
+    /// A server's certificate with a change that rcgen does not support, signed by this CA.
     fn odd_leaf(&self, change: impl FnOnce(&mut TbsCertificate)) -> Identity {
         let Identity { certificate, key, .. } = self.server(&[]);
         Identity::new(resign(&certificate, &self.key, change), Vec::new(), key)
@@ -151,7 +150,7 @@ impl Ca {
     }
 }
 
-/// A certificate with a change that rcgen does not make, signed anew.
+/// Signs a certificate again after a change that rcgen does not support.
 fn resign(der: &Der, key: &KeyPair, change: impl FnOnce(&mut TbsCertificate)) -> Der {
     let mut certificate = Certificate::from_der(der).expect("rcgen writes DER");
     change(&mut certificate.tbs_certificate);
@@ -166,7 +165,7 @@ fn make_version_1(certificate: &mut TbsCertificate) {
     certificate.extensions = None;
 }
 
-/// Says that ECDSA with SHA-512 was used; with a P-256 key that is valid, but ring does not verify it.
+/// Claims ECDSA with SHA-512; with a P-256 key that is valid, but ring does not verify it.
 fn say_sha512(certificate: &mut TbsCertificate) {
     let oid = "1.2.840.10045.4.3.4".parse().expect("an OID");
     certificate.signature = AlgorithmIdentifierOwned { oid, parameters: None };
@@ -201,7 +200,7 @@ fn p521_key() -> SubjectPublicKeyInfoOwned {
     public_key("1.2.840.10045.2.1", Some("1.3.132.0.35"), &point)
 }
 
-/// An extension that nobody knows.
+/// An unknown extension.
 fn unknown_extension(critical: bool) -> CustomExtension {
     let mut extension = CustomExtension::from_oid_content(&[1, 2, 3, 4, 5], vec![5, 0]);
     extension.set_criticality(critical);
@@ -240,7 +239,7 @@ pub fn all() -> Vec<Case> {
         .collect()
 }
 
-/// What a trust anchor may be (RFC 5280, 4.2.1; Go's `CheckSignatureFrom` and `isValid`).
+/// Valid and invalid trust anchors (RFC 5280, 4.2.1; Go's `CheckSignatureFrom` and `isValid`).
 pub fn anchors() -> Vec<Case> {
     use ExtendedKeyUsagePurpose::{Any, ClientAuth, CodeSigning, ServerAuth};
     let by = |name, change: fn(&mut CertificateParams)| {
@@ -249,7 +248,7 @@ pub fn anchors() -> Vec<Case> {
     };
     let version_1 = Ca::sound("the root");
     let old_version_1 = Ca::root("the root", expire);
-    // What Debian's ssl-cert package puts into /etc/ssl/certs for its own host name.
+    // Debian's ssl-cert package puts such a certificate for its own host name into /etc/ssl/certs.
     let snakeoil = Ca::root("localhost", |p| {
         p.subject_alt_names = server_params(&["localhost"]).subject_alt_names;
         p.key_usages.clear();
@@ -339,7 +338,7 @@ pub fn constraints() -> Vec<Case> {
     ]
 }
 
-/// Several certificates of one name: each is tried, whatever their order.
+/// Several certificates with one name: each is tried, in any order.
 pub fn same_names() -> Vec<Case> {
     let root = Ca::sound("the root");
     let (expired, renewed) = (root.again(expire), root.again(|_| {}));
@@ -415,7 +414,7 @@ pub fn same_names() -> Vec<Case> {
     ]
 }
 
-/// What an intermediate may be, and what else a server sends.
+/// Valid and invalid intermediates, and other certificates that a server sends.
 pub fn intermediates() -> Vec<Case> {
     use ExtendedKeyUsagePurpose::{Any, ClientAuth};
     let root = Ca::sound("the root");
@@ -477,7 +476,7 @@ pub fn intermediates() -> Vec<Case> {
     ]
 }
 
-/// A server's own certificate in the trust store counts for itself only, as Go has it.
+/// A server's own certificate in the trust store counts only for itself, as in Go.
 pub fn pinned() -> Vec<Case> {
     const PARTIAL: &str = "it wants a root";
     let root = Ca::sound("the root");
@@ -519,7 +518,7 @@ pub fn pinned() -> Vec<Case> {
     ]
 }
 
-/// The server's own certificate, but for its names.
+/// The server's own certificate, except its names.
 pub fn leaves() -> Vec<Case> {
     use ExtendedKeyUsagePurpose::{Any, ClientAuth};
     let root = Ca::sound("the root");
@@ -620,7 +619,7 @@ pub fn names() -> Vec<Case> {
     ]
 }
 
-/// Keys and signatures that ring does not know, or not any more.
+/// Keys and signatures that ring does not support.
 pub fn algorithms() -> Vec<Case> {
     const WEAK: &str = "it accepts RSA keys from 1024 bits";
     let root = Ca::sound("the root");

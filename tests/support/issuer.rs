@@ -1,4 +1,4 @@
-//! What tests of service tokens know of each issuer, so that one test holds for both.
+//! The differences between issuers, so that one test works for both.
 
 use std::process::Command;
 
@@ -6,23 +6,23 @@ use serde_json::Value;
 
 use super::Sandbox;
 
-/// An issuer of service tokens, as the sandbox plays it.
+/// An issuer of service tokens in the sandbox.
 pub struct Issuer {
     /// The subcommand.
     pub name: &'static str,
-    /// The variable of its base URL.
+    /// The variable with its base URL.
     pub url: &'static str,
-    /// Where the sandbox shows its state.
+    /// The sandbox's path that shows its state.
     pub control: &'static str,
-    /// The request that makes a token.
+    /// The request that creates a token.
     pub create: &'static str,
-    /// How the request begins that deletes one.
+    /// The beginning of the request that deletes one.
     pub delete: &'static str,
-    /// What a token begins with.
+    /// Prefix of a token.
     pub prefix: &'static str,
     /// The flags that describe a new token.
     pub new: &'static [&'static str],
-    /// The arguments of `list`, and of `delete` for a token that may not be there.
+    /// The arguments of `list`, and of `delete` for a token that may not exist.
     pub verbs: [&'static [&'static str]; 2],
 }
 
@@ -68,7 +68,7 @@ impl Issuer {
         self.command(sandbox, &[&["exec"], self.new].concat())
     }
 
-    /// How often a creation was asked for.
+    /// How many creations were requested.
     pub fn creations(&self, sandbox: &Sandbox) -> usize {
         sandbox.requests().iter().filter(|line| *line == self.create).count()
     }
@@ -78,7 +78,7 @@ impl Issuer {
         assert_eq!(sandbox.made_tokens(self.control), Vec::<Value>::new(), "{}", self.name);
     }
 
-    /// Asserts that one token was made, and is gone.
+    /// Asserts that one token was created, and is gone.
     #[track_caller]
     pub fn made_and_deleted(&self, sandbox: &Sandbox) {
         self.nothing_is_left(sandbox);

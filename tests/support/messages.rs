@@ -1,35 +1,35 @@
-//! docs/troubleshooting.md: what it says about each message. Every line that the program prints in these tests is held
-//! against it, in text and in JSON, and the fault table (`faults`) shows that each of its rows is true.
+//! Compares every line that the program prints in these tests, in text and JSON, with docs/troubleshooting.md; the
+//! fault table (`faults`) shows that each of its rows is true.
 //!
-//! A message in a table is the beginning of what is printed. The words in [`PLACEHOLDERS`] stand for something
-//! else, `…` for anything or nothing.
+//! A message in a table is the beginning of a printed line. The words in [`PLACEHOLDERS`] stand for varying text, `…`
+//! for any text or none.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use serde_json::Value;
 
-/// The capitals of the page that stand for what differs.
+/// Words in capitals on the page that stand for varying text.
 const PLACEHOLDERS: &[&str] = &[
     "ALERT", "COMMAND", "DATE", "DIR", "DO", "ENCODING", "FILE", "HOST", "ID", "KEY", "MACHINE", "N", "NAME",
     "PATH", "PLACE", "SERVER", "SERVICE", "SIGNAL", "STEP", "T", "TITLE", "TYPE", "URL", "URL2", "USER",
     "VALUE", "VARIABLE", "WORD",
 ];
 
-/// What the lines begin with.
+/// Prefix of every line.
 const PREFIX: &str = "monitoring-token: ";
-/// How a warning goes on.
+/// Prefix of a warning, after [`PREFIX`].
 const WARNING: &str = "warning: ";
 
 /// A message of the page.
 pub struct Message {
     /// The heading above it.
     pub section: &'static str,
-    /// It, as it is written there.
+    /// The message as on the page.
     pub text: &'static str,
     statuses: &'static str,
     reasons: &'static str,
-    /// What stands between its placeholders.
+    /// The text between its placeholders.
     pieces: Vec<&'static str>,
 }
 
@@ -114,7 +114,7 @@ pub fn all() -> &'static [Message] {
     &MESSAGES
 }
 
-/// A line of the program on stderr: its text after `monitoring-token: `, and what else a JSON line has.
+/// A line on stderr: the text after `monitoring-token: `, and the other fields of a JSON line.
 struct Said {
     text: String,
     reason: Option<String>,
@@ -147,8 +147,8 @@ pub fn as_text(line: &str) -> String {
     }
 }
 
-/// The messages of the page that speak of `line`, which the program has printed; or in words, that there is
-/// none. The exit status and the reason count where they are known.
+/// The messages of the page that match `line`, or a description of the mismatch. Exit status and reason are compared if
+/// they are known.
 pub fn explain(line: &str, status: Option<i32>) -> Result<BTreeSet<usize>, String> {
     let Some(Said { text, reason, status }) = Said::read(line, status) else { return Ok(BTreeSet::new()) };
     let said = text.as_str();
@@ -176,14 +176,14 @@ pub fn explain(line: &str, status: Option<i32>) -> Result<BTreeSet<usize>, Strin
         return find("warning", warning, true);
     }
     let mut found = find(&format!("failure (status {status:?}, reason {reason:?})"), said, false)?;
-    // The warnings of a run that fails are clauses of its line.
+    // If the run fails, its warnings are clauses of its line.
     for clause in said.split("; and ").skip(1).chain(said.split("? and ").skip(1)) {
         found.extend(find("clause", clause, true)?);
     }
     Ok(found)
 }
 
-/// Asserts that each line of ours on this stderr has a row.
+/// Asserts that each line of the program on this stderr has a row.
 #[track_caller]
 pub fn all_explained(stderr: &str) {
     let missing: Vec<String> = stderr.lines().filter_map(|line| explain(line, None).err()).collect();

@@ -1,4 +1,4 @@
-//! What the tests share: the binary in a clean environment, the sandbox, raw loopback servers, waiting.
+//! Shared by the tests: the binary in a clean environment, the sandbox, raw loopback servers, waiting.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 pub mod api;
@@ -23,24 +23,24 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// A machine whose name Locate can parse.
 pub const MACHINE: &str = "mlab1-lga0t.mlab-sandbox.measurement-lab.org";
 
-/// A file of bytes, named for its case.
+/// The path of a file in `testdata/`.
 pub fn testdata(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name)
 }
 
-/// The binary, with an environment of PATH and HOME only.
+/// The binary, with only PATH and HOME in its environment.
 pub fn token() -> Command {
     binary(env!("CARGO_BIN_EXE_monitoring-token"))
 }
 
-/// What a job in the background of a shell is started with (SIGINT and SIGQUIT ignored) would reach every
-/// program that the tests start, which would then keep to it.
+/// Restores signals that a background job of a shell inherits as ignored (SIGINT and SIGQUIT): every program that the
+/// tests start would inherit them, too.
 fn take_signals_back() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
         for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGUSR1, libc::SIGUSR2]
         {
-            // SAFETY: the default disposition runs no code of ours.
+            // SAFETY: the default disposition runs no handler.
             unsafe { libc::signal(signal, libc::SIG_DFL) };
         }
     });
@@ -57,10 +57,10 @@ fn binary(path: &str) -> Command {
     command
 }
 
-/// How a program ended and what it said.
+/// The exit status and the output of a program.
 #[derive(Debug)]
 pub struct Ended {
-    /// The exit status as a shell has it; -1 if a signal ended our program itself.
+    /// As in a shell; -1 if a signal ended the program itself.
     pub status: i32,
     pub stdout: String,
     pub stderr: String,
@@ -77,14 +77,14 @@ impl From<Output> for Ended {
 }
 
 impl Ended {
-    /// Asserts that it failed with this status, and that stderr is one line that holds all of `words`.
+    /// Asserts this exit status, and that stderr is one line with all of `words`.
     #[track_caller]
     pub fn failed_with(&self, status: i32, words: &[&str]) -> &Ended {
         assert_ne!(status, 0, "that is not a failure");
         self.said(status, words)
     }
 
-    /// The same of a success with a warning, too.
+    /// As [`Ended::failed_with`], also for a success with a warning.
     #[track_caller]
     pub fn said(&self, status: i32, words: &[&str]) -> &Ended {
         assert_eq!(self.status, status, "{self:?}");
@@ -97,7 +97,7 @@ impl Ended {
         self
     }
 
-    /// Asserts success in silence.
+    /// Asserts success without output on stderr.
     #[track_caller]
     pub fn succeeded(&self) -> &Ended {
         assert_eq!((self.status, self.stderr.as_str()), (0, ""), "{self:?}");
@@ -105,7 +105,7 @@ impl Ended {
     }
 }
 
-/// Runs to the end, within [`PATIENCE`].
+/// Runs it and waits for its end, within [`PATIENCE`].
 #[track_caller]
 pub fn run(command: &mut Command) -> Ended {
     finish(start(command))
@@ -117,14 +117,14 @@ pub fn start(command: &mut Command) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts")
 }
 
-/// Starts with a standard output that nobody reads any more.
+/// Starts it with a standard output that has no reader.
 #[track_caller]
 pub fn into_no_reader(command: &mut Command) -> Child {
     let (_, writer) = std::io::pipe().expect("a pipe");
     command.stdout(writer).stderr(Stdio::piped()).spawn().expect("the program starts")
 }
 
-/// Waits for the end, within [`PATIENCE`]; kills what takes longer. Each line of ours must be in the manual.
+/// Waits for the end, within [`PATIENCE`], and then kills it. Each line of the program must be in the manual.
 #[track_caller]
 pub fn finish(child: Child) -> Ended {
     let ended = wait_for(child);
@@ -132,7 +132,7 @@ pub fn finish(child: Child) -> Ended {
     ended
 }
 
-/// The same, whatever the lines are.
+/// As [`finish`], without the check of lines.
 #[track_caller]
 pub fn wait_for(child: Child) -> Ended {
     let pid = child.id();
@@ -149,11 +149,11 @@ pub fn wait_for(child: Child) -> Ended {
 
 /// Sends a signal to one process.
 pub fn kill(pid: u32, signal: i32) {
-    // SAFETY: kill has no memory to be unsafe with.
+    // SAFETY: kill does not access memory.
     unsafe { libc::kill(i32::try_from(pid).unwrap(), signal) };
 }
 
-/// Waits until `condition` gives something, within [`PATIENCE`].
+/// Waits until `condition` returns `Some`, within [`PATIENCE`].
 #[track_caller]
 pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
@@ -174,8 +174,8 @@ pub fn file_line(path: &Path) -> String {
     })
 }
 
-/// The sandbox's program. It is a package of its own, so that cargo does not build it for these tests: it is
-/// built here, once a test process; `make bench` and `make guard` have built it in release mode before.
+/// The sandbox's program. It is a separate package, so cargo does not build it for these tests: it is built here, once
+/// for each test process. `make bench` and `make guard` have already built it in release mode.
 pub fn sandbox_program() -> &'static str {
     static PROGRAM: OnceLock<String> = OnceLock::new();
     PROGRAM.get_or_init(|| {
@@ -192,10 +192,10 @@ pub fn sandbox_program() -> &'static str {
     })
 }
 
-/// A running sandbox; ends with the value.
+/// A running sandbox, stopped when dropped.
 pub struct Sandbox {
     child: Child,
-    /// What it exports.
+    /// The exported variables.
     pub env: Vec<(String, String)>,
 }
 
@@ -230,7 +230,7 @@ impl Sandbox {
         Sandbox { child, env }
     }
 
-    /// What it exports under this name.
+    /// The value of an exported variable.
     pub fn var(&self, name: &str) -> &str {
         self.env
             .iter()
@@ -239,14 +239,14 @@ impl Sandbox {
             .expect("the sandbox exports it")
     }
 
-    /// The binary, in the environment that the sandbox exports.
+    /// The binary with the exported variables.
     pub fn token(&self) -> Command {
         let mut command = token();
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
 
-    /// Sets how it misbehaves, see `Fault`.
+    /// Sets its fault, see `Fault`.
     pub fn misbehave(&self, fault: &str) {
         let address = self.var("SANDBOX_URL").strip_prefix("http://").unwrap();
         let request = format!(
@@ -275,13 +275,12 @@ pub fn exchange(address: &str, request: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// A raw server on loopback: each connection is handled by `handle`, one after the other, on a thread
-/// that ends with the process.
+/// A raw server on loopback: `handle` gets one connection after the other, on a thread that ends with the process.
 pub fn serve(handle: impl FnMut(TcpStream) + Send + 'static) -> SocketAddr {
     serve_at("127.0.0.1", handle)
 }
 
-/// The same on another address of loopback.
+/// As [`serve`], on another loopback address.
 pub fn serve_at(host: &str, mut handle: impl FnMut(TcpStream) + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind((host, 0)).expect("a free port");
     let address = listener.local_addr().unwrap();
@@ -313,7 +312,7 @@ pub fn full_queue(host: &str, port: u16) -> SocketAddr {
     address
 }
 
-/// `unshare` with these flags, in a user namespace of its own where that is needed for them.
+/// `unshare` with these flags, in a new user namespace if necessary.
 pub fn namespace(flags: &[&str]) -> Command {
     let mut command = Command::new("unshare");
     // SAFETY: geteuid has no conditions.
@@ -324,13 +323,13 @@ pub fn namespace(flags: &[&str]) -> Command {
     command
 }
 
-/// Reads the head of a request.
+/// Reads the headers of a request.
 pub fn read_head(stream: &mut TcpStream) -> String {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     read_head_of(stream)
 }
 
-/// Reads the head of a request from any stream.
+/// Reads the headers of a request from any stream.
 pub fn read_head_of(stream: &mut impl std::io::Read) -> String {
     let mut head = Vec::new();
     let mut byte = [0];
@@ -340,7 +339,7 @@ pub fn read_head_of(stream: &mut impl std::io::Read) -> String {
     String::from_utf8_lossy(&head).into_owned()
 }
 
-/// A raw server that answers every request with these bytes.
+/// A raw server that responds to every request with these bytes.
 pub fn serve_bytes(answer: impl Into<Vec<u8>>) -> SocketAddr {
     let answer = answer.into();
     serve(move |mut stream| {
@@ -349,7 +348,7 @@ pub fn serve_bytes(answer: impl Into<Vec<u8>>) -> SocketAddr {
     })
 }
 
-/// An HTTP answer with this status line, headers (each with its CRLF) and body.
+/// An HTTP response with this status line, headers (each with its CRLF) and body.
 pub fn http(status: &str, headers: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
 }

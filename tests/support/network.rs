@@ -1,4 +1,4 @@
-//! A network of a test's own, with a DNS server in it.
+//! A network for one test, with a DNS server in it.
 
 use std::io::Write as _;
 use std::net::{IpAddr, TcpListener, UdpSocket};
@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// What a DNS server says of a name.
+/// A DNS server's response for a name.
 #[derive(Clone)]
 pub enum Zone {
     /// Its addresses.
@@ -17,15 +17,15 @@ pub enum Zone {
     NoSuchHost,
     /// The server has failed.
     Fails,
-    /// Nothing.
+    /// No response.
     Silent,
 }
 
-/// The files that a [`isolate`]d thread's programs see; they are removed with the value.
+/// The files that the programs of an [`isolate`]d thread see, removed when dropped.
 pub struct Isolated(#[allow(dead_code, reason = "removed when dropped")] tempfile::TempDir);
 
-/// Gives the calling thread, and the programs that it starts, a network with nothing but loopback (all of
-/// 192.0.2.0/24 leads there, too), and these files below /etc.
+/// Gives the calling thread, and the programs that it starts, a network with only loopback (192.0.2.0/24 leads there,
+/// too), and these files below /etc.
 pub fn isolate(files: &[(&str, &str)]) -> Isolated {
     let folder = tempfile::tempdir().unwrap();
     let check = |result: i32| assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
@@ -50,7 +50,7 @@ fn run(words: &[&str]) {
     assert!(status.is_ok_and(|status| status.success()), "{words:?}");
 }
 
-/// A DNS server at port 53 of `address`, which writes down what it is asked.
+/// A DNS server at port 53 of `address`, which records the queries.
 pub fn dns(address: &str, zone: impl Fn(&str) -> Zone + Send + Sync + 'static) -> Arc<Mutex<Vec<String>>> {
     let zone = Arc::new(zone);
     let asked = Arc::new(Mutex::new(Vec::new()));
@@ -120,7 +120,7 @@ fn answer(question: &[u8], kind: u16, zone: &Zone, over_tcp: bool) -> Option<Vec
     out[2..4].copy_from_slice(&(0x8180 | flags).to_be_bytes());
     out[6..8].copy_from_slice(&u16::try_from(records.len()).unwrap().to_be_bytes());
     for record in records {
-        // The name of the question, type, class IN, a minute, length.
+        // The name of the query, type, class IN, a minute, length.
         out.extend([0xc0, 12]);
         out.extend(kind.to_be_bytes());
         out.extend([0, 1, 0, 0, 0, 60]);

@@ -1,4 +1,4 @@
-//! A certificate authority of the tests' own, and raw TLS servers on loopback with certificates from it.
+//! A certificate authority for the tests, and raw TLS servers on loopback with its certificates.
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 /// A server's certificate and its key.
 pub struct Identity {
     pub certificate: CertificateDer<'static>,
-    /// What it sends after its own certificate.
+    /// The certificates that it sends after its own.
     pub intermediates: Vec<CertificateDer<'static>>,
     pub key: KeyPair,
     /// The certificate as PEM.
@@ -48,7 +48,7 @@ fn named(common_name: &str) -> DistinguishedName {
     name
 }
 
-/// The parameters of a sound certificate for a server of these names and addresses.
+/// The parameters of a valid certificate for these names and addresses.
 pub fn server_params(names: &[&str]) -> CertificateParams {
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     let mut params = CertificateParams::new(names).expect("sound names");
@@ -60,7 +60,7 @@ pub fn server_params(names: &[&str]) -> CertificateParams {
 }
 
 impl Authority {
-    /// A fresh one of this name.
+    /// A new authority with this name.
     pub fn new(common_name: &str) -> Authority {
         let mut params = server_params(&[]);
         params.distinguished_name = named(common_name);
@@ -76,7 +76,7 @@ impl Authority {
         self.0.pem()
     }
 
-    /// Issues what `params` asks for.
+    /// Issues a certificate with these parameters.
     pub fn issue(&self, params: &CertificateParams) -> Identity {
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.0).expect("a certificate");
@@ -95,14 +95,14 @@ impl Identity {
         Identity { certificate, intermediates, key, pem }
     }
 
-    /// One that is nobody's but its own.
+    /// A self-signed certificate.
     pub fn self_signed(params: &CertificateParams) -> Identity {
         let key = KeyPair::generate().expect("a key");
         let certificate = params.self_signed(&key).expect("a certificate");
         Identity::new(certificate.der().clone(), Vec::new(), key)
     }
 
-    /// How a server with it is set up. The certificate is sent whatever it is, and whether the key fits or not.
+    /// The TLS configuration. Any certificate is sent, whether its key matches or not.
     pub fn config(&self) -> Arc<ServerConfig> {
         let provider = rustls::crypto::ring::default_provider();
         let key = PrivateKeyDer::try_from(self.key.serialize_der()).expect("a key");
@@ -117,12 +117,12 @@ impl Identity {
         Arc::new(config)
     }
 
-    /// A raw TLS server on loopback. The handshake is made when `handle` first reads.
+    /// A raw TLS server on loopback. The handshake starts when `handle` first reads.
     pub fn serve(&self, handle: impl FnMut(TlsStream) + Send + 'static) -> SocketAddr {
         self.serve_at("127.0.0.1", handle)
     }
 
-    /// The same on another address of loopback.
+    /// As [`Identity::serve`], on another loopback address.
     pub fn serve_at(&self, host: &str, mut handle: impl FnMut(TlsStream) + Send + 'static) -> SocketAddr {
         let config = self.config();
         serve_at(host, move |stream| {

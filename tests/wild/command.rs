@@ -16,7 +16,7 @@ fn elf(length: usize) -> Vec<u8> {
     header
 }
 
-/// What the kernel executes none of.
+/// Files that the kernel does not execute.
 fn strangers() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("empty", Vec::new()),
@@ -55,7 +55,7 @@ fn a_file_that_the_kernel_does_not_execute_is_126_and_no_shell_guesses_at_it() {
     }
 }
 
-/// The same with a token: it is deleted, and nothing was run with it.
+/// The same with a token: it is deleted, and nothing ran with it.
 #[test]
 fn a_file_that_is_not_a_program_leaves_no_token() {
     let (folder, sandbox) = (tempfile::tempdir().unwrap(), Sandbox::start(&[]));
@@ -67,7 +67,7 @@ fn a_file_that_is_not_a_program_leaves_no_token() {
     assert_eq!(sandbox.made_tokens("/sandbox/gafaelfawr").len(), 0, "{:?}", sandbox.requests());
 }
 
-/// The same as a known result: it is one only where failures are kept, and never a success.
+/// The same with a cache: the result is kept only if failures are, and never as a success.
 #[test]
 fn an_empty_file_is_never_a_cached_success() {
     let folder = tempfile::tempdir().unwrap();
@@ -79,7 +79,7 @@ fn an_empty_file_is_never_a_cached_success() {
     }
 }
 
-/// A script from Windows: the interpreter is called `/bin/sh\r`, and the kernel says that the script is not there.
+/// A script from Windows: the interpreter is called `/bin/sh\r`, and the kernel reports that the script does not exist.
 #[test]
 fn a_missing_interpreter_is_told_from_a_missing_command() {
     let folder = tempfile::tempdir().unwrap();
@@ -96,8 +96,8 @@ fn a_missing_interpreter_is_told_from_a_missing_command() {
         .failed_with(127, &["cannot run no-such-probe: not found; check COMMAND and PATH"]);
 }
 
-/// A `PATH` entry that is relative or empty lets the directory decide what is run; Go's `exec.LookPath` refuses a
-/// match there (golang/go#43724), and so did the original.
+/// With a relative or empty entry of `PATH`, the current directory decides what is run; Go's `exec.LookPath` refuses
+/// such a match (golang/go#43724), and so did the original.
 #[test]
 fn a_match_in_a_relative_entry_of_path_is_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -125,8 +125,8 @@ fn a_match_in_a_relative_entry_of_path_is_refused() {
     }
 }
 
-/// Tried as a new user would: `-service-url true -service=… -- probe` runs `/bin/true` with the rest as its
-/// arguments, and is a success in silence.
+/// Tried as a new user would: `-service-url true -service=… -- probe` ran `/bin/true` with the rest as its arguments,
+/// and succeeded silently.
 #[test]
 fn a_boolean_after_a_boolean_flag_is_not_taken_for_the_command() {
     for (line, remedy) in [
@@ -149,8 +149,8 @@ fn a_boolean_after_a_boolean_flag_is_not_taken_for_the_command() {
     }
 }
 
-/// util-linux/util-linux#518: setsid(1) forks only where it leads a process group already, as a command of this
-/// program does, and then exits 0 at once, whatever becomes of its program.
+/// util-linux/util-linux#518: setsid(1) forks only where it leads a process group already, as a command of this program
+/// does, and then exits 0 at once, whatever its program does.
 #[test]
 fn setsid_without_wait_is_refused_because_it_would_always_succeed() {
     for words in [
@@ -171,7 +171,7 @@ fn setsid_without_wait_is_refused_because_it_would_always_succeed() {
     }
 }
 
-/// Tried as a new user would: `help`, `chek` and `-servise` say nothing of what was meant.
+/// Tried as a new user would: the messages for `help`, `chek` and `-servise` did not suggest the right word.
 #[test]
 fn help_is_a_word_and_mistyped_words_have_a_suggestion() {
     let help = run(token().arg("-help")).stdout;
@@ -217,16 +217,16 @@ fn help_is_a_word_and_mistyped_words_have_a_suggestion() {
     assert_eq!(run(&mut command).status, 4);
 }
 
-/// vm0-ai/vm0#12117 and JuliaLang/julia#53412: an environment that is too large to start a program with fails
-/// with no word of what is too large; here it was 126, the status of a command that cannot be run.
+/// vm0-ai/vm0#12117 and JuliaLang/julia#53412: an environment that is too large to start a program with failed without
+/// saying what is too large; here it was 126, the status of a command that cannot be run.
 #[test]
 fn an_environment_that_is_too_large_is_a_local_failure_with_its_size() {
-    // The URL, with its token, is too large for one variable.
+    // The URL with its token is too large for one variable.
     let machine = format!("-machine={}", "m".repeat(100_000));
     run(&mut offline(&[&machine, "--", "true"]))
         .failed_with(125, &["the environment is too large: MONITORING_URL has 13", "more than 128 KiB"]);
     run(&mut offline(&[&machine, "-env-name=MY_URL", "--", "true"])).failed_with(125, &["MY_URL has 13"]);
-    // It makes all of them too large: with a small stack the kernel takes 128 KiB in all.
+    // All of them are too large: with a small stack, the kernel accepts 128 KiB in all.
     let mut command = offline(&["-machine", &"m".repeat(18_000), "--", "true"]);
     command.env("FILLER", "x".repeat(108_000));
     before_exec(&mut command, || {
@@ -242,7 +242,7 @@ fn an_environment_that_is_too_large_is_a_local_failure_with_its_size() {
         .failed_with(125, &["the environment is too large: 13", " bytes of arguments; shorten them"]);
 }
 
-/// Not every flag's value may be shown where the flag is not understood.
+/// After an unknown flag, a value must not be shown.
 #[test]
 fn the_value_after_an_unknown_flag_is_not_shown() {
     for line in [

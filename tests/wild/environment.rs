@@ -34,8 +34,8 @@ fn a_variable_that_is_not_utf8_is_never_taken_for_one_that_is_not_set() {
     }
 }
 
-/// The same for each flag's variable, whatever flags there will be. A path may hold any bytes, and `SERVICE_URL` may be
-/// a client's.
+/// The same for each flag's variable, including future ones. A path may hold any bytes, and `SERVICE_URL` may be the
+/// client's.
 #[test]
 fn no_variable_of_a_flag_is_dropped_because_it_cannot_be_decoded() {
     let main = cli::whole();
@@ -103,8 +103,8 @@ fn a_carriage_return_or_a_stray_blank_is_refused_and_shown() {
     }
 }
 
-/// systemd/systemd#2123: `Environment=` expands no variables, so that the host is `locate-dot-${PROJECT}.…`; the
-/// lookup then fails, or a proxy answers something.
+/// systemd/systemd#2123: `Environment=` does not expand variables, so the host is `locate-dot-${PROJECT}.…`; the lookup
+/// then fails, or a proxy answers something.
 #[test]
 fn a_host_with_an_unexpanded_variable_is_invalid() {
     for (url, hint) in [

@@ -1,4 +1,4 @@
-//! Files and folders: of other users, of other umasks, and where there is none.
+//! Files and folders: of other users, with other umasks, and missing ones.
 
 use std::fs::{self, Permissions};
 use std::os::fd::AsRawFd as _;
@@ -35,8 +35,8 @@ impl Log {
     }
 }
 
-/// sentriz/gonic#391: under systemd with `DynamicUser=` there is no HOME, and the program stopped. systemd says in
-/// `CACHE_DIRECTORY` where the service's cache is.
+/// sentriz/gonic#391: under systemd with `DynamicUser=` there is no HOME, and the program failed. systemd sets
+/// `CACHE_DIRECTORY` to the service's cache.
 #[test]
 fn a_cache_without_a_home_is_systemds_or_a_warning() {
     let log = Log::new();
@@ -65,8 +65,8 @@ fn a_cache_without_a_home_is_systemds_or_a_warning() {
     assert_eq!(log.runs(), 6, "the probe runs");
 }
 
-/// Own case: with a umask of 0177 the folder was made without the bit that lets its owner enter it, and the cache
-/// was of no use for ever.
+/// Own case: with a umask of 0177, the folder was created without the bit that lets its owner enter it, so the cache
+/// never worked.
 #[test]
 fn the_umask_does_not_make_the_cache_unusable() {
     for umask in [0o177, 0o777, 0o000] {
@@ -90,7 +90,7 @@ fn the_umask_does_not_make_the_cache_unusable() {
     }
 }
 
-/// Own case: the absolute form of a path may be longer than the kernel takes, where the relative one works.
+/// Own case: the absolute form of a path may be longer than the kernel accepts, while the relative one works.
 #[test]
 fn a_relative_path_in_a_very_deep_folder_stays_relative() {
     let folder = tempfile::tempdir().unwrap();
@@ -124,7 +124,7 @@ fn a_relative_path_in_a_very_deep_folder_stays_relative() {
     assert!(matches!(counts[..], [3, files] if files >= 2), "{ended:?}");
 }
 
-/// Own case: with no descriptor left the advice was to set the flag of the key.
+/// Own case: without a free descriptor, the advice was to set the key's flag.
 #[test]
 fn a_key_that_cannot_be_opened_for_want_of_descriptors_is_not_blamed() {
     let mut seen = 0;
@@ -149,8 +149,8 @@ fn a_key_that_cannot_be_opened_for_want_of_descriptors_is_not_blamed() {
     assert!(seen > 0 || cfg!(not(target_env = "gnu")), "no limit met the key");
 }
 
-/// A cache folder of another user, or one that every user may write to, would let him say that a probe
-/// succeeded, and keep runs waiting for his lock; a hard link in the place of a lock file would be emptied.
+/// If another user, or every user, can write to the cache folder, they could fake a success or block runs with the
+/// lock; a hard link in place of a lock file would be emptied.
 #[test]
 fn a_cache_that_others_can_write_to_is_not_used() {
     let log = Log::new();
@@ -179,7 +179,8 @@ fn a_cache_that_others_can_write_to_is_not_used() {
             fs::hard_link(&precious, &file).unwrap();
         }
     }
-    with(&dir).said(0, &["warning: cannot keep results in", "a lock file in it is not ours alone"]);
+    with(&dir)
+        .said(0, &["warning: cannot keep results in", "a lock file in it has another owner or another name"]);
     assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
     if has_other_users() {
         let link = log.path("link");
@@ -191,8 +192,7 @@ fn a_cache_that_others_can_write_to_is_not_used() {
     }
 }
 
-/// A symbolic link that another user has put where the metrics are written would let him choose which file of ours
-/// is replaced.
+/// A symbolic link of another user at the path of the metrics would let that user choose which file is replaced.
 #[test]
 fn metrics_do_not_follow_the_link_of_another_user() {
     let sandbox = Sandbox::start(&[]);
@@ -206,7 +206,7 @@ fn metrics_do_not_follow_the_link_of_another_user() {
         fs::write(&precious, "precious").unwrap();
         run(sandbox.token().arg(format!("-metrics-textfile={}", path.display())).args(["--", "true"]))
     };
-    // Our own links are followed, through several, and in a folder of the path.
+    // Own links are followed, even several, and those of folders in the path.
     symlink(&precious, public.join("own.prom")).unwrap();
     symlink("own.prom", public.join("twice.prom")).unwrap();
     symlink("../private", public.join("folder")).unwrap();
@@ -257,7 +257,7 @@ fn a_bootstrap_token_of_another_user_is_not_trusted() {
     }
 }
 
-/// For a user who is not root, files of root are as good as his own.
+/// For other users, files of root are as good as their own.
 #[test]
 fn another_user_may_use_what_root_has_set_up() {
     if !has_other_users() {
@@ -276,7 +276,7 @@ fn another_user_may_use_what_root_has_set_up() {
     assert_eq!(metrics.join("real.prom").metadata().unwrap().uid(), NOBODY);
 }
 
-/// A key that is given as a descriptor (`3<key.json`, `/dev/fd/3`) could be read by the command, too.
+/// The command could read a key that was passed as a descriptor (`3<key.json`, `/dev/fd/3`).
 #[test]
 fn a_descriptor_that_held_the_key_or_a_token_is_not_passed_on() {
     let file = fs::File::open(testdata("keys/eddsa.json")).unwrap();
@@ -313,7 +313,7 @@ fn a_descriptor_that_held_the_key_or_a_token_is_not_passed_on() {
     run(&mut shell).succeeded();
 }
 
-/// A key in a form that is not read is not shown, and is not left in the environment.
+/// A key in an unsupported form is neither shown nor left in the environment.
 #[test]
 fn a_key_in_another_form_is_not_shown() {
     let jwk = fs::read_to_string(testdata("keys/eddsa.json")).unwrap();
@@ -339,7 +339,7 @@ fn a_key_in_another_form_is_not_shown() {
             let mut command = token();
             let ended = run(command.env("MONITORING_SIGNER_KEY", &text).args([debug, "--", "true"]));
             assert_eq!(ended.status, 125, "{ended:?}");
-            assert!(ended.stderr.contains("it is not shown"), "{ended:?}");
+            assert!(ended.stderr.contains("is not shown"), "{ended:?}");
             for piece in [&d[..12], &d[20..32], &text[text.len() - 12..]] {
                 assert!(!ended.stderr.contains(piece), "{ended:?}");
             }

@@ -1,4 +1,4 @@
-//! How commands end, and how they do not.
+//! How commands end.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ fn noted_pid(path: &Path) -> u32 {
     file_line(path).trim().parse().unwrap()
 }
 
-/// Kills a process that a test is about, whatever becomes of the test.
+/// Kills a process when dropped, even if the test fails.
 struct Killed(u32);
 
 impl Drop for Killed {
@@ -32,7 +32,7 @@ impl Drop for Killed {
     }
 }
 
-/// Tried as a new user would: a command that crashes gave 139 and not a word, so that the on-call engineer took the
+/// Tried as a new user would: a command that crashed gave 139 without a message, so the on-call engineer took the
 /// status for this program's own.
 #[test]
 fn a_command_that_dies_by_itself_is_named_with_its_signal() {
@@ -55,12 +55,12 @@ fn a_command_that_dies_by_itself_is_named_with_its_signal() {
         (ended.status, ended.stderr.as_str()),
         (139, "why\nmonitoring-token: sh was killed by SIGSEGV\n")
     );
-    // A shell that reports the crash of its program exits by itself.
+    // A shell that reports the crash of its child exits normally.
     let ended = run(&mut offline(&["--", "sh", "-c", "ulimit -c 0; sh -c 'kill -SEGV $$'; exit $?"]));
     assert_eq!((ended.status, ended.stderr.as_str()), (139, ""));
 }
 
-/// What was passed on is known to whoever sent it: no line. Another signal is not.
+/// The sender of a forwarded signal knows about it, so there is no line. For another signal there is one.
 #[test]
 fn a_command_that_dies_of_a_forwarded_signal_is_not_named() {
     let folder = tempfile::tempdir().unwrap();
@@ -84,7 +84,7 @@ fn a_command_that_dies_of_a_forwarded_signal_is_not_named() {
     }
 }
 
-/// A program of root's that becomes root whoever runs it, as sudo does; `None` if this machine allows none.
+/// A program that becomes root, like sudo; `None` if this machine does not allow one.
 fn sudo(folder: &Path) -> Option<PathBuf> {
     if !has_other_users() {
         return None;
@@ -102,7 +102,7 @@ fn sudo(folder: &Path) -> Option<PathBuf> {
 
 const BECOME_ROOT: [&str; 3] = ["--reuid=0", "--regid=0", "--clear-groups"];
 
-/// The binary as another user, in a folder that he may write to.
+/// The binary as another user, in a folder that this user can write to.
 fn nobodys(folder: &Path, flags: &[&str]) -> Command {
     let copy = folder.join("monitoring-token");
     if !copy.exists() {
@@ -138,20 +138,20 @@ fn a_command_that_runs_as_another_user_is_said_to_run_on() {
         &["timed out after 500ms; cannot terminate ", "sudo: it runs as root and is still running"],
     );
     assert!(state(left.0).is_some_and(|state| state != 'Z'));
-    // SIGTERM to us.
+    // SIGTERM to the program.
     let note = folder.path().join("two");
     let child = start(as_nobody(&mut run_as_root(&["-kill-after=100ms"], &note)));
     let _left = Killed(noted_pid(&note));
     kill(child.id(), libc::SIGTERM);
     finish(child).failed_with(125, &["cannot terminate ", "sudo: it runs as root and is still running"]);
-    // It ends by itself before that is given up.
+    // It exits by itself before the program gives up.
     let mut short = nobodys(folder.path(), &["-timeout=500ms", "-kill-after=5s"]);
     short.arg(sudo).args(BECOME_ROOT).args(["sh", "-c", "sleep 1; exit 3"]);
     run(as_nobody(&mut short))
         .failed_with(124, &["timed out after 500ms; terminated", "(exit status 3 after SIGTERM)"]);
 }
 
-/// The same of a process that the command has started: the command is gone, and that one is not mentioned.
+/// The same for a process that the command has started: the command is gone, and only that process is reported.
 #[test]
 fn a_grandchild_that_runs_as_another_user_is_said_to_run_on() {
     let folder = tempfile::tempdir().unwrap();
@@ -194,7 +194,7 @@ fn a_child_that_has_left_the_group_is_said_to_run_on() {
             ],
         );
     }
-    // Whoever was not told to go may leave something behind.
+    // A command that was not told to stop may leave processes behind.
     let folder = tempfile::tempdir().unwrap();
     let mut command =
         offline(&["--", "bash", "-c", "set -m; sleep $LONG >/dev/null 2>&1 & echo $! >$D/left"]);
@@ -202,8 +202,8 @@ fn a_child_that_has_left_the_group_is_said_to_run_on() {
     drop(Killed(noted_pid(&folder.path().join("left"))));
 }
 
-/// Own case: a parent that blocks SIGTERM. The signal still ends the run; the command has it blocked as
-/// under `env`, and ends by SIGKILL.
+/// Own case: a parent that blocks SIGTERM. The signal still ends the run; the command inherits the block, as under
+/// `env`, and ends by SIGKILL.
 #[test]
 fn a_blocked_sigterm_is_acted_on() {
     let folder = tempfile::tempdir().unwrap();
@@ -238,7 +238,7 @@ fn a_blocked_sigterm_is_acted_on() {
     assert_eq!(finish(child).status, 130);
 }
 
-/// A job as a shell starts it: in a process group of its own, whose parent is in its session.
+/// A job as a shell starts it: in its own process group, with a parent in its session.
 struct ShellJob {
     folder: tempfile::TempDir,
     child: Option<Child>,
@@ -318,7 +318,7 @@ fn the_command_stops_and_goes_on_with_its_wrapper() {
     assert_eq!((ended.status, ended.stderr.as_str()), (6, ""));
 }
 
-/// The time in between counts: what has timed out meanwhile is terminated when it goes on.
+/// The time during a stop counts: if the timeout passes, the command is terminated when it continues.
 #[test]
 fn the_time_of_a_stop_counts() {
     let mut job = ShellJob::start(&["-exchange=false", "-timeout=2s"], |_| {});
@@ -332,7 +332,7 @@ fn the_time_of_a_stop_counts() {
     assert!(state(command).is_none_or(|state| state == 'Z'));
 }
 
-/// A stopped job that is told to end ends when it goes on; before the command runs there is nothing else to stop.
+/// A stopped job that is told to end does so when it continues; before the command runs, there is nothing else to stop.
 #[test]
 fn a_stop_in_the_exchange_and_an_end_while_stopped() {
     let (tell, asked) = mpsc::channel();
@@ -363,7 +363,7 @@ fn a_stop_in_the_exchange_and_an_end_while_stopped() {
     assert_eq!(job.finish().status, 143);
 }
 
-/// A limit on CPU time, or whoever sends such a signal, must not leave a token behind.
+/// A limit on CPU time, or another process's signal, must not leave a token behind.
 #[test]
 fn an_uncaught_signal_ends_the_run_and_deletes_the_token() {
     for (signal, name) in [

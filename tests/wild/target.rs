@@ -1,4 +1,4 @@
-//! `check`, where the request works and the command would not.
+//! `check` if the request works but the command would fail.
 
 use std::net::TcpListener;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{MACHINE, http, run, serve_bytes, testdata, token};
 
-/// A check of a line whose service URL is at this host; gives the row of this step.
+/// A check of a line whose service URL has this host; returns the row of this step.
 #[track_caller]
 fn row(host: &str, step: &str, words: &[&str]) -> (i32, Value) {
     let url = format!("ws://{host}/ndt/v7/download?access_token=s3cret-access-token");
@@ -24,8 +24,8 @@ fn row(host: &str, step: &str, words: &[&str]) -> (i32, Value) {
     (ended.status, row.clone())
 }
 
-/// Tried as a new user would: a plausible typo in the machine's name passes `check`, because Locate answers for it,
-/// and the client then fails in silence.
+/// Tried as a new user would: with a plausible typo in the machine's name, `check` succeeds because Locate accepts it,
+/// and the client then fails silently.
 #[test]
 fn a_target_that_cannot_be_reached_is_a_warning() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -44,7 +44,7 @@ fn a_target_that_cannot_be_reached_is_a_warning() {
     }
 }
 
-/// A command that the run would not find, or not run, does not fail the request, but is worth a remark.
+/// A command that the run would not find, or could not run, does not fail the check, but it is reported.
 #[test]
 fn a_command_that_would_not_run_is_a_warning() {
     let folder = tempfile::tempdir().unwrap();

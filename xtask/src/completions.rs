@@ -1,5 +1,5 @@
-//! Completions for bash, zsh and fish. clap writes them for two dashes; each shell is then taught that one
-//! dash is as good.
+//! Completions for bash, zsh and fish. clap writes them for two dashes; they are then changed to accept one dash as
+//! well.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ pub fn write(folder: &Path) -> Result<(), String> {
         let name = "monitoring-token";
         let text = script(shell, cli::whole(), name);
         super::save(folder, &shell.file_name(name), one_dash(shell, &text)?.as_bytes())?;
-        // The sandbox takes two dashes only.
+        // The sandbox's flags have two dashes.
         let name = "monitoring-sandbox";
         let text = script(shell, flags::command(), name);
         super::save(folder, &shell.file_name(name), text.as_bytes())?;
@@ -25,7 +25,7 @@ fn script(shell: Shell, mut command: Command, name: &str) -> String {
     let mut text = Vec::new();
     generate(shell, &mut command, name, &mut text);
     let text = String::from_utf8(text).expect("the shells' scripts are text");
-    // clap (4.6) writes the dash of a program's name in two ways, so that bash does not find its subcommands.
+    // clap (4.6) writes the dash of a program's name in two ways, so bash would not find its subcommands.
     text.replace(&name.replace('-', "__subcmd__"), &name.replace('-', "__"))
 }
 
@@ -37,7 +37,7 @@ fn one_dash(shell: Shell, text: &str) -> Result<String, String> {
     }
 }
 
-/// Replaces; what is not there any more is an error, because the script would no longer be right.
+/// Replaces text. If it is missing, clap's output has changed and the script would be wrong.
 fn swap(text: &str, old: &str, new: &str) -> Result<String, String> {
     if text.contains(old) {
         Ok(text.replace(old, new))
@@ -46,7 +46,7 @@ fn swap(text: &str, old: &str, new: &str) -> Result<String, String> {
     }
 }
 
-/// After `--` the words are those of another command: its own completion takes over.
+/// After `--`, the words belong to another command, whose own completion takes over.
 const BASH_END_OF_FLAGS: &str = r#"    opts=""
 
     for ((i = 1; i < COMP_CWORD; i++)); do
@@ -61,7 +61,7 @@ const BASH_END_OF_FLAGS: &str = r#"    opts=""
     done
 "#;
 
-/// A word that begins with one dash is completed with one dash.
+/// A word with one dash is completed with one dash.
 const BASH_ONE_DASH: &str = r#"[[ "${cur}" == -* && "${cur}" != --* ]] && opts="${opts//--/-}""#;
 
 fn bash(text: &str) -> Result<String, String> {
@@ -83,10 +83,10 @@ fn bash(text: &str) -> Result<String, String> {
 }
 
 fn zsh(text: &str) -> Result<String, String> {
-    // -s stacks letters: with it -machine would be six flags.
+    // -s allows combined letters: -machine would be six flags.
     let text = swap(text, "(-s -S -C)", "(-S -C)")?;
     let text = swap(&text, "(-s -C)", "(-C)")?;
-    // COMMAND would take the place of the subcommands: it is taken out here, and completed after them.
+    // COMMAND would replace the subcommands, so it is removed here and completed after them.
     let command = text.lines().find(|line| line.starts_with("'::operands -- The program to run"));
     let text = swap(&text, &format!("{}\n", command.ok_or("clap no longer writes COMMAND")?), "")?;
     let text = swap(&text, "$line[2]", "$line[1]")?;
@@ -104,7 +104,7 @@ fn zsh(text: &str) -> Result<String, String> {
     Ok(out)
 }
 
-/// A first word that is not a subcommand is a command, with a completion of its own.
+/// A first word that is not a subcommand is a command with its own completion.
 const ZSH_COMMAND: &str =
     "        (( $+functions[_monitoring-token__subcmd__$line[1]_commands] )) || { _normal; return }
         case $line[1] in
@@ -120,8 +120,8 @@ fn fish(text: &str) -> Result<String, String> {
         None => format!("{line}\n"),
     };
     let text: String = text.lines().map(both).collect();
-    // Its own parser of the words so far knows neither one dash nor a dot in a name. Subcommands count only
-    // as the very first word, so none is needed.
+    // fish's own parser knows neither one dash nor a dot in a name. Subcommands count only as the very first word, so
+    // it is not needed.
     let text = swap(
         &text,
         "    argparse -s (__fish_monitoring_token_global_optspecs) -- $cmd 2>/dev/null\n    or return\n    if set -q argv[1]\n",

@@ -1,4 +1,4 @@
-//! Man pages: name, synopsis and flags from the definitions, all else from `packaging/man`.
+//! Man pages: name, synopsis and flags from the definitions, the rest from `packaging/man`.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use clap_mangen::Man;
 use monitoring_token::VERSION;
 use monitoring_token::cli;
 
-/// Replaced in a text by the section that all pages of `monitoring-token` share.
+/// Replaced by the section that all pages of `monitoring-token` share.
 const EXIT_STATUS: &str = ".\\\" EXIT STATUS\n";
 
 pub fn write(folder: &Path) -> Result<(), String> {
@@ -56,7 +56,7 @@ fn page(folder: &Path, name: &str, command: &Command, verbs: &[&Command]) -> Res
     super::save(folder, &format!("{name}.1"), page.0.as_bytes())
 }
 
-/// What `packaging/man` has for this page: the description, and the sections that come after the flags.
+/// The texts of this page in `packaging/man`: the description, and the sections after the flags.
 fn text(name: &str) -> Result<(String, String), String> {
     let folder = super::root().join("packaging/man");
     let read = |name: &str| {
@@ -73,7 +73,7 @@ fn about(command: &Command) -> String {
     command.get_about().map(ToString::to_string).unwrap_or_default()
 }
 
-/// `0.1.0 (1234567 2026-01-01)`: the version, and the date of its commit.
+/// Splits `0.1.0 (1234567 2026-01-01)` into the version and the date of its commit.
 fn version_and_date() -> (&'static str, &'static str) {
     let (version, commit) = VERSION.split_once(' ').unwrap_or((VERSION, ""));
     (version, commit.trim_end_matches(')').rsplit_once(' ').map_or("", |(_, date)| date))
@@ -91,7 +91,7 @@ impl Page {
         self.0.push_str(text);
     }
 
-    /// `monitoring-token key public [flags] FILE`, or what the definition says itself.
+    /// `monitoring-token key public [flags] FILE`, unless the definition has its own.
     fn synopsis(&mut self, command: &Command) {
         let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
         let overridden = command.get_overridden_usage().map(ToString::to_string);
@@ -104,10 +104,10 @@ impl Page {
         self.raw(&(lines.join("\n.br\n") + "\n"));
     }
 
-    /// The flags; those of a verb one level deeper.
+    /// The flags; those of a verb are indented further.
     fn options(&mut self, command: &Command, deeper: bool) -> Result<(), String> {
         let mut text = Vec::new();
-        // Arguments are in the synopsis.
+        // Operands are in the synopsis.
         let command = command.clone().mut_args(|arg| {
             let hide = arg.is_positional() || arg.is_hide_set();
             arg.hide(hide)

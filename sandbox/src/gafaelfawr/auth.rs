@@ -1,4 +1,4 @@
-//! Who asks: the Authorization header, Bearer or Basic, and the session cookie, which counts first.
+//! Authentication: the Authorization header, Bearer or Basic, and the session cookie, which takes precedence.
 
 use axum::body::Body;
 use axum::http::{Method, Response, StatusCode};
@@ -11,24 +11,24 @@ use super::identifiers::is_well_formed;
 use super::state::{State, Token};
 use crate::http::Request;
 
-/// Whether the bootstrap token counts on this route.
+/// How a route treats the bootstrap token.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bootstrap {
-    /// As if it had all rights.
+    /// As a token with all rights.
     Accepted,
-    /// As any unknown token.
+    /// As an unknown token.
     Refused,
 }
 
-/// Who asks.
+/// The authenticated caller.
 pub(crate) enum Caller {
-    /// Who installed the environment.
+    /// The holder of the bootstrap token.
     Bootstrap,
-    /// Whose token this is.
+    /// The holder of this token.
     Token(Token),
 }
 
-/// Finds out who asks, or refuses.
+/// Authenticates the caller, or returns the refusal.
 pub(crate) fn authenticate(
     state: &State,
     request: &Request,
@@ -46,7 +46,7 @@ pub(crate) fn authenticate(
         Box::new(Challenge { realm, status, error_status, kind, message, scope: None }.response())
     };
     let invalid = |message: &str| refuse(StatusCode::UNAUTHORIZED, "401", "invalid_token", message);
-    // A malformed header is a 400 that travels as a 403.
+    // A malformed header is a 400 that is sent as a 403.
     let malformed = |message: &str| refuse(StatusCode::FORBIDDEN, "400", "invalid_request", message);
     let header = request.header("authorization").unwrap_or_default();
     if header.is_empty() {
@@ -86,7 +86,7 @@ pub(crate) fn authenticate(
     found.cloned().map(Caller::Token).ok_or_else(|| invalid("Token is not valid"))
 }
 
-/// The token in one half of Basic; the other half is anything.
+/// The token in one half of Basic credentials; the other half may be anything.
 fn basic(encoded: &str) -> Result<Option<String>, &'static str> {
     let decoded = STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     let decoded = decoded.ok_or("Invalid Basic auth string")?;

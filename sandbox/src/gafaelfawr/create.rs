@@ -1,4 +1,4 @@
-//! `POST /auth/api/v1/tokens`, with the server's order of checks: JSON, authentication, fields, rules.
+//! `POST /auth/api/v1/tokens`, with checks in the server's order: JSON, authentication, fields, rules.
 
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
@@ -13,9 +13,9 @@ use crate::clock::midnight;
 use crate::http::{Request, json as json_response};
 
 const MIN_LIFETIME_SECONDS: u64 = 300;
-/// Integers above this are read as milliseconds (cases 211, 225 and 226).
+/// Larger integers are read as milliseconds (cases 211, 225 and 226).
 const MAX_SECONDS: u64 = 20_000_000_000;
-/// The scopes that this environment knows.
+/// The known scopes.
 const SCOPES: [&str; 9] = [
     "admin:token",
     "exec:admin",
@@ -28,7 +28,6 @@ const SCOPES: [&str; 9] = [
     "write:sasquatch",
 ];
 
-/// Makes a token.
 pub(crate) fn create(state: &mut State, request: &Request) -> Response<Body> {
     let body = match body(request) {
         Ok(body) => body,
@@ -88,7 +87,7 @@ pub(crate) fn create(state: &mut State, request: &Request) -> Response<Body> {
     ([("location", location)], json_response(StatusCode::CREATED, &json!({"token": token}))).into_response()
 }
 
-/// The body as it is understood: without JSON's content type it is only text.
+/// The body as the server reads it: without JSON's content type, it is only text.
 fn body(request: &Request) -> Result<Value, Box<Response<Body>>> {
     let text = String::from_utf8_lossy(&request.body);
     let kind = request.header("content-type").unwrap_or_default();
@@ -101,7 +100,7 @@ fn body(request: &Request) -> Result<Value, Box<Response<Body>>> {
         return Ok(text.into_owned().into());
     }
     serde_json::from_str(&text).map_err(|error| {
-        // Python reads NaN, and cannot make a date of it.
+        // Python parses NaN, but cannot make a date of it.
         if serde_json::from_str::<Value>(&text.replace("NaN", "0")).is_ok() {
             return Box::new(internal_error());
         }
@@ -163,7 +162,7 @@ fn token_type_error(kind: &Value) -> Option<Value> {
     }
 }
 
-/// The scopes; `None` for null, on which the server trips.
+/// The scopes; `None` for null, which the server does not handle.
 fn scopes(body: &Map<String, Value>) -> Option<Vec<String>> {
     let words = |text: &str| {
         text.split(',').map(str::trim).filter(|scope| !scope.is_empty()).map(str::to_owned).collect()
@@ -176,7 +175,7 @@ fn scopes(body: &Map<String, Value>) -> Option<Vec<String>> {
     }
 }
 
-/// A point in time: Unix seconds (milliseconds if large), or RFC 3339, UTC if naive.
+/// A point in time: Unix seconds (milliseconds if large), or RFC 3339, in UTC unless it has an offset.
 fn expires(given: &Value) -> Option<u64> {
     let seconds = |number: u64| if number > MAX_SECONDS { number / 1000 } else { number };
     match given {

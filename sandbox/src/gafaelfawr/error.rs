@@ -1,4 +1,4 @@
-//! The shapes of Gafaelfawr's errors.
+//! Gafaelfawr's error responses.
 
 use axum::body::Body;
 use axum::http::{Method, Response, StatusCode};
@@ -12,7 +12,7 @@ pub(crate) fn detail(status: StatusCode, detail: &Value) -> Response<Body> {
     json_response(status, &json!({"detail": detail}))
 }
 
-/// 404 of a path that is not there: a string.
+/// 404 for an unknown path: a string.
 pub(crate) fn not_found() -> Response<Body> {
     detail(StatusCode::NOT_FOUND, &json!("Not Found"))
 }
@@ -23,7 +23,7 @@ pub(crate) fn internal_error() -> Response<Body> {
     (StatusCode::INTERNAL_SERVER_ERROR, headers, "Internal Server Error").into_response()
 }
 
-/// 405: a string, and what is allowed.
+/// 405: a string, and the allowed method.
 pub(crate) fn method_not_allowed(allowed: &Method) -> Response<Body> {
     let mut response = detail(StatusCode::METHOD_NOT_ALLOWED, &json!("Method Not Allowed"));
     if let Ok(allowed) = allowed.as_str().parse() {
@@ -32,7 +32,7 @@ pub(crate) fn method_not_allowed(allowed: &Method) -> Response<Body> {
     response
 }
 
-/// 403 for the lack of a right.
+/// 403 for a missing right.
 pub(crate) fn permission_denied(message: &str) -> Response<Body> {
     detail(StatusCode::FORBIDDEN, &json!([{"msg": message, "type": "permission_denied"}]))
 }
@@ -42,19 +42,18 @@ pub(crate) fn validation(errors: Vec<Value>) -> Response<Body> {
     detail(StatusCode::UNPROCESSABLE_ENTITY, &Value::Array(errors))
 }
 
-/// A refusal of the Authorization header. On the wire `status`; `error_status` is what is meant.
+/// A refusal of the Authorization header. It is sent with `status`, and `error_status` is the actual error.
 pub(crate) struct Challenge<'a> {
     /// The `realm`.
     pub(crate) realm: String,
-    /// Status on the wire.
+    /// The status that is sent.
     pub(crate) status: StatusCode,
-    /// What is meant.
+    /// The actual error.
     pub(crate) error_status: &'a str,
     /// The `type`.
     pub(crate) kind: &'a str,
-    /// In words.
     pub(crate) message: &'a str,
-    /// The scope that is missing.
+    /// The missing scope.
     pub(crate) scope: Option<&'a str>,
 }
 

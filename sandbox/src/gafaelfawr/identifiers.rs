@@ -1,4 +1,4 @@
-//! Names of users and keys of tokens: what is valid, and the error of what is not.
+//! Validates names of users and keys of tokens.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ const USERNAME_PATTERN: &str = "^[a-z0-9](?:[a-z0-9]|-[a-z0-9])*[a-z](?:[a-z0-9]
 const MAX_USERNAME_CHARS: usize = 64;
 const KEY_CHARS: usize = 22;
 
-/// The error of a username, in a body or a path.
+/// The error for an invalid username in a body or a path.
 pub(crate) fn username_error(name: &str, place: &str) -> Option<Value> {
     let error = |kind: &str, msg: String, ctx: Value| {
         Some(json!({"type": kind, "loc": [place, "username"], "msg": msg, "input": name, "ctx": ctx}))
@@ -29,8 +29,8 @@ pub(crate) fn username_error(name: &str, place: &str) -> Option<Value> {
     }
 }
 
-/// Whether [`USERNAME_PATTERN`] matches: lower case and digits, single dashes within, and a letter that is
-/// neither the first character nor behind a dash.
+/// True if [`USERNAME_PATTERN`] matches: lower case and digits, single dashes within, and a letter that is neither the
+/// first character nor after a dash.
 fn matches_username_pattern(name: &str) -> bool {
     let name = name.as_bytes();
     let is_word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
@@ -42,12 +42,12 @@ fn matches_username_pattern(name: &str) -> bool {
         && name.windows(2).any(|pair| is_word(pair[0]) && pair[1].is_ascii_lowercase())
 }
 
-/// Whether a token's key or secret is well formed: only its length counts (cases 348 and 360).
+/// True if a token's key or secret is well formed: only its length matters (cases 348 and 360).
 pub(crate) fn is_well_formed(part: &str) -> bool {
     part.chars().count() == KEY_CHARS
 }
 
-/// The error of a key in a path.
+/// The error for an invalid key in a path.
 pub(crate) fn key_error(key: &str) -> Option<Value> {
     let (kind, word, limit) = match key.chars().count() {
         KEY_CHARS => return None,

@@ -1,4 +1,4 @@
-//! The ingress check, and a REST proxy of Sasquatch's that is guarded by it.
+//! The ingress check, and a REST proxy of Sasquatch behind it.
 
 use axum::body::Body;
 use axum::http::{Method, Response, StatusCode};
@@ -10,11 +10,11 @@ use super::error::{Challenge, method_not_allowed, not_found, validation};
 use super::state::State;
 use crate::http::{Request, json as json_response};
 
-/// Where Sasquatch's REST proxy is.
+/// The path of Sasquatch's REST proxy.
 pub(crate) const SASQUATCH: &str = "/sasquatch-rest-proxy/";
 const SCOPE: &str = "write:sasquatch";
 
-/// Responds to the check, or what is behind it.
+/// Responds as the check, or as the service behind it.
 pub(crate) fn respond(state: &State, request: &Request) -> Response<Body> {
     match request.uri.path() {
         "/ingress/auth" => {

@@ -1,5 +1,5 @@
-//! Gafaelfawr's token API, its ingress check, and a Sasquatch-like endpoint behind it. Answers as
-//! Gafaelfawr 15.4.1 was recorded to answer (`testdata/gafaelfawr/cases.jsonl`).
+//! Gafaelfawr's token API, its ingress check, and a Sasquatch-like endpoint behind it. Responds like the recorded
+//! Gafaelfawr 15.4.1 (`testdata/gafaelfawr/cases.jsonl`).
 
 mod auth;
 mod create;
@@ -23,31 +23,30 @@ use auth::Caller;
 use error::{detail, internal_error, method_not_allowed, not_found, permission_denied, validation};
 use state::{Down, REDIS_TIMEOUT, State, Token};
 
-/// Where its state is shown (GET) and changed (POST, see [`Change`]).
+/// The path that shows its state (GET) and changes it (POST, see [`Change`]).
 pub(crate) const CONTROL: &str = "/sandbox/gafaelfawr";
 const API: &str = "/auth/api/v1/";
 
-/// Whether this is a path of Gafaelfawr's, or one behind it.
+/// True for a path of Gafaelfawr, or one behind it.
 pub(crate) fn is_path(path: &str) -> bool {
     path.starts_with("/auth") || path.starts_with("/ingress/") || path.starts_with(ingress::SASQUATCH)
 }
 
-/// What can be changed from outside.
+/// A change of its state from outside.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Change {
-    /// How far its clock is ahead of the real one.
+    /// How far to put its clock ahead.
     clock_ahead_seconds: Option<u64>,
-    /// Runs the periodic maintenance, which removes expired tokens.
+    /// Run the periodic maintenance, which removes expired tokens.
     #[serde(default)]
     maintenance: bool,
-    /// `redis` or `postgres` is down; absent or null: all is well again.
+    /// `redis` or `postgres` is down; missing or null: neither is.
     down: Option<Down>,
-    /// How long a request then hangs, if Redis is down (9.2 s).
+    /// How long a request hangs while Redis is down (9.2 s by default).
     down_after_ms: Option<u64>,
 }
 
-/// What Gafaelfawr knows.
 pub(crate) struct Environment {
     state: Mutex<State>,
     admin_token: String,
@@ -57,7 +56,7 @@ impl Environment {
     /// An environment with a bootstrap token, a session cookie, and a person's admin token.
     ///
     /// # Errors
-    /// In words, if there is no random source.
+    /// The system has no random numbers.
     pub(crate) fn new(host: IpAddr) -> Result<Environment, String> {
         let mut state = State::new(host.to_string())?;
         let scopes = ["admin:token", "user:token"].map(str::to_owned).to_vec();
@@ -70,7 +69,6 @@ impl Environment {
         &self.admin_token
     }
 
-    /// Shows or changes the state.
     pub(crate) fn control(&self, request: &Request) -> Response<Body> {
         let mut state = self.state();
         if request.method == Method::POST {
@@ -113,7 +111,7 @@ impl Environment {
         }
         let Some(route) = path.strip_prefix(API) else { return not_found() };
         if let Some(known) = route.strip_suffix('/').filter(|known| Route::find(known).is_some()) {
-            // From the Host header, as Starlette does, and before anything else is looked at.
+            // The Host header comes first, as in Starlette.
             let host = request.headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
             let location = format!("http://{host}{API}{known}");
             return (StatusCode::TEMPORARY_REDIRECT, [("location", location)]).into_response();

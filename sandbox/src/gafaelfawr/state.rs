@@ -1,4 +1,4 @@
-//! What Gafaelfawr knows: its tokens, its clock, and what is down.
+//! Gafaelfawr's state: its tokens, its clock, and the services that are down.
 
 use std::time::Duration;
 
@@ -9,10 +9,9 @@ use crate::clock::unix_now;
 use crate::http::MAX_KEPT_BYTES;
 use crate::random;
 
-/// How long a request hangs while Redis is down, before it is answered.
+/// How long a request hangs while Redis is down.
 pub(super) const REDIS_TIMEOUT: Duration = Duration::from_millis(9200);
 
-/// A token.
 #[derive(Clone)]
 pub(super) struct Token {
     pub(super) key: String,
@@ -50,7 +49,7 @@ impl Token {
     }
 }
 
-/// What is down.
+/// A service that is down.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Down {
@@ -71,7 +70,7 @@ pub(super) struct State {
 }
 
 impl State {
-    /// A bootstrap token and a session, and no token yet.
+    /// A bootstrap token and a session; no other tokens.
     pub(super) fn new(realm: String) -> Result<State, String> {
         Ok(State {
             tokens: Vec::new(),

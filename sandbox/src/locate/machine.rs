@@ -1,6 +1,6 @@
-//! The names of M-Lab's machines (m-lab/go, `host/host.go`), with its quirks.
+//! Parses the names of M-Lab's machines as m-lab/go does (`host/host.go`), including its quirks.
 
-/// What a name says.
+/// The parts of a name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Machine<'a> {
     /// `mlab1.lga0t.measurement-lab.org`, also behind a service.
@@ -22,7 +22,7 @@ impl Machine<'_> {
         }
     }
 
-    /// Its name with this service, which takes the place of the one that was given.
+    /// Its name with this service in place of the original one.
     pub(super) fn with_service(&self, service: &str) -> String {
         match self {
             Machine::V1 { machine, site } => format!("{service}-{machine}.{site}.measurement-lab.org"),
@@ -75,7 +75,7 @@ fn v3<'a>(first: &'a str, name: &'a str) -> Option<Machine<'a>> {
     let is_site = (4..=13).contains(&site.len())
         && site.bytes().take(3).all(|b| b.is_ascii_alphabetic())
         && site.bytes().skip(3).all(|b| b.is_ascii_digit());
-    // The domain is not looked at.
+    // The domain is not checked.
     let rest = &name[first.len() + 1..];
     (is_site && machine.len() == 8).then_some(Machine::V3 { site, machine, rest })
 }

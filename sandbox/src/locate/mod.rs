@@ -1,6 +1,5 @@
-//! Locate's `/v2/platform/monitoring/` (m-lab/locate, `handler/monitoring.go`), as two versions of it were
-//! recorded (`testdata/locate/cases.jsonl`). Only the hosts of the URLs differ: they are this sandbox, which
-//! has no TLS.
+//! Locate's `/v2/platform/monitoring/` (m-lab/locate, `handler/monitoring.go`), as recorded from two versions
+//! (`testdata/locate/cases.jsonl`). Only the URLs differ: they lead to this sandbox, which has no TLS.
 
 mod machine;
 
@@ -34,7 +33,7 @@ const SERVICES: [(&str, &[&str]); 5] = [
     ("iperf3/test", &["wss:///v0/envelope/access"]),
 ];
 
-/// Which Locate it stands in for.
+/// The version of Locate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Version {
     /// v0.17.6
@@ -52,7 +51,7 @@ impl Version {
         }
     }
 
-    /// Whether the token of a request for this path is verified. Elsewhere it is not even read.
+    /// True if the token of a request for this path is verified. For other paths it is not even read.
     fn verifies(self, path: &[u8]) -> bool {
         let paths = [&b"/v2/platform/monitoring/ndt/ndt7"[..], b"/v2/platform/monitoring/wehe/replay"];
         self == Version::V017 || paths.contains(&path)
@@ -74,13 +73,13 @@ impl Version {
     }
 }
 
-/// Whether Locate responds to this path, perhaps with a redirect to its clean form.
+/// True if Locate responds to this path, perhaps with a redirect to its clean form.
 pub(crate) fn is_path(path: &str) -> bool {
     let clean = go::clean_path(path);
     clean.starts_with(PATH) || clean == PATH.trim_end_matches('/')
 }
 
-/// 404, as Go's `net/http` has it.
+/// 404, as from Go's `net/http`.
 pub(crate) fn not_found() -> Response<Body> {
     let headers = [TEXT, ("x-content-type-options", "nosniff")];
     (StatusCode::NOT_FOUND, headers, "404 page not found\n").into_response()
@@ -95,7 +94,7 @@ pub(crate) struct Locate {
     pub(crate) signer: Signer,
 }
 
-/// A result, as Locate writes it: no content type is set, so that Go guesses one.
+/// A result as Locate writes it, without a content type, so that Go guesses one.
 fn result(status: StatusCode, body: &Value) -> Response<Body> {
     (status, [TEXT], format!("{body:#}")).into_response()
 }
@@ -106,7 +105,6 @@ fn error(status: StatusCode, kind: &str, title: &str) -> Response<Body> {
 }
 
 impl Locate {
-    /// Responds to a monitoring request.
     pub(crate) fn respond(&self, request: &Request) -> Response<Body> {
         let escaped = request.uri.path();
         let Some(path) = go::unescape_path(escaped) else {
@@ -117,7 +115,7 @@ impl Locate {
             return self.redirect(request, &format!("{clean}/"));
         }
         if clean != escaped {
-            // Go escapes what is escaped already once more.
+            // Go escapes existing escapes once more.
             return self.redirect(request, &clean.replace('%', "%25"));
         }
         if !self.version.verifies(&path) {
@@ -190,7 +188,7 @@ impl Locate {
     }
 }
 
-/// The parameters of a request: those of a form in its body first.
+/// The parameters of a request, with those of a form in its body first.
 fn form(request: &Request) -> Vec<(Vec<u8>, Vec<u8>)> {
     let has_body = [Method::POST, Method::PUT, Method::PATCH].contains(&request.method);
     let kind = request.header("content-type").unwrap_or_default();
@@ -203,7 +201,7 @@ fn form(request: &Request) -> Vec<(Vec<u8>, Vec<u8>)> {
     parameters
 }
 
-/// The access token and the other parameters of the request's query, sorted: of each name only the first.
+/// The query of a URL: the access token and the first value of each parameter of the request, sorted.
 fn query_with_token(request: &Request, access_token: &str) -> String {
     let token = (b"access_token".to_vec(), access_token.as_bytes().to_vec());
     let mut parameters = vec![token];

@@ -20,25 +20,25 @@ use crate::secret::{ExposeSecret as _, SecretString};
 /// These files are small, and the directory is most likely local.
 pub(super) const READ_LIMIT: Duration = Duration::from_secs(5);
 const MODE: u32 = 0o600;
-/// A state has a few hundred bytes; the keys of a user with very many tokens may be in it.
+/// A state has a few hundred bytes; for a user with very many tokens it lists all their keys.
 const MAX_STATE_BYTES: usize = 16 * 1024 * 1024;
-/// More than any token has: that much is on the disk before a token is created.
+/// More than any token has. This much disk space is reserved before a token is created.
 const RESERVED_BYTES: usize = 1024;
-/// How long to wait before a lock that another process holds is tried again.
+/// Pause before trying again to lock a file that another process has locked.
 pub(super) const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 pub(super) struct Files {
     path: PathBuf,
 }
 
-/// Held until it is dropped, or until the process dies.
+/// Released when it is dropped, or when the process dies.
 pub(super) struct Lock {
     _file: File,
 }
 
 impl Files {
-    /// A link stays a link: what it points to is replaced, and its neighbors are used, so that every name of
-    /// one file has the same lock.
+    /// A symbolic link stays one: its target is replaced, and the other files are put next to the target, so that all
+    /// names of one file share a lock.
     pub(super) fn at(path: &Path) -> Result<Files, Failure> {
         let resolve = || {
             let path = follow_links(path)?;
@@ -63,8 +63,8 @@ impl Files {
         unwritten(&self.path, error)
     }
 
-    /// Tries once; `None` if another process holds it. The file is never removed: whoever waits for it would
-    /// wait for another one than whoever comes next. flock(2) on a file that is open for writing also holds
+    /// Tries once; `None` if another process holds the lock. The lock file is never removed: a process that waits for
+    /// it would then hold another lock than the next one. flock(2) on a file that is open for writing also works
     /// between hosts that share an NFS mount.
     pub(super) fn try_lock(&self) -> io::Result<Option<Lock>> {
         let mut options = OpenOptions::new();
@@ -89,7 +89,7 @@ impl Files {
         token_in(read::open(&self.path), &at, "the token", "--token-file", until).map(Some)
     }
 
-    /// `None` if there is none yet.
+    /// `None` if there is no state file yet.
     pub(super) fn state(&self, until: &Until<'_>) -> Result<Option<State>, Failure> {
         let path = self.beside(".state");
         let bytes = read::open(&path).and_then(|file| read::all(file, MAX_STATE_BYTES, until));
@@ -103,9 +103,8 @@ impl Files {
             ))
         };
         match bytes {
-            Ok(bytes) => {
-                State::parse(&bytes).map_or_else(|| refuse("not a state of rotate"), |s| Ok(Some(s)))
-            }
+            Ok(bytes) => State::parse(&bytes)
+                .map_or_else(|| refuse("it is not a state file of rotate"), |s| Ok(Some(s))),
             Err(ReadError::Io(error)) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(ReadError::Io(error)) => refuse(&system_error(&error)),
             Err(ReadError::TooLarge) => refuse("too large"),
@@ -120,7 +119,7 @@ impl Files {
         save().map_err(|error| unwritten(&path, &error))
     }
 
-    /// Removes what a `rotate` that was killed has left; the token in it is deleted, too.
+    /// Removes the temporary file of a `rotate` that was killed. Its token is deleted separately.
     pub(super) fn tidy(&self) -> Result<(), Failure> {
         for suffix in [".new", ".state.new"] {
             match std::fs::remove_file(self.beside(suffix)) {
@@ -131,13 +130,13 @@ impl Files {
         Ok(())
     }
 
-    /// Takes the room for a new token, before one is created.
+    /// Reserves disk space for a new token before it is created.
     pub(super) fn reserve(&self) -> Result<Replacement, Failure> {
         let new = Replacement::create(&self.beside(".new"), &self.path);
         new.and_then(|new| new.reserve(RESERVED_BYTES)).map_err(|error| self.unwritten(&error))
     }
 
-    /// The same for the state that will have the token in it.
+    /// Reserves disk space for the state that will include the new token.
     pub(super) fn reserve_state(&self, state: &State) -> Result<Replacement, Failure> {
         let path = self.beside(".state");
         let new = Replacement::create(&self.beside(".state.new"), &path);
@@ -145,12 +144,12 @@ impl Files {
         new.and_then(|new| new.reserve(bytes)).map_err(|error| unwritten(&path, &error))
     }
 
-    /// Replaces `FILE.state` by what was reserved for it.
+    /// Replaces `FILE.state`, using the space that was reserved for it.
     pub(super) fn save_into(&self, mut new: Replacement, state: &State) -> Result<(), Failure> {
         new.install(&state.to_json()).map_err(|error| unwritten(&self.beside(".state"), &error))
     }
 
-    /// Puts the token into FILE. `Some`: it is there, but may not survive a power failure.
+    /// Writes the token to FILE. `Some` means that it was written but may not survive a power failure.
     pub(super) fn replace(
         &self,
         mut new: Replacement,
@@ -162,7 +161,7 @@ impl Files {
         }
     }
 
-    /// When the token in FILE expires, as far as `FILE.state` says it.
+    /// The expiry of the token in FILE, if `FILE.state` has it.
     pub(super) fn known_expiry(&self) -> Option<u64> {
         let until = Until::in_time(READ_LIMIT);
         let (state, token) = (self.state(&until).ok()??, self.token(&until).ok()??);
@@ -185,7 +184,7 @@ fn unwritten(path: &Path, error: &io::Error) -> Failure {
     )
 }
 
-/// A file that takes the place of another one; unless it does, it is removed.
+/// A file that will replace another one. It is removed unless it does.
 pub(super) struct Replacement {
     new: NewFile,
     target: PathBuf,
@@ -193,20 +192,20 @@ pub(super) struct Replacement {
 
 impl Replacement {
     fn create(path: &Path, target: &Path) -> io::Result<Replacement> {
-        // The lock is held, so this one is of a process that was killed.
+        // The lock is held, so this file is left from a process that was killed.
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         let new = NewFile::private(path)?;
-        // Whoever could read the old file must be able to read the new one.
+        // Every user who could read the old file must be able to read the new one.
         if let (Ok(old), new_metadata) = (target.metadata(), new.file().metadata()?)
             && (old.uid(), old.gid()) != (new_metadata.uid(), new_metadata.gid())
         {
             let to_group = (old.gid() != new_metadata.gid()).then_some(old.gid());
             let to_user = (old.uid() != new_metadata.uid()).then_some(old.uid());
             match std::os::unix::fs::fchown(new.file(), to_user, to_group) {
-                // A group that only the owner's file had makes no difference: the mode is 0600.
+                // If only the group could not be kept, nothing is lost: the mode is 0600.
                 Err(_) if to_user.is_none() => {}
                 Err(_) => {
                     let why = format!("it belongs to uid {}; run rotate as that user", old.uid());
@@ -225,7 +224,7 @@ impl Replacement {
     }
 
     fn install(&mut self, line: &str) -> io::Result<()> {
-        // What was reserved stays taken until the line is written over it.
+        // The reserved space stays allocated until the line is written over it.
         self.new.file().rewind()?;
         self.new.file().write_all(line.as_bytes())?;
         self.new.file().write_all(b"\n")?;

@@ -1,4 +1,4 @@
-//! Gafaelfawr's part of `rotate`. The token in FILE says itself whose it is and when it expires.
+//! Gafaelfawr's part of `rotate`. Gafaelfawr says whose the token in FILE is and when it expires.
 
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -19,10 +19,10 @@ use crate::issuer::gafaelfawr::{Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, NewToken,
 use crate::issuer::{BoxFuture, CreateError};
 use crate::secret::SecretString;
 
-/// The expiry is earlier by a random share, by which a token is recognized whose creation was not answered:
-/// an hour for each day of its lifetime, and at most the share of a run's token.
+/// The expiry is shortened by a random amount, which identifies the token if the response to its creation is lost: up
+/// to an hour for each day of its lifetime, and at most the amount that `exec` uses.
 const SPREAD_DIVISOR: u64 = 24;
-/// With a smaller spread another token may have the same expiry by chance.
+/// With a smaller spread, another token could have the same expiry by chance.
 const MIN_PROVING_SPREAD_SECONDS: u64 = 1000;
 
 pub(crate) struct Config {
@@ -49,7 +49,7 @@ pub(super) struct Environment {
     url: Url,
     new: NewToken,
     lifetime: Duration,
-    /// As a request with the token in FILE has told it.
+    /// From the response to a request with the token in FILE.
     clock_offset: Cell<Option<i64>>,
 }
 
@@ -58,7 +58,7 @@ impl Environment {
         let Some(key) = token_key_of(token) else {
             return Err(Failure::local(
                 Reason::TokenFileRefused,
-                "--token-file: the file does not hold a Gafaelfawr token, and is left alone; use another file",
+                "does not hold a Gafaelfawr token, and is left alone; use another file",
             ));
         };
         let with_it = Gafaelfawr::new(Access { http: &self.http, url: self.url.clone(), credential: token })?;
@@ -69,8 +69,7 @@ impl Environment {
             return Err(Failure::local(
                 Reason::TokenFileRefused,
                 format!(
-                    "--token-file: the file holds a {} token of {}, not a service token of {}, and is left alone; \
-                 use another file",
+                    "holds a {} token of {}, not a service token of {}, and is left alone; use another file",
                     crate::failure::printable(&info.token_type),
                     crate::failure::printable(&info.username),
                     self.new.username
@@ -87,11 +86,11 @@ impl Environment {
         let least = (MIN_LIFETIME + LIFETIME_MARGIN).as_secs();
         let spread = (lifetime / SPREAD_DIVISOR).min(EXPIRY_SPREAD_SECONDS).min(lifetime - least);
         let draw = || began.saturating_add(lifetime - fastrand::u64(..=spread)).min(MAX_EXPIRES);
-        // An open attempt must not find this token by its expiry.
+        // An open creation must not find this token by its expiry.
         let listed_expiries = listed.iter().filter_map(|token| token.expires);
         let taken = listed_expiries.chain(open.iter().map(|attempt| attempt.expires)).collect();
         let expires = draw_free(&taken, draw);
-        // Those that were created long before are told apart by that.
+        // Tokens created much earlier are ruled out by that.
         let is_near = |token: &&TokenInfo| created_since(token, began);
         let listed_before = listed.iter().filter(is_near).map(|token| token.token.clone()).collect();
         let scopes = self.new.scopes.clone();
@@ -107,8 +106,8 @@ impl Environment {
             expires: attempt.expires,
             listed_before: attempt.listed_before.iter().map(String::as_str).collect::<HashSet<_>>(),
             window: Some(attempt.began.saturating_sub(CREATED_SLACK_SECONDS)..=ends + CREATED_SLACK_SECONDS),
-            // The expiry was drawn before the request was made, and no other token had it: a new token with it
-            // shows that the request arrived.
+            // The expiry was drawn before the request, and no other token had it: a new token with that expiry shows
+            // that the request arrived.
             answered: attempt.answered || attempt.spread >= MIN_PROVING_SPREAD_SECONDS,
         };
         let since = listed.iter().filter(|token| created_since(token, attempt.began));
@@ -182,7 +181,7 @@ impl Rotates for Environment {
     }
 
     fn delete_hint(&self, id: &str) -> String {
-        // A key may look like a flag.
+        // A key may begin with a dash.
         let end = if id.starts_with('-') { "-- " } else { "" };
         format!("monitoring-token gafaelfawr delete --username {} {end}{id}", self.new.username)
     }

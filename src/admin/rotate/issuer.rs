@@ -1,4 +1,4 @@
-//! What `rotate` asks of an issuer.
+//! The operations of an issuer that `rotate` needs.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::issuer::api::Api;
 use crate::issuer::{BoxFuture, CreateError};
 use crate::secret::SecretString;
 
-/// What the issuer says of the token in FILE.
+/// The issuer's answer about the token in FILE.
 pub(super) enum Seen {
     Valid {
         id: String,
@@ -21,7 +21,7 @@ pub(super) enum Seen {
     Invalid,
 }
 
-/// What a list says of a creation whose result is not known.
+/// The result of looking for a token whose creation was not confirmed.
 pub(super) enum Found {
     /// It created this token.
     Created(String),
@@ -30,11 +30,11 @@ pub(super) enum Found {
     NotListed,
 }
 
-/// What differs between issuers. Times are by the issuer's clock, in Unix seconds.
+/// The operations that differ between issuers. Times are by the issuer's clock, in Unix seconds.
 pub(super) trait Rotates {
     fn api(&self) -> &Api;
 
-    /// How far the local clock is ahead, if an answer has told it.
+    /// How far the local clock is ahead; `None` if no response had a date.
     fn clock_offset(&self) -> Option<i64>;
 
     fn now(&self) -> u64 {
@@ -42,7 +42,7 @@ pub(super) trait Rotates {
         unix_now().saturating_add_signed(-offset.unwrap_or_default())
     }
 
-    /// `known` is what `FILE.state` says of the token.
+    /// `known` is the entry of the token in `FILE.state`.
     fn look_at<'a>(
         &'a self,
         token: &'a SecretString,
@@ -50,11 +50,11 @@ pub(super) trait Rotates {
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Seen, Failure>>;
 
-    /// How long before its expiry a token is replaced, unless `--renew-before` says it.
+    /// How long before its expiry a token is replaced, if `--renew-before` is not set.
     fn renew_before(&self, created: Option<u64>, expires: u64) -> Duration;
 
-    /// The next creation, told apart from the `open` ones. The token in FILE is valid until `valid_until`, if it
-    /// is valid.
+    /// The next creation, which must not be mistaken for one of the `open` ones. The token in FILE is valid until
+    /// `valid_until`, if it is valid.
     fn plan<'a>(
         &'a self,
         open: &'a [PlannedCreation],
@@ -62,7 +62,7 @@ pub(super) trait Rotates {
         deadline: Instant,
     ) -> BoxFuture<'a, Result<PlannedCreation, Failure>>;
 
-    /// Gives the token, and what it is deleted by.
+    /// Creates the token; returns it with the ID that deletes it.
     fn create<'a>(
         &'a self,
         attempt: &'a PlannedCreation,
@@ -75,10 +75,10 @@ pub(super) trait Rotates {
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Found, Failure>>;
 
-    /// Deletes a token, or finds that there is none.
+    /// Deletes a token. It is not an error if there is none.
     fn delete<'a>(&'a self, id: &'a str, deadline: Instant) -> BoxFuture<'a, Result<(), Failure>>;
 
-    /// The command line that does it.
+    /// The command line that deletes the token.
     fn delete_hint(&self, id: &str) -> String;
 
     fn list_hint(&self) -> String;

@@ -2,8 +2,7 @@
 //!
 //! # Theory of operation
 //!
-//! One process at a time holds `FILE.lock`. What is about to change at the issuer is written to `FILE.state`
-//! first, each time with fsync:
+//! One process at a time holds `FILE.lock`. Each change at the issuer is first written to `FILE.state`, with fsync:
 //!
 //! 1. note the creation (its expiry, and what identifies its token), and reserve the room for the token
 //! 2. create the token
@@ -46,12 +45,12 @@ use files::{Files, LOCK_PAUSE, Lock, READ_LIMIT, Replacement};
 use issuer::{Found, Rotates, Seen};
 use state::{Known, PlannedCreation, State, fingerprint};
 
-/// The time to delete a token, and to look for one, where the rest of the timeout is shorter.
+/// Minimum time to delete a token or look for one when less of the timeout is left.
 const CLEAN_UP_LIMIT: Duration = Duration::from_secs(5);
-/// How long a request may still take effect whose client is gone.
+/// How long a request may still take effect after its client has gone.
 const SETTLED_AFTER_SECONDS: u64 = 900;
 
-/// `rotate`, as the command line asks for it.
+/// The settings of `rotate`, from flags and environment.
 pub(crate) struct Rotation {
     pub administration: Administration,
     /// `--token-file`.
@@ -68,21 +67,20 @@ pub(crate) enum IssuerConfig {
     StackState(stackstate::Config),
 }
 
-/// What is told at the end, whichever it is.
+/// Results that are reported at the end, whether the run succeeded or not.
 #[derive(Default)]
 struct Notes {
     warnings: Vec<String>,
-    /// Whether the issuer has said what the token in FILE is.
+    /// The issuer has confirmed what the token in FILE is.
     is_token_seen: bool,
-    /// When that token expires, if it is valid.
+    /// The expiry of that token, if it is valid.
     expires: Option<u64>,
     clock_offset_seconds: Option<i64>,
     revocation_failed: bool,
-    /// Tokens that were deleted.
     deleted: Vec<String>,
 }
 
-/// How FILE was found, or made.
+/// The state of FILE at the end.
 struct Done {
     rotated: bool,
     id: String,
@@ -90,7 +88,7 @@ struct Done {
 }
 
 impl Rotation {
-    /// Gives the text for stdout. Writes warnings and metrics.
+    /// Returns the text for stdout. Writes warnings and metrics.
     pub(crate) fn run(self, signals: &Signals, log: Log) -> Result<String, Failure> {
         let Rotation { administration, file, renew_before, keep_old, metrics_textfile, labels, issuer } =
             self;
@@ -154,7 +152,7 @@ fn figures<T>(result: &Result<T, Failure>, notes: &Notes, session: Session<'_>) 
     }
 }
 
-/// Cron sends what is printed by mail: there is nothing to say of a token that stays.
+/// Cron mails whatever is printed, so nothing is printed about a token that stays.
 fn report(done: &Done, path: &str, notes: &Notes, format: Format) -> String {
     let Done { rotated, id, expires } = done;
     match format {
@@ -171,7 +169,7 @@ fn report(done: &Done, path: &str, notes: &Notes, format: Format) -> String {
     }
 }
 
-/// One `rotate` whose issuer is connected.
+/// One `rotate`, connected to its issuer.
 struct Rotate<'a> {
     issuer: &'a dyn Rotates,
     files: &'a Files,
@@ -200,13 +198,14 @@ impl Rotate<'_> {
             None => Seen::Invalid,
             Some(token) => {
                 let known = at.map(|at| &state.tokens[at]);
-                self.wait(self.issuer.look_at(token, known, self.session.deadline))?
+                self.wait(self.issuer.look_at(token, known, self.session.deadline))
+                    .map_err(|failure| self.naming_file(failure))?
             }
         };
         notes.is_token_seen = true;
         let current = token.as_ref().map(fingerprint);
         let result = self.renew(&mut state, current, seen, notes);
-        // What was cleaned up is forgotten, whatever became of the rest.
+        // Tokens that were cleaned up are removed from the state, whether or not the rest succeeded.
         let saved = self.files.state(&Until::in_time(READ_LIMIT)).map(|saved| saved.unwrap_or(empty));
         let is_saved = saved.is_ok_and(|saved| saved == state);
         if !is_saved && let Err(failure) = self.files.save(&state) {
@@ -265,7 +264,7 @@ impl Rotate<'_> {
             known.installed = true;
         }
         match unsynced {
-            // After a power failure FILE may hold the old token again.
+            // After a power failure, FILE may hold the old token again.
             Some(failure) => notes.warnings.push(failure.message),
             None => self.delete_old(state, &id, notes)?,
         }
@@ -280,7 +279,8 @@ impl Rotate<'_> {
         })
     }
 
-    /// Creates a token, and takes the room for the state that has it; one whose creation was not answered is looked for, and deleted if it is found.
+    /// Creates a token and reserves space for the state that includes it. If the response is lost, looks for the token
+    /// and deletes it.
     fn create(
         &self,
         state: &mut State,
@@ -324,7 +324,7 @@ impl Rotate<'_> {
                 if let (Leftover::Answered(_), Some(attempt)) = (leftover, state.attempts.last_mut()) {
                     attempt.answered = true;
                 }
-                // A failure here is worth less than the one that led here.
+                // The first failure is the one to report.
                 if let Err(failure) = self.settle(state, None, notes) {
                     notes.warnings.push(failure.message);
                 }
@@ -333,7 +333,7 @@ impl Rotate<'_> {
         Err(error.failure)
     }
 
-    /// Deletes what earlier runs have left.
+    /// Deletes the tokens that earlier runs left.
     fn clean_up(
         &self,
         state: &mut State,
@@ -376,7 +376,18 @@ impl Rotate<'_> {
         }
     }
 
-    /// Looks for tokens whose creation was not answered.
+    /// The message about a token in FILE, with the path.
+    fn naming_file(&self, failure: Failure) -> Failure {
+        match failure.reason {
+            Reason::TokenFileRefused => {
+                let message = format!("{} {}", self.files.path().display(), failure.message);
+                Failure { message, ..failure }
+            }
+            _ => failure,
+        }
+    }
+
+    /// Looks for tokens whose creation was not confirmed.
     fn settle(&self, state: &mut State, in_file: Option<&str>, notes: &mut Notes) -> Result<(), Failure> {
         let mut open = Vec::new();
         let mut attempts = std::mem::take(&mut state.attempts).into_iter();
@@ -391,7 +402,7 @@ impl Rotate<'_> {
         result
     }
 
-    /// Whether it is still open.
+    /// Returns true if the attempt is still unresolved.
     fn settle_one(
         &self,
         attempt: &PlannedCreation,
@@ -426,12 +437,12 @@ impl Rotate<'_> {
             }
             deleted.map(drop)
         });
-        // Those that an interruption has left.
+        // Tokens that an interrupted run left.
         state.tokens.extend(old);
         result
     }
 
-    /// Whether it is gone. What goes wrong is a warning, unless a signal ends us.
+    /// Returns true if the token is gone. A failure is only a warning, unless a signal ends the run.
     fn delete(&self, id: &str, expires: Option<u64>, notes: &mut Notes) -> Result<bool, Failure> {
         match self.clean_up_wait(self.issuer.delete(id, self.clean_up_deadline())) {
             Ok(()) => {
@@ -479,7 +490,7 @@ impl Rotate<'_> {
         self.session.wait(self.issuer.api(), work)
     }
 
-    /// Waits for whoever rotates the same FILE.
+    /// Waits until no other `rotate` holds the lock of the same FILE.
     fn lock(&self) -> Result<Lock, Failure> {
         let path = self.files.path().display();
         let Session { timeout, deadline, signals } = self.session;

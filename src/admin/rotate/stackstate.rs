@@ -1,5 +1,5 @@
-//! StackState's part of `rotate`. Nothing says what a token is, so that `FILE.state` has to. Each token gets a
-//! name of its own, by which it is found in the list.
+//! StackState's part of `rotate`. The API does not tell which token a secret belongs to, so `FILE.state` records it.
+//! Each token gets a unique name, by which it is found in the list.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ pub(crate) struct Config {
     pub api_path: String,
     /// The kind of the credential, if its origin tells.
     pub kind: Option<CredentialKind>,
-    /// Its name is the beginning of each token's.
+    /// Its name is the prefix of each token's name.
     pub new: NewToken,
     pub expiry: Expiry,
 }
@@ -70,8 +70,7 @@ impl Installation {
             }
             return Err(Failure::local(
                 Reason::TokenFileRefused,
-                "--token-file: rotate did not create the token in the file, so it is left alone; \
-                 use another file, or move it away",
+                "holds a token that rotate did not create, so it is left alone; use another file, or move it away",
             ));
         };
         let listed = self.admin.list(deadline).await?;
@@ -180,7 +179,7 @@ impl Rotates for Installation {
             let name = attempt.name.clone().unwrap_or_default();
             let expiry_date = i64::try_from(attempt.expires.saturating_mul(1000)).unwrap_or(i64::MAX);
             let mut new = NewToken { name: name.clone(), expiry_date: Some(expiry_date), ..self.new.clone() };
-            // It is deleted with its token, so that the next token needs another one.
+            // It is deleted with its token, so the next token needs another one.
             if !new.dedicated_subject.is_empty() {
                 new.dedicated_subject.push_str(name.strip_prefix(&self.new.name).unwrap_or_default());
             }

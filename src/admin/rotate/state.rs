@@ -1,15 +1,14 @@
 //! `FILE.state`: the tokens that belong to FILE, and those that may. It holds no secret.
 //!
-//! Every change at the issuer is noted here first, so that a crash never leaves a token that the next
-//! `rotate` knows nothing of. Which of the tokens is in use is not noted: FILE itself says it, and its
-//! content is compared with the fingerprints.
+//! Every change at the issuer is noted here first, so that a crash never leaves a token that the next `rotate` knows
+//! nothing of. It does not say which token is in use: the content of FILE is compared with the fingerprints.
 
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use crate::secret::{ExposeSecret as _, SecretString};
 
-/// Changes when the form of the file does.
+/// Increases when the file format changes.
 const VERSION: u32 = 1;
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -17,27 +16,27 @@ pub(super) struct State {
     version: u32,
     /// The service and its base URL.
     pub issuer: String,
-    /// The user, where tokens belong to one.
+    /// The user, for issuers whose tokens belong to a user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     pub tokens: Vec<Known>,
-    /// Creations whose result is not known.
+    /// Creations whose result is unknown.
     pub attempts: Vec<PlannedCreation>,
 }
 
 /// A token that was created for FILE, or was found there.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub(super) struct Known {
-    /// What it is deleted by: its key (Gafaelfawr), or its name, which is unique (StackState).
+    /// The ID that deletes it: its key (Gafaelfawr), or its unique name (StackState).
     pub id: String,
-    /// SHA-256 of the token, in hexadecimal. A token is random, so this does not give it away.
+    /// SHA-256 of the token, in hexadecimal. A token is random, so the hash does not reveal it.
     pub fingerprint: String,
     /// By the issuer's clock, in Unix seconds.
     pub created: Option<u64>,
     pub expires: Option<u64>,
-    /// Whether it has been in FILE.
+    /// It has been in FILE.
     pub installed: bool,
-    /// `--keep-old`: it is left to expire once it is no longer in FILE.
+    /// `--keep-old`: once it is no longer in FILE, it is left to expire.
     pub keep: bool,
 }
 
@@ -55,10 +54,10 @@ pub(super) struct PlannedCreation {
     pub scopes: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listed_before: Vec<String>,
-    /// From how many seconds `expires` was drawn.
+    /// The width in seconds of the range from which `expires` was drawn.
     #[serde(default)]
     pub spread: u64,
-    /// Whether anything answered the request.
+    /// The server, or something on the way, responded.
     #[serde(default)]
     pub answered: bool,
 }
@@ -76,7 +75,7 @@ impl State {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// Which of the tokens this is.
+    /// The index of this token.
     pub(super) fn position(&self, token: &SecretString) -> Option<usize> {
         let fingerprint = fingerprint(token);
         self.tokens.iter().position(|known| known.fingerprint == fingerprint)

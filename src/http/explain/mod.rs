@@ -1,5 +1,5 @@
-//! What a request without a response means, in words for the person who reads them at night: a function of
-//! plain data, which [`Circumstances`] and [`Cause`] are.
+//! Explains a request without a response to an on-call engineer: a function of plain data, [`Circumstances`] and
+//! [`Cause`].
 
 mod tls;
 
@@ -16,27 +16,27 @@ use super::proxy::Proxy;
 use super::resolve::LookupError;
 use super::retry::is_retryable;
 
-/// How many headers the HTTP library accepts in a response. Go has no limit of their number.
+/// How many headers the HTTP library accepts in a response. Go has no such limit.
 pub(super) const USUAL_MAX_HEADERS: usize = 100;
-/// The most that the HTTP library reads of a response's headers.
+/// How many bytes of headers the HTTP library reads.
 const MAX_HEAD_BYTES: usize = 408 * 1024;
-/// The same of a proxy's response to CONNECT.
+/// The same for a proxy's response to CONNECT.
 const MAX_TUNNEL_HEAD_BYTES: usize = 8 * 1024;
 /// Why there is no response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransportError {
     /// One clause, such as `cannot connect to http://h:1: connection refused; check that …`
     pub message: String,
-    /// The same for programs.
+    /// The reason, for programs.
     pub reason: Reason,
-    /// Whether another try may help.
+    /// Another try may succeed.
     pub retryable: bool,
-    /// Whether the server may have got the request.
+    /// The server may have received the request.
     pub maybe_sent: bool,
 }
 
 impl TransportError {
-    /// Something is wrong on this side, before any connection.
+    /// A problem on this machine, before any connection.
     pub fn setup(reason: Reason, message: String) -> TransportError {
         TransportError { message, reason, retryable: false, maybe_sent: false }
     }
@@ -51,14 +51,14 @@ impl TransportError {
         }
     }
 
-    /// The failure of the exchange that this is.
+    /// This error as a failure of the exchange.
     pub fn into_failure(self) -> Failure {
         Failure::failed(Stage::Exchange, self.reason, self.message)
     }
 }
 
 impl Circumstances<'_> {
-    /// What `cause` means.
+    /// Explains `cause`.
     pub(super) fn explain(&self, cause: &Cause) -> TransportError {
         let (message, retryable) = match cause {
             Cause::Lookup(error) => self.lookup(error),
@@ -145,7 +145,7 @@ impl Circumstances<'_> {
         (format!("cannot connect to {whither}: {}{advice}", io_words(error)), true)
     }
 
-    /// Whom a TLS handshake is with.
+    /// The peer of a TLS handshake.
     fn peer(&self, with_proxy: bool) -> String {
         match self.proxy {
             Some(proxy) if with_proxy => format!("the proxy {}", origin(&proxy.url)),
@@ -254,7 +254,7 @@ fn only_http2(at: &str) -> String {
     format!("{at} speaks only HTTP/2, which is not supported; use an endpoint that speaks HTTP/1.1")
 }
 
-/// A proxy that wants credentials, or others.
+/// The advice for a proxy that requires credentials, or other ones.
 pub(crate) fn authentication(proxy: &Proxy, protocol: &str) -> String {
     let (shown, variable) = (proxy.shown(), proxy.variable);
     if proxy.credentials().is_some() {
@@ -295,7 +295,7 @@ fn out_of_resources(why: &str) -> String {
     format!("this machine is out of resources: {why}; raise the limit or free some")
 }
 
-/// The TLS library's error inside.
+/// The error of the TLS library inside `error`.
 fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }

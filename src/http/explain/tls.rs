@@ -1,4 +1,4 @@
-//! What a failed TLS handshake means.
+//! Explains a failed TLS handshake.
 
 use rustls::{AlertDescription, CertificateError, OtherError, PeerIncompatible};
 
@@ -8,7 +8,7 @@ use super::super::fitness::Unfit;
 use super::super::untrusted::Untrusted;
 use crate::failure::Reason;
 
-/// What a failed handshake with a server means; `at` names it.
+/// Explains a failed handshake with a server; `at` names the server.
 pub(super) fn explain(error: &rustls::Error, at: &str, seen: &Circumstances<'_>) -> String {
     match error {
         rustls::Error::InvalidCertificate(why) => explain_certificate(why, at, seen),
@@ -66,7 +66,7 @@ fn explain_certificate(why: &CertificateError, at: &str, seen: &Circumstances<'_
     let Some(untrusted) = untrusted else {
         return format!("the TLS handshake with {at} failed: its certificate cannot be used");
     };
-    // Where trust is the matter, the clause names the issuer itself.
+    // If trust is the problem, the clause names the issuer itself.
     let issuer = seen
         .seen
         .as_ref()
@@ -90,7 +90,7 @@ fn explain_certificate(why: &CertificateError, at: &str, seen: &Circumstances<'_
     }
 }
 
-/// An alert by its name in RFC 8446, and what it means of a client.
+/// An alert with its name in RFC 8446, and its meaning for a client.
 fn explain_alert(alert: AlertDescription) -> String {
     let (name, meaning) = match alert {
         AlertDescription::HandshakeFailure => (

@@ -5,26 +5,26 @@ use std::time::Duration;
 
 const MAX_SERVERS: usize = 3;
 const MAX_NDOTS: usize = 15;
-/// The longest name, with its dot at the end.
+/// The longest name, with its trailing dot.
 const MAX_NAME_BYTES: usize = 254;
 const PORT: u16 = 53;
 
-/// How names are asked for.
+/// How to query names.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Config {
     pub servers: Vec<SocketAddr>,
-    /// Domains to try, each with a dot at its end.
+    /// Search domains, each with a trailing dot.
     search: Vec<String>,
     ndots: usize,
-    /// How long one server gets for one answer.
+    /// The time limit for one response of one server.
     pub timeout: Duration,
-    /// How often all servers are asked.
+    /// How often all servers are queried.
     pub attempts: usize,
-    /// Whether the first server is not always the same.
+    /// Do not always start with the first server.
     pub rotate: bool,
-    /// Whether A and AAAA are asked for one after the other.
+    /// Query A and AAAA one after the other.
     pub single_request: bool,
-    /// Whether only TCP is used.
+    /// Use only TCP.
     pub tcp: bool,
 }
 
@@ -76,7 +76,7 @@ impl Config {
         }
     }
 
-    /// The whole names to ask for, one after the other, for `host`.
+    /// The fully qualified names to query for `host`, in order.
     pub(super) fn names(&self, host: &str) -> Vec<String> {
         if host.ends_with('.') {
             return vec![host.to_owned()];
@@ -94,7 +94,7 @@ fn rooted(domain: &str) -> String {
     format!("{}.", domain.trim_end_matches('.'))
 }
 
-/// An address, with the interface of a link-local one after `%`.
+/// A server's address; a link-local one has its interface after `%`.
 fn server(text: &str) -> Option<SocketAddr> {
     let Some((address, interface)) = text.split_once('%') else {
         return Some(SocketAddr::new(text.parse().ok()?, PORT));
@@ -103,7 +103,7 @@ fn server(text: &str) -> Option<SocketAddr> {
     Some(SocketAddrV6::new(address.parse().ok()?, PORT, 0, scope_id).into())
 }
 
-/// The number of an interface, which is given by name or number.
+/// The index of an interface, given by name or number.
 fn scope_id(interface: &str) -> Option<u32> {
     use rustix::net::{AddressFamily, SocketType, netdevice, socket};
     let by_name = || {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-/// The addresses that the file lists for a name, which is in lower case and has no dot at its end.
+/// The addresses of `name`, which must be in lower case without a trailing dot.
 pub(super) fn addresses(file: &str, name: &str) -> Vec<IpAddr> {
     let lists = |line: &&str| {
         let mut words = line.split_whitespace().skip(1);

@@ -1,8 +1,9 @@
-//! Resolving host names: `/etc/hosts`, then DNS as `/etc/resolv.conf` says, by the rules of Go's resolver.
+//! Resolves host names from `/etc/hosts`, then from DNS as configured in `/etc/resolv.conf`, by the rules of Go's
+//! resolver.
 //!
-//! The C library's resolver is not used: in a static binary it loads the NSS modules of the system that it
-//! runs on, and one that was built for another glibc ends the process (SIGFPE, SIGABRT). It also blocks a
-//! thread, while this is dropped as soon as a signal comes or the time is up.
+//! The C library's resolver is not used: in a static binary it loads the NSS modules of the system, and modules built
+//! for another glibc crash the process (SIGFPE, SIGABRT). It also blocks a thread, whereas this resolver can be dropped
+//! as soon as a signal comes or the time is up.
 
 mod config;
 mod hosts;
@@ -21,17 +22,15 @@ use query::QueryError;
 use super::{Phase, Progress};
 use crate::failure::{io_words, is_out_of_resources};
 
-/// Larger files than this are not read to their end.
+/// Larger files are not read to the end.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// A host has no address.
 #[derive(Clone, Debug)]
 pub(crate) struct LookupError {
-    /// The name that was asked for.
     pub host: String,
-    /// Why, in words.
     pub why: String,
-    /// Whether this machine had no descriptor or memory left to ask.
+    /// This machine had no descriptor or memory left.
     pub is_exhausted: bool,
 }
 
@@ -43,7 +42,7 @@ impl fmt::Display for LookupError {
 
 impl StdError for LookupError {}
 
-/// The resolver of the HTTP library's connections.
+/// The resolver for the connections of the HTTP library.
 pub(super) struct Resolver {
     progress: Arc<Progress>,
 }
@@ -68,7 +67,7 @@ impl reqwest::dns::Resolve for Resolver {
     }
 }
 
-/// The addresses of `host`, the best first.
+/// The addresses of `host`, the preferred ones first.
 pub(crate) async fn look_up(host: &str) -> Result<Vec<IpAddr>, LookupError> {
     resolve(host).await.map_err(|error| {
         let host = host.to_owned();
@@ -87,7 +86,7 @@ async fn resolve(host: &str) -> Result<Vec<IpAddr>, QueryError> {
     if !listed.is_empty() {
         return Ok(listed);
     }
-    // Special names (RFC 6761, sections 6.3 and 6.4; RFC 7686) are not asked for.
+    // Special names (RFC 6761, sections 6.3 and 6.4; RFC 7686) are never queried.
     match name.rsplit('.').next().unwrap_or_default() {
         "localhost" => return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]),
         "invalid" | "onion" | "" => return Err(QueryError::NoSuchHost),
@@ -98,7 +97,7 @@ async fn resolve(host: &str) -> Result<Vec<IpAddr>, QueryError> {
     for name in config.names(host) {
         match query::addresses(&config, &name).await {
             Ok((v4, v6)) => return Ok(ordered(v4, v6)),
-            // The name as it was given says more than it with a search domain.
+            // The error of the original name says more than the one with a search domain.
             Err(error) if error.is_final() => return Err(error),
             Err(error) => {
                 let is_given = name.trim_end_matches('.') == host.trim_end_matches('.');
@@ -111,14 +110,14 @@ async fn resolve(host: &str) -> Result<Vec<IpAddr>, QueryError> {
     Err(failure.unwrap_or(QueryError::NoSuchHost))
 }
 
-/// A file that may be missing.
+/// Reads a file that may be missing.
 fn read(path: &Path) -> Result<String, QueryError> {
     use io::Read as _;
     let mut bytes = Vec::new();
     let read = std::fs::File::open(path).and_then(|file| file.take(MAX_FILE_BYTES).read_to_end(&mut bytes));
     match read {
         Err(error) if is_out_of_resources(&error) => Err(QueryError::Io(error)),
-        // As in Go, one that cannot be read is as good as empty.
+        // As in Go, an unreadable file counts as empty.
         _ => Ok(String::from_utf8_lossy(&bytes).into_owned()),
     }
 }
@@ -127,7 +126,7 @@ fn hostname() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// IPv6 comes first where this machine has a route for it (RFC 6724, rule 1). Nothing is sent.
+/// IPv6 comes first if this machine has a route for it (RFC 6724, rule 1). Nothing is sent.
 fn ordered(v4: Vec<IpAddr>, v6: Vec<IpAddr>) -> Vec<IpAddr> {
     let has_route = |address: &IpAddr| {
         UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).and_then(|socket| socket.connect((*address, 53))).is_ok()

@@ -1,4 +1,4 @@
-//! Asking DNS servers, over UDP and over TCP (RFC 1035, section 4.2).
+//! Queries DNS servers over UDP and TCP (RFC 1035, section 4.2).
 
 use std::fmt;
 use std::io;
@@ -12,30 +12,30 @@ use tokio::net::{TcpStream, UdpSocket};
 use super::config::Config;
 use crate::failure::is_out_of_resources;
 
-/// The most that a server sends over UDP to who does not say that it takes more; some do anyway.
+/// More than servers send over UDP to a client that does not announce a larger buffer; some send more than 512 bytes
+/// anyway.
 const MAX_UDP_BYTES: usize = 4096;
 
 /// Why a name has no address.
 #[derive(Debug)]
 pub(super) enum QueryError {
-    /// The name does not exist.
     NoSuchHost,
-    /// It exists, without an address.
+    /// It exists, but has no address.
     NoAddress,
-    /// It cannot be a name.
+    /// It is not a valid name.
     NotAName,
     /// This server did not answer in time.
     NoAnswer(SocketAddr),
     /// This server answered with an error.
     Refused(SocketAddr, &'static str),
-    /// The response of this server is not an answer.
+    /// The response of this server is invalid.
     Garbled(SocketAddr),
     /// No server can be asked.
     Io(io::Error),
 }
 
 impl QueryError {
-    /// Whether another name, or another server, cannot help.
+    /// True if neither another name nor another server can help.
     pub(super) fn is_final(&self) -> bool {
         matches!(self, QueryError::Io(error) if is_out_of_resources(error))
     }
@@ -67,7 +67,7 @@ impl fmt::Display for QueryError {
     }
 }
 
-/// The addresses of a whole name: IPv4 and IPv6, at least one.
+/// The addresses of a fully qualified name: at least one, IPv4 or IPv6.
 pub(super) async fn addresses(config: &Config, name: &str) -> Result<(Vec<IpAddr>, Vec<IpAddr>), QueryError> {
     let (v4, v6) = if config.single_request {
         (ask_all(config, name, TYPE::A).await, ask_all(config, name, TYPE::AAAA).await)
@@ -76,7 +76,7 @@ pub(super) async fn addresses(config: &Config, name: &str) -> Result<(Vec<IpAddr
     };
     match (v4, v6) {
         (Err(QueryError::NoSuchHost), _) | (_, Err(QueryError::NoSuchHost)) => Err(QueryError::NoSuchHost),
-        // One that is known suffices.
+        // One address family suffices.
         (Ok(v4), Err(_)) => Ok((v4, Vec::new())),
         (Err(_), Ok(v6)) => Ok((Vec::new(), v6)),
         (Ok(v4), Ok(v6)) => Ok((v4, v6)),
@@ -84,7 +84,7 @@ pub(super) async fn addresses(config: &Config, name: &str) -> Result<(Vec<IpAddr
     }
 }
 
-/// Asks the servers in turn.
+/// Queries the servers in turn.
 async fn ask_all(config: &Config, name: &str, kind: TYPE) -> Result<Vec<IpAddr>, QueryError> {
     let first = if config.rotate { fastrand::usize(..config.servers.len()) } else { 0 };
     let mut failure = QueryError::NoSuchHost;
@@ -108,7 +108,7 @@ async fn ask(tcp: bool, server: SocketAddr, name: &str, kind: TYPE) -> Result<Ve
     let id = u16::from_be_bytes(id);
     let question = question(id, name, kind).ok_or(QueryError::NotAName)?;
     let reach = |error: io::Error| match error.kind() {
-        // The port is closed: an ICMP message comes back.
+        // The port is closed: an ICMP message arrived.
         io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => QueryError::NoAnswer(server),
         _ => QueryError::Io(error),
     };
@@ -119,7 +119,7 @@ async fn ask(tcp: bool, server: SocketAddr, name: &str, kind: TYPE) -> Result<Ve
         }
     }
     let answer = over_tcp(server, &question).await.map_err(reach)?;
-    // What is cut off here, too, is taken for all there is.
+    // A response that is truncated even here is used as it is.
     read(&answer, server, id, kind)?.ok_or(QueryError::Garbled(server))
 }
 
@@ -142,7 +142,7 @@ async fn over_udp(server: SocketAddr, id: u16, question: &[u8]) -> io::Result<Ve
     let mut buffer = vec![0; MAX_UDP_BYTES];
     loop {
         let length = socket.recv(&mut buffer).await?;
-        // What answers another question is not for us.
+        // A response to another query is ignored.
         if buffer[..length].starts_with(&id.to_be_bytes()) {
             buffer.truncate(length);
             return Ok(buffer);
@@ -159,7 +159,7 @@ async fn over_tcp(server: SocketAddr, question: &[u8]) -> io::Result<Vec<u8>> {
     Ok(answer)
 }
 
-/// The addresses in an answer; `None` if it is cut off.
+/// The addresses in a response; `None` if it is truncated.
 fn read(answer: &[u8], server: SocketAddr, id: u16, kind: TYPE) -> Result<Option<Vec<IpAddr>>, QueryError> {
     let packet = Packet::parse(answer).map_err(|_| QueryError::Garbled(server))?;
     if packet.id() != id || !packet.has_flags(PacketFlag::RESPONSE) {

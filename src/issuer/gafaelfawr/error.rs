@@ -1,4 +1,4 @@
-//! What Gafaelfawr's errors mean. The `type` decides, not the status: a 403 may be a malformed header.
+//! Explains Gafaelfawr's errors. The `type` decides, not the status: a 403 may be a malformed header.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use crate::http::Answer;
 use crate::issuer::clock;
 use crate::issuer::refusal::{Dialect, Doing, Refusal};
 
-/// Gafaelfawr's part of what is said of an answer.
+/// Gafaelfawr's part of the messages about responses.
 pub(super) static DIALECT: Dialect = Dialect {
     name: "gafaelfawr",
     owner: "Gafaelfawr",
@@ -18,10 +18,10 @@ pub(super) static DIALECT: Dialect = Dialect {
     reason,
 };
 
-/// One of the things that are wrong.
+/// One error of a response.
 struct Entry {
     kind: String,
-    /// The message, with the field that it is about.
+    /// The message, with the name of the field.
     text: String,
 }
 
@@ -37,7 +37,7 @@ impl Entry {
     }
 }
 
-/// `detail` has three shapes: a list, an object, a string.
+/// `detail` is a list, an object or a string.
 fn entries(answer: &Answer) -> Vec<Entry> {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     match &body["detail"] {
@@ -47,12 +47,12 @@ fn entries(answer: &Answer) -> Vec<Entry> {
     }
 }
 
-/// FastAPI has a 404 of its own, for paths that it does not know.
+/// FastAPI returns its own 404 for unknown paths.
 fn is_not_found(answer: &Answer) -> bool {
     entries(answer).iter().any(|entry| entry.kind == "not_found")
 }
 
-/// Whether the credential is unknown, expired or deleted.
+/// True if the credential is unknown, expired or deleted.
 pub(super) fn is_invalid_token(answer: &Answer) -> bool {
     answer.status == 401 && entries(answer).iter().any(|entry| entry.kind == "invalid_token")
 }
@@ -84,7 +84,7 @@ fn explain(refusal: &Refusal<'_>) -> String {
                 _ if refusal.accepted_before => "it has expired or was deleted",
                 _ => "it is unknown or expired, or it is the bootstrap token, which can only create tokens",
             };
-            format!("{server} rejected the admin token {said}: {causes}")
+            format!("{server} rejected the admin token {said}: {causes}; use a new one")
         }
         "no_authorization" => {
             format!(

@@ -1,4 +1,4 @@
-//! A token for one run, and what becomes of it if the answer to its creation was lost.
+//! A token for one run, and its deletion if the response to its creation was lost.
 
 use std::cell::{Cell, OnceCell};
 use std::collections::HashSet;
@@ -17,11 +17,11 @@ use crate::issuer::quote::shown;
 use crate::issuer::{BoxFuture, CreateError, Issuer, Lease, Leftover};
 use crate::secret::{ExposeSecret as _, SecretString};
 
-/// On top of the least lifetime: for a slow creation.
+/// Added to the minimum lifetime, for a slow creation.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(30);
-/// How long to wait before the list is read again for a token whose creation may be under way.
+/// The pause before the list is read again for a token that may still be created.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
-/// How often the list is read after an answer of a server that is done.
+/// How often the list is read if the server has finished with the creation.
 const LOOKS_AFTER_FINAL_REPLY: u32 = 2;
 
 /// The issuer of one run's token.
@@ -29,24 +29,24 @@ pub struct RunToken {
     gafaelfawr: Gafaelfawr,
     new: NewToken,
     env_name: OsString,
-    /// For how long the run needs its credentials.
+    /// How long the run needs its credentials.
     needed: Duration,
     before: OnceCell<Before>,
-    /// When the creation began, by this machine's clock, in Unix seconds.
+    /// When the creation began, by the local clock, in Unix seconds.
     create_began: Cell<Option<u64>>,
 }
 
-/// What was known before the creation.
+/// The state before the creation.
 struct Before {
     keys: HashSet<String>,
     expires: u64,
 }
 
-/// One run's token, before its issuer is connected.
+/// The token of a run, before its issuer is connected.
 pub struct RunTokenConfig {
-    /// What it is.
+    /// The token to create.
     pub new: NewToken,
-    /// The variable that receives it.
+    /// The variable for the token.
     pub env_name: OsString,
 }
 
@@ -74,12 +74,12 @@ impl RunToken {
         }
     }
 
-    /// A time of this machine's clock, by the server's clock as far as it is known.
+    /// Converts a time of the local clock to the server's clock, if that is known.
     fn server_time(&self, local: u64) -> u64 {
         local.saturating_add_signed(-self.api().client().usable_clock_offset_seconds().unwrap_or_default())
     }
 
-    /// The admin token must be able to delete the token when the run is over.
+    /// Fails if the admin token may be unable to delete the token after the run.
     fn check_admin(&self, admin: &TokenInfo) -> Result<(), Failure> {
         let refuse = |reason: Reason, what: String| {
             let (username, origin) = (shown(&admin.username), self.api().origin());
@@ -105,7 +105,7 @@ impl RunToken {
         }
     }
 
-    /// Looks for the token whose creation was not answered with it, and deletes it if it must be this run's.
+    /// Looks for a token whose creation was not confirmed, and deletes it if it must be this run's.
     async fn revoke_orphan(&self, leftover: &Leftover, deadline: Instant) -> Result<(), String> {
         if let Some(key) = self.key_in_location(leftover) {
             return self.delete(key, deadline).await;
@@ -130,7 +130,7 @@ impl RunToken {
             let creation = Creation { new: &self.new, expires: *expires, listed_before, window, answered };
             match creation.judge(&listed) {
                 Verdict::Proven(token) => {
-                    tracing::debug!(key = token.token, "found the token whose creation was not answered");
+                    tracing::debug!(key = token.token, "found the token whose creation was not confirmed");
                     return self.delete(&token.token, deadline).await;
                 }
                 Verdict::Unproven(tokens) => {
@@ -155,7 +155,7 @@ impl RunToken {
         }
     }
 
-    /// The key that an answer without a usable token names: `/auth/api/v1/users/USER/tokens/KEY`.
+    /// The key in the `Location` of a response without a usable token: `/auth/api/v1/users/USER/tokens/KEY`.
     fn key_in_location<'a>(&self, leftover: &'a Leftover) -> Option<&'a str> {
         let Leftover::Answered(reply) = leftover else { return None };
         let (path, key) = reply.location.as_deref()?.rsplit_once('/')?;
@@ -168,7 +168,7 @@ impl RunToken {
         match self.gafaelfawr.delete(username, key, deadline).await {
             Ok(true) => Ok(()),
             Ok(false) => {
-                tracing::debug!(key, "the token was gone already");
+                tracing::debug!(key, "the token had already been deleted");
                 Ok(())
             }
             Err(failure) => Err(format!("{failure}; {}", self.delete_by_hand(key))),
@@ -176,7 +176,7 @@ impl RunToken {
     }
 
     fn delete_by_hand(&self, key: &str) -> String {
-        // A key may look like a flag.
+        // A key may begin with a dash.
         let end = if key.starts_with('-') { "-- " } else { "" };
         let username = &self.new.username;
         format!(
@@ -246,7 +246,7 @@ impl Issuer for RunToken {
             set: vec![
                 ("SERVICE_AUTHORIZATION".into(), authorization),
                 (URL.into(), SecretString::from(self.api().base())),
-                // Last, because it wins where --env-name is one of the others.
+                // Comes last, so it wins if --env-name names one of the others.
                 (self.env_name.clone(), token.clone()),
             ],
             remove: vec![ADMIN_TOKEN.into()],

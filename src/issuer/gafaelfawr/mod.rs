@@ -16,55 +16,55 @@ use super::refusal::Doing;
 use crate::failure::Failure;
 use crate::secret::{ExposeSecret as _, SecretString, protect};
 
-/// The administrator's variable, which the command must not see.
+/// The variable with the admin token, which is hidden from the command.
 pub(crate) const ADMIN_TOKEN: &str = "GAFAELFAWR_ADMIN_TOKEN";
-/// The base URL's variable.
+/// The variable with the base URL.
 pub(crate) const URL: &str = "GAFAELFAWR_URL";
-/// The scope that makes and deletes tokens.
+/// The scope that is needed to create and delete tokens.
 pub(crate) const ADMIN_SCOPE: &str = "admin:token";
-/// A token must live at least this long.
+/// The minimum lifetime of a token.
 pub(crate) const MIN_LIFETIME: Duration = Duration::from_secs(300);
-/// Integers above this are read as milliseconds.
+/// Larger integers would be read as milliseconds.
 pub(crate) const MAX_EXPIRES: u64 = 20_000_000_000;
 /// Length of a token's key, and of its secret.
 const PART_CHARS: usize = 22;
 const MAX_USERNAME_CHARS: usize = 64;
 
-/// A token to make.
+/// A token to create.
 #[derive(Clone, Debug)]
 pub struct NewToken {
     /// `bot-…`
     pub username: String,
-    /// For people; the API keeps it and does not list it.
+    /// A description; the API stores it but does not list it.
     pub name: Option<String>,
-    /// What it is good for, sorted.
+    /// Sorted.
     pub scopes: Vec<String>,
 }
 
-/// A token, as the API describes it.
+/// A token as the API describes it.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 pub(crate) struct TokenInfo {
-    /// Whose it is.
+    /// The owner.
     pub username: String,
     /// `service`, `user`, `session`, …
     pub token_type: String,
-    /// What it is good for.
+    /// Sorted.
     #[serde(default)]
     pub scopes: Vec<String>,
-    /// When it was made, Unix seconds.
+    /// The creation, in Unix seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<u64>,
-    /// When it expires, Unix seconds; never, if there is none.
+    /// The expiry, in Unix seconds; `None` for never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<u64>,
-    /// Its key: what names it.
+    /// The key, which identifies the token.
     pub token: String,
-    /// The name of a user's token.
+    /// The name, which only user tokens have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_name: Option<String>,
 }
 
-/// Whether `text` is the key of a token, or has the form of its secret, which is the same.
+/// True if `text` has the form of a token's key. The secret part has the same form.
 pub(crate) fn is_token_key(text: &str) -> bool {
     text.len() == PART_CHARS && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
@@ -75,7 +75,7 @@ pub(crate) fn token_key_of(token: &SecretString) -> Option<&str> {
     (is_token_key(key) && is_token_key(secret)).then_some(key)
 }
 
-/// Whether a username is of the documented form: lower case, digits, single dashes within.
+/// True for a valid username: lower case, digits, single dashes within.
 pub(crate) fn is_username(name: &str) -> bool {
     name.len() <= MAX_USERNAME_CHARS
         && name.split('-').all(|word| {
@@ -84,7 +84,7 @@ pub(crate) fn is_username(name: &str) -> bool {
         && name.bytes().any(|b| b.is_ascii_lowercase())
 }
 
-/// Whether a scope is of the documented form.
+/// True for a valid scope.
 pub(crate) fn is_scope(scope: &str) -> bool {
     !scope.is_empty()
         && scope.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b':' | b'.' | b'_' | b'-'))
@@ -101,7 +101,7 @@ impl Gafaelfawr {
         Ok(Gafaelfawr { api: Api::new(&error::DIALECT, access, ("authorization", "bearer "))? })
     }
 
-    /// The requests below.
+    /// For its clock and state.
     pub(crate) fn api(&self) -> &Api {
         &self.api
     }
@@ -114,18 +114,18 @@ impl Gafaelfawr {
         self.api.at(&["auth", "api", "v1", "token-info"])
     }
 
-    /// What the admin token is.
+    /// The admin token as Gafaelfawr describes it.
     pub(crate) async fn token_info(&self, deadline: Instant) -> Result<TokenInfo, Failure> {
         self.api.get(&self.own_token(), Doing::Check, deadline).await
     }
 
-    /// What the credential is; `None` if it is not valid, or not any more.
+    /// The credential as Gafaelfawr describes it; `None` if it is not or no longer valid.
     pub(crate) async fn own_info(&self, deadline: Instant) -> Result<Option<TokenInfo>, Failure> {
         self.api.get_if_valid(&self.own_token(), error::is_invalid_token, deadline).await
     }
 
-    /// How far the local clock is ahead of the server's. The bootstrap token is not accepted there, but the
-    /// answer still tells the time.
+    /// How far the local clock is ahead of the server's. The server rejects the bootstrap token here, but its response
+    /// still has a date.
     pub(crate) async fn clock_offset_seconds(&self, deadline: Instant) -> Result<i64, Failure> {
         self.api.clock_offset_seconds(&self.own_token(), deadline).await
     }
@@ -135,7 +135,7 @@ impl Gafaelfawr {
         self.api.get(&self.user_tokens(username), Doing::List, deadline).await
     }
 
-    /// Makes a token that expires at `expires` (Unix seconds); never, if that is `None`.
+    /// Creates a token that expires at `expires` (Unix seconds; `None` for never).
     pub(crate) async fn create(
         &self,
         new: &NewToken,
@@ -161,7 +161,7 @@ impl Gafaelfawr {
         Ok(created.token)
     }
 
-    /// Deletes a token. `false`: there was none.
+    /// Deletes a token. `false`: it did not exist.
     pub(crate) async fn delete(&self, username: &str, key: &str, deadline: Instant) -> Result<bool, Failure> {
         let mut url = self.user_tokens(username);
         if let Ok(mut path) = url.path_segments_mut() {

@@ -1,60 +1,59 @@
-//! Whose a token is that was found after a creation without an answer.
+//! Decides whether a token found after an unconfirmed creation belongs to this run.
 //!
-//! The list shows a token's user, type, scopes, `created` and `expires`, and nothing that names the run that
-//! created it. Deleting another run's token would break that run's command, and a token that is left expires
-//! by itself. So a token is deleted only if it must be this run's; in every other case the run warns.
+//! The list shows a token's user, type, scopes, `created` and `expires`, and nothing that identifies the run that
+//! created it. Deleting another run's token would break that run, whereas a token that is left expires by itself. So a
+//! token is deleted only if it must be this run's; otherwise the run warns.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
 use super::{NewToken, TokenInfo};
 
-/// The expiry is later by a random share of four hours. Of 300 runs that start in the same second, two in a
-/// hundred share their expiry with another.
+/// The expiry is extended by a random part of four hours. Of 300 runs that start in the same second, two in a hundred
+/// share their expiry with another.
 pub(crate) const EXPIRY_SPREAD_SECONDS: u64 = 4 * 3600;
 /// `Date` and `created` are whole seconds.
 pub(crate) const CREATED_SLACK_SECONDS: u64 = 2;
-/// How many draws may hit an expiry that is in use before one of those is taken.
+/// How many times an expiry is drawn again if it is in use.
 const DRAWS: usize = 20;
 
-/// An expiry for a token that must live at least until `least`, and that no listed token has.
+/// An expiry for a token that must be valid until `least`, different from that of each listed token.
 pub(super) fn draw_expiry(least: u64, listed: &[TokenInfo], mut random: impl FnMut(u64) -> u64) -> u64 {
     let taken = listed.iter().filter_map(|token| token.expires).collect();
     draw_free(&taken, || least.saturating_add(random(EXPIRY_SPREAD_SECONDS)))
 }
 
-/// An expiry out of `draw` that is not taken, if there is one.
+/// An expiry from `draw` that is not in `taken`, if one is found.
 pub(crate) fn draw_free(taken: &HashSet<u64>, mut draw: impl FnMut() -> u64) -> u64 {
     let first_free = (0..DRAWS).map(|_| draw()).find(|expires| !taken.contains(expires));
     first_free.unwrap_or_else(draw)
 }
 
-/// A creation that was not answered with a token.
+/// A creation without a token in its response.
 pub(crate) struct Creation<'a> {
     pub new: &'a NewToken,
     pub expires: u64,
-    /// The keys that were listed before it.
+    /// The keys listed before the creation.
     pub listed_before: HashSet<&'a str>,
     /// When the server can have created the token, by its own clock; `None` if that clock is unknown.
     pub window: Option<RangeInclusive<u64>>,
-    /// Whether anything answered, which shows that the request arrived.
+    /// Something responded, which shows that the request arrived.
     pub answered: bool,
 }
 
-/// What a list says about an creation.
+/// The conclusion from a list of tokens.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict<'a> {
-    /// This one must be the creation's token.
+    /// This must be the creation's token.
     Proven(&'a TokenInfo),
-    /// These may be, but may be another run's.
+    /// These may be the attempt's token, or another run's.
     Unproven(Vec<&'a TokenInfo>),
-    /// No listed token can be the creation's.
     NotListed,
 }
 
 impl Creation<'_> {
-    /// Only the single new token of the user is taken for this run's, and only if it matches in everything
-    /// that the list shows and something answered the request.
+    /// The user's only new token is taken for this run's if it matches in everything that the list shows and something
+    /// responded to the request.
     pub(crate) fn judge<'a>(&self, listed: impl IntoIterator<Item = &'a TokenInfo>) -> Verdict<'a> {
         let is_new = |token: &&TokenInfo| {
             token.token_type == "service"
@@ -71,7 +70,7 @@ impl Creation<'_> {
     }
 
     fn can_be(&self, token: &TokenInfo) -> bool {
-        // Both are sorted: the one here, the other by the server.
+        // Both are sorted: one here, the other by the server.
         token.expires == Some(self.expires) && token.scopes == self.new.scopes
     }
 
@@ -116,7 +115,7 @@ mod tests {
         let ours = listed("ours", 105, 9000);
         let old = listed("old", 105, 9000);
         assert_eq!(creation.judge(&[old.clone(), ours.clone()]), Verdict::Proven(&ours));
-        // Runs create neither session nor internal tokens.
+        // Runs never create session or internal tokens.
         let internal = TokenInfo { token_type: "internal".to_owned(), ..listed("internal", 105, 9000) };
         assert_eq!(creation.judge(&[internal, ours.clone()]), Verdict::Proven(&ours));
 
@@ -126,7 +125,7 @@ mod tests {
         }
         let twin = listed("twin", 105, 9000);
         assert_eq!(creation.judge(&[ours.clone(), twin.clone()]), Verdict::Unproven(vec![&ours, &twin]));
-        // Another run's token, whatever it looks like, takes the proof away.
+        // A token of another run makes it impossible to prove anything.
         assert_eq!(
             creation.judge(&[ours.clone(), listed("other", 90, 8000)]),
             Verdict::Unproven(vec![&ours])
@@ -143,17 +142,17 @@ mod tests {
         assert_eq!(unknown_clock.judge([&ours]), Verdict::Unproven(vec![&ours]));
     }
 
-    /// What happens to a creation on its way.
+    /// The result of a creation.
     #[derive(Clone, Copy, PartialEq, Eq)]
     enum Fate {
         Answered,
-        /// The token is created, and a gateway's error comes instead of it.
+        /// The token is created, but the response is a gateway's error.
         GatewayError,
-        /// The token is created, and nothing comes back.
+        /// The token is created, but the response is lost.
         AnswerLost,
-        /// Nothing is created, and nothing comes back.
+        /// No token is created, and there is no response.
         RequestLost,
-        /// Nothing is created, and a gateway's error comes back, as if the request had arrived.
+        /// No token is created, and a gateway's error looks as if the request had arrived.
         GatewayRefused,
     }
 
@@ -176,12 +175,12 @@ mod tests {
         new: NewToken,
     }
 
-    /// Milliseconds of one round, in which the runs begin.
+    /// The time in which the runs of a round start, in milliseconds.
     const ROUND: u64 = 1_000_000;
     const RUNS: usize = 50;
     const LEAST_LIFETIME_SECONDS: u64 = 330;
 
-    /// Runs of one user that begin within `within` milliseconds.
+    /// Runs of one user that start within `within` milliseconds.
     fn runs(rng: &mut Rng, fates: &[Fate], within: u64, spread: u64) -> Vec<SimulatedRun> {
         let new = new_token();
         let run = |index: usize, rng: &mut Rng| {
@@ -202,7 +201,7 @@ mod tests {
         (0..RUNS).map(|index| run(index, rng)).collect()
     }
 
-    /// The user's list at a moment: what was created by then and not deleted.
+    /// The user's list at a point in time: tokens created and not yet deleted.
     fn list<'a>(
         runs: &'a [SimulatedRun],
         deleted_at: &[Option<u64>],
@@ -214,8 +213,7 @@ mod tests {
         runs.iter().zip(deleted_at).filter(is_listed).map(|(run, _)| &run.token)
     }
 
-    /// Plays one round; gives the tokens that were deleted although they were another run's, and the
-    /// expiry of each orphan.
+    /// Plays one round; returns how many tokens of other runs were deleted, and the expiry of each orphan.
     fn play(runs: &[SimulatedRun]) -> (usize, Vec<u64>) {
         let mut deleted_at: Vec<Option<u64>> =
             runs.iter().map(|run| (run.fate == Fate::Answered).then_some(run.ends_at)).collect();
@@ -242,9 +240,9 @@ mod tests {
         (foreign, (0..runs.len()).filter(is_orphan).map(|index| runs[index].expires).collect())
     }
 
-    /// Twenty good and twenty lost runs of one user once cost one or two good tokens a round: the share was
-    /// 180 s, and one match was enough. Here 10,000 rounds of 50 runs are played, in a tenth of them with a
-    /// share so small that the same expiry is drawn all the time.
+    /// With a spread of 180 s, and one match as proof, twenty good and twenty lost runs of one user once lost one or
+    /// two good tokens in each round. Here, 10,000 rounds of 50 runs are played, a tenth of them with a spread so small
+    /// that the same expiry is drawn all the time.
     #[test]
     fn no_run_deletes_the_token_of_another() {
         let mut rng = Rng::with_seed(12);
@@ -266,12 +264,12 @@ mod tests {
             created += unanswered;
             deleted += unanswered - orphans.len();
         }
-        // The rule must not prevent deletions: a run that is alone cleans up.
+        // The rule must not prevent deletions: a run without others at the same time cleans up.
         assert!(deleted * 10 > created, "{deleted} of {created}");
     }
 
-    /// A gateway's error is taken for a sign that the request arrived. Where it did not, only a run that is
-    /// the single other one, began in the same seconds and drew the same expiry can be mistaken.
+    /// A gateway's error is taken as a sign that the request arrived. If it did not, only a single other run can be
+    /// mistaken for this one, if it began in the same seconds and drew the same expiry.
     #[test]
     fn a_gateway_that_creates_nothing_hardly_ever_costs_a_token() {
         let mut rng = Rng::with_seed(502);
@@ -292,7 +290,7 @@ mod tests {
         drawn.sort_unstable();
         let shared = drawn.windows(2).filter(|pair| pair[0] == pair[1]).count();
         assert!(shared <= 10, "{shared} of 300");
-        // One that is in use is not drawn again.
+        // One that is in use is drawn again.
         let mut next = [7, 7, 8].into_iter();
         assert_eq!(draw_expiry(1000, &[listed("a", 1, 1007)], |_| next.next().unwrap()), 1008);
         assert_eq!(draw_expiry(1000, &[listed("a", 1, 1007)], |_| 7), 1007);

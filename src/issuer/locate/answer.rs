@@ -1,4 +1,4 @@
-//! Locate's answer: its form, and what is read of it.
+//! Parses Locate's response.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,14 +15,14 @@ use crate::failure::{Failure, Reason};
 use crate::http::Answer;
 use crate::issuer::quote::{first_words, shown};
 
-/// The answer (m-lab/locate, `api/v2/api.go`: `MonitoringResult`).
+/// Locate's response (m-lab/locate, `api/v2/api.go`: `MonitoringResult`).
 #[derive(Deserialize)]
 pub(super) struct MonitoringResult {
     #[serde(default, deserialize_with = "object")]
     pub error: Option<LocateError>,
     #[serde(default, deserialize_with = "object")]
     pub target: Option<Target>,
-    /// Cloud Endpoints, which stands before Locate, answers `{"code","message"}`.
+    /// Cloud Endpoints, in front of Locate, returns `{"code","message"}`.
     pub message: Option<String>,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Target {
     pub urls: Option<BTreeMap<String, String>>,
 }
 
-/// An object, or nothing. serde itself would take an array for a struct, member by member.
+/// An object, or null. serde would also accept an array as a struct.
 fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
     struct Object<T>(PhantomData<T>);
     impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
@@ -63,10 +63,10 @@ fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Opt
 }
 
 impl Locate<'_> {
-    /// Reads Locate's answer: the URLs on offer, or in words why there are none.
+    /// Reads Locate's response: the available URLs, or the failure that says why there are none.
     pub fn read(&self, answer: &Answer) -> Result<Offer, Failure> {
         let at = self.at();
-        // serde would take an array for the struct, member by member.
+        // serde would accept an array as the struct.
         let is_object = answer.body.trim_ascii_start().starts_with(b"{");
         let parsed = is_object.then(|| serde_json::from_slice(&answer.body)).transpose();
         let result: Option<MonitoringResult> = match parsed {

@@ -1,4 +1,4 @@
-//! Asks Locate, again where that may help.
+//! Requests service URLs from Locate, with retries.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,27 +11,27 @@ use crate::http::{Client, Request};
 use crate::key::PrivateKey;
 use crate::secret::redact_url;
 
-/// Locate, as it is asked: what for, how it is reached, and who signs.
+/// Locate with the request, the client and the key.
 pub struct Locate<'a> {
-    /// What the request is made of.
+    /// The parts of the request.
     pub config: &'a LocateConfig,
-    /// How it is reached.
+    /// The client for Locate's origin.
     pub client: &'a Client,
-    /// What signs each try.
+    /// Signs a new token for each try.
     pub key: &'a PrivateKey,
 }
 
-/// Whether to try again, and what the server asks to wait.
+/// Says whether another try may help, and how long the server asks to wait.
 enum Again {
     No,
     After(Option<Duration>),
 }
 
 impl Locate<'_> {
-    /// Asks for service URLs, trying again where that may help: first with what is `signed`, then with a fresh
-    /// token each. Gives what was accepted, too.
+    /// Requests service URLs, first with the token in `signed`, then with a new token for each retry. Also returns the
+    /// token that was accepted.
     ///
-    /// It has no time limit of its own; `deadline` only tells which pauses are worth while.
+    /// It has no time limit of its own; `deadline` only limits the pauses.
     pub async fn ask(
         &self,
         mut signed: Signed,

@@ -18,13 +18,13 @@ use crate::secret::{ExposeSecret as _, SecretString, protect, scrub};
 /// The variable that ndt clients read.
 pub const SERVICE_URL: &str = "SERVICE_URL";
 const SERVICE_HOSTNAME: &str = "SERVICE_HOSTNAME";
-/// The key's variable, which the command must not see.
+/// The variable with the key, which is hidden from the command.
 pub const SIGNER_KEY: &str = "MONITORING_SIGNER_KEY";
 
-/// Which variable of the command gets which URL.
+/// The URLs that the command gets, and their variables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Exchange {
-    /// No request: the monitoring URL only.
+    /// No request: only the monitoring URL.
     No,
     /// `$ENV_NAME` is the monitoring URL, `SERVICE_URL` the service URL.
     Both,
@@ -32,46 +32,46 @@ pub enum Exchange {
     ServiceUrl,
 }
 
-/// What a monitoring request is made of.
+/// The settings of a monitoring request.
 pub struct LocateConfig {
-    /// Where Locate is asked, and for which service.
+    /// The URL to request, without the token.
     pub endpoint: Endpoint,
-    /// Where the private key is.
+    /// The source of the private key.
     pub key: KeySource,
-    /// The machine to monitor: the JWT's `sub`.
+    /// The machine to monitor: the `sub` of the JWT.
     pub machine: String,
-    /// `-env-name`.
+    /// `-env-name`: the variable for the URL.
     pub env_name: OsString,
-    /// What is exchanged and handed over.
+    /// The requests to make, and the URLs that the command gets.
     pub exchange: Exchange,
-    /// The key in `target.urls`, if one was named.
+    /// `-service-url-key-name`: the key in `target.urls`.
     pub url_key: Option<String>,
-    /// Whether the variable `SERVICE_URL` that we were started with is our flag's, or stale.
+    /// Remove the inherited variable `SERVICE_URL`: it is the flag of this program, or stale.
     pub drop_service_url: bool,
 }
 
-/// The monitoring URL, with a fresh JWT in it.
+/// The monitoring URL with a new JWT.
 pub struct Signed {
-    /// The URL to ask. It is a secret, too: show it by [`crate::secret::redact_url`].
+    /// The URL to request. It is a secret, so show it only with [`crate::secret::redact_url`].
     pub url: Url,
-    /// The same, byte for byte as the original writes it, for the command.
+    /// The same URL for the command, byte for byte as the original writes it.
     pub text: SecretString,
 }
 
-/// What a request, and a variable of the command, has room for.
+/// The longest URL that a request and a variable can hold.
 const LONGEST_URL: usize = 32 * 1024;
 
-/// Where Locate is asked: prefix and service, which are one URL, wherever the user splits them.
+/// The endpoint of Locate: prefix and service, which form one URL wherever the user splits them.
 pub struct Endpoint {
-    /// The URL without the token, as it is requested: its host, its path.
+    /// The URL to request, without the token.
     pub url: Url,
-    /// What is monitored, such as `ndt/ndt7`: the last two elements of the path, as Locate reads it.
+    /// The monitored service, such as `ndt/ndt7`: the last two elements of the path, as Locate reads it.
     pub service: String,
     written: GoUrl,
 }
 
 impl Endpoint {
-    /// Joins prefix and service. An error is a clause that shows nothing secret.
+    /// Joins prefix and service. The error is a clause without secrets.
     pub fn new(prefix: &str, service: &str) -> Result<Endpoint, String> {
         let written = GoUrl::parse(prefix)?.join(service);
         let url = requested(&written)?;
@@ -81,25 +81,25 @@ impl Endpoint {
         Ok(Endpoint { url, service: written.last_two(), written })
     }
 
-    /// The network interface that an IPv6 address belongs to, which `url` does not tell.
+    /// The network interface of an IPv6 address, which `url` cannot hold.
     pub fn zone(&self) -> Option<String> {
         self.written.zone().map(Cow::into_owned)
     }
 
-    /// The monitoring URL: the prefix's own query with the token in it.
+    /// The monitoring URL: the query of the prefix with the token added.
     pub fn monitoring_url(&self, jwt: &SecretString) -> Result<(Url, SecretString), String> {
         let written = self.written.clone().with("access_token", jwt.expose_secret());
         Ok((requested(&written)?, SecretString::from(written.text())))
     }
 }
 
-/// The URL to request, which is stricter than Go's.
+/// The URL to request, parsed by stricter rules than Go's.
 fn requested(written: &GoUrl) -> Result<Url, String> {
     Url::parse(&written.text_without_zone()).map_err(|error| format!("{error}; check its host and port"))
 }
 
 impl LocateConfig {
-    /// Signs a fresh JWT and puts it into the monitoring URL.
+    /// Signs a new JWT and adds it to the monitoring URL.
     pub fn sign(&self, key: &PrivateKey) -> Result<Signed, Failure> {
         let jwt = monitoring_jwt(key, &self.machine, SystemTime::now())
             .map_err(|refusal| self.key.refuse(&refusal))?;
@@ -114,13 +114,13 @@ impl LocateConfig {
         Ok(Signed { url, text })
     }
 
-    /// Takes the service URL out of `target.urls`.
+    /// Chooses the service URL in `target.urls`.
     pub fn choose(&self, offer: Offer) -> Result<Granted, Failure> {
         let Endpoint { url, service, .. } = &self.endpoint;
         offer.choose(&origin(url), service, self.url_key.as_deref())
     }
 
-    /// What the command finds in its environment.
+    /// The variables for the command.
     pub fn lease(&self, Signed { text: monitoring_url, .. }: Signed, granted: Option<Granted>) -> Lease {
         let mut lease = Lease { remove: vec![SIGNER_KEY.into()], ..Lease::default() };
         if self.drop_service_url {
@@ -130,13 +130,13 @@ impl LocateConfig {
             None => lease.set.push((self.env_name.clone(), monitoring_url)),
             Some(granted) => {
                 if self.exchange == Exchange::ServiceUrl {
-                    // One that we were started with is of another server.
+                    // An inherited one belongs to another server.
                     lease.remove.push(SERVICE_HOSTNAME.into());
                     lease.set.push((self.env_name.clone(), granted.url));
                 } else {
                     lease.set.push((SERVICE_URL.into(), granted.url));
                     lease.set.push((SERVICE_HOSTNAME.into(), granted.hostname.into()));
-                    // Last, because it wins where -env-name is one of the others.
+                    // Comes last, so it wins if -env-name names one of the others.
                     lease.set.push((self.env_name.clone(), monitoring_url));
                 }
             }

@@ -1,4 +1,4 @@
-//! What it means that Locate has refused, and what to do.
+//! Explains Locate's refusals.
 
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ use crate::issuer::status::{self, meaning};
 use crate::key::KeySource;
 use crate::key::sign::JWT_LIFETIME;
 
-/// A clock that is behind by this much lets a token expire before it arrives. `Date` has whole seconds.
+/// With a clock that is behind by this much, a token has expired when it arrives. `Date` has whole seconds.
 pub const FATAL_CLOCK_LAG: Duration = JWT_LIFETIME.saturating_sub(Duration::from_secs(2));
-/// Locate v0.17 accepts a token for so much longer; v0.19 does not.
+/// Locate v0.17 accepts a token for this long after its expiry; v0.19 does not.
 const LEEWAY: Duration = Duration::from_secs(60);
 
 const CHECK_URL: &str = "check -locate-url";
@@ -41,17 +41,17 @@ fn reason_of_error(error: &LocateError, answer: &Answer) -> Reason {
 }
 
 impl Locate<'_> {
-    /// The failure that an error object of Locate's is.
+    /// The failure for an error object of Locate.
     pub(super) fn error_failure(&self, error: &LocateError, answer: &Answer) -> Failure {
         failed(reason_of_error(error, answer), self.explain_error(error, answer))
     }
 
-    /// The failure that a status without an error object is.
+    /// The failure for a status without an error object.
     pub(super) fn status_failure(&self, answer: &Answer, result: Option<&MonitoringResult>) -> Failure {
         failed(reason_of_status(answer), self.explain_status(answer, result))
     }
 
-    /// An error object of Locate's, with its likely cause.
+    /// An error object of Locate, with its likely cause.
     fn explain_error(&self, error: &LocateError, answer: &Answer) -> String {
         let label = status::label(answer.status);
         let said = [error.kind.as_str(), error.title.as_str(), error.detail.as_deref().unwrap_or_default()]
@@ -84,7 +84,7 @@ impl Locate<'_> {
         }
     }
 
-    /// A token that was rejected: the clock, where it explains that; else the key.
+    /// A rejected token: the clock, if it explains the rejection; otherwise the key.
     fn explain_unauthorized(&self, answer: &Answer, said: &str) -> String {
         let rejected = format!("locate rejected the token {said}");
         let Some(lag) = clock::lag(answer).filter(|lag| *lag >= FATAL_CLOCK_LAG) else {
@@ -101,7 +101,7 @@ impl Locate<'_> {
         format!("{expired}. Locate v0.17 tolerates this much: there, {}", self.explain_key())
     }
 
-    /// What may be wrong with the key.
+    /// A clause about possible problems of the key.
     fn explain_key(&self) -> String {
         let (key, compare) = match &self.config.key {
             KeySource::File(path) => {
@@ -123,7 +123,7 @@ impl Locate<'_> {
         )
     }
 
-    /// A status that says no, without an error object.
+    /// A status that is not a success, without an error object.
     fn explain_status(&self, answer: &Answer, result: Option<&MonitoringResult>) -> String {
         let (status, label) = (answer.status, status::label(answer.status));
         let at = format!("{}{}", self.at(), self.client.via());
@@ -149,7 +149,6 @@ impl Locate<'_> {
         }
     }
 
-    /// The path that is asked for.
     fn path(&self) -> String {
         shown(self.config.endpoint.url.path())
     }

@@ -1,4 +1,4 @@
-//! What Locate offers, and which of it is taken.
+//! Chooses one of the service URLs that Locate offers.
 
 use std::collections::BTreeMap;
 
@@ -9,28 +9,28 @@ use crate::failure::{Failure, Reason, Stage};
 use crate::issuer::quote::{quoted_name, shown};
 use crate::secret::{SecretString, protect};
 
-/// The key that the original takes if none is named (`-service-url-key-name`).
+/// The default of the original (`-service-url-key-name`).
 pub const ORIGINAL_DEFAULT_KEY: &str = "wss://:3010/ndt_protocol";
-/// What is taken for `ndt/ndt7` if none is named.
+/// The default for `ndt/ndt7`.
 const NDT7_DEFAULT_KEY: &str = "wss:///ndt/v7/download";
-/// How many of the keys on offer are shown.
+/// How many of the available keys are shown.
 const SHOWN_KEYS: usize = 20;
-/// The kernel takes no variable of more than 128 KiB (execve(2), MAX_ARG_STRLEN); a URL is far smaller.
+/// The kernel accepts at most 128 KiB for a variable (execve(2), MAX_ARG_STRLEN); real URLs are far smaller.
 const MAX_SERVICE_URL_BYTES: usize = 32 * 1024;
 
-/// The service URLs that Locate has given, by their keys: `target.urls`.
+/// The service URLs from Locate by key: `target.urls`.
 pub struct Offer(pub(super) BTreeMap<String, String>);
 
-/// The service URL that was chosen, and what else the answer tells.
+/// The chosen service URL, and the available keys.
 #[derive(Debug)]
 pub struct Granted {
     /// The URL with its access token, as Locate wrote it.
     pub url: SecretString,
-    /// Its host.
+    /// The host of that URL.
     pub hostname: String,
-    /// The keys on offer.
+    /// All available keys.
     pub keys: Vec<String>,
-    /// The key that was taken.
+    /// The key of the chosen URL.
     pub key: String,
 }
 
@@ -42,20 +42,20 @@ impl Offer {
         let key = choose_key(&keys, named, service)
             .ok_or_else(|| {
                 let more = if keys.len() > SHOWN_KEYS { ", …" } else { "" };
-                let on_offer = keys.iter().take(SHOWN_KEYS).map(|key| shown(key));
-                let on_offer = on_offer.collect::<Vec<_>>().join(", ") + more;
+                let available = keys.iter().take(SHOWN_KEYS).map(|key| shown(key));
+                let available = available.collect::<Vec<_>>().join(", ") + more;
                 let (reason, message) = match named {
                     Some(named) => (
                         Reason::UnknownUrlKey,
                         format!(
-                            "locate at {at} has no URL key {} for {service}; set -service-url-key-name to one of the keys it has: {on_offer}",
+                            "locate at {at} has no URL key {} for {service}; set -service-url-key-name to one of the keys it has: {available}",
                             quoted_name(named)
                         ),
                     ),
                     None => (
                         Reason::AmbiguousUrlKey,
                         format!(
-                            "locate at {at} offers several URLs for {service}; choose one with -service-url-key-name: {on_offer}"
+                            "locate at {at} offers several URLs for {service}; choose one with -service-url-key-name: {available}"
                         ),
                     ),
                 };
@@ -67,7 +67,7 @@ impl Offer {
         let hostname = usable_host(&url).map_err(|why| {
             let key = shown(&key);
             let message = format!(
-                "locate at {at} gave no usable URL under the key {key} for {service}: {why}; the command was not run"
+                "locate at {at} returned an unusable URL under the key {key} for {service}: {why}; the command was not run"
             );
             Failure::failed(Stage::Exchange, Reason::UnusableServiceUrl, message)
         })?;
@@ -75,7 +75,7 @@ impl Offer {
     }
 }
 
-/// The key to take: the one that was named; else the original's default; else ndt7's; else the only one.
+/// The key to use: the one in `named`; otherwise the original's default, ndt7's default, or the only key.
 pub fn choose_key<'a>(keys: &'a [String], named: Option<&str>, service: &str) -> Option<&'a str> {
     let has = |wanted: &str| keys.iter().map(String::as_str).find(|&key| key == wanted);
     if let Some(named) = named {
@@ -89,7 +89,7 @@ pub fn choose_key<'a>(keys: &'a [String], named: Option<&str>, service: &str) ->
     has(ORIGINAL_DEFAULT_KEY).or_else(ndt7).or_else(only)
 }
 
-/// The host of a service URL that can be handed to a command.
+/// The host of a service URL, if a command can use that URL.
 fn usable_host(url: &str) -> Result<String, String> {
     if url.is_empty() {
         return Err("it is empty".to_owned());
@@ -98,21 +98,21 @@ fn usable_host(url: &str) -> Result<String, String> {
         return Err(format!("it has {} bytes", url.len()));
     }
     if url.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err("it holds blanks or control characters".to_owned());
+        return Err("it contains spaces or control characters".to_owned());
     }
-    // By the rules of browsers `wss:///ndt/v7` has the host `ndt`; no client of ours reads it so.
+    // By the rules of browsers, `wss:///ndt/v7` has the host `ndt`; the supported clients read it differently.
     if url
         .split_once("://")
         .is_none_or(|(_, rest)| rest.is_empty() || rest.starts_with(['/', '\\', '?', '#']))
     {
         return Err("it names no host".to_owned());
     }
-    let parsed = Url::parse(url).map_err(|error| format!("it is none ({error})"))?;
+    let parsed = Url::parse(url).map_err(|error| format!("it is not a valid URL ({error})"))?;
     if !matches!(parsed.scheme(), "ws" | "wss" | "http" | "https") {
         return Err(format!("its scheme is {}, not ws, wss, http or https", parsed.scheme()));
     }
     let sound = |label: &str| {
-        // A client would take one that begins with a dash for a flag.
+        // A client would mistake a host that begins with a dash for a flag.
         !label.starts_with('-')
             && label.bytes().any(|b| b.is_ascii_alphanumeric())
             && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
@@ -125,8 +125,7 @@ fn usable_host(url: &str) -> Result<String, String> {
     }
 }
 
-/// Protects the token in a service URL: as it stands there, and without escapes, which is how a client may show
-/// it.
+/// Protects the token in a service URL, as written and without escapes, which is how a client may show it.
 fn protect_access_tokens(url: &str) {
     let query = url.split_once('?').map_or("", |(_, query)| query.split('#').next().unwrap_or_default());
     let written = query.split('&').filter_map(|pair| pair.strip_prefix("access_token")?.strip_prefix('='));

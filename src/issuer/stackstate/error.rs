@@ -1,4 +1,4 @@
-//! What StackState's errors mean.
+//! Explains StackState's errors.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use crate::http::Answer;
 use crate::issuer::clock;
 use crate::issuer::refusal::{Dialect, Doing, Refusal};
 
-/// StackState's part of what is said of an answer.
+/// StackState's part of the messages about responses.
 pub(super) static DIALECT: Dialect = Dialect {
     name: "stackstate",
     owner: "StackState",
@@ -22,7 +22,7 @@ fn is_own(answer: &Answer) -> bool {
     serde_json::from_slice::<Value>(&answer.body).is_ok_and(|body| body["_type"].is_string())
 }
 
-/// The kind of an error and its words: `{"_type","message"}`, or several in an `ErrorsResponse`.
+/// The type and message of an error: `{"_type","message"}`, or several in an `ErrorsResponse`.
 fn words(answer: &Answer) -> (String, String) {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let kind = body["_type"].as_str().unwrap_or_default().to_owned();
@@ -58,14 +58,14 @@ fn explain(refusal: &Refusal<'_>) -> String {
             format!("{server} rejected the expiry {said}{check}{}", clock::clause(refusal.answer))
         }
         (_, 401) => format!(
-            "{server} rejected the credential {said}: it is unknown or expired, or it is a service token where an API token is expected"
+            "{server} rejected the credential {said}: it is unknown or expired, or it is a service token where an API token is expected; use a new one"
         ),
         (_, 403) => format!(
             "{server} does not allow this credential to {} {said}; its roles do not permit it",
             refusal.what()
         ),
         (kind, 404) if !kind.is_empty() => format!("{server} has no such token {said}"),
-        // Whatever it says: an expiry by a clock that is days behind has passed there.
+        // If the clock is days behind, the expiry is in the past for the server, whatever the message says.
         (_, 400..500) if refusal.doing == Doing::Create && clock::is_days_off(refusal.answer) => {
             format!("{}{}", refusal.usual(&said), clock::clause(refusal.answer))
         }

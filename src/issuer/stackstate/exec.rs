@@ -1,5 +1,4 @@
-//! A token for one run. The answer to its creation has no id, so it gets a name that nobody else has, and
-//! is found by it.
+//! A token for one run. The response to its creation has no ID, so the token gets a unique name and is found by it.
 
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
@@ -13,9 +12,9 @@ use crate::issuer::api::{Access, Api};
 use crate::issuer::{BoxFuture, CreateError, Issuer, Lease, Leftover};
 use crate::secret::{ExposeSecret as _, SecretString};
 
-/// On top of the lifetime that is needed: clocks differ, and a proxy may hide the server's.
+/// Added to the required lifetime: clocks differ, and a proxy may hide the server's.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(300);
-/// How often the list is read for a token that is not in it.
+/// Pause and number of tries when the token is not in the list.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 /// The issuer of one run's token.
@@ -23,20 +22,20 @@ pub struct RunToken {
     stackstate: StackState,
     api_path: Option<String>,
     new: NewToken,
-    /// When the token must still be valid, by this machine's clock.
+    /// Until when the token must be valid, by the local clock.
     needed_until: Duration,
     env_name: OsString,
 }
 
-/// One run's token, before its issuer is connected.
+/// The token of a run, before its issuer is connected.
 pub struct RunTokenConfig {
-    /// The API's path, if it is not the usual one; the command finds it then, too.
+    /// The path of the API, if it is not the default; it is passed on to the command.
     pub api_path: Option<String>,
-    /// The kind of the credential, if its variable tells.
+    /// The kind of the credential, if its origin tells.
     pub kind: Option<CredentialKind>,
-    /// What it is; its name is the beginning of the token's, its expiry is set later.
+    /// Its name is the prefix of the token's name, and its expiry is set later.
     pub new: NewToken,
-    /// The variable that receives it.
+    /// The variable for the token.
     pub env_name: OsString,
 }
 
@@ -54,7 +53,7 @@ impl RunTokenConfig {
 }
 
 impl RunToken {
-    /// By the server's clock as far as an answer has told it, in Unix milliseconds.
+    /// In Unix milliseconds, by the server's clock if a response had a date.
     fn expiry(&self) -> i64 {
         let offset = self.api().client().usable_clock_offset_seconds().unwrap_or_default();
         let local = i64::try_from(self.needed_until.as_millis()).unwrap_or(i64::MAX);
@@ -72,11 +71,11 @@ impl RunToken {
             let ids = self.ids(deadline).await.map_err(failed)?;
             for id in &ids {
                 if !self.stackstate.delete(*id, deadline).await.map_err(failed)? {
-                    tracing::debug!(id, "the token was gone already");
+                    tracing::debug!(id, "the token had already been deleted");
                 }
             }
             match leftover {
-                // That it is not listed (yet) does not say that it is gone.
+                // It may not be listed yet, so it cannot be considered deleted.
                 Leftover::Token(_) | Leftover::Unanswered if ids.is_empty() => {
                     if Instant::now() + 2 * LOOK_AGAIN_AFTER >= deadline {
                         return Err(format!("it is not listed; {}", self.by_hand(leftover)));
@@ -145,11 +144,11 @@ impl Issuer for RunToken {
                 (URL.into(), SecretString::from(self.stackstate.url())),
                 (SERVICE_TOKEN.into(), token.clone()),
             ],
-            // `sts` takes exactly one of them.
+            // `sts` accepts only one of them.
             remove: vec![API_TOKEN.into(), K8S_TOKEN.into(), K8S_TOKEN_PATH.into()],
         };
         lease.set.extend(self.api_path.as_deref().map(|path| (API_PATH.into(), SecretString::from(path))));
-        // Last, because it wins where --env-name is one of the others.
+        // Comes last, so it wins if --env-name names one of the others.
         lease.set.push((self.env_name.clone(), token.clone()));
         lease
     }

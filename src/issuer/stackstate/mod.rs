@@ -1,5 +1,5 @@
-//! StackState, also sold as Rancher Observability and SUSE Observability: service tokens, as the vendor's
-//! OpenAPI specification has them (`/api/security/tokens`).
+//! StackState, also sold as Rancher Observability and SUSE Observability: service tokens by the vendor's OpenAPI
+//! specification (`/api/security/tokens`).
 
 mod error;
 pub(crate) mod exec;
@@ -17,30 +17,30 @@ use crate::failure::{Failure, Reason};
 use crate::random;
 use crate::secret::{ExposeSecret as _, SecretString, protect};
 
-/// The base URL's variable.
+/// The variable with the base URL.
 pub(crate) const URL: &str = "STS_CLI_URL";
-/// The API path's variable.
+/// The variable with the API path.
 pub(crate) const API_PATH: &str = "STS_CLI_API_PATH";
-/// The usual API path.
+/// The default API path.
 pub(crate) const DEFAULT_API_PATH: &str = "/api";
-/// The variable of a person's API token.
+/// The variable with a person's API token.
 pub(crate) const API_TOKEN: &str = "STS_CLI_API_TOKEN";
-/// The variable of a service token.
+/// The variable with a service token.
 pub(crate) const SERVICE_TOKEN: &str = "STS_CLI_SERVICE_TOKEN";
 
-/// The variable of a Kubernetes service account's token, which counts as one of the three.
+/// The variable with the token of a Kubernetes service account, which counts as one of the three.
 pub(crate) const K8S_TOKEN: &str = "STS_CLI_K8S_SA_TOKEN";
-/// The variables of a credential.
+/// The variables with a credential.
 pub(crate) const CREDENTIALS: [&str; 3] = [API_TOKEN, SERVICE_TOKEN, K8S_TOKEN];
-/// The variable that switches the verification of certificates off in `sts`.
+/// The variable that disables certificate verification in `sts`.
 pub(crate) const SKIP_SSL: &str = "STS_SKIP_SSL";
-/// The variable of the file that holds that token.
+/// The variable with the path of that token's file.
 pub(crate) const K8S_TOKEN_PATH: &str = "STS_CLI_K8S_SA_TOKEN_PATH";
 
-/// What every service token begins with.
+/// Prefix of every service token.
 pub(crate) const SERVICE_TOKEN_PREFIX: &str = "svctok-";
 
-/// Which header a credential goes into.
+/// The kind of a credential, which decides its header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CredentialKind {
     /// A person's: `X-API-Token`.
@@ -52,7 +52,7 @@ pub enum CredentialKind {
 }
 
 impl CredentialKind {
-    /// By its form: that of a service token, or of a JWT, which is what Kubernetes issues.
+    /// The kind by the form of the token: a service token, or a JWT, which Kubernetes issues.
     pub fn of(token: &SecretString) -> CredentialKind {
         let token = token.expose_secret();
         if token.starts_with(SERVICE_TOKEN_PREFIX) {
@@ -65,55 +65,55 @@ impl CredentialKind {
     }
 }
 
-/// A token to make.
+/// A token to create.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NewToken {
-    /// Its name.
+    /// The name, which need not be unique.
     pub name: String,
-    /// Its roles.
+    /// The roles to grant.
     pub roles: Vec<String>,
-    /// When it expires, Unix milliseconds; never, if there is none.
+    /// The expiry, in Unix milliseconds; `None` for never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expiry_date: Option<i64>,
-    /// A subject that is made for it; empty, as `sts` sends it, for none.
+    /// A subject to create for it; empty for none, as `sts` sends it.
     pub dedicated_subject: String,
 }
 
-/// A token, as the list has it; the order of the fields is that of `sts`.
+/// A listed token; the fields are in the order of `sts`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ServiceToken {
-    /// The subject that exists for it alone.
+    /// The subject that was created for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dedicated_subject: Option<String>,
-    /// What it is for.
+    /// A description, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// When it expires, Unix milliseconds.
+    /// The expiry, in Unix milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expiration: Option<i64>,
-    /// What it is deleted by. Not a number that survives a float.
+    /// The ID that deletes it. It may be too large for a float.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<i64>,
-    /// When it was last changed, Unix milliseconds.
+    /// The last change, in Unix milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_update_timestamp: Option<i64>,
-    /// Its name.
+    /// The name, which need not be unique.
     pub name: String,
-    /// Its roles.
+    /// The granted roles.
     #[serde(default)]
     pub roles: Vec<String>,
 }
 
-/// The answer to a creation. It has no id.
+/// The response to a creation, which has no ID.
 #[derive(Deserialize)]
 pub(crate) struct Created {
-    /// The name, as the server keeps it.
+    /// The name as the server stored it.
     pub name: String,
-    /// The token, shown this once.
+    /// The token, which is shown only here.
     pub token: SecretString,
-    /// When it expires, Unix milliseconds.
+    /// The expiry, in Unix milliseconds.
     pub expiration: Option<i64>,
 }
 
@@ -147,12 +147,12 @@ impl StackState {
         })
     }
 
-    /// The requests below.
+    /// For its clock and state.
     pub(crate) fn api(&self) -> &Api {
         &self.api
     }
 
-    /// The installation's URL.
+    /// The base URL, without the path of the API.
     pub(crate) fn url(&self) -> &str {
         self.url.as_str().trim_end_matches('/')
     }
@@ -161,7 +161,7 @@ impl StackState {
         self.api.at(&["security", "tokens"])
     }
 
-    /// The server's version (`/server/info`), if it tells.
+    /// The server's version (`/server/info`), if it reports one.
     pub(crate) async fn version(&self, deadline: Instant) -> Option<String> {
         let url = self.api.at(&["server", "info"]);
         let info: Value = self.api.get(&url, Doing::Check, deadline).await.ok()?;
@@ -169,7 +169,7 @@ impl StackState {
         Some(format!("{}.{}.{}", part("major")?, part("minor")?, part("patch")?))
     }
 
-    /// Whether the credential is valid.
+    /// True if the credential is valid.
     pub(crate) async fn accepts_credential(&self, deadline: Instant) -> Result<bool, Failure> {
         let url = self.api.at(&["server", "info"]);
         let info: Option<Value> =
@@ -177,14 +177,14 @@ impl StackState {
         Ok(info.is_some())
     }
 
-    /// All tokens, by name.
+    /// All tokens, sorted by name.
     pub(crate) async fn list(&self, deadline: Instant) -> Result<Vec<ServiceToken>, Failure> {
         let mut tokens: Vec<ServiceToken> = self.api.get(&self.tokens(), Doing::List, deadline).await?;
         tokens.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(tokens)
     }
 
-    /// Makes a token.
+    /// Creates a token. It is not repeated if it may have arrived.
     pub(crate) async fn create(&self, new: &NewToken, deadline: Instant) -> Result<Created, CreateError> {
         let body = serde_json::json!(new).to_string();
         let usable = |created: &Created| usable(&created.token);
@@ -194,7 +194,7 @@ impl StackState {
         Ok(created)
     }
 
-    /// Deletes a token. `false`: there was none.
+    /// Deletes a token. `false`: it did not exist.
     pub(crate) async fn delete(&self, id: i64, deadline: Instant) -> Result<bool, Failure> {
         self.api.delete(&self.api.at(&["security", "tokens", &id.to_string()]), deadline).await
     }
@@ -207,9 +207,9 @@ pub(crate) fn unique_name(prefix: &str) -> Result<String, Failure> {
     Ok(format!("{prefix}-{:032x}", u128::from_be_bytes(random)))
 }
 
-/// Whether a token can stand in a header and in an environment.
+/// True if a header and a variable can hold the token.
 fn usable(token: &SecretString) -> bool {
-    /// Servers take no header that is much longer.
+    /// Servers do not accept much longer headers.
     const MAX_TOKEN_BYTES: usize = 8 * 1024;
     let text = token.expose_secret();
     (1..=MAX_TOKEN_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())

@@ -1,4 +1,4 @@
-//! The floor of the comparison: the least a Rust program can do that runs a command and waits for it.
+//! The floor of the comparison: the minimum that a Rust program must do to run a command and wait for it.
 
 use std::process::{Command, ExitCode, Stdio};
 

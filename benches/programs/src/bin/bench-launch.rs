@@ -1,6 +1,5 @@
-//! Runs a command once and prints what the kernel says it cost, with that of its children:
-//! `STATUS CPU-µs WALL-µs PEAK-KiB`. It is small itself, because a process inherits the peak of the one
-//! that forked it.
+//! Runs a command once and prints its cost according to the kernel, including its children: `STATUS CPU-µs WALL-µs
+//! PEAK-KiB`. It is a small program, because a process inherits the peak of the one that forked it.
 
 use std::mem::MaybeUninit;
 use std::process::{Command, Stdio};
