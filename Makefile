@@ -1,5 +1,5 @@
 # All tasks of this project. `make demo` and `make test` need a Rust toolchain, a C compiler and make; `make test` also
-# needs bash, GNU coreutils and util-linux. It runs as root, or as a user who may create user namespaces. The other
+# needs bash, perl, GNU coreutils and util-linux. It runs as root, or as a user who may create user namespaces. The other
 # targets say what they need.
 
 CARGO  ?= cargo

@@ -119,7 +119,7 @@ fn arguments_with_blanks_are_not_mixed_up() {
 }
 
 #[test]
-fn whatever_changes_what_is_tested_or_seen_is_another_run() {
+fn a_run_that_tests_or_shows_something_else_is_another_run() {
     let bench = Bench::new();
     let lines: [&[&str]; 9] = [
         &[],
@@ -154,7 +154,7 @@ fn how_the_target_is_reached_does_not_make_another_run() {
 }
 
 #[test]
-fn failures_are_kept_only_if_that_is_asked_for_and_then_with_their_status() {
+fn failures_are_kept_only_on_request_and_with_their_status() {
     let bench = Bench::new();
     for _ in 0..2 {
         assert_eq!(bench.run(TTL, "exit 7").status, 7);
@@ -288,7 +288,7 @@ fn statuses(children: Vec<Child>) -> Vec<i32> {
 }
 
 #[test]
-fn of_runs_that_start_together_one_runs_and_all_have_its_result() {
+fn if_runs_start_together_one_is_made_and_all_get_its_result() {
     for (script, status) in [("exit 0", 0), ("exit 9", 9)] {
         let bench = Bench::new();
         let gate = bench.path("gate");
@@ -456,7 +456,7 @@ fn the_default_place_is_the_users_cache() {
 }
 
 #[test]
-fn a_place_that_cannot_be_used_is_one_warning_and_the_run_is_made() {
+fn an_unusable_cache_is_one_warning_and_the_command_runs() {
     let bench = Bench::new();
     let file = bench.path("file");
     fs::write(&file, "").unwrap();
@@ -524,7 +524,7 @@ fn install(filter: &[libc::sock_filter]) -> std::io::Result<()> {
 }
 
 #[test]
-fn on_a_full_disk_the_run_is_made_and_says_so_once() {
+fn on_a_full_disk_the_command_runs_with_one_warning() {
     let bench = Bench::new();
     let disk = bench.path("disk");
     fs::create_dir(&disk).unwrap();

@@ -231,7 +231,7 @@ fn wrong_flags_are_usage_errors_and_check_is_a_word_only_in_the_first_place() {
 }
 
 #[test]
-fn a_key_that_locate_does_not_take_is_said() {
+fn a_key_that_locate_does_not_accept_is_reported() {
     // The private scalar follows the version in the ECPrivateKey (RFC 5915, section 3).
     const BEFORE: [u8; 5] = [2, 1, 1, 4, 48];
     let pair = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
@@ -258,7 +258,7 @@ fn a_key_that_locate_does_not_take_is_said() {
 }
 
 #[test]
-fn a_clock_that_lags_is_told_apart_from_a_key_that_is_unknown() {
+fn a_slow_clock_is_distinguished_from_an_unknown_key() {
     let sandbox = Sandbox::start(&[]);
     // How far the server's clock is ahead.
     for offset in [300_i64, -300, 5] {
@@ -286,7 +286,7 @@ const EXECS: [(&[&str], &str, &str); 2] = [
 ];
 
 #[test]
-fn a_clock_that_lags_has_failed_only_where_the_run_fails() {
+fn a_slow_clock_fails_only_if_the_run_fails() {
     let sandbox = Sandbox::start(&[]);
     let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(300));
     let answer_with = |only: &str, body: &str| {
@@ -414,7 +414,7 @@ fn tls_server(folder: &Path, days: i64) -> (String, SocketAddr) {
 }
 
 #[test]
-fn the_certificate_is_told_with_its_issuer_and_its_days() {
+fn the_certificate_is_reported_with_its_issuer_and_days_left() {
     let folder = tempfile::tempdir().unwrap();
     let (ca, server) = tls_server(folder.path(), 30);
     let sandbox = Sandbox::start(&[]);
@@ -439,7 +439,7 @@ fn the_certificate_is_told_with_its_issuer_and_its_days() {
 }
 
 #[test]
-fn a_certificate_that_has_expired_is_told() {
+fn an_expired_certificate_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let (ca, server) = tls_server(folder.path(), -2);
     let sandbox = Sandbox::start(&[]);

@@ -363,7 +363,7 @@ fn debug_shows_the_output_unless_a_flag_says_otherwise() {
 }
 
 #[test]
-fn bad_usage_is_one_line_and_status_2() {
+fn a_usage_error_is_one_line_and_status_2() {
     for (args, words) in [
         (&[][..], &["missing command to run", "monitoring-token [flags] -- COMMAND"][..]),
         (&["--"], &["missing command to run"]),
@@ -428,7 +428,7 @@ fn bad_usage_is_one_line_and_status_2() {
 }
 
 #[test]
-fn a_failure_is_one_object_where_json_is_asked_for() {
+fn a_failure_is_one_object_if_json_is_requested() {
     let ended = run(token().args(["-log-format=json", "--", "true"]));
     assert_eq!(ended.status, 125);
     let line: serde_json::Value = serde_json::from_str(&ended.stderr).expect("one JSON object");
@@ -438,7 +438,7 @@ fn a_failure_is_one_object_where_json_is_asked_for() {
 }
 
 #[test]
-fn bad_usage_is_one_object_where_json_is_asked_for() {
+fn a_usage_error_is_one_object_if_json_is_requested() {
     for (variable, args, why) in [
         ("text", &["-log-format=json", "-nope", "true"][..], "unknown flag -nope"),
         ("text", &["-nope", "--log-format", "json", "true"], "unknown flag -nope"),

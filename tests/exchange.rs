@@ -210,7 +210,7 @@ fn a_url_without_a_host_is_refused_before_anything_is_asked() {
 }
 
 #[test]
-fn the_request_says_who_asks_and_for_what() {
+fn the_request_has_a_user_agent_and_the_expected_target() {
     let record = Record::default();
     let address = record.serve(vec![ok()]);
     let query = "?early_exit=250&monitoring=true&x=a%20b";

@@ -259,7 +259,7 @@ fn the_public_half_is_printed_alone_or_as_a_set() {
 }
 
 #[test]
-fn inspect_tells_what_a_key_is_and_nothing_private() {
+fn inspect_describes_a_key_without_private_parts() {
     for (name, lines) in [
         (
             "eddsa.json",
@@ -334,7 +334,7 @@ fn every_verb_refuses_files_that_are_not_keys() {
 }
 
 #[test]
-fn bad_usage_of_key_is_one_line_and_status_2() {
+fn a_usage_error_of_key_is_one_line_and_status_2() {
     for (args, words) in [
         (&[][..], &["key generate", "key public", "key inspect"][..]),
         (&["nope"], &["unknown subcommand of key: nope"]),

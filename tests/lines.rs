@@ -138,7 +138,7 @@ pub fn all_are_taken(origin: &str, lines: &[Vec<String>]) {
 }
 
 #[test]
-fn a_wrong_line_is_found_out() {
+fn a_wrong_line_is_detected() {
     for (text, why) in [
         ("monitoring-token -machin=x -- true", "unknown flag"),
         ("monitoring-token nope exec -- true", "nope is not a subcommand"),

@@ -134,7 +134,7 @@ fn flag(file: &Path) -> String {
 }
 
 #[test]
-fn a_run_that_succeeds_is_told_whole() {
+fn a_successful_run_has_all_metrics() {
     let sandbox = Sandbox::start(&[]);
     let (folder, file) = folder();
     fs::write(&file, "what stood there before").unwrap();
@@ -167,7 +167,7 @@ fn the_mode_does_not_depend_on_the_umask_and_the_file_is_replaced_not_rewritten(
 }
 
 #[test]
-fn the_status_of_the_command_is_told_with_its_stage() {
+fn the_status_of_the_command_is_reported_with_its_stage() {
     let sandbox = Sandbox::start(&[]);
     let (_folder, file) = folder();
     for (script, status) in [("exit 3", 3), ("kill -KILL $$", 137)] {
@@ -225,7 +225,7 @@ fn a_timeout_has_no_margin_left() {
 }
 
 #[test]
-fn a_clock_that_is_wrong_is_told_also_when_the_token_is_refused_for_it() {
+fn a_wrong_clock_is_reported_even_if_the_token_is_rejected_because_of_it() {
     let sandbox = Sandbox::start(&[]);
     let (_folder, file) = folder();
     let an_hour_ago = httpdate::fmt_http_date(SystemTime::now() - Duration::from_secs(3600));

@@ -239,7 +239,7 @@ fn the_old_token_is_kept_on_request_and_expires() {
 }
 
 #[test]
-fn of_many_at_once_on_one_file_one_creates_a_token_and_the_others_find_it() {
+fn if_many_rotate_one_file_one_creates_a_token_and_the_others_find_it() {
     for issuer in ISSUERS {
         let rotated = Rotated::missing(issuer);
         let running: Vec<_> = (0..5).map(|_| start(&mut rotated.command(&[]))).collect();
@@ -287,7 +287,7 @@ fn a_rotate_that_waits_for_another_one_can_be_interrupted() {
 }
 
 #[test]
-fn a_token_that_create_has_written_is_taken_over_where_the_issuer_says_whose_it_is() {
+fn a_token_written_by_create_is_accepted_if_the_issuer_identifies_it() {
     for issuer in ISSUERS {
         let rotated = Rotated::missing(issuer);
         run(rotated.issuer.create(&rotated.sandbox).arg("--out").arg(rotated.file())).succeeded();

@@ -104,7 +104,7 @@ fn exactly_one_credential_may_be_set() {
 }
 
 #[test]
-fn bad_usage_is_refused_and_tokens_are_not_shown() {
+fn usage_errors_do_not_show_tokens() {
     for (args, words) in [
         (&["list", "--service-token", "svctok-secret"][..], "STS_CLI_SERVICE_TOKEN"),
         (&["list", "--api-token=svctok-secret"], "--admin-token-file"),

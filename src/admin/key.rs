@@ -71,17 +71,17 @@ pub(crate) fn act(action: Action) -> Result<String, Failure> {
 
 /// Writes FILE (0600) and FILE.pub, and says so.
 fn generate(algorithm: Algorithm, key_id: Option<String>, out: Option<PathBuf>) -> Result<String, Failure> {
-    let mut jwk = private_jwk(algorithm).map_err(unmade)?;
+    let mut jwk = private_jwk(algorithm).map_err(not_created)?;
     let key_id = match key_id {
         Some(key_id) => key_id,
         // As `jwk-keygen --kid-rand`: padded.
-        None => URL_SAFE.encode(thumbprint(&jwk).map_err(unmade)?),
+        None => URL_SAFE.encode(thumbprint(&jwk).map_err(not_created)?),
     };
     jwk.set_key_id(&key_id);
     let private_path = out.unwrap_or_else(|| format!("jwk_sig_{}_{key_id}", algorithm.name()).into());
     let public_path = with_suffix(&private_path, ".pub");
-    let private_json = Zeroizing::new(to_json(&jwk).map_err(unmade)?);
-    let public_json = public_half(&jwk).and_then(|public| to_json(&public)).map_err(unmade)?;
+    let private_json = Zeroizing::new(to_json(&jwk).map_err(not_created)?);
+    let public_json = public_half(&jwk).and_then(|public| to_json(&public)).map_err(not_created)?;
     // Half a key pair is useless, so both files are kept or none.
     let mut private = written(NewFile::private, &private_path, &private_json)?;
     let mut public = written(NewFile::public, &public_path, &public_json)?;
@@ -115,7 +115,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn unmade(why: impl fmt::Display) -> Failure {
+fn not_created(why: impl fmt::Display) -> Failure {
     failure(Reason::System, format!("cannot create a key: {why}"))
 }
 

@@ -50,7 +50,7 @@ impl CachedResult {
     }
 
     /// False if the run timed out and this one has more time: it might succeed.
-    pub(crate) fn holds_for(&self, timeout: Duration) -> bool {
+    pub(crate) fn applies_to(&self, timeout: Duration) -> bool {
         self.timed_out_after_ms.is_none_or(|had| ms(timeout) <= had)
     }
 
@@ -87,7 +87,7 @@ impl Entry {
 
     /// True if the entry is valid at `now` and not older than `ttl`. An entry from the future is ignored: the clock was
     /// wrong then, or is now.
-    pub(super) fn counts(&self, now: SystemTime, ttl: Duration) -> bool {
+    pub(super) fn is_fresh(&self, now: SystemTime, ttl: Duration) -> bool {
         let age = unix_ms(now).checked_sub(self.result.ended_unix_ms);
         age.is_some_and(|age| age < self.max_age_ms.min(ms(ttl)))
     }
@@ -186,20 +186,20 @@ mod tests {
             (TTL / 4, TTL / 2, true),
             (Duration::ZERO, Duration::ZERO, false),
         ] {
-            assert_eq!(entry.counts(now + after, ttl), expected, "{after:?} {ttl:?}");
+            assert_eq!(entry.is_fresh(now + after, ttl), expected, "{after:?} {ttl:?}");
         }
     }
 
     #[test]
     fn an_entry_from_the_future_is_ignored() {
         let now = SystemTime::now();
-        assert!(!entry(now + Duration::from_secs(1)).counts(now, TTL));
-        assert!(!entry(now + TTL * 100).counts(now, TTL));
+        assert!(!entry(now + Duration::from_secs(1)).is_fresh(now, TTL));
+        assert!(!entry(now + TTL * 100).is_fresh(now, TTL));
         assert!(!entry(now + Duration::from_secs(1)).has_expired(now), "it may come to count again");
     }
 
     #[test]
-    fn only_what_ended_while_somebody_waited_is_for_him() {
+    fn a_result_is_only_for_those_who_waited_for_it() {
         let began = SystemTime::now();
         assert!(entry(began).was_written_since(began));
         assert!(!entry(began - Duration::from_secs(1)).was_written_since(began));

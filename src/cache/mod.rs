@@ -101,7 +101,7 @@ impl Cache {
         if waited.is_some()
             && let Some(entry) = lock
                 .read(key)
-                .filter(|entry| entry.was_written_since(began) && entry.result.holds_for(timeout))
+                .filter(|entry| entry.was_written_since(began) && entry.result.applies_to(timeout))
         {
             return Ok(Lookup::Hit(entry.result));
         }
@@ -175,7 +175,7 @@ impl Opened<'_> {
         let entry = Entry::read(&self.path(key, "json"), key)?;
         // The TTL may have become shorter since.
         let ttl = self.cache.ttl_of(&entry.result);
-        (entry.counts(SystemTime::now(), ttl) && entry.result.holds_for(timeout)).then_some(entry.result)
+        (entry.is_fresh(SystemTime::now(), ttl) && entry.result.applies_to(timeout)).then_some(entry.result)
     }
 
     fn path(&self, key: &CacheKey, kind: &str) -> PathBuf {
@@ -194,11 +194,11 @@ impl Claim<'_> {
         let Some(result) = result else { return Ok(()) };
         let ttl = cache.cache.ttl_of(&result);
         let entry = Entry::new(key, result, ttl, SystemTime::now());
-        let told = lock.write(&entry);
+        let noted = lock.write(&entry);
         let written = if ttl.is_zero() { Ok(()) } else { entry.write(&cache.path(key, "json")) };
         drop(lock);
         prune::prune(cache.dir, SystemTime::now());
-        written.and(told)
+        written.and(noted)
     }
 }
 

@@ -152,7 +152,7 @@ impl Checked {
 }
 
 /// Adds the row `command`: whether a run would find it.
-pub(super) fn tell_command(list: &mut Checklist, command: &[OsString]) {
+pub(super) fn report_command(list: &mut Checklist, command: &[OsString]) {
     let Some(word) = command.first() else { return list.skip("command", "no command was given") };
     match child::examine(word) {
         Ok(path) => list.ok("command", brief(path.as_os_str())),
@@ -161,7 +161,7 @@ pub(super) fn tell_command(list: &mut Checklist, command: &[OsString]) {
 }
 
 /// Adds the row `timeout`; returns the time at which the run must end.
-pub(super) fn tell_timeout(list: &mut Checklist, timeline: &Timeline) -> Instant {
+pub(super) fn report_timeout(list: &mut Checklist, timeline: &Timeline) -> Instant {
     let limit = duration::show(timeline.term_at - timeline.start);
     let by = if timeline.report_by.is_some() { ", within SCRIPT_DEADLINE" } else { "" };
     list.ok("timeout", format!("{limit} for the requests and the command{by}"));
@@ -171,7 +171,7 @@ pub(super) fn tell_timeout(list: &mut Checklist, timeline: &Timeline) -> Instant
 /// Adds the row `clock`. The clock is at fault if the request failed and the local clock is behind by `fatal_lag` or
 /// more: the token had then expired before the server got it. `None` is for a request that succeeded, or that does not
 /// depend on the clock.
-pub(super) fn tell_clock(list: &mut Checklist, client: &Client, fatal_lag: Option<Duration>) {
+pub(super) fn report_clock(list: &mut Checklist, client: &Client, fatal_lag: Option<Duration>) {
     let Some(offset) = client.clock_offset_seconds() else {
         list.skip("clock", "no response had a Date");
         return;

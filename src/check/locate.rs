@@ -3,8 +3,8 @@
 use reqwest::Url;
 use serde_json::json;
 
-use super::checklist::{Checked, Checklist, tell_clock, tell_command, tell_timeout};
-use super::network::{set_up, tell_way};
+use super::checklist::{Checked, Checklist, report_clock, report_command, report_timeout};
+use super::network::{report_connection, set_up};
 use super::target;
 use crate::failure::Failure;
 use crate::http::explain::origin;
@@ -33,8 +33,8 @@ pub(crate) fn locate(what: LocateRun, signals: &Signals, log: Log) -> Checked {
 fn steps(what: LocateRun, signals: &Signals, log: Log, list: &mut Checklist) -> Result<(), Failure> {
     let LocateRun { locate, http, run: config, .. } = what;
     let mut run = list.step("timeout", Run::begin(&config, signals, log))?;
-    tell_timeout(list, run.timeline());
-    tell_command(list, &config.command);
+    report_timeout(list, run.timeline());
+    report_command(list, &config.command);
     let (_, granted) =
         credentials(&mut run, &locate, http, &mut Steps { list, locate: &locate, insecure: None })?;
     let Some(granted) = granted else {
@@ -43,7 +43,7 @@ fn steps(what: LocateRun, signals: &Signals, log: Log, list: &mut Checklist) -> 
         }
         return Ok(());
     };
-    target::tell(list, &run, &granted)
+    target::report(list, &run, &granted)
 }
 
 struct Steps<'a> {
@@ -88,8 +88,8 @@ impl Observer for Steps<'_> {
     fn answered<T>(&mut self, client: &Client, result: Result<T, Failure>) -> Result<T, Failure> {
         let LocateConfig { endpoint, .. } = self.locate;
         let result = result.map_err(|failure| noting_plain_http(failure, self.insecure.as_deref()));
-        let result = tell_way(self.list, &endpoint.url, client, result)?;
-        tell_clock(self.list, client, result.as_ref().err().map(|_| FATAL_CLOCK_LAG));
+        let result = report_connection(self.list, &endpoint.url, client, result)?;
+        report_clock(self.list, client, result.as_ref().err().map(|_| FATAL_CLOCK_LAG));
         let answer = self.list.step("exchange", result)?;
         let readable = match client.plain_http_host(&endpoint.url) {
             Some(_) => "; the tokens were sent over plain HTTP, where they can be read: use https",

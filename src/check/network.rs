@@ -31,7 +31,7 @@ pub(super) fn set_up(
 
 /// Adds the rows `proxy`, `dns`, `tcp` and `tls` from the last attempt of the request that ended with `result`. Returns
 /// the result if it belongs to a later step.
-pub(super) fn tell_way<T>(
+pub(super) fn report_connection<T>(
     list: &mut Checklist,
     url: &Url,
     client: &Client,
@@ -41,11 +41,11 @@ pub(super) fn tell_way<T>(
         Ok(done) => (Some(done), None),
         Err(failure) => (None, Some(failure)),
     };
-    let failure = tell_hops(list, url, client, failure)?;
+    let failure = report_hops(list, url, client, failure)?;
     Ok(done.ok_or_else(|| failure.expect("a result or a failure")))
 }
 
-fn tell_hops(
+fn report_hops(
     list: &mut Checklist,
     url: &Url,
     client: &Client,
@@ -61,12 +61,12 @@ fn tell_hops(
         match failure.take_if(|_| client.blames_proxy()) {
             None => list.ok("proxy", format!("{} (from {})", proxy.shown(), proxy.variable)),
             Some(failure) => {
-                tell_hop(list, of, host, client, reached, None)?;
+                report_hop(list, of, host, client, reached, None)?;
                 return list.step("proxy", Err(failure));
             }
         }
     }
-    let failure = tell_hop(list, of, host, client, reached, failure)?;
+    let failure = report_hop(list, of, host, client, reached, failure)?;
     if url.scheme() != "https" {
         list.skip("tls", "plain http");
         return Ok(failure);
@@ -85,7 +85,7 @@ fn tell_hops(
 }
 
 /// Adds the rows `dns` and `tcp` of the first hop.
-fn tell_hop(
+fn report_hop(
     list: &mut Checklist,
     of: &str,
     host: &str,

@@ -18,7 +18,7 @@ use crate::secret::ExposeSecret as _;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Adds the row `target`. Fails only if a signal ends the check.
-pub(super) fn tell(list: &mut Checklist, run: &Run<'_>, granted: &Granted) -> Result<(), Failure> {
+pub(super) fn report(list: &mut Checklist, run: &Run<'_>, granted: &Granted) -> Result<(), Failure> {
     let port = Url::parse(granted.url.expose_secret()).ok().and_then(|url| url.port_or_known_default());
     let Some(port) = port else {
         list.skip("target", "the URL has no port");

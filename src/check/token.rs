@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::checklist::{Checked, Checklist, tell_clock, tell_command, tell_timeout};
-use super::network::{set_up, tell_way};
+use super::checklist::{Checked, Checklist, report_clock, report_command, report_timeout};
+use super::network::{report_connection, set_up};
 use crate::failure::{Failure, Reason, Stage};
 use crate::go::duration;
 use crate::http::{Client, LoadedHttp, plain_http_host};
@@ -29,8 +29,8 @@ pub(crate) fn token(what: TokenRun, signals: &Signals, log: Log) -> Checked {
 fn steps(what: TokenRun, signals: &Signals, log: Log, list: &mut Checklist) -> Result<(), Failure> {
     let TokenRun { credential, http, url, run: config, issuer } = what;
     let mut run = list.step("timeout", Run::begin(&config, signals, log))?;
-    let deadline = tell_timeout(list, run.timeline());
-    tell_command(list, &config.command);
+    let deadline = report_timeout(list, run.timeline());
+    report_command(list, &config.command);
     let mut steps = Steps { list, url: url.clone(), insecure: plain_http_host(&url) };
     let issuer = connect(&mut run, credential, http, url, issuer, &mut steps)?;
     prepare(&run, issuer.as_ref(), &mut steps)?;
@@ -64,9 +64,9 @@ impl Observer for Steps<'_> {
 
     fn answered<T>(&mut self, client: &Client, result: Result<T, Failure>) -> Result<T, Failure> {
         let result = result.map_err(|failure| noting_plain_http(failure, self.insecure.as_deref()));
-        let result = tell_way(self.list, &self.url, client, result)?;
+        let result = report_connection(self.list, &self.url, client, result)?;
         result.or_else(|failure| {
-            tell_clock(self.list, client, None);
+            report_clock(self.list, client, None);
             self.list.step("token", Err(failure))
         })
     }
@@ -85,7 +85,7 @@ fn check_clock(list: &mut Checklist, client: &Client, run: &Run) -> Result<(), F
             list.step("clock", Err(Failure::failed(Stage::Exchange, Reason::ClockSkew, message)))
         }
         _ => {
-            tell_clock(list, client, None);
+            report_clock(list, client, None);
             Ok(())
         }
     }

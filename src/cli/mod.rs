@@ -20,4 +20,4 @@ pub(crate) use token::{
     AdminFlags, CheckExec, EXEC_ENV_NAME, EXEC_OUTPUT, EXEC_TIMEOUT, ExecFlags, FORMAT, LIFETIME, RotateFlags,
 };
 pub(crate) use verbs::{GafaelfawrVerb, KeyVerb, StackStateVerb, Verb};
-pub use verbs::{main_command, subcommands, whole};
+pub use verbs::{full_command, main_command, subcommands};

@@ -134,9 +134,9 @@ pub fn parse_untyped(
     let mut matches = command.try_get_matches_from_mut(words());
     // A process without any of these variables does not pay for the search.
     if matches.as_ref().is_err_and(clap::Error::use_stderr)
-        && command.get_arguments().any(has_foreign_variable)
+        && command.get_arguments().any(has_unusable_variable)
     {
-        let without = |arg: Arg| if has_foreign_variable(&arg) { arg.env(Resettable::Reset) } else { arg };
+        let without = |arg: Arg| if has_unusable_variable(&arg) { arg.env(Resettable::Reset) } else { arg };
         command = command.mut_args(without);
         matches = command.try_get_matches_from_mut(words());
     }
@@ -153,7 +153,7 @@ pub fn parse_untyped(
 
 /// True if the variable of `arg` counts as not set: it is empty, or the flag is a boolean and its variable belongs to
 /// another program (`SERVICE_URL` of the ndt clients is a URL).
-fn has_foreign_variable(arg: &Arg) -> bool {
+fn has_unusable_variable(arg: &Arg) -> bool {
     let Some(name) = arg.get_env() else { return false };
     let is_foreign = |value: &OsStr| {
         value.is_empty() || ((name == SERVICE_URL || name == SKIP_SSL) && parse_bool(value).is_none())

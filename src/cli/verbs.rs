@@ -140,7 +140,7 @@ pub fn main_command() -> Command {
 }
 
 /// `monitoring-token` with all its subcommands.
-pub fn whole() -> Command {
+pub fn full_command() -> Command {
     main_command().subcommands(subcommands())
 }
 
@@ -148,6 +148,6 @@ pub fn whole() -> Command {
 mod tests {
     #[test]
     fn the_definitions_are_sound() {
-        super::whole().debug_assert();
+        super::full_command().debug_assert();
     }
 }

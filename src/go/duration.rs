@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_shown_as_people_say_them() {
+    fn durations_are_shown_in_readable_form() {
         for (millis, shown) in [
             (0, "0s"),
             (250, "250ms"),

@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_never_uses_proxy_for() {
+    fn loopback_never_uses_a_proxy() {
         for url in ["http://localhost/", "http://127.0.0.9:1/", "https://[::1]/", "http://LOCALHOST/"] {
             assert!(!uses_proxy_for("", url), "{url}");
         }

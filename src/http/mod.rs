@@ -273,7 +273,7 @@ mod tests {
     use super::plain_http_host;
 
     #[test]
-    fn only_what_leaves_this_machine_unencrypted_counts() {
+    fn only_unencrypted_connections_to_other_machines_count() {
         for (url, expected) in [
             ("http://a.example/", Some("a.example")),
             ("http://10.0.0.1:8080/", Some("10.0.0.1")),

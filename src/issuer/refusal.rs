@@ -65,7 +65,7 @@ impl Refusal<'_> {
     /// One line with the explanation and advice.
     pub fn explain(&self) -> String {
         match self.answer.status {
-            200..=299 => self.foreign(),
+            200..=299 => self.not_from_server(),
             _ => (self.dialect.explain)(self),
         }
     }
@@ -107,7 +107,7 @@ impl Refusal<'_> {
     }
 
     /// A success status with content that does not come from the issuer.
-    fn foreign(&self) -> String {
+    fn not_from_server(&self) -> String {
         let Refusal { dialect, origin, answer, doing, .. } = self;
         // The body of a creation may hold a token.
         let said = match doing {

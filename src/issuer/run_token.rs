@@ -29,7 +29,7 @@ pub trait Issuer {
     fn revoke<'a>(&'a self, leftover: &'a Leftover, deadline: Instant) -> BoxFuture<'a, Result<(), String>>;
 
     /// How to delete a token manually. Never shows the token.
-    fn by_hand(&self, leftover: &Leftover) -> String;
+    fn manual_cleanup_hint(&self, leftover: &Leftover) -> String;
 
     /// The variables for the command.
     fn lease(&self, token: &SecretString) -> Lease;

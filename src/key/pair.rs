@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_come_back_as_they_went_in() {
+    fn joined_parts_can_be_read_back() {
         let joined = join(&[b"a", b"", b"bcd"]);
         assert_eq!(split::<3>(&joined), Some([&b"a"[..], b"", b"bcd"]));
         assert_eq!(split::<4>(&joined), None);

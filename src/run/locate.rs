@@ -31,7 +31,7 @@ impl LocateRun {
         let key = self.cache.as_ref().map(|_| self.cache_key());
         let LocateRun { locate, http, run: config, cache } = self;
         let make = |run: &mut Run<'_>| lease(run, locate, http).and_then(|lease| command::run(run, &lease));
-        Run::whole(&config, signals, log, |run| match cache.as_ref().zip(key.as_ref()) {
+        Run::to_completion(&config, signals, log, |run| match cache.as_ref().zip(key.as_ref()) {
             None => make(run),
             Some((cache, key)) => through_cache(run, cache, key, make),
         })

@@ -107,7 +107,7 @@ impl<'a> Run<'a> {
     }
 
     /// A complete run: begin, `make`, finish.
-    pub(crate) fn whole(
+    pub(crate) fn to_completion(
         config: &'a RunConfig,
         signals: &'a Signals,
         log: Log,

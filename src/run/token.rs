@@ -36,7 +36,7 @@ impl TokenRun {
             // If stdin is a file, the command could read the admin token again from its beginning.
             config.input = InputPolicy::Null;
         }
-        Run::whole(&config, signals, log, |run| {
+        Run::to_completion(&config, signals, log, |run| {
             let issuer = connect(run, credential, http, url, issuer, &mut ());
             scrub_stack();
             with_token(run, issuer?.as_ref())
@@ -160,7 +160,7 @@ fn create(
 fn revoke(run: &mut Run<'_>, issuer: &dyn Issuer, leftover: &Leftover, by: Instant) {
     let began = Instant::now();
     issuer.api().insist();
-    let left = |why: String| Err(format!("{why}; {}", issuer.by_hand(leftover)));
+    let left = |why: String| Err(format!("{why}; {}", issuer.manual_cleanup_hint(leftover)));
     let result = block_on(Stage::Revoke, async {
         tokio::time::timeout_at(by.into(), issuer.revoke(leftover, by)).await.unwrap_or_else(|_| {
             left(format!("gave up after {} while {}", duration::show(began.elapsed()), doing(issuer)))

@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_cut_between_characters() {
+    fn lines_are_cut_between_characters() {
         assert_eq!(capped("äöü".to_owned(), 5), "ä…");
         assert_eq!(capped("äöü".to_owned(), 6), "äöü");
     }

@@ -85,7 +85,7 @@ fn a_failed_revocation_is_a_warning_that_says_what_to_do() {
 }
 
 #[test]
-fn a_revocation_that_hangs_is_given_up() {
+fn a_hanging_revocation_is_abandoned() {
     let sandbox = Sandbox::start(&[]);
     sandbox.misbehave(r#"{"delay_ms":60000,"only":"DELETE /auth/"}"#);
     // The end of the scrape leaves the revocation less than its five seconds.

@@ -267,7 +267,7 @@ fn rsa_keys_that_cannot_be_used_are_explained_in_words() {
 }
 
 #[test]
-fn a_member_that_is_null_is_absent() {
+fn a_null_member_counts_as_absent() {
     let (bench, eddsa, rsa) = (workbench(), jwk(&key("eddsa.json")), jwk(&key("rs256.json")));
     for name in ["kid", "alg", "use", "key_ops", "x5c", "keys", "ciphertext", "nonsense"] {
         bench.tries(name, with(&eddsa, &json!({name: null})), Signs("EdDSA"));

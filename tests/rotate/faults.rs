@@ -98,7 +98,7 @@ fn a_deletion_that_fails_is_a_warning_and_the_next_rotate_deletes() {
 }
 
 #[test]
-fn a_creation_that_is_refused_leaves_everything_as_it_was() {
+fn a_refused_creation_changes_nothing() {
     for issuer in ISSUERS {
         let rotated = Rotated::fresh(issuer);
         let first = rotated.token();
@@ -119,7 +119,7 @@ fn a_creation_that_is_refused_leaves_everything_as_it_was() {
 }
 
 #[test]
-fn a_server_that_cannot_say_what_the_token_is_does_not_get_it_replaced() {
+fn a_token_is_not_replaced_if_the_server_cannot_identify_it() {
     for issuer in ISSUERS {
         let rotated = Rotated::fresh(issuer);
         let first = rotated.token();

@@ -36,7 +36,7 @@ fn in_all_ways(prepare: impl Fn(&mut Command), look: impl Fn(&Ended)) {
 }
 
 #[test]
-fn a_run_that_goes_well_shows_no_secret() {
+fn a_successful_run_shows_no_secret() {
     let key = Key::make("EdDSA");
     let locate = Locate::that_grants();
     in_all_ways(

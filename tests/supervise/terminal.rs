@@ -88,7 +88,7 @@ fn ctrl_c_and_ctrl_backslash_end_a_command_that_does_not_catch_them() {
 }
 
 #[test]
-fn a_terminal_that_goes_away_ends_the_command() {
+fn a_terminal_that_disappears_ends_the_command() {
     let terminal = Terminal::new();
     let mut job = terminal.run("echo >$D/ready; exec sleep $LONG");
     job.note("ready");

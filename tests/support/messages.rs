@@ -12,7 +12,7 @@ use serde_json::Value;
 /// Words in capitals on the page that stand for varying text.
 const PLACEHOLDERS: &[&str] = &[
     "ALERT", "COMMAND", "DATE", "DIR", "DO", "ENCODING", "FILE", "HOST", "ID", "KEY", "MACHINE", "N", "NAME",
-    "PATH", "PLACE", "SERVER", "SERVICE", "SIGNAL", "STEP", "T", "TITLE", "TYPE", "URL", "URL2", "USER",
+    "PATH", "PLACE", "SERVER", "SERVICE", "SIGNAL", "PHASE", "T", "TITLE", "TYPE", "URL", "URL2", "USER",
     "VALUE", "VARIABLE", "WORD",
 ];
 
@@ -191,7 +191,7 @@ pub fn all_explained(stderr: &str) {
 }
 
 #[test]
-fn the_page_says_enough_of_each_message() {
+fn the_page_explains_each_message() {
     for message in all() {
         let Message { section, text, pieces, reasons, .. } = message;
         assert!(message.reasons().next().is_some() || *section == "Warnings", "{section}: no reason: {text}");
@@ -205,7 +205,7 @@ fn the_page_says_enough_of_each_message() {
 }
 
 #[test]
-fn a_message_without_a_row_is_found_out() {
+fn a_message_without_a_row_is_detected() {
     for (line, status) in [
         ("monitoring-token: something new went wrong", None),
         ("monitoring-token: warning: something new went wrong", None),

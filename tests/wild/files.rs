@@ -126,7 +126,7 @@ fn a_relative_path_in_a_very_deep_folder_stays_relative() {
 
 /// Own case: without a free descriptor, the advice was to set the key's flag.
 #[test]
-fn a_key_that_cannot_be_opened_for_want_of_descriptors_is_not_blamed() {
+fn a_key_is_not_blamed_if_descriptors_are_used_up() {
     let mut seen = 0;
     for descriptors in 3..12 {
         let mut command = offline(&["--", "true"]);

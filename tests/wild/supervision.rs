@@ -119,7 +119,7 @@ fn nobodys(folder: &Path, flags: &[&str]) -> Command {
 /// set-uid) cannot be signaled. After SIGTERM the status was 137, as if it had been killed, with no line, and it ran
 /// on; after the timeout it "was ended".
 #[test]
-fn a_command_that_runs_as_another_user_is_said_to_run_on() {
+fn a_command_that_runs_as_another_user_is_reported_as_running() {
     let folder = tempfile::tempdir().unwrap();
     let Some(sudo) = sudo(folder.path()) else { return };
     let sudo = sudo.to_str().unwrap();
@@ -153,7 +153,7 @@ fn a_command_that_runs_as_another_user_is_said_to_run_on() {
 
 /// The same for a process that the command has started: the command is gone, and only that process is reported.
 #[test]
-fn a_grandchild_that_runs_as_another_user_is_said_to_run_on() {
+fn a_grandchild_that_runs_as_another_user_is_reported_as_running() {
     let folder = tempfile::tempdir().unwrap();
     let Some(sudo) = sudo(folder.path()) else { return };
     let note = folder.path().join("left");
@@ -174,7 +174,7 @@ fn a_grandchild_that_runs_as_another_user_is_said_to_run_on() {
 
 /// Own case: a child that leaves the process group but not the session survived the timeout in silence.
 #[test]
-fn a_child_that_has_left_the_group_is_said_to_run_on() {
+fn a_child_that_has_left_the_group_is_reported_as_running() {
     for script in [
         // Job control gives each job a group of its own.
         "set -m; sleep $LONG & echo $! >$D/left; wait",

@@ -11,7 +11,7 @@ use monitoring_token::cli;
 pub fn write(folder: &Path) -> Result<(), String> {
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         let name = "monitoring-token";
-        let text = script(shell, cli::whole(), name);
+        let text = script(shell, cli::full_command(), name);
         super::save(folder, &shell.file_name(name), one_dash(shell, &text)?.as_bytes())?;
         // The sandbox's flags have two dashes.
         let name = "monitoring-sandbox";

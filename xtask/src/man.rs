@@ -11,7 +11,7 @@ use monitoring_token::cli;
 const EXIT_STATUS: &str = ".\\\" EXIT STATUS\n";
 
 pub fn write(folder: &Path) -> Result<(), String> {
-    let mut main = cli::whole();
+    let mut main = cli::full_command();
     main.build();
     page(folder, "monitoring-token", &main, &[])?;
     for subcommand in main.get_subcommands() {

@@ -53,7 +53,7 @@ impl Files {
         Ok(Files { path })
     }
 
-    fn beside(&self, suffix: &str) -> PathBuf {
+    fn neighbor(&self, suffix: &str) -> PathBuf {
         let mut name = OsString::from(self.path.as_os_str());
         name.push(suffix);
         PathBuf::from(name)
@@ -70,7 +70,7 @@ impl Files {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(MODE);
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let file = options.custom_flags(flags.bits().cast_signed()).open(self.beside(".lock"))?;
+        let file = options.custom_flags(flags.bits().cast_signed()).open(self.neighbor(".lock"))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Lock { _file: file })),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -91,7 +91,7 @@ impl Files {
 
     /// `None` if there is no state file yet.
     pub(super) fn state(&self, until: &Until<'_>) -> Result<Option<State>, Failure> {
-        let path = self.beside(".state");
+        let path = self.neighbor(".state");
         let bytes = read::open(&path).and_then(|file| read::all(file, MAX_STATE_BYTES, until));
         let refuse = |why: &str| {
             let path = path.display();
@@ -114,15 +114,15 @@ impl Files {
 
     /// Replaces `FILE.state`.
     pub(super) fn save(&self, state: &State) -> Result<(), Failure> {
-        let path = self.beside(".state");
-        let save = || Replacement::create(&self.beside(".state.new"), &path)?.install(&state.to_json());
+        let path = self.neighbor(".state");
+        let save = || Replacement::create(&self.neighbor(".state.new"), &path)?.install(&state.to_json());
         save().map_err(|error| unwritten(&path, &error))
     }
 
     /// Removes the temporary file of a `rotate` that was killed. Its token is deleted separately.
     pub(super) fn tidy(&self) -> Result<(), Failure> {
         for suffix in [".new", ".state.new"] {
-            match std::fs::remove_file(self.beside(suffix)) {
+            match std::fs::remove_file(self.neighbor(suffix)) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(self.unwritten(&error)),
                 _ => {}
             }
@@ -132,21 +132,21 @@ impl Files {
 
     /// Reserves disk space for a new token before it is created.
     pub(super) fn reserve(&self) -> Result<Replacement, Failure> {
-        let new = Replacement::create(&self.beside(".new"), &self.path);
+        let new = Replacement::create(&self.neighbor(".new"), &self.path);
         new.and_then(|new| new.reserve(RESERVED_BYTES)).map_err(|error| self.unwritten(&error))
     }
 
     /// Reserves disk space for the state that will include the new token.
     pub(super) fn reserve_state(&self, state: &State) -> Result<Replacement, Failure> {
-        let path = self.beside(".state");
-        let new = Replacement::create(&self.beside(".state.new"), &path);
+        let path = self.neighbor(".state");
+        let new = Replacement::create(&self.neighbor(".state.new"), &path);
         let bytes = state.to_json().len() + RESERVED_BYTES;
         new.and_then(|new| new.reserve(bytes)).map_err(|error| unwritten(&path, &error))
     }
 
     /// Replaces `FILE.state`, using the space that was reserved for it.
     pub(super) fn save_into(&self, mut new: Replacement, state: &State) -> Result<(), Failure> {
-        new.install(&state.to_json()).map_err(|error| unwritten(&self.beside(".state"), &error))
+        new.install(&state.to_json()).map_err(|error| unwritten(&self.neighbor(".state"), &error))
     }
 
     /// Writes the token to FILE. `Some` means that it was written but may not survive a power failure.

@@ -109,7 +109,7 @@ impl Rotation {
             let empty = State::new(issuer_name, user);
             let issuer = issuer.as_ref();
             let rotate = Rotate { issuer, files: &files, session, renew_before, keep_old };
-            let done = rotate.whole(empty, &mut notes);
+            let done = rotate.to_completion(empty, &mut notes);
             notes.clock_offset_seconds = issuer.clock_offset();
             Ok((done?, files.path().display().to_string()))
         })();
@@ -179,7 +179,7 @@ struct Rotate<'a> {
 }
 
 impl Rotate<'_> {
-    fn whole(&self, empty: State, notes: &mut Notes) -> Result<Done, Failure> {
+    fn to_completion(&self, empty: State, notes: &mut Notes) -> Result<Done, Failure> {
         let _lock = self.lock()?;
         let until = Until { signals: Some(self.session.signals), ..Until::at(self.session.deadline) };
         let before = self.files.state(&until)?;
@@ -356,7 +356,7 @@ impl Rotate<'_> {
                     "the token {} is no longer in {} and was left alone: {}",
                     known.id,
                     self.files.path().display(),
-                    self.by_hand(&known.id, known.expires)
+                    self.manual_cleanup_hint(&known.id, known.expires)
                 ));
                 continue;
             }
@@ -467,11 +467,11 @@ impl Rotate<'_> {
         let why = if matches!(why.status, ExitStatus::Signal(_)) { "interrupted" } else { &why.message };
         format!(
             "could not delete the token: {why}; the next rotate tries again, {}",
-            self.by_hand(id, expires)
+            self.manual_cleanup_hint(id, expires)
         )
     }
 
-    fn by_hand(&self, id: &str, expires: Option<u64>) -> String {
+    fn manual_cleanup_hint(&self, id: &str, expires: Option<u64>) -> String {
         let expires =
             expires.map_or_else(|| "never expires".to_owned(), |at| format!("expires at {}", time(at)));
         format!("it {expires}, or delete it: {}", self.issuer.delete_hint(id))

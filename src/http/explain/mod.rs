@@ -124,12 +124,15 @@ impl Circumstances<'_> {
 
     fn connect(&self, error: &io::Error) -> (String, bool) {
         let at = origin(self.url);
-        let whither = match self.proxy {
+        let destination = match self.proxy {
             Some(proxy) => format!("the proxy {} for {at}", proxy.shown()),
             None => at,
         };
         if is_out_of_resources(error) {
-            return (format!("cannot connect to {whither}: {}", out_of_resources(&io_words(error))), false);
+            return (
+                format!("cannot connect to {destination}: {}", out_of_resources(&io_words(error))),
+                false,
+            );
         }
         let advice = match (self.proxy, error.kind()) {
             (Some(proxy), _) => format!("; check {} and NO_PROXY", proxy.variable),
@@ -142,7 +145,7 @@ impl Circumstances<'_> {
             (None, io::ErrorKind::TimedOut) => "; check for a firewall in between".to_owned(),
             _ => String::new(),
         };
-        (format!("cannot connect to {whither}: {}{advice}", io_words(error)), true)
+        (format!("cannot connect to {destination}: {}{advice}", io_words(error)), true)
     }
 
     /// The peer of a TLS handshake.

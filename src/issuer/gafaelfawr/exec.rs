@@ -119,7 +119,8 @@ impl RunToken {
         let mut looks = 0;
         loop {
             let listed = self.gafaelfawr.list(&self.new.username, deadline).await;
-            let listed = listed.map_err(|failure| format!("{failure}; {}", self.by_hand(leftover)))?;
+            let listed =
+                listed.map_err(|failure| format!("{failure}; {}", self.manual_cleanup_hint(leftover)))?;
             looks += 1;
             let window = began.map(|began| {
                 self.server_time(began).saturating_sub(CREATED_SLACK_SECONDS)
@@ -138,7 +139,7 @@ impl RunToken {
                     return Err(format!(
                         "{} may belong to another run and was left alone; {}",
                         shown(&keys.join(", ")),
-                        self.by_hand(leftover)
+                        self.manual_cleanup_hint(leftover)
                     ));
                 }
                 Verdict::NotListed if is_final && looks >= LOOKS_AFTER_FINAL_REPLY => return Ok(()),
@@ -148,7 +149,7 @@ impl RunToken {
                 Verdict::NotListed => {
                     return Err(format!(
                         "it is not known whether the request created one; {}",
-                        self.by_hand(leftover)
+                        self.manual_cleanup_hint(leftover)
                     ));
                 }
             }
@@ -228,7 +229,7 @@ impl Issuer for RunToken {
         }
     }
 
-    fn by_hand(&self, leftover: &Leftover) -> String {
+    fn manual_cleanup_hint(&self, leftover: &Leftover) -> String {
         match leftover {
             Leftover::Token(token) => self.delete_by_hand(token_key_of(token).unwrap_or_default()),
             Leftover::Answered(_) | Leftover::Unanswered => format!(

@@ -66,7 +66,7 @@ impl RunToken {
     }
 
     async fn revoke_listed(&self, leftover: &Leftover, deadline: Instant) -> Result<(), String> {
-        let failed = |failure: Failure| format!("{failure}; {}", self.by_hand(leftover));
+        let failed = |failure: Failure| format!("{failure}; {}", self.manual_cleanup_hint(leftover));
         loop {
             let ids = self.ids(deadline).await.map_err(failed)?;
             for id in &ids {
@@ -78,7 +78,7 @@ impl RunToken {
                 // It may not be listed yet, so it cannot be considered deleted.
                 Leftover::Token(_) | Leftover::Unanswered if ids.is_empty() => {
                     if Instant::now() + 2 * LOOK_AGAIN_AFTER >= deadline {
-                        return Err(format!("it is not listed; {}", self.by_hand(leftover)));
+                        return Err(format!("it is not listed; {}", self.manual_cleanup_hint(leftover)));
                     }
                     tokio::time::sleep(LOOK_AGAIN_AFTER).await;
                 }
@@ -128,7 +128,7 @@ impl Issuer for RunToken {
         Box::pin(self.revoke_listed(leftover, deadline))
     }
 
-    fn by_hand(&self, _: &Leftover) -> String {
+    fn manual_cleanup_hint(&self, _: &Leftover) -> String {
         format!(
             "it expires at {}, or delete it: monitoring-token stackstate delete --name {}",
             crate::date::time(u64::try_from(self.expiry() / 1000).unwrap_or_default()),
