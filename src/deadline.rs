@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// How long before `SCRIPT_DEADLINE` the run must be over: script_exporter kills its shell at that time, and Prometheus
 /// gives up soon after. 250 ms are promised; ending a killed group and reporting take a moment.
 const REPORT_MARGIN: Duration = Duration::from_millis(300);
-/// How long to wait after SIGKILL for a leader in uninterruptible sleep.
+/// How long to wait after SIGKILL for a command in uninterruptible sleep.
 const UNKILLABLE_AFTER: Duration = Duration::from_secs(2);
 
 /// Replaces a timeout that is longer than the clock can represent.

@@ -5,10 +5,11 @@
 //! |---|---|---|---|
 //! | an empty, foreign, truncated or `#!`-less file as COMMAND | ricoberger/script_exporter#17, kubernetes/node-problem-detector#797 | 126 and one line, and never a shell | `command` |
 //! | `-service-url true` runs `/bin/true` | tried as a new user would | a usage error that suggests `=` | `command` |
-//! | `setsid CMD` exits 0 at once | util-linux/util-linux#518 | a usage error with the remedy | `command` |
+//! | `setsid CMD` exits 0 at once, also behind `env`, `timeout` or a script | util-linux/util-linux#518 | the status of CMD; signals and the timeout reach it | `command` |
 //! | `help`, `chek`, `-servise` | tried as a new user would | help, and suggestions | `command` |
 //! | an environment that is too large with the URL in it | vm0-ai/vm0#12117, JuliaLang/julia#53412 | 125, with the size | `command` |
 //! | a variable that is not UTF-8 | uutils/coreutils#9701, secretspec#140 | refused by name, never taken for unset | `environment` |
+//! | an interpreter that is missing or cannot be run | own cases | named | `command` |
 //! | `\r` and stray blanks in variables | warden#380 | refused, and shown as `\r` | `environment` |
 //! | `${PROJECT}` in a URL, not expanded | systemd/systemd#2123 | a usage error: invalid host | `environment` |
 //! | no HOME, and systemd's `CACHE_DIRECTORY` | sentriz/gonic#391 | that one is used; without any, a warning and a run | `files` |

@@ -7,12 +7,11 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use rustix::io::Errno;
-use rustix::process::Pid;
 
 use super::lookup::{self, LookupError};
 use super::output::{Masked, Output, Tail};
 use crate::secret::{ExposeSecret as _, SecretString};
-use crate::sys::process::Image;
+use crate::sys::process::{Child, Image};
 
 /// `-output`: where the command's output goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,8 +53,10 @@ pub(crate) enum StartError {
     NotFound,
     /// COMMAND was not found, and `PATH` is not set.
     PathIsUnset,
-    /// COMMAND exists, but its interpreter or dynamic loader does not.
-    NoInterpreter,
+    /// COMMAND is there, but the loader that its header asks for is not.
+    NoLoader,
+    /// COMMAND is a script, and this interpreter cannot be run.
+    Interpreter(PathBuf, io::Error),
     /// The only match is in a relative entry of `PATH`.
     RelativeEntry(PathBuf),
     /// The kernel does not know this kind of file (ENOEXEC). No shell is tried: it would run an empty file and report
@@ -82,8 +83,7 @@ impl From<LookupError> for StartError {
 
 /// A command that was started and is not yet reaped.
 pub(crate) struct Started {
-    /// The leader of the command's session and process group.
-    pub leader: Pid,
+    pub(crate) child: Child,
     pub output: Output,
 }
 
@@ -100,8 +100,8 @@ impl Job<'_> {
             InputPolicy::Inherit => None,
         };
         let (output, [stdout, stderr]) = self.connect_output().map_err(StartError::Ours)?;
-        let leader = image.start([stdin, stdout, stderr]).map_err(|error| classify(path, error, size))?;
-        Ok(Started { leader, output })
+        let child = image.start([stdin, stdout, stderr]).map_err(|error| classify(path, error, size))?;
+        Ok(Started { child, output })
     }
 
     /// The command's environment, each variable as `NAME=value`.
@@ -183,7 +183,10 @@ fn describe_size(image: &Image) -> String {
 pub(crate) fn examine(word: &OsStr) -> Result<PathBuf, StartError> {
     let path = lookup::find(word)?;
     match lookup::check_executable(&path) {
-        Ok(()) if lookup::is_program(&path) => Ok(path),
+        Ok(()) if lookup::is_program(&path) => match lookup::broken_interpreter(&path) {
+            Some((interpreter, error)) => Err(StartError::Interpreter(interpreter, error)),
+            None => Ok(path),
+        },
         Ok(()) => Err(StartError::NotAProgram),
         Err(error) => Err(match Errno::from_io_error(&error) {
             Some(Errno::NOENT) => StartError::NotFound,
@@ -204,9 +207,17 @@ fn null(options: &OpenOptions) -> io::Result<OwnedFd> {
 /// Errors of `execve` belong to the command, earlier ones to this machine. `size` describes the size of arguments and
 /// environment, for E2BIG.
 fn classify(path: PathBuf, error: io::Error, size: String) -> StartError {
-    match Errno::from_io_error(&error) {
+    let errno = Errno::from_io_error(&error);
+    // What is said of COMMAND may be meant of its interpreter.
+    if let Some(Errno::NOENT | Errno::ACCESS | Errno::NOEXEC | Errno::LOOP) = errno
+        && lookup::check_executable(&path).is_ok()
+        && let Some((interpreter, error)) = lookup::broken_interpreter(&path)
+    {
+        return StartError::Interpreter(interpreter, error);
+    }
+    match errno {
         Some(Errno::NOENT) if path.metadata().is_ok_and(|metadata| metadata.is_file()) => {
-            StartError::NoInterpreter
+            StartError::NoLoader
         }
         Some(Errno::NOENT) => StartError::NotFound,
         Some(Errno::NOEXEC) => StartError::NotAProgram,

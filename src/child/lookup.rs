@@ -66,6 +66,34 @@ pub(crate) fn check_executable(path: &Path) -> io::Result<()> {
     }
 }
 
+/// The interpreter that keeps a script from being executed, with what is wrong with it: its own, or the one of an
+/// interpreter that is a script, too.
+pub(crate) fn broken_interpreter(script: &Path) -> Option<(PathBuf, io::Error)> {
+    /// As many scripts after each other as the kernel executes (BINPRM_MAX_RECURSION).
+    const MAX_SCRIPTS: usize = 5;
+    let mut path = interpreter(script)?;
+    for _ in 1..MAX_SCRIPTS {
+        if let Err(error) = check_executable(&path) {
+            return Some((path, error));
+        }
+        match interpreter(&path) {
+            Some(next) => path = next,
+            None if is_program(&path) => return None,
+            None => return Some((path, Errno::NOEXEC.into())),
+        }
+    }
+    Some((path, io::Error::other("it needs too many interpreters that are scripts")))
+}
+
+/// What the first line of a script names, as the kernel reads it.
+fn interpreter(script: &Path) -> Option<PathBuf> {
+    let mut beginning = Vec::new();
+    File::open(script).ok()?.take(256).read_to_end(&mut beginning).ok()?;
+    let mut words = beginning.strip_prefix(b"#!")?.split(|byte| b" \t\n\0".contains(byte));
+    let path = words.find(|word| !word.is_empty())?;
+    Some(PathBuf::from(OsStr::from_bytes(path)))
+}
+
 /// True if the file begins as one that the kernel executes (a script with an interpreter, or ELF), or cannot be read.
 pub(crate) fn is_program(path: &Path) -> bool {
     let mut beginning = [0_u8; 4];

@@ -4,7 +4,7 @@
 //! # Theory of operation
 //!
 //! One thread runs one loop around `poll`. It wakes for a signal (one to forward, or SIGCHLD), for output to keep or
-//! pass on, for the death of the parent, and for the next deadline: SIGTERM, SIGKILL, giving up. The end of the leader
+//! pass on, for the death of the parent, and for the next deadline: SIGTERM, SIGKILL, giving up. The end of the command
 //! is noticed without reaping it, so that its process group ID cannot be reused while signals are still sent to it; it
 //! is reaped once, at the very end.
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use rustix::process::{Pid, test_kill_process};
 
+use crate::sys::process::Ours;
+
 /// How often to look again, and after how long: a process takes a moment to die.
 const LOOKS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(20);
@@ -11,21 +13,26 @@ const SHOWN: usize = 3;
 
 /// A process of the command's session that is still running.
 struct Process {
-    pid: i32,
+    pid: Pid,
     name: String,
     why: String,
 }
 
-/// Describes the remaining processes of the session of `leader`, with the reason they are left; `None` if there are
+/// Describes the remaining processes of the sessions of `command`, with the reason they are left; `None` if there are
 /// none or this cannot be found out.
-pub(crate) fn describe(leader: Pid) -> Option<String> {
-    let mut left = processes(leader);
+pub(crate) fn describe(command: Pid, ours: &Ours) -> Option<String> {
+    let processes = || {
+        let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = all.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
+        pids.filter(|&pid| pid != command).filter_map(|pid| left_behind(pid, ours)).collect()
+    };
+    let mut left: Vec<Process> = processes();
     for _ in 1..LOOKS {
         if left.is_empty() {
             return None;
         }
         std::thread::sleep(PAUSE);
-        left = processes(leader);
+        left = processes();
     }
     if left.is_empty() {
         return None;
@@ -33,7 +40,7 @@ pub(crate) fn describe(leader: Pid) -> Option<String> {
     let mut shown: Vec<String> = left
         .iter()
         .take(SHOWN)
-        .map(|Process { pid, name, why }| format!("{name} (pid {pid}), which {why}"))
+        .map(|Process { pid, name, why }| format!("{name} (pid {}), which {why}", pid.as_raw_nonzero()))
         .collect();
     if left.len() > SHOWN {
         shown.push(format!("and {} more", left.len() - SHOWN));
@@ -41,27 +48,20 @@ pub(crate) fn describe(leader: Pid) -> Option<String> {
     Some(shown.join(", "))
 }
 
-fn processes(leader: Pid) -> Vec<Process> {
-    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter_map(|pid: i32| left_behind(pid, leader)).collect()
-}
-
-/// The process, if it belongs to that session, is alive, and is not dying of SIGKILL.
-fn left_behind(pid: i32, leader: Pid) -> Option<Process> {
-    let session = leader.as_raw_nonzero().get();
+/// The process, if it belongs to these sessions, is alive, and is not dying of SIGKILL.
+fn left_behind(pid: Pid, ours: &Ours) -> Option<Process> {
+    let number = pid.as_raw_nonzero();
     // proc_pid_stat(5): pid (comm) state ppid pgrp session ...
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let stat = std::fs::read_to_string(format!("/proc/{number}/stat")).ok()?;
     let (head, fields) = stat.rsplit_once(") ")?;
     let mut fields = fields.split(' ');
     let state = fields.next()?;
-    let group: i32 = fields.nth(1)?.parse().ok()?;
-    let is_of_session = fields.next()?.parse() == Ok(session);
-    if !is_of_session || pid == session || matches!(state, "Z" | "X") {
+    let mut pid_field = |skip| Pid::from_raw(fields.nth(skip)?.parse().ok()?);
+    let (group, session) = (pid_field(1)?, pid_field(0)?);
+    if !ours.sessions.contains(&session) || matches!(state, "Z" | "X") {
         return None;
     }
-    let may_signal = Pid::from_raw(pid).is_some_and(|pid| test_kill_process(pid).is_ok());
-    let why = match (may_signal, group == session) {
+    let why = match (test_kill_process(pid).is_ok(), ours.groups.contains(&Some(group))) {
         (true, true) => return None,
         (true, false) => "has left the command's process group".to_owned(),
         (false, _) => format!("runs as {}", user_of(pid)),
@@ -71,8 +71,9 @@ fn left_behind(pid: i32, leader: Pid) -> Option<Process> {
 }
 
 /// The user of a process, for messages.
-pub(crate) fn user_of(pid: i32) -> String {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+pub(crate) fn user_of(pid: Pid) -> String {
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).unwrap_or_default();
     let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
     match uids.and_then(|uids| uids.split_whitespace().nth(1)) {
         Some("0") => "root".to_owned(),

@@ -11,7 +11,7 @@ use super::command::Started;
 use super::output::Output;
 use super::remains;
 use crate::deadline::Timeline;
-use crate::sys::process::{ended_child, kill_group};
+use crate::sys::process::{Child, ended_child};
 use crate::sys::signal::{self, Signal, SignalSet, Signals};
 
 /// How the command ended.
@@ -75,7 +75,7 @@ pub(crate) fn supervise(
     timeline: &Timeline,
 ) -> Supervised {
     let mut run = Supervision {
-        leader: started.leader,
+        child: started.child,
         timeline,
         escalation: Escalation::Running { term_at: timeline.term_at },
         timed_out: false,
@@ -88,8 +88,8 @@ pub(crate) fn supervise(
     let mut output = started.output;
     let mut parent = parent;
     let end = loop {
-        reap_orphans(run.leader);
-        if let Some(end) = ended(run.leader) {
+        reap_orphans(run.child.pid);
+        if let Some(end) = ended(run.child.pid) {
             break end;
         }
         if let Some(end) = run.escalate(Instant::now()) {
@@ -100,10 +100,11 @@ pub(crate) fn supervise(
     if output.is_cut() {
         run.sent.insert(Signal::PIPE);
     }
+    let ours = run.child.ours();
     let was_ended = run.sweep(&end);
     run.deliver(signals, &mut output, parent);
     let (kept, unwritten) = output.finish();
-    let left = was_ended.then(|| remains::describe(run.leader)).flatten();
+    let left = was_ended.then(|| remains::describe(run.child.pid, &ours)).flatten();
     Supervised {
         died_by_itself: matches!(end, End::Died(signal) if !run.sent.contains(signal)),
         end,
@@ -118,7 +119,7 @@ pub(crate) fn supervise(
 }
 
 struct Supervision<'a> {
-    leader: Pid,
+    child: Child,
     timeline: &'a Timeline,
     escalation: Escalation,
     timed_out: bool,
@@ -168,7 +169,9 @@ impl Supervision<'_> {
     fn kill(&mut self, now: Instant) {
         tracing::debug!("sending SIGKILL to the command's group");
         self.send(Signal::KILL);
-        self.escalation = Escalation::Killed { give_up_at: self.timeline.give_up_at(now) };
+        // Nothing to wait for where the signal cannot arrive: what is left of the time is for the report.
+        let give_up_at = if self.out_of_reach.is_some() { now } else { self.timeline.give_up_at(now) };
+        self.escalation = Escalation::Killed { give_up_at };
     }
 
     fn forward(&mut self, signal: Signal) {
@@ -196,11 +199,11 @@ impl Supervision<'_> {
     /// parent in its session, so only SIGSTOP can stop it.
     fn suspend(&self) {
         tracing::debug!("stopping the command's group, and monitoring-token");
-        let _ = self.kill_group(Signal::STOP);
+        let _ = self.child.kill_group(Signal::STOP);
         signal::stop_self();
         // The SIGCONT that ended the stop is forwarded like any other; without one, this program was not stopped.
         if !signal::is_pending(Signal::CONT) {
-            let _ = self.kill_group(Signal::CONT);
+            let _ = self.child.kill_group(Signal::CONT);
         }
     }
 
@@ -212,36 +215,33 @@ impl Supervision<'_> {
         }
     }
 
-    /// Signals the group, and records the signal and whether it could be delivered.
+    /// Signals the group, and records the signal and whether it could be delivered. The group still exists, because the
+    /// command was not reaped.
     fn send(&mut self, signal: Signal) {
         self.sent.insert(signal);
-        if self.kill_group(signal).is_err_and(|error| error == Errno::PERM) {
-            let user = remains::user_of(self.leader.as_raw_nonzero().get());
+        let is_out_of_reach = self.child.kill_group(signal) == Err(Errno::PERM);
+        self.out_of_reach = is_out_of_reach.then(|| {
+            let user = remains::user_of(self.child.pid);
             tracing::debug!(%signal, user, "cannot be sent to the command's group");
-            self.out_of_reach = Some(user);
-        }
+            user
+        });
     }
 
-    /// The group still exists, because its leader was not reaped.
-    fn kill_group(&self, signal: Signal) -> rustix::io::Result<()> {
-        kill_group(self.leader, signal)
-    }
-
-    /// After the leader has ended, kills the rest of the group if it was told to end; after a normal exit, background
-    /// processes are left alone. Then reaps the leader. Returns true if the group was told to end.
+    /// After the command has ended, kills the rest of the group if it was told to end; after a normal exit, background
+    /// processes are left alone. Then reaps the command. Returns true if the group was told to end.
     fn sweep(&mut self, end: &End) -> bool {
-        // A leader that treats SIGHUP as a request to reload its configuration goes on and exits by itself.
+        // A command that treats SIGHUP as a request to reload its configuration goes on and exits by itself.
         let died_of_it = |signal: Signal| signal != Signal::HUP || *end != End::Exited(0);
         let was_ended = self.timed_out
             || self.orphaned
             || self.interrupted.is_some()
             || self.forwarded.is_some_and(died_of_it);
         if was_ended {
-            // The leader cannot be signaled.
-            let _ = self.kill_group(Signal::KILL);
+            // The command cannot be signaled.
+            let _ = self.child.kill_group(Signal::KILL);
         }
         if !matches!(end, End::Unkillable | End::OutOfReach(_)) {
-            let _ = waitid(WaitId::Pid(self.leader), WaitIdOptions::EXITED);
+            self.child.reap();
         }
         was_ended
     }
@@ -276,10 +276,10 @@ impl Supervision<'_> {
 /// How long to wait for the last output of a run that was ended early.
 const LAST_WRITE: Duration = Duration::from_secs(1);
 
-/// The end of the leader, if it has ended; it is not reaped.
-fn ended(leader: Pid) -> Option<End> {
+/// The end of the command, if it has ended; it is not reaped.
+fn ended(command: Pid) -> Option<End> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    let status = waitid(WaitId::Pid(leader), options).ok().flatten()?;
+    let status = waitid(WaitId::Pid(command), options).ok().flatten()?;
     Some(end_of(&status))
 }
 
@@ -291,10 +291,10 @@ fn end_of(status: &WaitIdStatus) -> End {
     }
 }
 
-/// Reaps every child but the leader: PID 1 of a container inherits its orphans.
-fn reap_orphans(leader: Pid) {
-    // Once the leader has ended, it may hide other children; but then this program ends, too.
-    while let Some(pid) = ended_child().filter(|&pid| pid != leader) {
+/// Reaps every child but the command: PID 1 of a container inherits its orphans.
+fn reap_orphans(command: Pid) {
+    // Once the command has ended, it may hide other children; but then this program ends, too.
+    while let Some(pid) = ended_child().filter(|&pid| pid != command) {
         let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
     }
 }

@@ -1,8 +1,6 @@
 //! Rules of the flags that control the run of COMMAND, for every issuer.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
 use std::time::Duration;
 
 use super::{Purpose, variable};
@@ -14,7 +12,7 @@ use crate::deadline::{Limits, parse_script_deadline};
 use crate::failure::Failure;
 use crate::metrics::Labels;
 use crate::run::RunConfig;
-use crate::secret::scrub;
+use crate::secret::scrub_own;
 
 /// The differences between the main command and `exec`.
 pub(super) struct RunDefaults {
@@ -67,11 +65,6 @@ pub(super) fn run(line: RunLine, defaults: &RunDefaults, purpose: Purpose) -> Re
     if command.is_empty() && purpose == Purpose::Run {
         return Err(Failure::usage(format!("missing command to run: {program} [flags] -- COMMAND [ARG...]")));
     }
-    if runs_setsid_without_waiting(&command) {
-        return Err(Failure::usage(
-            "setsid: it would fork and exit 0 at once, hiding the status of its program; remove it, or use setsid --wait",
-        ));
-    }
     // Someone who debugs wants to see the output; only `-output` on the same command line overrides that.
     let output = match output {
         output if debug && !output.as_ref().is_some_and(Given::is_flag) => defaults.output_of_debug,
@@ -95,21 +88,8 @@ pub(super) fn metrics_labels(lists: Vec<Given<LabelList>>) -> Result<LabelList, 
             if labels.iter().any(|(other, _)| other == name) {
                 return Err(list.refuse("this label is given twice"));
             }
-            labels.push((name.clone(), scrub(value)));
+            labels.push((name.clone(), scrub_own(value)));
         }
     }
     Ok(labels)
-}
-
-/// True if COMMAND is setsid(1) without `--wait`. It forks if it leads a process group, and then reports success
-/// whatever its program does.
-fn runs_setsid_without_waiting(words: &[OsString]) -> bool {
-    let Some((program, arguments)) = words.split_first() else { return false };
-    let options = arguments.iter().map(|word| word.as_bytes()).take_while(|word| word.starts_with(b"-"));
-    let waits_or_says_so = |option: &[u8]| match option.strip_prefix(b"--") {
-        Some(long) => !long.is_empty() && long != b"ctty",
-        None => option.iter().any(|letter| b"wfhV".contains(letter)),
-    };
-    Path::new(program).file_name().is_some_and(|name| name == "setsid")
-        && !options.into_iter().any(waits_or_says_so)
 }

@@ -131,10 +131,27 @@ pub(crate) fn refuse_command(name: &str, error: &StartError) -> Failure {
             ExitStatus::NotFound,
             "not found: PATH is not set; set it, or give the absolute path of COMMAND".to_owned(),
         ),
-        StartError::NoInterpreter => (
+        StartError::NoLoader => (
             Reason::CommandNotFound,
             ExitStatus::NotFound,
-            "interpreter not found; check the #! line of the script, or the loader of the program".to_owned(),
+            "interpreter not found; check the loader of the program, or the #! line of the script".to_owned(),
+        ),
+        StartError::Interpreter(path, error) if error.kind() == std::io::ErrorKind::NotFound => (
+            Reason::CommandNotFound,
+            ExitStatus::NotFound,
+            format!(
+                "interpreter not found; check the #! line of the script, which names {}",
+                brief(path.as_os_str())
+            ),
+        ),
+        StartError::Interpreter(path, error) => (
+            Reason::CommandNotExecutable,
+            ExitStatus::CannotRun,
+            format!(
+                "its interpreter {} cannot be run: {}; check the #! line of the script",
+                brief(path.as_os_str()),
+                system_error(error)
+            ),
         ),
         StartError::RelativeEntry(path) => (
             Reason::CommandNotExecutable,

@@ -6,11 +6,11 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, Signal as RustixSignal, WaitId, WaitIdOptions, getppid, set_parent_process_death_signal, setsid,
-    waitid,
+    Pid, Signal as RustixSignal, getpgid, getppid, getsid, set_parent_process_death_signal, setsid,
 };
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
@@ -36,65 +36,152 @@ impl Image {
         Ok(Image { path, words, variables, argv, envp })
     }
 
-    /// Starts the program in a session of its own, with the inherited signals, and with these descriptors in place of
-    /// the standard ones; the kernel sends it SIGTERM if the thread that calls this dies.
+    /// Starts it in a session and a process group of its own, told of our death by the thread that calls this, with
+    /// the signals that we were started with, and with these in the place of our standard descriptors.
     ///
-    /// As with `vfork` and `posix_spawn`, the child uses the memory of this process until it has become the program,
-    /// and this process waits. A copy (`fork`) would cost both processes a page fault for each page that is then
-    /// written: 28 more in a run without exchange and 41 over https, which took 13 % and 8 % more CPU time.
-    pub(crate) fn start(&self, standard: [Option<OwnedFd>; 3]) -> io::Result<Pid> {
-        // 32 KiB, aligned as a stack must be.
-        let mut stack = MaybeUninit::<[u128; 2048]>::uninit();
+    /// It leads neither of them, just as if a script had started it: setsid(1) forks where it leads a group, and exits
+    /// with 0 at once. So a first child makes the session, starts the program as a child of ours (CLONE_PARENT), and
+    /// is gone when the program has begun.
+    pub(crate) fn start(&self, standard: [Option<OwnedFd>; 3]) -> io::Result<Child> {
         let mut birth = Birth {
             image: self,
             standard,
             inherited: Inherited::at_start(),
             parent: rustix::process::getpid(),
-            error: None,
+            leads: false,
+            news: News::shared()?,
         };
-        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-        // SAFETY: the stack grows down from its end, and it, `birth` and everything that `birth` borrows stay valid
-        // until the child no longer uses them, because this process waits. No signal handler can run on the shared
-        // memory: this program has none.
-        let pid = unsafe {
-            let end = stack.as_mut_ptr().add(1);
-            libc::clone(be_born, end.cast(), flags, (&raw mut birth).cast())
-        };
-        let pid = (pid > 0).then(|| Pid::from_raw(pid)).flatten().ok_or_else(io::Error::last_os_error)?;
-        match birth.error {
-            None => Ok(pid),
-            Some(errno) => {
-                let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
-                Err(errno.into())
-            }
+        match birth.in_group_of_another() {
+            // Emulators of other processors cannot do that.
+            Err(Errno::INVAL | Errno::NOSYS) => {}
+            child => return Ok(child?),
         }
+        birth.leads = true;
+        birth.news.error.store(0, Ordering::Relaxed);
+        // SAFETY: as above.
+        let pid = unsafe { birth.clone::<COMMAND_STACK>(be_born, libc::SIGCHLD) }?;
+        Ok(birth.begun(Child { pid, group: pid })?)
     }
 }
 
-/// Everything that the child needs to become the program, and the error if it could not.
+/// The stacks of the children, in words of 16 bytes: 16 KiB, and as much with room for the other one.
+const COMMAND_STACK: usize = 1024;
+const LEADER_STACK: usize = 2 * COMMAND_STACK;
+
+/// What the children need for the program to begin.
 struct Birth<'a> {
     image: &'a Image,
     standard: [Option<OwnedFd>; 3],
     inherited: Inherited,
     parent: Pid,
-    error: Option<Errno>,
+    /// Whether the command makes its session itself.
+    leads: bool,
+    news: &'static News,
 }
 
-/// The child's part of [`Image::start`].
+/// What the children tell us. It is in memory that is shared also where theirs is a copy of ours, as under valgrind.
+struct News {
+    /// The process that becomes the program.
+    command: AtomicI32,
+    /// Why there is no program.
+    error: AtomicI32,
+}
+
+impl News {
+    /// For as long as this process lives, which starts one command.
+    fn shared() -> io::Result<&'static News> {
+        let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+        // SAFETY: nobody else knows this new memory. It is full of zeros, which is a value, and never unmapped.
+        unsafe {
+            let page = libc::mmap(std::ptr::null_mut(), size_of::<News>(), access, flags, -1, 0);
+            if page == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(&*page.cast()) }
+        }
+    }
+
+    fn fail(&self, error: Errno) {
+        self.error.store(error.raw_os_error(), Ordering::Relaxed);
+    }
+}
+
+/// The child that makes session and group. Its group keeps its number, because the command is in it.
+extern "C" fn lead(birth: *mut c_void) -> c_int {
+    // SAFETY: our parent gave us its `Birth`, and waits.
+    let birth = unsafe { &mut *birth.cast::<Birth<'_>>() };
+    // SAFETY: see `Birth::clone`.
+    let begun = setsid().and_then(|_| unsafe { birth.clone::<COMMAND_STACK>(be_born, libc::CLONE_PARENT) });
+    match begun {
+        Ok(command) => birth.news.command.store(command.as_raw_nonzero().get(), Ordering::Relaxed),
+        Err(error) => birth.news.fail(error),
+    }
+    // SAFETY: nothing of what our parent shares with us is cleaned up.
+    unsafe { libc::_exit(0) }
+}
+
+/// The child that becomes the program.
 extern "C" fn be_born(birth: *mut c_void) -> c_int {
     // SAFETY: the parent process passed its `Birth`, and waits.
     let birth = unsafe { &mut *birth.cast::<Birth<'_>>() };
-    birth.error = birth.become_program().err();
+    if let Err(error) = birth.become_program() {
+        birth.news.fail(error);
+    }
     // SAFETY: nothing that is shared with the parent process is cleaned up. Only the parent sees the status.
     unsafe { libc::_exit(libc::EXIT_FAILURE) }
 }
 
 impl Birth<'_> {
+    fn in_group_of_another(&mut self) -> rustix::io::Result<Child> {
+        // SAFETY: see `clone`. Its end is no SIGCHLD, because it is waited for here.
+        let group = unsafe { self.clone::<LEADER_STACK>(lead, 0) }?;
+        reap(group);
+        match Pid::from_raw(self.news.command.load(Ordering::Relaxed)) {
+            Some(pid) => self.begun(Child { pid, group }),
+            None => Err(Errno::from_raw_os_error(self.news.error.load(Ordering::Relaxed))),
+        }
+    }
+
+    /// The child, if it has become the program.
+    fn begun(&self, child: Child) -> rustix::io::Result<Child> {
+        match self.news.error.load(Ordering::Relaxed) {
+            0 => Ok(child),
+            error => {
+                reap(child.pid);
+                Err(Errno::from_raw_os_error(error))
+            }
+        }
+    }
+
+    /// Starts a child on a stack of its own.
+    ///
+    /// The child uses our memory until it has become the program or is gone, as with `vfork` and `posix_spawn`, and we
+    /// wait. A copy (`fork`) costs both of us a page fault for each page that is then written: 28 more in a run
+    /// without exchange and 41 over https, which took 13 % and 8 % more CPU time.
+    ///
+    /// # Safety
+    /// `child` takes a `Birth`, does not return, and needs no more stack than this.
+    unsafe fn clone<const STACK: usize>(
+        &mut self,
+        child: extern "C" fn(*mut c_void) -> c_int,
+        flags: c_int,
+    ) -> rustix::io::Result<Pid> {
+        let mut stack = MaybeUninit::<[u128; STACK]>::uninit();
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | flags;
+        // SAFETY: the stack grows down from its end, and it, `self` and all that `self` borrows stay where they are
+        // until the child is done with them, because we wait. No signal handler can run on the shared memory: this
+        // program has none.
+        let pid = unsafe {
+            let end = stack.as_mut_ptr().add(1);
+            libc::clone(child, end.cast(), flags, std::ptr::from_mut(self).cast())
+        };
+        if pid > 0 { Pid::from_raw(pid).ok_or(Errno::CHILD) } else { Err(last_errno()) }
+    }
+
     /// Returns only if it fails. It only makes system calls, because the memory is the parent's.
     fn become_program(&self) -> rustix::io::Result<()> {
         // A session of its own: a process group that the terminal's keys do not reach (they are forwarded once), and no
         // controlling terminal.
-        setsid()?;
+        if self.leads {
+            setsid()?;
+        }
         set_parent_process_death_signal(Some(RustixSignal::TERM))?;
         if getppid() != Some(self.parent) {
             // The parent died in the meantime, so the death signal would never come.
@@ -120,10 +207,57 @@ fn pointers(texts: &[CString]) -> Vec<*const c_char> {
     texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
-/// Sends `signal` to the process group of this leader. (rustix's call does not accept real-time signals.)
-pub(crate) fn kill_group(leader: Pid, signal: Signal) -> rustix::io::Result<()> {
+/// The command: a child of ours that has not been reaped.
+#[derive(Clone, Copy)]
+pub(crate) struct Child {
+    pub pid: Pid,
+    /// The group that it was started in, which is the session, too.
+    group: Pid,
+}
+
+/// What belongs to a command.
+pub(crate) struct Ours {
+    /// The groups that signals are sent to.
+    pub groups: [Option<Pid>; 2],
+    /// The session that it is in, and the one that it was started in.
+    pub sessions: [Pid; 2],
+}
+
+impl Child {
+    /// Sends `signal` to the command's group: the one that it was started in, and the one that it has gone to, if it
+    /// has (as timeout(1) and setsid(1) do).
+    pub(crate) fn kill_group(self, signal: Signal) -> rustix::io::Result<()> {
+        let Ours { groups, .. } = self.ours();
+        groups.into_iter().rev().flatten().fold(Ok(()), |_, group| {
+            // The last one is the command's.
+            kill(-group.as_raw_nonzero().get(), signal)
+        })
+    }
+
+    /// What belongs to it now.
+    pub(crate) fn ours(self) -> Ours {
+        let session = getsid(Some(self.pid)).unwrap_or(self.group);
+        let group = getpgid(Some(self.pid)).unwrap_or(self.group);
+        // Of a session that it has left, the number may belong to somebody else by now.
+        let first = (group != self.group && session == self.group).then_some(self.group);
+        Ours { groups: [Some(group), first], sessions: [session, self.group] }
+    }
+
+    /// Reaps it, if it has ended or is about to.
+    pub(crate) fn reap(self) {
+        reap(self.pid);
+    }
+}
+
+fn reap(child: Pid) {
+    // SAFETY: waitpid has no memory to be unsafe with where it is not to tell the status.
+    unsafe { libc::waitpid(child.as_raw_nonzero().get(), std::ptr::null_mut(), libc::__WALL) };
+}
+
+/// (rustix's call takes no real-time signals.)
+fn kill(pid: c_int, signal: Signal) -> rustix::io::Result<()> {
     // SAFETY: kill does not access memory.
-    match unsafe { libc::kill(-leader.as_raw_nonzero().get(), signal.number()) } {
+    match unsafe { libc::kill(pid, signal.number()) } {
         0 => Ok(()),
         _ => Err(last_errno()),
     }

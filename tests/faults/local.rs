@@ -85,7 +85,6 @@ pub fn usage(_: &Lab) -> Vec<Row> {
         ("an empty output", Line(&["-output=", "true"]), &[], 2, &["empty value for -output"]),
         ("an empty name", Line(&["stackstate", "create", "--name="]), &["STS_CLI_API_TOKEN=x", "STS_CLI_URL=http://x"], 2, &["empty value for --name"]),
         ("a format of a list", Line(&["gafaelfawr", "list", "--username=u", "--url=http://x", "--output=xml"]), &["GAFAELFAWR_ADMIN_TOKEN=gt-a.b"], 2, &["expected text or json"]),
-        ("setsid", Line(&["--", "setsid", "true"]), &[], 2, &["setsid: it would fork and exit 0 at once", "setsid --wait"]),
         ("a flag with a value that has none", Line(&["-version=x"]), &[], 2, &["flag -version takes no value"]),
         ("a variable with a carriage return", At("http://x"), &["MACHINE=m\r"], 2, &["invalid value \"m\\r\" for MACHINE: contains a control character"]),
         ("a URL key with a blank", At("http://x"), &["SERVICE_URL_KEY_NAME=wss:///x "], 2, &["invalid value \"wss:///x \" for SERVICE_URL_KEY_NAME: begins or ends with whitespace"]),
@@ -141,7 +140,9 @@ pub fn credentials(lab: &Lab) -> Vec<Row> {
 #[rustfmt::skip]
 pub fn commands(lab: &Lab) -> Vec<Row> {
     lab.write("text", "no program");
-    for (name, text) in [("empty", ""), ("script", "#!/proc/nonexistent/interpreter\n")] {
+    for (name, text) in
+        [("empty", ""), ("script", "#!/proc/nonexistent/interpreter\n"), ("odd-script", "#!/etc/passwd\n")]
+    {
         // A shell writes them: a concurrent test could start its program while this process has the file open for
         // writing.
         let line = "printf %s \"$1\" >\"$0\"; chmod 755 \"$0\"";
@@ -154,6 +155,7 @@ pub fn commands(lab: &Lab) -> Vec<Row> {
         ("no such program", Line(&["--", "/proc/nonexistent/program", "x"]), &[], 127, &["cannot run /proc/nonexistent/program: not found"]),
         ("no name of a program", Line(&["--", ""]), &[], 127, &["cannot run '': not found; check COMMAND"]),
         ("an empty program", Line(&["--", "{dir}/empty"]), &[], 126, &["empty: not an executable for this machine, or a script without a #! line"]),
+        ("an interpreter that cannot be run", Line(&["--", "{dir}/odd-script"]), &[], 126, &["odd-script: its interpreter /etc/passwd cannot be run: Permission denied; check the #! line"]),
         ("no interpreter", Line(&["--", "{dir}/script"]), &[], 127, &["script: interpreter not found; check the #! line"]),
         ("a directory", Line(&["--", "{dir}/directory"]), &[], 126, &["directory: it is a directory"]),
         ("a relative entry of PATH", Line(&["--", "sh"]), &["PATH=../../../../../../../../../bin"], 126, &["cannot run sh: PATH has it only as ../", "in a relative entry, which is not searched"]),

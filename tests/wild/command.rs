@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::{before_exec, offline, write_executable};
-use crate::support::{Sandbox, run, testdata, token};
+use crate::support::{Sandbox, eventually, file_line, finish, kill, run, start, testdata, token};
 
 /// A header of ELF for another machine (AArch64), and one that is cut off.
 fn elf(length: usize) -> Vec<u8> {
@@ -92,8 +92,37 @@ fn a_missing_interpreter_is_told_from_a_missing_command() {
         write_executable(&path, text);
         run(offline(&["--"]).arg(&path)).failed_with(127, &["interpreter not found; check the #! line"]);
     }
+    let names_it = "the #! line of the script, which names /bin/sh\\r";
+    run(offline(&["--"]).arg(folder.path().join("windows"))).failed_with(127, &[names_it]);
     run(&mut offline(&["--", "no-such-probe"]))
         .failed_with(127, &["cannot run no-such-probe: not found; check COMMAND and PATH"]);
+}
+
+/// The same of an interpreter that is there and cannot be run: the kernel's "Permission denied" was taken for the
+/// script's.
+#[test]
+fn an_interpreter_that_cannot_be_run_is_told_from_a_script_that_cannot() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for (name, first_line, why) in [
+        ("data", "#!/etc/passwd".to_owned(), "/etc/passwd cannot be run: Permission denied"),
+        ("folder", "#! /etc -x".to_owned(), "/etc cannot be run: Is a directory"),
+        ("empty", format!("#!{}", path("nothing").display()), "nothing cannot be run: Exec format error"),
+        ("itself", format!("#!{}", path("itself").display()), "itself cannot be run: it needs too many"),
+        ("far", format!("#!{}", path("data").display()), "/etc/passwd cannot be run: Permission denied"),
+    ] {
+        write_executable(&path("nothing"), b"");
+        write_executable(&path(name), format!("{first_line}\nexit 0\n").as_bytes());
+        let mut command = offline(&["--"]);
+        run(command.arg(path(name))).failed_with(126, &["its interpreter ", why, "check the #! line"]);
+        let ended = run(token().args(["check", "-exchange=false", "--"]).arg(path(name)));
+        assert!(ended.stdout.contains(why), "{name}: {ended:?}");
+    }
+    // The script's own permission.
+    std::fs::write(path("plain"), "#!/etc/passwd\n").unwrap();
+    let ended = run(offline(&["--"]).arg(path("plain")));
+    ended.failed_with(126, &["plain: Permission denied"]);
+    assert!(!ended.stderr.contains("interpreter"), "{ended:?}");
 }
 
 /// With a relative or empty entry of `PATH`, the current directory decides what is run; Go's `exec.LookPath` refuses
@@ -149,26 +178,90 @@ fn a_boolean_after_a_boolean_flag_is_not_taken_for_the_command() {
     }
 }
 
-/// util-linux/util-linux#518: setsid(1) forks only where it leads a process group already, as a command of this program
-/// does, and then exits 0 at once, whatever its program does.
+/// Ways to run setsid(1), each with a program behind it. `$S` is a link to it.
+const SETSIDS: [&str; 12] = [
+    "setsid",
+    "/usr/bin/setsid",
+    "setsid --",
+    "setsid --wait",
+    "env setsid",
+    "nice setsid",
+    "nohup setsid",
+    "timeout 60 setsid",
+    "stdbuf -oL setsid",
+    "busybox setsid",
+    "$S",
+    "env A=b nice timeout -k 9 60 setsid",
+];
+
+/// util-linux/util-linux#518: setsid(1) forks where it leads a process group, and then exits 0 at once, whatever becomes
+/// of its program. A command of this program led one. Under the original it does not.
 #[test]
-fn setsid_without_wait_is_refused_because_it_would_always_succeed() {
-    for words in [
-        &["setsid", "false"][..],
-        &["/usr/bin/setsid", "-c", "false"],
-        &["setsid", "--", "false"],
-        &["setsid"],
-    ] {
-        run(offline(&["--"]).args(words))
-            .failed_with(2, &["setsid: it would fork and exit 0 at once", "setsid --wait"]);
+fn setsid_reports_the_status_of_its_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("detach");
+    std::os::unix::fs::symlink("/usr/bin/setsid", &link).unwrap();
+    let busybox = Command::new("busybox").arg("true").output().is_ok_and(|output| output.status.success());
+    for words in SETSIDS.into_iter().filter(|words| busybox || !words.starts_with("busybox")) {
+        let words = words.replace("$S", link.to_str().unwrap());
+        let plain: Vec<&str> = words.split(' ').collect();
+        let ended = run(offline(&["--"]).args(&plain).args(["sh", "-c", "exit 3"]));
+        assert_eq!((ended.status, ended.stderr.as_str()), (3, ""), "{words}");
+        for shell in [format!("{words} sh -c 'exit 3'"), format!("exec {words} sh -c 'exit 3'")] {
+            for name in ["sh", "bash"] {
+                let ended = run(&mut offline(&["--", name, "-c", &shell]));
+                assert_eq!((ended.status, ended.stderr.as_str()), (3, ""), "{name}: {shell}");
+            }
+        }
     }
-    for words in [
-        &["setsid", "--wait", "sh", "-c", "exit 3"][..],
-        &["setsid", "-w", "sh", "-c", "exit 3"],
-        &["sh", "-c", "exit 3"],
-    ] {
-        assert_eq!(run(offline(&["--"]).args(words)).status, 3, "{words:?}");
+}
+
+/// The same: a program in a session of its own is not out of reach, neither of the timeout nor of signals.
+#[test]
+fn the_timeout_and_signals_reach_a_program_behind_setsid() {
+    for words in ["setsid", "env setsid", "timeout 60", "nice setsid", "bash -c 'exec setsid \"$@\"' -"] {
+        for signal in [None, Some(libc::SIGTERM), Some(libc::SIGINT)] {
+            let folder = tempfile::tempdir().unwrap();
+            // The shell ignores SIGTERM and SIGINT, its child does not.
+            let line =
+                format!("{words} sh -c 'trap \"\" INT TERM; sleep 70 & echo $$ $! >$D/pids; wait; sleep 70'");
+            let words: Vec<String> = shlex::split(&line).unwrap();
+            let timeout = if signal.is_none() { "-timeout=1s" } else { "-timeout=60s" };
+            let mut command = offline(&[timeout, "-kill-after=300ms", "--"]);
+            let child = start(command.args(&words).env("D", folder.path()));
+            let pids = file_line(&folder.path().join("pids"));
+            if let Some(signal) = signal {
+                kill(child.id(), signal);
+            }
+            if signal == Some(libc::SIGINT) {
+                // It does not escalate.
+                kill(child.id(), libc::SIGTERM);
+            }
+            let ended = finish(child);
+            assert_eq!(ended.status, if signal.is_none() { 124 } else { 137 }, "{line}: {ended:?}");
+            for pid in pids.split_whitespace() {
+                let stat = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+                eventually(&format!("the end of {line}"), || {
+                    (stat().is_empty() || stat().contains(") Z ")).then_some(())
+                });
+            }
+        }
     }
+}
+
+/// The same: what stays in the session that a command has left is named.
+#[test]
+fn what_stays_behind_in_the_session_of_a_command_that_left_it_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = "sleep 70 & echo $! >$D/left; exec setsid sleep 70";
+    let mut command = offline(&["-timeout=1s", "-kill-after=300ms", "--", "sh", "-c", script]);
+    let ended = run(command.env("D", folder.path()));
+    let left: u32 = file_line(&folder.path().join("left")).trim().parse().unwrap();
+    kill(left, libc::SIGKILL);
+    ended.failed_with(
+        124,
+        &[&format!("; and left running: sleep (pid {left}), which has left the command's")],
+    );
 }
 
 /// Tried as a new user would: the messages for `help`, `chek` and `-servise` did not suggest the right word.

@@ -129,11 +129,20 @@ fn a_command_that_runs_as_another_user_is_reported_as_running() {
         command.arg(sudo).args(BECOME_ROOT).args(["sh", "-c", script]).arg(note);
         command
     };
-    // The timeout.
+    // The timeout. There is nothing to wait for after a SIGKILL that cannot arrive.
     let note = folder.path().join("one");
-    let child = start(as_nobody(&mut run_as_root(&["-timeout=500ms", "-kill-after=100ms"], &note)));
+    let metrics = folder.path().join("one.prom");
+    let to_metrics = format!("-metrics-textfile={}", metrics.display());
+    let flags = ["-timeout=500ms", "-kill-after=100ms", &to_metrics];
+    let child = start(as_nobody(&mut run_as_root(&flags, &note)));
     let left = Killed(noted_pid(&note));
-    finish(child).failed_with(
+    let ended = finish(child);
+    let text = std::fs::read_to_string(metrics).unwrap();
+    let took =
+        text.lines().find(|line| line.contains("stage=\"command\"") && line.contains("duration")).unwrap();
+    let seconds: f64 = took.rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(seconds < 1.9, "{took}");
+    ended.failed_with(
         124,
         &["timed out after 500ms; cannot terminate ", "sudo: it runs as root and is still running"],
     );
