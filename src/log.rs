@@ -15,7 +15,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
 use crate::date;
 use crate::failure::{Failure, Stage};
-use crate::secret::{MAX_LINE_BYTES, capped, clean};
+use crate::secret::{MAX_LINE_BYTES, capped, clean, clean_foreign};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
@@ -145,7 +145,7 @@ enum Value {
 
 impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.rest.push((field.name(), Value::Text(clean(value))));
+        self.rest.push((field.name(), Value::Text(clean_foreign(value))));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::failure::{Failure, Reason, system_error};
 use crate::new_file::NewFile;
-use crate::secret::{ExposeSecret as _, SecretString, clean, clean_json};
+use crate::secret::{ExposeSecret as _, SecretString, clean_foreign, clean_json};
 
 /// `--output`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub(crate) enum LastColumn {
 /// Aligned columns; the first row is the header. Text from servers is made safe to show.
 pub(crate) fn table(rows: &[Vec<String>], separator: &str, last: LastColumn) -> String {
     let rows: Vec<Vec<String>> =
-        rows.iter().map(|row| row.iter().map(|cell| clean(cell)).collect()).collect();
+        rows.iter().map(|row| row.iter().map(|cell| clean_foreign(cell)).collect()).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)

@@ -13,7 +13,7 @@ use crate::date;
 use crate::failure::{Failure, Reason, Stage, printable};
 use crate::issuer::api::Access;
 use crate::issuer::stackstate::{Created, CredentialKind, NewToken, ServiceToken, StackState};
-use crate::secret::ExposeSecret as _;
+use crate::secret::{ExposeSecret as _, scrub};
 use crate::sys::signal::Signals;
 
 pub(crate) enum Action {
@@ -108,7 +108,7 @@ async fn delete(stackstate: &StackState, which: Which, deadline: Instant) -> Res
     let near: Vec<String> = listed
         .iter()
         .filter(|token| token.id.is_some_and(|listed| listed != id && is_rounded(id, listed)))
-        .filter_map(|token| Some(format!("{} ({})", token.id?, printable(&token.name))))
+        .filter_map(|token| Some(format!("{} ({})", token.id?, printable(&scrub(&token.name)))))
         .collect();
     refuse(if near.is_empty() {
         format!("no service token has the ID {id}; {SEE_LIST}")

@@ -14,7 +14,7 @@ use crate::key::PrivateKey;
 use crate::log::Log;
 use crate::run::locate::{LocateRun, credentials};
 use crate::run::{Observer, Run, noting_plain_http};
-use crate::secret::scrub_stack;
+use crate::secret::{scrub, scrub_stack};
 use crate::sys::signal::Signals;
 
 const STEPS: &[&str] = &[
@@ -103,10 +103,10 @@ impl Observer for Steps<'_> {
     fn chosen(&mut self, granted: &Granted) {
         let Granted { key, keys, hostname, .. } = granted;
         let others: Vec<&str> = keys.iter().map(String::as_str).filter(|other| other != key).collect();
-        let others = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
+        let others = if others.is_empty() { "none".to_owned() } else { scrub(&others.join(", ")) };
         self.list.ok_with(
             "url_keys",
-            format!("{key} (on {hostname}); also available: {others}"),
+            format!("{} (on {}); also available: {others}", scrub(key), scrub(hostname)),
             json!({"taken": key, "on_offer": keys, "hostname": hostname}),
         );
     }

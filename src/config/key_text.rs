@@ -27,6 +27,25 @@ pub(super) fn looks_like_a_key(text: &OsStr) -> bool {
     damaged || (holds_base64(text_bytes) && Path::new(text).symlink_metadata().is_err())
 }
 
+/// Whether it has the form of a URL, such as `https://HOST/PATH?token=…` or `vault:PATH`, and no file is called that. It
+/// may hold a credential.
+pub(super) fn is_url(text: &OsStr) -> bool {
+    let bytes = text.as_bytes().trim_ascii_start();
+    let bytes = bytes.strip_prefix(b"@").unwrap_or(bytes);
+    let is_scheme = |scheme: &[u8]| {
+        // A single letter is a drive of Windows.
+        scheme.len() > 1 && scheme.iter().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b))
+    };
+    let has_scheme = bytes
+        .split(|&byte| byte == b':')
+        .next()
+        .is_some_and(|scheme| scheme.len() < bytes.len() && is_scheme(scheme));
+    // A query or a user where the scheme is missing.
+    let has_parts = bytes.contains(&b'?') || (!bytes.starts_with(b"/") && bytes.contains(&b'@'));
+    (has_scheme || has_parts || bytes.windows(3).any(|window| window == b"://"))
+        && Path::new(text).symlink_metadata().is_err()
+}
+
 /// True if a long part of the text looks like base64: a path has dots, or words of lower-case letters.
 fn holds_base64(text: &[u8]) -> bool {
     /// How JWK, PEM and DER begin in base64.
@@ -83,6 +102,27 @@ mod tests {
             "key",
         ] {
             assert!(!looks_like_a_key(text.as_ref()), "{text}");
+            assert!(!is_url(text.as_ref()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_told_from_a_path() {
+        for text in [
+            "https://host/path?token=secret",
+            "HTTPS://user:secret@host/k.json",
+            " file:///keys/k.json",
+            "@https://host/?token=secret",
+            "vault:secret/data/key?token=secret",
+            "ref+vault://secret",
+            "user:secret@host/k.json",
+            "host/k.json?token=secret",
+            "/k.json?token=secret",
+        ] {
+            assert!(is_url(text.as_ref()), "{text}");
+        }
+        for text in ["/keys/a:b@d.json", "C:\\keys\\k.json", "keys/k.json", "./a:b", "@k"] {
+            assert!(!is_url(text.as_ref()), "{text}");
         }
     }
 }

@@ -8,11 +8,11 @@ use reqwest::Url;
 
 use super::Purpose;
 use super::http::http;
-use super::key_text::{is_inline_jwk, looks_like_a_key};
+use super::key_text::{is_inline_jwk, is_url, looks_like_a_key};
 use super::run::{OF_MAIN, RunLine, run};
 use crate::cache::Cache;
 use crate::cli::flags::{CacheFlags, ENV_NAME, EXCHANGE, LOCATE_URL, LocateFlags, MainFlags, SERVICE};
-use crate::cli::values::{Given, Why, check_host, stray_character, variable_name, word};
+use crate::cli::values::{Given, Why, check_host, is_damaged_bool, stray_character, variable_name, word};
 use crate::cli::{CommandLine as _, Line};
 use crate::failure::{Failure, Reason, Stage};
 use crate::go::flag::parse_bool;
@@ -22,7 +22,7 @@ use crate::key::KeySource;
 use crate::metrics::Labels;
 use crate::run::RunConfig;
 use crate::run::locate::LocateRun;
-use crate::secret::{SecretString, overwrite_variable, protect_url, redact_url, scrub};
+use crate::secret::{SecretString, overwrite_variable, protect_url, redact_url, scrub_own};
 
 /// The main command, or `check` in front of it; `program` is the name for messages.
 pub(crate) fn locate_run(
@@ -38,8 +38,8 @@ pub(crate) fn locate_run(
     let locate = locate(&locate_flags)?;
     let run = RunConfig {
         labels: Labels {
-            machine: scrub(&locate.machine),
-            service: scrub(&locate.endpoint.service),
+            machine: scrub_own(&locate.machine),
+            service: scrub_own(&locate.endpoint.service),
             ..run.labels
         },
         ..run
@@ -82,7 +82,7 @@ fn locate(flags: &LocateFlags) -> Result<LocateConfig, Failure> {
     let service = service.map_or(Ok(SERVICE.to_owned()), |given| given.read(service_path))?;
     let env_name = flags.env_name.as_ref();
     let inherited = std::env::var_os(SERVICE_URL);
-    let is_ours = inherited.as_deref().and_then(parse_bool).is_some();
+    let is_ours = inherited.is_some_and(|value| parse_bool(&value).is_some() || is_damaged_bool(&value));
     Ok(LocateConfig {
         endpoint: endpoint(flags.locate_url.as_ref(), &service)?,
         key: key(flags.monitoring_signer_key.as_ref())?,
@@ -146,6 +146,7 @@ fn key(given: Option<&Given>) -> Result<KeySource, Failure> {
     let Some(given) = given.filter(|given| !given.text.is_empty()) else {
         return Ok(KeySource::Missing);
     };
+    let kind = if given.text.as_bytes().starts_with(b"file:") { "file: URL" } else { "URL" };
     let source = match (is_inline_jwk(&given.text), given.is_variable()) {
         (false, _) if looks_like_a_key(&given.text) => Err(Failure::failed(
             Stage::Sign,
@@ -155,10 +156,10 @@ fn key(given: Option<&Given>) -> Result<KeySource, Failure> {
                 given.origin
             ),
         )),
-        (false, _) if given.text.as_bytes().starts_with(b"file:") => Err(Failure::failed(
+        (false, _) if is_url(&given.text) => Err(Failure::failed(
             Stage::Sign,
             Reason::KeyUnreadable,
-            format!("{}: expected the path of the private JWK, not a file: URL", given.origin),
+            format!("{}: expected the path of the private JWK, not a {kind}; it is not shown", given.origin),
         )),
         (false, _) => Ok(KeySource::File(PathBuf::from(&given.text))),
         (true, false) => Err(Failure::usage(
@@ -167,7 +168,8 @@ fn key(given: Option<&Given>) -> Result<KeySource, Failure> {
         (true, true) => Ok(KeySource::Inline(SecretString::from(given.text.to_string_lossy().into_owned()))),
     };
     // Even if the flag overrides it.
-    if std::env::var_os(SIGNER_KEY).is_some_and(|value| is_inline_jwk(&value) || looks_like_a_key(&value)) {
+    let may_hold_a_secret = |text: &OsStr| is_inline_jwk(text) || looks_like_a_key(text) || is_url(text);
+    if std::env::var_os(SIGNER_KEY).is_some_and(|value| may_hold_a_secret(&value)) {
         overwrite_variable(SIGNER_KEY);
     }
     source

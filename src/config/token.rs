@@ -15,7 +15,7 @@ use crate::failure::{Failure, Reason, Stage};
 use crate::issuer::credential::{Credential, one_word};
 use crate::metrics::Labels;
 use crate::run::RunConfig;
-use crate::secret::{overwrite_variable, scrub};
+use crate::secret::{overwrite_variable, scrub_own};
 
 /// The settings of `exec` that all issuers share.
 pub(super) struct Exec {
@@ -52,7 +52,7 @@ pub(super) fn labels(
     Labels {
         machine: String::new(),
         service: service.to_owned(),
-        token: vec![("issuer", scrub(issuer)), (whose.0, scrub(whose.1))],
+        token: vec![("issuer", scrub_own(issuer)), (whose.0, scrub_own(whose.1))],
         added,
     }
 }

@@ -12,6 +12,7 @@ use x509_cert::spki::SubjectPublicKeyInfoOwned;
 use x509_cert::{Certificate, TbsCertificate};
 
 use crate::failure::shortened;
+use crate::secret::scrub;
 
 /// The attributes that name a CA, the preferred one first: commonName, organizationName (RFC 5280, appendix A.1).
 const NAMES: [ObjectIdentifier; 2] =
@@ -74,7 +75,7 @@ fn attribute(name: &Name, oid: ObjectIdentifier) -> Option<String> {
 
 /// Text from a certificate, quoted, with invisible characters escaped, and cut off.
 pub(super) fn quoted(text: &str) -> String {
-    let escaped = format!("{:?}", shortened(text.to_owned(), NAME_CHARS));
+    let escaped = format!("{:?}", shortened(scrub(text), NAME_CHARS));
     format!("\"{}\"", shortened(escaped[1..escaped.len() - 1].to_owned(), NAME_CHARS))
 }
 

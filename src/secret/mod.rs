@@ -8,8 +8,9 @@
 //!
 //! Only the secret part counts: the signature of a JWT and not its header and claims, the part of `gt-KEY.SECRET` after
 //! the dot (the key identifies the token when it has to be deleted manually), the token in a URL and not its host. A
-//! secret of fewer than 12 characters (a proxy's password) is only replaced as a whole; in messages, one of fewer than
-//! 8 only as a separate word, because it would break up other words; one of fewer than 4 is not searched for. In the
+//! secret of fewer than 12 characters (a proxy's password) is only replaced as a whole, and only in foreign text, before
+//! it becomes part of a message: it may be a word of the message, such as `http`. There, one of fewer than 8 is only
+//! replaced as a separate word, because it would break up other words; one of fewer than 4 is not searched for. In the
 //! output of the command, a complete token is replaced completely.
 //!
 //! The secrets are in one list for the whole process ([`protect`]), and not in a value that is passed around. A process
@@ -74,7 +75,12 @@ impl Secrets {
 
     /// `text` without the secrets, and without text that looks like one.
     pub fn scrub(&mut self, text: &str) -> String {
-        scrub_with(&self.patterns(), text)
+        scrub_with(&self.patterns(), text, Extent::SecretPart)
+    }
+
+    /// The same of a text of ours.
+    pub fn scrub_own(&mut self, text: &str) -> String {
+        scrub_with(&self.patterns(), text, Extent::LongSecretPart)
     }
 
     /// A mask for a stream.
@@ -103,7 +109,12 @@ pub fn protect(secret: &str) {
 /// `text` without the secrets of this run, and without text that looks like one. For short text: see [`shown`].
 pub fn scrub(text: &str) -> String {
     let patterns = of_this_run(Secrets::patterns);
-    scrub_with(&patterns, text)
+    scrub_with(&patterns, text, Extent::SecretPart)
+}
+
+/// The same of a text of ours, or of the user's: a short secret may be one of its words.
+pub fn scrub_own(text: &str) -> String {
+    of_this_run(|secrets| secrets.scrub_own(text))
 }
 
 /// Output of the command without the secrets of this run.
@@ -117,8 +128,8 @@ pub fn mask() -> Mask {
     of_this_run(Secrets::mask)
 }
 
-fn scrub_with(patterns: &Patterns, text: &str) -> String {
-    let scrubbed = replace(text.as_bytes(), patterns, Extent::SecretPart, REDACTED);
+fn scrub_with(patterns: &Patterns, text: &str, extent: Extent) -> String {
+    let scrubbed = replace(text.as_bytes(), patterns, extent, REDACTED);
     // Replaced parts begin and end between characters.
     shapes::redact(&String::from_utf8_lossy(&scrubbed))
 }
@@ -149,21 +160,30 @@ fn shown_bytes(bytes: &[u8], max_chars: usize) -> String {
     printable(&crate::failure::shortened(words, max_chars))
 }
 
-/// A message that may include text from others, made safe to show: scrubbed, on one line, not too long.
+/// A text of ours with foreign text in it (see [`shown`]), as it may be shown: scrubbed, on one line, not too long.
 pub fn clean(text: &str) -> String {
+    clean_with(text, scrub_own)
+}
+
+/// The same of a text that is foreign as a whole.
+pub fn clean_foreign(text: &str) -> String {
+    clean_with(text, scrub)
+}
+
+fn clean_with(text: &str, scrub: fn(&str) -> String) -> String {
     /// How much of the text is processed. Text from others was cut off earlier; this limit is for bugs.
     const MAX_BYTES: usize = 4 * MAX_LINE_BYTES;
     let text = if text.len() > MAX_BYTES { &text[..shown::floor(text, MAX_BYTES)] } else { text };
     capped(printable(&scrub(text)), MAX_LINE_BYTES)
 }
 
-/// As [`clean`], for each string in a JSON value.
+/// The same of each text in a foreign JSON value.
 pub fn clean_json(value: Value) -> Value {
     match value {
-        Value::String(text) => Value::String(clean(&text)),
+        Value::String(text) => Value::String(clean_foreign(&text)),
         Value::Array(items) => items.into_iter().map(clean_json).collect(),
         Value::Object(members) => {
-            members.into_iter().map(|(name, value)| (clean(&name), clean_json(value))).collect()
+            members.into_iter().map(|(name, value)| (clean_foreign(&name), clean_json(value))).collect()
         }
         plain => plain,
     }

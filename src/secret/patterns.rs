@@ -87,6 +87,8 @@ struct Short {
 pub(super) enum Extent {
     /// Only the secret part: the public part identifies the token.
     SecretPart,
+    /// The same of secrets of [`PIECE_CHARS`] or more: a shorter one may be a word of ours, such as `http`.
+    LongSecretPart,
     /// The whole token, if it is there completely.
     Whole,
 }
@@ -207,7 +209,7 @@ impl Patterns {
             self.find_pieces(&stream, extent, &mut pieces);
             let mut further: Vec<Range<usize>> =
                 pieces.into_iter().map(|piece| piece.beside(&found)).collect();
-            for short in &self.short {
+            for short in self.short.iter().filter(|_| extent != Extent::LongSecretPart) {
                 find_short(short, &stream, text, extent, &mut further);
             }
             if !further.is_empty() {

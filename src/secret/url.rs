@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
 
-use super::{REDACTED, protect, scrub};
+use super::{REDACTED, protect, scrub_own};
 
 /// Query parameters whose values may be shown.
 const PUBLIC_PARAMETERS: [&str; 2] = ["early_exit", "monitoring"];
@@ -26,7 +26,7 @@ pub fn redact_url(url: &Url) -> String {
     let query = url.query().map(|query| query.split('&').map(redact_pair).collect::<Vec<_>>().join("&"));
     shown.set_query(query.as_deref());
     shown.set_fragment(url.fragment().map(|_| REDACTED));
-    scrub(shown.as_str())
+    scrub_own(shown.as_str())
 }
 
 fn redact_pair(pair: &str) -> String {

@@ -213,6 +213,48 @@ fn an_inline_key_is_in_no_environment_that_can_be_read() {
     }
 }
 
+/// A variable that should hold a path may hold something else that has a credential in it.
+#[test]
+fn a_url_in_the_place_of_the_keys_path_is_in_no_memory_that_can_be_read() {
+    const SECRET: &str = "s3cret-of-the-vault";
+    let key = Key::make("EdDSA");
+    for text in [
+        "https://vault.example/v1/key?token=@",
+        "https://operator:@@vault.example/v1/key",
+        "file:///keys/k.json?token=@",
+        "@https://vault.example/?token=@",
+        "vault:secret/data/key?token=@",
+        "ref+vault://secret/data?role=x&token=@#key",
+        "operator:@@vault.example/v1/key",
+        "vault.example/v1/key?token=@",
+    ] {
+        // The first `@` of a line may be its own.
+        let at = text.rfind("=@").map_or_else(|| text.find(":@").unwrap() + 1, |at| at + 1);
+        let text = format!("{}{SECRET}{}", &text[..at], &text[at + 1..]);
+        for flags in
+            [&["-exchange=false"][..], &["-exchange=false", "-logx.debug=true"], &["-log-format=json"]]
+        {
+            let mut command = token();
+            command.env("MONITORING_SIGNER_KEY", &text).args(flags);
+            let ended = crate::support::run(command.args(["--", "true"]));
+            assert_eq!(ended.status, 125, "{ended:?}");
+            assert!(!ended.stderr.contains("s3cret") && !ended.stderr.contains("operator"), "{ended:?}");
+            assert!(ended.stderr.contains("MONITORING_SIGNER_KEY: expected the path"), "{ended:?}");
+        }
+        let mut command = token();
+        command.env("MONITORING_SIGNER_KEY", &text).arg("-exchange=false");
+        let run = Run::start(command.arg("-monitoring-signer-key").arg(&key.path));
+        let theirs = run.wait();
+        for pid in [run.pid(), theirs] {
+            let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
+            assert!(!environ.windows(SECRET.len()).any(|at| at == SECRET.as_bytes()), "{text}");
+        }
+        let memory = writable_memory(run.pid());
+        assert_eq!(found(&memory, &[SECRET.as_bytes().to_vec()]), Vec::<&Vec<u8>>::new(), "{text}");
+        run.end();
+    }
+}
+
 #[test]
 fn the_command_line_that_everybody_can_read_holds_no_secret() {
     let key = Key::make("EdDSA");

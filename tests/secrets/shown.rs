@@ -267,3 +267,42 @@ fn a_token_among_the_words_of_the_command_is_not_logged() {
         shows_nothing_of(&ended, &[ACCESS_SIGNATURE, "opaque-token"]);
     }
 }
+
+/// A password may be a word of our own. It took every line apart: `REDACTED://proxy.example`.
+#[test]
+fn a_password_that_is_a_word_of_ours_leaves_our_sentences_alone() {
+    for password in ["http", "check", "token", "that", "proxy", "through", "allowed", "request", "monitoring"]
+    {
+        let address = crate::support::serve_bytes(http("403 Forbidden", "", &format!("no {password} here")));
+        let origin = "http://far.invalid";
+        let command = |first: &[&str]| {
+            let mut command = token();
+            command.args(first).args(["-service=ndt/ndt7", "-retries=0"]).env("LOCATE_URL", origin);
+            command.env("HTTP_PROXY", format!("http://{password}:{password}@{address}"));
+            command.env("MONITORING_SIGNER_KEY", crate::support::testdata("keys/eddsa.json"));
+            command
+        };
+        let line = format!(
+            "{origin} through the proxy http://REDACTED@{address} does not allow this request \
+             (HTTP 403, \"no REDACTED here\"); check the URL, and that this address is allowed there"
+        );
+        let line = line.replace(&format!("@{address} "), &format!("@{address}/ "));
+        run(command(&[]).args(["--", "true"])).failed_with(125, &[&line]);
+        let ended = run(command(&["-log-format=json"]).args(["--", "true"]));
+        let told: serde_json::Value = serde_json::from_str(&ended.stderr).unwrap();
+        assert!(told["message"].as_str().unwrap().starts_with(&line), "{ended:?}");
+        let ended = run(command(&["check"]).arg("--json"));
+        let told: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+        assert!(told["error"].as_str().unwrap().starts_with(&line), "{ended:?}");
+        assert!(ended.stdout.contains("http://REDACTED@127.0.0.1"), "{ended:?}");
+    }
+    for credential in ["http", "token", "rejected", "stackstate"] {
+        let address = crate::support::serve_bytes(http("401 Unauthorized", "", &format!("no {credential}")));
+        let mut list = token();
+        list.args(["stackstate", "list", "--url"]).arg(format!("http://{address}"));
+        run(list.env("STS_CLI_API_TOKEN", credential)).failed_with(
+            125,
+            &[&format!("stackstate at http://{address} rejected the credential (HTTP 401, \"no REDACTED\")")],
+        );
+    }
+}

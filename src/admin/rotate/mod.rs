@@ -39,7 +39,7 @@ use crate::issuer::Leftover;
 use crate::log::Log;
 use crate::metrics::{self, Figures, Labels};
 use crate::read::Until;
-use crate::secret::SecretString;
+use crate::secret::{SecretString, scrub};
 use crate::sys::signal::Signals;
 use files::{Files, LOCK_PAUSE, Lock, READ_LIMIT, Replacement};
 use issuer::{Found, Rotates, Seen};
@@ -417,7 +417,7 @@ impl Rotate<'_> {
                 let expires = time(attempt.expires);
                 notes.warnings.push(format!(
                     "rotate may have created one of these tokens, but cannot tell and left them alone: {}; it expires at {expires}; see: {}",
-                    ids.join(", "),
+                    scrub(&ids.join(", ")),
                     self.issuer.list_hint()
                 ));
                 Ok(true)
