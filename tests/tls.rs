@@ -268,3 +268,67 @@ fn a_signal_ends_the_wait_for_roots_from_a_pipe() {
     }
     panic!("the signal never came in time");
 }
+
+/// A server that asks for a client certificate and gets none, with this version of TLS, up to where it has read what the
+/// client sends for it.
+fn wants_a_client_certificate(
+    authority: &Authority,
+    version: &'static rustls::SupportedProtocolVersion,
+    end: impl Fn(&mut StreamOwned<ServerConnection, std::net::TcpStream>) + Send + 'static,
+) -> SocketAddr {
+    let identity = authority.issue(&server_params(&["127.0.0.1"]));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = rustls::RootCertStore::empty();
+    roots
+        .add(rustls::pki_types::pem::PemObject::from_pem_slice(authority.pem().as_bytes()).unwrap())
+        .unwrap();
+    let clients =
+        rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+    let key = rustls::pki_types::PrivateKeyDer::try_from(identity.key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_client_cert_verifier(clients.build().unwrap())
+        .with_single_cert(vec![identity.certificate.clone()], key)
+        .unwrap();
+    let config = Arc::new(config);
+    serve(move |stream| {
+        let mut stream = StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream);
+        // The first flight of each side.
+        let _ = stream.conn.read_tls(&mut stream.sock);
+        let _ = stream.conn.process_new_packets();
+        while stream.conn.wants_write() && stream.conn.write_tls(&mut stream.sock).is_ok() {}
+        let _ = stream.sock.read(&mut [0; 4096]);
+        end(&mut stream);
+    })
+}
+
+/// OpenSSL refuses a client without a certificate by handshake_failure in TLS 1.2, which was explained by cipher suites.
+/// Other servers hang up.
+#[test]
+fn a_server_that_wants_a_client_certificate_is_named_whatever_it_does_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let (authority, ca) = authority(&folder);
+    let ask = |address: SocketAddr| {
+        run(command(&ca).env("LOCATE_URL", format!("https://{address}/")).args(["--", "true"]))
+    };
+    for (alert, name) in [
+        (40, "handshake_failure"),
+        (42, "bad_certificate"),
+        (43, "unsupported_certificate"),
+        (46, "certificate_unknown"),
+        (116, "certificate_required"),
+    ] {
+        let address = wants_a_client_certificate(&authority, &rustls::version::TLS12, move |stream| {
+            let _ = stream.sock.write_all(&[0x15, 3, 3, 0, 2, 2, alert]);
+        });
+        ask(address).failed_with(125, &[name, "it asks for a client certificate, which is not supported"]);
+    }
+    let versions: [&rustls::SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
+    for version in versions {
+        let address = wants_a_client_certificate(&authority, version, |stream| {
+            let _ = stream.sock.shutdown(std::net::Shutdown::Both);
+        });
+        ask(address).failed_with(125, &["; it asks for a client certificate, which is not supported"]);
+    }
+}

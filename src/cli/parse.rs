@@ -7,7 +7,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Args, Command, Parser};
 
 use super::syntax::{self, FlagsEnd, LOG_FORMAT_FLAG, LOG_FORMAT_VARIABLE};
-use super::values::{self, described};
+use super::values::{self, described, is_damaged_bool};
 use crate::failure::Failure;
 use crate::go::flag::parse_bool;
 use crate::issuer::locate::SERVICE_URL;
@@ -152,11 +152,12 @@ pub fn parse_untyped(
 }
 
 /// True if the variable of `arg` counts as not set: it is empty, or the flag is a boolean and its variable belongs to
-/// another program (`SERVICE_URL` of the ndt clients is a URL).
+/// another program (`SERVICE_URL` of the ndt clients is a URL). A boolean with a stray character belongs to the flag.
 fn has_unusable_variable(arg: &Arg) -> bool {
     let Some(name) = arg.get_env() else { return false };
     let is_foreign = |value: &OsStr| {
-        value.is_empty() || ((name == SERVICE_URL || name == SKIP_SSL) && parse_bool(value).is_none())
+        let may_be_others = name == SERVICE_URL || name == SKIP_SSL;
+        value.is_empty() || (may_be_others && parse_bool(value).is_none() && !is_damaged_bool(value))
     };
     std::env::var_os(name).is_some_and(|value| is_foreign(&value))
 }

@@ -292,6 +292,13 @@ pub(crate) fn variable_name(text: &OsStr) -> Result<OsString, Why> {
     only(text.to_owned(), is_name && !bytes.is_empty() && !bytes[0].is_ascii_digit(), why)
 }
 
+/// Whether this would be a boolean without the blanks, quotation marks, controls and bytes beside ASCII that some tool has left there.
+pub(crate) fn is_damaged_bool(word: &OsStr) -> bool {
+    let is_kept = |byte: &u8| byte.is_ascii_graphic() && !b"\"'".contains(byte);
+    let kept: Vec<u8> = word.as_bytes().iter().copied().filter(is_kept).collect();
+    kept.len() < word.len() && parse_bool(OsStr::from_bytes(&kept)).is_some()
+}
+
 pub(super) fn boolean(text: &OsStr) -> Result<bool, Why> {
     parse_bool(text).ok_or("expected true or false".into())
 }
@@ -389,6 +396,9 @@ pub(crate) fn parse_base_url(text: &OsStr) -> Result<Url, String> {
         }
         Some(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
             check_host(&url).map(|()| url)
+        }
+        None if text.is_some_and(|text| text.contains('[') && text.contains('%')) => {
+            Err("an IPv6 zone is supported in -locate-url only".to_owned())
         }
         _ => Err("expected an http:// or https:// URL".to_owned()),
     }

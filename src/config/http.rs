@@ -15,10 +15,10 @@ use crate::secret::protect_url;
 pub(super) fn http(flags: HttpFlags) -> Result<HttpConfig, Failure> {
     let mut trust = TrustStore { extra: flags.ca_file, ..TrustStore::default() };
     // As in Go, SSL_CERT_FILE replaces the default files, and SSL_CERT_DIR the default directories.
-    if let Some(file) = variable("SSL_CERT_FILE")? {
+    if let Some(file) = clean_variable("SSL_CERT_FILE")? {
         trust.files = vec![PathBuf::from(file)];
     }
-    if let Some(dirs) = variable("SSL_CERT_DIR")? {
+    if let Some(dirs) = clean_variable("SSL_CERT_DIR")? {
         trust.dirs = std::env::split_paths(&dirs).collect();
     }
     let proxies = ProxyRules {

@@ -46,7 +46,7 @@ pub(crate) fn log_format(diagnostics: Diagnostics) -> Result<LogFormat, Failure>
     match diagnostics.format {
         Some(format) => Ok(format),
         // The variable also applies to commands that do not have the flag.
-        None => variable(LOG_FORMAT_VARIABLE).map(|_| format_of_refused(&[], false)),
+        None => clean_variable(LOG_FORMAT_VARIABLE).map(|_| format_of_refused(&[], false)),
     }
 }
 

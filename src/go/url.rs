@@ -87,7 +87,10 @@ impl Part {
                         Part::Zone => value == b' ' || value == b'%' || !Part::Host.escapes(value),
                         _ => true,
                     });
-                    let Some(value) = allowed else { return Err("it contains an invalid escape".to_owned()) };
+                    let Some(value) = allowed else {
+                        let hint = if text.starts_with('[') { "; write a zone as %25ZONE" } else { "" };
+                        return Err(format!("it contains an invalid escape{hint}"));
+                    };
                     out.push(value);
                     at += 2;
                 }

@@ -58,6 +58,10 @@ pub(super) enum SocksRefusal {
     WantsCredentials,
     /// The text, and whether another try may succeed.
     Because(&'static str, bool),
+    /// With a reply code that no standard defines.
+    Code(u8),
+    /// By what the HTTP library does not know.
+    Unknown,
 }
 
 /// Why an established connection gave no complete response.

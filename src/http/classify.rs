@@ -79,7 +79,7 @@ fn of_socks(text: &str, proxy: Option<&Proxy>) -> Cause {
         | "server implements authentication incorrectly"
         | "credentials not accepted" => SocksRefusal::WantsCredentials,
         "io error during SOCKS handshake" => SocksRefusal::Because("it closed the connection", true),
-        "failed parsing server response" => SocksRefusal::Because("it does not speak SOCKS5", false),
+        "failed parsing server response" => SocksRefusal::Unknown,
         "failed serialize request" => {
             SocksRefusal::Because("the user name or the password is longer than 255 bytes", false)
         }

@@ -16,6 +16,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::failure::Reason;
+use crate::sys::descriptors::bound_receive_buffers;
 
 use super::attempt::{PRODUCT, Phase, Progress};
 use super::cause::{Broken, Cause, OTHER_PROTOCOL, SocksRefusal};
@@ -147,13 +148,21 @@ impl Connections {
         let addresses = self.progress.attempt().addresses;
         match (cause, &self.proxy) {
             (Cause::TunnelRefused(None), Some(proxy)) => {
-                let tls = (proxy.url.scheme() == "https").then(|| self.tls());
+                let mut tls = (proxy.url.scheme() == "https").then(|| self.tls());
+                if let Some(tls) = &mut tls {
+                    tls.alpn_protocols.clear();
+                }
                 let seen = second_look::ask_for_tunnel(Hop::new(&proxy.url, &addresses), proxy, url, tls);
                 seen.await.unwrap_or(Cause::TunnelRefused(None))
             }
             (Cause::SocksUnreachable, Some(proxy)) => why_unreachable(proxy, &addresses).await,
-            (cause, None) if is_unclear(&cause) && self.origin.scheme() == "http" => {
-                let seen = second_look::first_bytes(Hop::new(url, &addresses), url).await;
+            (Cause::Socks(SocksRefusal::Unknown), Some(proxy)) => {
+                let seen = second_look::ask_socks(Hop::new(&proxy.url, &addresses), proxy, url).await;
+                Cause::Socks(seen.unwrap_or(SocksRefusal::Because("it does not speak SOCKS5", false)))
+            }
+            (cause, None) if is_unclear(&cause) => {
+                let tls = (self.origin.scheme() == "https").then(|| self.tls());
+                let seen = second_look::first_bytes(Hop::new(url, &addresses), url, tls).await;
                 seen.as_deref().and_then(Broken::by_first_bytes).map_or(cause, Cause::Broken)
             }
             (cause, _) => cause,
@@ -177,6 +186,11 @@ async fn why_unreachable(proxy: &Proxy, addresses: &[IpAddr]) -> Cause {
     let connected = second_look::connect(Hop::new(&proxy.url, addresses)).await;
     Cause::Connect(connected.err().unwrap_or_else(|| io::Error::other("no connection")))
 }
+
+/// What a socket may hold that was not read yet. The HTTP library takes all of it up to 128 times before anything else
+/// has its turn, also our deadline and signals: a flood of informational responses would hold them up for a second.
+/// TLS has records of 16 KiB.
+const RECEIVE_BUFFER_BYTES: usize = 32 * 1024;
 
 /// Wraps the connector: when it has finished, the connection is established (including TLS), and the request follows.
 #[derive(Clone)]
@@ -217,6 +231,9 @@ where
         Box::pin(async move {
             let connection = connected.await?;
             progress.connected(Phase::Answer);
+            if !progress.has_tls() {
+                bound_receive_buffers(RECEIVE_BUFFER_BYTES);
+            }
             Ok(connection)
         })
     }

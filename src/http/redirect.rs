@@ -35,6 +35,8 @@ impl Redirects {
 pub(super) enum RefusedRedirect {
     /// Its target is another origin (shown without query).
     Elsewhere(String),
+    /// It leads to something that no HTTP server is behind (shown without path and query).
+    NotHttp(String),
     /// There were more than [`MAX_REDIRECTS`].
     TooMany,
 }
@@ -48,6 +50,9 @@ impl fmt::Display for RefusedRedirect {
                     "redirects to {origin}, a different origin, and the token must not be sent there; if that origin is correct, put it into the URL"
                 )
             }
+            RefusedRedirect::NotHttp(url) => {
+                write!(f, "redirects to {url}, which is not an http:// or https:// URL; check the URL")
+            }
             RefusedRedirect::TooMany => write!(f, "redirected more than {MAX_REDIRECTS} times"),
         }
     }
@@ -56,9 +61,14 @@ impl fmt::Display for RefusedRedirect {
 impl StdError for RefusedRedirect {}
 
 fn same_origin(attempt: redirect::Attempt<'_>) -> redirect::Action {
-    let first = attempt.previous().first().map(Url::origin);
-    if first != Some(attempt.url().origin()) {
-        let origin = shown(&attempt.url().origin().ascii_serialization(), MAX_ORIGIN_CHARS);
+    let (first, url) = (attempt.previous().first().map(Url::origin), attempt.url());
+    if !matches!(url.scheme(), "http" | "https") {
+        let host = url.host_str().map(|host| format!("//{host}/")).unwrap_or_default();
+        let to = shown(&format!("{}:{host}…", url.scheme()), MAX_ORIGIN_CHARS);
+        return attempt.error(RefusedRedirect::NotHttp(to));
+    }
+    if first != Some(url.origin()) {
+        let origin = shown(&url.origin().ascii_serialization(), MAX_ORIGIN_CHARS);
         attempt.error(RefusedRedirect::Elsewhere(origin))
     } else if attempt.previous().len() > MAX_REDIRECTS {
         attempt.error(RefusedRedirect::TooMany)

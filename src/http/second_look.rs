@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::attempt::PRODUCT;
-use super::cause::{Broken, Cause};
+use super::cause::{Broken, Cause, SocksRefusal};
 use super::proxy::Proxy;
 
 /// The time limit of the second query.
@@ -67,40 +67,63 @@ pub(super) async fn ask_for_tunnel(
     let request = format!(
         "CONNECT {authority} HTTP/1.1\r\nUser-Agent: {PRODUCT}\r\nHost: {authority}\r\n{authorization}\r\n"
     );
-    let stream = connect(hop).await.ok()?;
-    let bytes = match tls {
-        None => exchange(stream, &request).await,
-        Some(mut tls) => {
-            tls.alpn_protocols.clear();
-            let name = hop.url.host_str()?.trim_matches(['[', ']']).to_owned();
-            let name = ServerName::try_from(name).ok()?;
-            let stream = TlsConnector::from(Arc::new(tls)).connect(name, stream).await.ok()?;
-            exchange(stream, &request).await
-        }
-    };
+    let bytes = ask(hop, tls, request.as_bytes(), ENOUGH_BYTES).await?;
     if let Some(broken) = Broken::by_first_bytes(&bytes) {
         return Some(Cause::Tunnel(broken));
     }
     status(&bytes).map(|status| Cause::TunnelRefused(Some(status)))
 }
 
-/// The first bytes of a plain HTTP response.
-pub(super) async fn first_bytes(hop: Hop<'_>, url: &Url) -> Option<Vec<u8>> {
+/// Asks a SOCKS proxy once more, to learn what it responds where that is nothing that the HTTP library knows.
+pub(super) async fn ask_socks(hop: Hop<'_>, proxy: &Proxy, target: &Url) -> Option<SocksRefusal> {
+    let (host, port) = (target.host_str()?, port_of(target).to_be_bytes());
+    // RFC 1928, sections 3 and 4: the only method that is offered, and the request to connect.
+    let (greeting, connect) = ([5, 1], [5, 1, 0, 3, u8::try_from(host.len()).ok()?]);
+    let (request, enough) = if proxy.has_socks_credentials() {
+        ([&greeting[..], &[2]].concat(), 2)
+    } else {
+        ([&greeting[..], &[0], &connect, host.as_bytes(), &port].concat(), 4)
+    };
+    match ask(hop, None, &request, enough).await?[..] {
+        [b'H', b'T', ..] => Some(SocksRefusal::Because("it speaks HTTP, not SOCKS5", false)),
+        [5, 1, ..] => {
+            Some(SocksRefusal::Because("it requires GSSAPI authentication, which is not supported", false))
+        }
+        [5, 3..=0xfe, ..] => {
+            Some(SocksRefusal::Because("it requires an authentication method that is not supported", false))
+        }
+        [5, 0, 5, code @ 9..=0xff, ..] => Some(SocksRefusal::Code(code)),
+        _ => None,
+    }
+}
+
+/// How the response of an HTTP server begins.
+pub(super) async fn first_bytes(hop: Hop<'_>, url: &Url, tls: Option<ClientConfig>) -> Option<Vec<u8>> {
     let request = format!(
         "GET / HTTP/1.1\r\nHost: {}:{}\r\nUser-Agent: {PRODUCT}\r\nConnection: close\r\n\r\n",
         url.host_str()?,
         port_of(url)
     );
-    Some(exchange(connect(hop).await.ok()?, &request).await)
+    ask(hop, tls, request.as_bytes(), ENOUGH_BYTES).await
 }
 
-/// The first bytes of the response.
-async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> Vec<u8> {
+/// Sends a request, perhaps over TLS, and gives the beginning of what comes back.
+async fn ask(hop: Hop<'_>, tls: Option<ClientConfig>, request: &[u8], enough: usize) -> Option<Vec<u8>> {
+    let stream = connect(hop).await.ok()?;
+    let Some(tls) = tls else { return Some(exchange(stream, request, enough).await) };
+    let name = hop.url.host_str()?.trim_matches(['[', ']']).to_owned();
+    let name = ServerName::try_from(name).ok()?;
+    let handshake = TlsConnector::from(Arc::new(tls)).connect(name, stream);
+    let stream = tokio::time::timeout(PATIENCE, handshake).await.ok()?.ok()?;
+    Some(exchange(stream, request, enough).await)
+}
+
+async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &[u8], enough: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     let work = async {
-        let _ = stream.write_all(request.as_bytes()).await;
+        let _ = stream.write_all(request).await;
         let mut buffer = [0; ENOUGH_BYTES];
-        while bytes.len() < ENOUGH_BYTES
+        while bytes.len() < enough
             && let Ok(read) = stream.read(&mut buffer).await
             && read > 0
         {

@@ -9,9 +9,10 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ClientSessionStore, Resumption};
+use rustls::client::{ClientSessionStore, ResolvesClientCert, Resumption};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, SignatureScheme};
 
 use super::certificate::Chain;
@@ -291,11 +292,25 @@ pub(crate) fn client_config(verifier: Arc<Verifier>, progress: Arc<Progress>) ->
         .expect("ring supports the default protocol versions")
         .dangerous()
         .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
+        .with_client_cert_resolver(Arc::new(NoCertificate(Arc::clone(&progress))));
     // With it, a server that speaks only HTTP/2 sends an alert.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.resumption = Resumption::store(Arc::new(HandshakeBegins(progress)));
     config
+}
+
+/// Has no client certificate, and notes that one is asked for: what a server then does says little.
+#[derive(Debug)]
+struct NoCertificate(Arc<Progress>);
+
+impl ResolvesClientCert for NoCertificate {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.note(|attempt| attempt.wants_certificate = true);
+        None
+    }
+    fn has_certs(&self) -> bool {
+        false
+    }
 }
 
 /// Never resumes a session, because there is only one connection. But rustls asks for a session when a handshake

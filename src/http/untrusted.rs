@@ -191,8 +191,14 @@ fn wrong_signature(chain: Chain<'_>, roots: &Roots<'_>) -> Option<Untrusted> {
     let path = path(chain);
     // The certificates from the server usually fit together, so the step to the trust store is checked first.
     let mut other_key = None;
+    if let Some(why) =
+        path.first().and_then(|(_, leaf)| certificate::unsupported_key(&leaf.subject_public_key_info))
+    {
+        return Some(Untrusted::Leaf(Unfit::Key(why)));
+    }
     for (at, (der, certificate)) in path.iter().enumerate() {
-        if certificate.issuer == certificate.subject {
+        // A root that was sent along.
+        if at > 0 && certificate.issuer == certificate.subject {
             continue;
         }
         if let Some(algorithm) = certificate::unsupported_signature(certificate) {

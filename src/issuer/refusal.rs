@@ -74,7 +74,7 @@ impl Refusal<'_> {
     pub fn reason(&self) -> Reason {
         match self.answer.status {
             200..=299 => Reason::UnexpectedResponse,
-            300..=399 => Reason::RedirectRefused,
+            status if status::is_redirect(status) => Reason::RedirectRefused,
             status => (self.dialect.reason)(self).unwrap_or_else(|| status::reason(status)),
         }
     }
@@ -126,7 +126,7 @@ impl Refusal<'_> {
         let meaning = status::meaning(answer.status);
         let (server, summary) = (self.server(), meaning.summary);
         match answer.status {
-            300..=399 => {
+            status if status::is_redirect(status) => {
                 let to = answer.header("location").map_or_else(|| "elsewhere".to_owned(), shown);
                 format!(
                     "{origin} redirects to {to}, and the token must not be sent there; check --url and its scheme"
@@ -144,7 +144,7 @@ impl Refusal<'_> {
                 };
                 format!("{origin} {summary}, and {left} {said}{}", advice(meaning, dialect.advice))
             }
-            408 => format!("{server} {summary} {said}{}", advice(meaning, dialect.advice)),
+            300..=399 | 408 => format!("{server} {summary} {said}{}", advice(meaning, dialect.advice)),
             _ => format!("{server} refused to {} {said}", self.what()),
         }
     }

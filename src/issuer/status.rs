@@ -25,7 +25,8 @@ const fn row(from: u16, to: u16, summary: &'static str, advice: Advice) -> Meani
 }
 
 /// The first row with a status applies.
-static TABLE: [Meaning; 8] = [
+static TABLE: [Meaning; 9] = [
+    row(300, 399, "returned an unexpected status", Advice::CheckUrl),
     row(
         403,
         403,
@@ -51,6 +52,12 @@ static TABLE: [Meaning; 8] = [
     row(0, u16::MAX, "refused the request", Advice::CheckUrl),
 ];
 
+/// Whether a client that follows redirects would follow this one. Of the others, 300 and 304 above all, nothing was
+/// asked that they could answer.
+pub(super) fn is_redirect(status: u16) -> bool {
+    matches!(status, 301..=303 | 307 | 308)
+}
+
 pub(super) fn meaning(status: u16) -> &'static Meaning {
     TABLE.iter().find(|row| row.statuses.contains(&status)).unwrap_or(&TABLE[TABLE.len() - 1])
 }
@@ -71,7 +78,11 @@ pub(super) fn reason(status: u16) -> Reason {
     }
 }
 
-/// A status for messages. A server error includes its name, to be searched for in the server's logs.
+/// A status as messages show it. Unusual ones are named, and server errors, which are looked for in the server's logs.
 pub(super) fn label(status: u16) -> String {
-    if status < 500 { format!("HTTP {status}") } else { format!("HTTP {}", Status(status)) }
+    if (400..500).contains(&status) || status < 300 || is_redirect(status) {
+        format!("HTTP {status}")
+    } else {
+        format!("HTTP {}", Status(status))
+    }
 }

@@ -5,6 +5,8 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, FdFlags, fcntl_getfd};
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -30,6 +32,26 @@ pub(crate) fn close_on_exec(descriptor: RawFd) {
     if descriptor > libc::STDERR_FILENO {
         // SAFETY: fcntl does not access memory here.
         unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+}
+
+/// Bounds what each socket that this process has made holds of what was received. The HTTP library shows none of its
+/// own. Those that we were started with are not closed on exec, and are left alone.
+pub(crate) fn bound_receive_buffers(bytes: usize) {
+    /// A socket takes the lowest number that is free, and few of those below it are closed before this is called.
+    const MAX_GAPS: usize = 16;
+    let mut gaps = 0;
+    for number in libc::STDERR_FILENO + 1..RawFd::MAX {
+        // SAFETY: a descriptor that nobody has is an error of these calls, and no other thread opens or closes any.
+        let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
+        match fcntl_getfd(descriptor) {
+            Ok(flags) if flags.contains(FdFlags::CLOEXEC) => {
+                let _ = set_socket_recv_buffer_size(descriptor, bytes);
+            }
+            Ok(_) => {}
+            Err(Errno::BADF) if gaps < MAX_GAPS => gaps += 1,
+            Err(_) => return,
+        }
     }
 }
 

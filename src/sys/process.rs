@@ -227,11 +227,11 @@ impl Child {
     /// Sends `signal` to the command's group: the one that it was started in, and the one that it has gone to, if it
     /// has (as timeout(1) and setsid(1) do).
     pub(crate) fn kill_group(self, signal: Signal) -> rustix::io::Result<()> {
-        let Ours { groups, .. } = self.ours();
-        groups.into_iter().rev().flatten().fold(Ok(()), |_, group| {
-            // The last one is the command's.
-            kill(-group.as_raw_nonzero().get(), signal)
-        })
+        let Ours { groups: [group, first], .. } = self.ours();
+        if let Some(first) = first {
+            let _ = kill(-first.as_raw_nonzero().get(), signal);
+        }
+        kill(-group.unwrap_or(self.group).as_raw_nonzero().get(), signal)
     }
 
     /// What belongs to it now.

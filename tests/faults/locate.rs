@@ -161,7 +161,8 @@ pub fn redirects(lab: &Lab) -> Vec<Row> {
     vec![
         ("without a location", answers("302 Found", "", ""), &[], 125, &["redirects without a Location (HTTP 302)"]),
         ("to no URL", to("http://["), &[], 125, &["redirects to \"http://[\", which is not a valid URL"]),
-        ("not modified", says("HTTP/1.1 304 Not Modified\r\nConnection: close\r\n\r\n"), &[], 125, &["HTTP 304"]),
+        ("not modified", says("HTTP/1.1 304 Not Modified\r\nConnection: close\r\n\r\n"), &[], 125, &["returned an unexpected status (HTTP 304 Not Modified); check -locate-url"]),
+        ("to something that is not HTTP", to("javascript:alert(1)"), &[], 125, &["redirects to javascript:…, which is not an http:// or https:// URL; check the URL"]),
         ("in a loop", to("/v2/platform/monitoring/ndt/ndt7"), &[], 125, &["redirected more than 3 times"]),
         ("to another port", to(&format!("http://{elsewhere}/")), &[], 125, &["redirects to http://127.0.0.1:", "a different origin"]),
         ("with the method kept", answers("307 Temporary Redirect", &format!("Location: http://{elsewhere}/\r\n"), ""), &[], 125, &["a different origin"]),

@@ -49,7 +49,7 @@ fn a_stopped_group_dies_of_the_timeout() {
         let flag = format!("-kill-after={kill_after}");
         let mut job = Job::start(
             &["-timeout=500ms", &flag],
-            "sleep $LONG & echo $! >$D/grandchild; kill -STOP -$$; exit 0",
+            "sleep $LONG & echo $! >$D/grandchild; kill -STOP 0; exit 0",
         );
         let grandchild = job.noted_pid("grandchild");
         job.finish().failed_with(124, &["timed out", dies_of]);
@@ -59,7 +59,7 @@ fn a_stopped_group_dies_of_the_timeout() {
 
 #[test]
 fn a_stopped_group_dies_of_a_forwarded_sigterm() {
-    let mut job = Job::start(&[], "echo $$ >$D/pid; kill -STOP -$$; sleep $LONG");
+    let mut job = Job::start(&[], "echo $$ >$D/pid; kill -STOP 0; sleep $LONG");
     let command = job.noted_pid("pid");
     crate::support::eventually("the stop", || (super::state(command) == Some('T')).then_some(()));
     job.signal(libc::SIGTERM);

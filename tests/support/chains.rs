@@ -231,6 +231,18 @@ fn begin_late(params: &mut CertificateParams) {
     params.not_before = date_time_ymd(2100, 1, 1);
 }
 
+/// A server whose self-signed certificate is not the one of that name in the trust store any more.
+fn renewed(name: &'static str, change: impl FnOnce(&mut TbsCertificate)) -> Case {
+    let server = |p: &mut CertificateParams| {
+        p.is_ca = IsCa::ExplicitNoCa;
+        p.key_usages.clear();
+        p.subject_alt_names = server_params(&["localhost", "127.0.0.1"]).subject_alt_names;
+    };
+    let (old, new) = (Ca::root("the server", server), Ca::root("the server", server));
+    let der = resign(&new.der, &new.key, change);
+    Case::new(name, vec![old.der], Identity::new(der, Vec::new(), new.key))
+}
+
 /// Every case.
 pub fn all() -> Vec<Case> {
     [anchors(), constraints(), same_names(), intermediates(), pinned(), leaves(), names(), algorithms()]
@@ -515,6 +527,11 @@ pub fn pinned() -> Vec<Case> {
             .refused(&["its issuer \"a test server\"", "is not a CA certificate"]),
         Case::new("a self-signed certificate", vec![root.der], own(|_| {}))
             .refused(&["is not trusted: it is self-signed"]),
+        renewed("renewed", |_| {}).refused(&["the CA \"the server\", in ", "same name but another key"]),
+        renewed("renewed with an RSA key of 1024 bits", |c| c.subject_public_key_info = rsa_key(1024))
+            .refused(&["the server's key is too short (RSA with 1024 bits; at least 2048 are required)"]),
+        renewed("renewed with a P-521 key", |c| c.subject_public_key_info = p521_key())
+            .refused(&["the server's key is of a type that is not supported (EC P-521)"]),
     ]
 }
 

@@ -86,6 +86,15 @@ fn a_carriage_return_or_a_stray_blank_is_refused_and_shown() {
         ("TIMEOUT", "5s\r", "\"5s\\r\" for TIMEOUT: "),
         ("LOGX_DEBUG", "true\r", "\"true\\r\" for LOGX_DEBUG: "),
         ("MONITORING_TOKEN_OUTPUT", "inherit\r", "\"inherit\\r\" for MONITORING_TOKEN_OUTPUT: "),
+        ("SSL_CERT_FILE", "/etc/ssl/ca.pem\r", "SSL_CERT_FILE: contains a control character"),
+        ("SSL_CERT_FILE", "/etc/ssl/ca.pem ", "SSL_CERT_FILE: begins or ends with whitespace"),
+        ("SSL_CERT_DIR", "/etc/ssl/certs\r", "SSL_CERT_DIR: contains a control character"),
+        ("SSL_CERT_DIR", " /etc/ssl/certs", "SSL_CERT_DIR: begins or ends with whitespace"),
+        ("SERVICE_URL", "true\r", "\"true\\r\" for SERVICE_URL: expected true or false"),
+        ("SERVICE_URL", " true", "\" true\" for SERVICE_URL: expected true or false"),
+        ("SERVICE_URL", "0\n", "\"0\\n\" for SERVICE_URL: expected true or false"),
+        ("SERVICE_URL", "\"true\"", "\"\"true\"\" for SERVICE_URL: expected true or false"),
+        ("SERVICE_URL", "\u{feff}false", "\"\\u{feff}false\" for SERVICE_URL: expected true or false"),
         (
             "MONITORING_TOKEN_METRICS_TEXTFILE",
             "/tmp/x.prom\r",
@@ -100,6 +109,41 @@ fn a_carriage_return_or_a_stray_blank_is_refused_and_shown() {
     run(&mut command).failed_with(125, &["cannot read the key /keys/k.json\\r: No such file"]);
     for name in ["URL", "_url", "ndt.url", "ndt-url", "URL2"] {
         run(offline(&["--", "true"]).env("ENV_NAME", name)).succeeded();
+    }
+}
+
+/// The same: a boolean that cannot be decoded is a boolean, and no client's URL. Nothing else that a client may find
+/// there is touched.
+#[test]
+fn a_damaged_boolean_in_the_variable_of_another_program_is_refused() {
+    for (value, shown) in
+        [(&b"tr\xffue"[..], "tr\u{fffd}ue"), (b"\xfe1", "\u{fffd}1"), (b"fal\xc3se\t", "fal\u{fffd}se\\t")]
+    {
+        let value = OsStr::from_bytes(value);
+        let words = format!("\"{shown}\" for SERVICE_URL: expected true or false");
+        run(offline(&["--", "true"]).env("SERVICE_URL", value)).failed_with(2, &[&words]);
+        let mut list = token();
+        list.env("STS_CLI_API_TOKEN", "x")
+            .env("STS_CLI_URL", "http://127.0.0.1:1")
+            .env("STS_SKIP_SSL", value);
+        let words = format!("\"{shown}\" for STS_SKIP_SSL: expected true or false");
+        run(list.args(["stackstate", "list"])).failed_with(2, &[&words]);
+        // Not passed on to the client, either.
+        let mut shows = offline(&["-service-url=false", "-output=inherit", "--", "sh", "-c"]);
+        let ended = run(shows.arg("echo \"<$SERVICE_URL>\"").env("SERVICE_URL", value));
+        assert_eq!((ended.status, ended.stdout.as_str()), (0, "<>\n"), "{ended:?}");
+    }
+    for value in [
+        "wss://ndt.example/ndt/v7/download?access_token=1",
+        " wss://ndt.example/true",
+        "wss://ndt.example/\r",
+        "maybe",
+        "2",
+        "true false",
+    ] {
+        let mut shows = offline(&["-output=inherit", "--", "sh", "-c", "printf '<%s>' \"$SERVICE_URL\""]);
+        let ended = run(shows.env("SERVICE_URL", value));
+        assert_eq!((ended.status, ended.stdout), (0, format!("<{value}>")));
     }
 }
 

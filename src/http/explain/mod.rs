@@ -5,6 +5,7 @@ mod tls;
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 
 use reqwest::Url;
 
@@ -15,6 +16,7 @@ use super::cause::{Broken, Cause, Circumstances, SocksRefusal};
 use super::proxy::Proxy;
 use super::resolve::LookupError;
 use super::retry::is_retryable;
+use super::second_look::literal_address;
 
 /// How many headers the HTTP library accepts in a response. Go has no such limit.
 pub(super) const USUAL_MAX_HEADERS: usize = 100;
@@ -95,7 +97,9 @@ impl Circumstances<'_> {
             Cause::Tunnel(_)
             | Cause::TunnelRefused(_)
             | Cause::SocksUnreachable
-            | Cause::Socks(SocksRefusal::Because(..)) => Reason::ProxyFailed,
+            | Cause::Socks(SocksRefusal::Because(..) | SocksRefusal::Code(_) | SocksRefusal::Unknown) => {
+                Reason::ProxyFailed
+            }
             Cause::Redirect(_) => Reason::RedirectRefused,
             Cause::Broken(Broken::Io(error)) => {
                 tls_error(error).map_or(Reason::ConnectionBroken, tls::reason)
@@ -143,9 +147,17 @@ impl Circumstances<'_> {
                 "; check the network of this machine".to_owned()
             }
             (None, io::ErrorKind::TimedOut) => "; check for a firewall in between".to_owned(),
+            (None, _) if self.is_link_local() => {
+                "; name this machine's network interface in the URL: http://[fe80::1%25eth0]/".to_owned()
+            }
             _ => String::new(),
         };
         (format!("cannot connect to {destination}: {}{advice}", io_words(error)), true)
+    }
+
+    /// Whether the host is an IPv6 address that every network has (RFC 4291, 2.5.6).
+    fn is_link_local(&self) -> bool {
+        matches!(literal_address(self.url), Some(IpAddr::V6(address)) if address.is_unicast_link_local())
     }
 
     /// The peer of a TLS handshake.
@@ -170,7 +182,13 @@ impl Circumstances<'_> {
             io::ErrorKind::UnexpectedEof => "the connection was closed".to_owned(),
             _ => io_words(error),
         };
-        format!("the TLS handshake with {at} failed: {what}; check that this is an https port")
+        let advice = self.client_certificate().unwrap_or("; check that this is an https port".to_owned());
+        format!("the TLS handshake with {at} failed: {what}{advice}")
+    }
+
+    /// A clause for a connection that breaks after the server has asked for a client certificate.
+    fn client_certificate(&self) -> Option<String> {
+        self.attempt.wants_certificate.then(|| format!("; {}", tls::WANTS_CERTIFICATE))
     }
 
     fn tunnel(&self, broken: &Broken) -> (String, bool) {
@@ -210,13 +228,20 @@ impl Circumstances<'_> {
 
     fn socks(&self, refusal: &SocksRefusal) -> (String, bool) {
         let Some(proxy) = self.proxy else { return (String::new(), false) };
-        let SocksRefusal::Because(why, retryable) = refusal else {
-            return (authentication(proxy, "SOCKS5"), false);
+        let (why, retryable) = match refusal {
+            SocksRefusal::TakesNoCredentials | SocksRefusal::WantsCredentials => {
+                return (authentication(proxy, "SOCKS5"), false);
+            }
+            SocksRefusal::Because(why, retryable) => ((*why).to_owned(), *retryable),
+            SocksRefusal::Code(code) => {
+                (format!("it refused with the unknown SOCKS5 reply code {code}"), false)
+            }
+            SocksRefusal::Unknown => ("it does not speak SOCKS5".to_owned(), false),
         };
         let (shown, at, variable) = (proxy.shown(), origin(self.url), proxy.variable);
         let message =
             format!("the proxy {shown} did not connect to {at}: {why}; check {variable} and NO_PROXY");
-        (message, *retryable)
+        (message, retryable)
     }
 
     fn broken(&self, broken: &Broken) -> (String, bool) {
@@ -226,14 +251,18 @@ impl Circumstances<'_> {
             _ => "before it responded",
         };
         match broken {
-            Broken::Io(error) => match tls_error(error) {
-                Some(tls) => (tls::explain(tls, &at, self), false),
-                None => (format!("the connection to {at} broke {during}: {}", io_words(error)), true),
-            },
+            Broken::Io(error) => {
+                if let Some(tls) = tls_error(error) {
+                    return (tls::explain(tls, &at, self), false);
+                }
+                let asked = self.client_certificate().unwrap_or_default();
+                (format!("the connection to {at} broke {during}: {}{asked}", io_words(error)), true)
+            }
             Broken::Closed => {
                 let is_plain = self.url.scheme() == "http" && self.proxy.is_none();
                 let advice = if is_plain { "; check that this is not an https port" } else { "" };
-                (format!("{at} closed the connection {during}{advice}"), true)
+                let asked = self.client_certificate().unwrap_or_default();
+                (format!("{at} closed the connection {during}{advice}{asked}"), true)
             }
             Broken::Http2 => (only_http2(&at), false),
             Broken::Tls => (format!("{at} speaks TLS on this port; use https in its URL"), false),

@@ -8,6 +8,9 @@ use super::super::fitness::Unfit;
 use super::super::untrusted::Untrusted;
 use crate::failure::Reason;
 
+/// What a server wants that asks for a client certificate.
+pub(super) const WANTS_CERTIFICATE: &str = "it asks for a client certificate, which is not supported";
+
 /// Explains a failed handshake with a server; `at` names the server.
 pub(super) fn explain(error: &rustls::Error, at: &str, seen: &Circumstances<'_>) -> String {
     match error {
@@ -16,7 +19,10 @@ pub(super) fn explain(error: &rustls::Error, at: &str, seen: &Circumstances<'_>)
             format!("{at} does not speak TLS on this port; use http://, or correct the port")
         }
         rustls::Error::AlertReceived(alert) => {
-            format!("{at} refused the TLS handshake: {}", explain_alert(*alert))
+            format!(
+                "{at} refused the TLS handshake: {}",
+                explain_alert(*alert, seen.attempt.wants_certificate)
+            )
         }
         rustls::Error::PeerIncompatible(why) => {
             format!("{at} and monitoring-token have {} in common", explain_incompatible(why))
@@ -91,8 +97,12 @@ fn explain_certificate(why: &CertificateError, at: &str, seen: &Circumstances<'_
 }
 
 /// An alert with its name in RFC 8446, and its meaning for a client.
-fn explain_alert(alert: AlertDescription) -> String {
+fn explain_alert(alert: AlertDescription, wants_certificate: bool) -> String {
     let (name, meaning) = match alert {
+        // TLS 1.2 has no other alert for it.
+        AlertDescription::HandshakeFailure if wants_certificate => ("handshake_failure", WANTS_CERTIFICATE),
+        AlertDescription::UnsupportedCertificate => ("unsupported_certificate", WANTS_CERTIFICATE),
+        AlertDescription::CertificateUnknown => ("certificate_unknown", WANTS_CERTIFICATE),
         AlertDescription::HandshakeFailure => (
             "handshake_failure",
             "no cipher suite, key exchange or signature algorithm in common; a certificate with a P-521 key or an RSA key below 2048 bits is not supported",
@@ -100,12 +110,8 @@ fn explain_alert(alert: AlertDescription) -> String {
         AlertDescription::InsufficientSecurity => ("insufficient_security", "it asks for stronger ciphers"),
         AlertDescription::ProtocolVersion => ("protocol_version", "it supports neither TLS 1.2 nor TLS 1.3"),
         AlertDescription::UnrecognisedName => ("unrecognized_name", "it does not know the host name"),
-        AlertDescription::CertificateRequired => {
-            ("certificate_required", "it asks for a client certificate, which is not supported")
-        }
-        AlertDescription::BadCertificate => {
-            ("bad_certificate", "it asks for a client certificate, which is not supported")
-        }
+        AlertDescription::CertificateRequired => ("certificate_required", WANTS_CERTIFICATE),
+        AlertDescription::BadCertificate => ("bad_certificate", WANTS_CERTIFICATE),
         AlertDescription::AccessDenied => ("access_denied", "it does not allow this client"),
         AlertDescription::InternalError => ("internal_error", "something failed in the server"),
         AlertDescription::NoApplicationProtocol => ("no_application_protocol", "it does not speak HTTP/1.1"),

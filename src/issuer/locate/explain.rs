@@ -138,7 +138,7 @@ impl Locate<'_> {
             401 => self.explain_unauthorized(answer, &said),
             404 => format!("{} at {at} {summary} {said}; check -locate-url and -service", self.path()),
             407 => proxy_authentication(self.client.proxy(), &self.at()),
-            300..=399 => {
+            status if status::is_redirect(status) => {
                 let to = match answer.header(reqwest::header::LOCATION) {
                     Some(to) => format!("to {}, which is not a valid URL", first_words(to.as_bytes())),
                     None => "without a Location".to_owned(),
