@@ -64,8 +64,9 @@ impl Image {
     }
 }
 
-/// The stacks of the children, in words of 16 bytes: 16 KiB, and as much with room for the other one.
-const COMMAND_STACK: usize = 1024;
+/// The stacks of the children, in words of 16 bytes: 8 KiB, and as much with room for the other one. Each page of them
+/// costs a page fault.
+const COMMAND_STACK: usize = 512;
 const LEADER_STACK: usize = 2 * COMMAND_STACK;
 
 /// What the children need for the program to begin.
