@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use memchr::{memchr, memmem::Finder};
+use memchr::{memchr, memchr3, memmem::Finder};
 use rustls::pki_types::{CertificateDer, TrustAnchor};
 
 use crate::failure::{Failure, Stage};
@@ -92,8 +92,17 @@ pub(crate) fn unreadable(path: &Path) -> Option<String> {
 
 /// Passes each certificate of a PEM file (RFC 7468) on as DER. Like Go, skips invalid base64.
 pub fn each_certificate(pem: &[u8], mut seen: impl FnMut(&CertificateDer<'_>)) {
+    let mut der = Vec::new();
+    each_base64(pem, |base64| {
+        if decode(base64, &mut der) {
+            seen(&CertificateDer::from(der.as_slice()));
+        }
+    });
+}
+
+fn each_base64(pem: &[u8], mut seen: impl FnMut(&mut Vec<u8>)) {
     let (begin, end) = (Finder::new("-----BEGIN CERTIFICATE-----"), Finder::new("-----END CERTIFICATE-----"));
-    let (mut base64, mut der) = (Vec::new(), Vec::new());
+    let mut base64 = Vec::new();
     let mut rest = pem;
     while let Some(at) = begin.find(rest) {
         rest = &rest[at + begin.needle().len()..];
@@ -101,13 +110,7 @@ pub fn each_certificate(pem: &[u8], mut seen: impl FnMut(&CertificateDer<'_>)) {
         let (text, after) = rest.split_at(length);
         rest = &after[end.needle().len()..];
         join_lines(text, &mut base64);
-        if decode(&base64, &mut der) || {
-            // Whitespace within a line is rare.
-            base64.retain(|byte| !byte.is_ascii_whitespace());
-            decode(&base64, &mut der)
-        } {
-            seen(&CertificateDer::from(der.as_slice()));
-        }
+        seen(&mut base64);
     }
 }
 
@@ -122,16 +125,36 @@ fn join_lines(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-fn decode(base64: &[u8], out: &mut Vec<u8>) -> bool {
+fn decode(base64: &mut Vec<u8>, out: &mut Vec<u8>) -> bool {
     out.clear();
+    if has_blanks(base64) {
+        base64.retain(|byte| !byte.is_ascii_whitespace());
+    }
     STANDARD.decode_vec(base64, out).is_ok()
+}
+
+fn has_blanks(joined: &[u8]) -> bool {
+    memchr3(b' ', b'\t', b'\r', joined).is_some() || memchr(b'\x0c', joined).is_some()
+}
+
+/// What stands in base64 for bytes with `part` in them: that depends on where in a group of three it begins.
+fn in_base64(part: &[u8]) -> [Finder<'static>; 3] {
+    std::array::from_fn(|before| {
+        let shifted = [&[0; 2][..before], part].concat();
+        let encoded = STANDARD.encode(&shifted);
+        // Without the characters that other bytes have a share in.
+        let certain = before + usize::from(before > 0)..shifted.len() * 8 / 6;
+        Finder::new(&encoded.as_bytes()[certain]).into_owned()
+    })
 }
 
 /// The certificates of the trust store that matter for one chain. [`super::chain`] decides whether a candidate may
 /// sign.
 pub(crate) struct Roots<'a> {
     leaf: &'a CertificateDer<'a>,
+    leaf_in_base64: String,
     issuers: Vec<Finder<'static>>,
+    issuers_in_base64: Vec<Finder<'static>>,
     /// The server's own certificate is in the store, byte for byte.
     pub pinned: bool,
     /// The candidates in the verifier's form.
@@ -154,14 +177,34 @@ impl<'a> Roots<'a> {
             let certificate = webpki::EndEntityCert::try_from(der).ok()?;
             Some(Finder::new(certificate.issuer()).into_owned())
         };
-        let issuers = std::iter::once(leaf).chain(intermediates).filter_map(issuer).collect();
-        Roots { leaf, issuers, pinned: false, anchors: Vec::new(), found: Vec::new() }
+        let issuers: Vec<_> = std::iter::once(leaf).chain(intermediates).filter_map(issuer).collect();
+        Roots {
+            leaf,
+            leaf_in_base64: STANDARD.encode(leaf),
+            issuers_in_base64: issuers.iter().flat_map(|issuer| in_base64(issuer.needle())).collect(),
+            issuers,
+            pinned: false,
+            anchors: Vec::new(),
+            found: Vec::new(),
+        }
     }
 
     /// Adds the certificates of a file that matter for the chain.
     pub(crate) fn take_all(&mut self, pem: &[u8], place: &Path) {
         let place = Rc::new(place.to_path_buf());
-        each_certificate(pem, |der| self.take(der, &place));
+        let mut der = Vec::new();
+        each_base64(pem, |base64| {
+            if self.may_bear_on_chain(base64) && decode(base64, &mut der) {
+                self.take(&CertificateDer::from(der.as_slice()), &place);
+            }
+        });
+    }
+
+    /// Searching in base64 is cheaper than decoding it.
+    fn may_bear_on_chain(&self, base64: &[u8]) -> bool {
+        has_blanks(base64)
+            || base64 == self.leaf_in_base64.as_bytes()
+            || self.issuers_in_base64.iter().any(|issuer| issuer.find(base64).is_some())
     }
 
     /// Adds a certificate if it matters for the chain.
@@ -177,6 +220,23 @@ impl<'a> Roots<'a> {
         {
             self.anchors.push(anchor.to_owned());
             self.found.push(Root { der: der.clone().into_owned(), place: Rc::clone(place) });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_a_certificate_is_found_in_base64_wherever_it_begins() {
+        let bytes: Vec<u8> = (0_u8..60).map(|number| number.wrapping_mul(97)).collect();
+        for (begin, end) in (0..30).flat_map(|begin| (begin + 2..=60).map(move |end| (begin, end))) {
+            let base64 = STANDARD.encode(&bytes);
+            let is_found = in_base64(&bytes[begin..end])
+                .iter()
+                .any(|part| part.find(base64.as_bytes()).is_some_and(|at| at / 4 <= begin / 3 + 1));
+            assert!(is_found, "{begin}..{end}");
         }
     }
 }
