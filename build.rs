@@ -1,4 +1,4 @@
-//! Determines the text of `--version`: the version, the commit and its date.
+//! Determines the text of `--version` (the version, the commit and its date), and how the program is laid out.
 
 use std::process::Command;
 
@@ -19,4 +19,11 @@ fn main() {
         }
     }
     println!("cargo::rerun-if-changed=build.rs");
+
+    // In which order the functions of the program stand; only `make build` says it.
+    println!("cargo::rerun-if-env-changed=MONITORING_TOKEN_LAYOUT");
+    if let Ok(layout) = std::env::var("MONITORING_TOKEN_LAYOUT") {
+        println!("cargo::rerun-if-changed={layout}");
+        println!("cargo::rustc-link-arg-bins=-Wl,-T,{layout}");
+    }
 }

@@ -17,7 +17,7 @@ const KEPT_BYTES: usize = 64 * 1024;
 /// How much of the output already written is read after the command has ended. Another process that holds the pipe may
 /// write for ever.
 const LAST_READ_BYTES: usize = 2 * KEPT_BYTES;
-const READ_BYTES: usize = 32 * 1024;
+const READ_BYTES: usize = 24 * 1024;
 /// How far the command may be ahead of us, if the kernel allows it: both of us sleep less often.
 const MASKED_PIPE_BYTES: usize = 256 * 1024;
 /// How long text is held back that may be the beginning of a secret.
