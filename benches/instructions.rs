@@ -2,7 +2,10 @@
 //! on a busy machine, so a dependency that costs start-up cannot creep in unseen.
 //!
 //! If a change is intended, write the new figure here and the reason into the commit.
+//!
+//! With `PROFILES`, the name of a folder, callgrind's profiles are kept there (`make layout`).
 
+mod release;
 mod servers;
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -25,14 +28,13 @@ const NO_EXCHANGE: u64 = 888_000;
 const HTTP: u64 = 1_184_000;
 const HTTPS: u64 = 4_636_000;
 
-fn count(args: &[&str], env: &[(String, String)]) -> u64 {
+fn count(name: &str, args: &[&str], env: &[(String, String)]) -> u64 {
+    let profile = std::env::var("PROFILES")
+        .map_or_else(|_| "/dev/null".to_owned(), |folder| format!("{folder}/{}", name.replace(' ', "-")));
     let counts = (0..RUNS).map(|_| {
         let output = Command::new("valgrind")
-            .args([
-                "--tool=callgrind",
-                "--callgrind-out-file=/dev/null",
-                env!("CARGO_BIN_EXE_monitoring-token"),
-            ])
+            .args(["--tool=callgrind", "--demangle=no", &format!("--callgrind-out-file={profile}")])
+            .arg(release::program("monitoring-token"))
             .args(args)
             .args(["--", "/bin/true"])
             .env_clear()
@@ -58,13 +60,14 @@ fn main() {
     let results = format!("-cache-dir={}", folder.path().join("results").display());
     let cached = ["-service=ndt/ndt7", "-cache-ttl=1h", &results];
     let counts = [
-        ("cache hit", count(&cached, &sandbox.env), CACHE_HIT),
-        ("no exchange", count(&["-exchange=false"], &sandbox.env), NO_EXCHANGE),
-        ("exchange, http", count(&exchange, &sandbox.env), HTTP),
-        ("exchange, https", count(&exchange, &tls), HTTPS),
+        ("cache hit", &cached[..], &sandbox.env, CACHE_HIT),
+        ("no exchange", &["-exchange=false"], &sandbox.env, NO_EXCHANGE),
+        ("exchange, http", &exchange, &sandbox.env, HTTP),
+        ("exchange, https", &exchange, &tls, HTTPS),
     ];
     let mut held = true;
-    for (name, counted, figure) in counts {
+    for (name, args, env, figure) in counts {
+        let counted = count(name, args, env);
         #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
         let change = counted as f64 / figure as f64 - 1.0;
         let ok = change.abs() <= TOLERANCE;

@@ -68,7 +68,7 @@ impl Row {
         match self.unit {
             "threads" => format!("{figure:.0}"),
             "KiB" => format!("{figure:.0} KiB"),
-            "MiB" | "MB" => format!("{figure:.2} {}", self.unit),
+            "MiB" | "MB" | "s/GB" => format!("{figure:.2} {}", self.unit),
             unit => format!("{figure:.2} × {unit}"),
         }
     }

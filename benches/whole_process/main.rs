@@ -6,7 +6,10 @@
 
 mod chart;
 mod goals;
+mod masked;
 mod measure;
+#[path = "../release.rs"]
+mod release;
 #[path = "../servers.rs"]
 mod servers;
 #[path = "../../tests/support/mod.rs"]
@@ -27,6 +30,7 @@ const ALONE: [&str; 1] = ["-exchange=false"];
 const EXCHANGE: [&str; 3] =
     ["-service=ndt/ndt7", "-service-url", "-service-url-key-name=wss:///ndt/v7/download"];
 const TRUE: [&str; 1] = ["/bin/true"];
+const SLEEP: [&str; 2] = ["sleep", "30"];
 const MANY: usize = 300;
 /// How many of 60 starts are cache hits.
 const HITS: f64 = 59.0;
@@ -177,9 +181,6 @@ fn main() {
         None => "the floor program; goals that are shares of the original are converted".to_owned(),
     };
     println!("compared with {peer}");
-    // Pages of a file that is not yet on disk count as dirty.
-    let binary = std::fs::File::open(&bench.token).expect("the binary is there");
-    binary.sync_all().expect("the binary can be synced");
     let sandbox = Sandbox::start(&[]);
     let plain = sandbox.env.clone();
     let folder = tempfile::tempdir().expect("a folder");
@@ -217,11 +218,13 @@ fn main() {
     rows.push(long_answer(&bench, &long, &tls));
     rows.extend(cached(&bench, folder.path(), &plain, &tls));
     rows.extend(at_once(&bench, &tls));
-    rows.extend(waiting::alone(&bench, "waiting after http", &EXCHANGE, &plain));
-    rows.extend(waiting::alone(&bench, "waiting after https", &EXCHANGE, &tls));
+    rows.extend(waiting::alone(&bench, "waiting after http", &EXCHANGE, &SLEEP, &plain));
+    rows.extend(waiting::alone(&bench, "waiting after https", &EXCHANGE, &SLEEP, &tls));
+    rows.extend(waiting::masked(&bench, &EXCHANGE, &tls));
+    rows.extend(masked::rows(&bench, folder.path(), &plain));
     rows.push(first_byte(&bench, folder.path()));
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-    let megabytes = binary.metadata().expect("its length").len() as f64 / 1e6;
+    let megabytes = bench.token.metadata().expect("its length").len() as f64 / 1e6;
     rows.push(Row::new("binary", "MB", megabytes, 5.5));
 
     for row in &rows {

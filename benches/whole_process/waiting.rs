@@ -17,14 +17,16 @@ fn field(path: &Path, name: &str) -> f64 {
 }
 
 /// Memory and threads of a run that waits after the exchange.
-pub fn alone(bench: &Bench, name: &str, flags: &[&str], env: &Env) -> [Row; 3] {
+pub fn alone(bench: &Bench, name: &str, flags: &[&str], command: &[&str], env: &Env) -> [Row; 3] {
     let mut child = Command::new(&bench.token)
         .args(flags)
-        .args(["--", "sleep", "30"])
+        .arg("--")
+        .args(command)
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
         .envs(env.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
+        .stdout(Stdio::null())
         .spawn()
         .expect("it starts");
     let proc = PathBuf::from(format!("/proc/{}", child.id()));
@@ -45,6 +47,14 @@ pub fn alone(bench: &Bench, name: &str, flags: &[&str], env: &Env) -> [Row; 3] {
         Row::new(&format!("{name}: threads"), "threads", threads, 1.0),
         Row::new(&format!("{name}: peak resident"), "MiB", peak, 5.5),
     ]
+}
+
+/// The same of one that has passed on much output: it may hold 128 KiB more.
+pub fn masked(bench: &Bench, flags: &[&str], env: &Env) -> [Row; 2] {
+    let command = ["sh", "-c", "yes | head -c 20000000; exec sleep 30"];
+    let flags = [flags, &["-output=masked"]].concat();
+    let [dirty, threads, _] = alone(bench, "waiting after masked output", &flags, &command, env);
+    [Row { goal: dirty.goal + 128.0, ..dirty }, threads]
 }
 
 /// The CPU time of one of `many` concurrent runs, in milliseconds. All must succeed.

@@ -107,14 +107,14 @@ pub(crate) struct Masked {
     left_to_read: Option<usize>,
     mask: Mask,
     held_since: Option<Instant>,
-    /// What the pipe is read into.
+    /// The buffer for reads from the pipe.
     incoming: Vec<u8>,
     /// Text ready to be written. While there is some, nothing is read: a slow reader slows the command.
     ready: Vec<u8>,
     to: BorrowedFd<'static>,
-    /// Whether one write can be told not to block (pwritev2(2), RWF_NOWAIT).
+    /// A single write can be told not to block (pwritev2(2), RWF_NOWAIT).
     takes_what_it_can: bool,
-    /// Otherwise: how much is written at once.
+    /// The size of a write where that is not possible.
     piece_bytes: usize,
     /// The reader is gone, so the command gets SIGPIPE.
     is_cut: bool,

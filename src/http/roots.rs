@@ -137,7 +137,7 @@ fn has_blanks(joined: &[u8]) -> bool {
     memchr3(b' ', b'\t', b'\r', joined).is_some() || memchr(b'\x0c', joined).is_some()
 }
 
-/// What stands in base64 for bytes with `part` in them: that depends on where in a group of three it begins.
+/// The three forms that `part` can have in the base64 of a longer text, by its position in a group of three bytes.
 fn in_base64(part: &[u8]) -> [Finder<'static>; 3] {
     std::array::from_fn(|before| {
         let shifted = [&[0; 2][..before], part].concat();
