@@ -10,14 +10,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use monitoring_token::cli;
 
+use crate::support::job::Folder;
 use crate::support::{Ended, MACHINE, Sandbox, run, serve, testdata, token};
 
 /// A folder of programs that record how they were started.
-struct Programs(tempfile::TempDir);
+struct Programs(Folder);
 
 impl Programs {
     fn new(names: &[&str]) -> Programs {
-        let programs = Programs(tempfile::tempdir().unwrap());
+        let programs = Programs(Folder::new());
         for name in names {
             let path = programs.path(name);
             let script = "#!/bin/sh\nfor word in \"$0\" \"$@\"; do printf '%s\\n' \"$word\"; done >\"$RECORD/argv\"\nenv >\"$RECORD/env\"\n";
@@ -30,14 +31,14 @@ impl Programs {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.0.path(name)
     }
 
     /// Sets PATH so that these programs and the tested one are found.
     fn known_to<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         let ours = Path::new(env!("CARGO_BIN_EXE_monitoring-token")).parent().unwrap();
-        let path = format!("{}:{}:/usr/bin:/bin", self.0.path().display(), ours.display());
-        command.env("PATH", path).env("RECORD", self.0.path())
+        let path = format!("{}:{}:/usr/bin:/bin", self.0.root().display(), ours.display());
+        command.env("PATH", path).env("RECORD", self.0.root())
     }
 
     /// The arguments of the program that ran.

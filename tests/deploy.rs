@@ -11,8 +11,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use monitoring_token::cli;
 use saphyr::{LoadableYamlNode as _, Yaml};
 
-use crate::lines::{all_are_taken, in_text, in_yaml};
-use crate::manual::{repository, which};
+use crate::docs::lines::{all_are_taken, in_text, in_yaml};
+use crate::docs::manual::{repository, which};
+use crate::support::job::Folder;
 use crate::support::{MACHINE, Sandbox, http, read_head, run, sandbox_program, serve};
 
 fn deploy() -> PathBuf {
@@ -80,12 +81,12 @@ fn every_command_line_is_one_that_the_program_takes() {
 /// A folder for the front of PATH, with the program and stand-ins for the clients. Each stand-in writes its arguments
 /// into a file with its own name, contacts the target, and exits with `STUB_STATUS`. Wehe's works in its current
 /// directory, like the real one.
-struct Clients(tempfile::TempDir);
+struct Clients(Folder);
 
 impl Clients {
     fn new() -> Clients {
-        let folder = tempfile::tempdir().expect("a folder");
-        symlink(env!("CARGO_BIN_EXE_monitoring-token"), folder.path().join("monitoring-token")).unwrap();
+        let folder = Folder::new();
+        symlink(env!("CARGO_BIN_EXE_monitoring-token"), folder.path("monitoring-token")).unwrap();
         let clients = Clients(folder);
         for (name, work) in [
             ("ndt7-client", ""),
@@ -103,11 +104,11 @@ impl Clients {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.0.path(name)
     }
 
     fn search_path(&self) -> String {
-        format!("{}:{}", self.0.path().display(), std::env::var("PATH").unwrap())
+        format!("{}:{}", self.0.root().display(), std::env::var("PATH").unwrap())
     }
 
     /// The arguments of a client, if it ran.
@@ -126,7 +127,7 @@ impl Clients {
     fn command(&self, program: impl AsRef<std::ffi::OsStr>, sandbox: &Sandbox) -> Command {
         let mut command = Command::new(program);
         command.current_dir("/proc");
-        command.env_clear().env("PATH", self.search_path()).env("HOME", self.0.path());
+        command.env_clear().env("PATH", self.search_path()).env("HOME", self.0.root());
         command.env("MONITORING_TOKEN_CACHE_DIR", self.path("cache"));
         command.env("MONITORING_TOKEN_RETRIES", "0");
         for name in ["LOCATE_URL", "MONITORING_SIGNER_KEY"] {

@@ -1,6 +1,8 @@
 //! Everything that can go wrong before the command: for each fault, the exit status is right, stderr has exactly one
-//! line with helpful words and a row in docs/troubleshooting.md, and the command never runs. To add a fault, add a line
-//! to a table in `faults/`; see [`Row`].
+//! line with helpful words and a row in docs/troubleshooting.md, and the command never runs. To add a fault, add a row
+//! to a table in `faults/`; see [`Fault`].
+
+#![expect(clippy::too_many_lines, reason = "tables, one row a fault")]
 
 mod connection;
 mod local;
@@ -18,18 +20,40 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::support::job::Folder;
 use crate::support::messages;
 use crate::support::tls::{Authority, Identity};
 use crate::support::{MACHINE, read_head, read_head_of, serve, start, testdata, token, wait_for};
 
-/// A fault: its name; the server at `LOCATE_URL`; additional flags (`-…`) and variables (`NAME=value`); the exit
-/// status; words of the message.
-///
-/// In words, flags and variables `{url}` is the server's origin, `{host}` its host and port, `{keys}` the folder of
-/// keys, `{dir}` a folder of this section, `{ca}` the certificate of the CA of [`Server::Tls`], `{soon}` a time in 2.5
-/// s, `{ff}` a byte that is not UTF-8. The defaults are an EdDSA key, `-service=ndt/ndt7`, no retries, and a timeout
-/// that is not reached.
-type Row = (&'static str, Server, &'static [&'static str], i32, &'static [&'static str]);
+/// One fault. In words, flags and variables `{url}` is the server's origin, `{host}` its host and port, `{keys}` the
+/// folder of keys, `{dir}` a folder of this section, `{ca}` the certificate of the CA of [`Server::Tls`], `{soon}` a
+/// time in 2.5 s, `{ff}` a byte that is not UTF-8.
+struct Fault {
+    name: &'static str,
+    /// The server at `LOCATE_URL`.
+    server: Server,
+    /// Additional flags (`-…`) and variables (`NAME=value`). The defaults are an EdDSA key, `-service=ndt/ndt7`, no
+    /// retries, and a timeout that is not reached.
+    settings: &'static [&'static str],
+    status: i32,
+    /// Words of the message.
+    words: &'static [&'static str],
+}
+
+/// A fault with the default settings and the most common exit status.
+fn fault(name: &'static str, server: Server, words: &'static [&'static str]) -> Fault {
+    Fault { name, server, settings: &[], status: 125, words }
+}
+
+impl Fault {
+    fn with(self, settings: &'static [&'static str]) -> Fault {
+        Fault { settings, ..self }
+    }
+
+    fn exits(self, status: i32) -> Fault {
+        Fault { status, ..self }
+    }
+}
 
 /// The server of a fault.
 enum Server {
@@ -67,15 +91,15 @@ impl Server {
 struct Lab {
     /// A server that must not get a token, and its requests.
     elsewhere: (SocketAddr, Arc<Mutex<Vec<String>>>),
-    folder: tempfile::TempDir,
+    folder: Folder,
     authority: Authority,
 }
 
 impl Lab {
     fn new() -> Lab {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Folder::new();
         let authority = Authority::new("Authority of the tests");
-        std::fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
+        folder.write("ca.pem", authority.pem());
         let travelled = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&travelled);
         let elsewhere = serve(move |mut stream| seen.lock().unwrap().push(read_head(&mut stream)));
@@ -83,11 +107,11 @@ impl Lab {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.folder.path(name)
     }
 
     fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
-        std::fs::write(self.path(name), bytes).unwrap();
+        self.folder.write(name, bytes);
     }
 
     fn make_fifo(&self, name: &str) {
@@ -107,7 +131,7 @@ impl Lab {
                 .replace("{host}", url.rsplit("//").next().unwrap())
                 .replace("{soon}", &soon.to_string())
                 .replace("{keys}", testdata("keys").to_str().unwrap())
-                .replace("{dir}", self.folder.path().to_str().unwrap())
+                .replace("{dir}", self.folder.root().to_str().unwrap())
                 .replace("{ca}", self.path("ca.pem").to_str().unwrap());
             OsString::from_vec(text.split("{ff}").map(str::as_bytes).collect::<Vec<_>>().join(&0xff))
         };
@@ -138,7 +162,7 @@ impl Lab {
     fn try_one(
         &self,
         at: usize,
-        (name, server, settings, status, words): Row,
+        Fault { name, server, settings, status, words }: Fault,
     ) -> Result<BTreeSet<usize>, String> {
         let ran = self.path(&format!("ran-{at}"));
         let mut command = self.command(server, settings, &ran);
@@ -175,7 +199,7 @@ impl Lab {
     }
 
     /// Tries all faults, several at a time. Returns the messages of the manual that were provoked, and all problems.
-    fn try_all(&self, rows: Vec<Row>) -> (BTreeSet<usize>, Vec<String>) {
+    fn try_all(&self, rows: Vec<Fault>) -> (BTreeSet<usize>, Vec<String>) {
         let rows = Mutex::new(rows.into_iter().enumerate());
         let result = Mutex::new((BTreeSet::new(), Vec::new()));
         std::thread::scope(|scope| {
@@ -224,7 +248,7 @@ fn unfit_for_people(stderr: &str) -> Vec<String> {
 /// Tries the faults of these tables and compares them with a section of the manual: each message there must be provoked
 /// here, except those in `elsewhere`, which name the test that provokes them, or the reason why no test can.
 #[track_caller]
-fn hold(section: &str, tables: &[fn(&Lab) -> Vec<Row>], elsewhere: &[(&str, &str)]) {
+fn hold(section: &str, tables: &[fn(&Lab) -> Vec<Fault>], elsewhere: &[(&str, &str)]) {
     let lab = Lab::new();
     let (provoked, mut wrong) = lab.try_all(tables.iter().flat_map(|table| table(&lab)).collect());
     let messages = messages::all().iter().enumerate();

@@ -7,7 +7,7 @@ use std::fs;
 use monitoring_token::cli;
 use saphyr::{LoadableYamlNode as _, Yaml};
 
-use crate::manual::{Stage, repository};
+use crate::docs::manual::{Stage, repository};
 use crate::support::eventually;
 
 fn read(name: &str) -> String {

@@ -32,6 +32,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::support::job::before_exec;
 use crate::support::{run, testdata, token};
 
 /// A user other than root. Root of a user namespace without other users cannot become one.
@@ -92,11 +93,4 @@ fn as_nobody(command: &mut Command) -> &mut Command {
             result(libc::setuid(NOBODY))
         })
     }
-}
-
-/// Lets `prepare` make system calls in the new process, before it becomes the program.
-fn before_exec(command: &mut Command, prepare: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static) {
-    use std::os::unix::process::CommandExt as _;
-    // SAFETY: what the tests pass only makes system calls.
-    unsafe { command.pre_exec(prepare) };
 }

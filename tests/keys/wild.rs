@@ -18,6 +18,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{holds_no_private_part, jwk, key};
+use crate::support::job::Folder;
 use crate::support::{Ended, run, testdata, token};
 
 /// The result of a run with a key.
@@ -181,20 +182,18 @@ fn each_recorded_key_behaves_as_promised() {
     }
 }
 
-/// Changes a key of `testdata/keys`, and tries the result.
-struct Workbench(tempfile::TempDir);
+/// Changes a key of `testdata/keys`, and tries what comes out.
+struct Workbench(Folder);
 
 impl Workbench {
     #[track_caller]
     fn tries(&self, name: &str, text: impl AsRef<[u8]>, verdict: Verdict) {
-        let path = self.0.path().join("key.json");
-        fs::write(&path, text).unwrap();
-        is_as_promised(name, &path, verdict);
+        is_as_promised(name, &self.0.write("key.json", text), verdict);
     }
 }
 
 fn workbench() -> Workbench {
-    Workbench(tempfile::tempdir().unwrap())
+    Workbench(Folder::new())
 }
 
 fn with(from: &Value, members: &Value) -> String {
@@ -292,7 +291,7 @@ fn a_number_has_one_size_and_one_thumbprint_however_it_is_written() {
             let padded = members.iter().map(|&n| (n.to_owned(), with_leading_zeros(&plain[n], zeros)));
             let text = with(&plain, &Value::Object(padded.collect()));
             bench.tries(name, &text, Signs(algorithm));
-            let [_, inspected_again, public_again] = look_at(&bench.0.path().join("key.json"));
+            let [_, inspected_again, public_again] = look_at(&bench.0.path("key.json"));
             assert_eq!(inspected_again.stdout, inspected.stdout);
             assert_eq!(public_again.stdout, public.stdout);
             assert!(inspected.stdout.contains(lines), "{inspected:?}");

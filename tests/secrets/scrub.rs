@@ -36,7 +36,6 @@ fn wrapped(secret: &str, width: usize, separator: &str) -> String {
 }
 
 /// Forms that are replaced completely.
-#[rustfmt::skip]
 pub const FORMS: &[Form] = &[
     ("raw", |s| s.to_owned()),
     ("upper case", |s| s.to_uppercase()),
@@ -44,7 +43,9 @@ pub const FORMS: &[Form] = &[
     ("percent", percent),
     ("percent, lower case", |s| percent(s).to_lowercase()),
     ("percent, punctuation", |s| punctuation(s, percent_of)),
-    ("percent, every other", |s| s.chars().enumerate().map(|(n, c)| if n % 2 == 0 { percent_of(c) } else { c.to_string() }).collect()),
+    ("percent, every other", |s| {
+        s.chars().enumerate().map(|(n, c)| if n % 2 == 0 { percent_of(c) } else { c.to_string() }).collect()
+    }),
     ("percent, twice", |s| percent(s).replace('%', "%25")),
     ("percent, the old way", |s| each(s, |c| format!("%u{:04x}", c as u32))),
     ("json", json),
@@ -60,7 +61,14 @@ pub const FORMS: &[Form] = &[
     ("html, hex", |s| each(s, |c| format!("&#x{:x};", c as u32))),
     ("html, hex, zeros", |s| each(s, |c| format!("&#X000{:X};", c as u32))),
     ("html, punctuation", |s| punctuation(s, |c| format!("&#{};", c as u32))),
-    ("html, names", |s| s.replace('.', "&period;").replace('_', "&lowbar;").replace('-', "&hyphen;").replace('=', "&equals;").replace('/', "&sol;").replace('+', "&plus;")),
+    ("html, names", |s| {
+        s.replace('.', "&period;")
+            .replace('_', "&lowbar;")
+            .replace('-', "&hyphen;")
+            .replace('=', "&equals;")
+            .replace('/', "&sol;")
+            .replace('+', "&plus;")
+    }),
     ("html, twice", |s| html(s).replace('&', "&amp;")),
     ("html of json", |s| json(s).replace('\\', "&#92;")),
     ("percent of json", |s| json(s).replace('\\', "%5c")),
@@ -89,7 +97,6 @@ pub const FORMS: &[Form] = &[
 ];
 
 /// Forms of which one character or a `=` may be left at an end: it depends on the text beside the secret.
-#[rustfmt::skip]
 pub const BASE64: &[Form] = &[
     ("base64", |s| STANDARD.encode(s)),
     ("base64url", |s| URL_SAFE_NO_PAD.encode(s)),
@@ -98,7 +105,9 @@ pub const BASE64: &[Form] = &[
     ("base64 of upper case", |s| STANDARD.encode(s.to_uppercase())),
     ("base64 in lower case", |s| STANDARD.encode(s).to_lowercase()),
     ("base64 in lines", |s| wrapped(&STANDARD.encode(s), 20, "\n")),
-    ("base64 with percents", |s| STANDARD.encode(s).replace('=', "%3D").replace('+', "%2B").replace('/', "%2F")),
+    ("base64 with percents", |s| {
+        STANDARD.encode(s).replace('=', "%3D").replace('+', "%2B").replace('/', "%2F")
+    }),
 ];
 
 fn percent_of(c: char) -> String {

@@ -4,6 +4,7 @@
 pub mod api;
 pub mod chains;
 pub mod issuer;
+pub mod job;
 pub mod messages;
 pub mod network;
 pub mod tls;

@@ -7,20 +7,21 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{NOBODY, as_nobody, before_exec, has_other_users, offline, public_copy};
+use crate::support::job::Folder;
 use crate::support::{Ended, Sandbox, run, testdata, token};
 
 /// A command that adds a line to a log.
-struct Log(tempfile::TempDir);
+struct Log(Folder);
 
 impl Log {
     fn new() -> Log {
-        let folder = tempfile::tempdir().unwrap();
-        fs::set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
+        let folder = Folder::new();
+        fs::set_permissions(folder.root(), Permissions::from_mode(0o755)).unwrap();
         Log(folder)
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.0.path(name)
     }
 
     /// Runs with a cache; `change` sees the command before its words.
@@ -264,7 +265,7 @@ fn another_user_may_use_what_root_has_set_up() {
         return;
     }
     let log = Log::new();
-    let copy = public_copy(log.0.path());
+    let copy = public_copy(log.0.root());
     let metrics = log.path("metrics");
     fs::create_dir(&metrics).unwrap();
     chown(&metrics, Some(NOBODY), None).unwrap();

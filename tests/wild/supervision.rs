@@ -1,23 +1,16 @@
 //! How commands end.
 
-use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
-use std::sync::mpsc;
+use std::process::Command;
 use std::time::Duration;
 
-use super::{as_nobody, before_exec, has_other_users, offline, public_copy};
-use crate::support::{
-    Ended, Sandbox, eventually, file_line, finish, http, kill, read_head, run, serve, start, testdata, token,
-};
+use super::{as_nobody, has_other_users, offline, public_copy};
+use crate::support::job::{Job, SlowLocate, before_exec, state};
+use crate::support::{Sandbox, eventually, file_line, finish, kill, run, start};
 
 /// Longer than any test waits.
 const LONG: &str = "70";
-
-fn state(pid: u32) -> Option<char> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit(") ").next()?.chars().next()
-}
 
 fn noted_pid(path: &Path) -> u32 {
     file_line(path).trim().parse().unwrap()
@@ -190,11 +183,10 @@ fn a_child_that_has_left_the_group_is_reported_as_running() {
         "timeout 60 sleep $LONG & echo $! >$D/left; wait",
         "perl -e 'setpgrp(0, 0); open(F, \">$ENV{D}/left\"); print F \"$$\\n\"; close(F); sleep 60' & wait",
     ] {
-        let folder = tempfile::tempdir().unwrap();
-        let mut command = offline(&["-timeout=1s", "-kill-after=0", "--", "bash", "-c", script]);
-        let child = start(command.env("D", folder.path()).env("LONG", LONG));
-        let left = Killed(noted_pid(&folder.path().join("left")));
-        finish(child).failed_with(
+        let command = offline(&["-timeout=1s", "-kill-after=0", "--"]);
+        let mut job = Job::prepare(command, &["bash", "-c", script], |_| {});
+        let left = Killed(job.noted_pid("left"));
+        job.finish().failed_with(
             124,
             &[
                 "timed out after 1s; terminated bash",
@@ -204,25 +196,19 @@ fn a_child_that_has_left_the_group_is_reported_as_running() {
         );
     }
     // A command that was not told to stop may leave processes behind.
-    let folder = tempfile::tempdir().unwrap();
-    let mut command =
-        offline(&["--", "bash", "-c", "set -m; sleep $LONG >/dev/null 2>&1 & echo $! >$D/left"]);
-    run(command.env("D", folder.path()).env("LONG", LONG)).succeeded();
-    drop(Killed(noted_pid(&folder.path().join("left"))));
+    let script = "set -m; sleep $LONG >/dev/null 2>&1 & echo $! >$D/left";
+    let mut job = Job::prepare(offline(&["--"]), &["bash", "-c", script], |_| {});
+    job.finish().succeeded();
+    drop(Killed(job.noted_pid("left")));
 }
 
 /// Own case: a parent that blocks SIGTERM. The signal still ends the run; the command inherits the block, as under
 /// `env`, and ends by SIGKILL.
 #[test]
 fn a_blocked_sigterm_is_acted_on() {
-    let folder = tempfile::tempdir().unwrap();
     let blocked = |flags: &[&str]| {
         let mut command = offline(flags);
-        command
-            .args(["--", "bash", "-c", "echo >ready; exec sleep $LONG"])
-            .env("LONG", LONG)
-            .current_dir(&folder);
-        before_exec(&mut command, || {
+        before_exec(command.arg("--"), || {
             // SAFETY: the pointers are to a set, or null.
             unsafe {
                 let mut set: libc::sigset_t = std::mem::zeroed();
@@ -232,97 +218,56 @@ fn a_blocked_sigterm_is_acted_on() {
             }
             Ok(())
         });
-        let _ = std::fs::remove_file(folder.path().join("ready"));
-        let child = start(&mut command);
-        file_line(&folder.path().join("ready"));
-        child
+        let job = Job::prepare(command, &["bash", "-c", "echo >ready; exec sleep $LONG"], |_| {});
+        job.note("ready");
+        job
     };
-    let child = blocked(&["-kill-after=200ms"]);
-    kill(child.id(), libc::SIGTERM);
-    assert_eq!(finish(child).status, 137);
-    finish(blocked(&["-timeout=500ms", "-kill-after=200ms"]))
+    let mut job = blocked(&["-kill-after=200ms"]);
+    job.signal(libc::SIGTERM);
+    assert_eq!(job.finish().status, 137);
+    blocked(&["-timeout=500ms", "-kill-after=200ms"])
+        .finish()
         .failed_with(124, &["terminated bash (SIGKILL)"]);
-    let child = blocked(&[]);
-    kill(child.id(), libc::SIGINT);
-    assert_eq!(finish(child).status, 130);
+    let mut job = blocked(&[]);
+    job.signal(libc::SIGINT);
+    assert_eq!(job.finish().status, 130);
 }
 
 /// A job as a shell starts it: in its own process group, with a parent in its session.
-struct ShellJob {
-    folder: tempfile::TempDir,
-    child: Option<Child>,
+fn shell_job(mut command: Command) -> Job {
+    command.process_group(0);
+    let script = "echo $$ >pid; while [ ! -e stop ]; do echo >>ticks; sleep 0.02; done; exit 6";
+    Job::prepare(command, &["sh", "-c", script], |_| {})
 }
 
-impl ShellJob {
-    fn start(flags: &[&str], change: impl FnOnce(&mut Command)) -> ShellJob {
-        let folder = tempfile::tempdir().unwrap();
-        let mut command = token();
-        command.env("MONITORING_SIGNER_KEY", testdata("keys/eddsa.json")).args(flags).current_dir(&folder);
-        command.args(["--", "sh", "-c"]);
-        command.arg("echo $$ >pid; while [ ! -e stop ]; do echo >>ticks; sleep 0.02; done; exit 6");
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        change(&mut command);
-        ShellJob { child: Some(start(&mut command)), folder }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn us(&self) -> u32 {
-        self.child.as_ref().unwrap().id()
-    }
-
-    fn command(&self) -> u32 {
-        noted_pid(&self.path("pid"))
-    }
-
-    /// A shell whose child is stopped between vfork and exec waits for it (D).
-    #[track_caller]
-    fn wait_for_state(pid: u32, stopped: bool) {
-        let is_it = |state| if stopped { matches!(state, 'T' | 'D') } else { state != 'T' };
-        eventually("a change of state", || is_it(state(pid)?).then_some(()));
-    }
-
-    #[track_caller]
-    fn finish(&mut self) -> Ended {
-        finish(self.child.take().unwrap())
-    }
-}
-
-impl Drop for ShellJob {
-    fn drop(&mut self) {
-        // Only after a failed test.
-        if let Some(mut child) = self.child.take() {
-            std::fs::write(self.path("stop"), "").unwrap();
-            kill(child.id(), libc::SIGCONT);
-            kill(child.id(), libc::SIGTERM);
-            let _ = child.wait();
-        }
-    }
+/// A shell whose child is stopped between vfork and exec waits for it (D).
+#[track_caller]
+fn wait_for_state(pid: u32, stopped: bool) {
+    let is_it = |state| if stopped { matches!(state, 'T' | 'D') } else { state != 'T' };
+    eventually("a change of state", || is_it(state(pid)?).then_some(()));
 }
 
 /// Yelp/dumb-init#25 and watchexec/watchexec#386: Ctrl-Z stopped the wrapper alone. The command ran on, past its
 /// timeout, with nobody to enforce it.
 #[test]
 fn the_command_stops_and_goes_on_with_its_wrapper() {
-    let mut job = ShellJob::start(&["-exchange=false"], |_| {});
-    let (us, command) = (job.us(), job.command());
+    let mut job = shell_job(offline(&["--"]));
+    let (us, command) = (job.pid(), job.noted_pid("pid"));
     for _ in 0..3 {
         kill(us, libc::SIGTSTP);
-        ShellJob::wait_for_state(us, true);
-        ShellJob::wait_for_state(command, true);
+        wait_for_state(us, true);
+        wait_for_state(command, true);
         let ticks = std::fs::metadata(job.path("ticks")).unwrap().len();
         std::thread::sleep(Duration::from_millis(100));
         assert_eq!(std::fs::metadata(job.path("ticks")).unwrap().len(), ticks, "it does nothing");
         kill(us, libc::SIGCONT);
-        ShellJob::wait_for_state(us, false);
-        ShellJob::wait_for_state(command, false);
+        wait_for_state(us, false);
+        wait_for_state(command, false);
         eventually("the command to go on", || {
             (std::fs::metadata(job.path("ticks")).ok()?.len() > ticks).then_some(())
         });
     }
-    std::fs::write(job.path("stop"), "").unwrap();
+    job.leave("stop");
     let ended = job.finish();
     assert_eq!((ended.status, ended.stderr.as_str()), (6, ""));
 }
@@ -330,10 +275,10 @@ fn the_command_stops_and_goes_on_with_its_wrapper() {
 /// The time during a stop counts: if the timeout passes, the command is terminated when it continues.
 #[test]
 fn the_time_of_a_stop_counts() {
-    let mut job = ShellJob::start(&["-exchange=false", "-timeout=2s"], |_| {});
-    let (us, command) = (job.us(), job.command());
+    let mut job = shell_job(offline(&["-timeout=2s", "--"]));
+    let (us, command) = (job.pid(), job.noted_pid("pid"));
     kill(us, libc::SIGTSTP);
-    ShellJob::wait_for_state(command, true);
+    wait_for_state(command, true);
     std::thread::sleep(Duration::from_millis(2200));
     assert_eq!(state(us), Some('T'));
     kill(us, libc::SIGCONT);
@@ -344,29 +289,18 @@ fn the_time_of_a_stop_counts() {
 /// A stopped job that is told to end does so when it continues; before the command runs, there is nothing else to stop.
 #[test]
 fn a_stop_in_the_exchange_and_an_end_while_stopped() {
-    let (tell, asked) = mpsc::channel();
-    let (go_on, wait) = mpsc::channel::<()>();
-    let address = serve(move |mut stream| {
-        read_head(&mut stream);
-        let _ = tell.send(());
-        if wait.recv().is_ok() {
-            let urls = r#"{"target":{"urls":{"wss:///x":"wss://127.0.0.1/x?access_token=a.b.c"}}}"#;
-            let _ = stream.write_all(http("200 OK", "", urls).as_bytes());
-        }
-    });
-    let mut job = ShellJob::start(&[], |command| {
-        command.env("LOCATE_URL", format!("http://{address}/"));
-    });
-    let us = job.us();
-    asked.recv_timeout(crate::support::PATIENCE).unwrap();
+    let locate = SlowLocate::start();
+    let mut job = shell_job(locate.token(&[]));
+    let us = job.pid();
+    locate.wait_until_asked();
     kill(us, libc::SIGTSTP);
-    ShellJob::wait_for_state(us, true);
+    wait_for_state(us, true);
     kill(us, libc::SIGCONT);
-    go_on.send(()).unwrap();
-    let command = job.command();
+    locate.go_on.send(()).unwrap();
+    let command = job.noted_pid("pid");
     kill(us, libc::SIGTSTP);
-    ShellJob::wait_for_state(command, true);
-    ShellJob::wait_for_state(us, true);
+    wait_for_state(command, true);
+    wait_for_state(us, true);
     kill(us, libc::SIGTERM);
     kill(us, libc::SIGCONT);
     assert_eq!(job.finish().status, 143);
@@ -383,22 +317,13 @@ fn an_uncaught_signal_ends_the_run_and_deletes_the_token() {
         (libc::SIGIO, "SIGIO"),
         (40, "signal 40"),
     ] {
-        let (sandbox, folder) = (Sandbox::start(&[]), tempfile::tempdir().unwrap());
+        let sandbox = Sandbox::start(&[]);
         let mut exec = sandbox.token();
-        exec.args([
-            "gafaelfawr",
-            "exec",
-            "--username=bot-x",
-            "--scopes=write:sasquatch",
-            "--",
-            "sh",
-            "-c",
-            "echo $$ >ready; exec sleep $LONG",
-        ]);
-        let child = start(exec.env("LONG", LONG).current_dir(&folder));
-        let command = noted_pid(&folder.path().join("ready"));
-        kill(child.id(), signal);
-        finish(child).failed_with(128 + signal, &[&format!("interrupted by {name}; terminated sh")]);
+        exec.args(["gafaelfawr", "exec", "--username=bot-x", "--scopes=write:sasquatch", "--"]);
+        let mut job = Job::prepare(exec, &["sh", "-c", "echo $$ >ready; exec sleep $LONG"], |_| {});
+        let command = job.noted_pid("ready");
+        job.signal(signal);
+        job.finish().failed_with(128 + signal, &[&format!("interrupted by {name}; terminated sh")]);
         assert!(state(command).is_none_or(|state| state == 'Z'));
         let deletions =
             sandbox.requests().into_iter().filter(|request| request.starts_with("DELETE")).count();

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::manual::repository;
+use crate::docs::manual::repository;
 use crate::support::{Sandbox, run, sandbox_program, token};
 
 const PAGE: &str = "docs/reference.md";

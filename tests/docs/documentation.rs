@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::deploy::files;
-use crate::manual::{pages, repository};
+use crate::docs::manual::{pages, repository};
 use crate::support::{Sandbox, run};
 
 /// A README that can be read at one sitting.
@@ -329,7 +329,7 @@ fn the_source_is_in_plain_english() {
     for (name, text) in texts {
         // This file has the list, a target directory has texts of others, and pages have a test of their own.
         let is_page = Path::new(&name).extension().is_some_and(|kind| kind == "md");
-        if name == "tests/documentation.rs" || name.contains("target/") || is_page {
+        if name == "tests/docs/documentation.rs" || name.contains("target/") || is_page {
             continue;
         }
         for (number, line) in text.lines().enumerate() {
