@@ -108,9 +108,18 @@ fn write_message(kind: &str, message: &str) {
     write_line(format!("monitoring-token: {kind}{}", clean(message)));
 }
 
+/// Whether what stderr got last did not end its line.
+static IN_LINE: AtomicBool = AtomicBool::new(false);
+
+/// Call this when the command's output ended within a line: the next line of this program gets one of its own.
+pub(crate) fn begin_line() {
+    IN_LINE.store(true, Ordering::Relaxed);
+}
+
 /// A single write, so that lines of runs that share a stderr do not mix.
 fn write_line(line: String) {
-    write_stderr((capped(line, MAX_LINE_BYTES - 1) + "\n").as_bytes());
+    let end_of_last = if IN_LINE.swap(false, Ordering::Relaxed) { "\n" } else { "" };
+    write_stderr(format!("{end_of_last}{}\n", capped(line, MAX_LINE_BYTES - 1)).as_bytes());
 }
 
 /// Formats events as lines: values are first made safe to show, then encoded.

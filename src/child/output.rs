@@ -88,15 +88,37 @@ impl Output {
         }
     }
 
-    /// The kept output, and the error if some output could not be passed on. A closed reader is not an error, because
-    /// the command got SIGPIPE.
-    pub(crate) fn finish(self) -> (Vec<u8>, Option<io::Error>) {
+    pub(crate) fn finish(self) -> Finished {
         match self {
-            Output::Direct => (Vec::new(), None),
-            Output::Tail(tail) => (tail.finish(), None),
-            Output::Masked(both) => (Vec::new(), both.into_iter().find_map(|one| one.failed)),
+            Output::Direct => Finished::default(),
+            Output::Tail(tail) => Finished { kept: tail.finish(), ..Finished::default() },
+            Output::Masked(both) => {
+                let [stdout, stderr] = &*both;
+                let in_line = stderr.in_line || (stdout.in_line && is_same_file(stdout.to, stderr.to));
+                Finished {
+                    unwritten: both.into_iter().find_map(Masked::failure),
+                    in_line,
+                    ..Finished::default()
+                }
+            }
         }
     }
+}
+
+/// What is known of the output after the end of the command.
+#[derive(Debug, Default)]
+pub(crate) struct Finished {
+    /// What was kept of it.
+    pub kept: Vec<u8>,
+    /// Why some of it was not passed on. A closed reader is not an error, because the command got SIGPIPE.
+    pub unwritten: Option<io::Error>,
+    /// Whether the last line that was passed on to stderr has no end.
+    pub in_line: bool,
+}
+
+fn is_same_file(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
+    let id = |fd| rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));
+    matches!((id(one), id(other)), (Ok(one), Ok(other)) if one == other)
 }
 
 /// One of the command's streams, masked and passed on.
@@ -119,6 +141,8 @@ pub(crate) struct Masked {
     /// The reader is gone, so the command gets SIGPIPE.
     is_cut: bool,
     failed: Option<io::Error>,
+    /// Whether the last byte that was written did not end a line.
+    in_line: bool,
 }
 
 impl Masked {
@@ -144,6 +168,7 @@ impl Masked {
             piece_bytes,
             is_cut: false,
             failed: None,
+            in_line: false,
         }
     }
 
@@ -188,6 +213,10 @@ impl Masked {
                 let length = length.min(self.left_to_read.unwrap_or(length));
                 self.left_to_read = self.left_to_read.map(|left| left - length);
                 self.mask.push(&self.incoming[..length], &mut self.ready);
+                if length < READ_BYTES {
+                    // There was no more. Where both streams go to one place, they must not mix within a line.
+                    self.mask.release_line(&mut self.ready);
+                }
                 // Starts again, because the text held back so far was resolved.
                 self.held_since = Some(Instant::now());
             }
@@ -217,7 +246,9 @@ impl Masked {
                 }
             }
         }
-        self.ready.drain(..written);
+        if let Some(last) = self.ready.drain(..written).next_back() {
+            self.in_line = last != b'\n';
+        }
     }
 
     /// Writes some of what is ready, without waiting.
@@ -244,6 +275,11 @@ impl Masked {
     fn takes_bytes(&self) -> bool {
         let mut fds = [PollFd::from_borrowed_fd(self.to, PollFlags::OUT)];
         poll(&mut fds, Some(&Timespec::default())) == Ok(1)
+    }
+
+    fn failure(self) -> Option<io::Error> {
+        let late = (!self.is_done()).then(|| io::Error::other("its reader did not take all of it in time"));
+        self.failed.or(late)
     }
 
     /// The reader takes no more. The command gets SIGPIPE at its next write.

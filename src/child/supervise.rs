@@ -8,7 +8,7 @@ use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus, waitid};
 
 use super::Parent;
 use super::command::Started;
-use super::output::Output;
+use super::output::{Finished, Output};
 use super::remains;
 use crate::deadline::Timeline;
 use crate::sys::process::{Child, ended_child};
@@ -40,10 +40,7 @@ pub(crate) struct Supervised {
     pub died_by_itself: bool,
     /// Processes of its session that are left after it was ended, for messages.
     pub left: Option<String>,
-    /// The end of its output, if it was kept.
-    pub output: Vec<u8>,
-    /// The error if its output could not be passed on.
-    pub unwritten: Option<std::io::Error>,
+    pub output: Finished,
 }
 
 /// How far the escalation has come.
@@ -103,7 +100,7 @@ pub(crate) fn supervise(
     let ours = run.child.ours();
     let was_ended = run.sweep(&end);
     run.deliver(signals, &mut output, parent);
-    let (kept, unwritten) = output.finish();
+    let output = output.finish();
     let left = was_ended.then(|| remains::describe(run.child.pid, &ours)).flatten();
     Supervised {
         died_by_itself: matches!(end, End::Died(signal) if !run.sent.contains(signal)),
@@ -113,8 +110,7 @@ pub(crate) fn supervise(
         forwarded: run.forwarded,
         interrupted: run.interrupted,
         left,
-        output: kept,
-        unwritten,
+        output,
     }
 }
 

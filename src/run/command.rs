@@ -8,7 +8,7 @@ use crate::child::{self, End, Job, StartError, Supervised};
 use crate::failure::{ExitStatus, Failure, Reason, Stage, brief, system_error};
 use crate::go::duration;
 use crate::issuer::Lease;
-use crate::log::write_stderr;
+use crate::log::{begin_line, write_stderr};
 use crate::secret::scrub_bytes;
 use crate::sys::signal::Signal;
 
@@ -42,19 +42,22 @@ pub(super) fn run(run: &mut Run<'_>, lease: &Lease) -> Result<ExitStatus, Failur
         let warning = "the parent process died; terminated the command (-die-with-parent)";
         run.report.warnings.push(warning.to_owned());
     }
-    if let Some(error) = &supervised.unwritten {
+    if let Some(error) = &supervised.output.unwritten {
         let error = system_error(error);
         run.report.warnings.push(format!("cannot write the output of {name}: {error}"));
     }
     run.report.warnings.extend(supervised.left.as_ref().map(|left| format!("left running: {left}")));
     let result = judge(run, &supervised);
-    if !supervised.output.is_empty() && !matches!(result, Ok(status) if status.is_success()) {
-        let mut shown = scrub_bytes(&supervised.output);
+    if !supervised.output.kept.is_empty() && !matches!(result, Ok(status) if status.is_success()) {
+        let mut shown = scrub_bytes(&supervised.output.kept);
         if shown.last() != Some(&b'\n') {
             // The program's own line must begin at the start of a line.
             shown.push(b'\n');
         }
         write_stderr(&shown);
+    }
+    if supervised.output.in_line {
+        begin_line();
     }
     result
 }

@@ -86,6 +86,16 @@ impl Mask {
         self.pass_on(self.buffer.len(), out);
     }
 
+    /// Appends to `out` what is held back if it ends a line, and shows too little of a secret that may go on in the
+    /// next line to count as a piece of it.
+    pub fn release_line(&mut self, out: &mut Vec<u8>) {
+        let held = &self.buffer[self.decided..];
+        let count = held.iter().filter(|byte| is_seen(**byte)).count();
+        if held.ends_with(b"\n") && count < PIECE_CHARS {
+            self.release(out);
+        }
+    }
+
     fn pass_on(&mut self, end: usize, out: &mut Vec<u8>) {
         let mut at = self.decided;
         for secret in self.find() {

@@ -50,6 +50,61 @@ fn the_main_command_masks_when_it_is_asked_to() {
 }
 
 #[test]
+fn whole_lines_of_both_streams_are_not_mixed() {
+    let sandbox = Sandbox::start(&[]);
+    // Each line ends like the beginning, or a part, of the token. A reader that takes both streams sees them in turn.
+    let script = r#"
+        key=${SERVICE_TOKEN%.*}
+        for line in gt "${key%"${key#????????}"}" "${key#"${key%?????}"}" "eta 3" "total g"; do
+            printf '%s\n' "$line"; sleep 0.01; printf '%s.\n' "$line" >&2; sleep 0.01
+        done"#;
+    let both = std::io::pipe().unwrap();
+    let (mut reader, writer) = both;
+    let mut command = exec(&sandbox, script);
+    command.stdin(Stdio::null()).stdout(writer.try_clone().unwrap()).stderr(writer);
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert!(child.wait().unwrap().success());
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 10, "{text}");
+    for (number, pair) in lines.chunks(2).enumerate() {
+        assert_eq!(format!("{}.", pair[0]), pair[1], "pair {number}: {text}");
+    }
+}
+
+#[test]
+fn a_failure_does_not_continue_an_unfinished_line_of_the_command() {
+    let sandbox = Sandbox::start(&[]);
+    for (script, begins) in
+        [("printf waiting >&2; sleep 30", "waiting\n"), ("echo waiting >&2; sleep 30", "waiting\n")]
+    {
+        let mut command = exec(&sandbox, script);
+        let ended = run(command.env("MONITORING_TOKEN_TIMEOUT", "1500ms").env("TIMEOUT", "1500ms"));
+        assert_eq!(ended.status, 124, "{ended:?}");
+        let rest = ended.stderr.strip_prefix(begins).unwrap_or_else(|| panic!("{ended:?}"));
+        assert!(rest.starts_with("monitoring-token: timed out after "), "{ended:?}");
+        assert_eq!(rest.lines().count(), 1, "{ended:?}");
+    }
+}
+
+#[test]
+fn output_that_its_reader_does_not_take_in_time_is_a_warning() {
+    let sandbox = Sandbox::start(&[]);
+    let mut command = exec(&sandbox, "head -c 200000 /dev/zero");
+    command.env("TIMEOUT", "2s");
+    let mut child = piped(&mut command);
+    let stdout = child.stdout.take();
+    let ended = finish(child);
+    assert!(
+        ended.stderr.contains("cannot write the output of sh: its reader did not take all of it in time"),
+        "{ended:?}"
+    );
+    drop(stdout);
+}
+
+#[test]
 fn a_secret_that_is_split_across_writes_is_masked() {
     let sandbox = Sandbox::start(&[]);
     let script = r#"
