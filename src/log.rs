@@ -108,7 +108,7 @@ fn write_message(kind: &str, message: &str) {
     write_line(format!("monitoring-token: {kind}{}", clean(message)));
 }
 
-/// Whether what stderr got last did not end its line.
+/// True if the last line on stderr is unfinished.
 static IN_LINE: AtomicBool = AtomicBool::new(false);
 
 /// Call this when the command's output ended within a line: the next line of this program gets one of its own.

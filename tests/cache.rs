@@ -92,7 +92,7 @@ fn debug_says_that_nothing_was_run() {
     let flags = ["-cache-ttl=1h", "-logx.debug", "-output=discard"];
     assert_eq!(bench.run(&flags, ":").status, 0);
     let second = bench.run(&flags, ":");
-    assert!(second.status == 0 && second.stderr.contains("nothing is run"), "{second:?}");
+    assert!(second.status == 0 && second.stderr.contains("the command is not run"), "{second:?}");
     assert_eq!(bench.runs(), 1);
 }
 

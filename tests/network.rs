@@ -199,7 +199,7 @@ fn a_flood_within_tls_does_not_hold_up_signals_or_the_deadline() {
     }
 }
 
-/// `304`, `300` and such are no redirects, and were said to have no `Location`.
+/// Statuses such as 304 and 300 are not redirects. The message said that they have no `Location`.
 #[test]
 fn an_unusual_3xx_is_not_called_a_redirect() {
     for status in ["304 Not Modified", "300 Multiple Choices", "305 Use Proxy", "306 Unused"] {
@@ -591,8 +591,8 @@ fn a_socks_proxy_that_wants_credentials_says_so() {
     }
 }
 
-/// What the HTTP library knows no words for was "does not speak SOCKS5": methods of authentication and reply codes that
-/// RFC 1928 has others of.
+/// Authentication methods and reply codes that the HTTP library does not know (RFC 1928 has more) were reported as "does
+/// not speak SOCKS5".
 #[test]
 fn a_socks_proxy_that_responds_unusually_is_described() {
     for (method, reply, credentials, words) in [

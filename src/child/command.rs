@@ -208,7 +208,7 @@ fn null(options: &OpenOptions) -> io::Result<OwnedFd> {
 /// environment, for E2BIG.
 fn classify(path: PathBuf, error: io::Error, size: String) -> StartError {
     let errno = Errno::from_io_error(&error);
-    // What is said of COMMAND may be meant of its interpreter.
+    // An error that seems to be about COMMAND may be about its interpreter.
     if let Some(Errno::NOENT | Errno::ACCESS | Errno::NOEXEC | Errno::LOOP) = errno
         && lookup::check_executable(&path).is_ok()
         && let Some((interpreter, error)) = lookup::broken_interpreter(&path)

@@ -85,7 +85,7 @@ pub(crate) fn broken_interpreter(script: &Path) -> Option<(PathBuf, io::Error)> 
     Some((path, io::Error::other("it needs too many interpreters that are scripts")))
 }
 
-/// What the first line of a script names, as the kernel reads it.
+/// The interpreter that the first line of a script names, as the kernel reads it.
 fn interpreter(script: &Path) -> Option<PathBuf> {
     let mut beginning = Vec::new();
     File::open(script).ok()?.take(256).read_to_end(&mut beginning).ok()?;

@@ -105,14 +105,14 @@ impl Output {
     }
 }
 
-/// What is known of the output after the end of the command.
+/// The output after the end of the command.
 #[derive(Debug, Default)]
 pub(crate) struct Finished {
-    /// What was kept of it.
+    /// The kept part of it.
     pub kept: Vec<u8>,
-    /// Why some of it was not passed on. A closed reader is not an error, because the command got SIGPIPE.
+    /// The error if some of it was not passed on. A closed reader is not an error, because the command got SIGPIPE.
     pub unwritten: Option<io::Error>,
-    /// Whether the last line that was passed on to stderr has no end.
+    /// True if the last line on stderr is unfinished.
     pub in_line: bool,
 }
 
@@ -141,7 +141,7 @@ pub(crate) struct Masked {
     /// The reader is gone, so the command gets SIGPIPE.
     is_cut: bool,
     failed: Option<io::Error>,
-    /// Whether the last byte that was written did not end a line.
+    /// True if the last line is unfinished.
     in_line: bool,
 }
 

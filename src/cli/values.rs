@@ -292,7 +292,8 @@ pub(crate) fn variable_name(text: &OsStr) -> Result<OsString, Why> {
     only(text.to_owned(), is_name && !bytes.is_empty() && !bytes[0].is_ascii_digit(), why)
 }
 
-/// Whether this would be a boolean without the blanks, quotation marks, controls and bytes beside ASCII that some tool has left there.
+/// True if this would be a boolean without the blanks, quotation marks, control characters and non-ASCII bytes that some
+/// tool has left in it.
 pub(crate) fn is_damaged_bool(word: &OsStr) -> bool {
     let is_kept = |byte: &u8| byte.is_ascii_graphic() && !b"\"'".contains(byte);
     let kept: Vec<u8> = word.as_bytes().iter().copied().filter(is_kept).collect();

@@ -27,8 +27,8 @@ pub(super) fn looks_like_a_key(text: &OsStr) -> bool {
     damaged || (holds_base64(text_bytes) && Path::new(text).symlink_metadata().is_err())
 }
 
-/// Whether it has the form of a URL, such as `https://HOST/PATH?token=…` or `vault:PATH`, and no file is called that. It
-/// may hold a credential.
+/// True if it has the form of a URL, such as `https://HOST/PATH?token=…` or `vault:PATH`, and is not the name of a file.
+/// It may hold a credential.
 pub(super) fn is_url(text: &OsStr) -> bool {
     let bytes = text.as_bytes().trim_ascii_start();
     let bytes = bytes.strip_prefix(b"@").unwrap_or(bytes);

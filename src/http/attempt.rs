@@ -68,7 +68,7 @@ pub struct Attempt {
     pub peer: Option<SocketAddr>,
     /// The number of TLS handshakes that have begun.
     handshakes: u8,
-    /// Whether the server has asked for a client certificate.
+    /// True if the server has asked for a client certificate.
     pub(super) wants_certificate: bool,
     /// The status of the response, if its headers have arrived.
     pub status: Option<u16>,
@@ -128,7 +128,7 @@ impl Progress {
         self.note(|attempt| attempt.handshakes = attempt.handshakes.saturating_add(1));
     }
 
-    /// Whether a TLS handshake has begun.
+    /// True if a TLS handshake has begun.
     pub(super) fn has_tls(&self) -> bool {
         self.attempt.lock().unwrap_or_else(PoisonError::into_inner).handshakes > 0
     }

@@ -187,9 +187,9 @@ async fn why_unreachable(proxy: &Proxy, addresses: &[IpAddr]) -> Cause {
     Cause::Connect(connected.err().unwrap_or_else(|| io::Error::other("no connection")))
 }
 
-/// What a socket may hold that was not read yet. The HTTP library takes all of it up to 128 times before anything else
-/// has its turn, also our deadline and signals: a flood of informational responses would hold them up for a second.
-/// TLS has records of 16 KiB.
+/// The most that a socket holds before it is read. The HTTP library empties the socket up to 128 times before the
+/// deadline and signals are looked at, so with a larger buffer a flood of informational responses would delay them by a
+/// second. A TLS record has up to 16 KiB.
 const RECEIVE_BUFFER_BYTES: usize = 32 * 1024;
 
 /// Wraps the connector: when it has finished, the connection is established (including TLS), and the request follows.

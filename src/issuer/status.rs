@@ -52,8 +52,8 @@ static TABLE: [Meaning; 9] = [
     row(0, u16::MAX, "refused the request", Advice::CheckUrl),
 ];
 
-/// Whether a client that follows redirects would follow this one. Of the others, 300 and 304 above all, nothing was
-/// asked that they could answer.
+/// True if a client that follows redirects would follow this one. The others, such as 300 and 304, do not answer any
+/// request that this program makes.
 pub(super) fn is_redirect(status: u16) -> bool {
     matches!(status, 301..=303 | 307 | 308)
 }

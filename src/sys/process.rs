@@ -36,12 +36,12 @@ impl Image {
         Ok(Image { path, words, variables, argv, envp })
     }
 
-    /// Starts it in a session and a process group of its own, told of our death by the thread that calls this, with
-    /// the signals that we were started with, and with these in the place of our standard descriptors.
+    /// Starts the program in a session and process group of its own, with the inherited signals, and with these
+    /// descriptors in place of the standard ones; the kernel sends it SIGTERM if the thread that calls this dies.
     ///
-    /// It leads neither of them, just as if a script had started it: setsid(1) forks where it leads a group, and exits
-    /// with 0 at once. So a first child makes the session, starts the program as a child of ours (CLONE_PARENT), and
-    /// is gone when the program has begun.
+    /// The program leads neither of them, as if a script had started it: if setsid(1) leads a process group, it forks
+    /// and exits 0 at once. So a first child creates the session, starts the program as a child of this process
+    /// (CLONE_PARENT), and exits when the program has started.
     pub(crate) fn start(&self, standard: [Option<OwnedFd>; 3]) -> io::Result<Child> {
         let mut birth = Birth {
             image: self,
@@ -69,18 +69,18 @@ impl Image {
 const COMMAND_STACK: usize = 512;
 const LEADER_STACK: usize = 2 * COMMAND_STACK;
 
-/// What the children need for the program to begin.
+/// Everything that the children need to start the program.
 struct Birth<'a> {
     image: &'a Image,
     standard: [Option<OwnedFd>; 3],
     inherited: Inherited,
     parent: Pid,
-    /// Whether the command makes its session itself.
+    /// True if the command creates its session itself.
     leads: bool,
     news: &'static News,
 }
 
-/// What the children tell us. It is in memory that is shared also where theirs is a copy of ours, as under valgrind.
+/// The report of the children. It is in shared memory, because under valgrind their memory is a copy.
 struct News {
     /// The process that becomes the program.
     command: AtomicI32,
@@ -131,7 +131,7 @@ extern "C" fn be_born(birth: *mut c_void) -> c_int {
 
 impl Birth<'_> {
     fn in_group_of_another(&mut self) -> rustix::io::Result<Child> {
-        // SAFETY: see `clone`. Its end is no SIGCHLD, because it is waited for here.
+        // SAFETY: see `clone`. Its end sends no SIGCHLD, because it is waited for here.
         let group = unsafe { self.clone::<LEADER_STACK>(lead, 0) }?;
         reap(group);
         match Pid::from_raw(self.news.command.load(Ordering::Relaxed)) {
@@ -216,7 +216,7 @@ pub(crate) struct Child {
     group: Pid,
 }
 
-/// What belongs to a command.
+/// The process groups and sessions of a command.
 pub(crate) struct Ours {
     /// The groups that signals are sent to.
     pub groups: [Option<Pid>; 2],
@@ -235,7 +235,7 @@ impl Child {
         kill(-group.unwrap_or(self.group).as_raw_nonzero().get(), signal)
     }
 
-    /// What belongs to it now.
+    /// The groups and sessions that it has now.
     pub(crate) fn ours(self) -> Ours {
         let session = getsid(Some(self.pid)).unwrap_or(self.group);
         let group = getpgid(Some(self.pid)).unwrap_or(self.group);

@@ -251,7 +251,7 @@ fn the_timeout_and_signals_reach_a_program_behind_setsid() {
 
 /// The same: what stays in the session that a command has left is named.
 #[test]
-fn what_stays_behind_in_the_session_of_a_command_that_left_it_is_named() {
+fn processes_left_in_a_session_that_the_command_left_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let script = "sleep 70 & echo $! >$D/left; exec setsid sleep 70";
     let mut command = offline(&["-timeout=1s", "-kill-after=300ms", "--", "sh", "-c", script]);

@@ -155,7 +155,7 @@ impl Circumstances<'_> {
         (format!("cannot connect to {destination}: {}{advice}", io_words(error)), true)
     }
 
-    /// Whether the host is an IPv6 address that every network has (RFC 4291, 2.5.6).
+    /// True if the host is a link-local IPv6 address, which every network has (RFC 4291, 2.5.6).
     fn is_link_local(&self) -> bool {
         matches!(literal_address(self.url), Some(IpAddr::V6(address)) if address.is_unicast_link_local())
     }

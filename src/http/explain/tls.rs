@@ -8,7 +8,7 @@ use super::super::fitness::Unfit;
 use super::super::untrusted::Untrusted;
 use crate::failure::Reason;
 
-/// What a server wants that asks for a client certificate.
+/// The explanation if the server requires a client certificate.
 pub(super) const WANTS_CERTIFICATE: &str = "it asks for a client certificate, which is not supported";
 
 /// Explains a failed handshake with a server; `at` names the server.
