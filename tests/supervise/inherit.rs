@@ -106,10 +106,10 @@ fn inherited_descriptors_pass_through_and_internal_ones_do_not() {
         let fd = file.as_raw_fd();
         before_exec(command, move || {
             // SAFETY: dup2 has no memory to be unsafe with.
-            check(unsafe { libc::dup2(fd, 7) })
+            check(unsafe { libc::dup2(fd, 97) })
         });
     };
-    is_as_under_env(&["sh", "-c", "readlink /proc/self/fd/7"], pass);
+    is_as_under_env(&["sh", "-c", "readlink /proc/self/fd/97"], pass);
     is_as_under_env(&["sh", "-c", LIST], pass);
 }
 
