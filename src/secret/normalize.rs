@@ -145,7 +145,8 @@ impl<P: Places> Stream<P> {
         let mut at = 0;
         while at < self.bytes.len() {
             let rest = &self.bytes[at..];
-            let plain = special(rest).unwrap_or(rest.len());
+            // Escapes often follow each other.
+            let plain = if is_introducer(rest[0]) { 0 } else { special(rest).unwrap_or(rest.len()) };
             if plain > 0 {
                 next.push_plain(self, at..at + plain);
                 at += plain;
@@ -391,6 +392,7 @@ fn reference(text: &[u8]) -> Option<(Decoded, usize)> {
         let end = begin + digits;
         return Some((code_point(value), end + usize::from(text.get(end) == Some(&b';'))));
     }
+    text.get(1).filter(|byte| byte.is_ascii_lowercase())?;
     let end = text.iter().position(|&byte| byte == b';')?;
     let name = &text[1..end];
     let (_, c) = NAMED.iter().find(|(known, _)| known.as_bytes() == name)?;
