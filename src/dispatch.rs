@@ -15,7 +15,7 @@ use crate::cli::{
     Verb, format_of_refused, suggest,
 };
 use crate::config::stackstate::Administered;
-use crate::config::{self, Purpose};
+use crate::config::{self, Purpose, refused};
 use crate::failure::{ExitStatus, Failure, Reason, Stage, brief, system_error};
 use crate::issuer::gafaelfawr::is_token_key;
 use crate::log::Log;
@@ -34,7 +34,7 @@ pub fn main(args: Vec<OsString>) -> ExitStatus {
         Ok(status) => Ok(status),
         Err(Stop::Help) => Ok(ExitStatus::SUCCESS),
         Err(Stop::Print(text)) => print(&text).map(|()| ExitStatus::SUCCESS),
-        Err(Stop::Refused { failure, format }) => {
+        Err(Stop::Refused { failure, format, .. }) => {
             log = Log::start(format, false);
             Err(failure)
         }
@@ -50,7 +50,8 @@ fn dispatch(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> 
     // Subcommands are recognized only as the very first argument.
     let Some(first) = args.first().cloned() else { return run(args, log) };
     if let Some(failure) = mistyped(&first) {
-        return Err(Stop::Refused { failure, format: format_of_refused(&[], false) });
+        let format = format_of_refused(&[], false);
+        return Err(Stop::Refused { failure, format, words: Vec::new() });
     }
     let act = match first.as_bytes() {
         b"help" => return help(args, log),
@@ -66,9 +67,29 @@ fn dispatch(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> 
 }
 
 fn run(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
-    let (line, signals) = begin::<MainFlags>(args, log)?;
-    let run = config::locate_run(line, MainFlags::PROGRAM, Purpose::Run)?;
+    let read = |line| config::locate_run(line, MainFlags::PROGRAM, Purpose::Run);
+    let (run, signals) = configure(args, log, read)?;
     Ok(run.execute(&signals, *log))
+}
+
+/// Parses and reads a command line. If it cannot be run, writes the metrics that it asks for.
+fn configure<F: CommandLine, T>(
+    args: Vec<OsString>,
+    log: &mut Log,
+    read: impl FnOnce(Line<F>) -> Result<T, Failure>,
+) -> Result<(T, Signals), Stop> {
+    let noted = |failure, words: &[OsString]| {
+        refused::write_metrics(failure, &cli::command::<F>(), F::PROGRAM, words)
+    };
+    let (mut line, signals) = begin(args, log).map_err(|stop| match stop {
+        Stop::Refused { failure, format, words } => {
+            Stop::Refused { failure: noted(failure, &words), format, words }
+        }
+        stop => stop,
+    })?;
+    let words = std::mem::take(&mut line.words);
+    let what = read(line).map_err(|failure| noted(failure, &words))?;
+    Ok((what, signals))
 }
 
 /// Accepted in place of a subcommand.
@@ -117,15 +138,31 @@ fn check(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
     if let Some((check, args)) = check_of(&args) {
         return check(args, log);
     }
-    let (line, signals) = begin::<CheckFlags>(args, log)?;
+    let (line, signals) =
+        begin::<CheckFlags>(args, log).map_err(|stop| refuse_check(stop, Checked::of_locate))?;
     let CheckFlags { main, report } = line.flags;
-    let line = Line { flags: main, operands: line.operands };
-    let what = config::locate_run(line, CheckFlags::PROGRAM, Purpose::Check)?;
-    print_checked(check::locate(what, &signals, *log), report.json.unwrap_or_default())
+    let line = Line { flags: main, operands: line.operands, words: line.words };
+    let what = config::locate_run(line, CheckFlags::PROGRAM, Purpose::Check);
+    let checked = what.map_or_else(Checked::of_locate, |what| check::locate(what, &signals, *log));
+    print_checked(checked, report.json.unwrap_or_default())
+}
+
+/// Prints the JSON that a command line asks for, even if the line is invalid.
+fn refuse_check(stop: Stop, checked: fn(Failure) -> Checked) -> Stop {
+    match &stop {
+        Stop::Refused { failure, words, .. } if refused::asks_for_json(words) => {
+            print(&checked(failure.clone()).json()).err().map_or(stop, Stop::Failed)
+        }
+        _ => stop,
+    }
 }
 
 fn print_checked(checked: Checked, as_json: bool) -> Result<ExitStatus, Stop> {
-    print(&if as_json { checked.json() } else { checked.table() })?;
+    if as_json {
+        print(&checked.json())?;
+    } else if checked.failure.as_ref().is_none_or(|failure| failure.reason != Reason::Usage) {
+        print(&checked.table())?;
+    }
     checked.failure.map_or(Ok(ExitStatus::SUCCESS), |failure| Err(failure.into()))
 }
 
@@ -175,8 +212,8 @@ fn administer<F: CommandLine, T>(
     read: impl FnOnce(Line<F>) -> Result<T, Failure>,
     act: impl FnOnce(T, &Signals, Log) -> Result<String, Failure>,
 ) -> Result<ExitStatus, Stop> {
-    let (line, signals) = begin(args, log)?;
-    let text = act(read(line)?, &signals, *log)?;
+    let (what, signals) = configure(args, log, read)?;
+    let text = act(what, &signals, *log)?;
     // From here on, signals end the program: a reader may stop reading a long list.
     signals.release();
     report(&text)?;
@@ -191,8 +228,8 @@ fn run_exec<F: CommandLine>(
     log: &mut Log,
     read: ReadExec<F>,
 ) -> Result<ExitStatus, Stop> {
-    let (line, signals) = begin(args, log)?;
-    Ok(read(line, Purpose::Run)?.execute(&signals, *log))
+    let (run, signals) = configure(args, log, |line| read(line, Purpose::Run))?;
+    Ok(run.execute(&signals, *log))
 }
 
 /// `check` in front of `exec`.
@@ -206,10 +243,12 @@ fn check_exec<F: CommandLine>(
         return Err(Failure::usage(format!("check {service} must be followed by exec")).into());
     }
     args.remove(0);
-    let (line, signals) = begin::<CheckExec<F>>(args, log)?;
+    let (line, signals) =
+        begin::<CheckExec<F>>(args, log).map_err(|stop| refuse_check(stop, Checked::of_token))?;
     let CheckExec { exec: flags, report } = line.flags;
-    let run = read(Line { flags, operands: line.operands }, Purpose::Check)?;
-    print_checked(check::token(run, &signals, *log), report.json.unwrap_or_default())
+    let run = read(Line { flags, operands: line.operands, words: line.words }, Purpose::Check);
+    let checked = run.map_or_else(Checked::of_token, |run| check::token(run, &signals, *log));
+    print_checked(checked, report.json.unwrap_or_default())
 }
 
 type Act = fn(Vec<OsString>, &mut Log) -> Result<ExitStatus, Stop>;

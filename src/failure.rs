@@ -154,8 +154,30 @@ impl Failure {
 
     /// Appends the warnings of the run to the message.
     #[must_use]
-    pub(crate) fn with_warnings(self, warnings: impl IntoIterator<Item = String>) -> Failure {
-        warnings.into_iter().fold(self, |failure, warning| failure.and(&format!("and {warning}")))
+    pub(crate) fn with_warnings(self, warnings: impl IntoIterator<Item = impl Into<Warning>>) -> Failure {
+        warnings
+            .into_iter()
+            .fold(self, |failure, warning| failure.and(&format!("and {}", warning.into().message)))
+    }
+}
+
+/// A problem that does not change the result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Warning {
+    pub message: String,
+    /// For programs, if one may want to act on it.
+    pub reason: Option<Reason>,
+}
+
+impl Warning {
+    pub(crate) fn new(reason: Reason, message: impl Into<String>) -> Warning {
+        Warning { message: message.into(), reason: Some(reason) }
+    }
+}
+
+impl From<String> for Warning {
+    fn from(message: String) -> Warning {
+        Warning { message, reason: None }
     }
 }
 

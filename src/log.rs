@@ -14,7 +14,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
 use crate::date;
-use crate::failure::{Failure, Stage};
+use crate::failure::{Failure, Reason, Stage, Warning};
 use crate::secret::{MAX_LINE_BYTES, capped, clean, clean_foreign};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,10 +96,11 @@ impl Log {
     }
 
     /// Prints a problem that does not change the result of the run.
-    pub(crate) fn warning(self, message: &str) {
+    pub(crate) fn warning(self, warning: &Warning) {
+        let Warning { message, reason } = warning;
         match self.format {
             LogFormat::Text | LogFormat::Sts => write_message("warning: ", message),
-            LogFormat::Json => tracing::warn!("{message}"),
+            LogFormat::Json => tracing::warn!(reason = reason.map(Reason::name), "{message}"),
         }
     }
 }

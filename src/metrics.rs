@@ -16,7 +16,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 use rustix::io::Errno;
 
-use crate::failure::{Reason, Stage, system_error};
+use crate::failure::{Failure, Reason, Stage, system_error};
 use crate::new_file::replace;
 
 /// Prefix of every metric name.
@@ -65,6 +65,18 @@ pub(crate) struct Figures {
     pub token_expiry: Option<u64>,
     /// When the run ended; `None` for now.
     pub ended: Option<SystemTime>,
+}
+
+impl Figures {
+    /// The figures of a run that could not begin.
+    pub(crate) fn of_failure(failure: &Failure) -> Figures {
+        Figures {
+            exit_status: failure.status.code(),
+            failed: failure.stage.into_iter().collect(),
+            failures: vec![(failure.stage, failure.reason)],
+            ..Figures::default()
+        }
+    }
 }
 
 /// Writes `figures` to `path` in one step.

@@ -467,6 +467,40 @@ fn no_secret_is_shown() {
     }
 }
 
+#[test]
+fn a_line_that_cannot_be_run_is_told_in_json_too() {
+    let metrics = tempfile::tempdir().unwrap();
+    let metrics = metrics.path().join("no.prom");
+    let exec = ["gafaelfawr", "exec", "--url=http://127.0.0.1:1", "--username=bot-a", "--scopes=a"];
+    let sts = ["stackstate", "exec", "--url=http://127.0.0.1:1", "--roles=a", "-c=zz"];
+    for (flags, step, status, reason) in [
+        (&exec[..], "credential", 125, "credential-missing"),
+        (&sts, "credential", 125, "sts-config-invalid"),
+        (&["-monitoring-signer-key=file:///k.json"], "key", 125, "key-unreadable"),
+        (&["-timeout=never"], "flags", 2, "usage"),
+        (&["-locate-url=no"], "flags", 2, "usage"),
+        (&[&exec[..], &["-nope"]].concat(), "flags", 2, "usage"),
+    ] {
+        let at = usize::from(!flags[0].starts_with('-')) * 2;
+        let line = |as_json: &[&str]| {
+            let mut command = token();
+            command.arg("check").args(&flags[..at]).args(as_json).args(&flags[at..]);
+            run(command.env("MONITORING_TOKEN_METRICS_TEXTFILE", &metrics))
+        };
+        let ended = line(&["--json"]);
+        ended.failed_with(status, &[]);
+        let json: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("JSON: {ended:?}"));
+        assert_eq!((&json["exit_status"], &json["reason"]), (&json!(status), &json!(reason)), "{json:#}");
+        let failed: Vec<&Value> = rows(&json).filter(|row| row["outcome"] == "failed").collect();
+        assert_eq!(failed.len(), 1, "{json:#}");
+        assert_eq!((&failed[0]["step"], &failed[0]["reason"]), (&json!(step), &json!(reason)), "{json:#}");
+        assert!(rows(&json).count() >= 11, "{json:#}");
+        let ended = line(&[]);
+        assert_eq!(ended.stdout.contains("  failed  "), status == 125, "{ended:?}");
+    }
+    assert!(!metrics.exists(), "a check writes none");
+}
+
 /// The rows of a check in front of `exec`.
 const TOKEN_STEPS: [&str; 11] =
     ["timeout", "command", "credential", "roots", "proxy", "dns", "tcp", "tls", "clock", "token", "server"];

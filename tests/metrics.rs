@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::support::{MACHINE, Sandbox, file_line, finish, kill, run, start, token};
+use crate::support::{MACHINE, Sandbox, eventually, file_line, finish, kill, run, start, token};
 
 /// A sample: name, labels, value.
 type Samples = BTreeMap<(String, BTreeMap<String, String>), f64>;
@@ -305,11 +305,61 @@ fn a_link_stays_a_link() {
     }
 }
 
+/// Otherwise the file goes on showing the success of the last run, and no alert fires.
 #[test]
-fn a_wrong_flag_writes_no_metrics() {
-    let (_folder, file) = folder();
-    assert_eq!(run(token().args([&flag(&file), "-timeout=never", "true"])).status, 2);
-    assert!(!file.exists());
+fn a_line_that_cannot_be_run_replaces_the_metrics_of_the_last_run() {
+    let (folder, file) = folder();
+    let t = format!("--token-file={}", folder.path().join("t").display());
+    let url = "--url=http://127.0.0.1:1";
+    let main = ["-machine=m", "-service=ndt/ndt7", "-metrics-label=job=a"];
+    let gafaelfawr = [url, "--username=bot-a", "--scopes=a", "-metrics-label=job=a"];
+    let stackstate = [url, "--name=n", "--roles=r", "-metrics-label=job=a"];
+    let of = |verb: &[&'static str], flags: &[&str], more: &[&str]| {
+        [verb, flags, more].concat().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let cases = [
+        (of(&[], &main, &["-timeout=never", "--", "true"]), 2, "usage"),
+        (of(&[], &main, &["-nope", "--", "true"]), 2, "usage"),
+        (of(&[], &main, &[]), 2, "usage"),
+        (of(&[], &main, &["--", "true"]), 125, "key-missing"),
+        (of(&[], &main, &["-monitoring-signer-key=file:///k.json", "--", "true"]), 125, "key-unreadable"),
+        (of(&["gafaelfawr", "exec"], &gafaelfawr, &["--", "true"]), 125, "credential-missing"),
+        (of(&["gafaelfawr", "exec"], &gafaelfawr, &[]), 2, "usage"),
+        (of(&["gafaelfawr", "rotate"], &gafaelfawr, &[&t]), 125, "credential-missing"),
+        (of(&["gafaelfawr", "rotate"], &gafaelfawr, &[]), 2, "usage"),
+        (of(&["stackstate", "exec"], &stackstate, &["--", "true"]), 125, "credential-missing"),
+        (of(&["stackstate", "exec"], &stackstate, &["-c=zz", "--", "true"]), 125, "sts-config-invalid"),
+        (of(&["stackstate", "rotate"], &stackstate, &[&t]), 125, "credential-missing"),
+    ];
+    for (mut line, status, reason) in cases {
+        fs::write(&file, "the last run").unwrap();
+        let at = usize::from(!line[0].starts_with('-')) * 2;
+        line.insert(at, flag(&file));
+        run(token().args(&line)).failed_with(status, &[]);
+        let samples = parse(&fs::read_to_string(&file).unwrap());
+        let find = |name: &str| samples.iter().find(|((n, _), _)| n == &format!("monitoring_token_{name}"));
+        let ((_, labels), _) = find("failure_info").unwrap();
+        assert_eq!(labels["reason"], reason, "{line:?}");
+        let value = |name: &str| format!("{}", find(name).unwrap().1);
+        assert_eq!(
+            (value("exit_status"), value("run_success")),
+            (status.to_string(), "0".to_owned()),
+            "{line:?}"
+        );
+        let own = match line[0].as_str() {
+            "gafaelfawr" => [("service", "gafaelfawr"), ("issuer", "http://127.0.0.1:1"), ("user", "bot-a")],
+            "stackstate" => [("service", "stackstate"), ("issuer", "http://127.0.0.1:1"), ("name", "n")],
+            _ => [("service", "ndt/ndt7"), ("machine", "m"), ("job", "a")],
+        };
+        for (name, value) in own.into_iter().chain([("job", "a")]) {
+            assert_eq!(labels[name], value, "{line:?}");
+        }
+    }
+    fs::write(&file, "the last run").unwrap();
+    let mut other = token();
+    other.env("MONITORING_TOKEN_METRICS_TEXTFILE", &file);
+    run(other.args(["gafaelfawr", "list", url, "--username=bot-a"])).failed_with(125, &["no admin token"]);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "the last run", "list has no metrics");
 }
 
 #[test]
@@ -318,6 +368,21 @@ fn a_failure_says_in_its_one_line_that_the_metrics_are_missing() {
     let args = ["-metrics-textfile=/proc/no/m.prom", "-service-url-key-name=nope", "--", "true"];
     run(sandbox.token().args(args))
         .failed_with(125, &["no URL key \"nope\"", "; and cannot write the metrics to"]);
+}
+
+#[test]
+fn a_signal_that_is_passed_on_and_kills_the_command_is_an_interruption() {
+    let sandbox = Sandbox::start(&[]);
+    let (folder, file) = folder();
+    let script = format!("echo >{}; exec sleep 60", folder.path().join("started").display());
+    let metrics = flag(&file);
+    let line = [metrics.as_str(), "-exchange=false", "--", "/bin/sh", "-c", &script];
+    let child = start(sandbox.token().args(line));
+    eventually("the command", || folder.path().join("started").exists().then_some(()));
+    kill(child.id(), libc::SIGUSR1);
+    assert_eq!(finish(child).status, 128 + libc::SIGUSR1);
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains("reason=\"interrupted\"") && !text.contains("command-killed"), "{text}");
 }
 
 /// Two jobs on one host wrote the same labels, and node_exporter dropped one of them.

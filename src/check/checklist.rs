@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::child;
 use crate::deadline::Timeline;
-use crate::failure::{ExitStatus, Failure, Stage, brief};
+use crate::failure::{ExitStatus, Failure, Reason, Stage, brief};
 use crate::go::duration;
 use crate::http::Client;
 use crate::run::command::{refuse_command, shown};
@@ -25,6 +25,9 @@ pub(crate) enum Outcome {
     /// It was not reached, or does not apply.
     Skipped,
 }
+
+/// A step that has a row only if it fails, before all other rows.
+const FLAGS: &str = "flags";
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Row {
@@ -52,7 +55,7 @@ impl Checklist {
     }
 
     fn push(&mut self, name: &'static str, outcome: Outcome, detail: &str, data: Map<String, Value>) {
-        debug_assert!(self.steps.contains(&name), "{name} is a step");
+        debug_assert!(name == FLAGS || self.steps.contains(&name), "{name} is a step");
         // It may hold text from a server.
         let data = data.into_iter().map(|(name, value)| (name, clean_json(value))).collect();
         self.rows.push(Row { name, outcome, detail: clean(detail), reason: None, data });
@@ -117,6 +120,15 @@ pub(crate) struct Checked {
 }
 
 impl Checked {
+    /// The check of a command line that cannot be run.
+    pub(super) fn refused(steps: &'static [&'static str], failure: Failure) -> Checked {
+        let mut list = Checklist::new(steps);
+        let step = ["key", "credential"].into_iter().find(|step| failure.reason.name().starts_with(step));
+        let step = if failure.reason == Reason::StsConfigInvalid { Some("credential") } else { step };
+        let failure = list.step(step.unwrap_or(FLAGS), Err::<(), _>(failure)).err();
+        Checked { rows: list.rows(), failure }
+    }
+
     pub(crate) fn table(&self) -> String {
         let width = self.rows.iter().map(|row| row.name.len()).max().unwrap_or_default();
         let mut text = String::new();
@@ -195,7 +207,6 @@ pub(super) fn report_clock(list: &mut Checklist, client: &Client, fatal_lag: Opt
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::Reason;
 
     #[test]
     fn steps_after_a_failure_are_skipped_and_columns_align() {

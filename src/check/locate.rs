@@ -22,6 +22,13 @@ const STEPS: &[&str] = &[
     "exchange", "url_keys", "target",
 ];
 
+impl Checked {
+    /// The check of a main command that cannot be run.
+    pub(crate) fn of_locate(failure: Failure) -> Checked {
+        Checked::refused(STEPS, failure)
+    }
+}
+
 /// Makes the request of a run and reports how each step went.
 pub(crate) fn locate(what: LocateRun, signals: &Signals, log: Log) -> Checked {
     let mut list = Checklist::new(STEPS);

@@ -18,6 +18,13 @@ use crate::sys::signal::Signals;
 const STEPS: &[&str] =
     &["timeout", "command", "credential", "roots", "proxy", "dns", "tcp", "tls", "clock", "token", "server"];
 
+impl Checked {
+    /// The check of an `exec` that cannot be run.
+    pub(crate) fn of_token(failure: Failure) -> Checked {
+        Checked::refused(STEPS, failure)
+    }
+}
+
 /// Makes the requests that a run makes before it creates a token, and reports how each step went.
 pub(crate) fn token(what: TokenRun, signals: &Signals, log: Log) -> Checked {
     let mut list = Checklist::new(STEPS);

@@ -318,7 +318,7 @@ fn key_id(text: &OsStr) -> Result<String, Why> {
 
 pub(crate) type LabelList = Vec<(String, String)>;
 
-fn labels(text: &OsStr) -> Result<LabelList, Why> {
+pub(crate) fn labels(text: &OsStr) -> Result<LabelList, Why> {
     let list =
         csv::fields(text.to_str().ok_or("not valid UTF-8")?).ok_or("a quotation mark is not closed")?;
     if text.is_empty() {

@@ -53,6 +53,8 @@ pub struct Line<F> {
     pub flags: F,
     /// The arguments that are neither flags nor their values, in order.
     pub operands: Vec<OsString>,
+    /// The flags on the command line, each as `--name` or `--name=value`.
+    pub words: Vec<OsString>,
 }
 
 /// Why a command line is not executed.
@@ -67,6 +69,8 @@ pub enum Stop {
         failure: Failure,
         /// The format to report it in.
         format: LogFormat,
+        /// The flags on the command line, as far as they could be read.
+        words: Vec<OsString>,
     },
     /// The requested action failed.
     Failed(Failure),
@@ -100,10 +104,10 @@ pub(crate) fn parse<F: CommandLine>(args: Vec<OsString>) -> Result<Line<F>, Stop
         Stop::Help => Stop::Print(described(command::<F>).render_help().to_string()),
         stop => stop,
     });
-    let Line { flags: mut matches, operands } = line?;
+    let Line { flags: mut matches, operands, words } = line?;
     let flags = F::from_arg_matches_mut(&mut matches);
     let flags = flags.map_err(|error| Failure::usage(values::message(&error, F::PROGRAM)))?;
-    Ok(Line { flags, operands })
+    Ok(Line { flags, operands, words })
 }
 
 /// As [`parse`], for a command without a struct of flags.
@@ -117,7 +121,7 @@ pub fn parse_untyped(
     let (split, wrong) = syntax::scan(&command, args, end);
     let refused = |command: &Command, failure| {
         let format = format_of_refused(&split.flags, syntax::is_of_sts(command));
-        Err(Stop::Refused { failure, format })
+        Err(Stop::Refused { failure, format, words: split.flags.clone() })
     };
     if let Some(failure) = wrong {
         return refused(&command, failure);
@@ -141,7 +145,7 @@ pub fn parse_untyped(
         matches = command.try_get_matches_from_mut(words());
     }
     match matches {
-        Ok(flags) => Ok(Line { flags, operands: split.operands }),
+        Ok(flags) => Ok(Line { flags, operands: split.operands, words: split.flags }),
         Err(error) if error.kind() == ErrorKind::DisplayHelp => Err(Stop::Help),
         Err(error) if !error.use_stderr() => Err(Stop::Print(error.to_string())),
         Err(error) => {

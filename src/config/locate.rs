@@ -26,7 +26,7 @@ use crate::secret::{SecretString, overwrite_variable, protect_url, redact_url, s
 
 /// The main command, or `check` in front of it; `program` is the name for messages.
 pub(crate) fn locate_run(
-    Line { flags, operands: command }: Line<MainFlags>,
+    Line { flags, operands: command, .. }: Line<MainFlags>,
     program: &'static str,
     purpose: Purpose,
 ) -> Result<LocateRun, Failure> {

@@ -6,6 +6,7 @@ mod http;
 pub(crate) mod key;
 mod key_text;
 mod locate;
+pub(crate) mod refused;
 mod run;
 pub(crate) mod stackstate;
 mod sts;

@@ -35,7 +35,7 @@ pub(super) fn exec(
 ) -> Result<Exec, Failure> {
     let ExecFlags { env_name, timeout, output, run: flags, .. } = flags;
     let run = run(RunLine { program, command, timeout, output, flags, debug }, &OF_EXEC, purpose)?;
-    let labels = labels(run.labels.added, issuer, whose);
+    let labels = labels(run.labels.added, (issuer.0, Some(issuer.1)), whose);
     Ok(Exec {
         run: RunConfig { labels, ..run },
         env_name: env_name.map_or(Ok(EXEC_ENV_NAME.into()), |name| name.read(variable_name))?,
@@ -45,10 +45,10 @@ pub(super) fn exec(
 /// The labels of a token's metrics. `whose` distinguishes the tokens of `issuer`.
 pub(super) fn labels(
     added: Vec<(String, String)>,
-    (service, url): (&str, &Url),
+    (service, url): (&str, Option<&Url>),
     whose: (&'static str, &str),
 ) -> Labels {
-    let issuer = url.as_str().trim_end_matches('/');
+    let issuer = url.map_or("", |url| url.as_str().trim_end_matches('/'));
     Labels {
         machine: String::new(),
         service: service.to_owned(),
@@ -82,7 +82,7 @@ pub(super) fn rotation(
 ) -> Result<Rotation, Failure> {
     let added = metrics_labels(flags.metrics.metrics_label)?;
     Ok(Rotation {
-        labels: labels(added, (service, &administration.url), whose),
+        labels: labels(added, (service, Some(&administration.url)), whose),
         administration,
         file: flags.token_file,
         renew_before: flags.renew_before,

@@ -48,9 +48,9 @@ fn warn_of(run: &mut Run<'_>, cache: &Cache, error: &std::io::Error) {
         None => String::new(),
     };
     let error = system_error(error);
-    run.report
-        .warnings
-        .push(format!("cannot keep results{place}: {error}; running without the cache, set -cache-dir"));
+    run.report.warnings.push(
+        format!("cannot keep results{place}: {error}; running without the cache, set -cache-dir").into(),
+    );
 }
 
 /// The result for the cache. `None` if it says nothing about the target: a failure of this program, a timeout of

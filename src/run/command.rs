@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::Run;
 use crate::child::{self, End, Job, StartError, Supervised};
-use crate::failure::{ExitStatus, Failure, Reason, Stage, brief, system_error};
+use crate::failure::{ExitStatus, Failure, Reason, Stage, Warning, brief, system_error};
 use crate::go::duration;
 use crate::issuer::Lease;
 use crate::log::{begin_line, write_stderr};
@@ -29,8 +29,14 @@ pub(super) fn run(run: &mut Run<'_>, lease: &Lease) -> Result<ExitStatus, Failur
     let started = job.start().map_err(|error| refuse_command(&name, &error))?;
     let supervised = child::supervise(started, run.signals, run.parent.as_ref(), &run.timeline);
     run.report.took(Stage::Command, began.elapsed());
-    run.report.interrupted =
-        supervised.forwarded.is_some() || supervised.interrupted.is_some() || supervised.orphaned;
+    run.report.orphaned = supervised.orphaned;
+    // A forwarded SIGUSR1, for example, kills a command that does not handle it.
+    let died_of_forwarded =
+        matches!(supervised.end, End::Died(_)) && !supervised.died_by_itself && !supervised.timed_out;
+    run.report.interrupted = supervised.forwarded.is_some()
+        || supervised.interrupted.is_some()
+        || supervised.orphaned
+        || died_of_forwarded;
     let (exit_status, signal) = match &supervised.end {
         End::Exited(status) => (Some(*status), None),
         End::Died(signal) => (None, Some(signal.to_string())),
@@ -40,13 +46,13 @@ pub(super) fn run(run: &mut Run<'_>, lease: &Lease) -> Result<ExitStatus, Failur
     tracing::debug!(exit_status, signal, timed_out = supervised.timed_out, seconds, "the command has ended");
     if supervised.orphaned {
         let warning = "the parent process died; terminated the command (-die-with-parent)";
-        run.report.warnings.push(warning.to_owned());
+        run.report.warnings.push(Warning::new(Reason::ParentDied, warning));
     }
     if let Some(error) = &supervised.output.unwritten {
         let error = system_error(error);
-        run.report.warnings.push(format!("cannot write the output of {name}: {error}"));
+        run.report.warnings.push(format!("cannot write the output of {name}: {error}").into());
     }
-    run.report.warnings.extend(supervised.left.as_ref().map(|left| format!("left running: {left}")));
+    run.report.warnings.extend(supervised.left.as_ref().map(|left| format!("left running: {left}").into()));
     let result = judge(run, &supervised);
     if !supervised.output.kept.is_empty() && !matches!(result, Ok(status) if status.is_success()) {
         let mut shown = scrub_bytes(&supervised.output.kept);

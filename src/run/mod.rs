@@ -18,7 +18,7 @@ pub(crate) use report::Report;
 
 use crate::child::{InputPolicy, OutputPolicy, Parent, parent::ParentError};
 use crate::deadline::{Limits, Timeline};
-use crate::failure::{ExitStatus, Failure, Reason, Stage};
+use crate::failure::{ExitStatus, Failure, Reason, Stage, Warning};
 use crate::go::duration;
 use crate::http::{Client, LoadedHttp};
 use crate::issuer::locate::{Granted, LocateConfig};
@@ -96,11 +96,8 @@ impl<'a> Run<'a> {
         Run::try_begin(config, signals, log).map_err(|failure| {
             let over = config.limits.script_deadline.and_then(|deadline| deadline.elapsed().ok());
             let warning = config.write_metrics(|| Figures {
-                exit_status: failure.status.code(),
-                failed: failure.stage.into_iter().collect(),
-                failures: vec![(failure.stage, failure.reason)],
                 deadline_margin_seconds: -over.unwrap_or_default().as_secs_f64(),
-                ..Figures::default()
+                ..Figures::of_failure(&failure)
             });
             failure.with_warnings(warning)
         })
@@ -137,7 +134,7 @@ impl<'a> Run<'a> {
             Some(Err(ParentError::Gone)) => return Err(Failure::orphaned(Stage::Exchange)),
             Some(Err(ParentError::Unsupported)) => {
                 let warning = "-die-with-parent: the parent process cannot be followed here; running without";
-                report.warnings.push(warning.to_owned());
+                report.warnings.push(warning.to_owned().into());
                 None
             }
         };
@@ -197,12 +194,13 @@ impl<'a> Run<'a> {
     pub(crate) fn finish(mut self, result: Result<ExitStatus, Failure>) -> ExitStatus {
         let warning =
             self.config.write_metrics(|| self.report.figures(&result, &self.timeline, Instant::now()));
-        self.report.warnings.extend(warning);
+        self.report.warnings.extend(warning.map(Warning::from));
         let insecure = self.report.insecure.as_deref();
         match result {
             Ok(status) => {
                 if let Some(host) = insecure {
-                    self.report.warnings.push(format!("token sent to {host} over plain HTTP; use https"));
+                    let warning = format!("token sent to {host} over plain HTTP; use https");
+                    self.report.warnings.push(warning.into());
                 }
                 for warning in &self.report.warnings {
                     self.log.warning(warning);

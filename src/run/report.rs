@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::deadline::Timeline;
-use crate::failure::{ExitStatus, Failure, Reason, Stage};
+use crate::failure::{ExitStatus, Failure, Reason, Stage, Warning};
 use crate::metrics::Figures;
 
 #[derive(Debug, Default)]
@@ -14,13 +14,15 @@ pub(crate) struct Report {
     /// The host that got a token over plain HTTP, unless it is loopback.
     pub insecure: Option<String>,
     /// Problems that do not change the result.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
     /// When the run ended whose result came from the cache.
     pub ended: Option<SystemTime>,
     /// The result came from the cache.
     pub cached: bool,
     /// A signal, or the death of the parent process, ended the run.
     pub interrupted: bool,
+    /// The death of the parent process ended the run.
+    pub orphaned: bool,
     failed: [bool; Stage::ALL.len()],
 }
 
@@ -86,6 +88,7 @@ impl Report {
     fn reason(&self, status: ExitStatus) -> Option<Reason> {
         match status {
             status if status.is_success() => None,
+            _ if self.orphaned => Some(Reason::ParentDied),
             _ if self.interrupted => Some(Reason::Interrupted),
             ExitStatus::Signal(_) => Some(Reason::CommandKilled),
             ExitStatus::Command(_) => Some(Reason::CommandFailed),

@@ -8,7 +8,7 @@ use reqwest::Url;
 
 use super::{Observer, Run, RunConfig, command};
 use crate::child::InputPolicy;
-use crate::failure::{ExitStatus, Failure, Stage};
+use crate::failure::{ExitStatus, Failure, Reason, Stage, Warning};
 use crate::go::duration;
 use crate::http::{HttpConfig, plain_http_host};
 use crate::issuer::api::{Access, Api};
@@ -172,7 +172,8 @@ fn revoke(run: &mut Run<'_>, issuer: &dyn Issuer, leftover: &Leftover, by: Insta
         Ok(()) => tracing::debug!("the token is deleted"),
         Err(why) => {
             run.report.failed(Stage::Revoke);
-            run.report.warnings.push(format!("could not delete the token: {why}"));
+            let warning = format!("could not delete the token: {why}");
+            run.report.warnings.push(Warning::new(Reason::TokenNotDeleted, warning));
         }
     }
 }

@@ -33,6 +33,21 @@ fn the_run_ends_with_the_parent() {
 }
 
 #[test]
+fn the_death_of_the_parent_is_the_reason_in_json_and_metrics() {
+    let flags = "-exchange=false -die-with-parent -log-format=json -metrics-textfile=$D/m.prom";
+    let mut job = under_a_shell(flags, |_| {});
+    let us = job.noted_pid("us");
+    job.noted_pid("command");
+    job.signal(libc::SIGKILL);
+    wait_until_gone(us);
+    let metrics = std::fs::read_to_string(job.path("m.prom")).unwrap();
+    let ended = job.finish();
+    assert!(ended.stderr.contains(r#""level":"WARN""#), "{ended:?}");
+    assert!(ended.stderr.contains(r#""reason":"parent-died""#), "{ended:?}");
+    assert!(metrics.contains(r#"reason="parent-died""#), "{metrics}");
+}
+
+#[test]
 fn the_exchange_ends_with_the_parent() {
     let locate = SlowLocate::start();
     let job = under_a_shell("-die-with-parent", |command| {

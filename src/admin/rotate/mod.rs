@@ -25,7 +25,7 @@ mod issuer;
 pub(crate) mod stackstate;
 mod state;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -33,7 +33,7 @@ use serde_json::json;
 use super::output::{Format, json};
 use super::{Administration, Session};
 use crate::date::time;
-use crate::failure::{ExitStatus, Failure, Reason, Stage, system_error};
+use crate::failure::{ExitStatus, Failure, Reason, Stage, Warning, system_error};
 use crate::go::duration;
 use crate::issuer::Leftover;
 use crate::log::Log;
@@ -67,10 +67,15 @@ pub(crate) enum IssuerConfig {
     StackState(stackstate::Config),
 }
 
+/// When the token in FILE expires, according to `FILE.state`.
+pub(crate) fn known_expiry(file: &Path) -> Option<u64> {
+    Files::at(file).ok()?.known_expiry()
+}
+
 /// Results that are reported at the end, whether the run succeeded or not.
 #[derive(Default)]
 struct Notes {
-    warnings: Vec<String>,
+    warnings: Vec<Warning>,
     /// The issuer has confirmed what the token in FILE is.
     is_token_seen: bool,
     /// The expiry of that token, if it is valid.
@@ -78,6 +83,16 @@ struct Notes {
     clock_offset_seconds: Option<i64>,
     revocation_failed: bool,
     deleted: Vec<String>,
+}
+
+impl Notes {
+    /// A step that is tried twice may fail twice in the same way.
+    fn warn(&mut self, warning: impl Into<Warning>) {
+        let warning = warning.into();
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
 }
 
 /// The state of FILE at the end.
@@ -115,10 +130,10 @@ impl Rotation {
         })();
         if let Some(path) = &metrics_textfile {
             if !notes.is_token_seen {
-                notes.expires = Files::at(&file).ok().and_then(|files| files.known_expiry());
+                notes.expires = known_expiry(&file);
             }
             let written = metrics::write(path, &labels, &figures(&result, &notes, session));
-            notes.warnings.extend(written.err());
+            notes.warnings.extend(written.err().map(Warning::from));
         }
         let (done, path) = result.map_err(|failure| failure.with_warnings(notes.warnings.drain(..)))?;
         for warning in &notes.warnings {
@@ -209,7 +224,7 @@ impl Rotate<'_> {
         let saved = self.files.state(&Until::in_time(READ_LIMIT)).map(|saved| saved.unwrap_or(empty));
         let is_saved = saved.is_ok_and(|saved| saved == state);
         if !is_saved && let Err(failure) = self.files.save(&state) {
-            notes.warnings.push(failure.message);
+            notes.warn(failure.message);
         }
         result
     }
@@ -265,7 +280,7 @@ impl Rotate<'_> {
         }
         match unsynced {
             // After a power failure, FILE may hold the old token again.
-            Some(failure) => notes.warnings.push(failure.message),
+            Some(failure) => notes.warn(failure.message),
             None => self.delete_old(state, &id, notes)?,
         }
         Ok(Done { rotated: true, id, expires })
@@ -326,7 +341,7 @@ impl Rotate<'_> {
                 }
                 // The first failure is the one to report.
                 if let Err(failure) = self.settle(state, None, notes) {
-                    notes.warnings.push(failure.message);
+                    notes.warn(failure.message);
                 }
             }
         }
@@ -352,7 +367,7 @@ impl Rotate<'_> {
                 continue;
             }
             if known.installed && !holds_known {
-                notes.warnings.push(format!(
+                notes.warn(format!(
                     "the token {} is no longer in {} and was left alone: {}",
                     known.id,
                     self.files.path().display(),
@@ -415,7 +430,7 @@ impl Rotate<'_> {
             Found::Created(id) => Ok(!self.delete(&id, Some(attempt.expires), notes)?),
             Found::Unproven(ids) => {
                 let expires = time(attempt.expires);
-                notes.warnings.push(format!(
+                notes.warn(format!(
                     "rotate may have created one of these tokens, but cannot tell and left them alone: {}; it expires at {expires}; see: {}",
                     scrub(&ids.join(", ")),
                     self.issuer.list_hint()
@@ -457,7 +472,7 @@ impl Rotate<'_> {
                     );
                 }
                 notes.revocation_failed = true;
-                notes.warnings.push(undeleted);
+                notes.warn(Warning::new(Reason::TokenNotDeleted, undeleted));
                 Ok(false)
             }
         }

@@ -1,0 +1,89 @@
+//! The metrics of a command line that cannot be run: the file would otherwise still show the success of the last run.
+//! Only the raw flags and variables are used, because the others may be what is invalid.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use clap::Command;
+
+use super::token;
+use crate::admin::rotate;
+use crate::cli::flags::{self, LabelList, SERVICE};
+use crate::cli::stackstate::NAME;
+use crate::cli::values::parse_base_url;
+use crate::failure::Failure;
+use crate::go::flag::parse_bool;
+use crate::metrics::{self, Figures, Labels};
+use crate::secret::scrub;
+
+/// Writes the metrics of `command`, if the flags in `words` or the variables ask for them. A problem with that is added
+/// to `failure`.
+pub(crate) fn write_metrics(
+    failure: Failure,
+    command: &Command,
+    program: &str,
+    words: &[OsString],
+) -> Failure {
+    let value = |name| values(command, words, name).pop();
+    let Some(file) = value("metrics-textfile") else { return failure };
+    let text = |name| value(name).map(|value| value.to_string_lossy().into_owned());
+    // Without them, two jobs on one host may have the same labels.
+    let mut added = LabelList::new();
+    for (name, value) in
+        values(command, words, "metrics-label").iter().filter_map(|list| flags::labels(list).ok()).flatten()
+    {
+        if added.iter().all(|(other, _)| *other != name) {
+            added.push((name, scrub(&value)));
+        }
+    }
+    let labels = match program.split(' ').nth(1) {
+        Some(issuer) => {
+            let url = value("url").and_then(|url| parse_base_url(&url).ok());
+            let whose = match text("username") {
+                Some(user) => ("user", user),
+                None if issuer == "gafaelfawr" => ("user", String::new()),
+                None => ("name", NAME.or(text("name"))),
+            };
+            token::labels(added, (issuer, url.as_ref()), (whose.0, &whose.1))
+        }
+        None => Labels {
+            machine: scrub(&text("machine").unwrap_or_default()),
+            service: scrub(&text("service").unwrap_or_else(|| SERVICE.to_owned())),
+            token: Vec::new(),
+            added,
+        },
+    };
+    let figures = Figures {
+        token_expiry: value("token-file").and_then(|file| rotate::known_expiry(Path::new(&file))),
+        ..Figures::of_failure(&failure)
+    };
+    let written = metrics::write(Path::new(&file), &labels, &figures);
+    failure.with_warnings(written.err())
+}
+
+/// The values of the flags of this name, or else of its variable.
+fn values(command: &Command, words: &[OsString], name: &str) -> Vec<OsString> {
+    let Some(arg) = command.get_arguments().find(|arg| arg.get_long() == Some(name)) else {
+        return Vec::new();
+    };
+    let given = |word: &OsString| {
+        let value = word.as_bytes().strip_prefix(b"--")?.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        Some(OsStr::from_bytes(value).to_owned())
+    };
+    let mut values: Vec<OsString> = words.iter().filter_map(given).collect();
+    if values.is_empty() {
+        values.extend(arg.get_env().and_then(std::env::var_os));
+    }
+    values.retain(|value| !value.is_empty());
+    values
+}
+
+/// True if the flags in `words` include `--json`.
+pub(crate) fn asks_for_json(words: &[OsString]) -> bool {
+    let given = |word: &OsString| match word.as_bytes().strip_prefix(b"--json")? {
+        b"" => Some(true),
+        value => parse_bool(OsStr::from_bytes(value.strip_prefix(b"=")?)),
+    };
+    words.iter().rev().find_map(given).unwrap_or_default()
+}
