@@ -14,8 +14,8 @@ REMAP_FLAGS := --remap-path-prefix=$(CURDIR)=/monitoring-token \
 	--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo \
 	--remap-path-prefix=$(shell rustc --print sysroot)=/rust
 TARGET_VARIABLE := CARGO_TARGET_$(shell echo '$(TARGET)' | tr 'a-z-' 'A-Z_')_RUSTFLAGS
-# The functions of a run stand next to each other, and share pages: 26 page faults fewer. A cache hit takes 18 % less CPU
-# time, a run without exchange 8 %. `make layout` writes the order anew.
+# The functions of a run stand next to each other, and share pages: the code of a run without exchange takes 13 page
+# faults instead of 34. `make layout` writes the order anew.
 LAYOUT := $(CURDIR)/scripts/layout.ld
 RELEASE_ENV := MONITORING_TOKEN_LAYOUT=$(LAYOUT) \
 	$(TARGET_VARIABLE)="$(strip $(REMAP_FLAGS) $(if $(filter 1,$(STATIC)),$(STATIC_FLAGS)))"

@@ -28,7 +28,7 @@ pub struct Cost {
 
 /// Copies of the programs, as an installation makes them. The page cache holds a file that the linker has just written in
 /// single pages. It holds a copy, and a file that was read from disk, in larger pieces, and one page fault maps more of
-/// them. Before it is copied, the program takes 15 more page faults and 40 % more CPU time without exchange.
+/// them. Before it is copied, the program takes 19 more page faults and 40 % more CPU time without exchange.
 pub struct Bench {
     pub token: PathBuf,
     pub floor: PathBuf,

@@ -2,8 +2,8 @@
 //! server's own certificate, if it is pinned.
 //!
 //! A bundle holds more than a hundred roots, and usually only one is needed. So certificates are compared by name, and
-//! only a match is parsed: with Debian's bundle that takes 3.2 million instructions; with parsing all, 3.9 million;
-//! with the loader of rustls, 9.5 million.
+//! only a match is decoded and parsed. Parsing all of Debian's bundle took 0.7 million instructions more, the loader of
+//! rustls 6.3 million more, before names were compared in base64.
 
 use std::fs::{DirEntry, Metadata};
 use std::io::Read as _;
