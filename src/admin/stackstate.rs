@@ -26,7 +26,6 @@ pub(crate) enum Action {
     Delete(Which),
 }
 
-/// The token to delete.
 pub(crate) enum Which {
     Id(i64),
     /// Must match exactly one token.

@@ -49,7 +49,6 @@ struct Opened<'a> {
 
 /// The result of a lookup.
 pub(crate) enum Lookup<'a> {
-    /// The cached result.
     Hit(CachedResult),
     /// This process has to make the run.
     Miss(Claim<'a>),

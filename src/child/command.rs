@@ -39,7 +39,6 @@ pub(crate) enum InputPolicy {
 pub(crate) struct Job<'a> {
     /// COMMAND and its arguments; not empty.
     pub words: &'a [OsString],
-    /// Variables to set.
     pub set: &'a [(OsString, SecretString)],
     /// Variables to remove; one that is also in `set` is set.
     pub remove: &'a [OsString],

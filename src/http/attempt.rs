@@ -92,7 +92,6 @@ impl Progress {
         self.note(|attempt| attempt.phase = phase);
     }
 
-    /// Begins a new attempt.
     pub(super) fn begin(&self, phase: Phase) {
         self.note(|attempt| *attempt = Attempt { phase, began: Some(Instant::now()), ..Attempt::default() });
     }

@@ -67,13 +67,9 @@ pub(super) enum SocksRefusal {
 /// Why an established connection gave no complete response.
 #[derive(Debug)]
 pub(super) enum Broken {
-    /// The connection failed.
     Io(io::Error),
-    /// It was closed.
     Closed,
-    /// The server speaks HTTP/2.
     Http2,
-    /// The server speaks TLS.
     Tls,
     /// There are more headers than this, or they are larger than the limit.
     HeadTooLarge(usize),
@@ -110,9 +106,7 @@ impl Cause {
 
 /// The circumstances of a request without a response.
 pub(super) struct Circumstances<'a> {
-    /// The requested URL.
     pub url: &'a Url,
-    /// The proxy in use.
     pub proxy: Option<&'a Proxy>,
     /// How far the request came.
     pub attempt: Attempt,

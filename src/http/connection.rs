@@ -69,7 +69,6 @@ impl Connections {
         Ok(connections)
     }
 
-    /// Begins a new attempt.
     pub(super) fn begin(&self, url: &Url) {
         let hop = self.proxy.as_ref().map_or(url, |proxy| &proxy.url);
         // An address needs no lookup.

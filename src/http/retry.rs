@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use backon::BackoffBuilder as _;
 
 use super::Answer;
+use crate::go::duration;
 
 /// The first pause is between this and twice this; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -72,6 +73,41 @@ impl Pauses {
                 let room = left.saturating_sub(asked).mul_f64(fastrand::f64() / 2.0);
                 Next::After(asked + spread.min(room))
             }
+        }
+    }
+}
+
+/// Says whether another try may help, and how long the server asks to wait.
+pub(crate) enum Again {
+    No,
+    After(Option<Duration>),
+}
+
+/// The last of several tries.
+pub(crate) struct Tried<T> {
+    pub result: T,
+    pub tries: u32,
+    /// Why there is no further try, if another one might have helped.
+    pub gave_up: Option<Next>,
+}
+
+/// Tries until another try cannot help or does not fit before `deadline`.
+pub(crate) async fn repeat<T>(
+    mut pauses: Pauses,
+    deadline: Instant,
+    mut attempt: impl AsyncFnMut() -> (T, Again),
+) -> Tried<T> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let (result, again) = attempt().await;
+        let Again::After(asked) = again else { return Tried { result, tries, gave_up: None } };
+        match pauses.next(asked, Instant::now(), deadline) {
+            Next::After(pause) => {
+                tracing::debug!(pause = duration::show(pause), "trying again");
+                tokio::time::sleep(pause).await;
+            }
+            next => return Tried { result, tries, gave_up: Some(next) },
         }
     }
 }

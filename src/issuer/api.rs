@@ -13,7 +13,7 @@ use super::refusal::{Dialect, Doing, Refusal};
 use super::{CreateError, Leftover};
 use crate::failure::{Failure, Reason, Stage};
 use crate::http::explain::TransportError;
-use crate::http::retry::{Next, Pauses, is_retryable, retry_after};
+use crate::http::retry::{self, Again, Pauses, Tried, is_retryable, retry_after};
 use crate::http::{Answer, Client, LoadedHttp, MAX_ANSWER_BYTES, Phase, Redirects, Request};
 use crate::secret::{ExposeSecret as _, SecretString, redact_url};
 
@@ -21,7 +21,7 @@ use crate::secret::{ExposeSecret as _, SecretString, redact_url};
 const MAX_LIST_BYTES: usize = 16 * 1024 * 1024;
 
 /// An API with its client and credential.
-pub struct Api {
+pub(crate) struct Api {
     dialect: &'static Dialect,
     client: Client,
     base: Url,
@@ -32,7 +32,7 @@ pub struct Api {
 }
 
 /// The parameters of a connection to an issuer.
-pub struct Access<'a> {
+pub(crate) struct Access<'a> {
     pub http: &'a LoadedHttp,
     pub url: Url,
     /// The administrator's credential.
@@ -48,7 +48,7 @@ enum Patience {
 
 impl Api {
     /// The API below the URL of `access`. `authentication` is a header's name and what stands before the credential.
-    pub fn new(
+    pub(crate) fn new(
         dialect: &'static Dialect,
         access: Access<'_>,
         authentication: (&'static str, &str),
@@ -68,7 +68,7 @@ impl Api {
     }
 
     /// From now on, repeats requests for as long as the deadline allows: only the clean-up is left.
-    pub fn insist(&self) {
+    pub(crate) fn insist(&self) {
         self.patience.set(Patience::UntilDeadline);
     }
 
@@ -80,32 +80,31 @@ impl Api {
     }
 
     /// Scheme, host and port, for messages.
-    pub fn origin(&self) -> String {
+    pub(crate) fn origin(&self) -> String {
         crate::http::explain::origin(&self.base)
     }
 
     /// The base URL without a trailing slash.
-    pub fn base(&self) -> &str {
+    pub(crate) fn base(&self) -> &str {
         self.base.as_str().trim_end_matches('/')
     }
 
-    /// The base URL.
-    pub fn url(&self) -> &Url {
+    pub(crate) fn url(&self) -> &Url {
         &self.base
     }
 
     /// The HTTP client, for its clock and progress.
-    pub fn client(&self) -> &Client {
+    pub(crate) fn client(&self) -> &Client {
         &self.client
     }
 
     /// How far the current request has come.
-    pub fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> Phase {
         self.client.phase()
     }
 
     /// The current step with the server, such as `connecting (https://h)`.
-    pub fn doing(&self) -> String {
+    pub(crate) fn doing(&self) -> String {
         format!(
             "{} ({}{}{})",
             self.client.phase(),
@@ -116,12 +115,12 @@ impl Api {
     }
 
     /// True if the server may have received (part of) the current request.
-    pub fn maybe_sent(&self) -> bool {
+    pub(crate) fn maybe_sent(&self) -> bool {
         Leftover::of_interruption(self.client.phase()).is_some()
     }
 
     /// The URL of a resource; the segments are escaped.
-    pub fn at(&self, segments: &[&str]) -> Url {
+    pub(crate) fn at(&self, segments: &[&str]) -> Url {
         let mut url = self.base.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(segments);
@@ -130,7 +129,7 @@ impl Api {
     }
 
     /// Gets the resource at `url`.
-    pub async fn get<T: DeserializeOwned>(
+    pub(crate) async fn get<T: DeserializeOwned>(
         &self,
         url: &Url,
         doing: Doing,
@@ -162,14 +161,14 @@ impl Api {
     }
 
     /// How far the local clock is ahead of the server's; zero if no response had a credible date.
-    pub async fn clock_offset_seconds(&self, url: &Url, deadline: Instant) -> Result<i64, Failure> {
+    pub(crate) async fn clock_offset_seconds(&self, url: &Url, deadline: Instant) -> Result<i64, Failure> {
         let (result, _) = self.send(Method::GET, url, None, deadline).await;
         result.map_err(unanswered)?;
         Ok(self.client.usable_clock_offset_seconds().unwrap_or_default())
     }
 
     /// Creates a resource. A successful response has `status`, and its content is `usable`.
-    pub async fn create<T: DeserializeOwned>(
+    pub(crate) async fn create<T: DeserializeOwned>(
         &self,
         url: &Url,
         json: &[u8],
@@ -193,7 +192,7 @@ impl Api {
     }
 
     /// Deletes the resource at `url`. `false`: it did not exist.
-    pub async fn delete(&self, url: &Url, deadline: Instant) -> Result<bool, Failure> {
+    pub(crate) async fn delete(&self, url: &Url, deadline: Instant) -> Result<bool, Failure> {
         let (result, repeated) = self.send(Method::DELETE, url, None, deadline).await;
         let answer = result.map_err(unanswered)?;
         match answer.status {
@@ -220,19 +219,17 @@ impl Api {
         json: Option<&[u8]>,
         deadline: Instant,
     ) -> (Result<Answer, TransportError>, bool) {
-        let mut pauses = self.pauses();
-        let mut repeated = false;
-        loop {
+        let tried = retry::repeat(self.pauses(), deadline, async || {
             let result = self.ask(method.clone(), url, json).await;
-            let next = may_repeat(&method, &result).then(|| {
-                let asked = result.as_ref().ok().and_then(|answer| retry_after(answer, SystemTime::now()));
-                pauses.next(asked, Instant::now(), deadline)
-            });
-            let Some(Next::After(pause)) = next else { return (result, repeated) };
-            tracing::debug!(pause = crate::go::duration::show(pause), "retrying");
-            tokio::time::sleep(pause).await;
-            repeated = true;
-        }
+            let again = if may_repeat(&method, &result) {
+                Again::After(result.as_ref().ok().and_then(|answer| retry_after(answer, SystemTime::now())))
+            } else {
+                Again::No
+            };
+            (result, again)
+        });
+        let Tried { result, tries, .. } = tried.await;
+        (result, tries > 1)
     }
 
     async fn ask(&self, method: Method, url: &Url, json: Option<&[u8]>) -> Result<Answer, TransportError> {

@@ -17,7 +17,7 @@ pub struct Lease {
 
 /// Why there is no new token.
 #[derive(Debug)]
-pub struct CreateError {
+pub(crate) struct CreateError {
     /// The failure to report.
     pub failure: Failure,
     /// A token that the issuer may have created anyway.
@@ -26,8 +26,7 @@ pub struct CreateError {
 
 /// A token that is, or may be, left at the issuer and must be deleted.
 #[derive(Debug)]
-pub enum Leftover {
-    /// The created token.
+pub(crate) enum Leftover {
     Token(SecretString),
     /// The creation got a response, but it had no token.
     Answered(Reply),
@@ -37,7 +36,7 @@ pub enum Leftover {
 
 /// The response to a creation, without a token.
 #[derive(Debug)]
-pub struct Reply {
+pub(crate) struct Reply {
     /// `None`: the response is incomplete.
     status: Option<u16>,
     /// The `Location`, which identifies the created token.
@@ -46,7 +45,7 @@ pub struct Reply {
 
 impl Reply {
     /// True if the server has finished: a token that is not listed now was not created.
-    pub fn is_final(&self) -> bool {
+    pub(crate) fn is_final(&self) -> bool {
         // A proxy may have given up while the server still works on the request.
         self.status.is_some_and(|status| !matches!(status, 408 | 501..=599))
     }
@@ -55,7 +54,7 @@ impl Reply {
 impl Leftover {
     /// The token that a creation with this response may have left. `own` says that the error has the issuer's own
     /// format.
-    pub fn of_refusal(answer: &Answer, own: bool) -> Option<Leftover> {
+    pub(crate) fn of_refusal(answer: &Answer, own: bool) -> Option<Leftover> {
         match answer.status {
             // Without authentication, nothing is created; some servers return such a response without a body.
             401 => None,
@@ -69,7 +68,7 @@ impl Leftover {
     }
 
     /// The token that a creation may have left if its response is incomplete and it ended at `phase`.
-    pub fn of_interruption(phase: Phase) -> Option<Leftover> {
+    pub(crate) fn of_interruption(phase: Phase) -> Option<Leftover> {
         match phase {
             Phase::Lookup | Phase::Connect | Phase::ProxyHandshake | Phase::Handshake => None,
             Phase::Answer => Some(Leftover::Unanswered),

@@ -23,16 +23,14 @@ use api::Access;
 use crate::failure::Failure;
 
 /// The issuer of a run's token, and the token, before a connection is made.
-pub enum IssuerConfig {
-    /// A Phalanx environment.
+pub(crate) enum IssuerConfig {
     Gafaelfawr(gafaelfawr::exec::RunTokenConfig),
-    /// A StackState installation.
     StackState(stackstate::exec::RunTokenConfig),
 }
 
 impl IssuerConfig {
     /// The issuer of a token that is needed for `needed`.
-    pub fn connect(self, access: Access<'_>, needed: Duration) -> Result<Box<dyn Issuer>, Failure> {
+    pub(crate) fn connect(self, access: Access<'_>, needed: Duration) -> Result<Box<dyn Issuer>, Failure> {
         Ok(match self {
             IssuerConfig::Gafaelfawr(config) => Box::new(config.connect(access, needed)?),
             IssuerConfig::StackState(config) => Box::new(config.connect(access, needed)?),

@@ -11,7 +11,7 @@ use crate::http::proxy::Proxy;
 use crate::http::{Answer, retry};
 
 /// The parts of the messages that differ between issuers.
-pub struct Dialect {
+pub(crate) struct Dialect {
     /// The name before `at URL`.
     pub name: &'static str,
     /// The owner in "a response that is not OWNER JSON".
@@ -30,32 +30,24 @@ pub struct Dialect {
 
 /// The operation that was tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doing {
+pub(crate) enum Doing {
     /// Asking about the admin token.
     Check,
     /// Asking about the token in a file.
     Verify,
-    /// Creating a token.
     Create,
-    /// Listing tokens.
     List,
-    /// Deleting a token.
     Delete,
 }
 
 /// An unexpected response.
-pub struct Refusal<'a> {
-    /// The issuer.
+pub(crate) struct Refusal<'a> {
     pub dialect: &'static Dialect,
     /// Scheme, host and port.
     pub origin: &'a str,
-    /// The requested path.
     pub path: &'a str,
-    /// The proxy in use.
     pub proxy: Option<&'a Proxy>,
-    /// The response.
     pub answer: &'a Answer,
-    /// The operation.
     pub doing: Doing,
     /// The same credential was accepted earlier in this process.
     pub accepted_before: bool,
@@ -63,7 +55,7 @@ pub struct Refusal<'a> {
 
 impl Refusal<'_> {
     /// One line with the explanation and advice.
-    pub fn explain(&self) -> String {
+    pub(crate) fn explain(&self) -> String {
         match self.answer.status {
             200..=299 => self.not_from_server(),
             _ => (self.dialect.explain)(self),
@@ -71,7 +63,7 @@ impl Refusal<'_> {
     }
 
     /// The reason, for programs.
-    pub fn reason(&self) -> Reason {
+    pub(crate) fn reason(&self) -> Reason {
         match self.answer.status {
             200..=299 => Reason::UnexpectedResponse,
             status if status::is_redirect(status) => Reason::RedirectRefused,
@@ -80,12 +72,12 @@ impl Refusal<'_> {
     }
 
     /// The issuer and its URL, for messages.
-    pub fn server(&self) -> String {
+    pub(crate) fn server(&self) -> String {
         format!("{} at {}", self.dialect.name, self.origin)
     }
 
     /// The operation, for messages.
-    pub fn what(&self) -> &'static str {
+    pub(crate) fn what(&self) -> &'static str {
         match self.doing {
             Doing::Check => "check the admin token",
             Doing::Verify => "check the token in the file",
@@ -96,7 +88,7 @@ impl Refusal<'_> {
     }
 
     /// The status with the issuer's `words`, or with the beginning of the body.
-    pub fn said(&self, words: &str) -> String {
+    pub(crate) fn said(&self, words: &str) -> String {
         let Answer { status, body, .. } = self.answer;
         let label = status::label(*status);
         match (words, body.as_slice()) {
@@ -121,7 +113,7 @@ impl Refusal<'_> {
     }
 
     /// The explanation by the status alone.
-    pub fn usual(&self, said: &str) -> String {
+    pub(crate) fn usual(&self, said: &str) -> String {
         let Refusal { dialect, origin, path, answer, doing, proxy, .. } = self;
         let meaning = status::meaning(answer.status);
         let (server, summary) = (self.server(), meaning.summary);

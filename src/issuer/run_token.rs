@@ -12,7 +12,7 @@ use crate::secret::SecretString;
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
 /// An issuer of tokens that are deleted after the run.
-pub trait Issuer {
+pub(crate) trait Issuer {
     /// The API of the issuer.
     fn api(&self) -> &Api;
 

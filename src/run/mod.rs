@@ -57,7 +57,6 @@ pub(crate) trait Observer {
     /// The signing key was loaded.
     fn loaded(&mut self, _locate: &LocateConfig, _key: &PrivateKey) {}
 
-    /// A JWT was signed.
     fn signed(&mut self, _locate: &LocateConfig, _key: &PrivateKey) {}
 
     /// The administrator's credential was read.

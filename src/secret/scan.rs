@@ -8,7 +8,6 @@ use super::normalize::{
 };
 use super::patterns::{PIECE_CHARS, Patterns};
 
-/// Size of a block.
 const BLOCK_BYTES: usize = 4096;
 /// How many characters before a block are remembered: more than a piece can take in escapes of escapes.
 const REMEMBERED_CHARS: usize = 512;

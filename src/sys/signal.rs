@@ -29,9 +29,7 @@ impl Signal {
     pub const CONT: Signal = Signal(libc::SIGCONT);
     /// SIGCHLD.
     pub const CHLD: Signal = Signal(libc::SIGCHLD);
-    /// SIGPIPE.
     pub(crate) const PIPE: Signal = Signal(libc::SIGPIPE);
-    /// SIGSTOP.
     pub(crate) const STOP: Signal = Signal(libc::SIGSTOP);
     /// SIGTSTP: Ctrl-Z.
     pub(crate) const TSTP: Signal = Signal(libc::SIGTSTP);

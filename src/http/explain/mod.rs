@@ -60,7 +60,6 @@ impl TransportError {
 }
 
 impl Circumstances<'_> {
-    /// Explains `cause`.
     pub(super) fn explain(&self, cause: &Cause) -> TransportError {
         let (message, retryable) = match cause {
             Cause::Lookup(error) => self.lookup(error),

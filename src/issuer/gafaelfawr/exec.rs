@@ -25,7 +25,7 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 const LOOKS_AFTER_FINAL_REPLY: u32 = 2;
 
 /// The issuer of one run's token.
-pub struct RunToken {
+pub(crate) struct RunToken {
     gafaelfawr: Gafaelfawr,
     new: NewToken,
     env_name: OsString,
@@ -43,8 +43,7 @@ struct Before {
 }
 
 /// The token of a run, before its issuer is connected.
-pub struct RunTokenConfig {
-    /// The token to create.
+pub(crate) struct RunTokenConfig {
     pub new: NewToken,
     /// The variable for the token.
     pub env_name: OsString,
@@ -52,7 +51,7 @@ pub struct RunTokenConfig {
 
 impl RunTokenConfig {
     /// Its issuer; it is needed for `needed`.
-    pub fn connect(self, access: Access<'_>, needed: Duration) -> Result<RunToken, Failure> {
+    pub(crate) fn connect(self, access: Access<'_>, needed: Duration) -> Result<RunToken, Failure> {
         let gafaelfawr = Gafaelfawr::new(access)?;
         let RunTokenConfig { new, env_name } = self;
         let (before, create_began) = (OnceCell::new(), Cell::new(None));

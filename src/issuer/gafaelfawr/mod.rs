@@ -30,9 +30,8 @@ pub(crate) const MAX_EXPIRES: u64 = 20_000_000_000;
 const PART_CHARS: usize = 22;
 const MAX_USERNAME_CHARS: usize = 64;
 
-/// A token to create.
 #[derive(Clone, Debug)]
-pub struct NewToken {
+pub(crate) struct NewToken {
     /// `bot-…`
     pub username: String,
     /// A description; the API stores it but does not list it.

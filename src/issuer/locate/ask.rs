@@ -1,12 +1,12 @@
 //! Requests service URLs from Locate, with retries.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use super::{LocateConfig, Offer, Signed};
 use crate::failure::Failure;
 use crate::go::duration;
 use crate::http::explain::origin;
-use crate::http::retry::{self, Next, Pauses};
+use crate::http::retry::{self, Again, Next, Pauses, Tried};
 use crate::http::{Client, Request};
 use crate::key::PrivateKey;
 use crate::secret::redact_url;
@@ -21,12 +21,6 @@ pub struct Locate<'a> {
     pub key: &'a PrivateKey,
 }
 
-/// Says whether another try may help, and how long the server asks to wait.
-enum Again {
-    No,
-    After(Option<Duration>),
-}
-
 impl Locate<'_> {
     /// Requests service URLs, first with the token in `signed`, then with a new token for each retry. Also returns the
     /// token that was accepted.
@@ -34,33 +28,35 @@ impl Locate<'_> {
     /// It has no time limit of its own; `deadline` only limits the pauses.
     pub async fn ask(
         &self,
-        mut signed: Signed,
+        signed: Signed,
         retries: u32,
         deadline: Instant,
     ) -> Result<(Signed, Offer), Failure> {
-        let mut pauses = Pauses::new(retries);
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let (failure, retry_after) = match self.try_once(&signed).await {
-                Ok(offer) => return Ok((signed, offer)),
-                Err((failure, Again::No)) => return Err(failure),
-                Err((failure, Again::After(asked))) => (failure, asked),
+        let mut first = Some(signed);
+        let tried = retry::repeat(Pauses::new(retries), deadline, async || {
+            let signed = match first.take().map_or_else(|| self.config.sign(self.key), Ok) {
+                Ok(signed) => signed,
+                Err(failure) => return (Err(failure), Again::No),
             };
-            match pauses.next(retry_after, Instant::now(), deadline) {
-                Next::GiveUp if tries == 1 => return Err(failure),
-                Next::GiveUp => return Err(failure.and(&format!("tried {tries} times"))),
-                Next::TooLate(asked) => {
-                    let asked = duration::show(asked);
-                    return Err(failure.and(&format!("it asks to wait {asked}, which is beyond the timeout")));
-                }
-                Next::After(pause) => {
-                    tracing::debug!(%failure, pause = duration::show(pause), "trying again");
-                    tokio::time::sleep(pause).await;
+            match self.try_once(&signed).await {
+                Ok(offer) => (Ok((signed, offer)), Again::No),
+                Err((failure, again)) => {
+                    if let Again::After(_) = again {
+                        tracing::debug!(%failure, "the try failed");
+                    }
+                    (Err(failure), again)
                 }
             }
-            signed = self.config.sign(self.key)?;
-        }
+        });
+        let Tried { result, tries, gave_up } = tried.await;
+        result.map_err(|failure: Failure| match gave_up {
+            Some(Next::TooLate(asked)) => {
+                let asked = duration::show(asked);
+                failure.and(&format!("it asks to wait {asked}, which is beyond the timeout"))
+            }
+            Some(_) if tries > 1 => failure.and(&format!("tried {tries} times")),
+            _ => failure,
+        })
     }
 
     async fn try_once(&self, signed: &Signed) -> Result<Offer, (Failure, Again)> {

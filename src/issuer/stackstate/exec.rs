@@ -18,7 +18,7 @@ const EXPIRY_MARGIN: Duration = Duration::from_secs(300);
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 /// The issuer of one run's token.
-pub struct RunToken {
+pub(crate) struct RunToken {
     stackstate: StackState,
     api_path: Option<String>,
     new: NewToken,
@@ -28,7 +28,7 @@ pub struct RunToken {
 }
 
 /// The token of a run, before its issuer is connected.
-pub struct RunTokenConfig {
+pub(crate) struct RunTokenConfig {
     /// The path of the API, if it is not the default; it is passed on to the command.
     pub api_path: Option<String>,
     /// The kind of the credential, if its origin tells.
@@ -41,7 +41,7 @@ pub struct RunTokenConfig {
 
 impl RunTokenConfig {
     /// Its issuer; it is needed for `needed`.
-    pub fn connect(self, access: Access<'_>, needed: Duration) -> Result<RunToken, Failure> {
+    pub(crate) fn connect(self, access: Access<'_>, needed: Duration) -> Result<RunToken, Failure> {
         let RunTokenConfig { api_path, kind, mut new, env_name } = self;
         let kind = kind.unwrap_or_else(|| CredentialKind::of(access.credential));
         let path = api_path.as_deref().unwrap_or(DEFAULT_API_PATH);

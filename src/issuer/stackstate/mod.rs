@@ -21,7 +21,6 @@ use crate::secret::{ExposeSecret as _, SecretString, protect};
 pub(crate) const URL: &str = "STS_CLI_URL";
 /// The variable with the API path.
 pub(crate) const API_PATH: &str = "STS_CLI_API_PATH";
-/// The default API path.
 pub(crate) const DEFAULT_API_PATH: &str = "/api";
 /// The variable with a person's API token.
 pub(crate) const API_TOKEN: &str = "STS_CLI_API_TOKEN";
@@ -42,7 +41,7 @@ pub(crate) const SERVICE_TOKEN_PREFIX: &str = "svctok-";
 
 /// The kind of a credential, which decides its header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CredentialKind {
+pub(crate) enum CredentialKind {
     /// A person's: `X-API-Token`.
     Api,
     /// A service's: `X-API-Key`.
@@ -53,7 +52,7 @@ pub enum CredentialKind {
 
 impl CredentialKind {
     /// The kind by the form of the token: a service token, or a JWT, which Kubernetes issues.
-    pub fn of(token: &SecretString) -> CredentialKind {
+    pub(crate) fn of(token: &SecretString) -> CredentialKind {
         let token = token.expose_secret();
         if token.starts_with(SERVICE_TOKEN_PREFIX) {
             CredentialKind::Service
@@ -65,10 +64,9 @@ impl CredentialKind {
     }
 }
 
-/// A token to create.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct NewToken {
+pub(crate) struct NewToken {
     /// The name, which need not be unique.
     pub name: String,
     /// The roles to grant.
