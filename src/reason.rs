@@ -430,7 +430,7 @@ reasons! {
     Interrupted "interrupted" {
         meaning: "A signal stopped the run",
         causes: ["an operator, a supervisor or a shutdown stopped monitoring-token"],
-        checks: ["nothing, if you stopped it; status 129, 130, 131 or 143 without an error line means the same", "check the timeout of the supervisor, which may be shorter than -timeout"],
+        checks: ["ignore it if you stopped the run; status 129, 130, 131 or 143 without an error line means the same", "check the timeout of the supervisor, which may be shorter than -timeout"],
     }
     ParentDied "parent-died" {
         meaning: "The parent process died, and -die-with-parent ended the run",

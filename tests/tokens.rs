@@ -241,7 +241,7 @@ fn out_is_private_never_overwritten_and_tried_before_a_token_is_made() {
         assert!(written.starts_with(issuer.prefix) && written.ends_with('\n'), "{}", issuer.name);
         assert!(!first.succeeded().stdout.contains(issuer.prefix), "{first:?}");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        run(issuer.create(&sandbox).arg(&out)).failed_with(125, &["exists", "see --out"]);
+        run(issuer.create(&sandbox).arg(&out)).failed_with(125, &["exists", "check --out"]);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), written);
         assert_eq!(sandbox.made_tokens(issuer.control).len(), 1);
         // A failed creation leaves no empty file.

@@ -136,7 +136,7 @@ fn random_token() -> Result<SecretString, Failure> {
 fn check_ours(file: &File, at: &str) -> Result<(), Failure> {
     const WRITABLE_BY_OTHERS: u32 = 0o022;
     let refuse = |why: String| {
-        let message = format!("{at}: cannot trust this token file: {why}; see --token-file");
+        let message = format!("{at}: cannot trust this token file: {why}; check --token-file");
         Failure::failed(Stage::Sign, Reason::CredentialInvalid, message)
     };
     let metadata = file.metadata().map_err(|error| refuse(system_error(&error)))?;

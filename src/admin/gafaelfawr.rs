@@ -124,7 +124,7 @@ fn create(
                 let session = Session::begin(session.timeout, session.signals);
                 let work = gafaelfawr.delete(username, key, session.deadline);
                 match session.wait(gafaelfawr.api(), work) {
-                    Ok(_) => format!("the token {key} is deleted again; see --out"),
+                    Ok(_) => format!("the token {key} is deleted again; check --out"),
                     Err(failure) => format!("{}; {failure}", lost(username, key)),
                 }
             })?;

@@ -100,7 +100,7 @@ fn written(create: fn(&Path) -> io::Result<NewFile>, path: &Path, json: &str) ->
     file.map_err(|error| {
         let advice = match error.kind() {
             io::ErrorKind::AlreadyExists => "choose another file with --out",
-            _ => "see --out",
+            _ => "check --out",
         };
         failure(
             Reason::OutputFailed,

@@ -84,7 +84,7 @@ impl SecretFile {
 }
 
 fn unwritten(path: &Path, flag: &str, error: &io::Error) -> Failure {
-    let message = format!("cannot write {}: {}; see {flag}", path.display(), system_error(error));
+    let message = format!("cannot write {}: {}; check {flag}", path.display(), system_error(error));
     Failure::local(Reason::OutputFailed, message)
 }
 

@@ -87,7 +87,7 @@ pub fn keys(lab: &Lab) -> Vec<Fault> {
         fault(
             "a key in a folder that is not there",
             Line(&["key", "generate", "-out={dir}/no/key"]),
-            &["cannot write", "no/key: No such file", "see --out"],
+            &["cannot write", "no/key: No such file", "check --out"],
         ),
         fault(
             "no file to inspect",

@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 
 use super::{DUE, Outcome as _, Rotated};
 use crate::support::api::{proxy, read_request, relay};
-use crate::support::issuer::{ISSUERS, Issuer};
+use crate::support::issuer::{GAFAELFAWR, ISSUERS, Issuer};
 use crate::support::{
     Ended, PATIENCE, Sandbox, eventually, exchange, finish, http, kill, namespace, run, serve, start,
 };
@@ -70,6 +70,30 @@ fn a_connection_that_breaks_after_the_creation_leaves_no_token() {
         assert!(!rotated.file().exists());
         rotated.issuer.nothing_is_left(&rotated.sandbox);
     }
+}
+
+/// The story: with each failed run the next one was less able to tell which tokens were its own, and left them all.
+#[test]
+fn tokens_of_several_lost_creations_are_told_apart_and_deleted() {
+    let broken = Arc::new(AtomicBool::new(false));
+    let is_broken = broken.clone();
+    let (rotated, url) = through(GAFAELFAWR, move |head| {
+        let lost = head.starts_with("POST") && is_broken.load(Ordering::Relaxed);
+        lost.then(|| http("502 Bad Gateway", "", ""))
+    });
+    rotate(&rotated, &url, &[]).rotated();
+    broken.store(true, Ordering::Relaxed);
+    rotated.sandbox.misbehave(&format!(r#"{{"status":403,"body":"","only":"{}"}}"#, GAFAELFAWR.delete));
+    for _ in 0..3 {
+        let ended = rotate(&rotated, &url, &[DUE, "--retries=0"]);
+        assert_eq!(ended.status, 125, "{ended:?}");
+        rotated.works();
+    }
+    assert_eq!(rotated.tokens().len(), 4);
+    broken.store(false, Ordering::Relaxed);
+    rotated.sandbox.misbehave("{}");
+    rotate(&rotated, &url, &[DUE]).rotated();
+    rotated.is_settled();
 }
 
 #[test]

@@ -180,7 +180,7 @@ fn folder_of(path: &Path) -> &Path {
 fn unwritten(path: &Path, error: &io::Error) -> Failure {
     Failure::local(
         Reason::OutputFailed,
-        format!("cannot write {}: {}; see --token-file", path.display(), system_error(error)),
+        format!("cannot write {}: {}; check --token-file", path.display(), system_error(error)),
     )
 }
 

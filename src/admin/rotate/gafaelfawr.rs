@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::Url;
 
-use super::issuer::{Found, Rotates, Seen};
+use super::issuer::{Found, Others, Rotates, SETTLED_AFTER_SECONDS, Seen};
 use super::state::{Known, PlannedCreation};
 use crate::admin::gafaelfawr::LIFETIME_MARGIN;
 use crate::failure::{Failure, Reason};
@@ -97,10 +97,15 @@ impl Environment {
         Ok(PlannedCreation { began, expires, name: None, scopes, listed_before, spread, answered: false })
     }
 
-    async fn find(&self, attempt: &PlannedCreation, deadline: Instant) -> Result<Found, Failure> {
+    async fn find(
+        &self,
+        attempt: &PlannedCreation,
+        others: &Others,
+        deadline: Instant,
+    ) -> Result<Found, Failure> {
         let listed = self.admin.list(&self.new.username, deadline).await?;
         let new = NewToken { scopes: attempt.scopes.clone(), ..self.new.clone() };
-        let ends = self.now().min(attempt.began.saturating_add(super::SETTLED_AFTER_SECONDS));
+        let ends = self.now().min(attempt.began.saturating_add(SETTLED_AFTER_SECONDS));
         let judged = orphan::Creation {
             new: &new,
             expires: attempt.expires,
@@ -110,7 +115,13 @@ impl Environment {
             // that the request arrived.
             answered: attempt.answered || attempt.spread >= MIN_PROVING_SPREAD_SECONDS,
         };
-        let since = listed.iter().filter(|token| created_since(token, attempt.began));
+        let is_other = |token: &TokenInfo| {
+            token.expires != Some(attempt.expires) && others.explain(&token.token, token.expires)
+        };
+        let since = listed
+            .iter()
+            .filter(|token| created_since(token, attempt.began))
+            .filter(|token| !is_other(token));
         Ok(match judged.judge(since) {
             Verdict::Proven(token) => Found::Created(token.token.clone()),
             Verdict::Unproven(tokens) => {
@@ -171,9 +182,10 @@ impl Rotates for Environment {
     fn find<'a>(
         &'a self,
         attempt: &'a PlannedCreation,
+        others: &'a Others,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Found, Failure>> {
-        Box::pin(self.find(attempt, deadline))
+        Box::pin(self.find(attempt, others, deadline))
     }
 
     fn delete<'a>(&'a self, id: &'a str, deadline: Instant) -> BoxFuture<'a, Result<(), Failure>> {

@@ -10,6 +10,9 @@ use crate::issuer::api::Api;
 use crate::issuer::{BoxFuture, CreateError};
 use crate::secret::SecretString;
 
+/// How long a request may still take effect after its client has gone.
+pub(super) const SETTLED_AFTER_SECONDS: u64 = 900;
+
 /// The issuer's answer about the token in FILE.
 pub(super) enum Seen {
     Valid {
@@ -28,6 +31,21 @@ pub(super) enum Found {
     /// It may have created one of these.
     Unproven(Vec<String>),
     NotListed,
+}
+
+/// The tokens that are explained without the creation that is looked at: a new one of them says nothing about it.
+pub(super) struct Others {
+    /// The token in FILE, and the known ones.
+    pub ids: Vec<String>,
+    /// The expiries of all open creations. No two have the same.
+    pub expiries: Vec<u64>,
+}
+
+impl Others {
+    pub(super) fn explain(&self, id: &str, expires: Option<u64>) -> bool {
+        self.ids.iter().any(|known| known == id)
+            || expires.is_some_and(|expires| self.expiries.contains(&expires))
+    }
 }
 
 /// The operations that differ between issuers. Times are by the issuer's clock, in Unix seconds.
@@ -72,6 +90,7 @@ pub(super) trait Rotates {
     fn find<'a>(
         &'a self,
         attempt: &'a PlannedCreation,
+        others: &'a Others,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Found, Failure>>;
 

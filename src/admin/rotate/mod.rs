@@ -42,13 +42,11 @@ use crate::read::Until;
 use crate::secret::{SecretString, scrub};
 use crate::sys::signal::Signals;
 use files::{Files, LOCK_PAUSE, Lock, READ_LIMIT, Replacement};
-use issuer::{Found, Rotates, Seen};
+use issuer::{Found, Others, Rotates, SETTLED_AFTER_SECONDS, Seen};
 use state::{Known, PlannedCreation, State, fingerprint};
 
 /// Minimum time to delete a token or look for one when less of the timeout is left.
 const CLEAN_UP_LIMIT: Duration = Duration::from_secs(5);
-/// How long a request may still take effect after its client has gone.
-const SETTLED_AFTER_SECONDS: u64 = 900;
 
 /// The settings of `rotate`, from flags and environment.
 pub(crate) struct Rotation {
@@ -406,9 +404,13 @@ impl Rotate<'_> {
     fn settle(&self, state: &mut State, in_file: Option<&str>, notes: &mut Notes) -> Result<(), Failure> {
         let mut open = Vec::new();
         let mut attempts = std::mem::take(&mut state.attempts).into_iter();
-        let is_kept = |id: &str| in_file == Some(id) || state.tokens.iter().any(|known| known.id == id);
+        let known = state.tokens.iter().map(|known| known.id.as_str());
+        let others = Others {
+            ids: known.chain(in_file).map(str::to_owned).collect(),
+            expiries: attempts.as_slice().iter().map(|attempt| attempt.expires).collect(),
+        };
         let result = attempts.by_ref().try_for_each(|attempt| {
-            if self.settle_one(&attempt, &is_kept, notes).inspect_err(|_| open.push(attempt.clone()))? {
+            if self.settle_one(&attempt, &others, notes).inspect_err(|_| open.push(attempt.clone()))? {
                 open.push(attempt);
             }
             Ok(())
@@ -421,12 +423,12 @@ impl Rotate<'_> {
     fn settle_one(
         &self,
         attempt: &PlannedCreation,
-        is_kept: &dyn Fn(&str) -> bool,
+        others: &Others,
         notes: &mut Notes,
     ) -> Result<bool, Failure> {
         let is_recent = || self.issuer.now() <= attempt.began.saturating_add(SETTLED_AFTER_SECONDS);
-        match self.clean_up_wait(self.issuer.find(attempt, self.clean_up_deadline()))? {
-            Found::Created(id) if is_kept(&id) => Ok(is_recent()),
+        match self.clean_up_wait(self.issuer.find(attempt, others, self.clean_up_deadline()))? {
+            Found::Created(id) if others.ids.contains(&id) => Ok(is_recent()),
             Found::Created(id) => Ok(!self.delete(&id, Some(attempt.expires), notes)?),
             Found::Unproven(ids) => {
                 let expires = time(attempt.expires);
@@ -481,7 +483,7 @@ impl Rotate<'_> {
     fn undeleted(&self, id: &str, expires: Option<u64>, why: &Failure) -> String {
         let why = if matches!(why.status, ExitStatus::Signal(_)) { "interrupted" } else { &why.message };
         format!(
-            "could not delete the token: {why}; the next rotate tries again, {}",
+            "could not delete the token: {why}; the next rotate tries again; {}",
             self.manual_cleanup_hint(id, expires)
         )
     }
@@ -517,7 +519,7 @@ impl Rotate<'_> {
                 Err(error) => {
                     return Err(Failure::local(
                         Reason::OutputFailed,
-                        format!("cannot lock {path}.lock: {}; see --token-file", system_error(&error)),
+                        format!("cannot lock {path}.lock: {}; check --token-file", system_error(&error)),
                     ));
                 }
             }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::Url;
 
-use super::issuer::{Found, Rotates, Seen};
+use super::issuer::{Found, Others, Rotates, Seen};
 use super::state::{Known, PlannedCreation};
 use crate::date::time;
 use crate::failure::{Failure, Reason, Stage};
@@ -190,6 +190,7 @@ impl Rotates for Installation {
     fn find<'a>(
         &'a self,
         attempt: &'a PlannedCreation,
+        _: &'a Others,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Found, Failure>> {
         Box::pin(async move {
