@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, test_kill_process};
 
-use crate::sys::process::Ours;
+use crate::sys::process::Groups;
 
 /// How often to look again, and after how long: a process takes a moment to die.
 const LOOKS: u32 = 5;
@@ -20,11 +20,11 @@ struct Process {
 
 /// Describes the remaining processes of the sessions of `command`, with the reason they are left; `None` if there are
 /// none or this cannot be found out.
-pub(crate) fn describe(command: Pid, ours: &Ours) -> Option<String> {
+pub(crate) fn describe(command: Pid, groups: &Groups) -> Option<String> {
     let processes = || {
         let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = all.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
-        pids.filter(|&pid| pid != command).filter_map(|pid| left_behind(pid, ours)).collect()
+        pids.filter(|&pid| pid != command).filter_map(|pid| left_behind(pid, groups)).collect()
     };
     let mut left: Vec<Process> = processes();
     for _ in 1..LOOKS {
@@ -49,7 +49,7 @@ pub(crate) fn describe(command: Pid, ours: &Ours) -> Option<String> {
 }
 
 /// The process, if it belongs to these sessions, is alive, and is not dying of SIGKILL.
-fn left_behind(pid: Pid, ours: &Ours) -> Option<Process> {
+fn left_behind(pid: Pid, groups: &Groups) -> Option<Process> {
     let number = pid.as_raw_nonzero();
     // proc_pid_stat(5): pid (comm) state ppid pgrp session ...
     let stat = std::fs::read_to_string(format!("/proc/{number}/stat")).ok()?;
@@ -58,10 +58,10 @@ fn left_behind(pid: Pid, ours: &Ours) -> Option<Process> {
     let state = fields.next()?;
     let mut pid_field = |skip| Pid::from_raw(fields.nth(skip)?.parse().ok()?);
     let (group, session) = (pid_field(1)?, pid_field(0)?);
-    if !ours.sessions.contains(&session) || matches!(state, "Z" | "X") {
+    if !groups.sessions.contains(&session) || matches!(state, "Z" | "X") {
         return None;
     }
-    let why = match (test_kill_process(pid).is_ok(), ours.groups.contains(&Some(group))) {
+    let why = match (test_kill_process(pid).is_ok(), groups.contains(group)) {
         (true, true) => return None,
         (true, false) => "has left the command's process group".to_owned(),
         (false, _) => format!("runs as {}", user_of(pid)),

@@ -97,11 +97,11 @@ pub(crate) fn supervise(
     if output.is_cut() {
         run.sent.insert(Signal::PIPE);
     }
-    let ours = run.child.ours();
+    let groups = run.child.groups();
     let was_ended = run.sweep(&end);
     run.deliver(signals, &mut output, parent);
     let output = output.finish();
-    let left = was_ended.then(|| remains::describe(run.child.pid, &ours)).flatten();
+    let left = was_ended.then(|| remains::describe(run.child.pid, &groups)).flatten();
     Supervised {
         died_by_itself: matches!(end, End::Died(signal) if !run.sent.contains(signal)),
         end,
@@ -150,7 +150,7 @@ impl Supervision<'_> {
         }
     }
 
-    /// Sends SIGTERM, and SIGCONT so that a stopped group can react; or SIGKILL if there is no grace period.
+    /// Sends SIGTERM and SIGCONT (so that a stopped group can react), or SIGKILL if there is no grace period.
     fn terminate(&mut self, now: Instant) {
         if self.timeline.kill_after.is_zero() {
             return self.kill(now);
@@ -165,7 +165,7 @@ impl Supervision<'_> {
     fn kill(&mut self, now: Instant) {
         tracing::debug!("sending SIGKILL to the command's group");
         self.send(Signal::KILL);
-        // Nothing to wait for where the signal cannot arrive: what is left of the time is for the report.
+        // If the signal cannot arrive, there is nothing to wait for, and the rest of the time is for the report.
         let give_up_at = if self.out_of_reach.is_some() { now } else { self.timeline.give_up_at(now) };
         self.escalation = Escalation::Killed { give_up_at };
     }

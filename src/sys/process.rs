@@ -208,40 +208,49 @@ fn pointers(texts: &[CString]) -> Vec<*const c_char> {
     texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
-/// The command: a child of ours that has not been reaped.
+/// The command: a child of this process that has not been reaped.
 #[derive(Clone, Copy)]
 pub(crate) struct Child {
     pub pid: Pid,
-    /// The group that it was started in, which is the session, too.
+    /// The group that it was started in; its session has the same number.
     group: Pid,
 }
 
 /// The process groups and sessions of a command.
-pub(crate) struct Ours {
-    /// The groups that signals are sent to.
-    pub groups: [Option<Pid>; 2],
+pub(crate) struct Groups {
+    /// The group that it is in.
+    current: Pid,
+    /// The group that it was started in, if it has left it but not its session.
+    left: Option<Pid>,
     /// The session that it is in, and the one that it was started in.
     pub sessions: [Pid; 2],
+}
+
+impl Groups {
+    /// True if signals to the command are sent to this group.
+    pub(crate) fn contains(&self, group: Pid) -> bool {
+        group == self.current || self.left == Some(group)
+    }
 }
 
 impl Child {
     /// Sends `signal` to the command's group: the one that it was started in, and the one that it has gone to, if it
     /// has (as timeout(1) and setsid(1) do).
     pub(crate) fn kill_group(self, signal: Signal) -> rustix::io::Result<()> {
-        let Ours { groups: [group, first], .. } = self.ours();
-        if let Some(first) = first {
-            let _ = kill(-first.as_raw_nonzero().get(), signal);
+        let Groups { current, left, .. } = self.groups();
+        if let Some(left) = left {
+            let _ = kill_group(left, signal);
         }
-        kill(-group.unwrap_or(self.group).as_raw_nonzero().get(), signal)
+        kill_group(current, signal)
     }
 
     /// The groups and sessions that it has now.
-    pub(crate) fn ours(self) -> Ours {
+    pub(crate) fn groups(self) -> Groups {
         let session = getsid(Some(self.pid)).unwrap_or(self.group);
-        let group = getpgid(Some(self.pid)).unwrap_or(self.group);
-        // Of a session that it has left, the number may belong to somebody else by now.
-        let first = (group != self.group && session == self.group).then_some(self.group);
-        Ours { groups: [Some(group), first], sessions: [session, self.group] }
+        let current = getpgid(Some(self.pid)).unwrap_or(self.group);
+        // After it has left the session, the group's number may belong to another program.
+        let left = (current != self.group && session == self.group).then_some(self.group);
+        Groups { current, left, sessions: [session, self.group] }
     }
 
     /// Reaps it, if it has ended or is about to.
@@ -251,14 +260,14 @@ impl Child {
 }
 
 fn reap(child: Pid) {
-    // SAFETY: waitpid has no memory to be unsafe with where it is not to tell the status.
+    // SAFETY: waitpid accesses no memory if there is no place for the status.
     unsafe { libc::waitpid(child.as_raw_nonzero().get(), std::ptr::null_mut(), libc::__WALL) };
 }
 
-/// (rustix's call takes no real-time signals.)
-fn kill(pid: c_int, signal: Signal) -> rustix::io::Result<()> {
+/// (rustix's call does not accept real-time signals.)
+fn kill_group(group: Pid, signal: Signal) -> rustix::io::Result<()> {
     // SAFETY: kill does not access memory.
-    match unsafe { libc::kill(pid, signal.number()) } {
+    match unsafe { libc::kill(-group.as_raw_nonzero().get(), signal.number()) } {
         0 => Ok(()),
         _ => Err(last_errno()),
     }
