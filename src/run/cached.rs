@@ -56,7 +56,7 @@ fn warn_of(run: &mut Run<'_>, cache: &Cache, error: &std::io::Error) {
 /// The result for the cache. `None` if it says nothing about the target: a failure of this program, a timeout of
 /// the exchange, a run that a signal ended.
 fn worth_keeping(run: &Run<'_>, result: &Result<ExitStatus, Failure>) -> Option<CachedResult> {
-    if run.report.interrupted {
+    if run.report.interruption.is_some() {
         return None;
     }
     // A run whose timeout was shortened says nothing about runs with the full timeout.

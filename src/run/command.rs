@@ -29,14 +29,7 @@ pub(super) fn run(run: &mut Run<'_>, lease: &Lease) -> Result<ExitStatus, Failur
     let started = job.start().map_err(|error| refuse_command(&name, &error))?;
     let supervised = child::supervise(started, run.signals, run.parent.as_ref(), &run.timeline);
     run.report.took(Stage::Command, began.elapsed());
-    run.report.orphaned = supervised.orphaned;
-    // A forwarded SIGUSR1, for example, kills a command that does not handle it.
-    let died_of_forwarded =
-        matches!(supervised.end, End::Died(_)) && !supervised.died_by_itself && !supervised.timed_out;
-    run.report.interrupted = supervised.forwarded.is_some()
-        || supervised.interrupted.is_some()
-        || supervised.orphaned
-        || died_of_forwarded;
+    run.report.interruption = interruption(&supervised);
     let (exit_status, signal) = match &supervised.end {
         End::Exited(status) => (Some(*status), None),
         End::Died(signal) => (None, Some(signal.to_string())),
@@ -66,6 +59,19 @@ pub(super) fn run(run: &mut Run<'_>, lease: &Lease) -> Result<ExitStatus, Failur
         begin_line();
     }
     result
+}
+
+/// The reason if the run was told to end, so that the end of the command says nothing about the target.
+fn interruption(supervised: &Supervised) -> Option<Reason> {
+    // A forwarded SIGUSR1, for example, kills a command that does not handle it.
+    let died_of_forwarded =
+        matches!(supervised.end, End::Died(_)) && !supervised.died_by_itself && !supervised.timed_out;
+    if supervised.orphaned {
+        Some(Reason::ParentDied)
+    } else {
+        (supervised.forwarded.is_some() || supervised.interrupted.is_some() || died_of_forwarded)
+            .then_some(Reason::Interrupted)
+    }
 }
 
 fn judge(run: &Run<'_>, supervised: &Supervised) -> Result<ExitStatus, Failure> {

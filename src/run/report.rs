@@ -19,10 +19,8 @@ pub(crate) struct Report {
     pub ended: Option<SystemTime>,
     /// The result came from the cache.
     pub cached: bool,
-    /// A signal, or the death of the parent process, ended the run.
-    pub interrupted: bool,
-    /// The death of the parent process ended the run.
-    pub orphaned: bool,
+    /// The reason if a signal, or the death of the parent process, ended the run.
+    pub interruption: Option<Reason>,
     failed: [bool; Stage::ALL.len()],
 }
 
@@ -73,7 +71,9 @@ impl Report {
             failed: Stage::ALL
                 .into_iter()
                 // A command that was told to stop says nothing about the target.
-                .filter(|&one| (Some(one) == stage && !self.interrupted) || self.failed[one as usize])
+                .filter(|&one| {
+                    (Some(one) == stage && self.interruption.is_none()) || self.failed[one as usize]
+                })
                 .collect(),
             failures,
             clock_offset_seconds: self.clock_offset_seconds,
@@ -88,8 +88,7 @@ impl Report {
     fn reason(&self, status: ExitStatus) -> Option<Reason> {
         match status {
             status if status.is_success() => None,
-            _ if self.orphaned => Some(Reason::ParentDied),
-            _ if self.interrupted => Some(Reason::Interrupted),
+            _ if self.interruption.is_some() => self.interruption,
             ExitStatus::Signal(_) => Some(Reason::CommandKilled),
             ExitStatus::Command(_) => Some(Reason::CommandFailed),
             ExitStatus::Usage => Some(Reason::Usage),
