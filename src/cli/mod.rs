@@ -13,7 +13,7 @@ mod token;
 pub(crate) mod values;
 mod verbs;
 
-pub(crate) use parse::{CommandLine, Diagnostics, command, format_of_refused, parse};
+pub(crate) use parse::{CommandLine, Diagnostics, command, format_of_refused, parse, raw_values};
 pub use parse::{Line, Stop, parse_untyped};
 pub use syntax::FlagsEnd;
 pub(crate) use token::{

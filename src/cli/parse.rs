@@ -1,6 +1,7 @@
 //! From command-line arguments to the flags of a command.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
 
 use clap::builder::Resettable;
 use clap::error::ErrorKind;
@@ -166,14 +167,17 @@ fn has_unusable_variable(arg: &Arg) -> bool {
     std::env::var_os(name).is_some_and(|value| is_foreign(&value))
 }
 
+/// The values of a flag in words of the form `--name=value`, which may be invalid.
+pub(crate) fn raw_values<'a>(words: &'a [OsString], name: &'a str) -> impl Iterator<Item = &'a OsStr> {
+    words.iter().filter_map(move |word| {
+        let value = word.as_bytes().strip_prefix(b"--")?.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        Some(OsStr::from_bytes(value))
+    })
+}
+
 /// The format of failures if `flags` could not be parsed; errors in the format itself are ignored.
 pub(crate) fn format_of_refused(flags: &[OsString], is_of_sts: bool) -> LogFormat {
-    let last = |name: &str| {
-        let value = |flag: &OsString| {
-            flag.to_str()?.strip_prefix("--")?.strip_prefix(name)?.strip_prefix('=').map(str::to_owned)
-        };
-        flags.iter().rev().find_map(value)
-    };
+    let last = |name| raw_values(flags, name).filter_map(OsStr::to_str).last().map(str::to_owned);
     let variable = || std::env::var(LOG_FORMAT_VARIABLE).ok().filter(|value| !value.is_empty());
     match last(LOG_FORMAT_FLAG).or_else(variable).as_deref() {
         Some("json") => LogFormat::Json,

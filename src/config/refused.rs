@@ -10,6 +10,7 @@ use clap::Command;
 use super::token;
 use crate::admin::rotate;
 use crate::cli::flags::{self, LabelList, SERVICE};
+use crate::cli::raw_values;
 use crate::cli::stackstate::NAME;
 use crate::cli::values::parse_base_url;
 use crate::failure::Failure;
@@ -67,11 +68,7 @@ fn values(command: &Command, words: &[OsString], name: &str) -> Vec<OsString> {
     let Some(arg) = command.get_arguments().find(|arg| arg.get_long() == Some(name)) else {
         return Vec::new();
     };
-    let given = |word: &OsString| {
-        let value = word.as_bytes().strip_prefix(b"--")?.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
-        Some(OsStr::from_bytes(value).to_owned())
-    };
-    let mut values: Vec<OsString> = words.iter().filter_map(given).collect();
+    let mut values: Vec<OsString> = raw_values(words, name).map(OsStr::to_owned).collect();
     if values.is_empty() {
         values.extend(arg.get_env().and_then(std::env::var_os));
     }
