@@ -1,5 +1,5 @@
-//! The programs that are measured: those that ship, and not those that Cargo builds beside a benchmark, where the
-//! features of development dependencies count, too.
+//! Finds the programs to measure. They are the ones that ship: Cargo builds others for a benchmark, with the features
+//! of the development dependencies.
 
 use std::path::PathBuf;
 

@@ -214,7 +214,7 @@ impl Masked {
                 self.left_to_read = self.left_to_read.map(|left| left - length);
                 self.mask.push(&self.incoming[..length], &mut self.ready);
                 if length < READ_BYTES {
-                    // There was no more. Where both streams go to one place, they must not mix within a line.
+                    // The pipe is empty. If both streams go to one place, they must not mix within a line.
                     self.mask.release_line(&mut self.ready);
                 }
                 // Starts again, because the text held back so far was resolved.
@@ -253,12 +253,12 @@ impl Masked {
 
     /// Writes some of what is ready, without waiting.
     fn write_some(&mut self, from: usize) -> Result<usize, Errno> {
-        /// Where the stream stands.
+        /// The current position of the stream.
         const HERE: u64 = u64::MAX;
         if self.takes_what_it_can {
             let rest = IoSlice::new(&self.ready[from..]);
             match rustix::io::pwritev2(self.to, &[rest], HERE, ReadWriteFlags::NOWAIT) {
-                // Kernels before 6.4 cannot tell a pipe so.
+                // Not supported on pipes before Linux 6.4.
                 Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::SPIPE) => {
                     self.takes_what_it_can = false;
                 }

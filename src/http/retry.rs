@@ -87,7 +87,7 @@ pub(crate) enum Again {
 pub(crate) struct Tried<T> {
     pub result: T,
     pub tries: u32,
-    /// Why there is no further try, if another one might have helped.
+    /// Why there was no other try, if one might have helped.
     pub gave_up: Option<Next>,
 }
 

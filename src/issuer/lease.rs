@@ -15,7 +15,7 @@ pub struct Lease {
     pub remove: Vec<OsString>,
 }
 
-/// Why there is no new token.
+/// Why no token was created.
 #[derive(Debug)]
 pub(crate) struct CreateError {
     /// The failure to report.

@@ -42,7 +42,7 @@ pub(super) struct Scanner {
     wraps: Vec<(usize, usize)>,
 }
 
-/// Folds eight bytes in a register; gives how many of the first are plain: neither unseen nor special where they stand.
+/// Folds eight bytes in a register. Also returns how many of them, from the first on, are neither unseen nor special.
 fn fold_eight(bytes: [u8; AT_ONCE_BYTES]) -> ([u8; AT_ONCE_BYTES], usize) {
     const fn all(byte: u8) -> u64 {
         u64::from_le_bytes([byte; AT_ONCE_BYTES])

@@ -35,14 +35,14 @@ pub(crate) fn close_on_exec(descriptor: RawFd) {
     }
 }
 
-/// Bounds what each socket that this process has made holds of what was received. The HTTP library shows none of its
-/// own. Those that we were started with are not closed on exec, and are left alone.
+/// Limits the receive buffer of each socket that this process has opened, because the HTTP library does not expose its
+/// sockets. Inherited descriptors are not closed on exec, and are left alone.
 pub(crate) fn bound_receive_buffers(bytes: usize) {
     /// A socket takes the lowest number that is free, and few of those below it are closed before this is called.
     const MAX_GAPS: usize = 16;
     let mut gaps = 0;
     for number in libc::STDERR_FILENO + 1..RawFd::MAX {
-        // SAFETY: a descriptor that nobody has is an error of these calls, and no other thread opens or closes any.
+        // SAFETY: for a descriptor that is not open, these calls fail; no other thread opens or closes any.
         let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
         match fcntl_getfd(descriptor) {
             Ok(flags) if flags.contains(FdFlags::CLOEXEC) => {

@@ -1,4 +1,4 @@
-//! `FILE.state`: the tokens that belong to FILE, and those that may. It holds no secret.
+//! `FILE.state` lists the tokens that belong to FILE or may belong to it. It contains no secret.
 //!
 //! Every change at the issuer is noted here first, so that a crash never leaves a token that the next `rotate` knows
 //! nothing of. It does not say which token is in use: the content of FILE is compared with the fingerprints.
