@@ -11,7 +11,6 @@ const UNKILLABLE_AFTER: Duration = Duration::from_secs(2);
 /// Replaces a timeout that is longer than the clock can represent.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// The deadlines of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Timeline {
     pub start: Instant,
@@ -19,13 +18,11 @@ pub(crate) struct Timeline {
     pub term_at: Instant,
     /// The time from SIGTERM to SIGKILL.
     pub kill_after: Duration,
-    /// The time limit of the revocation.
     pub revoke_limit: Duration,
     /// When the result must be reported, if there is a `SCRIPT_DEADLINE`.
     pub report_by: Option<Instant>,
 }
 
-/// The limits that the user sets.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// For exchange and command together.

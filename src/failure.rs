@@ -15,17 +15,13 @@ pub enum Stage {
     Sign,
     /// Getting the credential from its issuer.
     Exchange,
-    /// Running the command.
     Command,
-    /// Revoking the credential.
     Revoke,
 }
 
 impl Stage {
-    /// All stages, in the order of a run.
     pub const ALL: [Stage; 4] = [Stage::Sign, Stage::Exchange, Stage::Command, Stage::Revoke];
 
-    /// The value of the `stage` label.
     pub fn label(self) -> &'static str {
         match self {
             Stage::Sign => "sign",
@@ -39,24 +35,19 @@ impl Stage {
 /// How the program ends. The values from 124 on are those of POSIX `env`, coreutils' `timeout` and the shells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitStatus {
-    /// The command ended with this status.
     Command(u8),
     /// The command died of this signal, or this signal ended the run before the command started.
     Signal(i32),
     /// Usage error: unknown flag, invalid value, missing COMMAND.
     Usage,
-    /// The timeout ended the run.
     Timeout,
     /// monitoring-token itself failed; the target was not tested.
     Failed,
-    /// COMMAND exists but cannot be run.
     CannotRun,
-    /// COMMAND was not found.
     NotFound,
 }
 
 impl ExitStatus {
-    /// Exit status 0.
     pub const SUCCESS: ExitStatus = ExitStatus::Command(0);
 
     /// The status that the parent process sees.
@@ -73,7 +64,6 @@ impl ExitStatus {
         }
     }
 
-    /// True if the run counts as a success.
     pub fn is_success(self) -> bool {
         self.code() == 0
     }
@@ -86,11 +76,8 @@ pub struct Failure {
     /// The stage that the metrics show as failed. `None` if the failure says nothing about key, issuer or target: a
     /// usage error, a wait for another process, a stdout that cannot be written.
     pub stage: Option<Stage>,
-    /// The reason, for programs.
     pub reason: Reason,
-    /// The exit status.
     pub status: ExitStatus,
-    /// The text of the line.
     pub message: String,
 }
 
@@ -144,7 +131,6 @@ impl Failure {
         Failure::failed(stage, Reason::ParentDied, message)
     }
 
-    /// Appends a clause to the message.
     #[must_use]
     pub fn and(mut self, clause: &str) -> Failure {
         self.message.push_str(if self.message.ends_with('?') { " " } else { "; " });
@@ -152,7 +138,6 @@ impl Failure {
         self
     }
 
-    /// Appends the warnings of the run to the message.
     #[must_use]
     pub(crate) fn with_warnings(self, warnings: impl IntoIterator<Item = impl Into<Warning>>) -> Failure {
         warnings

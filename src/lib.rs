@@ -14,6 +14,8 @@
 //! without Rust's guarantees is in [`sys`].
 
 #![deny(unsafe_code)]
+// The library is for the program and its tests. A comment says what a name does not.
+#![allow(missing_docs)]
 #![warn(unreachable_pub)]
 
 mod admin;
@@ -43,5 +45,4 @@ pub mod secret;
 pub mod stdout;
 pub mod sys;
 
-/// Version, commit and date of the commit.
 pub const VERSION: &str = env!("MONITORING_TOKEN_VERSION");

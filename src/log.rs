@@ -22,7 +22,6 @@ pub enum LogFormat {
     /// `monitoring-token: …`
     #[default]
     Text,
-    /// One JSON object a line.
     Json,
     /// Failures as the JSON of `sts`.
     Sts,
@@ -77,7 +76,6 @@ impl Log {
         Log { format }
     }
 
-    /// The one line of a failure.
     pub(crate) fn failure(self, failure: &Failure) {
         match self.format {
             LogFormat::Text => write_message("", &failure.message),
@@ -95,7 +93,6 @@ impl Log {
         }
     }
 
-    /// Prints a problem that does not change the result of the run.
     pub(crate) fn warning(self, warning: &Warning) {
         let Warning { message, reason } = warning;
         match self.format {

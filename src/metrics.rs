@@ -19,12 +19,10 @@ use rustix::io::Errno;
 use crate::failure::{Failure, Reason, Stage, system_error};
 use crate::new_file::replace;
 
-/// Prefix of every metric name.
 const PREFIX: &str = "monitoring_token";
 /// The collector runs as another user.
 const FILE_MODE: u32 = 0o644;
 
-/// The labels of every sample.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Labels {
     /// The monitored machine; empty for service tokens.
@@ -46,7 +44,6 @@ pub(crate) fn is_label_name(name: &str) -> bool {
     name.bytes().all(is_word) && name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit())
 }
 
-/// The values of one run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Figures {
     pub exit_status: u8,
@@ -59,7 +56,6 @@ pub(crate) struct Figures {
     pub clock_offset_seconds: Option<i64>,
     /// The time left until the timeout, in seconds.
     pub deadline_margin_seconds: f64,
-    /// The result came from the cache.
     pub cached: bool,
     /// When the token in the file of `rotate` expires, in Unix seconds.
     pub token_expiry: Option<u64>,

@@ -58,7 +58,6 @@ impl NewFile {
         self.kept
     }
 
-    /// Keeps it when this value is dropped.
     pub(crate) fn keep(&mut self) {
         self.kept = true;
     }

@@ -2,7 +2,6 @@
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-/// The message if the system has no random numbers.
 pub(crate) const NO_RANDOM: &str = "the system random number generator failed";
 
 /// Fills `bytes`.

@@ -33,7 +33,6 @@ pub struct Until<'a> {
 }
 
 impl Until<'_> {
-    /// Until a point in time.
     pub fn at(deadline: Instant) -> Until<'static> {
         Until { since: Instant::now(), deadline, signals: None, parent: None }
     }
@@ -48,7 +47,6 @@ impl Until<'_> {
 /// Some editors write this in front of a text (Unicode, 23.8).
 pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Why bytes are not text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotText {
     /// They are UTF-16, which some other systems write.
@@ -71,28 +69,22 @@ pub(crate) fn as_text(bytes: &[u8]) -> Result<&str, NotText> {
     std::str::from_utf8(bytes).map_err(|_| NotText::Bytes)
 }
 
-/// Why the file was not read.
 #[derive(Debug)]
 pub(crate) enum ReadError {
     Io(io::Error),
-    /// It has more than the maximum.
     TooLarge,
-    /// The wait ended early.
     Ended(Ended),
 }
 
-/// Why a wait ended early.
 #[derive(Debug)]
 pub(crate) enum Ended {
     /// After this time.
     Timeout(Duration),
     Interrupted(Signal),
-    /// The parent process died.
     Orphaned,
 }
 
 impl Ended {
-    /// The failure for waiting for `what` in `stage`.
     pub(crate) fn failure(&self, stage: Stage, what: &str) -> Failure {
         match self {
             Ended::Timeout(after) => Failure {
@@ -140,7 +132,6 @@ pub(crate) fn open_secret(path: &Path) -> Result<File, ReadError> {
     Ok(file)
 }
 
-/// Reads the file; fails if it has more than `max_bytes`.
 pub(crate) fn all(
     mut file: File,
     max_bytes: usize,

@@ -15,7 +15,7 @@ use crate::key::convert::{public_half, read, thumbprint, to_json};
 use crate::key::generate::private_jwk;
 use crate::key::inspect::inspect;
 use crate::key::load::read_file;
-use crate::key::{Algorithm, Unusable};
+use crate::key::{Algorithm, Unusable, algorithm};
 use crate::new_file::NewFile;
 use crate::read::Until;
 
@@ -70,15 +70,15 @@ pub(crate) fn act(action: Action) -> Result<String, Failure> {
 }
 
 /// Writes FILE (0600) and FILE.pub, and says so.
-fn generate(algorithm: Algorithm, key_id: Option<String>, out: Option<PathBuf>) -> Result<String, Failure> {
-    let mut jwk = private_jwk(algorithm).map_err(not_created)?;
+fn generate(kind: Algorithm, key_id: Option<String>, out: Option<PathBuf>) -> Result<String, Failure> {
+    let mut jwk = private_jwk(kind).map_err(not_created)?;
     let key_id = match key_id {
         Some(key_id) => key_id,
         // As `jwk-keygen --kid-rand`: padded.
         None => URL_SAFE.encode(thumbprint(&jwk).map_err(not_created)?),
     };
     jwk.set_key_id(&key_id);
-    let private_path = out.unwrap_or_else(|| format!("jwk_sig_{}_{key_id}", algorithm.name()).into());
+    let private_path = out.unwrap_or_else(|| format!("jwk_sig_{}_{key_id}", algorithm::name(kind)).into());
     let public_path = with_suffix(&private_path, ".pub");
     let private_json = Zeroizing::new(to_json(&jwk).map_err(not_created)?);
     let public_json = public_half(&jwk).and_then(|public| to_json(&public)).map_err(not_created)?;

@@ -26,14 +26,12 @@ pub(crate) struct CachedResult {
     pub exit_status: u8,
     /// The message of the failure, if the status is not the command's own.
     pub message: Option<String>,
-    /// The end of the run, in milliseconds since 1970.
     ended_unix_ms: u64,
     /// The timeout that ended the run, in milliseconds; `None` if it ended otherwise.
     timed_out_after_ms: Option<u64>,
 }
 
 impl CachedResult {
-    /// The result of a run that ends now.
     pub(crate) fn now(exit_status: u8, message: Option<String>) -> CachedResult {
         CachedResult {
             exit_status,
@@ -54,7 +52,6 @@ impl CachedResult {
         self.timed_out_after_ms.is_none_or(|had| ms(timeout) <= had)
     }
 
-    /// How long ago the run ended.
     pub(crate) fn age(&self) -> Duration {
         Duration::from_millis(unix_ms(SystemTime::now()).saturating_sub(self.ended_unix_ms))
     }
@@ -67,7 +64,6 @@ pub(super) struct Entry {
     key: String,
     #[serde(rename = "kept")]
     pub result: CachedResult,
-    /// How long it is valid, in milliseconds.
     max_age_ms: u64,
 }
 
@@ -80,7 +76,6 @@ impl Entry {
         Entry { key: key.0.clone(), result, max_age_ms: ms(max_age) }
     }
 
-    /// True if it is the result of this run.
     pub(super) fn is_of(&self, key: &CacheKey) -> bool {
         self.key == key.0
     }
@@ -107,7 +102,6 @@ impl Entry {
         Entry::read_any(path).filter(|entry| entry.is_of(key))
     }
 
-    /// Reads an entry of any key.
     pub(super) fn read_any(path: &Path) -> Option<Entry> {
         let file = OpenOptions::new()
             .read(true)

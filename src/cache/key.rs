@@ -6,7 +6,6 @@ use ring::digest::{Context, SHA256};
 
 /// Increases when the hashed data changes.
 const KEY_FORMAT: &str = "monitoring-token result 1";
-/// The hash that identifies a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CacheKey(pub(super) String);
 

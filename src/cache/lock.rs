@@ -22,7 +22,6 @@ pub(super) enum Locked {
 }
 
 impl Lock {
-    /// Tries once.
     pub(super) fn acquire(path: &Path) -> io::Result<Locked> {
         for _ in 0..MAX_TRIES {
             let file = OpenOptions::new()
@@ -72,7 +71,6 @@ fn check_ours(file: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// True if `file` is still the one at `path`.
 fn is_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), path.symlink_metadata()) {
         (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),

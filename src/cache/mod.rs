@@ -30,7 +30,6 @@ const DIR_MODE: u32 = 0o700;
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// Where results are kept, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cache {
     /// The folder, created if missing. `None` if neither a flag nor the environment names one.
@@ -47,7 +46,6 @@ struct Opened<'a> {
     dir: &'a Path,
 }
 
-/// The result of a lookup.
 pub(crate) enum Lookup<'a> {
     Hit(CachedResult),
     /// This process has to make the run.
@@ -169,7 +167,6 @@ fn create_private(dir: &Path) -> io::Result<()> {
 }
 
 impl Opened<'_> {
-    /// The stored result, if it is still valid.
     fn find(&self, key: &CacheKey, timeout: Duration) -> Option<CachedResult> {
         let entry = Entry::read(&self.path(key, "json"), key)?;
         // The TTL may have become shorter since.

@@ -76,7 +76,6 @@ impl Checklist {
         self.push(name, Outcome::Warning, &detail.into(), Map::new());
     }
 
-    /// The step does not apply.
     pub(super) fn skip(&mut self, name: &'static str, detail: impl Into<String>) {
         self.push(name, Outcome::Skipped, &detail.into(), Map::new());
     }
@@ -112,7 +111,6 @@ impl Checklist {
     }
 }
 
-/// A finished check.
 pub(crate) struct Checked {
     pub rows: Vec<Row>,
     /// The failure that would end the run before its command.
@@ -146,7 +144,6 @@ impl Checked {
         text
     }
 
-    /// The result as one JSON object.
     pub(crate) fn json(&self) -> String {
         let status = self.failure.as_ref().map_or(ExitStatus::SUCCESS, |failure| failure.status);
         let failure = self.failure.as_ref();

@@ -23,13 +23,11 @@ const STEPS: &[&str] = &[
 ];
 
 impl Checked {
-    /// The check of a main command that cannot be run.
     pub(crate) fn of_locate(failure: Failure) -> Checked {
         Checked::refused(STEPS, failure)
     }
 }
 
-/// Makes the request of a run and reports how each step went.
 pub(crate) fn locate(what: LocateRun, signals: &Signals, log: Log) -> Checked {
     let mut list = Checklist::new(STEPS);
     let failure = steps(what, signals, log, &mut list).err();
@@ -67,7 +65,7 @@ impl Observer for Steps<'_> {
     }
 
     fn loaded(&mut self, locate: &LocateConfig, key: &PrivateKey) {
-        let algorithm = key.algorithm.name();
+        let algorithm = key.alg();
         let detail = format!("{} ({algorithm})", locate.key.describe());
         self.list.ok_with("key", detail, json!({"algorithm": algorithm}));
         let key_id = match key.key_id.as_str() {
@@ -78,13 +76,11 @@ impl Observer for Steps<'_> {
     }
 
     fn signed(&mut self, locate: &LocateConfig, key: &PrivateKey) {
-        let algorithm = key.algorithm;
-        let remark = algorithm.refused_by().map(|refused| format!("; {refused}")).unwrap_or_default();
         let machine = match locate.machine.as_str() {
             "" => "no machine (-machine is not set)".to_owned(),
             machine => format!("the machine {machine:?}"),
         };
-        self.list.ok("signing", format!("{}, for {machine}{remark}", algorithm.name()));
+        self.list.ok("signing", format!("{}, for {machine}{}", key.alg(), key.remark()));
         self.insecure = plain_http_host(&locate.endpoint.url);
     }
 

@@ -84,7 +84,6 @@ fn report_hops(
     }
 }
 
-/// Adds the rows `dns` and `tcp` of the first hop.
 fn report_hop(
     list: &mut Checklist,
     of: &str,

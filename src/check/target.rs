@@ -14,7 +14,6 @@ use crate::issuer::locate::Granted;
 use crate::run::Run;
 use crate::secret::ExposeSecret as _;
 
-/// How long to try.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Adds the row `target`. Fails only if a signal ends the check.
@@ -41,7 +40,6 @@ pub(super) fn report(list: &mut Checklist, run: &Run<'_>, granted: &Granted) -> 
     Ok(())
 }
 
-/// Resolves the name and connects to one of its addresses.
 async fn reach(host: &str, port: u16) -> Result<SocketAddr, String> {
     let addresses = if let Ok(address) = host.parse() {
         vec![SocketAddr::new(address, port)]

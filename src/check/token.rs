@@ -19,7 +19,6 @@ const STEPS: &[&str] =
     &["timeout", "command", "credential", "roots", "proxy", "dns", "tcp", "tls", "clock", "token", "server"];
 
 impl Checked {
-    /// The check of an `exec` that cannot be run.
     pub(crate) fn of_token(failure: Failure) -> Checked {
         Checked::refused(STEPS, failure)
     }

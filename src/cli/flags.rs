@@ -18,7 +18,7 @@ use crate::VERSION;
 use crate::child::OutputPolicy;
 use crate::go::csv;
 use crate::issuer::locate::{SERVICE_URL, SIGNER_KEY};
-use crate::key::Algorithm;
+use crate::key::{Algorithm, algorithm};
 use crate::log::LogFormat;
 use crate::metrics;
 use crate::reason::Reason;
@@ -33,7 +33,7 @@ pub(crate) const RETRIES: Preset<u32> = Preset { text: "2", parse: count };
 pub(crate) const TIMEOUT: Preset<Duration> = Preset { text: "60s", parse: positive_duration };
 pub(crate) const OUTPUT: Preset<OutputPolicy> = Preset { text: "discard", parse: output };
 pub(crate) const KILL_AFTER: Preset<Duration> = Preset { text: "5s", parse: duration };
-pub(crate) const ALGORITHM: Preset<Algorithm> = Preset { text: "EdDSA", parse: algorithm };
+pub(crate) const ALGORITHM: Preset<Algorithm> = Preset { text: "EdDSA", parse: key_algorithm };
 
 /// Give a monitoring job a short-lived credential, run the job, leave nothing behind
 #[derive(Parser)]
@@ -304,9 +304,9 @@ fn log_format(text: &OsStr) -> Result<LogFormat, Why> {
 }
 
 /// Only the algorithms that every Locate accepts.
-fn algorithm(text: &OsStr) -> Result<Algorithm, Why> {
-    let known = [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Rs256];
-    one_of(&known.map(|algorithm| (algorithm.name(), algorithm)), text)
+fn key_algorithm(text: &OsStr) -> Result<Algorithm, Why> {
+    let known = [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256];
+    one_of(&known.map(|known| (algorithm::name(known), known)), text)
 }
 
 fn key_id(text: &OsStr) -> Result<String, Why> {

@@ -15,19 +15,16 @@ use crate::issuer::locate::SERVICE_URL;
 use crate::issuer::stackstate::SKIP_SSL;
 use crate::log::LogFormat;
 
-/// A command with flags of its own.
 pub(crate) trait CommandLine: Parser + Args {
     /// The words that select it.
     const PROGRAM: &'static str;
     const END: FlagsEnd = FlagsEnd::DoubleDash;
 
-    /// The flags that control the lines on stderr.
     fn diagnostics(&self) -> Diagnostics {
         Diagnostics::default()
     }
 }
 
-/// Implements [`CommandLine`] for a struct of flags.
 macro_rules! command_line {
     ($flags:ty, $program:literal $(, $end:ident)? $(, |$self:ident| $diagnostics:expr)?) => {
         impl CommandLine for $flags {
@@ -50,7 +47,6 @@ pub(crate) struct Diagnostics {
 
 /// A command line: flags, with their variables as fallback, and operands (POSIX, 12.1).
 pub struct Line<F> {
-    /// Its flags.
     pub flags: F,
     /// The arguments that are neither flags nor their values, in order.
     pub operands: Vec<OsString>,
@@ -58,22 +54,15 @@ pub struct Line<F> {
     pub words: Vec<OsString>,
 }
 
-/// Why a command line is not executed.
 pub enum Stop {
-    /// `-help` was given.
     Help,
-    /// Print this text, such as the version.
     Print(String),
-    /// It is invalid.
     Refused {
-        /// The error.
         failure: Failure,
-        /// The format to report it in.
         format: LogFormat,
         /// The flags on the command line, as far as they could be read.
         words: Vec<OsString>,
     },
-    /// The requested action failed.
     Failed(Failure),
 }
 

@@ -273,7 +273,6 @@ fn day(text: &OsStr) -> Result<i64, Why> {
     millis_of_day(filled(text)?.trim()).ok_or("not a valid date: expected YYYY-MM-DD".into())
 }
 
-/// Values of `--print`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Printed {
     Both,

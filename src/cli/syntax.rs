@@ -14,7 +14,6 @@ use super::values::spelled;
 use crate::failure::{Failure, brief};
 use crate::go::flag::{Word, parse_bool};
 
-/// Where the flags of a command line end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlagsEnd {
     /// At `--`, or at the first argument that is not a flag, as in Go.
@@ -23,7 +22,6 @@ pub enum FlagsEnd {
     DoubleDash,
 }
 
-/// A command line, split into flags and operands.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Split {
     /// Each as `--name` or `--name=value`.
@@ -32,7 +30,6 @@ pub struct Split {
     pub operands: Vec<OsString>,
 }
 
-/// How a flag takes its value.
 enum Value {
     /// After `=`, or as the next argument.
     Required,

@@ -19,7 +19,6 @@ use crate::go::duration::{self, GoDuration};
 use crate::go::flag::parse_bool;
 use crate::go::proxy::has_sound_host;
 
-/// The error of an invalid value.
 pub(crate) enum Why {
     /// An explanation, shown after the value.
     Shown(Cow<'static, str>),
@@ -35,7 +34,6 @@ impl From<&'static str> for Why {
     }
 }
 
-/// Returns `value` if `holds`, otherwise the error `why`.
 pub(super) fn only<T>(value: T, holds: bool, why: &'static str) -> Result<T, Why> {
     if holds { Ok(value) } else { Err(why.into()) }
 }
@@ -52,12 +50,10 @@ impl Why {
 
 pub(crate) type Parse<T> = fn(&OsStr) -> Result<T, Why>;
 
-/// A value with its text and its origin.
 #[derive(Clone)]
 pub(crate) struct Given<T = ()> {
     pub(crate) value: T,
     pub(crate) text: OsString,
-    /// The flag or variable that it comes from.
     pub(crate) origin: String,
     source: ValueSource,
 }
@@ -143,7 +139,6 @@ pub(crate) struct Reader<T, V> {
     keep: fn(T, &OsStr, Option<&Arg>, ValueSource) -> V,
 }
 
-/// A flag whose value is parsed by `parse`.
 pub(crate) fn read<T>(parse: Parse<T>) -> Reader<T, T> {
     Reader { parse, keep: |value, _, _, _| value }
 }
@@ -244,7 +239,6 @@ pub(crate) fn stray_character(text: &str) -> Option<&'static str> {
     }
 }
 
-/// Any text, even empty.
 #[expect(clippy::unnecessary_wraps, reason = "one of many parsers")]
 pub(crate) fn anything(_: &OsStr) -> Result<(), Why> {
     Ok(())
@@ -358,7 +352,6 @@ pub(super) fn list(text: &OsStr) -> Result<CommaList, Why> {
     csv::fields(utf8(text)?).map(CommaList).ok_or("a quotation mark is not closed".into())
 }
 
-/// The value of `text` in this list of words.
 pub(super) fn one_of<T: Copy>(words: &[(&str, T)], text: &OsStr) -> Result<T, Why> {
     let text = filled(text)?;
     words.iter().find(|(word, _)| *word == text).map(|&(_, value)| value).ok_or_else(|| {
@@ -376,7 +369,6 @@ pub(super) fn or<W: AsRef<str>>(words: &[W]) -> String {
     }
 }
 
-/// The base URL of a service.
 pub(super) fn base_url(text: &OsStr) -> Result<Url, Why> {
     parse_base_url(text).map_err(|why| Why::Hidden(why.into()))
 }

@@ -14,16 +14,13 @@ pub(crate) trait Verb: ValueEnum + 'static {
     const SUBCOMMAND: &'static str;
     const ABOUT: &'static str;
 
-    /// The clap definition of the verb.
     fn command(&self) -> Command;
 
-    /// The names of all verbs.
     fn names() -> Vec<String> {
         let values = Self::value_variants().iter().filter_map(ValueEnum::to_possible_value);
         values.map(|value| value.get_name().to_owned()).collect()
     }
 
-    /// The names of all verbs, for a message.
     fn expected() -> String {
         format!("{} {}", Self::SUBCOMMAND, or(&Self::names()))
     }
@@ -33,7 +30,6 @@ pub(crate) trait Verb: ValueEnum + 'static {
         String::new()
     }
 
-    /// The clap definition of the subcommand.
     fn subcommand() -> Command {
         let program = format!("monitoring-token {}", Self::SUBCOMMAND);
         finished(Command::new(Self::SUBCOMMAND), &program)

@@ -31,7 +31,6 @@ pub(super) fn http(flags: HttpFlags) -> Result<HttpConfig, Failure> {
     Ok(HttpConfig { trust, proxies, retries: RETRIES.or(flags.retries), ..HttpConfig::default() })
 }
 
-/// The first of two spellings of a variable that is set.
 fn first_set(
     names: [&'static str; 2],
     read: fn(&str) -> Result<Option<String>, Failure>,

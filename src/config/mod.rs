@@ -53,7 +53,6 @@ pub(crate) fn log_format(diagnostics: Diagnostics) -> Result<LogFormat, Failure>
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// To run it.
     Run,
     /// To check it: COMMAND is optional, and neither metrics nor cache are written.
     Check,

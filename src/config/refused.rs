@@ -76,7 +76,6 @@ fn values(command: &Command, words: &[OsString], name: &str) -> Vec<OsString> {
     values
 }
 
-/// True if the flags in `words` include `--json`.
 pub(crate) fn asks_for_json(words: &[OsString]) -> bool {
     let given = |word: &OsString| match word.as_bytes().strip_prefix(b"--json")? {
         b"" => Some(true),

@@ -14,7 +14,6 @@ use crate::metrics::Labels;
 use crate::run::RunConfig;
 use crate::secret::scrub_own;
 
-/// The differences between the main command and `exec`.
 pub(super) struct RunDefaults {
     timeout: Preset<Duration>,
     output: Preset<OutputPolicy>,
@@ -43,7 +42,6 @@ pub(super) const OF_EXEC: RunDefaults = RunDefaults {
     revoke_limit: Duration::from_secs(5),
 };
 
-/// The flags of a run.
 pub(super) struct RunLine {
     pub(super) program: &'static str,
     pub(super) command: Vec<OsString>,

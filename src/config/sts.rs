@@ -74,7 +74,6 @@ impl Context {
             })
     }
 
-    /// The credential of the context, and the header it belongs in.
     pub(super) fn credential(&self) -> Result<Option<(Credential, CredentialKind)>, Failure> {
         let (token, kind) = match (&self.api_token, &self.service_token) {
             (None, None) => return Ok(None),

@@ -17,10 +17,8 @@ use crate::metrics::Labels;
 use crate::run::RunConfig;
 use crate::secret::{overwrite_variable, scrub_own};
 
-/// The settings of `exec` that all issuers share.
 pub(super) struct Exec {
     pub(super) run: RunConfig,
-    /// The variable that receives the token.
     pub(super) env_name: OsString,
 }
 

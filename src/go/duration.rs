@@ -8,9 +8,7 @@ const MAX_NANOSECONDS: u128 = i64::MAX as u128;
 /// A duration. No flag accepts a negative one, so its size is not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GoDuration {
-    /// Zero or longer.
     NotNegative(Duration),
-    /// Shorter than zero.
     Negative,
 }
 

@@ -12,9 +12,7 @@ pub const MAX_ANSWER_BYTES: usize = 512 * 1024;
 
 /// A complete response. It has no `Debug`, because it may hold a token.
 pub struct Answer {
-    /// The HTTP status.
     pub status: u16,
-    /// Its headers.
     pub headers: HeaderMap,
     /// Its body, at most as long as the request allowed.
     pub body: Vec<u8>,
@@ -23,18 +21,14 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The value of a header, if it is text.
     pub fn header(&self, name: impl reqwest::header::AsHeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 }
 
-/// Why a body cannot be used.
 pub(super) enum Unreadable {
-    /// The content-encoding that it has.
     Compressed(String),
     TooLarge,
-    /// It is incomplete.
     Broken(reqwest::Error),
 }
 

@@ -16,13 +16,9 @@ pub enum Phase {
     /// Making the TCP connection to the first hop, and the tunnel through a proxy.
     #[default]
     Connect,
-    /// In the TLS handshake with an `https://` proxy.
     ProxyHandshake,
-    /// In the TLS handshake with the server.
     Handshake,
-    /// Waiting for the response.
     Answer,
-    /// The headers of the response have arrived, the body has not.
     Body,
 }
 
@@ -40,7 +36,6 @@ impl fmt::Display for Phase {
 }
 
 impl Phase {
-    /// Advice for a request that stops at this step.
     pub fn advice(self) -> &'static str {
         match self {
             Phase::Lookup => "check this machine's DNS",
@@ -53,24 +48,18 @@ impl Phase {
     }
 }
 
-/// The record of one attempt.
 #[derive(Clone, Debug, Default)]
 pub struct Attempt {
-    /// The phase in progress, or the one that failed.
     pub phase: Phase,
     /// The addresses of the first hop.
     pub addresses: Vec<IpAddr>,
     /// When connecting began, after the lookup.
     began: Option<Instant>,
-    /// How long it took to connect.
     pub connected: Option<Duration>,
     /// The address of the first hop, if a response has arrived from it.
     pub peer: Option<SocketAddr>,
-    /// The number of TLS handshakes that have begun.
     handshakes: u8,
-    /// True if the server has asked for a client certificate.
     pub(super) wants_certificate: bool,
-    /// The status of the response, if its headers have arrived.
     pub status: Option<u16>,
 }
 
@@ -87,28 +76,11 @@ impl Progress {
         Progress { attempt: Mutex::default(), proxy_speaks_tls }
     }
 
-    /// Records that `phase` has begun.
-    pub fn reach(&self, phase: Phase) {
-        self.note(|attempt| attempt.phase = phase);
+    pub(super) fn begin(&self, phase: Phase, addresses: Vec<IpAddr>) {
+        let began = Some(Instant::now());
+        self.note(|attempt| *attempt = Attempt { phase, addresses, began, ..Attempt::default() });
     }
 
-    pub(super) fn begin(&self, phase: Phase) {
-        self.note(|attempt| *attempt = Attempt { phase, began: Some(Instant::now()), ..Attempt::default() });
-    }
-
-    /// Records the addresses of the first hop.
-    pub(super) fn resolved(&self, addresses: Vec<IpAddr>) {
-        self.note(|attempt| {
-            *attempt = Attempt {
-                phase: Phase::Connect,
-                addresses,
-                began: Some(Instant::now()),
-                ..Attempt::default()
-            };
-        });
-    }
-
-    /// Records that a connection was made, and which phase follows.
     pub(super) fn connected(&self, phase: Phase) {
         self.note(|attempt| {
             attempt.phase = phase;
@@ -116,32 +88,25 @@ impl Progress {
         });
     }
 
-    /// Records that a TLS handshake begins.
     pub(super) fn handshake(&self) {
-        let is_first = self.attempt().handshakes == 0;
-        self.connected(if is_first && self.proxy_speaks_tls {
-            Phase::ProxyHandshake
-        } else {
-            Phase::Handshake
-        });
+        let is_with_proxy = self.proxy_speaks_tls && !self.has_tls();
+        self.connected(if is_with_proxy { Phase::ProxyHandshake } else { Phase::Handshake });
         self.note(|attempt| attempt.handshakes = attempt.handshakes.saturating_add(1));
     }
 
-    /// True if a TLS handshake has begun.
     pub(super) fn has_tls(&self) -> bool {
-        self.attempt.lock().unwrap_or_else(PoisonError::into_inner).handshakes > 0
+        self.note(|attempt| attempt.handshakes > 0)
     }
 
-    pub(super) fn note(&self, change: impl FnOnce(&mut Attempt)) {
-        change(&mut self.attempt.lock().unwrap_or_else(PoisonError::into_inner));
+    pub(super) fn note<T>(&self, change: impl FnOnce(&mut Attempt) -> T) -> T {
+        change(&mut self.attempt.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The current phase.
     pub fn phase(&self) -> Phase {
-        self.attempt.lock().unwrap_or_else(PoisonError::into_inner).phase
+        self.note(|attempt| attempt.phase)
     }
 
     pub(super) fn attempt(&self) -> Attempt {
-        self.attempt.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.note(|attempt| attempt.clone())
     }
 }

@@ -1,6 +1,7 @@
 //! Why a request got no response, as plain data: what stopped it, and all that is known of it. [`super::explain`] says
 //! it in words.
 
+use std::borrow::Cow;
 use std::io;
 
 use reqwest::Url;
@@ -11,45 +12,31 @@ use super::redirect::RefusedRedirect;
 use super::resolve::LookupError;
 use super::trust::{Seen, TrustStore};
 
-/// The text for a response that is not HTTP/1.
 pub(super) const OTHER_PROTOCOL: &str = "it does not begin with HTTP/1";
 
-/// The cause that stopped a request.
 #[derive(Debug)]
 pub(super) enum Cause {
     /// The name of the first hop has no address.
     Lookup(LookupError),
-    /// The first hop cannot be reached.
     Connect(io::Error),
-    /// A TLS handshake failed, with the proxy or with the server.
     Tls {
-        /// The handshake was with the proxy.
         with_proxy: bool,
-        /// The error of the TLS library.
         error: rustls::Error,
     },
     /// The connection broke in a TLS handshake.
     Handshake {
-        /// The handshake was with the proxy.
         with_proxy: bool,
-        /// The error of the connection.
         error: io::Error,
     },
     /// The proxy closed the connection instead of opening a tunnel.
     Tunnel(Broken),
-    /// The proxy refused a tunnel, with this status if it is known.
     TunnelRefused(Option<u16>),
-    /// A SOCKS proxy cannot be reached.
     SocksUnreachable,
-    /// A SOCKS proxy refused, or spoke something else.
     Socks(SocksRefusal),
-    /// A redirect that is not followed.
     Redirect(RefusedRedirect),
-    /// The connection failed, or the response is not HTTP.
     Broken(Broken),
 }
 
-/// Why a SOCKS proxy refused.
 #[derive(Debug)]
 pub(super) enum SocksRefusal {
     /// It does not accept a user and password, or not the ones offered.
@@ -57,14 +44,11 @@ pub(super) enum SocksRefusal {
     /// It requires a user and password, or other ones.
     WantsCredentials,
     /// The text, and whether another try may succeed.
-    Because(&'static str, bool),
-    /// With a reply code that no standard defines.
-    Code(u8),
+    Because(Cow<'static, str>, bool),
     /// By what the HTTP library does not know.
     Unknown,
 }
 
-/// Why an established connection gave no complete response.
 #[derive(Debug)]
 pub(super) enum Broken {
     Io(io::Error),
@@ -75,7 +59,6 @@ pub(super) enum Broken {
     HeadTooLarge(usize),
     /// The headers of the response to CONNECT are larger than the limit.
     TunnelHeadTooLarge,
-    /// The response is not HTTP; the text says why.
     NotHttp(&'static str),
 }
 
@@ -104,14 +87,11 @@ impl Cause {
     }
 }
 
-/// The circumstances of a request without a response.
 pub(super) struct Circumstances<'a> {
     pub url: &'a Url,
     pub proxy: Option<&'a Proxy>,
-    /// How far the request came.
     pub attempt: Attempt,
     /// The last certificate of a TLS handshake, of the proxy or of the server.
     pub seen: Option<Seen>,
-    /// The places that were searched for roots.
     pub places: &'a TrustStore,
 }

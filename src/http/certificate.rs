@@ -21,7 +21,6 @@ const NAMES: [ObjectIdentifier; 2] =
 /// The issuer of a certificate decides how long its names are, so they are cut off.
 const NAME_CHARS: usize = 200;
 
-/// Issuer and expiry of a certificate.
 pub(crate) struct About {
     /// The issuer's whole name (RFC 4514, the most specific part first).
     pub issuer: String,
@@ -40,7 +39,6 @@ pub(crate) struct Chain<'a> {
     pub now: UnixTime,
 }
 
-/// The host in its usual form.
 pub(super) fn host(name: &ServerName<'_>) -> String {
     match name {
         ServerName::IpAddress(address) => IpAddr::from(*address).to_string(),
@@ -48,7 +46,6 @@ pub(super) fn host(name: &ServerName<'_>) -> String {
     }
 }
 
-/// Parses a DER certificate; `None` if it is invalid.
 pub(crate) fn read(der: &[u8]) -> Option<About> {
     let certificate = parse(der)?;
     Some(About {
@@ -58,7 +55,6 @@ pub(crate) fn read(der: &[u8]) -> Option<About> {
     })
 }
 
-/// The signed part of a DER certificate.
 pub(super) fn parse(der: &[u8]) -> Option<TbsCertificate> {
     Some(Certificate::from_der(der).ok()?.tbs_certificate)
 }
@@ -67,7 +63,6 @@ fn known_as(name: &Name) -> Option<String> {
     NAMES.iter().find_map(|&oid| attribute(name, oid))
 }
 
-/// The first attribute of this type.
 fn attribute(name: &Name, oid: ObjectIdentifier) -> Option<String> {
     let found = name.0.iter().flat_map(|part| part.0.iter()).find(|attribute| attribute.oid == oid)?;
     Some(shortened(String::from_utf8_lossy(found.value.value()).into_owned(), NAME_CHARS))
@@ -79,12 +74,10 @@ pub(super) fn quoted(text: &str) -> String {
     format!("\"{}\"", shortened(escaped[1..escaped.len() - 1].to_owned(), NAME_CHARS))
 }
 
-/// A name for a message.
 pub(super) fn shown_name(name: &Name) -> String {
     quoted(&known_as(name).unwrap_or_else(|| name.to_string()))
 }
 
-/// The signature algorithm, if it is not supported.
 pub(super) fn unsupported_signature(certificate: &TbsCertificate) -> Option<String> {
     let oid = certificate.signature.oid.to_string();
     let (supported, name) = match oid.as_str() {

@@ -14,7 +14,6 @@ use super::fitness::{FOR_SERVERS, Unfit, check_dates, check_issuer, check_purpos
 use super::roots::Roots;
 use super::untrusted::{Place, Untrusted};
 
-/// Checks a chain against the candidates from the trust store.
 pub(crate) fn verify(
     chain: Chain<'_>,
     roots: &Roots<'_>,
@@ -62,7 +61,6 @@ fn verify_path(
     Err(rejected.take().unwrap_or_else(|| Untrusted::diagnose(&error, chain, roots)))
 }
 
-/// Checks that each CA on a path may sign the next certificate.
 fn check_issuers(path: &VerifiedPath<'_>, roots: &Roots<'_>, now: UnixTime) -> Result<(), Untrusted> {
     let mut below = 0;
     for intermediate in path.intermediate_certificates() {

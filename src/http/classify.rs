@@ -9,7 +9,6 @@ use super::proxy::Proxy;
 use super::redirect::RefusedRedirect;
 use super::resolve::LookupError;
 
-/// The cause that stopped a request at `phase`.
 pub(super) fn classify(
     error: &reqwest::Error,
     phase: Phase,
@@ -64,50 +63,45 @@ fn of_tunnel(text: &str, error: &reqwest::Error) -> Cause {
     }
 }
 
+/// The errors of the HTTP library's SOCKS client, and the replies of a server to the request itself (RFC 1928, section
+/// 6): the text for a message, and whether another try may succeed.
+const SOCKS: [(&str, &str, bool); 11] = [
+    ("io error during SOCKS handshake", "it closed the connection", true),
+    ("failed serialize request", "the user name or the password is longer than 255 bytes", false),
+    ("host address is more than 255 characters", "the host name is longer than 255 bytes", false),
+    ("connection not allowed", "its rules do not allow that", false),
+    ("network unreachable", "network unreachable", true),
+    ("host unreachable", "host unreachable", true),
+    ("connection refused", "connection refused", true),
+    ("ttl expired", "TTL expired", true),
+    ("command not supported", "it does not support connections", false),
+    ("address type not supported", "it does not support this kind of address", false),
+    ("general server failure", "general SOCKS server failure", true),
+];
+
 fn of_socks(text: &str, proxy: Option<&Proxy>) -> Cause {
     let has_credentials = proxy.is_some_and(Proxy::has_socks_credentials);
     Cause::Socks(match text {
         "failed to create underlying connection" => return Cause::SocksUnreachable,
+        "failed parsing server response" => SocksRefusal::Unknown,
+        // It mentions a password even if none was offered.
         "server does not support user/pass authentication"
         | "server implements authentication incorrectly"
             if has_credentials =>
         {
             SocksRefusal::TakesNoCredentials
         }
-        // It mentions a password even if none was offered.
         "server does not support user/pass authentication"
         | "server implements authentication incorrectly"
         | "credentials not accepted" => SocksRefusal::WantsCredentials,
-        "io error during SOCKS handshake" => SocksRefusal::Because("it closed the connection", true),
-        "failed parsing server response" => SocksRefusal::Unknown,
-        "failed serialize request" => {
-            SocksRefusal::Because("the user name or the password is longer than 255 bytes", false)
+        text => {
+            let known = SOCKS.iter().find(|(known, ..)| *known == text);
+            let (_, why, retryable) = known.unwrap_or(&("", "it did not respond as a SOCKS5 server", false));
+            SocksRefusal::Because((*why).into(), *retryable)
         }
-        "host address is more than 255 characters" => {
-            SocksRefusal::Because("the host name is longer than 255 bytes", false)
-        }
-        text => of_socks_reply(text),
     })
 }
 
-/// The reply of a SOCKS server to the request itself (RFC 1928, section 6).
-fn of_socks_reply(text: &str) -> SocksRefusal {
-    match text {
-        "connection not allowed" => SocksRefusal::Because("its rules do not allow that", false),
-        "network unreachable" => SocksRefusal::Because("network unreachable", true),
-        "host unreachable" => SocksRefusal::Because("host unreachable", true),
-        "connection refused" => SocksRefusal::Because("connection refused", true),
-        "ttl expired" => SocksRefusal::Because("TTL expired", true),
-        "command not supported" => SocksRefusal::Because("it does not support connections", false),
-        "address type not supported" => {
-            SocksRefusal::Because("it does not support this kind of address", false)
-        }
-        "general server failure" => SocksRefusal::Because("general SOCKS server failure", true),
-        _ => SocksRefusal::Because("it did not respond as a SOCKS5 server", false),
-    }
-}
-
-/// The cause of an error on an established connection.
 fn broken(error: &reqwest::Error, texts: &[String], max_headers: usize) -> Broken {
     if let Some(tls) = cause::<rustls::Error>(error) {
         return Broken::Io(io::Error::new(io::ErrorKind::InvalidData, tls.clone()));

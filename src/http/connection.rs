@@ -28,7 +28,6 @@ use super::resolve::{Resolver, look_up};
 use super::second_look::{self, Hop};
 use super::trust::{self, Verifier};
 
-/// Makes connections to one origin.
 pub(super) struct Connections {
     pub progress: Arc<Progress>,
     pub verifier: Arc<Verifier>,
@@ -73,10 +72,9 @@ impl Connections {
         let hop = self.proxy.as_ref().map_or(url, |proxy| &proxy.url);
         // An address needs no lookup.
         let phase = if second_look::literal_address(hop).is_some() { Phase::Connect } else { Phase::Lookup };
-        self.progress.begin(phase);
+        self.progress.begin(phase, Vec::new());
     }
 
-    /// A client of the HTTP library.
     pub(super) fn client(&self) -> Result<reqwest::Client, TransportError> {
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, HeaderValue::from_static(PRODUCT));
@@ -93,7 +91,7 @@ impl Connections {
             .referer(false)
             .redirect(self.redirects.policy())
             .connector_layer(WhenConnected(Arc::clone(&self.progress)))
-            .dns_resolver(Arc::new(Resolver::new(Arc::clone(&self.progress))))
+            .dns_resolver(Arc::new(Resolver(Arc::clone(&self.progress))))
             .no_proxy();
         if let Some(proxy) = &self.proxy {
             let url = proxy.for_library(self.sends_socks_credentials.get());
@@ -135,7 +133,6 @@ impl Connections {
         self.client().ok()
     }
 
-    /// The cause that stopped a request.
     pub(super) fn classify(&self, error: &reqwest::Error) -> Cause {
         let max_headers = self.max_headers.get();
         super::classify::classify(error, self.progress.phase(), self.proxy.as_ref(), max_headers)
@@ -157,7 +154,7 @@ impl Connections {
             (Cause::SocksUnreachable, Some(proxy)) => why_unreachable(proxy, &addresses).await,
             (Cause::Socks(SocksRefusal::Unknown), Some(proxy)) => {
                 let seen = second_look::ask_socks(Hop::new(&proxy.url, &addresses), proxy, url).await;
-                Cause::Socks(seen.unwrap_or(SocksRefusal::Because("it does not speak SOCKS5", false)))
+                Cause::Socks(seen.unwrap_or(SocksRefusal::Because("it does not speak SOCKS5".into(), false)))
             }
             (cause, None) if is_unclear(&cause) => {
                 let tls = (self.origin.scheme() == "https").then(|| self.tls());
@@ -174,7 +171,6 @@ fn is_unclear(cause: &Cause) -> bool {
     matches!(cause, Cause::Broken(Broken::NotHttp(OTHER_PROTOCOL)))
 }
 
-/// Why a SOCKS proxy cannot be reached.
 async fn why_unreachable(proxy: &Proxy, addresses: &[IpAddr]) -> Cause {
     if addresses.is_empty()
         && second_look::literal_address(&proxy.url).is_none()
@@ -225,7 +221,7 @@ where
 
     fn call(&mut self, target: T) -> Self::Future {
         let progress = Arc::clone(&self.progress);
-        progress.begin(Phase::Connect);
+        progress.begin(Phase::Connect, Vec::new());
         let connected = self.connector.call(target);
         Box::pin(async move {
             let connection = connected.await?;

@@ -17,7 +17,6 @@ pub(super) const FOR_SERVERS: [ObjectIdentifier; 2] =
 /// The critical extensions that Go knows, below 2.5.29. A CA with another one is rejected.
 const KNOWN_EXTENSIONS: [u32; 11] = [15, 17, 19, 30, 31, 32, 33, 35, 36, 37, 54];
 
-/// Why a certificate must not be used for its purpose.
 #[derive(Debug)]
 pub(crate) enum Unfit {
     Malformed,
@@ -37,7 +36,6 @@ pub(crate) enum Unfit {
         allowed: u8,
         below: usize,
     },
-    /// The unsupported signature algorithm.
     Signature(String),
     /// Why its key cannot be used: a clause that begins with a verb.
     Key(String),

@@ -45,7 +45,6 @@ use crate::secret::quoted;
 
 /// How long to wait for the body of an error: the status says the most, and must not get lost.
 const ERROR_BODY_PATIENCE: Duration = Duration::from_secs(2);
-/// How much of a content-encoding is shown.
 const MAX_ENCODING_CHARS: usize = 64;
 
 /// True if the clock of a server with this offset may set the expiry of a token. With more than a day, a forged `Date`
@@ -54,23 +53,18 @@ pub(crate) fn is_usable(clock_offset_seconds: i64) -> bool {
     clock_offset_seconds.unsigned_abs() <= 24 * 60 * 60
 }
 
-/// One HTTP request.
 #[derive(Clone)]
 pub struct Request<'a> {
-    /// The method.
     pub method: Method,
     /// The complete URL; its query may hold a token.
     pub url: Url,
     /// Additional headers. Secret values must be marked as sensitive.
     pub headers: HeaderMap,
-    /// A JSON body.
     pub json: Option<&'a [u8]>,
-    /// How much of the response body is read.
     pub max_answer_bytes: usize,
 }
 
 impl Request<'_> {
-    /// A GET without additional headers.
     pub fn get(url: Url) -> Request<'static> {
         Request {
             method: Method::GET,
@@ -82,7 +76,6 @@ impl Request<'_> {
     }
 }
 
-/// A client for one origin.
 pub struct Client {
     inner: RefCell<reqwest::Client>,
     connections: Connections,
@@ -92,7 +85,6 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client for the origin of `url`.
     pub fn new(config: &LoadedHttp, url: &Url, redirects: Redirects) -> Result<Client, TransportError> {
         let connections = Connections::new(config, url, redirects)?;
         Ok(Client {
@@ -104,12 +96,10 @@ impl Client {
         })
     }
 
-    /// How far the current request has come.
     pub fn phase(&self) -> Phase {
         self.connections.progress.phase()
     }
 
-    /// Advice if the request gets no further than the current step.
     pub fn advice(&self) -> &'static str {
         match (self.phase(), self.proxy()) {
             (Phase::Connect, Some(_)) => "check that the proxy is up and can reach the server",
@@ -117,7 +107,6 @@ impl Client {
         }
     }
 
-    /// The attempt of the current request.
     pub fn attempt(&self) -> Attempt {
         self.connections.progress.attempt()
     }
@@ -137,12 +126,10 @@ impl Client {
         self.clock_offset_seconds().filter(|offset| is_usable(*offset))
     }
 
-    /// The proxy in use.
     pub fn proxy(&self) -> Option<&Proxy> {
         self.connections.proxy.as_ref()
     }
 
-    /// The proxy in between, as a clause for messages; empty without one.
     pub fn via(&self) -> String {
         explain::via(self.proxy())
     }
@@ -159,12 +146,10 @@ impl Client {
         plain_http_host(url).or_else(|| left().map(str::to_owned))
     }
 
-    /// The verifier of the server's certificates.
     pub fn verifier(&self) -> &Verifier {
         &self.connections.verifier
     }
 
-    /// Makes the request, follows redirects, and reads the complete response.
     pub async fn send(&self, request: Request<'_>) -> Result<Answer, TransportError> {
         self.blames_proxy.set(false);
         let url = request.url.clone();
@@ -208,7 +193,6 @@ impl Client {
         Ok(Answer { status, headers, body, clock_offset_seconds })
     }
 
-    /// The headers of the response.
     async fn respond(&self, request: Request<'_>) -> Result<reqwest::Response, Cause> {
         let url = request.url.clone();
         let mut cause = match self.try_once(request.clone()).await {
@@ -237,7 +221,6 @@ impl Client {
         result.map_err(|error| self.connections.classify(&error))
     }
 
-    /// Records whether the request has left this machine.
     fn note_peer(&self) {
         let peer = self.attempt().peer.map(|peer| peer.ip().to_canonical());
         if self.proxy().is_some() || peer.is_some_and(|address| !address.is_loopback()) {
@@ -245,7 +228,6 @@ impl Client {
         }
     }
 
-    /// Explains `cause` for a request of `url`.
     fn explain(&self, cause: &Cause, url: &Url) -> TransportError {
         self.blames_proxy.set(cause.is_of_proxy());
         let verifier = self.verifier();

@@ -20,22 +20,17 @@ pub struct Setting {
 /// The proxy variables. They have no `Debug`, because they may hold a password.
 #[derive(Clone, Default)]
 pub struct ProxyRules {
-    /// `HTTP_PROXY` or `http_proxy`, for http URLs.
     pub http: Option<Setting>,
-    /// `HTTPS_PROXY` or `https_proxy`, for https URLs.
     pub https: Option<Setting>,
-    /// `NO_PROXY` or `no_proxy`.
     pub except: Option<Setting>,
     /// `REQUEST_METHOD` is set: in a CGI program, a client may have set `HTTP_PROXY` (golang.org/s/cgihttpproxy).
     pub is_cgi: bool,
 }
 
-/// A proxy, and the variable that names it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Proxy {
     /// May hold a password.
     pub url: Url,
-    /// The variable that holds the URL.
     pub variable: &'static str,
 }
 
@@ -52,7 +47,6 @@ impl Proxy {
         (!user.is_empty() || password.is_some()).then(|| (decode(user), decode(password.unwrap_or_default())))
     }
 
-    /// True for a SOCKS proxy whose URL has a user and a password.
     pub(super) fn has_socks_credentials(&self) -> bool {
         let has = |text: &str| !text.is_empty();
         self.url.scheme().starts_with("socks5")
@@ -82,7 +76,6 @@ impl Proxy {
         Some(format!("Proxy-Authorization: Basic {}\r\n", STANDARD.encode(format!("{user}:{password}"))))
     }
 
-    /// Advice for a proxy that requires a user and a password.
     pub fn credentials_advice(&self) -> String {
         let variable = self.variable;
         match self.credentials() {

@@ -8,10 +8,8 @@ use reqwest::{Url, redirect};
 use crate::secret::shown;
 
 const MAX_REDIRECTS: usize = 3;
-/// How much of a redirect's target is shown.
 const MAX_ORIGIN_CHARS: usize = 200;
 
-/// The redirects that are followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Redirects {
     /// Up to three, on the same origin.
@@ -21,7 +19,6 @@ pub enum Redirects {
 }
 
 impl Redirects {
-    /// The policy for the HTTP library.
     pub fn policy(self) -> redirect::Policy {
         match self {
             Redirects::SameOrigin => redirect::Policy::custom(same_origin),
@@ -30,14 +27,12 @@ impl Redirects {
     }
 }
 
-/// Why a redirect was not followed.
 #[derive(Clone, Debug)]
 pub(super) enum RefusedRedirect {
     /// Its target is another origin (shown without query).
     Elsewhere(String),
     /// It leads to something that no HTTP server is behind (shown without path and query).
     NotHttp(String),
-    /// There were more than [`MAX_REDIRECTS`].
     TooMany,
 }
 

@@ -18,24 +18,19 @@ pub fn is_retryable(status: u16) -> bool {
     matches!(status, 408 | 429 | 502 | 503 | 504)
 }
 
-/// The pauses between the tries of one run.
 pub struct Pauses {
     backoff: backon::ExponentialBackoff,
 }
 
-/// The next step after a failed try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Try again after this long.
     After(Duration),
-    /// All tries are used up.
     GiveUp,
     /// The server's `Retry-After` is longer than the time left.
     TooLate(Duration),
 }
 
 impl Pauses {
-    /// Pauses for up to `retries` retries.
     pub fn new(retries: u32) -> Pauses {
         let backoff = backon::ExponentialBuilder::new()
             .with_min_delay(FIRST_PAUSE)
@@ -83,7 +78,6 @@ pub(crate) enum Again {
     After(Option<Duration>),
 }
 
-/// The last of several tries.
 pub(crate) struct Tried<T> {
     pub result: T,
     pub tries: u32,

@@ -27,7 +27,6 @@ pub(crate) const MAX_BUNDLE_BYTES: usize = 16 * 1024 * 1024;
 /// a signal can interrupt.
 const MAX_DIRECTORY_BYTES: usize = 2 * MAX_BUNDLE_BYTES;
 
-/// How long to wait for a bundle that is a pipe.
 const PIPE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Reads `SSL_CERT_FILE` before any connection if it is a pipe, which can be read only once and may block. Returns
@@ -157,16 +156,13 @@ pub(crate) struct Roots<'a> {
     issuers_in_base64: Vec<Finder<'static>>,
     /// The server's own certificate is in the store, byte for byte.
     pub pinned: bool,
-    /// The candidates in the verifier's form.
     pub anchors: Vec<TrustAnchor<'static>>,
     /// The same candidates, in the same order.
     pub found: Vec<Root>,
 }
 
-/// A certificate of the trust store.
 pub(crate) struct Root {
     pub der: CertificateDer<'static>,
-    /// The file that holds it.
     pub place: Rc<PathBuf>,
 }
 

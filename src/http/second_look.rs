@@ -17,12 +17,10 @@ use super::attempt::PRODUCT;
 use super::cause::{Broken, Cause, SocksRefusal};
 use super::proxy::Proxy;
 
-/// The time limit of the second query.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How many bytes of a response suffice to detect its status or protocol.
 const ENOUGH_BYTES: usize = 64;
 
-/// The host to query.
 #[derive(Clone, Copy)]
 pub(super) struct Hop<'a> {
     url: &'a Url,
@@ -30,7 +28,6 @@ pub(super) struct Hop<'a> {
 }
 
 impl<'a> Hop<'a> {
-    /// The host of `url`, which resolved to these addresses.
     pub(super) fn new(url: &'a Url, addresses: &'a [IpAddr]) -> Hop<'a> {
         Hop { url, addresses }
     }
@@ -41,12 +38,10 @@ pub(super) fn literal_address(url: &Url) -> Option<IpAddr> {
     url.host_str()?.trim_matches(['[', ']']).parse().ok()
 }
 
-/// The port of a URL, or the default one of its scheme.
 fn port_of(url: &Url) -> u16 {
     url.port_or_known_default().unwrap_or(if url.scheme().starts_with("socks5") { 1080 } else { 80 })
 }
 
-/// Connects to one of the addresses.
 pub(super) async fn connect(hop: Hop<'_>) -> io::Result<TcpStream> {
     let literal = literal_address(hop.url);
     let addresses = literal.iter().chain(hop.addresses).map(|ip| SocketAddr::new(*ip, port_of(hop.url)));
@@ -84,20 +79,19 @@ pub(super) async fn ask_socks(hop: Hop<'_>, proxy: &Proxy, target: &Url) -> Opti
     } else {
         ([&greeting[..], &[0], &connect, host.as_bytes(), &port].concat(), 4)
     };
-    match ask(hop, None, &request, enough).await?[..] {
-        [b'H', b'T', ..] => Some(SocksRefusal::Because("it speaks HTTP, not SOCKS5", false)),
-        [5, 1, ..] => {
-            Some(SocksRefusal::Because("it requires GSSAPI authentication, which is not supported", false))
+    let why = match ask(hop, None, &request, enough).await?[..] {
+        [b'H', b'T', ..] => "it speaks HTTP, not SOCKS5",
+        [5, 1, ..] => "it requires GSSAPI authentication, which is not supported",
+        [5, 3..=0xfe, ..] => "it requires an authentication method that is not supported",
+        [5, 0, 5, code @ 9..=0xff, ..] => {
+            let why = format!("it refused with the unknown SOCKS5 reply code {code}");
+            return Some(SocksRefusal::Because(why.into(), false));
         }
-        [5, 3..=0xfe, ..] => {
-            Some(SocksRefusal::Because("it requires an authentication method that is not supported", false))
-        }
-        [5, 0, 5, code @ 9..=0xff, ..] => Some(SocksRefusal::Code(code)),
-        _ => None,
-    }
+        _ => return None,
+    };
+    Some(SocksRefusal::Because(why.into(), false))
 }
 
-/// How the response of an HTTP server begins.
 pub(super) async fn first_bytes(hop: Hop<'_>, url: &Url, tls: Option<ClientConfig>) -> Option<Vec<u8>> {
     let request = format!(
         "GET / HTTP/1.1\r\nHost: {}:{}\r\nUser-Agent: {PRODUCT}\r\nConnection: close\r\n\r\n",
@@ -134,7 +128,6 @@ async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &[u8
     bytes
 }
 
-/// The status of a response that begins with these bytes.
 fn status(bytes: &[u8]) -> Option<u16> {
     let text = bytes.strip_prefix(b"HTTP/1.")?;
     std::str::from_utf8(text.get(2..5)?).ok()?.parse().ok()

@@ -37,7 +37,6 @@ const SYSTEM_FILES: [&str; 6] = [
 /// The directories of single roots that Go reads on Linux; all are used.
 const SYSTEM_DIRS: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
 
-/// The places of the roots.
 #[derive(Clone, Debug)]
 pub struct TrustStore {
     /// `-ca-file`, in addition to the others.
@@ -46,7 +45,6 @@ pub struct TrustStore {
     pub extra_pem: Option<(String, Vec<u8>)>,
     /// Bundles; the first readable one is used.
     pub files: Vec<PathBuf>,
-    /// Directories of single certificates, with any names.
     pub dirs: Vec<PathBuf>,
 }
 
@@ -116,7 +114,6 @@ pub struct LoadedTrust {
 }
 
 impl LoadedTrust {
-    /// The origin, for messages.
     pub fn places(&self) -> &TrustStore {
         &self.places
     }
@@ -136,7 +133,6 @@ impl LoadedTrust {
         }
     }
 
-    /// Adds the certificates that matter for a chain from the directories.
     fn search_dirs(&self, roots: &mut Roots<'_>) {
         for dir in &self.places.dirs {
             roots::each_bundle(dir, |path, pem| roots.take_all(pem, path));
@@ -144,16 +140,12 @@ impl LoadedTrust {
     }
 }
 
-/// The server's certificate, for `check` and for messages.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
-    /// The server's own certificate, DER.
     pub certificate: Vec<u8>,
-    /// It was trusted.
     pub trusted: bool,
 }
 
-/// Checks the server's certificate.
 #[derive(Debug)]
 pub struct Verifier {
     trust: LoadedTrust,
@@ -162,18 +154,15 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// A verifier that trusts these roots.
     pub fn new(trust: LoadedTrust) -> Verifier {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         Verifier { trust, provider, seen: Mutex::new(None) }
     }
 
-    /// The certificate of the last handshake.
     pub fn seen(&self) -> Option<Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The origin, for messages.
     pub fn places(&self) -> &TrustStore {
         &self.trust.places
     }
@@ -223,7 +212,6 @@ fn read_ca_file(path: &Path, until: &Until<'_>) -> Result<Vec<CertificateDer<'st
     certificates(&pem, &wrong)
 }
 
-/// The certificates of a PEM file.
 fn certificates(
     pem: &[u8],
     wrong: &dyn Fn(String) -> Failure,

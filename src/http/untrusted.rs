@@ -15,35 +15,41 @@ use super::certificate::{self, Chain, quoted};
 use super::fitness::{self, Unfit};
 use super::roots::Roots;
 
-/// How many names of a certificate are shown.
 const NAMES_SHOWN: usize = 3;
 
 /// The extensions that the verifier knows in certificates sent by a server, below 2.5.29.
 const VERIFIED_EXTENSIONS: [u32; 6] = [15, 17, 19, 30, 31, 37];
 
-/// The origin of an issuer's certificate.
 #[derive(Debug)]
 pub(crate) enum Place {
     /// The server sent it as an intermediate.
     Sent,
-    /// It is in this file of the trust store.
     Found(PathBuf),
 }
 
 /// Why a chain is not trusted. As text, it is a clause that follows "the certificate of URL".
 #[derive(Debug)]
 pub(crate) enum Untrusted {
-    /// The server's own certificate is unfit.
     Leaf(Unfit),
     /// It is for another host: a clause that begins with a verb.
     Name(String),
     /// The issuer is known and its signature is valid, but it may not sign this certificate.
-    Issuer { name: String, place: Place, why: Unfit },
+    Issuer {
+        name: String,
+        place: Place,
+        why: Unfit,
+    },
     /// No certificate in the trust store has the issuer's name.
-    UnknownAuthority { name: String, is_self_signed: bool, is_alone: bool },
+    UnknownAuthority {
+        name: String,
+        is_self_signed: bool,
+        is_alone: bool,
+    },
     /// One has the issuer's name, but another key.
-    OtherKey { name: String, place: Place },
-    /// The path as a whole is invalid.
+    OtherKey {
+        name: String,
+        place: Place,
+    },
     Path(&'static str),
 }
 
@@ -83,7 +89,6 @@ impl fmt::Display for Untrusted {
 }
 
 impl Untrusted {
-    /// An issuer that may not sign this certificate.
     pub(crate) fn issuer(der: &CertificateDer<'_>, place: Place, why: Unfit) -> Untrusted {
         let name = certificate::parse(der).map(|certificate| certificate::shown_name(&certificate.subject));
         Untrusted::Issuer { name: name.unwrap_or_default(), place, why }
@@ -94,7 +99,6 @@ impl Untrusted {
         Untrusted::Leaf(unreadable(chain.leaf))
     }
 
-    /// The certificate is for another host.
     pub(crate) fn wrong_name(chain: Chain<'_>) -> Untrusted {
         match certificate::parse(chain.leaf) {
             Some(certificate) => Untrusted::Name(wrong_name(&certificate, chain.name)),
@@ -102,7 +106,6 @@ impl Untrusted {
         }
     }
 
-    /// Translates the verifier's error about all paths.
     pub(crate) fn diagnose(error: &Error, chain: Chain<'_>, roots: &Roots<'_>) -> Untrusted {
         if let Some(why) = unfit_leaf(chain.leaf, chain.now) {
             return Untrusted::Leaf(why);
@@ -129,7 +132,6 @@ impl Untrusted {
     }
 }
 
-/// Why the verifier refuses a certificate.
 fn unreadable(der: &CertificateDer<'_>) -> Unfit {
     let Some(certificate) = certificate::parse(der) else { return Unfit::Malformed };
     let version = match certificate.version {
@@ -186,7 +188,6 @@ fn unfit_intermediate(chain: Chain<'_>) -> Option<Untrusted> {
     })
 }
 
-/// The signature of the path that cannot be verified, and why.
 fn wrong_signature(chain: Chain<'_>, roots: &Roots<'_>) -> Option<Untrusted> {
     let path = path(chain);
     // The certificates from the server usually fit together, so the step to the trust store is checked first.

@@ -14,36 +14,27 @@ use super::{CreateError, Leftover};
 use crate::failure::{Failure, Reason, Stage};
 use crate::http::explain::TransportError;
 use crate::http::retry::{self, Again, Pauses, Tried, is_retryable, retry_after};
-use crate::http::{Answer, Client, LoadedHttp, MAX_ANSWER_BYTES, Phase, Redirects, Request};
+use crate::http::{Answer, Client, LoadedHttp, MAX_ANSWER_BYTES, Redirects, Request};
 use crate::secret::{ExposeSecret as _, SecretString, redact_url};
 
 /// Large enough for a list of a hundred thousand tokens with 150 bytes each.
 const MAX_LIST_BYTES: usize = 16 * 1024 * 1024;
 
-/// An API with its client and credential.
 pub(crate) struct Api {
     dialect: &'static Dialect,
     client: Client,
     base: Url,
     headers: HeaderMap,
-    patience: Cell<Patience>,
+    /// How often a repeatable request is repeated; `None`: for as long as the deadline allows.
+    retries: Cell<Option<u32>>,
     /// The credential was accepted by a request that is not open to the bootstrap token.
     accepted: Cell<bool>,
 }
 
-/// The parameters of a connection to an issuer.
 pub(crate) struct Access<'a> {
     pub http: &'a LoadedHttp,
     pub url: Url,
-    /// The administrator's credential.
     pub credential: &'a SecretString,
-}
-
-/// How often a repeatable request is repeated.
-#[derive(Clone, Copy)]
-enum Patience {
-    Retries(u32),
-    UntilDeadline,
 }
 
 impl Api {
@@ -63,23 +54,15 @@ impl Api {
             })?;
         value.set_sensitive(true);
         let headers = HeaderMap::from_iter([(HeaderName::from_static(name), value)]);
-        let patience = Cell::new(Patience::Retries(http.retries));
-        Ok(Api { dialect, client, base, headers, patience, accepted: Cell::new(false) })
+        let retries = Cell::new(Some(http.retries));
+        Ok(Api { dialect, client, base, headers, retries, accepted: Cell::new(false) })
     }
 
     /// From now on, repeats requests for as long as the deadline allows: only the clean-up is left.
     pub(crate) fn insist(&self) {
-        self.patience.set(Patience::UntilDeadline);
+        self.retries.set(None);
     }
 
-    fn pauses(&self) -> Pauses {
-        match self.patience.get() {
-            Patience::Retries(retries) => Pauses::new(retries),
-            Patience::UntilDeadline => Pauses::until_deadline(),
-        }
-    }
-
-    /// Scheme, host and port, for messages.
     pub(crate) fn origin(&self) -> String {
         crate::http::explain::origin(&self.base)
     }
@@ -93,25 +76,14 @@ impl Api {
         &self.base
     }
 
-    /// The HTTP client, for its clock and progress.
     pub(crate) fn client(&self) -> &Client {
         &self.client
     }
 
-    /// How far the current request has come.
-    pub(crate) fn phase(&self) -> Phase {
-        self.client.phase()
-    }
-
     /// The current step with the server, such as `connecting (https://h)`.
     pub(crate) fn doing(&self) -> String {
-        format!(
-            "{} ({}{}{})",
-            self.client.phase(),
-            self.origin(),
-            self.client.via(),
-            self.client.status_clause()
-        )
+        let (phase, via) = (self.client.phase(), self.client.via());
+        format!("{phase} ({}{via}{})", self.origin(), self.client.status_clause())
     }
 
     /// True if the server may have received (part of) the current request.
@@ -128,17 +100,14 @@ impl Api {
         url
     }
 
-    /// Gets the resource at `url`.
     pub(crate) async fn get<T: DeserializeOwned>(
         &self,
         url: &Url,
         doing: Doing,
         deadline: Instant,
     ) -> Result<T, Failure> {
-        let (result, _) = self.send(Method::GET, url, None, deadline).await;
-        let answer = result.map_err(unanswered)?;
-        let read = (answer.status == 200).then(|| serde_json::from_slice(&answer.body).ok()).flatten();
-        let read = read.ok_or_else(|| self.refused(&answer, url, doing))?;
+        let answer = self.ask(url, deadline).await?;
+        let read = read(&answer, 200).ok_or_else(|| self.refused(&answer, url, doing))?;
         self.accepted.set(true);
         Ok(read)
     }
@@ -151,19 +120,16 @@ impl Api {
         is_invalid: fn(&Answer) -> bool,
         deadline: Instant,
     ) -> Result<Option<T>, Failure> {
-        let (result, _) = self.send(Method::GET, url, None, deadline).await;
-        let answer = result.map_err(unanswered)?;
+        let answer = self.ask(url, deadline).await?;
         if is_invalid(&answer) {
             return Ok(None);
         }
-        let read = (answer.status == 200).then(|| serde_json::from_slice(&answer.body).ok()).flatten();
-        read.map(Some).ok_or_else(|| self.refused(&answer, url, Doing::Verify))
+        read(&answer, 200).map(Some).ok_or_else(|| self.refused(&answer, url, Doing::Verify))
     }
 
     /// How far the local clock is ahead of the server's; zero if no response had a credible date.
     pub(crate) async fn clock_offset_seconds(&self, url: &Url, deadline: Instant) -> Result<i64, Failure> {
-        let (result, _) = self.send(Method::GET, url, None, deadline).await;
-        result.map_err(unanswered)?;
+        self.ask(url, deadline).await?;
         Ok(self.client.usable_clock_offset_seconds().unwrap_or_default())
     }
 
@@ -180,12 +146,10 @@ impl Api {
         let answer = result.map_err(|error| CreateError {
             leftover: error
                 .maybe_sent
-                .then(|| Leftover::of_interruption(self.phase()))
-                .map(|known| known.unwrap_or(Leftover::Unanswered)),
-            failure: unanswered(error),
+                .then(|| Leftover::of_interruption(self.client.phase()).unwrap_or(Leftover::Unanswered)),
+            failure: error.into_failure(),
         })?;
-        let read = (answer.status == status).then(|| serde_json::from_slice(&answer.body).ok()).flatten();
-        read.filter(usable).ok_or_else(|| CreateError {
+        read(&answer, status).filter(usable).ok_or_else(|| CreateError {
             leftover: Leftover::of_refusal(&answer, (self.dialect.is_own)(&answer)),
             failure: self.refused(&answer, url, Doing::Create),
         })
@@ -194,7 +158,7 @@ impl Api {
     /// Deletes the resource at `url`. `false`: it did not exist.
     pub(crate) async fn delete(&self, url: &Url, deadline: Instant) -> Result<bool, Failure> {
         let (result, repeated) = self.send(Method::DELETE, url, None, deadline).await;
-        let answer = result.map_err(unanswered)?;
+        let answer = result.map_err(TransportError::into_failure)?;
         match answer.status {
             204 => Ok(true),
             404 if (self.dialect.is_not_found)(&answer) => Ok(repeated),
@@ -202,12 +166,15 @@ impl Api {
         }
     }
 
-    /// The failure for an unexpected response.
     fn refused(&self, answer: &Answer, url: &Url, doing: Doing) -> Failure {
         let (origin, path, proxy) = (&self.origin(), url.path(), self.client.proxy());
         let accepted_before = self.accepted.get();
         let refusal = Refusal { dialect: self.dialect, origin, path, proxy, answer, doing, accepted_before };
         Failure::failed(Stage::Exchange, refusal.reason(), refusal.explain())
+    }
+
+    async fn ask(&self, url: &Url, deadline: Instant) -> Result<Answer, Failure> {
+        self.send(Method::GET, url, None, deadline).await.0.map_err(TransportError::into_failure)
     }
 
     /// Makes a request, and repeats it while [`may_repeat`] and `deadline` allow it. Returns the last result, and
@@ -219,8 +186,9 @@ impl Api {
         json: Option<&[u8]>,
         deadline: Instant,
     ) -> (Result<Answer, TransportError>, bool) {
-        let tried = retry::repeat(self.pauses(), deadline, async || {
-            let result = self.ask(method.clone(), url, json).await;
+        let pauses = self.retries.get().map_or_else(Pauses::until_deadline, Pauses::new);
+        let tried = retry::repeat(pauses, deadline, async || {
+            let result = self.try_once(method.clone(), url, json).await;
             let again = if may_repeat(&method, &result) {
                 Again::After(result.as_ref().ok().and_then(|answer| retry_after(answer, SystemTime::now())))
             } else {
@@ -232,19 +200,16 @@ impl Api {
         (result, tries > 1)
     }
 
-    async fn ask(&self, method: Method, url: &Url, json: Option<&[u8]>) -> Result<Answer, TransportError> {
+    async fn try_once(
+        &self,
+        method: Method,
+        url: &Url,
+        json: Option<&[u8]>,
+    ) -> Result<Answer, TransportError> {
         tracing::debug!(%method, url = redact_url(url), "asking");
-        let headers = self.headers.clone();
-        let result = self
-            .client
-            .send(Request {
-                max_answer_bytes: max_answer_bytes(&method),
-                method,
-                url: url.clone(),
-                headers,
-                json,
-            })
-            .await;
+        let max_answer_bytes = if method == Method::GET { MAX_LIST_BYTES } else { MAX_ANSWER_BYTES };
+        let (url, headers) = (url.clone(), self.headers.clone());
+        let result = self.client.send(Request { method, url, headers, json, max_answer_bytes }).await;
         if let Ok(answer) = &result {
             tracing::debug!(status = answer.status, bytes = answer.body.len(), "answered");
         }
@@ -266,11 +231,7 @@ fn may_repeat(method: &Method, result: &Result<Answer, TransportError>) -> bool 
     }
 }
 
-fn max_answer_bytes(method: &Method) -> usize {
-    if *method == Method::GET { MAX_LIST_BYTES } else { MAX_ANSWER_BYTES }
-}
-
-/// The failure for a request without a response.
-fn unanswered(error: TransportError) -> Failure {
-    error.into_failure()
+/// The content of a response with this status; `None` if it has another one, or does not come from the issuer.
+fn read<T: DeserializeOwned>(answer: &Answer, status: u16) -> Option<T> {
+    (answer.status == status).then(|| serde_json::from_slice(&answer.body).ok()).flatten()
 }

@@ -8,23 +8,18 @@ use crate::failure::{Failure, Reason, Stage, resource_advice, system_error};
 use crate::read::{self, NotText, ReadError, Until, as_text};
 use crate::secret::{SecretString, protect};
 
-/// A larger file does not hold a token.
 const MAX_TOKEN_BYTES: usize = 64 * 1024;
 
-/// Where the credential comes from.
 pub(crate) enum Credential {
-    /// The value of this variable.
     Variable(&'static str, SecretString),
     /// A file, which may be a pipe.
     File(PathBuf),
-    /// Standard input.
     StandardInput,
     /// The token of a context of `sts`; the text names the context.
     Context(String, SecretString),
 }
 
 impl Credential {
-    /// The origin, for messages.
     pub(crate) fn describe(&self) -> String {
         match self {
             Credential::Variable(name, _) => (*name).to_owned(),

@@ -9,16 +9,13 @@ use crate::secret::SecretString;
 /// A credential in the form that the command gets.
 #[derive(Default)]
 pub struct Lease {
-    /// Variables to set.
     pub set: Vec<(OsString, SecretString)>,
     /// Variables to remove; one that is also in `set` is set.
     pub remove: Vec<OsString>,
 }
 
-/// Why no token was created.
 #[derive(Debug)]
 pub(crate) struct CreateError {
-    /// The failure to report.
     pub failure: Failure,
     /// A token that the issuer may have created anyway.
     pub leftover: Option<Leftover>,

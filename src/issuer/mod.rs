@@ -9,18 +9,18 @@ mod lease;
 pub mod locate;
 mod quote;
 mod refusal;
-mod run_token;
 pub(crate) mod stackstate;
 mod status;
 
-use std::time::Duration;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
 
 pub(crate) use lease::{CreateError, Lease, Leftover};
-pub(crate) use run_token::{BoxFuture, Issuer};
 
-use api::Access;
+use api::{Access, Api};
 
 use crate::failure::Failure;
+use crate::secret::SecretString;
 
 /// The issuer of a run's token, and the token, before a connection is made.
 pub(crate) enum IssuerConfig {
@@ -29,11 +29,34 @@ pub(crate) enum IssuerConfig {
 }
 
 impl IssuerConfig {
-    /// The issuer of a token that is needed for `needed`.
     pub(crate) fn connect(self, access: Access<'_>, needed: Duration) -> Result<Box<dyn Issuer>, Failure> {
         Ok(match self {
             IssuerConfig::Gafaelfawr(config) => Box::new(config.connect(access, needed)?),
             IssuerConfig::StackState(config) => Box::new(config.connect(access, needed)?),
         })
     }
+}
+
+/// One type for the results of all issuers, so that the code that awaits them is compiled only once.
+pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// An issuer of tokens that are deleted after the run.
+pub(crate) trait Issuer {
+    fn api(&self) -> &Api;
+
+    /// Checks, before a token is created, that the credential can delete it.
+    fn prepare(&self, deadline: Instant) -> BoxFuture<'_, Result<(), Failure>>;
+
+    /// For `check`: describes the credential (`token`) and the issuer (`server`).
+    fn describe(&self, deadline: Instant) -> BoxFuture<'_, Vec<(&'static str, String)>>;
+
+    fn create(&self, deadline: Instant) -> BoxFuture<'_, Result<SecretString, CreateError>>;
+
+    /// Deletes the token. The failure says what went wrong, and how to delete the token manually.
+    fn revoke<'a>(&'a self, leftover: &'a Leftover, deadline: Instant) -> BoxFuture<'a, Result<(), String>>;
+
+    /// How to delete a token manually. Never shows the token.
+    fn manual_cleanup_hint(&self, leftover: &Leftover) -> String;
+
+    fn lease(&self, token: &SecretString) -> Lease;
 }

@@ -2,7 +2,6 @@
 
 use crate::secret;
 
-/// How many characters of a text are shown.
 const SHOWN_TEXT: usize = 200;
 /// How many characters of a body that is not JSON are shown.
 const SHOWN_BODY: usize = 80;
@@ -16,7 +15,6 @@ pub(super) fn shown(text: &str) -> String {
     secret::shown(text, SHOWN_TEXT)
 }
 
-/// A name that the user gave, in quotes.
 pub(super) fn quoted_name(name: &str) -> String {
     secret::quoted(name.as_bytes(), SHOWN_NAME)
 }
@@ -84,7 +82,6 @@ fn html_text(page: &str) -> String {
     if title.is_empty() || text.is_empty() { format!("{title}{text}") } else { format!("{title}: {text}") }
 }
 
-/// Decodes the usual character references.
 fn unescape(text: &str) -> String {
     let mut text = text.replace("&nbsp;", " ");
     for (reference, character) in

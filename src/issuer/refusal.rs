@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::quote::{first_words, shown};
-use super::status::{self, Advice, Meaning};
+use super::status;
 use crate::failure::Reason;
 use crate::go::duration;
 use crate::http::explain::authentication;
@@ -28,7 +28,6 @@ pub(crate) struct Dialect {
     pub reason: fn(&Refusal<'_>) -> Option<Reason>,
 }
 
-/// The operation that was tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Doing {
     /// Asking about the admin token.
@@ -40,10 +39,8 @@ pub(crate) enum Doing {
     Delete,
 }
 
-/// An unexpected response.
 pub(crate) struct Refusal<'a> {
     pub dialect: &'static Dialect,
-    /// Scheme, host and port.
     pub origin: &'a str,
     pub path: &'a str,
     pub proxy: Option<&'a Proxy>,
@@ -54,7 +51,6 @@ pub(crate) struct Refusal<'a> {
 }
 
 impl Refusal<'_> {
-    /// One line with the explanation and advice.
     pub(crate) fn explain(&self) -> String {
         match self.answer.status {
             200..=299 => self.not_from_server(),
@@ -62,7 +58,6 @@ impl Refusal<'_> {
         }
     }
 
-    /// The reason, for programs.
     pub(crate) fn reason(&self) -> Reason {
         match self.answer.status {
             200..=299 => Reason::UnexpectedResponse,
@@ -71,12 +66,10 @@ impl Refusal<'_> {
         }
     }
 
-    /// The issuer and its URL, for messages.
     pub(crate) fn server(&self) -> String {
         format!("{} at {}", self.dialect.name, self.origin)
     }
 
-    /// The operation, for messages.
     pub(crate) fn what(&self) -> &'static str {
         match self.doing {
             Doing::Check => "check the admin token",
@@ -115,8 +108,8 @@ impl Refusal<'_> {
     /// The explanation by the status alone.
     pub(crate) fn usual(&self, said: &str) -> String {
         let Refusal { dialect, origin, path, answer, doing, proxy, .. } = self;
-        let meaning = status::meaning(answer.status);
-        let (server, summary) = (self.server(), meaning.summary);
+        let server = self.server();
+        let (summary, advice) = status::meaning(answer.status, dialect.advice);
         match answer.status {
             status if status::is_redirect(status) => {
                 let to = answer.header("location").map_or_else(|| "elsewhere".to_owned(), shown);
@@ -134,19 +127,11 @@ impl Refusal<'_> {
                     Doing::Create => "may not have created a token".to_owned(),
                     _ => format!("did not {}", self.what()),
                 };
-                format!("{origin} {summary}, and {left} {said}{}", advice(meaning, dialect.advice))
+                format!("{origin} {summary}, and {left} {said}; {advice}")
             }
-            300..=399 | 408 => format!("{server} {summary} {said}{}", advice(meaning, dialect.advice)),
+            300..=399 | 408 => format!("{server} {summary} {said}; {advice}"),
             _ => format!("{server} refused to {} {said}", self.what()),
         }
-    }
-}
-
-/// The advice of a status, as a clause.
-pub(super) fn advice(meaning: &Meaning, check_url: &str) -> String {
-    match meaning.advice {
-        Advice::CheckUrl => format!("; {check_url}"),
-        Advice::Do(what) => format!("; {what}"),
     }
 }
 
@@ -160,7 +145,6 @@ pub(super) fn proxy_authentication(proxy: Option<&Proxy>, at: &str) -> String {
     }
 }
 
-/// The advice for a rate limit.
 fn when_to_ask(answer: &Answer) -> String {
     match retry::retry_after(answer, SystemTime::now()).filter(|asked| !asked.is_zero()) {
         Some(asked) => format!("it asks to wait {}", duration::show(asked)),

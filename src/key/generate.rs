@@ -11,7 +11,7 @@ use rsa::{BigUint, RsaPrivateKey};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::{Algorithm, PrivateKey};
+use super::{Algorithm, PrivateKey, algorithm};
 use crate::random;
 
 /// The default size of m-lab's `jwk-keygen` (go-jose v2.6.0, jwk-keygen/main.go).
@@ -21,15 +21,15 @@ const RSA_BITS: usize = 2048;
 ///
 /// # Errors
 /// Says that there is no random source, or that Locate does not accept the algorithm.
-pub(crate) fn private_jwk(algorithm: Algorithm) -> Result<Jwk, String> {
-    let mut jwk = match algorithm {
-        Algorithm::EdDsa => ed25519()?,
-        Algorithm::Es256 => p256()?,
-        Algorithm::Rs256 => rsa()?,
-        other => return Err(format!("not every Locate accepts {}", other.name())),
+pub(crate) fn private_jwk(kind: Algorithm) -> Result<Jwk, String> {
+    let mut jwk = match kind {
+        Algorithm::EdDSA => ed25519()?,
+        Algorithm::ES256 => p256()?,
+        Algorithm::RS256 => rsa()?,
+        other => return Err(format!("not every Locate accepts {}", algorithm::name(other))),
     };
     jwk.set_key_use("sig");
-    jwk.set_algorithm(algorithm.name());
+    jwk.set_algorithm(algorithm::name(kind));
     // Never return a key that a run would refuse.
     PrivateKey::from_jwk(&Zeroizing::new(jwk.to_string().into_bytes()))?.check()?;
     Ok(jwk)

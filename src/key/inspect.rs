@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::convert::{model, thumbprint};
 use super::members::Members;
-use super::{PrivateKey, Unusable, rsa};
+use super::{PrivateKey, Unusable, algorithm, rsa};
 use crate::failure::printable;
 
 /// Type, algorithm, key ID and thumbprint of a JWK, and whether it can sign monitoring requests. Never shows private
@@ -35,10 +35,9 @@ pub fn inspect(json: &[u8]) -> Result<String, Unusable> {
     Ok(text)
 }
 
-/// Says whether a run could use the key.
 fn verdict(members: &Members<'_>) -> String {
     let key = PrivateKey::from_members(members).and_then(|key| key.check().map(|()| key.algorithm));
-    match key.map(super::Algorithm::refused_by) {
+    match key.map(algorithm::refused_by) {
         Ok(None) => "yes".to_owned(),
         Ok(Some(refused)) => format!("yes, but {refused}"),
         Err(refusal) => format!("no: {refusal}"),

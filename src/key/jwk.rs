@@ -7,16 +7,12 @@ use std::fmt;
 
 use jsonwebtoken::EncodingKey;
 
-use super::Unusable;
-use super::algorithm::Algorithm;
 use super::members::{Bytes, Members, shown};
-use super::pair::{self, KeyPair};
-use super::rsa;
+use super::{Algorithm, Unusable, algorithm, pair, rsa};
 
 /// A private key with its algorithm and key ID. [`PrivateKey::check`] and signing verify that its halves match, so a
 /// run pays for that only once.
 pub struct PrivateKey {
-    /// The algorithm that it signs with.
     pub algorithm: Algorithm,
     /// The JWK's `kid`; empty if it has none, as in go-jose.
     pub key_id: String,
@@ -34,34 +30,40 @@ impl fmt::Debug for PrivateKey {
 }
 
 impl PrivateKey {
-    /// Reads and checks a JWK.
     pub fn from_jwk(json: &[u8]) -> Result<PrivateKey, Unusable> {
         PrivateKey::from_members(&Members::read(json)?)
     }
 
-    /// The key with these members, if it may and can sign.
     pub(super) fn from_members(members: &Members<'_>) -> Result<PrivateKey, Unusable> {
         refuse_other_uses(members)?;
-        let algorithm = algorithm(members)?;
+        let algorithm = algorithm_of(members)?;
         if members.text("d").is_none() {
             return Err("this is a public key; signing needs the private key".to_owned());
         }
         let encoding = match algorithm {
-            Algorithm::EdDsa => {
+            Algorithm::EdDSA => {
                 EncodingKey::from_ed_der(&pair::join(&[&members.sized("d", 32)?, &members.sized("x", 32)?]))
             }
-            Algorithm::Es256 => EncodingKey::from_ec_der(&ecdsa(members, 32)?),
-            Algorithm::Es384 => EncodingKey::from_ec_der(&ecdsa(members, 48)?),
+            Algorithm::ES256 => EncodingKey::from_ec_der(&ecdsa(members, 32)?),
+            Algorithm::ES384 => EncodingKey::from_ec_der(&ecdsa(members, 48)?),
             _ => EncodingKey::from_rsa_der(&rsa::parts(members)?),
         };
         Ok(PrivateKey { algorithm, key_id: members.text("kid").unwrap_or_default().to_owned(), encoding })
     }
 
+    pub fn alg(&self) -> &'static str {
+        algorithm::name(self.algorithm)
+    }
+
+    /// A clause about an algorithm that not every Locate accepts; empty for one that every Locate accepts.
+    pub(crate) fn remark(&self) -> String {
+        algorithm::refused_by(self.algorithm).map(|refused| format!("; {refused}")).unwrap_or_default()
+    }
+
     /// Fails if the halves do not match, so that its signatures would be invalid.
     pub fn check(&self) -> Result<(), Unusable> {
-        let pair = KeyPair::read(self.algorithm, self.encoding.as_bytes());
         // Some invalid parts of an RSA key show only when ring checks its own signature.
-        match pair.and_then(|pair| pair.sign(self.algorithm, b"monitoring-token")) {
+        match pair::sign(self.algorithm, self.encoding.as_bytes(), b"monitoring-token") {
             Some(_) => Ok(()),
             None => Err("the public and private parts do not match".to_owned()),
         }
@@ -75,23 +77,22 @@ fn refuse_other_uses(members: &Members<'_>) -> Result<(), Unusable> {
     if let Some(other) = members.text("use").filter(|key_use| *key_use != "sig") {
         return Err(format!("its \"use\" is {}; signing needs \"sig\"", shown(other)));
     }
-    match members.key_ops.as_deref() {
-        Some(ops) if !ops.is_empty() && !ops.iter().any(|op| op == "sign") => {
-            let ops: Vec<String> = ops.iter().map(|op| shown(op)).collect();
-            Err(format!("its \"key_ops\" are {}; signing needs \"sign\"", ops.join(", ")))
-        }
-        _ => Ok(()),
+    let ops = members.key_ops();
+    if ops.is_empty() || ops.iter().any(|op| op == "sign") {
+        return Ok(());
     }
+    let ops: Vec<String> = ops.iter().map(|op| shown(op)).collect();
+    Err(format!("its \"key_ops\" are {}; signing needs \"sign\"", ops.join(", ")))
 }
 
 /// The key's `alg`, if it fits the type; without `alg`, the default of its type.
-fn algorithm(members: &Members<'_>) -> Result<Algorithm, Unusable> {
+fn algorithm_of(members: &Members<'_>) -> Result<Algorithm, Unusable> {
     let (kind, curve) = (members.text("kty").unwrap_or_default(), members.text("crv"));
     let fitting: &[Algorithm] = match (kind, curve) {
-        ("OKP", Some("Ed25519")) => &[Algorithm::EdDsa],
-        ("EC", Some("P-256")) => &[Algorithm::Es256],
-        ("EC", Some("P-384")) => &[Algorithm::Es384],
-        ("RSA", _) => &Algorithm::RSA,
+        ("OKP", Some("Ed25519")) => &[Algorithm::EdDSA],
+        ("EC", Some("P-256")) => &[Algorithm::ES256],
+        ("EC", Some("P-384")) => &[Algorithm::ES384],
+        ("RSA", _) => &algorithm::RSA,
         ("OKP" | "EC", None) => return Err(members.missing("crv")),
         ("OKP", Some(curve)) => return Err(format!("curve {} cannot sign; use Ed25519", shown(curve))),
         ("EC", Some(curve)) => {
@@ -102,8 +103,8 @@ fn algorithm(members: &Members<'_>) -> Result<Algorithm, Unusable> {
         }
     };
     let Some(alg) = members.text("alg") else { return Ok(fitting[0]) };
-    fitting.iter().copied().find(|algorithm| algorithm.name() == alg).ok_or_else(|| {
-        let names: Vec<&str> = fitting.iter().map(|algorithm| algorithm.name()).collect();
+    fitting.iter().copied().find(|known| algorithm::name(*known) == alg).ok_or_else(|| {
+        let names: Vec<&str> = fitting.iter().map(|known| algorithm::name(*known)).collect();
         format!("its \"alg\" {} does not fit this key, which signs with {}", shown(alg), names.join(", "))
     })
 }

@@ -11,10 +11,8 @@ use crate::failure::{Failure, Reason, Stage, resource_advice, system_error};
 use crate::read::{self, ReadError, Until};
 use crate::secret::scrub_stack;
 
-/// A larger file is not a key.
 const MAX_KEY_BYTES: usize = 64 * 1024;
 
-/// The source of the private key.
 pub enum KeySource {
     /// A file, which may be a pipe.
     File(PathBuf),
@@ -25,7 +23,6 @@ pub enum KeySource {
 }
 
 impl KeySource {
-    /// The origin, for messages.
     pub fn describe(&self) -> String {
         match self {
             KeySource::File(path) => path.display().to_string(),
@@ -54,7 +51,6 @@ impl KeySource {
         key.map_err(|refusal| self.refuse(&refusal))
     }
 
-    /// The failure for a key that cannot be used.
     pub fn refuse(&self, refusal: &str) -> Failure {
         let message = format!("cannot use the key {}: {refusal}", self.describe());
         Failure::failed(Stage::Sign, Reason::KeyInvalid, message)

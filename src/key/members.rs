@@ -4,13 +4,13 @@
 //! with padding, line breaks or stray last bits, numbers with leading zeros. Ambiguous keys are refused.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt;
 
 use base64::Engine as _;
 use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use zeroize::Zeroizing;
 
 use crate::read::{NotText, as_text};
@@ -19,49 +19,58 @@ use crate::read::{NotText, as_text};
 pub type Unusable = String;
 
 /// The members that are text wherever they appear (RFC 7517, section 4; RFC 7518, section 6).
-const TEXTS: [&str; 17] = [
-    "kty",
-    "crv",
-    "alg",
-    "use",
-    "kid",
-    "x",
-    "y",
-    "d",
-    "n",
-    "e",
-    "p",
-    "q",
-    "dp",
-    "dq",
-    "qi",
-    "k",
-    "ciphertext",
-];
+const TEXTS: &str = "kty crv alg use kid x y d n e p q dp dq qi k ciphertext";
 /// The longest name or value that is shown: a longer one may be a private part in the wrong place.
 const LONGEST_SHOWN: usize = 20;
 
 pub(super) type Bytes = Zeroizing<Vec<u8>>;
 
 /// The members of a JWK. Null counts as absent.
-#[derive(Default)]
-pub(super) struct Members<'a> {
-    texts: Vec<(&'static str, Cow<'a, str>)>,
-    /// The permitted operations of the key, if it lists them.
-    pub key_ops: Option<Vec<Cow<'a, str>>>,
-    /// The names of all members, and whether their values are null.
-    names: BTreeMap<Cow<'a, str>, bool>,
-}
+pub(super) struct Members<'a>(Vec<(Cow<'a, str>, Member<'a>)>);
 
 impl<'a> Members<'a> {
     /// Reads any JWK, even one that cannot sign.
     pub(super) fn read(json: &'a [u8]) -> Result<Members<'a>, Unusable> {
         let json = as_text(json).map_err(explain_encoding)?;
         let mut from = serde_json::Deserializer::from_str(json);
-        let read = from.deserialize_any(ReadMembers).and_then(|read| from.end().map(|()| read));
-        let members = read.map_err(|error| explain_syntax(json, &error))??;
+        let read = Member::deserialize(&mut from).and_then(|read| from.end().map(|()| read));
+        let members = match read.map_err(|error| explain_syntax(json, &error))? {
+            Member::Object(members) => Members(members),
+            Member::List(_) => {
+                return Err(
+                    "expected one JSON object, found a list; extract the one private key from it".into()
+                );
+            }
+            Member::Text(_) => {
+                return Err("expected a JSON object, found a string; remove the quotes around the JWK".into());
+            }
+            other => return Err(format!("expected a JSON object, found {}", other.kind())),
+        };
+        members.check_kinds()?;
         members.refuse_containers()?;
         Ok(members)
+    }
+
+    fn check_kinds(&self) -> Result<(), Unusable> {
+        let mut names = BTreeSet::new();
+        for (name, value) in &self.0 {
+            if !names.insert(name) {
+                return Err(format!("member {} appears twice", shown(name)));
+            }
+            match (name.as_ref(), value) {
+                (_, Member::Null) | ("key_ops", Member::List(_)) => {}
+                ("key_ops", other) => {
+                    return Err(format!("\"key_ops\" must be a list, not {}", other.kind()));
+                }
+                (name, value)
+                    if TEXTS.split(' ').any(|known| known == name) && !matches!(value, Member::Text(_)) =>
+                {
+                    return Err(format!("{name:?} must be a string, not {}", value.kind()));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Refuses files that hold a key in another form than a JWK.
@@ -78,26 +87,36 @@ impl<'a> Members<'a> {
         Ok(())
     }
 
+    fn find(&self, name: &str) -> Option<&Member<'a>> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value)
+    }
+
     /// A member that is a name. An empty one counts as absent, as in the original.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
-        let member = self.texts.iter().find(|(known, _)| *known == name);
-        member.map(|(_, text)| text.as_ref()).filter(|text| !text.is_empty())
+        match self.find(name)? {
+            Member::Text(text) if !text.is_empty() => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The permitted operations of the key; empty if it does not list them.
+    pub(super) fn key_ops(&self) -> &[Cow<'a, str>] {
+        if let Some(Member::List(ops)) = self.find("key_ops") { ops } else { &[] }
     }
 
     /// True if there is such a member, with any value.
     pub(super) fn has(&self, name: &str) -> bool {
-        self.names.get(name).is_some_and(|is_null| !is_null)
+        self.find(name).is_some_and(|value| !matches!(value, Member::Null))
     }
 
     /// Says that a member is missing; mentions one of that name in other letter case.
     pub(super) fn missing(&self, name: &str) -> Unusable {
-        match self.names.keys().find(|other| other.eq_ignore_ascii_case(name) && **other != name) {
-            Some(other) => format!("{name:?} is missing ({other:?} is another name: case matters)"),
+        match self.0.iter().find(|(other, _)| other.eq_ignore_ascii_case(name) && other != name) {
+            Some((other, _)) => format!("{name:?} is missing ({other:?} is another name: case matters)"),
             None => format!("{name:?} is missing"),
         }
     }
 
-    /// The bytes of a base64url member.
     pub(super) fn bytes(&self, name: &str) -> Result<Bytes, Unusable> {
         /// RFC 7515, section 2, allows neither padding nor stray bits; some tools write them.
         const LENIENT: GeneralPurpose = GeneralPurpose::new(
@@ -116,7 +135,6 @@ impl<'a> Members<'a> {
         decoded.map(Zeroizing::new).map_err(|_| format!("{name:?} is not valid base64url"))
     }
 
-    /// The bytes of a member, which must have exactly this size.
     pub(super) fn sized(&self, name: &str, size: usize) -> Result<Bytes, Unusable> {
         let bytes = self.bytes(name)?;
         if bytes.len() == size { Ok(bytes) } else { Err(wrong_size(name, size, bytes.len())) }
@@ -139,7 +157,6 @@ impl<'a> Members<'a> {
     }
 }
 
-/// A name or value for a message.
 pub(super) fn shown(text: &str) -> String {
     if text.len() <= LONGEST_SHOWN { format!("{text:?}") } else { "(not shown)".to_owned() }
 }
@@ -179,84 +196,13 @@ fn explain_syntax(json: &str, error: &serde_json::Error) -> Unusable {
     format!("not valid JSON (line {}, column {}); expected a JWK", error.line(), error.column())
 }
 
-/// Reads the members, or says which one is invalid. Syntax errors later in the text take precedence.
-struct ReadMembers;
-
-impl<'de> Visitor<'de> for ReadMembers {
-    type Value = Result<Members<'de>, Unusable>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JWK")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members = Members::default();
-        let mut wrong = None;
-        while let Some(Member::Text(name)) = map.next_key()? {
-            let value = map.next_value()?;
-            let known = TEXTS.into_iter().find(|known| *known == name);
-            let is_null = matches!(value, Member::Null);
-            let problem = match (known, value) {
-                _ if members.names.contains_key(&name) => {
-                    Some(format!("member {} appears twice", shown(&name)))
-                }
-                (_, Member::Null) => None,
-                (Some(known), Member::Text(text)) => {
-                    members.texts.push((known, text));
-                    None
-                }
-                (Some(known), other) => Some(format!("{known:?} must be a string, not {}", other.kind())),
-                (None, value) if name == "key_ops" => match value {
-                    Member::List(items) => {
-                        members.key_ops = Some(items);
-                        None
-                    }
-                    other => Some(format!("\"key_ops\" must be a list, not {}", other.kind())),
-                },
-                (None, _) => None,
-            };
-            members.names.insert(name, is_null);
-            wrong = wrong.or(problem);
-        }
-        Ok(wrong.map_or(Ok(members), Err))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-        while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Err("expected one JSON object, found a list; extract the one private key from it".to_owned()))
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(Err("expected a JSON object, found a string; remove the quotes around the JWK".to_owned()))
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Err("expected a JSON object, found null".to_owned()))
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(Err("expected a JSON object, found a boolean".to_owned()))
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(Err("expected a JSON object, found a number".to_owned()))
-    }
-
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Self::Value, E> {
-        self.visit_u64(0)
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Self::Value, E> {
-        self.visit_u64(0)
-    }
-}
-
 /// The value of a member, as far as it is needed.
 enum Member<'a> {
     Null,
     Text(Cow<'a, str>),
     /// The strings in it.
     List(Vec<Cow<'a, str>>),
+    Object(Vec<(Cow<'a, str>, Member<'a>)>),
     Other(&'static str),
 }
 
@@ -266,6 +212,7 @@ impl Member<'_> {
             Member::Null => "null",
             Member::Text(_) => "a string",
             Member::List(_) => "a list",
+            Member::Object(_) => "an object",
             Member::Other(kind) => kind,
         }
     }
@@ -325,7 +272,10 @@ impl<'de> Visitor<'de> for ReadMember {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Member<'de>, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Member::Other("an object"))
+        let mut members = Vec::new();
+        while let Some((Member::Text(name), value)) = map.next_entry()? {
+            members.push((name, value));
+        }
+        Ok(Member::Object(members))
     }
 }

@@ -1,7 +1,7 @@
 //! The private key that signs monitoring requests: how it is loaded, which keys are accepted, and why others are
 //! refused. A run executes no OpenSSL code here.
 
-mod algorithm;
+pub(crate) mod algorithm;
 pub(crate) mod convert;
 pub(crate) mod generate;
 pub mod inspect;

@@ -1,8 +1,9 @@
-//! ring's key pairs, and the encoding of their parts for jsonwebtoken.
+//! Signs with ring, and encodes the parts of a key for jsonwebtoken.
 //!
 //! jsonwebtoken's `EncodingKey` holds bytes that only the installed `CryptoProvider` interprets. Here they are the
 //! parts of the key, each after its length, so nothing needs to be wrapped in DER.
 
+use jsonwebtoken::Algorithm;
 use ring::rand::SystemRandom;
 use ring::rsa::{KeyPairComponents, PublicKeyComponents};
 use ring::signature::{
@@ -11,8 +12,6 @@ use ring::signature::{
     RsaEncoding, RsaKeyPair,
 };
 use zeroize::Zeroizing;
-
-use super::Algorithm;
 
 /// Joins parts, each after its length.
 pub(super) fn join(parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
@@ -35,64 +34,43 @@ fn split<const N: usize>(mut joined: &[u8]) -> Option<[&[u8]; N]> {
     Some(parts)
 }
 
-/// A key pair whose halves match: ring has checked it.
-pub(super) enum KeyPair {
-    /// EdDSA.
-    Ed25519(Box<Ed25519KeyPair>),
-    /// ES256 and ES384.
-    Ecdsa(Box<EcdsaKeyPair>),
-    /// For all RSA algorithms.
-    Rsa(Box<RsaKeyPair>),
-}
-
-impl KeyPair {
-    /// Reads the output of [`join`]. `None` means that the parts do not match: other errors were found earlier, with a
-    /// better message.
-    pub(super) fn read(algorithm: Algorithm, joined: &[u8]) -> Option<KeyPair> {
-        #![expect(clippy::many_single_char_names, reason = "the names of RFC 7518")]
-        match algorithm {
-            Algorithm::EdDsa => {
-                let [seed, public] = split(joined)?;
-                let pair = Ed25519KeyPair::from_seed_and_public_key(seed, public).ok()?;
-                Some(KeyPair::Ed25519(Box::new(pair)))
-            }
-            Algorithm::Es256 | Algorithm::Es384 => {
-                let [d, point] = split(joined)?;
-                let curve = match algorithm {
-                    Algorithm::Es384 => &ECDSA_P384_SHA384_FIXED_SIGNING,
-                    _ => &ECDSA_P256_SHA256_FIXED_SIGNING,
-                };
-                let random = SystemRandom::new();
-                let pair = EcdsaKeyPair::from_private_key_and_public_key(curve, d, point, &random).ok()?;
-                Some(KeyPair::Ecdsa(Box::new(pair)))
-            }
-            _ => {
-                let [n, e, d, p, q, dp, dq, qi] = split(joined)?;
-                let public_key = PublicKeyComponents { n, e };
-                let components = KeyPairComponents { public_key, d, p, q, dP: dp, dQ: dq, qInv: qi };
-                Some(KeyPair::Rsa(Box::new(RsaKeyPair::from_components(&components).ok()?)))
-            }
+/// The signature of `message` in the form of a JWS (RFC 7518, 3.3 to 3.5; RFC 8037, 3.1), with a key that [`join`] has
+/// encoded. `None` means that its parts do not match, which ring checks: other errors were found earlier, with a better
+/// message.
+pub(super) fn sign(algorithm: Algorithm, joined: &[u8], message: &[u8]) -> Option<Vec<u8>> {
+    #![expect(clippy::many_single_char_names, reason = "the names of RFC 7518")]
+    let random = SystemRandom::new();
+    match algorithm {
+        Algorithm::EdDSA => {
+            let [seed, public] = split(joined)?;
+            let pair = Ed25519KeyPair::from_seed_and_public_key(seed, public).ok()?;
+            Some(pair.sign(message).as_ref().to_vec())
         }
-    }
-
-    /// The signature of `message`, in the form of a JWS (RFC 7518, 3.3 to 3.5; RFC 8037, 3.1).
-    pub(super) fn sign(&self, algorithm: Algorithm, message: &[u8]) -> Option<Vec<u8>> {
-        match self {
-            KeyPair::Ed25519(pair) => Some(pair.sign(message).as_ref().to_vec()),
-            KeyPair::Ecdsa(pair) => Some(pair.sign(&SystemRandom::new(), message).ok()?.as_ref().to_vec()),
-            KeyPair::Rsa(pair) => {
-                let padding: &dyn RsaEncoding = match algorithm {
-                    Algorithm::Rs384 => &RSA_PKCS1_SHA384,
-                    Algorithm::Rs512 => &RSA_PKCS1_SHA512,
-                    Algorithm::Ps256 => &RSA_PSS_SHA256,
-                    Algorithm::Ps384 => &RSA_PSS_SHA384,
-                    Algorithm::Ps512 => &RSA_PSS_SHA512,
-                    _ => &RSA_PKCS1_SHA256,
-                };
-                let mut signature = vec![0; pair.public().modulus_len()];
-                pair.sign(padding, &SystemRandom::new(), message, &mut signature).ok()?;
-                Some(signature)
-            }
+        Algorithm::ES256 | Algorithm::ES384 => {
+            let [d, point] = split(joined)?;
+            let curve = match algorithm {
+                Algorithm::ES384 => &ECDSA_P384_SHA384_FIXED_SIGNING,
+                _ => &ECDSA_P256_SHA256_FIXED_SIGNING,
+            };
+            let pair = EcdsaKeyPair::from_private_key_and_public_key(curve, d, point, &random).ok()?;
+            Some(pair.sign(&random, message).ok()?.as_ref().to_vec())
+        }
+        _ => {
+            let [n, e, d, p, q, dp, dq, qi] = split(joined)?;
+            let public_key = PublicKeyComponents { n, e };
+            let components = KeyPairComponents { public_key, d, p, q, dP: dp, dQ: dq, qInv: qi };
+            let pair = RsaKeyPair::from_components(&components).ok()?;
+            let padding: &dyn RsaEncoding = match algorithm {
+                Algorithm::RS384 => &RSA_PKCS1_SHA384,
+                Algorithm::RS512 => &RSA_PKCS1_SHA512,
+                Algorithm::PS256 => &RSA_PSS_SHA256,
+                Algorithm::PS384 => &RSA_PSS_SHA384,
+                Algorithm::PS512 => &RSA_PSS_SHA512,
+                _ => &RSA_PKCS1_SHA256,
+            };
+            let mut signature = vec![0; pair.public().modulus_len()];
+            pair.sign(padding, &random, message, &mut signature).ok()?;
+            Some(signature)
         }
     }
 }

@@ -3,15 +3,13 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
-use jsonwebtoken::errors::{Error, ErrorKind, Result as JwtResult};
-use jsonwebtoken::{Algorithm as JwtAlgorithm, DecodingKey, EncodingKey, Header};
+use jsonwebtoken::errors::{ErrorKind, Result as JwtResult};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use secrecy::SecretString;
 use serde::Serialize;
 
-use super::pair::KeyPair;
-use super::{Algorithm, PrivateKey, Unusable};
+use super::{PrivateKey, Unusable, pair};
 
-/// How long the JWT is valid.
 pub const JWT_LIFETIME: Duration = Duration::from_secs(60);
 
 /// The claims (RFC 7519, 4.1). There is no `iat` and no `nbf`, because Locate checks them without leeway.
@@ -35,7 +33,7 @@ pub fn monitoring_jwt(key: &PrivateKey, machine: &str, now: SystemTime) -> Resul
 
 /// Signs a JWT with these claims. Its header has `alg` and `kid`, as in go-jose.
 pub fn jwt(key: &PrivateKey, claims: &impl Serialize) -> Result<SecretString, Unusable> {
-    let mut header = Header::new(key.algorithm.of_jwt());
+    let mut header = Header::new(key.algorithm);
     header.typ = None;
     header.kid = Some(key.key_id.clone()).filter(|kid| !kid.is_empty());
     install_ring();
@@ -45,7 +43,6 @@ pub fn jwt(key: &PrivateKey, claims: &impl Serialize) -> Result<SecretString, Un
     }
 }
 
-/// Installs ring as the cryptography of jsonwebtoken in this process.
 fn install_ring() {
     static PROVIDER: CryptoProvider = CryptoProvider {
         signer_factory: signer,
@@ -56,31 +53,28 @@ fn install_ring() {
     let _ = PROVIDER.install_default();
 }
 
-struct Signer(Algorithm, KeyPair);
+struct Signer(Algorithm, EncodingKey);
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the type that CryptoProvider has")]
-fn signer(algorithm: &JwtAlgorithm, key: &EncodingKey) -> JwtResult<Box<dyn JwtSigner>> {
-    let algorithm =
-        Algorithm::from_jwt(*algorithm).ok_or_else(|| Error::from(ErrorKind::InvalidAlgorithm))?;
-    let pair = KeyPair::read(algorithm, key.as_bytes());
-    let pair = pair.ok_or_else(|| Error::from(ErrorKind::InvalidKeyFormat))?;
-    Ok(Box::new(Signer(algorithm, pair)))
+#[expect(clippy::unnecessary_wraps, reason = "the type that CryptoProvider has")]
+fn signer(algorithm: &Algorithm, key: &EncodingKey) -> JwtResult<Box<dyn JwtSigner>> {
+    Ok(Box::new(Signer(*algorithm, key.clone())))
 }
 
 impl signature::Signer<Vec<u8>> for Signer {
     fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
-        self.1.sign(self.0, message).ok_or_else(signature::Error::new)
+        pair::sign(self.0, self.1.as_bytes(), message).ok_or_else(signature::Error::new)
     }
 }
 
 impl JwtSigner for Signer {
-    fn algorithm(&self) -> JwtAlgorithm {
-        self.0.of_jwt()
+    fn algorithm(&self) -> Algorithm {
+        self.0
     }
 }
 
 /// This program only signs.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the type that CryptoProvider has")]
-fn verifier(_: &JwtAlgorithm, _: &DecodingKey) -> JwtResult<Box<dyn JwtVerifier>> {
+fn verifier(_: &Algorithm, _: &DecodingKey) -> JwtResult<Box<dyn JwtVerifier>> {
     Err(ErrorKind::InvalidAlgorithm.into())
 }

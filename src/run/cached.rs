@@ -102,7 +102,6 @@ fn pause(run: &Run<'_>, at_most: Duration) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Reports a cached result again.
 fn replay(known: CachedResult, age: &str) -> Result<ExitStatus, Failure> {
     let (reason, status) = match known.exit_status {
         code if known.message.is_none() => return Ok(ExitStatus::Command(code)),

@@ -125,7 +125,6 @@ pub(crate) fn shown(command: &OsStr) -> String {
     if command.is_empty() { "''".to_owned() } else { brief(command) }
 }
 
-/// The command line, quoted for a shell.
 fn shell_words(words: &[OsString]) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,@%+".contains(c);
     let quoted = words.iter().map(|word| match word.display().to_string() {
@@ -135,7 +134,6 @@ fn shell_words(words: &[OsString]) -> String {
     quoted.collect::<Vec<_>>().join(" ")
 }
 
-/// The failure for a command that cannot be started.
 pub(crate) fn refuse_command(name: &str, error: &StartError) -> Failure {
     let (reason, status, why) = match error {
         StartError::NotFound => {

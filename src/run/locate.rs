@@ -17,12 +17,10 @@ use crate::secret::scrub_stack;
 use crate::sys::memory::give_back_freed;
 use crate::sys::signal::Signals;
 
-/// The configuration of the main command.
 pub(crate) struct LocateRun {
     pub locate: LocateConfig,
     pub http: HttpConfig,
     pub run: RunConfig,
-    /// `None`: no cache.
     pub cache: Option<Cache>,
 }
 
@@ -90,12 +88,7 @@ pub(crate) fn credentials(
 ) -> Result<(Signed, Option<Granted>), Failure> {
     let began = Instant::now();
     let key = observer.step("key", locate.key.load(&run.until()))?;
-    tracing::debug!(
-        key = locate.key.describe(),
-        key_id = key.key_id,
-        algorithm = key.algorithm.name(),
-        "read the key"
-    );
+    tracing::debug!(key = locate.key.describe(), key_id = key.key_id, algorithm = key.alg(), "read the key");
     observer.loaded(locate, &key);
     let signed = observer.step("signing", locate.sign(&key))?;
     observer.signed(locate, &key);
@@ -123,7 +116,6 @@ pub(crate) fn credentials(
     Ok((signed, Some(granted)))
 }
 
-/// The step in progress, for the timeout message.
 fn while_asking(locate: &LocateConfig, client: &Client) -> String {
     let (at, phase) = (origin(&locate.endpoint.url), client.phase());
     format!("while {phase} ({at}{}{}): {}", client.via(), client.status_clause(), client.advice())

@@ -29,7 +29,6 @@ use crate::read::Until;
 use crate::runtime::block_on;
 use crate::sys::signal::Signals;
 
-/// The configuration of a run, for every issuer.
 pub(crate) struct RunConfig {
     pub command: Vec<OsString>,
     pub limits: Limits,
@@ -49,17 +48,14 @@ impl RunConfig {
 
 /// Observes a run up to its command. `()` does nothing; `check` reports each step.
 pub(crate) trait Observer {
-    /// A step has ended with this result.
     fn step<T>(&mut self, _step: &'static str, result: Result<T, Failure>) -> Result<T, Failure> {
         result
     }
 
-    /// The signing key was loaded.
     fn loaded(&mut self, _locate: &LocateConfig, _key: &PrivateKey) {}
 
     fn signed(&mut self, _locate: &LocateConfig, _key: &PrivateKey) {}
 
-    /// The administrator's credential was read.
     fn read_credential(&mut self) {}
 
     /// Roots and proxies for requests to this URL are known.
@@ -67,18 +63,15 @@ pub(crate) trait Observer {
         Ok(())
     }
 
-    /// The request has ended with this result.
     fn answered<T>(&mut self, _client: &Client, result: Result<T, Failure>) -> Result<T, Failure> {
         result
     }
 
-    /// A service URL was chosen.
     fn chosen(&mut self, _granted: &Granted) {}
 }
 
 impl Observer for () {}
 
-/// The state of a run.
 pub(crate) struct Run<'a> {
     config: &'a RunConfig,
     signals: &'a Signals,
@@ -102,7 +95,6 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// A complete run: begin, `make`, finish.
     pub(crate) fn to_completion(
         config: &'a RunConfig,
         signals: &'a Signals,
@@ -140,7 +132,6 @@ impl<'a> Run<'a> {
         Ok(Run { config, signals, log, timeline, parent, report })
     }
 
-    /// When to stop waiting for a file that is a pipe.
     pub(crate) fn until(&self) -> Until<'_> {
         Until {
             since: self.timeline.start,

@@ -17,7 +17,6 @@ pub(crate) struct Report {
     pub warnings: Vec<Warning>,
     /// When the run ended whose result came from the cache.
     pub ended: Option<SystemTime>,
-    /// The result came from the cache.
     pub cached: bool,
     /// The reason if a signal, or the death of the parent process, ended the run.
     pub interruption: Option<Reason>,
@@ -25,7 +24,6 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Records how long a stage took.
     pub(crate) fn took(&mut self, stage: Stage, duration: Duration) {
         self.durations[stage as usize] = Some(duration);
     }
@@ -35,7 +33,6 @@ impl Report {
         self.failed[stage as usize] = true;
     }
 
-    /// How long a stage took, if it was reached.
     pub(crate) fn duration(&self, stage: Stage) -> Option<Duration> {
         self.durations[stage as usize]
     }

@@ -20,7 +20,6 @@ use crate::secret::{SecretString, scrub_stack};
 use crate::sys::memory::give_back_freed;
 use crate::sys::signal::{Signal, Signals};
 
-/// The configuration of `exec`.
 pub(crate) struct TokenRun {
     pub credential: Credential,
     pub http: HttpConfig,
@@ -149,7 +148,7 @@ fn create(
         let leftover = match answer {
             Ok(Ok(token)) => Some(Leftover::Token(token)),
             Ok(Err(error)) => error.leftover,
-            Err(_) => Leftover::of_interruption(issuer.api().phase()),
+            Err(_) => Leftover::of_interruption(issuer.api().client().phase()),
         };
         Err((CreateError { failure, leftover }, Some(ended_at)))
     });
@@ -195,7 +194,6 @@ fn remember_signal(run: &Run<'_>, result: Result<ExitStatus, Failure>) -> Result
     }
 }
 
-/// The step in progress, for the timeout message, before a token is created.
 pub(crate) fn while_checking(api: &Api) -> String {
     format!("while checking the admin token, {}", api.doing())
 }

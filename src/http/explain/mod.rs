@@ -24,14 +24,11 @@ pub(super) const USUAL_MAX_HEADERS: usize = 100;
 const MAX_HEAD_BYTES: usize = 408 * 1024;
 /// The same for a proxy's response to CONNECT.
 const MAX_TUNNEL_HEAD_BYTES: usize = 8 * 1024;
-/// Why there is no response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransportError {
     /// One clause, such as `cannot connect to http://h:1: connection refused; check that …`
     pub message: String,
-    /// The reason, for programs.
     pub reason: Reason,
-    /// Another try may succeed.
     pub retryable: bool,
     /// The server may have received the request.
     pub maybe_sent: bool,
@@ -53,105 +50,101 @@ impl TransportError {
         }
     }
 
-    /// This error as a failure of the exchange.
     pub fn into_failure(self) -> Failure {
         Failure::failed(Stage::Exchange, self.reason, self.message)
     }
 }
 
+/// The reason, the message, and whether another try may succeed.
+type Explained = (Reason, String, bool);
+
 impl Circumstances<'_> {
     pub(super) fn explain(&self, cause: &Cause) -> TransportError {
-        let (message, retryable) = match cause {
+        let (reason, message, retryable) = match cause {
             Cause::Lookup(error) => self.lookup(error),
             Cause::Connect(error) => self.connect(error),
-            Cause::Tls { with_proxy, error } => (self.tls(*with_proxy, error), false),
-            Cause::Handshake { with_proxy, error } => (self.handshake(*with_proxy, error), true),
-            Cause::Tunnel(broken) => self.tunnel(broken),
-            Cause::TunnelRefused(status) => (self.tunnel_refused(*status), status.is_none_or(is_retryable)),
+            Cause::Tls { with_proxy, error } => (tls::reason(error), self.tls(*with_proxy, error), false),
+            Cause::Handshake { with_proxy, error } => {
+                (Reason::TlsFailed, self.handshake(*with_proxy, error), true)
+            }
+            Cause::Tunnel(broken) => {
+                let (why, retryable) = why_no_tunnel(broken);
+                (Reason::ProxyFailed, self.not_connected(&why), retryable)
+            }
+            Cause::TunnelRefused(Some(407)) => self.unauthenticated("HTTP 407"),
+            Cause::TunnelRefused(status) => {
+                (Reason::ProxyFailed, self.tunnel_refused(*status), status.is_none_or(is_retryable))
+            }
             Cause::SocksUnreachable => self.connect(&io::Error::other("no connection")),
-            Cause::Socks(refusal) => self.socks(refusal),
-            Cause::Redirect(refused) => (format!("{} {refused}", origin(self.url)), false),
+            Cause::Socks(SocksRefusal::TakesNoCredentials | SocksRefusal::WantsCredentials) => {
+                self.unauthenticated("SOCKS5")
+            }
+            Cause::Socks(SocksRefusal::Because(why, retryable)) => {
+                (Reason::ProxyFailed, self.not_connected(why), *retryable)
+            }
+            Cause::Socks(SocksRefusal::Unknown) => {
+                (Reason::ProxyFailed, self.not_connected("it does not speak SOCKS5"), false)
+            }
+            Cause::Redirect(refused) => {
+                (Reason::RedirectRefused, format!("{} {refused}", origin(self.url)), false)
+            }
             Cause::Broken(broken) => self.broken(broken),
         };
         let maybe_sent = matches!(cause, Cause::Broken(_) | Cause::Redirect(_));
-        TransportError { message, reason: self.reason(cause), retryable, maybe_sent }
-    }
-
-    fn reason(&self, cause: &Cause) -> Reason {
-        match cause {
-            Cause::Lookup(error) if error.is_exhausted => Reason::System,
-            Cause::Lookup(_) => Reason::Dns,
-            Cause::Connect(error) if is_out_of_resources(error) => Reason::System,
-            Cause::Connect(_) if self.proxy.is_some() => Reason::ProxyFailed,
-            Cause::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                Reason::ConnectionRefused
-            }
-            Cause::Connect(_) => Reason::ConnectionFailed,
-            Cause::Tls { error, .. } => tls::reason(error),
-            Cause::Handshake { .. } => Reason::TlsFailed,
-            Cause::TunnelRefused(Some(407))
-            | Cause::Socks(SocksRefusal::TakesNoCredentials | SocksRefusal::WantsCredentials) => {
-                Reason::ProxyAuthentication
-            }
-            Cause::Tunnel(_)
-            | Cause::TunnelRefused(_)
-            | Cause::SocksUnreachable
-            | Cause::Socks(SocksRefusal::Because(..) | SocksRefusal::Code(_) | SocksRefusal::Unknown) => {
-                Reason::ProxyFailed
-            }
-            Cause::Redirect(_) => Reason::RedirectRefused,
-            Cause::Broken(Broken::Io(error)) => {
-                tls_error(error).map_or(Reason::ConnectionBroken, tls::reason)
-            }
-            Cause::Broken(Broken::Closed) => Reason::ConnectionBroken,
-            Cause::Broken(Broken::HeadTooLarge(_) | Broken::TunnelHeadTooLarge) => Reason::UnexpectedResponse,
-            Cause::Broken(Broken::Http2 | Broken::Tls | Broken::NotHttp(_)) => Reason::NotHttp,
-        }
+        TransportError { message, reason, retryable, maybe_sent }
     }
 
     fn at(&self) -> String {
         origin(self.url) + &via(self.proxy)
     }
 
-    fn lookup(&self, error: &LookupError) -> (String, bool) {
+    fn lookup(&self, error: &LookupError) -> Explained {
         let (whose, variable) = match self.proxy {
             Some(proxy) => ("the proxy ", proxy.variable),
             None => ("", "the host name"),
         };
-        let host = &error.host;
+        let LookupError { host, why, .. } = error;
         if error.is_exhausted {
-            return (format!("cannot resolve {whose}{host}: {}", out_of_resources(&error.why)), false);
+            let why = out_of_resources(why);
+            return (Reason::System, format!("cannot resolve {whose}{host}: {why}"), false);
         }
-        (format!("cannot resolve {whose}{host}: {}; check {variable} and DNS", error.why), true)
+        (Reason::Dns, format!("cannot resolve {whose}{host}: {why}; check {variable} and DNS"), true)
     }
 
-    fn connect(&self, error: &io::Error) -> (String, bool) {
+    fn connect(&self, error: &io::Error) -> Explained {
         let at = origin(self.url);
         let destination = match self.proxy {
             Some(proxy) => format!("the proxy {} for {at}", proxy.shown()),
             None => at,
         };
+        let why = io_words(error);
         if is_out_of_resources(error) {
-            return (
-                format!("cannot connect to {destination}: {}", out_of_resources(&io_words(error))),
-                false,
-            );
+            let why = out_of_resources(&why);
+            return (Reason::System, format!("cannot connect to {destination}: {why}"), false);
         }
         let advice = match (self.proxy, error.kind()) {
-            (Some(proxy), _) => format!("; check {} and NO_PROXY", proxy.variable),
+            (Some(proxy), _) => {
+                let message =
+                    format!("cannot connect to {destination}: {why}; check {} and NO_PROXY", proxy.variable);
+                return (Reason::ProxyFailed, message, true);
+            }
             (None, io::ErrorKind::ConnectionRefused) => {
-                "; check that the server is running and the port is correct".to_owned()
+                "; check that the server is running and the port is correct"
             }
             (None, io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable) => {
-                "; check the network of this machine".to_owned()
+                "; check the network of this machine"
             }
-            (None, io::ErrorKind::TimedOut) => "; check for a firewall in between".to_owned(),
+            (None, io::ErrorKind::TimedOut) => "; check for a firewall in between",
             (None, _) if self.is_link_local() => {
-                "; name this machine's network interface in the URL: http://[fe80::1%25eth0]/".to_owned()
+                "; name this machine's network interface in the URL: http://[fe80::1%25eth0]/"
             }
-            _ => String::new(),
+            _ => "",
         };
-        (format!("cannot connect to {destination}: {}{advice}", io_words(error)), true)
+        let reason = match error.kind() {
+            io::ErrorKind::ConnectionRefused => Reason::ConnectionRefused,
+            _ => Reason::ConnectionFailed,
+        };
+        (reason, format!("cannot connect to {destination}: {why}{advice}"), true)
     }
 
     /// True if the host is a link-local IPv6 address, which every network has (RFC 4291, 2.5.6).
@@ -159,7 +152,6 @@ impl Circumstances<'_> {
         matches!(literal_address(self.url), Some(IpAddr::V6(address)) if address.is_unicast_link_local())
     }
 
-    /// The peer of a TLS handshake.
     fn peer(&self, with_proxy: bool) -> String {
         match self.proxy {
             Some(proxy) if with_proxy => format!("the proxy {}", origin(&proxy.url)),
@@ -190,90 +182,84 @@ impl Circumstances<'_> {
         self.attempt.wants_certificate.then(|| format!("; {}", tls::WANTS_CERTIFICATE))
     }
 
-    fn tunnel(&self, broken: &Broken) -> (String, bool) {
-        let (Some(proxy), at) = (self.proxy, origin(self.url)) else { return self.broken(broken) };
-        let (why, retryable) = match broken {
-            Broken::Io(error) => (io_words(error), true),
-            Broken::Closed => ("it closed the connection".to_owned(), true),
-            Broken::Http2 => ("it speaks only HTTP/2".to_owned(), false),
-            Broken::Tls => ("it speaks TLS on this port".to_owned(), false),
-            Broken::HeadTooLarge(max_headers) => (head_too_large(*max_headers), false),
-            Broken::TunnelHeadTooLarge => {
-                (format!("its response has more than {} KiB of headers", MAX_TUNNEL_HEAD_BYTES / 1024), false)
-            }
-            Broken::NotHttp(why) => ((*why).to_owned(), false),
-        };
-        let (shown, variable) = (proxy.shown(), proxy.variable);
-        (
-            format!("the proxy {shown} did not connect to {at}: {why}; check {variable} and NO_PROXY"),
-            retryable,
-        )
+    /// The message for a proxy that was reached, but did not connect to the server. Without a proxy, there is none.
+    fn not_connected(&self, why: &str) -> String {
+        let Some(proxy) = self.proxy else { return String::new() };
+        let (shown, at, variable) = (proxy.shown(), origin(self.url), proxy.variable);
+        format!("the proxy {shown} did not connect to {at}: {why}; check {variable} and NO_PROXY")
     }
 
     fn tunnel_refused(&self, status: Option<u16>) -> String {
         let Some(proxy) = self.proxy else { return String::new() };
-        let status = match status {
-            Some(407) => return authentication(proxy, "HTTP 407"),
-            Some(status) => format!(" (HTTP {})", Status(status)),
-            None => String::new(),
-        };
+        let (shown, at, variable) = (proxy.shown(), origin(self.url), proxy.variable);
+        let status = status.map(|status| format!(" (HTTP {})", Status(status))).unwrap_or_default();
         format!(
-            "the proxy {} refused to connect to {}{status}; check its rules, {} and NO_PROXY",
-            proxy.shown(),
-            origin(self.url),
-            proxy.variable
+            "the proxy {shown} refused to connect to {at}{status}; check its rules, {variable} and NO_PROXY"
         )
     }
 
-    fn socks(&self, refusal: &SocksRefusal) -> (String, bool) {
-        let Some(proxy) = self.proxy else { return (String::new(), false) };
-        let (why, retryable) = match refusal {
-            SocksRefusal::TakesNoCredentials | SocksRefusal::WantsCredentials => {
-                return (authentication(proxy, "SOCKS5"), false);
-            }
-            SocksRefusal::Because(why, retryable) => ((*why).to_owned(), *retryable),
-            SocksRefusal::Code(code) => {
-                (format!("it refused with the unknown SOCKS5 reply code {code}"), false)
-            }
-            SocksRefusal::Unknown => ("it does not speak SOCKS5".to_owned(), false),
-        };
-        let (shown, at, variable) = (proxy.shown(), origin(self.url), proxy.variable);
-        let message =
-            format!("the proxy {shown} did not connect to {at}: {why}; check {variable} and NO_PROXY");
-        (message, retryable)
+    fn unauthenticated(&self, protocol: &str) -> Explained {
+        let message = self.proxy.map(|proxy| authentication(proxy, protocol)).unwrap_or_default();
+        (Reason::ProxyAuthentication, message, false)
     }
 
-    fn broken(&self, broken: &Broken) -> (String, bool) {
+    fn broken(&self, broken: &Broken) -> Explained {
         let at = self.at();
         let during = match self.attempt.phase {
             Phase::Body => "in the middle of its response",
             _ => "before it responded",
         };
+        let asked = self.client_certificate().unwrap_or_default();
         match broken {
             Broken::Io(error) => {
-                if let Some(tls) = tls_error(error) {
-                    return (tls::explain(tls, &at, self), false);
+                if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
+                    return (tls::reason(tls), tls::explain(tls, &at, self), false);
                 }
-                let asked = self.client_certificate().unwrap_or_default();
-                (format!("the connection to {at} broke {during}: {}{asked}", io_words(error)), true)
+                let why = io_words(error);
+                (
+                    Reason::ConnectionBroken,
+                    format!("the connection to {at} broke {during}: {why}{asked}"),
+                    true,
+                )
             }
             Broken::Closed => {
                 let is_plain = self.url.scheme() == "http" && self.proxy.is_none();
                 let advice = if is_plain { "; check that this is not an https port" } else { "" };
-                let asked = self.client_certificate().unwrap_or_default();
-                (format!("{at} closed the connection {during}{advice}{asked}"), true)
+                let message = format!("{at} closed the connection {during}{advice}{asked}");
+                (Reason::ConnectionBroken, message, true)
             }
-            Broken::Http2 => (only_http2(&at), false),
-            Broken::Tls => (format!("{at} speaks TLS on this port; use https in its URL"), false),
+            Broken::Http2 => (Reason::NotHttp, only_http2(&at), false),
+            Broken::Tls => {
+                (Reason::NotHttp, format!("{at} speaks TLS on this port; use https in its URL"), false)
+            }
             Broken::HeadTooLarge(max_headers) => {
-                (format!("{at} did not respond with valid HTTP: {}", head_too_large(*max_headers)), false)
+                let why = head_too_large(*max_headers);
+                let message = format!("{at} did not respond with valid HTTP: {why}");
+                (Reason::UnexpectedResponse, message, false)
             }
-            Broken::TunnelHeadTooLarge => (format!("{at} sent too many headers"), false),
+            Broken::TunnelHeadTooLarge => {
+                (Reason::UnexpectedResponse, format!("{at} sent too many headers"), false)
+            }
             Broken::NotHttp(why) => {
                 let check = "check the scheme and port of the URL";
-                (format!("{at} did not respond with valid HTTP: {why}; {check}"), false)
+                let message = format!("{at} did not respond with valid HTTP: {why}; {check}");
+                (Reason::NotHttp, message, false)
             }
         }
+    }
+}
+
+fn why_no_tunnel(broken: &Broken) -> (String, bool) {
+    match broken {
+        Broken::Io(error) => (io_words(error), true),
+        Broken::Closed => ("it closed the connection".to_owned(), true),
+        Broken::Http2 => ("it speaks only HTTP/2".to_owned(), false),
+        Broken::Tls => ("it speaks TLS on this port".to_owned(), false),
+        Broken::HeadTooLarge(max_headers) => (head_too_large(*max_headers), false),
+        Broken::TunnelHeadTooLarge => {
+            (format!("its response has more than {} KiB of headers", MAX_TUNNEL_HEAD_BYTES / 1024), false)
+        }
+        Broken::NotHttp(why) => ((*why).to_owned(), false),
     }
 }
 
@@ -285,7 +271,6 @@ fn only_http2(at: &str) -> String {
     format!("{at} speaks only HTTP/2, which is not supported; use an endpoint that speaks HTTP/1.1")
 }
 
-/// The advice for a proxy that requires credentials, or other ones.
 pub(crate) fn authentication(proxy: &Proxy, protocol: &str) -> String {
     let (shown, variable) = (proxy.shown(), proxy.variable);
     if proxy.credentials().is_some() {
@@ -324,9 +309,4 @@ impl fmt::Display for Status {
 
 fn out_of_resources(why: &str) -> String {
     format!("this machine is out of resources: {why}; raise the limit or free some")
-}
-
-/// The error of the TLS library inside `error`.
-fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
-    error.get_ref()?.downcast_ref()
 }

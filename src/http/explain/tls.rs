@@ -8,7 +8,6 @@ use super::super::fitness::Unfit;
 use super::super::untrusted::Untrusted;
 use crate::failure::Reason;
 
-/// The explanation if the server requires a client certificate.
 pub(super) const WANTS_CERTIFICATE: &str = "it asks for a client certificate, which is not supported";
 
 /// Explains a failed handshake with a server; `at` names the server.
@@ -19,10 +18,8 @@ pub(super) fn explain(error: &rustls::Error, at: &str, seen: &Circumstances<'_>)
             format!("{at} does not speak TLS on this port; use http://, or correct the port")
         }
         rustls::Error::AlertReceived(alert) => {
-            format!(
-                "{at} refused the TLS handshake: {}",
-                explain_alert(*alert, seen.attempt.wants_certificate)
-            )
+            let why = explain_alert(*alert, seen.attempt.wants_certificate);
+            format!("{at} refused the TLS handshake: {why}")
         }
         rustls::Error::PeerIncompatible(why) => {
             format!("{at} and monitoring-token have {} in common", explain_incompatible(why))
@@ -48,16 +45,7 @@ pub(super) fn reason(error: &rustls::Error) -> Reason {
 fn reason_of_unfit(unfit: &Unfit) -> Reason {
     match unfit {
         Unfit::Expired(_) | Unfit::NotYetValid(_) => Reason::TlsExpired,
-        Unfit::Malformed
-        | Unfit::Version(_)
-        | Unfit::CriticalExtension(_)
-        | Unfit::IsCa
-        | Unfit::NotCa
-        | Unfit::KeyUsage
-        | Unfit::ExtendedKeyUsage
-        | Unfit::PathLength { .. }
-        | Unfit::Signature(_)
-        | Unfit::Key(_) => Reason::TlsCertificate,
+        _ => Reason::TlsCertificate,
     }
 }
 

@@ -9,7 +9,6 @@ const MAX_NDOTS: usize = 15;
 const MAX_NAME_BYTES: usize = 254;
 const PORT: u16 = 53;
 
-/// How to query names.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Config {
     pub servers: Vec<SocketAddr>,
@@ -24,7 +23,6 @@ pub(super) struct Config {
     pub rotate: bool,
     /// Query A and AAAA one after the other.
     pub single_request: bool,
-    /// Use only TCP.
     pub tcp: bool,
 }
 
@@ -103,7 +101,6 @@ fn server(text: &str) -> Option<SocketAddr> {
     Some(SocketAddrV6::new(address.parse().ok()?, PORT, 0, scope_id).into())
 }
 
-/// The index of an interface, given by name or number.
 fn scope_id(interface: &str) -> Option<u32> {
     use rustix::net::{AddressFamily, SocketType, netdevice, socket};
     let by_name = || {

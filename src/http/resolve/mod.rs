@@ -22,10 +22,8 @@ use query::QueryError;
 use super::{Phase, Progress};
 use crate::failure::{io_words, is_out_of_resources};
 
-/// Larger files are not read to the end.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// A host has no address.
 #[derive(Clone, Debug)]
 pub(crate) struct LookupError {
     pub host: String,
@@ -42,25 +40,15 @@ impl fmt::Display for LookupError {
 
 impl StdError for LookupError {}
 
-/// The resolver for the connections of the HTTP library.
-pub(super) struct Resolver {
-    progress: Arc<Progress>,
-}
-
-impl Resolver {
-    /// A resolver that reports to `progress`.
-    pub(super) fn new(progress: Arc<Progress>) -> Resolver {
-        Resolver { progress }
-    }
-}
+pub(super) struct Resolver(pub Arc<Progress>);
 
 impl reqwest::dns::Resolve for Resolver {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
-        let progress = Arc::clone(&self.progress);
+        let progress = Arc::clone(&self.0);
         Box::pin(async move {
-            progress.reach(Phase::Lookup);
+            progress.note(|attempt| attempt.phase = Phase::Lookup);
             let addresses = look_up(name.as_str()).await?;
-            progress.resolved(addresses.clone());
+            progress.begin(Phase::Connect, addresses.clone());
             let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, 0));
             Ok(Box::new(addresses) as reqwest::dns::Addrs)
         })

@@ -16,19 +16,14 @@ use crate::failure::is_out_of_resources;
 /// anyway.
 const MAX_UDP_BYTES: usize = 4096;
 
-/// Why a name has no address.
 #[derive(Debug)]
 pub(super) enum QueryError {
     NoSuchHost,
     /// It exists, but has no address.
     NoAddress,
-    /// It is not a valid name.
     NotAName,
-    /// This server did not answer in time.
     NoAnswer(SocketAddr),
-    /// This server answered with an error.
     Refused(SocketAddr, &'static str),
-    /// The response of this server is invalid.
     Garbled(SocketAddr),
     /// No server can be asked.
     Io(io::Error),
@@ -84,7 +79,6 @@ pub(super) async fn addresses(config: &Config, name: &str) -> Result<(Vec<IpAddr
     }
 }
 
-/// Queries the servers in turn.
 async fn ask_all(config: &Config, name: &str, kind: TYPE) -> Result<Vec<IpAddr>, QueryError> {
     let first = if config.rotate { fastrand::usize(..config.servers.len()) } else { 0 };
     let mut failure = QueryError::NoSuchHost;

@@ -7,7 +7,6 @@ use crate::http::Answer;
 use crate::issuer::clock;
 use crate::issuer::refusal::{Dialect, Doing, Refusal};
 
-/// Gafaelfawr's part of the messages about responses.
 pub(super) static DIALECT: Dialect = Dialect {
     name: "gafaelfawr",
     owner: "Gafaelfawr",
@@ -18,7 +17,6 @@ pub(super) static DIALECT: Dialect = Dialect {
     reason,
 };
 
-/// One error of a response.
 struct Entry {
     kind: String,
     /// The message, with the name of the field.

@@ -24,19 +24,16 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 /// How often the list is read if the server has finished with the creation.
 const LOOKS_AFTER_FINAL_REPLY: u32 = 2;
 
-/// The issuer of one run's token.
 pub(crate) struct RunToken {
     gafaelfawr: Gafaelfawr,
     new: NewToken,
     env_name: OsString,
-    /// How long the run needs its credentials.
     needed: Duration,
     before: OnceCell<Before>,
     /// When the creation began, by the local clock, in Unix seconds.
     create_began: Cell<Option<u64>>,
 }
 
-/// The state before the creation.
 struct Before {
     keys: HashSet<String>,
     expires: u64,
@@ -45,12 +42,10 @@ struct Before {
 /// The token of a run, before its issuer is connected.
 pub(crate) struct RunTokenConfig {
     pub new: NewToken,
-    /// The variable for the token.
     pub env_name: OsString,
 }
 
 impl RunTokenConfig {
-    /// Its issuer; it is needed for `needed`.
     pub(crate) fn connect(self, access: Access<'_>, needed: Duration) -> Result<RunToken, Failure> {
         let gafaelfawr = Gafaelfawr::new(access)?;
         let RunTokenConfig { new, env_name } = self;

@@ -18,11 +18,8 @@ use crate::secret::{ExposeSecret as _, SecretString, protect};
 
 /// The variable with the admin token, which is hidden from the command.
 pub(crate) const ADMIN_TOKEN: &str = "GAFAELFAWR_ADMIN_TOKEN";
-/// The variable with the base URL.
 pub(crate) const URL: &str = "GAFAELFAWR_URL";
-/// The scope that is needed to create and delete tokens.
 pub(crate) const ADMIN_SCOPE: &str = "admin:token";
-/// The minimum lifetime of a token.
 pub(crate) const MIN_LIFETIME: Duration = Duration::from_secs(300);
 /// Larger integers would be read as milliseconds.
 pub(crate) const MAX_EXPIRES: u64 = 20_000_000_000;
@@ -32,7 +29,6 @@ const MAX_USERNAME_CHARS: usize = 64;
 
 #[derive(Clone, Debug)]
 pub(crate) struct NewToken {
-    /// `bot-…`
     pub username: String,
     /// A description; the API stores it but does not list it.
     pub name: Option<String>,
@@ -40,10 +36,8 @@ pub(crate) struct NewToken {
     pub scopes: Vec<String>,
 }
 
-/// A token as the API describes it.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 pub(crate) struct TokenInfo {
-    /// The owner.
     pub username: String,
     /// `service`, `user`, `session`, …
     pub token_type: String,
@@ -83,24 +77,20 @@ pub(crate) fn is_username(name: &str) -> bool {
         && name.bytes().any(|b| b.is_ascii_lowercase())
 }
 
-/// True for a valid scope.
 pub(crate) fn is_scope(scope: &str) -> bool {
     !scope.is_empty()
         && scope.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b':' | b'.' | b'_' | b'-'))
 }
 
-/// The API of one environment.
 pub(crate) struct Gafaelfawr {
     api: Api,
 }
 
 impl Gafaelfawr {
-    /// The API below the environment's base URL.
     pub(crate) fn new(access: Access<'_>) -> Result<Gafaelfawr, Failure> {
         Ok(Gafaelfawr { api: Api::new(&error::DIALECT, access, ("authorization", "bearer "))? })
     }
 
-    /// For its clock and state.
     pub(crate) fn api(&self) -> &Api {
         &self.api
     }
@@ -113,7 +103,6 @@ impl Gafaelfawr {
         self.api.at(&["auth", "api", "v1", "token-info"])
     }
 
-    /// The admin token as Gafaelfawr describes it.
     pub(crate) async fn token_info(&self, deadline: Instant) -> Result<TokenInfo, Failure> {
         self.api.get(&self.own_token(), Doing::Check, deadline).await
     }
@@ -129,7 +118,6 @@ impl Gafaelfawr {
         self.api.clock_offset_seconds(&self.own_token(), deadline).await
     }
 
-    /// The tokens of a user.
     pub(crate) async fn list(&self, username: &str, deadline: Instant) -> Result<Vec<TokenInfo>, Failure> {
         self.api.get(&self.user_tokens(username), Doing::List, deadline).await
     }

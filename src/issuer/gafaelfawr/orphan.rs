@@ -23,7 +23,6 @@ pub(super) fn draw_expiry(least: u64, listed: &[TokenInfo], mut random: impl FnM
     draw_free(&taken, || least.saturating_add(random(EXPIRY_SPREAD_SECONDS)))
 }
 
-/// An expiry from `draw` that is not in `taken`, if one is found.
 pub(crate) fn draw_free(taken: &HashSet<u64>, mut draw: impl FnMut() -> u64) -> u64 {
     let first_free = (0..DRAWS).map(|_| draw()).find(|expires| !taken.contains(expires));
     first_free.unwrap_or_else(draw)
@@ -33,7 +32,6 @@ pub(crate) fn draw_free(taken: &HashSet<u64>, mut draw: impl FnMut() -> u64) -> 
 pub(crate) struct Creation<'a> {
     pub new: &'a NewToken,
     pub expires: u64,
-    /// The keys listed before the creation.
     pub listed_before: HashSet<&'a str>,
     /// When the server can have created the token, by its own clock; `None` if that clock is unknown.
     pub window: Option<RangeInclusive<u64>>,
@@ -41,10 +39,8 @@ pub(crate) struct Creation<'a> {
     pub answered: bool,
 }
 
-/// The conclusion from a list of tokens.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict<'a> {
-    /// This must be the creation's token.
     Proven(&'a TokenInfo),
     /// These may be the attempt's token, or another run's.
     Unproven(Vec<&'a TokenInfo>),
@@ -142,7 +138,6 @@ mod tests {
         assert_eq!(unknown_clock.judge([&ours]), Verdict::Unproven(vec![&ours]));
     }
 
-    /// The result of a creation.
     #[derive(Clone, Copy, PartialEq, Eq)]
     enum Fate {
         Answered,
@@ -180,7 +175,6 @@ mod tests {
     const RUNS: usize = 50;
     const LEAST_LIFETIME_SECONDS: u64 = 330;
 
-    /// Runs of one user that start within `within` milliseconds.
     fn runs(rng: &mut Rng, fates: &[Fate], within: u64, spread: u64) -> Vec<SimulatedRun> {
         let new = new_token();
         let run = |index: usize, rng: &mut Rng| {

@@ -11,11 +11,8 @@ use crate::http::{Client, Request};
 use crate::key::PrivateKey;
 use crate::secret::redact_url;
 
-/// Locate with the request, the client and the key.
 pub struct Locate<'a> {
-    /// The parts of the request.
     pub config: &'a LocateConfig,
-    /// The client for Locate's origin.
     pub client: &'a Client,
     /// Signs a new token for each try.
     pub key: &'a PrivateKey,
@@ -81,7 +78,6 @@ impl Locate<'_> {
         })
     }
 
-    /// Scheme, host and port.
     pub(super) fn at(&self) -> String {
         origin(&self.config.endpoint.url)
     }

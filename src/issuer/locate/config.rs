@@ -21,7 +21,6 @@ const SERVICE_HOSTNAME: &str = "SERVICE_HOSTNAME";
 /// The variable with the key, which is hidden from the command.
 pub const SIGNER_KEY: &str = "MONITORING_SIGNER_KEY";
 
-/// The URLs that the command gets, and their variables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Exchange {
     /// No request: only the monitoring URL.
@@ -32,17 +31,13 @@ pub enum Exchange {
     ServiceUrl,
 }
 
-/// The settings of a monitoring request.
 pub struct LocateConfig {
-    /// The URL to request, without the token.
     pub endpoint: Endpoint,
-    /// The source of the private key.
     pub key: KeySource,
     /// The machine to monitor: the `sub` of the JWT.
     pub machine: String,
     /// `-env-name`: the variable for the URL.
     pub env_name: OsString,
-    /// The requests to make, and the URLs that the command gets.
     pub exchange: Exchange,
     /// `-service-url-key-name`: the key in `target.urls`.
     pub url_key: Option<String>,
@@ -50,7 +45,6 @@ pub struct LocateConfig {
     pub drop_service_url: bool,
 }
 
-/// The monitoring URL with a new JWT.
 pub struct Signed {
     /// The URL to request. It is a secret, so show it only with [`crate::secret::redact_url`].
     pub url: Url,
@@ -63,7 +57,6 @@ const LONGEST_URL: usize = 32 * 1024;
 
 /// The endpoint of Locate: prefix and service, which form one URL wherever the user splits them.
 pub struct Endpoint {
-    /// The URL to request, without the token.
     pub url: Url,
     /// The monitored service, such as `ndt/ndt7`: the last two elements of the path, as Locate reads it.
     pub service: String,
@@ -99,14 +92,13 @@ fn requested(written: &GoUrl) -> Result<Url, String> {
 }
 
 impl LocateConfig {
-    /// Signs a new JWT and adds it to the monitoring URL.
     pub fn sign(&self, key: &PrivateKey) -> Result<Signed, Failure> {
         let jwt = monitoring_jwt(key, &self.machine, SystemTime::now())
             .map_err(|refusal| self.key.refuse(&refusal))?;
         protect(jwt.expose_secret());
         let (url, text) = self.endpoint.monitoring_url(&jwt).map_err(|why| failed(Reason::Usage, why))?;
         tracing::debug!(
-            algorithm = key.algorithm.name(),
+            algorithm = key.alg(),
             key_id = key.key_id,
             jwt = scrub(jwt.expose_secret()),
             "signed"
@@ -114,13 +106,11 @@ impl LocateConfig {
         Ok(Signed { url, text })
     }
 
-    /// Chooses the service URL in `target.urls`.
     pub fn choose(&self, offer: Offer) -> Result<Granted, Failure> {
         let Endpoint { url, service, .. } = &self.endpoint;
         offer.choose(&origin(url), service, self.url_key.as_deref())
     }
 
-    /// The variables for the command.
     pub fn lease(&self, Signed { text: monitoring_url, .. }: Signed, granted: Option<Granted>) -> Lease {
         let mut lease = Lease { remove: vec![SIGNER_KEY.into()], ..Lease::default() };
         if self.drop_service_url {
@@ -145,7 +135,6 @@ impl LocateConfig {
     }
 }
 
-/// A failure of the exchange.
 pub(super) fn failed(reason: Reason, message: impl Into<String>) -> Failure {
     Failure::failed(Stage::Exchange, reason, message)
 }

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use super::answer::{LocateError, MonitoringResult};
 use super::ask::Locate;
-use super::config::failed;
-use crate::failure::{Failure, Reason};
+use crate::failure::Reason;
 use crate::go::duration;
 use crate::http::Answer;
 use crate::issuer::clock;
 use crate::issuer::quote::{first_words, quoted_name, shown};
-use crate::issuer::refusal::{advice, proxy_authentication};
+use crate::issuer::refusal::proxy_authentication;
 use crate::issuer::status::{self, meaning};
 use crate::key::KeySource;
 use crate::key::sign::JWT_LIFETIME;
@@ -22,7 +21,7 @@ const LEEWAY: Duration = Duration::from_secs(60);
 
 const CHECK_URL: &str = "check -locate-url";
 
-fn reason_of_status(answer: &Answer) -> Reason {
+pub(super) fn reason_of_status(answer: &Answer) -> Reason {
     match answer.status {
         401 if clock::lag(answer).is_some_and(|lag| lag >= FATAL_CLOCK_LAG) => Reason::ClockSkew,
         401 => Reason::TokenRejected,
@@ -30,7 +29,7 @@ fn reason_of_status(answer: &Answer) -> Reason {
     }
 }
 
-fn reason_of_error(error: &LocateError, answer: &Answer) -> Reason {
+pub(super) fn reason_of_error(error: &LocateError, answer: &Answer) -> Reason {
     match error.kind.as_str() {
         "claim" => Reason::ServiceNotEnforced,
         "subject" => Reason::UnknownMachine,
@@ -41,18 +40,7 @@ fn reason_of_error(error: &LocateError, answer: &Answer) -> Reason {
 }
 
 impl Locate<'_> {
-    /// The failure for an error object of Locate.
-    pub(super) fn error_failure(&self, error: &LocateError, answer: &Answer) -> Failure {
-        failed(reason_of_error(error, answer), self.explain_error(error, answer))
-    }
-
-    /// The failure for a status without an error object.
-    pub(super) fn status_failure(&self, answer: &Answer, result: Option<&MonitoringResult>) -> Failure {
-        failed(reason_of_status(answer), self.explain_status(answer, result))
-    }
-
-    /// An error object of Locate, with its likely cause.
-    fn explain_error(&self, error: &LocateError, answer: &Answer) -> String {
+    pub(super) fn explain_error(&self, error: &LocateError, answer: &Answer) -> String {
         let label = status::label(answer.status);
         let said = [error.kind.as_str(), error.title.as_str(), error.detail.as_deref().unwrap_or_default()]
             .into_iter()
@@ -77,7 +65,7 @@ impl Locate<'_> {
             _ => {
                 let advice = match answer.status {
                     ..300 => String::new(),
-                    status => advice(meaning(status), CHECK_URL),
+                    status => format!("; {}", meaning(status, CHECK_URL).1),
                 };
                 format!("locate at {at} returned an error {said}{advice}")
             }
@@ -101,7 +89,6 @@ impl Locate<'_> {
         format!("{expired}. Locate v0.17 tolerates this much: there, {}", self.explain_key())
     }
 
-    /// A clause about possible problems of the key.
     fn explain_key(&self) -> String {
         let (key, compare) = match &self.config.key {
             KeySource::File(path) => {
@@ -110,8 +97,7 @@ impl Locate<'_> {
             }
             _ => ("in MONITORING_SIGNER_KEY".to_owned(), "`monitoring-token key public FILE`".to_owned()),
         };
-        let algorithm =
-            self.key.algorithm.refused_by().map(|refused| format!("; {refused}")).unwrap_or_default();
+        let algorithm = self.key.remark();
         if self.key.key_id.is_empty() {
             let at = self.at();
             return format!("the key {key} has no key ID (kid), by which Locate at {at} finds it{algorithm}");
@@ -123,8 +109,7 @@ impl Locate<'_> {
         )
     }
 
-    /// A status that is not a success, without an error object.
-    fn explain_status(&self, answer: &Answer, result: Option<&MonitoringResult>) -> String {
+    pub(super) fn explain_status(&self, answer: &Answer, result: Option<&MonitoringResult>) -> String {
         let (status, label) = (answer.status, status::label(answer.status));
         let at = format!("{}{}", self.at(), self.client.via());
         let said = match result.and_then(|result| result.message.as_deref()) {
@@ -132,24 +117,22 @@ impl Locate<'_> {
             None if answer.body.is_empty() => format!("({label})"),
             None => format!("({label}, {})", first_words(&answer.body)),
         };
-        let meaning = meaning(status);
-        let (summary, advice) = (meaning.summary, advice(meaning, CHECK_URL));
+        let (summary, advice) = meaning(status, CHECK_URL);
         match status {
             401 => self.explain_unauthorized(answer, &said),
-            404 => format!("{} at {at} {summary} {said}; check -locate-url and -service", self.path()),
+            404 => format!(
+                "{} at {at} {summary} {said}; check -locate-url and -service",
+                shown(self.config.endpoint.url.path())
+            ),
             407 => proxy_authentication(self.client.proxy(), &self.at()),
             status if status::is_redirect(status) => {
                 let to = match answer.header(reqwest::header::LOCATION) {
                     Some(to) => format!("to {}, which is not a valid URL", first_words(to.as_bytes())),
                     None => "without a Location".to_owned(),
                 };
-                format!("{at} redirects {to} {said}{advice}")
+                format!("{at} redirects {to} {said}; {advice}")
             }
-            _ => format!("{at} {summary} {said}{advice}"),
+            _ => format!("{at} {summary} {said}; {advice}"),
         }
-    }
-
-    fn path(&self) -> String {
-        shown(self.config.endpoint.url.path())
     }
 }

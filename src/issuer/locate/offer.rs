@@ -11,7 +11,6 @@ use crate::secret::{SecretString, protect};
 
 /// The default of the original (`-service-url-key-name`).
 pub const ORIGINAL_DEFAULT_KEY: &str = "wss://:3010/ndt_protocol";
-/// The default for `ndt/ndt7`.
 const NDT7_DEFAULT_KEY: &str = "wss:///ndt/v7/download";
 /// How many of the available keys are shown.
 const SHOWN_KEYS: usize = 20;
@@ -21,16 +20,12 @@ const MAX_SERVICE_URL_BYTES: usize = 32 * 1024;
 /// The service URLs from Locate by key: `target.urls`.
 pub struct Offer(pub(super) BTreeMap<String, String>);
 
-/// The chosen service URL, and the available keys.
 #[derive(Debug)]
 pub struct Granted {
     /// The URL with its access token, as Locate wrote it.
     pub url: SecretString,
-    /// The host of that URL.
     pub hostname: String,
-    /// All available keys.
     pub keys: Vec<String>,
-    /// The key of the chosen URL.
     pub key: String,
 }
 

@@ -7,7 +7,6 @@ use crate::http::Answer;
 use crate::issuer::clock;
 use crate::issuer::refusal::{Dialect, Doing, Refusal};
 
-/// StackState's part of the messages about responses.
 pub(super) static DIALECT: Dialect = Dialect {
     name: "stackstate",
     owner: "StackState",

@@ -14,10 +14,8 @@ use crate::secret::{ExposeSecret as _, SecretString};
 
 /// Added to the required lifetime: clocks differ, and a proxy may hide the server's.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(300);
-/// Pause and number of tries when the token is not in the list.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
-/// The issuer of one run's token.
 pub(crate) struct RunToken {
     stackstate: StackState,
     api_path: Option<String>,
@@ -35,12 +33,10 @@ pub(crate) struct RunTokenConfig {
     pub kind: Option<CredentialKind>,
     /// Its name is the prefix of the token's name, and its expiry is set later.
     pub new: NewToken,
-    /// The variable for the token.
     pub env_name: OsString,
 }
 
 impl RunTokenConfig {
-    /// Its issuer; it is needed for `needed`.
     pub(crate) fn connect(self, access: Access<'_>, needed: Duration) -> Result<RunToken, Failure> {
         let RunTokenConfig { api_path, kind, mut new, env_name } = self;
         let kind = kind.unwrap_or_else(|| CredentialKind::of(access.credential));

@@ -17,9 +17,7 @@ use crate::failure::{Failure, Reason};
 use crate::random;
 use crate::secret::{ExposeSecret as _, SecretString, protect};
 
-/// The variable with the base URL.
 pub(crate) const URL: &str = "STS_CLI_URL";
-/// The variable with the API path.
 pub(crate) const API_PATH: &str = "STS_CLI_API_PATH";
 pub(crate) const DEFAULT_API_PATH: &str = "/api";
 /// The variable with a person's API token.
@@ -29,14 +27,12 @@ pub(crate) const SERVICE_TOKEN: &str = "STS_CLI_SERVICE_TOKEN";
 
 /// The variable with the token of a Kubernetes service account, which counts as one of the three.
 pub(crate) const K8S_TOKEN: &str = "STS_CLI_K8S_SA_TOKEN";
-/// The variables with a credential.
 pub(crate) const CREDENTIALS: [&str; 3] = [API_TOKEN, SERVICE_TOKEN, K8S_TOKEN];
 /// The variable that disables certificate verification in `sts`.
 pub(crate) const SKIP_SSL: &str = "STS_SKIP_SSL";
 /// The variable with the path of that token's file.
 pub(crate) const K8S_TOKEN_PATH: &str = "STS_CLI_K8S_SA_TOKEN_PATH";
 
-/// Prefix of every service token.
 pub(crate) const SERVICE_TOKEN_PREFIX: &str = "svctok-";
 
 /// The kind of a credential, which decides its header.
@@ -69,7 +65,6 @@ impl CredentialKind {
 pub(crate) struct NewToken {
     /// The name, which need not be unique.
     pub name: String,
-    /// The roles to grant.
     pub roles: Vec<String>,
     /// The expiry, in Unix milliseconds; `None` for never.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,10 +77,8 @@ pub(crate) struct NewToken {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ServiceToken {
-    /// The subject that was created for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dedicated_subject: Option<String>,
-    /// A description, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// The expiry, in Unix milliseconds.
@@ -97,9 +90,7 @@ pub(crate) struct ServiceToken {
     /// The last change, in Unix milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_update_timestamp: Option<i64>,
-    /// The name, which need not be unique.
     pub name: String,
-    /// The granted roles.
     #[serde(default)]
     pub roles: Vec<String>,
 }
@@ -109,13 +100,11 @@ pub(crate) struct ServiceToken {
 pub(crate) struct Created {
     /// The name as the server stored it.
     pub name: String,
-    /// The token, which is shown only here.
     pub token: SecretString,
     /// The expiry, in Unix milliseconds.
     pub expiration: Option<i64>,
 }
 
-/// The API of one installation.
 pub(crate) struct StackState {
     api: Api,
     /// The base URL, without the API's path.
@@ -123,7 +112,6 @@ pub(crate) struct StackState {
 }
 
 impl StackState {
-    /// The API at `api_path` below the installation's URL.
     pub(crate) fn new(
         access: Access<'_>,
         api_path: &str,
@@ -145,12 +133,10 @@ impl StackState {
         })
     }
 
-    /// For its clock and state.
     pub(crate) fn api(&self) -> &Api {
         &self.api
     }
 
-    /// The base URL, without the path of the API.
     pub(crate) fn url(&self) -> &str {
         self.url.as_str().trim_end_matches('/')
     }
@@ -167,7 +153,6 @@ impl StackState {
         Some(format!("{}.{}.{}", part("major")?, part("minor")?, part("patch")?))
     }
 
-    /// True if the credential is valid.
     pub(crate) async fn accepts_credential(&self, deadline: Instant) -> Result<bool, Failure> {
         let url = self.api.at(&["server", "info"]);
         let info: Option<Value> =
@@ -175,7 +160,6 @@ impl StackState {
         Ok(info.is_some())
     }
 
-    /// All tokens, sorted by name.
     pub(crate) async fn list(&self, deadline: Instant) -> Result<Vec<ServiceToken>, Failure> {
         let mut tokens: Vec<ServiceToken> = self.api.get(&self.tokens(), Doing::List, deadline).await?;
         tokens.sort_by(|a, b| a.name.cmp(&b.name));
