@@ -222,27 +222,3 @@ pub fn shortened(mut text: String, max_chars: usize) -> String {
     }
     text
 }
-
-#[cfg(test)]
-mod tests {
-    use super::ExitStatus::{self, *};
-
-    #[test]
-    fn every_outcome_has_its_documented_number() {
-        let table = [
-            (Command(0), 0),
-            (Command(255), 255),
-            (Usage, 2),
-            (Timeout, 124),
-            (Failed, 125),
-            (CannotRun, 126),
-            (NotFound, 127),
-            (Signal(15), 143),
-            (Signal(64), 192),
-        ];
-        for (status, code) in table {
-            assert_eq!(status.code(), code, "{status:?}");
-        }
-        assert!(ExitStatus::SUCCESS.is_success());
-    }
-}

@@ -114,13 +114,6 @@ mod tests {
     }
 
     #[test]
-    fn loopback_never_uses_a_proxy() {
-        for url in ["http://localhost/", "http://127.0.0.9:1/", "https://[::1]/", "http://LOCALHOST/"] {
-            assert!(!uses_proxy_for("", url), "{url}");
-        }
-    }
-
-    #[test]
     fn no_proxy_has_the_meaning_it_has_in_go() {
         for (except, url, expected) in [
             ("", "http://a.example/", true),

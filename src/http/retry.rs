@@ -156,15 +156,6 @@ mod tests {
     }
 
     #[test]
-    fn a_retry_after_beyond_the_deadline_fails_now() {
-        let now = Instant::now();
-        let asked = Duration::from_secs(30);
-        assert_eq!(Pauses::new(2).next(Some(asked), now, now + asked), Next::TooLate(asked));
-        let Next::After(pause) = Pauses::new(2).next(Some(asked), now, now + 3 * asked) else { panic!() };
-        assert!(pause > asked);
-    }
-
-    #[test]
     fn the_spread_does_not_carry_a_try_beyond_the_deadline() {
         let now = Instant::now();
         let (asked, left) = (Duration::from_secs(30), Duration::from_millis(30_100));

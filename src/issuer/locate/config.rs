@@ -144,25 +144,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_monitoring_url_keeps_the_prefix_and_its_query() {
-        for (prefix, expected) in [
-            ("http://h/v2/platform/monitoring/", "http://h/v2/platform/monitoring/ndt/ndt7?access_token=T"),
-            ("http://h/v2/platform/monitoring", "http://h/v2/platform/monitoring/ndt/ndt7?access_token=T"),
-            ("http://H:80", "http://H:80/ndt/ndt7?access_token=T"),
-            (
-                "https://h/p/?early_exit=250&monitoring=true",
-                "https://h/p/ndt/ndt7?access_token=T&early_exit=250&monitoring=true",
-            ),
-            ("http://h/?z=%2F+a~*&access_token=old", "http://h/ndt/ndt7?access_token=T&z=%2F+a~%2A"),
-        ] {
-            let endpoint = Endpoint::new(prefix, "ndt/ndt7").unwrap();
-            let (_, text) = endpoint.monitoring_url(&SecretString::from("T")).unwrap();
-            assert_eq!(text.expose_secret(), expected);
-            assert_eq!(endpoint.service, "ndt/ndt7");
-        }
-    }
-
-    #[test]
     fn a_prefix_that_makes_no_valid_url_is_refused() {
         for prefix in ["http://h:99999/", "http://::1/", "http://a<b/", "http://[x]/"] {
             assert!(Endpoint::new(prefix, "ndt/ndt7").is_err(), "{prefix}");

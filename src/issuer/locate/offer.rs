@@ -129,28 +129,3 @@ fn protect_access_tokens(url: &str) {
         protect(&percent_decode_str(token).decode_utf8_lossy());
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_url_key_is_chosen_by_the_documented_order() {
-        let keys = |keys: &[&str]| keys.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let ndt7 = keys(&["ws:///ndt/v7/download", "wss:///ndt/v7/download"]);
-        let ndt5 = keys(&["ws://:3001/ndt_protocol", "wss://:3010/ndt_protocol"]);
-        let wehe = keys(&["wss://:4443/v0/envelope/access"]);
-        for (keys, named, service, expected) in [
-            (&ndt7, None, "ndt/ndt7", Some("wss:///ndt/v7/download")),
-            (&ndt7, Some("ws:///ndt/v7/download"), "ndt/ndt7", Some("ws:///ndt/v7/download")),
-            (&ndt7, Some("nope"), "ndt/ndt7", None),
-            (&ndt7, Some(""), "ndt/ndt7", None),
-            (&ndt7, None, "other/x", None),
-            (&ndt5, None, "ndt/ndt5", Some("wss://:3010/ndt_protocol")),
-            (&wehe, None, "wehe/replay", Some("wss://:4443/v0/envelope/access")),
-            (&wehe, Some(ORIGINAL_DEFAULT_KEY), "wehe/replay", None),
-        ] {
-            assert_eq!(choose_key(keys, named, service), expected, "{named:?} {service}");
-        }
-    }
-}
