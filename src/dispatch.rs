@@ -8,14 +8,15 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use crate::admin::rotate::Rotation;
 use crate::check::{self, Checked};
 use crate::child::lookup;
-use crate::cli::flags::{CheckFlags, ExplainFlags, MainFlags};
+use crate::cli::flags::{CheckFlags, ExplainFlags, MainFlags, ReportFlags};
 use crate::cli::syntax::scan;
 use crate::cli::{
     self, CheckExec, CommandLine, Diagnostics, FlagsEnd, GafaelfawrVerb, KeyVerb, Line, StackStateVerb, Stop,
     Verb, format_of_refused, suggest,
 };
+use crate::config::refused::{asks_for_json, write_metrics};
 use crate::config::stackstate::Administered;
-use crate::config::{self, Purpose, refused};
+use crate::config::{self, Purpose};
 use crate::failure::{ExitStatus, Failure, Reason, Stage, brief, system_error};
 use crate::issuer::gafaelfawr::is_token_key;
 use crate::log::Log;
@@ -53,15 +54,7 @@ fn dispatch(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> 
         let format = format_of_refused(&[], false);
         return Err(Stop::Refused { failure, format, words: Vec::new() });
     }
-    let act = match first.as_bytes() {
-        b"help" => return help(args, log),
-        b"check" => check,
-        b"explain" => explain,
-        b"key" => key,
-        b"gafaelfawr" => gafaelfawr,
-        b"stackstate" => stackstate,
-        _ => return run(args, log),
-    };
+    let Some((_, act)) = SUBCOMMANDS.iter().find(|(name, _)| first == *name) else { return run(args, log) };
     args.remove(0);
     act(args, log)
 }
@@ -78,9 +71,7 @@ fn configure<F: CommandLine, T>(
     log: &mut Log,
     read: impl FnOnce(Line<F>) -> Result<T, Failure>,
 ) -> Result<(T, Signals), Stop> {
-    let noted = |failure, words: &[OsString]| {
-        refused::write_metrics(failure, &cli::command::<F>(), F::PROGRAM, words)
-    };
+    let noted = |failure, words: &[OsString]| write_metrics(failure, &cli::command::<F>(), F::PROGRAM, words);
     let (mut line, signals) = begin(args, log).map_err(|stop| match stop {
         Stop::Refused { failure, format, words } => {
             Stop::Refused { failure: noted(failure, &words), format, words }
@@ -94,35 +85,40 @@ fn configure<F: CommandLine, T>(
 
 /// Accepted in place of a subcommand.
 const HELP: &str = "help";
-/// First arguments that are not the command to run.
-const SUBCOMMANDS: [&str; 6] = ["check", "explain", "key", "gafaelfawr", "stackstate", HELP];
+/// First arguments that are not the command to run, and their actions, which get the arguments after them.
+const SUBCOMMANDS: [(&str, Act); 6] = [
+    ("check", check),
+    ("explain", explain),
+    ("key", key),
+    ("gafaelfawr", gafaelfawr),
+    ("stackstate", stackstate),
+    (HELP, help),
+];
+
+type Act = fn(Vec<OsString>, &mut Log) -> Result<ExitStatus, Stop>;
+
+fn is_subcommand(word: &OsStr) -> bool {
+    SUBCOMMANDS.iter().any(|(name, _)| word == *name)
+}
 
 /// Rewrites `help COMMAND [VERB]` to `COMMAND [VERB] -help`.
 fn help(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
-    help_last(&mut args);
+    args.push("-help".into());
     let first = &args[0];
-    if args.len() > 1 && !SUBCOMMANDS.iter().any(|name| first == name) {
-        let hint = suggestion(first, SUBCOMMANDS);
+    if args.len() > 1 && !is_subcommand(first) {
+        let hint = suggestion(first, SUBCOMMANDS.map(|(name, _)| name));
         return Err(Failure::usage(format!("help: unknown command {}{hint}", brief(first))).into());
     }
     dispatch(args, log)
 }
 
-/// Moves `help` from the front to the end, as a flag.
-fn help_last(args: &mut Vec<OsString>) {
-    if args.first().is_some_and(|word| word == HELP) {
-        args.remove(0);
-        args.push("-help".into());
-    }
-}
-
 /// The failure for a first argument that is nearly a subcommand, unless a program has that name.
 fn mistyped(word: &OsStr) -> Option<Failure> {
     let bytes = word.as_bytes();
-    if bytes.starts_with(b"-") || bytes.contains(&b'/') || SUBCOMMANDS.iter().any(|name| word == *name) {
+    if bytes.starts_with(b"-") || bytes.contains(&b'/') || is_subcommand(word) {
         return None;
     }
-    let name = suggest::closest(word.to_str()?, SUBCOMMANDS)?;
+    let name = suggest::closest(word.to_str()?, SUBCOMMANDS.map(|(name, _)| name))?;
     lookup::find(word)
         .is_err()
         .then(|| Failure::usage(format!("unknown command {}; did you mean {name}?", brief(word))))
@@ -138,27 +134,30 @@ fn check(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
     if let Some((check, args)) = check_of(&args) {
         return check(args, log);
     }
-    let (line, signals) =
-        begin::<CheckFlags>(args, log).map_err(|stop| refuse_check(stop, Checked::of_locate))?;
-    let CheckFlags { main, report } = line.flags;
-    let line = Line { flags: main, operands: line.operands, words: line.words };
-    let what = config::locate_run(line, CheckFlags::PROGRAM, Purpose::Check);
-    let checked = what.map_or_else(Checked::of_locate, |what| check::locate(what, &signals, *log));
-    print_checked(checked, report.json.unwrap_or_default())
+    let take = |CheckFlags { main, report }| (main, report);
+    let read = |line| config::locate_run(line, CheckFlags::PROGRAM, Purpose::Check);
+    print_check(args, log, take, read, Checked::of_locate, check::locate)
 }
 
-/// Prints the JSON that a command line asks for, even if the line is invalid.
-fn refuse_check(stop: Stop, checked: fn(Failure) -> Checked) -> Stop {
-    match &stop {
-        Stop::Refused { failure, words, .. } if refused::asks_for_json(words) => {
-            print(&checked(failure.clone()).json()).err().map_or(stop, Stop::Failed)
+/// Checks a command line, and prints the result: also of one that is invalid.
+fn print_check<F: CommandLine, G, T>(
+    args: Vec<OsString>,
+    log: &mut Log,
+    take: fn(F) -> (G, ReportFlags),
+    read: impl FnOnce(Line<G>) -> Result<T, Failure>,
+    refused: fn(Failure) -> Checked,
+    check: fn(T, &Signals, Log) -> Checked,
+) -> Result<ExitStatus, Stop> {
+    let (Line { flags, operands, words }, signals) = begin(args, log).map_err(|stop| match &stop {
+        Stop::Refused { failure, words, .. } if asks_for_json(words) => {
+            print(&refused(failure.clone()).json()).err().map_or(stop, Stop::Failed)
         }
         _ => stop,
-    }
-}
-
-fn print_checked(checked: Checked, as_json: bool) -> Result<ExitStatus, Stop> {
-    if as_json {
+    })?;
+    let (flags, report) = take(flags);
+    let what = read(Line { flags, operands, words });
+    let checked = what.map_or_else(refused, |what| check(what, &signals, *log));
+    if report.json.unwrap_or_default() {
         print(&checked.json())?;
     } else if checked.failure.as_ref().is_none_or(|failure| failure.reason != Reason::Usage) {
         print(&checked.table())?;
@@ -243,15 +242,9 @@ fn check_exec<F: CommandLine>(
         return Err(Failure::usage(format!("check {service} must be followed by exec")).into());
     }
     args.remove(0);
-    let (line, signals) =
-        begin::<CheckExec<F>>(args, log).map_err(|stop| refuse_check(stop, Checked::of_token))?;
-    let CheckExec { exec: flags, report } = line.flags;
-    let run = read(Line { flags, operands: line.operands, words: line.words }, Purpose::Check);
-    let checked = run.map_or_else(Checked::of_token, |run| check::token(run, &signals, *log));
-    print_checked(checked, report.json.unwrap_or_default())
+    let take = |CheckExec { exec, report }: CheckExec<F>| (exec, report);
+    print_check(args, log, take, |line| read(line, Purpose::Check), Checked::of_token, check::token)
 }
-
-type Act = fn(Vec<OsString>, &mut Log) -> Result<ExitStatus, Stop>;
 
 fn check_named(service: &OsString) -> Option<Act> {
     match service.as_bytes() {
@@ -333,7 +326,10 @@ fn start_log(diagnostics: Diagnostics, log: &mut Log) -> Result<(), Failure> {
 
 /// The verb of a subcommand, and the arguments after it.
 fn verb<V: Verb>(mut args: Vec<OsString>, log: &mut Log) -> Result<(V, Vec<OsString>), Stop> {
-    help_last(&mut args);
+    if args.first().is_some_and(|word| word == HELP) {
+        args.remove(0);
+        args.push("-help".into());
+    }
     let named = |word: &OsString| V::from_str(word.to_str()?, false).ok();
     if let Some(verb) = args.first().and_then(named) {
         args.remove(0);

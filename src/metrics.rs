@@ -75,10 +75,7 @@ impl Figures {
     }
 }
 
-/// Writes `figures` to `path` in one step.
-///
-/// # Errors
-/// A warning if the file cannot be written; the previous file is then unchanged.
+/// Writes `figures` to `path` in one step. The error is a warning; the previous file is then unchanged.
 pub(crate) fn write(path: &Path, labels: &Labels, figures: &Figures) -> Result<(), String> {
     replace_file(path, labels, figures)
         .map_err(|error| format!("cannot write the metrics to {}: {}", path.display(), system_error(&error)))
@@ -135,14 +132,17 @@ pub(crate) fn follow_links(path: &Path) -> io::Result<PathBuf> {
 
 type StageFamily = Family<[(&'static str, &'static str); 1], Gauge<f64, AtomicU64>>;
 
-fn encode(labels: &Labels, figures: &Figures, now: SystemTime) -> String {
+/// An empty registry: what all metrics have in common.
+fn registry(labels: &Labels) -> Registry {
     let own = [("machine", &labels.machine), ("service", &labels.service)].into_iter();
     let own = own.chain(labels.token.iter().map(|(name, value)| (*name, value)));
     let all = own.chain(labels.added.iter().map(|(name, value)| (name.as_str(), value)));
-    let mut registry = Registry::with_prefix_and_labels(
-        PREFIX,
-        all.map(|(name, value)| (name.to_owned().into(), value.clone().into())),
-    );
+    let all = all.map(|(name, value)| (name.to_owned().into(), value.clone().into()));
+    Registry::with_prefix_and_labels(PREFIX, all)
+}
+
+fn encode(labels: &Labels, figures: &Figures, now: SystemTime) -> String {
+    let mut registry = registry(labels);
     let durations = StageFamily::default();
     for (stage, seconds) in &figures.stage_seconds {
         durations.get_or_create(&[("stage", stage.label())]).set(*seconds);

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
-use super::key::CacheKey;
+use super::CacheKey;
 use crate::new_file::replace;
 use crate::secret::clean;
 

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
+use super::CacheKey;
 use super::entry::Entry;
-use super::key::CacheKey;
 
 /// How often the lock file may be removed between opening and locking it.
 const MAX_TRIES: u32 = 100;
@@ -16,13 +16,9 @@ const MAX_TRIES: u32 = 100;
 /// A lock, released when it is dropped or the process dies. The command does not inherit it.
 pub(super) struct Lock(File);
 
-pub(super) enum Locked {
-    Ours(Lock),
-    Theirs,
-}
-
 impl Lock {
-    pub(super) fn acquire(path: &Path) -> io::Result<Locked> {
+    /// Tries once; `None` if another process holds it.
+    pub(super) fn acquire(path: &Path) -> io::Result<Option<Lock>> {
         for _ in 0..MAX_TRIES {
             let file = OpenOptions::new()
                 .read(true)
@@ -34,10 +30,10 @@ impl Lock {
                 .open(path)?;
             check_ours(&file)?;
             match file.try_lock() {
-                Ok(()) if is_at(&file, path) => return Ok(Locked::Ours(Lock(file))),
+                Ok(()) if is_at(&file, path) => return Ok(Some(Lock(file))),
                 // It was removed between opening and locking; other processes lock the new one.
                 Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Ok(Locked::Theirs),
+                Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) => return Err(error),
             }
         }

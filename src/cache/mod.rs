@@ -10,25 +10,67 @@
 //! A run does not depend on the cache: if the cache cannot be used, the command is run.
 
 mod entry;
-mod key;
 mod lock;
 mod prune;
 
 use std::fs::{DirBuilder, Permissions};
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 pub(crate) use entry::CachedResult;
 use entry::Entry;
-pub(crate) use key::{CacheKey, CacheKeyBuilder};
-use lock::{Lock, Locked};
+use lock::Lock;
+use ring::digest::{Context, SHA256};
 
 const DIR_MODE: u32 = 0o700;
 /// Pauses between tries to lock a file that another process has locked: they grow from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// Increases when the hashed data changes.
+const KEY_FORMAT: &str = "monitoring-token result 1";
+
+/// The hash that identifies a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CacheKey(String);
+
+/// Collects the parts that identify a run. Each part is hashed with its length, so that neither spaces nor empty parts
+/// can make two runs look the same.
+pub(crate) struct CacheKeyBuilder(Context);
+
+impl Default for CacheKeyBuilder {
+    fn default() -> CacheKeyBuilder {
+        CacheKeyBuilder(Context::new(&SHA256)).part(KEY_FORMAT)
+    }
+}
+
+impl CacheKeyBuilder {
+    #[must_use]
+    pub(crate) fn part(mut self, part: impl AsRef<std::ffi::OsStr>) -> CacheKeyBuilder {
+        let part = part.as_ref().as_bytes();
+        self.0.update(&(part.len() as u64).to_le_bytes());
+        self.0.update(part);
+        self
+    }
+
+    /// Adds a part that may be missing; missing and empty differ.
+    #[must_use]
+    pub(crate) fn optional(self, part: Option<&str>) -> CacheKeyBuilder {
+        match part {
+            None => self.part("absent"),
+            Some(part) => self.part("present").part(part),
+        }
+    }
+
+    pub(crate) fn build(self) -> CacheKey {
+        CacheKey(
+            self.0.finish().as_ref().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}")),
+        )
+    }
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cache {
@@ -81,8 +123,8 @@ impl Cache {
         let mut waited = None;
         let lock = loop {
             match Lock::acquire(&cache.path(key, "lock")) {
-                Ok(Locked::Ours(lock)) => break lock,
-                Ok(Locked::Theirs) => {
+                Ok(Some(lock)) => break lock,
+                Ok(None) => {
                     let next = waited.map_or(FIRST_PAUSE, |last: Duration| (last * 2).min(LONGEST_PAUSE));
                     if waited.is_none() {
                         tracing::debug!(
@@ -182,9 +224,6 @@ impl Opened<'_> {
 impl Claim<'_> {
     /// Releases the claim: waiting processes get `result`, and it is stored if that was requested. `None` is for a
     /// result that says nothing about the target; a waiting process then makes the run itself.
-    ///
-    /// # Errors
-    /// When it cannot be stored.
     pub(crate) fn finish(self, result: Option<CachedResult>) -> io::Result<()> {
         let Claim { cache, key, lock } = self;
         let Some(result) = result else { return Ok(()) };

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::OFlags;
 
 use super::entry::{Entry, TEMPORARY};
-use super::lock::{Lock, Locked};
+use super::lock::Lock;
 
 /// Its modification time is the time of the last cleanup.
 const STAMP: &str = ".pruned";
@@ -59,7 +59,7 @@ fn remove_if_useless(dir: &Path, file: &DirEntry, now: SystemTime) {
         if is_key(key)
             && !dir.join(format!("{key}.json")).exists()
             && left_behind()
-            && let Ok(Locked::Ours(held)) = Lock::acquire(&path)
+            && let Ok(Some(held)) = Lock::acquire(&path)
         {
             let _ = std::fs::remove_file(&path);
             drop(held);

@@ -13,7 +13,7 @@ use crate::failure::{ExitStatus, Failure, Reason, Stage, brief};
 use crate::go::duration;
 use crate::http::Client;
 use crate::run::command::{refuse_command, shown};
-use crate::secret::{clean, clean_json};
+use crate::secret::{clean, clean_json, scrub_stack};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -91,23 +91,14 @@ impl Checklist {
     }
 
     /// All rows; steps that were not reached are marked as skipped.
-    pub(super) fn rows(self) -> Vec<Row> {
-        let Checklist { steps, mut rows } = self;
-        let missing = |name: &&'static str| !rows.iter().any(|row| row.name == *name);
-        let skipped: Vec<Row> = steps
-            .iter()
-            .filter(|name| missing(name))
-            .map(|&name| Row {
-                name,
-                outcome: Outcome::Skipped,
-                detail: String::new(),
-                reason: None,
-                data: Map::new(),
-            })
-            .collect();
-        rows.extend(skipped);
-        rows.sort_by_key(|row| steps.iter().position(|name| *name == row.name));
-        rows
+    pub(super) fn rows(mut self) -> Vec<Row> {
+        for name in self.steps {
+            if !self.rows.iter().any(|row| row.name == *name) {
+                self.skip(name, "");
+            }
+        }
+        self.rows.sort_by_key(|row| self.steps.iter().position(|name| *name == row.name));
+        self.rows
     }
 }
 
@@ -118,13 +109,22 @@ pub(crate) struct Checked {
 }
 
 impl Checked {
+    /// The result of `steps`, which fill the rows.
+    pub(super) fn of(
+        names: &'static [&'static str],
+        steps: impl FnOnce(&mut Checklist) -> Result<(), Failure>,
+    ) -> Checked {
+        let mut list = Checklist::new(names);
+        let failure = steps(&mut list).err();
+        scrub_stack();
+        Checked { rows: list.rows(), failure }
+    }
+
     /// The check of a command line that cannot be run.
-    pub(super) fn refused(steps: &'static [&'static str], failure: Failure) -> Checked {
-        let mut list = Checklist::new(steps);
+    pub(super) fn refused(names: &'static [&'static str], failure: Failure) -> Checked {
         let step = ["key", "credential"].into_iter().find(|step| failure.reason.name().starts_with(step));
         let step = if failure.reason == Reason::StsConfigInvalid { Some("credential") } else { step };
-        let failure = list.step(step.unwrap_or(FLAGS), Err::<(), _>(failure)).err();
-        Checked { rows: list.rows(), failure }
+        Checked::of(names, |list| list.step(step.unwrap_or(FLAGS), Err(failure)))
     }
 
     pub(crate) fn table(&self) -> String {

@@ -14,7 +14,7 @@ use crate::key::PrivateKey;
 use crate::log::Log;
 use crate::run::locate::{LocateRun, credentials};
 use crate::run::{Observer, Run, noting_plain_http};
-use crate::secret::{scrub, scrub_stack};
+use crate::secret::scrub;
 use crate::sys::signal::Signals;
 
 const STEPS: &[&str] = &[
@@ -29,10 +29,7 @@ impl Checked {
 }
 
 pub(crate) fn locate(what: LocateRun, signals: &Signals, log: Log) -> Checked {
-    let mut list = Checklist::new(STEPS);
-    let failure = steps(what, signals, log, &mut list).err();
-    scrub_stack();
-    Checked { rows: list.rows(), failure }
+    Checked::of(STEPS, |list| steps(what, signals, log, list))
 }
 
 fn steps(what: LocateRun, signals: &Signals, log: Log, list: &mut Checklist) -> Result<(), Failure> {
@@ -91,7 +88,7 @@ impl Observer for Steps<'_> {
     fn answered<T>(&mut self, client: &Client, result: Result<T, Failure>) -> Result<T, Failure> {
         let LocateConfig { endpoint, .. } = self.locate;
         let result = result.map_err(|failure| noting_plain_http(failure, self.insecure.as_deref()));
-        let result = report_connection(self.list, &endpoint.url, client, result)?;
+        report_connection(self.list, &endpoint.url, client, result.as_ref().err())?;
         report_clock(self.list, client, result.as_ref().err().map(|_| FATAL_CLOCK_LAG));
         let answer = self.list.step("exchange", result)?;
         let readable = match client.plain_http_host(&endpoint.url) {

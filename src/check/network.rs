@@ -21,7 +21,7 @@ pub(super) fn set_up(
     url: &Url,
     noting: impl Fn(Failure) -> Failure,
 ) -> Result<(), Failure> {
-    list.ok("roots", http.trust.places().describe());
+    list.ok("roots", http.trust.places.describe());
     let invalid = |why| noting(Failure::failed(Stage::Exchange, Reason::ProxyInvalid, why));
     if list.step("proxy", http.proxies.proxy_for(url).map_err(invalid))?.is_none() {
         list.ok("proxy", "none");
@@ -29,83 +29,64 @@ pub(super) fn set_up(
     Ok(())
 }
 
-/// Adds the rows `proxy`, `dns`, `tcp` and `tls` from the last attempt of the request that ended with `result`. Returns
-/// the result if it belongs to a later step.
-pub(super) fn report_connection<T>(
+/// Adds the rows `proxy`, `dns`, `tcp` and `tls` from the last attempt of a request, which may have ended with `failure`.
+/// Fails if that belongs to one of these steps.
+pub(super) fn report_connection(
     list: &mut Checklist,
     url: &Url,
     client: &Client,
-    result: Result<T, Failure>,
-) -> Result<Result<T, Failure>, Failure> {
-    let (done, failure) = match result {
-        Ok(done) => (Some(done), None),
-        Err(failure) => (None, Some(failure)),
-    };
-    let failure = report_hops(list, url, client, failure)?;
-    Ok(done.ok_or_else(|| failure.expect("a result or a failure")))
-}
-
-fn report_hops(
-    list: &mut Checklist,
-    url: &Url,
-    client: &Client,
-    failure: Option<Failure>,
-) -> Result<Option<Failure>, Failure> {
-    let attempt = client.attempt();
-    let reached = if failure.is_none() { Phase::Body } else { attempt.phase };
-    let hop = client.proxy().map_or(url, |proxy| &proxy.url);
-    let host = hop.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    let of = if client.proxy().is_some() { "the proxy " } else { "" };
-    let mut failure = failure;
+    failure: Option<&Failure>,
+) -> Result<(), Failure> {
+    let reached = if failure.is_none() { Phase::Body } else { client.phase() };
     if let Some(proxy) = client.proxy() {
-        match failure.take_if(|_| client.blames_proxy()) {
-            None => list.ok("proxy", format!("{} (from {})", proxy.shown(), proxy.variable)),
-            Some(failure) => {
-                report_hop(list, of, host, client, reached, None)?;
-                return list.step("proxy", Err(failure));
-            }
+        if let Some(failure) = failure.filter(|_| client.blames_proxy()) {
+            report_hop(list, url, client, reached, None)?;
+            return list.step("proxy", Err(failure.clone()));
         }
+        list.ok("proxy", format!("{} (from {})", proxy.shown(), proxy.variable));
     }
-    let failure = report_hop(list, of, host, client, reached, failure)?;
+    report_hop(list, url, client, reached, failure)?;
     if url.scheme() != "https" {
         list.skip("tls", "plain http");
-        return Ok(failure);
+        return Ok(());
     }
-    match failure {
-        Some(failure) if reached <= Phase::Handshake => list.step("tls", Err(failure)),
-        failure => {
-            let seen = client.verifier().seen().filter(|seen| seen.trusted);
-            match seen.and_then(|seen| certificate_row(&seen.certificate, SystemTime::now())) {
-                Some((text, data)) => list.ok_with("tls", text, data),
-                None => list.ok("tls", "the certificate is trusted"),
-            }
-            Ok(failure)
-        }
+    if let Some(failure) = failure.filter(|_| reached <= Phase::Handshake) {
+        return list.step("tls", Err(failure.clone()));
     }
+    let seen = client.verifier().seen().filter(|seen| seen.trusted);
+    match seen.and_then(|seen| certificate_row(&seen.certificate, SystemTime::now())) {
+        Some((text, data)) => list.ok_with("tls", text, data),
+        None => list.ok("tls", "the certificate is trusted"),
+    }
+    Ok(())
 }
 
+/// Adds the rows `dns` and `tcp` of the first hop.
 fn report_hop(
     list: &mut Checklist,
-    of: &str,
-    host: &str,
+    url: &Url,
     client: &Client,
     reached: Phase,
-    failure: Option<Failure>,
-) -> Result<Option<Failure>, Failure> {
+    failure: Option<&Failure>,
+) -> Result<(), Failure> {
+    let (of, hop) = client.proxy().map_or(("", url), |proxy| ("the proxy ", &proxy.url));
+    let host = hop.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let attempt = client.attempt();
     let address = host.parse::<IpAddr>().ok();
-    if failure.is_some() && address.is_none() && attempt.addresses.is_empty() && reached <= Phase::Connect {
-        return list.step("dns", failure.map_or(Ok(None), Err));
-    }
-    let found = if let Some(address) = address {
-        format!("{of}{address} is an address")
-    } else {
-        let found: Vec<String> = attempt.addresses.iter().map(ToString::to_string).collect();
-        format!("{of}{host} is {}", found.join(", "))
+    let failure = failure.filter(|_| reached <= Phase::Connect);
+    let found = match (address, failure) {
+        (Some(address), _) => format!("{of}{address} is an address"),
+        (None, Some(failure)) if attempt.addresses.is_empty() => {
+            return list.step("dns", Err(failure.clone()));
+        }
+        (None, _) => {
+            let found: Vec<String> = attempt.addresses.iter().map(ToString::to_string).collect();
+            format!("{of}{host} is {}", found.join(", "))
+        }
     };
     list.ok("dns", found);
-    if failure.is_some() && attempt.connected.is_none() && reached <= Phase::Connect {
-        return list.step("tcp", failure.map_or(Ok(None), Err));
+    if let Some(failure) = failure.filter(|_| attempt.connected.is_none()) {
+        return list.step("tcp", Err(failure.clone()));
     }
     // The address is known if there was a response, or if there is only one.
     let only = match attempt.addresses[..] {
@@ -115,7 +96,7 @@ fn report_hop(
     let to = attempt.peer.map_or(only, |peer| peer.to_string());
     let after = attempt.connected.map(|after| format!(" in {}", duration::show(after)));
     list.ok("tcp", format!("connected to {of}{to}{}", after.unwrap_or_default()));
-    Ok(failure)
+    Ok(())
 }
 
 /// Issuer and days left of a certificate, in words and as figures; `None` if it cannot be read.

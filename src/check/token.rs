@@ -12,7 +12,6 @@ use crate::http::{Client, LoadedHttp, plain_http_host};
 use crate::log::Log;
 use crate::run::token::{TokenRun, connect, needed, prepare, while_checking};
 use crate::run::{Observer, Run, noting_plain_http};
-use crate::secret::scrub_stack;
 use crate::sys::signal::Signals;
 
 const STEPS: &[&str] =
@@ -26,14 +25,11 @@ impl Checked {
 
 /// Makes the requests that a run makes before it creates a token, and reports how each step went.
 pub(crate) fn token(what: TokenRun, signals: &Signals, log: Log) -> Checked {
-    let mut list = Checklist::new(STEPS);
-    let failure = steps(what, signals, log, &mut list).err();
-    scrub_stack();
-    Checked { rows: list.rows(), failure }
+    Checked::of(STEPS, |list| steps(what, signals, log, list))
 }
 
 fn steps(what: TokenRun, signals: &Signals, log: Log, list: &mut Checklist) -> Result<(), Failure> {
-    let TokenRun { credential, http, url, run: config, issuer } = what;
+    let TokenRun { credential, http, url, run: config, issuer, .. } = what;
     let mut run = list.step("timeout", Run::begin(&config, signals, log))?;
     let deadline = report_timeout(list, run.timeline());
     report_command(list, &config.command);
@@ -70,7 +66,7 @@ impl Observer for Steps<'_> {
 
     fn answered<T>(&mut self, client: &Client, result: Result<T, Failure>) -> Result<T, Failure> {
         let result = result.map_err(|failure| noting_plain_http(failure, self.insecure.as_deref()));
-        let result = report_connection(self.list, &self.url, client, result)?;
+        report_connection(self.list, &self.url, client, result.as_ref().err())?;
         result.or_else(|failure| {
             report_clock(self.list, client, None);
             self.list.step("token", Err(failure))

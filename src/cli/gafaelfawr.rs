@@ -50,15 +50,6 @@ pub(crate) struct ServiceFlags {
     pub(crate) scopes: CommaList,
 }
 
-#[derive(Args)]
-#[group(skip)]
-#[command(next_help_heading = TOKEN)]
-pub(crate) struct UserFlags {
-    /// User of the token; the name of a service begins with bot-
-    #[arg(long, value_name = "NAME", value_parser = read(username))]
-    pub(crate) username: String,
-}
-
 /// Create a service token and print it once
 #[derive(Parser)]
 pub(crate) struct Create {
@@ -85,8 +76,9 @@ command_line!(Create, "monitoring-token gafaelfawr create", |self| Diagnostics::
 pub(crate) struct List {
     #[command(flatten)]
     pub(crate) gafaelfawr: GafaelfawrFlags,
-    #[command(flatten)]
-    pub(crate) user: UserFlags,
+    /// User of the token; the name of a service begins with bot-
+    #[arg(long, value_name = "NAME", value_parser = read(username), help_heading = TOKEN)]
+    pub(crate) username: String,
     #[command(flatten)]
     pub(crate) admin: AdminFlags,
 }
@@ -99,8 +91,9 @@ command_line!(List, "monitoring-token gafaelfawr list", |self| Diagnostics::from
 pub(crate) struct Delete {
     #[command(flatten)]
     pub(crate) gafaelfawr: GafaelfawrFlags,
-    #[command(flatten)]
-    pub(crate) user: UserFlags,
+    /// User of the token; the name of a service begins with bot-
+    #[arg(long, value_name = "NAME", value_parser = read(username), help_heading = TOKEN)]
+    pub(crate) username: String,
     #[command(flatten)]
     pub(crate) admin: AdminFlags,
 }

@@ -100,7 +100,7 @@ pub(crate) struct Create {
 }
 
 command_line!(Create, "monitoring-token stackstate create", |self| diagnostics(
-    &self.stackstate.sts,
+    &self.stackstate,
     &self.admin
 ));
 
@@ -113,10 +113,7 @@ pub(crate) struct List {
     pub(crate) admin: AdminFlags,
 }
 
-command_line!(List, "monitoring-token stackstate list", |self| diagnostics(
-    &self.stackstate.sts,
-    &self.admin
-));
+command_line!(List, "monitoring-token stackstate list", |self| diagnostics(&self.stackstate, &self.admin));
 
 /// Delete a service token
 #[derive(Parser)]
@@ -135,7 +132,7 @@ pub(crate) struct Delete {
 }
 
 command_line!(Delete, "monitoring-token stackstate delete", |self| diagnostics(
-    &self.stackstate.sts,
+    &self.stackstate,
     &self.admin
 ));
 
@@ -205,15 +202,15 @@ pub(crate) struct Rotate {
 }
 
 command_line!(Rotate, "monitoring-token stackstate rotate", |self| diagnostics(
-    &self.stackstate.sts,
+    &self.stackstate,
     &self.admin
 ));
 
 /// With `-o json`, the commands that replace `sts` report failures in its JSON format, unless `-log-format` is given.
-fn diagnostics(sts: &StsFlags, admin: &AdminFlags) -> Diagnostics {
+fn diagnostics(access: &StackStateFlags, admin: &AdminFlags) -> Diagnostics {
     let own = Diagnostics::from(&admin.log);
     let of_sts = (admin.output == Some(Format::Json)).then_some(LogFormat::Sts);
-    Diagnostics { debug: own.debug || sts.verbose.unwrap_or_default(), format: own.format.or(of_sts) }
+    Diagnostics { debug: own.debug || access.sts.verbose.unwrap_or_default(), format: own.format.or(of_sts) }
 }
 
 fn token(_: &OsStr) -> Result<(), Why> {

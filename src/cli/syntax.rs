@@ -30,15 +30,6 @@ pub struct Split {
     pub operands: Vec<OsString>,
 }
 
-enum Value {
-    /// After `=`, or as the next argument.
-    Required,
-    /// Go's `boolFlag`: only after `=`; without a value, it is true.
-    Boolean,
-    /// `-logx.debug`: as [`Value::Boolean`], or a boolean as the next argument (the original requires a value).
-    BooleanOrWord,
-}
-
 /// The only flag that accepts a boolean as its next argument.
 pub const DEBUG_FLAG: &str = "logx.debug";
 /// Sets the format of failures, including those of other flags.
@@ -48,14 +39,14 @@ pub const LOG_FORMAT_VARIABLE: &str = "MONITORING_TOKEN_LOG_FORMAT";
 /// A flag that only the commands that replace `sts` have.
 pub const STS_FLAG: &str = "no-color";
 
-fn value_of(arg: &Arg) -> Value {
-    match arg.get_action() {
-        ArgAction::Set | ArgAction::Append if arg.is_require_equals_set() => {
-            if arg.get_long() == Some(DEBUG_FLAG) { Value::BooleanOrWord } else { Value::Boolean }
-        }
-        ArgAction::Set | ArgAction::Append => Value::Required,
-        _ => Value::Boolean,
-    }
+/// Go's `boolFlag`: its value is only after `=`, and true without one.
+fn is_boolean(arg: &Arg) -> bool {
+    arg.is_require_equals_set() || !arg.get_action().takes_values()
+}
+
+/// `-logx.debug`, which the original requires a value for: here it is a boolean, or takes one as the next argument.
+fn may_take_word(arg: &Arg) -> bool {
+    arg.get_long() == Some(DEBUG_FLAG)
 }
 
 fn find<'a>(command: &'a Command, name: &[u8]) -> Option<&'a Arg> {
@@ -105,7 +96,7 @@ pub fn scan(
             match read_flag(command, &word, &mut args) {
                 Ok((arg, flag)) => {
                     bare_boolean = arg.get_long().filter(|_| {
-                        matches!(value_of(arg), Value::Boolean) && !flag.as_bytes().contains(&b'=')
+                        is_boolean(arg) && !may_take_word(arg) && !flag.as_bytes().contains(&b'=')
                     });
                     split.flags.push(flag);
                     if matches!(arg.get_action(), ArgAction::Help | ArgAction::Version) {
@@ -171,17 +162,13 @@ fn read_flag<'a>(
         }
         _ => {}
     }
-    match value_of(arg) {
-        Value::Required => {
-            value = value.or_else(|| args.next());
-            if value.is_none() {
-                return Err(Failure::usage(format!("flag {} needs a value", spelled(arg))));
-            }
+    if !is_boolean(arg) {
+        value = value.or_else(|| args.next());
+        if value.is_none() {
+            return Err(Failure::usage(format!("flag {} needs a value", spelled(arg))));
         }
-        Value::BooleanOrWord if value.is_none() => {
-            value = args.next_if(|next| parse_bool(next).is_some());
-        }
-        Value::Boolean | Value::BooleanOrWord => {}
+    } else if value.is_none() && may_take_word(arg) {
+        value = args.next_if(|next| parse_bool(next).is_some());
     }
     Ok((arg, long_word(arg, value.as_deref())))
 }
@@ -211,10 +198,6 @@ fn cluster(command: &Command, mut letters: &[u8]) -> Option<Vec<OsString>> {
         break;
     }
     Some(words)
-}
-
-fn is_boolean(arg: &Arg) -> bool {
-    arg.is_require_equals_set() || !arg.get_action().takes_values()
 }
 
 fn long_word(arg: &Arg, value: Option<&OsStr>) -> OsString {

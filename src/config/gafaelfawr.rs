@@ -15,7 +15,6 @@ use crate::cli::gafaelfawr::{Create, Delete, Exec, GafaelfawrFlags, LIFETIME, Li
 use crate::cli::{AdminFlags, CommandLine as _, FORMAT, LIFETIME as ROTATED_LIFETIME, Line};
 use crate::failure::Failure;
 use crate::issuer::IssuerConfig;
-use crate::issuer::gafaelfawr::exec::RunTokenConfig;
 use crate::issuer::gafaelfawr::{ADMIN_TOKEN, NewToken, URL, is_token_key};
 use crate::run::token::TokenRun;
 
@@ -30,11 +29,10 @@ pub(crate) fn exec(line: Line<Exec>, purpose: Purpose) -> Result<TokenRun, Failu
     let (new, url) = (new_token(service), base_url(gafaelfawr.url, URL, None)?);
     let (issuer, whose) = (("gafaelfawr", &url), ("user", new.username.as_str()));
     let http = http(flags.http.clone())?;
-    let token::Exec { run, env_name } =
-        token::exec(flags, (Exec::PROGRAM, line.operands), purpose, issuer, whose, debug)?;
+    let (run, env_name) = token::exec(flags, (Exec::PROGRAM, line.operands), purpose, issuer, whose, debug)?;
     let credential = credential(gafaelfawr.admin_token_file, &[ADMIN_TOKEN], None)?;
-    let issuer = IssuerConfig::Gafaelfawr(RunTokenConfig { new, env_name });
-    Ok(TokenRun { credential, http, url, run, issuer })
+    let issuer = IssuerConfig::Gafaelfawr(new);
+    Ok(TokenRun { credential, http, url, run, issuer, env_name })
 }
 
 pub(crate) fn rotation(line: Line<Rotate>) -> Result<Rotation, Failure> {
@@ -53,8 +51,8 @@ pub(crate) fn create(line: Line<Create>) -> Result<(Administration, Action), Fai
 }
 
 pub(crate) fn list(line: Line<List>) -> Result<(Administration, Action), Failure> {
-    let List { gafaelfawr, user, admin } = line.flags;
-    Ok((administration(gafaelfawr, admin)?, Action::List { username: user.username }))
+    let List { gafaelfawr, username, admin } = line.flags;
+    Ok((administration(gafaelfawr, admin)?, Action::List { username }))
 }
 
 pub(crate) fn delete(line: Line<Delete>) -> Result<(Administration, Action), Failure> {
@@ -67,8 +65,8 @@ pub(crate) fn delete(line: Line<Delete>) -> Result<(Administration, Action), Fai
             "delete expects the KEY of a token: the 22 characters between gt- and the dot, never the whole token",
         )
     })?;
-    let Delete { gafaelfawr, user, admin } = line.flags;
-    let action = Action::Delete { username: user.username, key: key.to_owned() };
+    let Delete { gafaelfawr, username, admin } = line.flags;
+    let action = Action::Delete { username, key: key.to_owned() };
     Ok((administration(gafaelfawr, admin)?, action))
 }
 

@@ -3,15 +3,19 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use reqwest::Url;
 
 use super::Purpose;
 use super::http::http;
 use super::key_text::{is_inline_jwk, is_url, looks_like_a_key};
-use super::run::{OF_MAIN, RunLine, run};
+use super::run::{self, RunLine};
 use crate::cache::Cache;
-use crate::cli::flags::{CacheFlags, ENV_NAME, EXCHANGE, LOCATE_URL, LocateFlags, MainFlags, SERVICE};
+use crate::child::{InputPolicy, OutputPolicy};
+use crate::cli::flags::{
+    CacheFlags, ENV_NAME, EXCHANGE, LOCATE_URL, LocateFlags, MainFlags, OUTPUT, SERVICE, TIMEOUT,
+};
 use crate::cli::values::{Given, Why, check_host, is_damaged_bool, stray_character, variable_name, word};
 use crate::cli::{CommandLine as _, Line};
 use crate::failure::{Failure, Reason, Stage};
@@ -33,8 +37,16 @@ pub(crate) fn locate_run(
     let debug = flags.diagnostics().debug;
     let MainFlags { locate: locate_flags, http: http_flags, timeout, output, run: run_flags, cache, .. } =
         flags;
-    let line = RunLine { program, command, timeout, output, flags: run_flags, debug };
-    let run = run(line, &OF_MAIN, purpose)?;
+    let line = RunLine {
+        program,
+        command,
+        timeout: TIMEOUT.or(timeout),
+        input: InputPolicy::Null,
+        output: run::output(output, &OUTPUT, debug.then_some(OutputPolicy::Inherit)),
+        revoke_limit: Duration::ZERO,
+        flags: run_flags,
+    };
+    let run = run::run(line, purpose)?;
     let locate = locate(&locate_flags)?;
     let run = RunConfig {
         labels: Labels {

@@ -5,73 +5,55 @@ use std::time::Duration;
 
 use super::{Purpose, variable};
 use crate::child::{InputPolicy, OutputPolicy};
-use crate::cli::flags::{KILL_AFTER, LabelList, OUTPUT, RunFlags, TIMEOUT};
+use crate::cli::flags::{KILL_AFTER, LabelList, RunFlags};
 use crate::cli::values::{Given, Preset};
-use crate::cli::{EXEC_OUTPUT, EXEC_TIMEOUT};
 use crate::deadline::{Limits, parse_script_deadline};
 use crate::failure::Failure;
 use crate::metrics::Labels;
 use crate::run::RunConfig;
 use crate::secret::scrub_own;
 
-pub(super) struct RunDefaults {
-    timeout: Preset<Duration>,
-    output: Preset<OutputPolicy>,
-    /// The default with -logx.debug: someone who debugs wants to see the output.
-    output_of_debug: OutputPolicy,
-    input: InputPolicy,
-    /// Time reserved for the revocation; zero if nothing is revoked.
-    revoke_limit: Duration,
-}
-
-/// The defaults of the original.
-pub(super) const OF_MAIN: RunDefaults = RunDefaults {
-    timeout: TIMEOUT,
-    output: OUTPUT,
-    output_of_debug: OutputPolicy::Inherit,
-    input: InputPolicy::Null,
-    revoke_limit: Duration::ZERO,
-};
-
-/// The defaults that users of similar tools expect: the command behaves as without this program, and shows no token.
-pub(super) const OF_EXEC: RunDefaults = RunDefaults {
-    timeout: EXEC_TIMEOUT,
-    output: EXEC_OUTPUT,
-    output_of_debug: OutputPolicy::Masked,
-    input: InputPolicy::Inherit,
-    revoke_limit: Duration::from_secs(5),
-};
-
+/// The flags of a run, with the defaults of its command.
 pub(super) struct RunLine {
     pub(super) program: &'static str,
     pub(super) command: Vec<OsString>,
-    pub(super) timeout: Option<Duration>,
-    pub(super) output: Option<Given<OutputPolicy>>,
+    pub(super) timeout: Duration,
+    pub(super) input: InputPolicy,
+    pub(super) output: OutputPolicy,
+    /// Time reserved for the revocation; zero if nothing is revoked.
+    pub(super) revoke_limit: Duration,
     pub(super) flags: RunFlags,
-    pub(super) debug: bool,
+}
+
+/// Where the output goes. Someone who debugs wants to see it; only `-output` on the same command line overrides that.
+pub(super) fn output(
+    given: Option<Given<OutputPolicy>>,
+    usual: &Preset<OutputPolicy>,
+    of_debug: Option<OutputPolicy>,
+) -> OutputPolicy {
+    match (given, of_debug) {
+        (Some(given), _) if given.is_flag() => given.value,
+        (_, Some(of_debug)) => of_debug,
+        (given, None) => usual.or(given.map(|given| given.value)),
+    }
 }
 
 /// The settings of a run. Only labels from flags are included.
-pub(super) fn run(line: RunLine, defaults: &RunDefaults, purpose: Purpose) -> Result<RunConfig, Failure> {
-    let RunLine { program, command, timeout, output, flags, debug } = line;
+pub(super) fn run(line: RunLine, purpose: Purpose) -> Result<RunConfig, Failure> {
+    let RunLine { program, command, timeout, input, output, revoke_limit, flags } = line;
     let limits = Limits {
-        timeout: defaults.timeout.or(timeout),
+        timeout,
         kill_after: KILL_AFTER.or(flags.kill_after),
-        revoke_limit: defaults.revoke_limit,
+        revoke_limit,
         script_deadline: variable("SCRIPT_DEADLINE")?.and_then(|value| parse_script_deadline(&value)),
     };
     if command.is_empty() && purpose == Purpose::Run {
         return Err(Failure::usage(format!("missing command to run: {program} [flags] -- COMMAND [ARG...]")));
     }
-    // Someone who debugs wants to see the output; only `-output` on the same command line overrides that.
-    let output = match output {
-        output if debug && !output.as_ref().is_some_and(Given::is_flag) => defaults.output_of_debug,
-        output => defaults.output.or(output.map(|given| given.value)),
-    };
     Ok(RunConfig {
         command,
         limits,
-        input: defaults.input,
+        input,
         output,
         die_with_parent: flags.die_with_parent.unwrap_or_default(),
         metrics_textfile: flags.metrics.metrics_textfile.filter(|_| purpose == Purpose::Run),

@@ -118,11 +118,10 @@ pub(crate) fn exec(line: Line<Exec>, purpose: Purpose) -> Result<TokenRun, Failu
     let new = new_token(NAME.or(name), subject, None)?;
     let Access { url, api_path, http, credential, kind } = access(stackstate, flags.http.clone())?;
     let (issuer, whose) = (("stackstate", &url), ("name", new.name.as_str()));
-    let token::Exec { run, env_name } =
-        token::exec(flags, (Exec::PROGRAM, line.operands), purpose, issuer, whose, debug)?;
+    let (run, env_name) = token::exec(flags, (Exec::PROGRAM, line.operands), purpose, issuer, whose, debug)?;
     let api_path = Some(api_path).filter(|path| path != DEFAULT_API_PATH);
-    let issuer = IssuerConfig::StackState(RunTokenConfig { api_path, kind, new, env_name });
-    Ok(TokenRun { credential, http, url, run, issuer })
+    let issuer = IssuerConfig::StackState(RunTokenConfig { api_path, kind, new });
+    Ok(TokenRun { credential, http, url, run, issuer, env_name })
 }
 
 pub(crate) fn rotation(line: Line<Rotate>) -> Result<Rotation, Failure> {

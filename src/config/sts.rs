@@ -50,28 +50,22 @@ impl Context {
             Err(ReadError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound && !is_wanted => {
                 return Ok(None);
             }
-            Err(ReadError::Io(error)) => {
-                let error = system_error(&error);
-                return Err(failure(format!(
-                    "cannot read the configuration of sts {at}: {error}; run sts context save, or use --url and \
-                     STS_CLI_API_TOKEN"
-                )));
-            }
-            Err(ReadError::TooLarge) => {
-                return Err(failure(format!("the configuration of sts {at} is too large")));
-            }
-            Err(ReadError::Ended(ended)) => {
-                return Err(ended.failure(Stage::Sign, &format!("the configuration of sts {at}")));
+            Err(error) => {
+                let what = format!("the configuration of sts {at}");
+                return Err(match error {
+                    ReadError::Io(error) => failure(format!(
+                        "cannot read {what}: {}; run sts context save, or use --url and STS_CLI_API_TOKEN",
+                        system_error(&error)
+                    )),
+                    ReadError::TooLarge => failure(format!("{what} is too large")),
+                    ReadError::Ended(ended) => ended.failure(Stage::Sign, &what),
+                });
             }
         };
         let text = String::from_utf8_lossy(&bytes);
-        find(&text, named)
-            .map(Some)
-            .map_err(|why| failure(format!("{why} in the configuration of sts {at}")))
-            .map(|found| {
-                found
-                    .map(|context| Context { origin: format!("{at}: context {}", context.origin), ..context })
-            })
+        let found =
+            find(&text, named).map_err(|why| failure(format!("{why} in the configuration of sts {at}")))?;
+        Ok(Some(Context { origin: format!("{at}: context {}", found.origin), ..found }))
     }
 
     pub(super) fn credential(&self) -> Result<Option<(Credential, CredentialKind)>, Failure> {

@@ -2,27 +2,27 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use reqwest::Url;
 
-use super::run::{OF_EXEC, RunLine, metrics_labels, run};
+use super::run::{self, RunLine, metrics_labels};
 use super::{Purpose, variable};
 use crate::admin::Administration;
 use crate::admin::rotate::{IssuerConfig, Rotation};
+use crate::child::{InputPolicy, OutputPolicy};
 use crate::cli::values::{parse_base_url, variable_name};
-use crate::cli::{EXEC_ENV_NAME, ExecFlags, RotateFlags};
+use crate::cli::{EXEC_ENV_NAME, EXEC_OUTPUT, EXEC_TIMEOUT, ExecFlags, RotateFlags};
 use crate::failure::{Failure, Reason, Stage};
 use crate::issuer::credential::{Credential, one_word};
 use crate::metrics::Labels;
 use crate::run::RunConfig;
 use crate::secret::{overwrite_variable, scrub_own};
 
-pub(super) struct Exec {
-    pub(super) run: RunConfig,
-    pub(super) env_name: OsString,
-}
+const REVOKE_LIMIT: Duration = Duration::from_secs(5);
 
-/// Reads `exec`, or `check` in front of it. In the metrics, `whose` distinguishes the tokens of an issuer.
+/// The run of `exec`, or of `check` in front of it, and the variable that receives the token. In the metrics, `whose`
+/// distinguishes the tokens of an issuer.
 pub(super) fn exec(
     flags: ExecFlags,
     (program, command): (&'static str, Vec<OsString>),
@@ -30,14 +30,22 @@ pub(super) fn exec(
     issuer: (&str, &Url),
     whose: (&'static str, &str),
     debug: bool,
-) -> Result<Exec, Failure> {
+) -> Result<(RunConfig, OsString), Failure> {
     let ExecFlags { env_name, timeout, output, run: flags, .. } = flags;
-    let run = run(RunLine { program, command, timeout, output, flags, debug }, &OF_EXEC, purpose)?;
+    // The defaults that users of similar tools expect: the command behaves as without this program, and shows no token.
+    let line = RunLine {
+        program,
+        command,
+        timeout: EXEC_TIMEOUT.or(timeout),
+        input: InputPolicy::Inherit,
+        output: run::output(output, &EXEC_OUTPUT, debug.then_some(OutputPolicy::Masked)),
+        revoke_limit: REVOKE_LIMIT,
+        flags,
+    };
+    let run = run::run(line, purpose)?;
     let labels = labels(run.labels.added, (issuer.0, Some(issuer.1)), whose);
-    Ok(Exec {
-        run: RunConfig { labels, ..run },
-        env_name: env_name.map_or(Ok(EXEC_ENV_NAME.into()), |name| name.read(variable_name))?,
-    })
+    let env_name = env_name.map_or(Ok(EXEC_ENV_NAME.into()), |name| name.read(variable_name))?;
+    Ok((RunConfig { labels, ..run }, env_name))
 }
 
 /// The labels of a token's metrics. `whose` distinguishes the tokens of `issuer`.

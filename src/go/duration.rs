@@ -142,24 +142,7 @@ mod tests {
 
     #[test]
     fn durations_that_go_refuses_are_refused() {
-        for text in [
-            "",
-            "60",
-            "-",
-            "+",
-            ".",
-            "s",
-            ".s",
-            "1",
-            "1d",
-            "1 s",
-            "1S",
-            "--1s",
-            "9223372036854775808ns",
-            "1e3s",
-            "1h-5m",
-            "½s",
-        ] {
+        for text in "|60|-|+|.|s|.s|1|1d|1 s|1S|--1s|9223372036854775808ns|1e3s|1h-5m|½s".split('|') {
             assert_eq!(parse(text), None, "{text}");
         }
     }

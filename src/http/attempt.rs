@@ -66,16 +66,12 @@ pub struct Attempt {
 /// The current [`Attempt`], shared by resolver, connector and client.
 #[derive(Debug, Default)]
 pub struct Progress {
-    attempt: Mutex<Attempt>,
+    pub(super) attempt: Mutex<Attempt>,
     /// If there are two TLS handshakes, the first is with the proxy; this says whether an only one is.
-    proxy_speaks_tls: bool,
+    pub(super) proxy_speaks_tls: bool,
 }
 
 impl Progress {
-    pub(super) fn new(proxy_speaks_tls: bool) -> Progress {
-        Progress { attempt: Mutex::default(), proxy_speaks_tls }
-    }
-
     pub(super) fn begin(&self, phase: Phase, addresses: Vec<IpAddr>) {
         let began = Some(Instant::now());
         self.note(|attempt| *attempt = Attempt { phase, addresses, began, ..Attempt::default() });

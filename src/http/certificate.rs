@@ -60,12 +60,10 @@ pub(super) fn parse(der: &[u8]) -> Option<TbsCertificate> {
 }
 
 fn known_as(name: &Name) -> Option<String> {
-    NAMES.iter().find_map(|&oid| attribute(name, oid))
-}
-
-fn attribute(name: &Name, oid: ObjectIdentifier) -> Option<String> {
-    let found = name.0.iter().flat_map(|part| part.0.iter()).find(|attribute| attribute.oid == oid)?;
-    Some(shortened(String::from_utf8_lossy(found.value.value()).into_owned(), NAME_CHARS))
+    NAMES.iter().find_map(|&oid| {
+        let found = name.0.iter().flat_map(|part| part.0.iter()).find(|attribute| attribute.oid == oid)?;
+        Some(shortened(String::from_utf8_lossy(found.value.value()).into_owned(), NAME_CHARS))
+    })
 }
 
 /// Text from a certificate, quoted, with invisible characters escaped, and cut off.
@@ -80,26 +78,26 @@ pub(super) fn shown_name(name: &Name) -> String {
 
 pub(super) fn unsupported_signature(certificate: &TbsCertificate) -> Option<String> {
     let oid = certificate.signature.oid.to_string();
-    let (supported, name) = match oid.as_str() {
+    let name = match oid.as_str() {
         "1.2.840.113549.1.1.10"
         | "1.2.840.113549.1.1.11"
         | "1.2.840.113549.1.1.12"
         | "1.2.840.113549.1.1.13"
         | "1.2.840.10045.4.3.2"
         | "1.2.840.10045.4.3.3"
-        | "1.3.101.112" => (true, ""),
-        "1.2.840.113549.1.1.2" => (false, "MD2 with RSA"),
-        "1.2.840.113549.1.1.4" => (false, "MD5 with RSA"),
-        "1.2.840.113549.1.1.5" => (false, "SHA-1 with RSA"),
-        "1.2.840.113549.1.1.14" => (false, "SHA-224 with RSA"),
-        "1.2.840.10045.4.1" => (false, "ECDSA with SHA-1"),
-        "1.2.840.10045.4.3.1" => (false, "ECDSA with SHA-224"),
-        "1.2.840.10045.4.3.4" => (false, "ECDSA with SHA-512"),
-        "1.2.840.10040.4.3" | "2.16.840.1.101.3.4.3.2" => (false, "DSA"),
-        "1.3.101.113" => (false, "Ed448"),
-        other => (false, other),
+        | "1.3.101.112" => return None,
+        "1.2.840.113549.1.1.2" => "MD2 with RSA",
+        "1.2.840.113549.1.1.4" => "MD5 with RSA",
+        "1.2.840.113549.1.1.5" => "SHA-1 with RSA",
+        "1.2.840.113549.1.1.14" => "SHA-224 with RSA",
+        "1.2.840.10045.4.1" => "ECDSA with SHA-1",
+        "1.2.840.10045.4.3.1" => "ECDSA with SHA-224",
+        "1.2.840.10045.4.3.4" => "ECDSA with SHA-512",
+        "1.2.840.10040.4.3" | "2.16.840.1.101.3.4.3.2" => "DSA",
+        "1.3.101.113" => "Ed448",
+        other => other,
     };
-    (!supported).then(|| name.to_owned())
+    Some(name.to_owned())
 }
 
 /// Why a key cannot be used: a clause that begins with a verb.

@@ -12,14 +12,14 @@ use webpki::{EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeId, KeyP
 use super::certificate::{self, Chain};
 use super::fitness::{FOR_SERVERS, Unfit, check_dates, check_issuer, check_purpose};
 use super::roots::Roots;
-use super::untrusted::{Place, Untrusted};
+use super::untrusted::{Place, Untrusted, unreadable};
 
 pub(crate) fn verify(
     chain: Chain<'_>,
     roots: &Roots<'_>,
     algorithms: &[&dyn SignatureVerificationAlgorithm],
 ) -> Result<(), Untrusted> {
-    let leaf = EndEntityCert::try_from(chain.leaf).map_err(|_| Untrusted::unreadable_leaf(chain))?;
+    let leaf = EndEntityCert::try_from(chain.leaf).map_err(|_| Untrusted::Leaf(unreadable(chain.leaf)))?;
     if roots.pinned {
         verify_pinned(chain)?;
     } else {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use reqwest::Url;
 use reqwest::header::{ACCEPT, CONNECTION, HeaderMap, HeaderValue, USER_AGENT};
 use rustls::ClientConfig;
-use tower_layer::Layer;
+use tower_layer::layer_fn;
 use tower_service::Service;
 
 use crate::failure::Reason;
@@ -54,7 +54,7 @@ impl Connections {
             config.proxies.proxy_for(url).map_err(|why| TransportError::setup(Reason::ProxyInvalid, why))?;
         let proxy_speaks_tls = proxy.as_ref().is_some_and(|proxy| proxy.url.scheme() == "https");
         let connections = Connections {
-            progress: Arc::new(Progress::new(proxy_speaks_tls)),
+            progress: Arc::new(Progress { proxy_speaks_tls, ..Progress::default() }),
             verifier: Arc::new(Verifier::new(config.trust.clone())),
             sends_socks_credentials: Cell::new(proxy.as_ref().is_some_and(Proxy::has_socks_credentials)),
             max_headers: Cell::new(USUAL_MAX_HEADERS),
@@ -76,6 +76,7 @@ impl Connections {
     }
 
     pub(super) fn client(&self) -> Result<reqwest::Client, TransportError> {
+        let progress = Arc::clone(&self.progress);
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, HeaderValue::from_static(PRODUCT));
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
@@ -90,7 +91,10 @@ impl Connections {
             .connect_timeout(self.connect_within)
             .referer(false)
             .redirect(self.redirects.policy())
-            .connector_layer(WhenConnected(Arc::clone(&self.progress)))
+            .connector_layer(layer_fn(move |connector| Connecting {
+                connector,
+                progress: Arc::clone(&progress),
+            }))
             .dns_resolver(Arc::new(Resolver(Arc::clone(&self.progress))))
             .no_proxy();
         if let Some(proxy) = &self.proxy {
@@ -141,24 +145,25 @@ impl Connections {
     /// Asks the proxy or the server once more, without credentials of the service, if the HTTP library does not tell
     /// enough.
     pub(super) async fn look_again(&self, cause: Cause, url: &Url) -> Cause {
-        let addresses = self.progress.attempt().addresses;
+        let attempt = self.progress.attempt();
+        let addresses = &attempt.addresses[..];
         match (cause, &self.proxy) {
             (Cause::TunnelRefused(None), Some(proxy)) => {
                 let mut tls = (proxy.url.scheme() == "https").then(|| self.tls());
                 if let Some(tls) = &mut tls {
                     tls.alpn_protocols.clear();
                 }
-                let seen = second_look::ask_for_tunnel(Hop::new(&proxy.url, &addresses), proxy, url, tls);
+                let seen = second_look::ask_for_tunnel(Hop { url: &proxy.url, addresses }, proxy, url, tls);
                 seen.await.unwrap_or(Cause::TunnelRefused(None))
             }
-            (Cause::SocksUnreachable, Some(proxy)) => why_unreachable(proxy, &addresses).await,
+            (Cause::SocksUnreachable, Some(proxy)) => why_unreachable(proxy, addresses).await,
             (Cause::Socks(SocksRefusal::Unknown), Some(proxy)) => {
-                let seen = second_look::ask_socks(Hop::new(&proxy.url, &addresses), proxy, url).await;
+                let seen = second_look::ask_socks(Hop { url: &proxy.url, addresses }, proxy, url).await;
                 Cause::Socks(seen.unwrap_or(SocksRefusal::Because("it does not speak SOCKS5".into(), false)))
             }
             (cause, None) if is_unclear(&cause) => {
                 let tls = (self.origin.scheme() == "https").then(|| self.tls());
-                let seen = second_look::first_bytes(Hop::new(url, &addresses), url, tls).await;
+                let seen = second_look::first_bytes(Hop { url, addresses }, url, tls).await;
                 seen.as_deref().and_then(Broken::by_first_bytes).map_or(cause, Cause::Broken)
             }
             (cause, _) => cause,
@@ -178,7 +183,7 @@ async fn why_unreachable(proxy: &Proxy, addresses: &[IpAddr]) -> Cause {
     {
         return Cause::Lookup(error);
     }
-    let connected = second_look::connect(Hop::new(&proxy.url, addresses)).await;
+    let connected = second_look::connect(Hop { url: &proxy.url, addresses }).await;
     Cause::Connect(connected.err().unwrap_or_else(|| io::Error::other("no connection")))
 }
 
@@ -188,18 +193,6 @@ async fn why_unreachable(proxy: &Proxy, addresses: &[IpAddr]) -> Cause {
 const RECEIVE_BUFFER_BYTES: usize = 32 * 1024;
 
 /// Wraps the connector: when it has finished, the connection is established (including TLS), and the request follows.
-#[derive(Clone)]
-struct WhenConnected(Arc<Progress>);
-
-impl<S> Layer<S> for WhenConnected {
-    type Service = Connecting<S>;
-
-    fn layer(&self, connector: S) -> Connecting<S> {
-        Connecting { connector, progress: Arc::clone(&self.0) }
-    }
-}
-
-/// See [`WhenConnected`].
 #[derive(Clone)]
 struct Connecting<S> {
     connector: S,

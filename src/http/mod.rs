@@ -135,8 +135,13 @@ impl Client {
     }
 
     /// The status of the response whose body is being read, as a clause for messages; empty without one.
-    pub fn status_clause(&self) -> String {
+    fn status_clause(&self) -> String {
         self.attempt().status.map(|status| format!(", HTTP {}", explain::Status(status))).unwrap_or_default()
+    }
+
+    /// The current step with the server of `url`, such as `connecting (https://h)`.
+    pub fn doing(&self, url: &Url) -> String {
+        format!("{} ({}{}{})", self.phase(), explain::origin(url), self.via(), self.status_clause())
     }
 
     /// The host that gets a token over plain HTTP, unless it is this machine. A name such as `x.localhost` may belong
@@ -154,10 +159,7 @@ impl Client {
         self.blames_proxy.set(false);
         let url = request.url.clone();
         let max_bytes = request.max_answer_bytes;
-        let mut response = match self.respond(request).await {
-            Ok(response) => response,
-            Err(cause) => return Err(self.explain(&cause, &url)),
-        };
+        let mut response = self.respond(request).await.map_err(|cause| self.explain(&cause, &url))?;
         let received = SystemTime::now();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         self.connections.progress.note(|attempt| {
@@ -195,19 +197,17 @@ impl Client {
 
     async fn respond(&self, request: Request<'_>) -> Result<reqwest::Response, Cause> {
         let url = request.url.clone();
-        let mut cause = match self.try_once(request.clone()).await {
-            Ok(response) => return Ok(response),
-            Err(cause) => cause,
-        };
         let is_repeatable = request.method == Method::GET;
-        while let Some(other) = self.connections.other_client(&cause, is_repeatable) {
-            self.inner.replace(other);
-            cause = match self.try_once(request.clone()).await {
+        loop {
+            let cause = match self.try_once(request.clone()).await {
                 Ok(response) => return Ok(response),
                 Err(cause) => cause,
             };
+            match self.connections.other_client(&cause, is_repeatable) {
+                Some(other) => self.inner.replace(other),
+                None => return Err(self.connections.look_again(cause, &url).await),
+            };
         }
-        Err(self.connections.look_again(cause, &url).await)
     }
 
     async fn try_once(&self, request: Request<'_>) -> Result<reqwest::Response, Cause> {
@@ -236,7 +236,7 @@ impl Client {
             proxy: self.proxy(),
             attempt: self.attempt(),
             seen: verifier.seen(),
-            places: verifier.places(),
+            places: &verifier.trust.places,
         };
         circumstances.explain(cause)
     }

@@ -97,10 +97,7 @@ impl ProxyRules {
         }
     }
 
-    /// The proxy for `url`, if there is one.
-    ///
-    /// # Errors
-    /// Says which variable is invalid, without its value, which may hold a password.
+    /// The proxy for `url`, if there is one. The error does not show the variable's value, which may hold a password.
     pub fn proxy_for(&self, url: &Url) -> Result<Option<Proxy>, String> {
         let is_https = url.scheme() == "https";
         let Some(setting) = (if is_https { &self.https } else { &self.http }) else { return Ok(None) };

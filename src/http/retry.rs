@@ -18,9 +18,7 @@ pub fn is_retryable(status: u16) -> bool {
     matches!(status, 408 | 429 | 502 | 503 | 504)
 }
 
-pub struct Pauses {
-    backoff: backon::ExponentialBackoff,
-}
+pub struct Pauses(backon::ExponentialBackoff);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -30,32 +28,28 @@ pub enum Next {
     TooLate(Duration),
 }
 
+fn growing_to(longest: Duration) -> backon::ExponentialBuilder {
+    backon::ExponentialBuilder::new()
+        .with_min_delay(FIRST_PAUSE)
+        .with_max_delay(longest)
+        .with_factor(2.0)
+        .with_jitter()
+}
+
 impl Pauses {
     pub fn new(retries: u32) -> Pauses {
-        let backoff = backon::ExponentialBuilder::new()
-            .with_min_delay(FIRST_PAUSE)
-            .with_max_delay(LONGEST_PAUSE)
-            .with_factor(2.0)
-            .with_max_times(usize::try_from(retries).unwrap_or(usize::MAX))
-            .with_jitter()
-            .build();
-        Pauses { backoff }
+        let times = usize::try_from(retries).unwrap_or(usize::MAX);
+        Pauses(growing_to(LONGEST_PAUSE).with_max_times(times).build())
     }
 
     /// Short pauses, as many as fit before the deadline: for the clean-up, which has little time.
     pub fn until_deadline() -> Pauses {
-        let backoff = backon::ExponentialBuilder::new()
-            .with_min_delay(FIRST_PAUSE)
-            .with_max_delay(FIRST_PAUSE)
-            .without_max_times()
-            .with_jitter()
-            .build();
-        Pauses { backoff }
+        Pauses(growing_to(FIRST_PAUSE).without_max_times().build())
     }
 
     /// The next step at `now`, if the exchange must be over by `deadline`.
     pub fn next(&mut self, retry_after: Option<Duration>, now: Instant, deadline: Instant) -> Next {
-        let Some(pause) = self.backoff.next() else { return Next::GiveUp };
+        let Some(pause) = self.0.next() else { return Next::GiveUp };
         let left = deadline.saturating_duration_since(now);
         match retry_after {
             Some(asked) if asked >= left => Next::TooLate(asked),

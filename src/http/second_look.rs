@@ -23,14 +23,9 @@ const ENOUGH_BYTES: usize = 64;
 
 #[derive(Clone, Copy)]
 pub(super) struct Hop<'a> {
-    url: &'a Url,
-    addresses: &'a [IpAddr],
-}
-
-impl<'a> Hop<'a> {
-    pub(super) fn new(url: &'a Url, addresses: &'a [IpAddr]) -> Hop<'a> {
-        Hop { url, addresses }
-    }
+    pub url: &'a Url,
+    /// The addresses that it resolved to.
+    pub addresses: &'a [IpAddr],
 }
 
 /// The address in a URL without a host name. (The hosts of `socks5://` are not parsed.)

@@ -107,17 +107,13 @@ impl TrustStore {
 /// The places of the roots, and the files that have been read already.
 #[derive(Clone, Debug, Default)]
 pub struct LoadedTrust {
-    places: TrustStore,
+    pub places: TrustStore,
     extra_roots: Vec<CertificateDer<'static>>,
     /// The content of `SSL_CERT_FILE`, if it was a pipe.
     piped: Option<Vec<u8>>,
 }
 
 impl LoadedTrust {
-    pub fn places(&self) -> &TrustStore {
-        &self.places
-    }
-
     /// Adds the certificates that matter for a chain from `-ca-file` and the first readable bundle.
     fn search_files(&self, roots: &mut Roots<'_>) {
         if let Some(path) = &self.places.extra {
@@ -148,7 +144,7 @@ pub struct Seen {
 
 #[derive(Debug)]
 pub struct Verifier {
-    trust: LoadedTrust,
+    pub trust: LoadedTrust,
     provider: Arc<CryptoProvider>,
     seen: Mutex<Option<Seen>>,
 }
@@ -161,10 +157,6 @@ impl Verifier {
 
     pub fn seen(&self) -> Option<Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub fn places(&self) -> &TrustStore {
-        &self.trust.places
     }
 
     /// Go reads files and directories first; here, the directories are read only if the files are not enough.
@@ -269,29 +261,27 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// The TLS configuration of the client.
-///
-/// # Panics
-/// Never: ring supports these protocol versions.
 pub(crate) fn client_config(verifier: Arc<Verifier>, progress: Arc<Progress>) -> ClientConfig {
     let provider = Arc::clone(&verifier.provider);
+    let watcher = Arc::new(Watcher(progress));
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("ring supports the default protocol versions")
         .dangerous()
         .with_custom_certificate_verifier(verifier)
-        .with_client_cert_resolver(Arc::new(NoCertificate(Arc::clone(&progress))));
+        .with_client_cert_resolver(Arc::clone(&watcher) as Arc<dyn ResolvesClientCert>);
     // With it, a server that speaks only HTTP/2 sends an alert.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    config.resumption = Resumption::store(Arc::new(HandshakeBegins(progress)));
+    config.resumption = Resumption::store(watcher);
     config
 }
 
-/// Has no client certificate, and notes that one is asked for: what a server then does says little.
+/// Notes what happens in a handshake: rustls asks for a session to resume when it begins, and for a client certificate
+/// when the server wants one. There is neither.
 #[derive(Debug)]
-struct NoCertificate(Arc<Progress>);
+struct Watcher(Arc<Progress>);
 
-impl ResolvesClientCert for NoCertificate {
+impl ResolvesClientCert for Watcher {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         self.0.note(|attempt| attempt.wants_certificate = true);
         None
@@ -301,12 +291,7 @@ impl ResolvesClientCert for NoCertificate {
     }
 }
 
-/// Never resumes a session, because there is only one connection. But rustls asks for a session when a handshake
-/// begins, and that is how the beginning is noticed.
-#[derive(Debug)]
-struct HandshakeBegins(Arc<Progress>);
-
-impl ClientSessionStore for HandshakeBegins {
+impl ClientSessionStore for Watcher {
     fn set_kx_hint(&self, _: ServerName<'static>, _: rustls::NamedGroup) {}
     fn kx_hint(&self, _: &ServerName<'_>) -> Option<rustls::NamedGroup> {
         self.0.handshake();

@@ -95,10 +95,6 @@ impl Untrusted {
     }
 
     /// The verifier cannot parse the server's certificate, or refuses to.
-    pub(crate) fn unreadable_leaf(chain: Chain<'_>) -> Untrusted {
-        Untrusted::Leaf(unreadable(chain.leaf))
-    }
-
     pub(crate) fn wrong_name(chain: Chain<'_>) -> Untrusted {
         match certificate::parse(chain.leaf) {
             Some(certificate) => Untrusted::Name(wrong_name(&certificate, chain.name)),
@@ -110,29 +106,23 @@ impl Untrusted {
         if let Some(why) = unfit_leaf(chain.leaf, chain.now) {
             return Untrusted::Leaf(why);
         }
-        match error {
+        Untrusted::Path(match error {
             Error::UnknownIssuer => return unknown_authority(chain),
-            Error::NameConstraintViolation => {
-                return Untrusted::Path("has a CA whose name constraints do not allow the names in it");
-            }
-            Error::MaximumPathDepthExceeded => {
-                return Untrusted::Path("has more than 6 intermediate certificates");
-            }
+            Error::NameConstraintViolation => "has a CA whose name constraints do not allow the names in it",
+            Error::MaximumPathDepthExceeded => "has more than 6 intermediate certificates",
             Error::MaximumSignatureChecksExceeded
             | Error::MaximumPathBuildCallsExceeded
-            | Error::MaximumNameConstraintComparisonsExceeded => {
-                return Untrusted::Path("takes too many steps to verify");
+            | Error::MaximumNameConstraintComparisonsExceeded => "takes too many steps to verify",
+            Error::CertDistrusted => "has a CA that is known to be compromised",
+            _ => {
+                let found = unfit_intermediate(chain).or_else(|| wrong_signature(chain, roots));
+                return found.unwrap_or(Untrusted::Path("cannot be verified"));
             }
-            Error::CertDistrusted => return Untrusted::Path("has a CA that is known to be compromised"),
-            _ => {}
-        }
-        unfit_intermediate(chain)
-            .or_else(|| wrong_signature(chain, roots))
-            .unwrap_or(Untrusted::Path("cannot be verified"))
+        })
     }
 }
 
-fn unreadable(der: &CertificateDer<'_>) -> Unfit {
+pub(super) fn unreadable(der: &CertificateDer<'_>) -> Unfit {
     let Some(certificate) = certificate::parse(der) else { return Unfit::Malformed };
     let version = match certificate.version {
         Version::V1 => return Unfit::Version(1),

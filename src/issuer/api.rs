@@ -82,8 +82,7 @@ impl Api {
 
     /// The current step with the server, such as `connecting (https://h)`.
     pub(crate) fn doing(&self) -> String {
-        let (phase, via) = (self.client.phase(), self.client.via());
-        format!("{phase} ({}{via}{})", self.origin(), self.client.status_clause())
+        self.client.doing(&self.base)
     }
 
     /// True if the server may have received (part of) the current request.

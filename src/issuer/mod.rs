@@ -21,17 +21,18 @@ use api::{Access, Api};
 
 use crate::failure::Failure;
 use crate::secret::SecretString;
+use gafaelfawr::exec::RunToken;
 
 /// The issuer of a run's token, and the token, before a connection is made.
 pub(crate) enum IssuerConfig {
-    Gafaelfawr(gafaelfawr::exec::RunTokenConfig),
+    Gafaelfawr(gafaelfawr::NewToken),
     StackState(stackstate::exec::RunTokenConfig),
 }
 
 impl IssuerConfig {
     pub(crate) fn connect(self, access: Access<'_>, needed: Duration) -> Result<Box<dyn Issuer>, Failure> {
         Ok(match self {
-            IssuerConfig::Gafaelfawr(config) => Box::new(config.connect(access, needed)?),
+            IssuerConfig::Gafaelfawr(new) => Box::new(RunToken::connect(new, access, needed)?),
             IssuerConfig::StackState(config) => Box::new(config.connect(access, needed)?),
         })
     }

@@ -18,9 +18,6 @@ use crate::random;
 const RSA_BITS: usize = 2048;
 
 /// A new private JWK for `algorithm`, with `use` and `alg`, without a key ID.
-///
-/// # Errors
-/// Says that there is no random source, or that Locate does not accept the algorithm.
 pub(crate) fn private_jwk(kind: Algorithm) -> Result<Jwk, String> {
     let mut jwk = match kind {
         Algorithm::EdDSA => ed25519()?,

@@ -73,15 +73,12 @@ fn check_size(modulus: &[u8]) -> Result<(), Unusable> {
 fn check_exponent(exponent: &[u8]) -> Result<(), Unusable> {
     let value = (exponent.len() <= LONGEST_EXPONENT)
         .then(|| exponent.iter().fold(0_u64, |value, &byte| value << 8 | u64::from(byte)));
-    match value {
-        Some(value) if value < LEAST_EXPONENT => {
-            Err(format!("the RSA public exponent is too small ({value}); use 65537"))
-        }
-        Some(value) if value > LARGEST_EXPONENT => {
-            Err(format!("the RSA public exponent is too large ({value}); use 65537"))
-        }
-        Some(value) if value % 2 == 0 => Err(format!("the RSA public exponent is even ({value}); use 65537")),
-        Some(_) => Ok(()),
-        None => Err(format!("the RSA public exponent is too large ({} bytes); use 65537", exponent.len())),
-    }
+    let wrong = match value {
+        Some(value) if value < LEAST_EXPONENT => format!("too small ({value})"),
+        Some(value) if value > LARGEST_EXPONENT => format!("too large ({value})"),
+        Some(value) if value % 2 == 0 => format!("even ({value})"),
+        Some(_) => return Ok(()),
+        None => format!("too large ({} bytes)", exponent.len()),
+    };
+    Err(format!("the RSA public exponent is {wrong}; use 65537"))
 }

@@ -1,6 +1,7 @@
 //! Runs the command in the lease's environment, and explains its end.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::time::Instant;
 
 use super::Run;
@@ -85,14 +86,11 @@ fn judge(run: &Run<'_>, supervised: &Supervised) -> Result<ExitStatus, Failure> 
     };
     if supervised.timed_out {
         let after = duration::show(run.timeline.term_at - run.timeline.start);
-        let what = match (stuck, &supervised.end) {
-            (Some(stuck), _) => stuck,
-            (None, End::Died(signal)) => format!("terminated {name} ({signal})"),
-            (None, End::Exited(status)) => {
-                format!("terminated {name} (exit status {status} after SIGTERM)")
-            }
-            (None, End::Unkillable | End::OutOfReach(_)) => format!("terminated {name}"),
-        };
+        let what = stuck.unwrap_or_else(|| match &supervised.end {
+            End::Died(signal) => format!("terminated {name} ({signal})"),
+            End::Exited(status) => format!("terminated {name} (exit status {status} after SIGTERM)"),
+            End::Unkillable | End::OutOfReach(_) => format!("terminated {name}"),
+        });
         return Err(Failure::timeout(Stage::Command, format!("timed out after {after}; {what}")));
     }
     if let Some(stuck) = stuck {
@@ -135,70 +133,49 @@ fn shell_words(words: &[OsString]) -> String {
 }
 
 pub(crate) fn refuse_command(name: &str, error: &StartError) -> Failure {
-    let (reason, status, why) = match error {
-        StartError::NotFound => {
-            (Reason::CommandNotFound, ExitStatus::NotFound, "not found; check COMMAND and PATH".to_owned())
+    let is_missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    let (reason, status) = match error {
+        StartError::NotFound | StartError::PathIsUnset | StartError::NoLoader => {
+            (Reason::CommandNotFound, ExitStatus::NotFound)
         }
-        StartError::PathIsUnset => (
-            Reason::CommandNotFound,
-            ExitStatus::NotFound,
-            "not found: PATH is not set; set it, or give the absolute path of COMMAND".to_owned(),
-        ),
-        StartError::NoLoader => (
-            Reason::CommandNotFound,
-            ExitStatus::NotFound,
-            "interpreter not found; check the loader of the program, or the #! line of the script".to_owned(),
-        ),
-        StartError::Interpreter(path, error) if error.kind() == std::io::ErrorKind::NotFound => (
-            Reason::CommandNotFound,
-            ExitStatus::NotFound,
-            format!(
-                "interpreter not found; check the #! line of the script, which names {}",
-                brief(path.as_os_str())
-            ),
-        ),
-        StartError::Interpreter(path, error) => (
-            Reason::CommandNotExecutable,
-            ExitStatus::CannotRun,
-            format!(
-                "its interpreter {} cannot be run: {}; check the #! line of the script",
-                brief(path.as_os_str()),
-                system_error(error)
-            ),
-        ),
-        StartError::RelativeEntry(path) => (
-            Reason::CommandNotExecutable,
-            ExitStatus::CannotRun,
-            format!(
-                "PATH has it only as {}, in a relative entry, which is not searched; give the path of COMMAND",
-                brief(path.as_os_str())
-            ),
-        ),
-        StartError::NotAProgram => (
-            Reason::CommandNotExecutable,
-            ExitStatus::CannotRun,
-            "not an executable for this machine, or a script without a #! line".to_owned(),
-        ),
-        StartError::IsADirectory => {
-            (Reason::CommandNotExecutable, ExitStatus::CannotRun, "it is a directory".to_owned())
+        StartError::Interpreter(_, error) if is_missing(error) => {
+            (Reason::CommandNotFound, ExitStatus::NotFound)
         }
-        StartError::CannotRun(path, error) if path.as_os_str() == name => {
-            (Reason::CommandNotExecutable, ExitStatus::CannotRun, system_error(error))
+        StartError::TooLarge(_) => (Reason::CommandNotExecutable, ExitStatus::Failed),
+        StartError::Ours(_) => (Reason::System, ExitStatus::Failed),
+        _ => (Reason::CommandNotExecutable, ExitStatus::CannotRun),
+    };
+    let why = match error {
+        StartError::NotFound => "not found; check COMMAND and PATH".to_owned(),
+        StartError::PathIsUnset => {
+            "not found: PATH is not set; set it, or give the absolute path of COMMAND".to_owned()
         }
-        StartError::CannotRun(path, error) => (
-            Reason::CommandNotExecutable,
-            ExitStatus::CannotRun,
-            format!("{}: {}", brief(path.as_os_str()), system_error(error)),
-        ),
-        StartError::TooLarge(what) => (Reason::CommandNotExecutable, ExitStatus::Failed, what.clone()),
-        StartError::Ours(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            (Reason::System, ExitStatus::Failed, system_error(error))
+        StartError::NoLoader => {
+            "interpreter not found; check the loader of the program, or the #! line of the script".to_owned()
         }
-        StartError::Ours(error) => (
-            Reason::System,
-            ExitStatus::Failed,
-            format!("this machine is out of resources: {}", system_error(error)),
+        StartError::Interpreter(path, error) => {
+            let (path, check) = (brief(path.as_os_str()), "check the #! line of the script");
+            if is_missing(error) {
+                format!("interpreter not found; {check}, which names {path}")
+            } else {
+                format!("its interpreter {path} cannot be run: {}; {check}", system_error(error))
+            }
+        }
+        StartError::RelativeEntry(path) => format!(
+            "PATH has it only as {}, in a relative entry, which is not searched; give the path of COMMAND",
+            brief(path.as_os_str())
         ),
+        StartError::NotAProgram => {
+            "not an executable for this machine, or a script without a #! line".to_owned()
+        }
+        StartError::IsADirectory => "it is a directory".to_owned(),
+        StartError::CannotRun(path, error) if path.as_os_str() == name => system_error(error),
+        StartError::CannotRun(path, error) => {
+            format!("{}: {}", brief(path.as_os_str()), system_error(error))
+        }
+        StartError::TooLarge(what) => what.clone(),
+        StartError::Ours(error) if is_missing(error) => system_error(error),
+        StartError::Ours(error) => format!("this machine is out of resources: {}", system_error(error)),
     };
     let message = format!("cannot run {name}: {why}");
     Failure { stage: Some(Stage::Command), reason, status, message }

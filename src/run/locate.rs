@@ -8,7 +8,7 @@ use super::{Observer, Run, RunConfig, command};
 use crate::cache::{Cache, CacheKey, CacheKeyBuilder};
 use crate::child::OutputPolicy;
 use crate::failure::{ExitStatus, Failure, Stage};
-use crate::http::explain::{TransportError, origin};
+use crate::http::explain::TransportError;
 use crate::http::{Client, HttpConfig, Redirects, plain_http_host};
 use crate::issuer::Lease;
 use crate::issuer::locate::{Exchange, Granted, Locate, LocateConfig, Signed};
@@ -117,6 +117,5 @@ pub(crate) fn credentials(
 }
 
 fn while_asking(locate: &LocateConfig, client: &Client) -> String {
-    let (at, phase) = (origin(&locate.endpoint.url), client.phase());
-    format!("while {phase} ({at}{}{}): {}", client.via(), client.status_clause(), client.advice())
+    format!("while {}: {}", client.doing(&locate.endpoint.url), client.advice())
 }

@@ -1,6 +1,7 @@
 //! `exec`: creates a token, runs the command with it, and deletes it however the run ends.
 
 use std::cell::Cell;
+use std::ffi::OsString;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -26,11 +27,13 @@ pub(crate) struct TokenRun {
     pub url: Url,
     pub run: RunConfig,
     pub issuer: IssuerConfig,
+    /// The variable that receives the token.
+    pub env_name: OsString,
 }
 
 impl TokenRun {
     pub(crate) fn execute(self, signals: &Signals, log: Log) -> ExitStatus {
-        let TokenRun { credential, http, url, run: mut config, issuer } = self;
+        let TokenRun { credential, http, url, run: mut config, issuer, env_name } = self;
         if matches!(credential, Credential::StandardInput) {
             // If stdin is a file, the command could read the admin token again from its beginning.
             config.input = InputPolicy::Null;
@@ -38,7 +41,7 @@ impl TokenRun {
         Run::to_completion(&config, signals, log, |run| {
             let issuer = connect(run, credential, http, url, issuer, &mut ());
             scrub_stack();
-            with_token(run, issuer?.as_ref())
+            with_token(run, issuer?.as_ref(), env_name)
         })
     }
 }
@@ -87,7 +90,7 @@ fn revoke_by(run: &Run<'_>) -> Instant {
     run.timeline.report_by.map_or(share, |report_by| report_by.min(whole).max(share))
 }
 
-fn with_token(run: &mut Run<'_>, issuer: &dyn Issuer) -> Result<ExitStatus, Failure> {
+fn with_token(run: &mut Run<'_>, issuer: &dyn Issuer, env_name: OsString) -> Result<ExitStatus, Failure> {
     run.report.insecure = plain_http_host(issuer.api().url());
     let began = Instant::now();
     let token = token(run, issuer);
@@ -97,7 +100,9 @@ fn with_token(run: &mut Run<'_>, issuer: &dyn Issuer) -> Result<ExitStatus, Fail
     let token = token?;
     tracing::debug!("got a token");
     give_back_freed();
-    let lease = issuer.lease(&token);
+    let mut lease = issuer.lease(&token);
+    // Comes last, so it wins if --env-name names one of the others.
+    lease.set.push((env_name, token.clone()));
     let result = command::run(run, &lease);
     revoke(run, issuer, &Leftover::Token(token), revoke_by(run));
     remember_signal(run, result)

@@ -6,7 +6,6 @@
 //! as soon as a signal comes or the time is up.
 
 mod config;
-mod hosts;
 mod query;
 
 use std::error::Error as StdError;
@@ -70,9 +69,9 @@ pub(crate) async fn look_up(host: &str) -> Result<Vec<IpAddr>, LookupError> {
 
 async fn resolve(host: &str) -> Result<Vec<IpAddr>, QueryError> {
     let name = host.trim_end_matches('.').to_ascii_lowercase();
-    let listed = hosts::addresses(&read(Path::new("/etc/hosts"))?, &name);
-    if !listed.is_empty() {
-        return Ok(listed);
+    let known = listed(&read(Path::new("/etc/hosts"))?, &name);
+    if !known.is_empty() {
+        return Ok(known);
     }
     // Special names (RFC 6761, sections 6.3 and 6.4; RFC 7686) are never queried.
     match name.rsplit('.').next().unwrap_or_default() {
@@ -96,6 +95,16 @@ async fn resolve(host: &str) -> Result<Vec<IpAddr>, QueryError> {
         }
     }
     Err(failure.unwrap_or(QueryError::NoSuchHost))
+}
+
+/// The addresses of `name` in `/etc/hosts` (hosts(5)); the name must be in lower case without a trailing dot.
+fn listed(file: &str, name: &str) -> Vec<IpAddr> {
+    let lists = |line: &&str| {
+        let mut words = line.split_whitespace().skip(1);
+        words.any(|word| word.trim_end_matches('.').eq_ignore_ascii_case(name))
+    };
+    let lines = file.lines().map(|line| line.split('#').next().unwrap_or_default());
+    lines.filter(lists).filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect()
 }
 
 /// Reads a file that may be missing.
@@ -122,5 +131,20 @@ fn ordered(v4: Vec<IpAddr>, v6: Vec<IpAddr>) -> Vec<IpAddr> {
     match v6.first() {
         Some(first) if v4.is_empty() || has_route(first) => v6.into_iter().chain(v4).collect(),
         _ => v4.into_iter().chain(v6).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::listed;
+
+    #[test]
+    fn all_lines_with_the_name_count() {
+        let file = "127.0.0.1\tlocalhost # loopback\n10.0.0.1 a.example A\n#10.0.0.2 a\nnonsense a\n\
+                    2001:db8::1 b a.\r\n10.0.0.3\n10.0.0.4 ab";
+        let found = |name| listed(file, name).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(found("a"), ["10.0.0.1", "2001:db8::1"]);
+        assert_eq!(found("localhost"), ["127.0.0.1"]);
+        assert_eq!(found("loopback"), Vec::<String>::new());
     }
 }

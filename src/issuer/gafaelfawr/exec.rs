@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, OnceCell};
 use std::collections::HashSet;
-use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 use super::orphan::{CREATED_SLACK_SECONDS, Creation, Verdict, draw_expiry};
@@ -27,7 +26,6 @@ const LOOKS_AFTER_FINAL_REPLY: u32 = 2;
 pub(crate) struct RunToken {
     gafaelfawr: Gafaelfawr,
     new: NewToken,
-    env_name: OsString,
     needed: Duration,
     before: OnceCell<Before>,
     /// When the creation began, by the local clock, in Unix seconds.
@@ -39,22 +37,13 @@ struct Before {
     expires: u64,
 }
 
-/// The token of a run, before its issuer is connected.
-pub(crate) struct RunTokenConfig {
-    pub new: NewToken,
-    pub env_name: OsString,
-}
-
-impl RunTokenConfig {
-    pub(crate) fn connect(self, access: Access<'_>, needed: Duration) -> Result<RunToken, Failure> {
-        let gafaelfawr = Gafaelfawr::new(access)?;
-        let RunTokenConfig { new, env_name } = self;
-        let (before, create_began) = (OnceCell::new(), Cell::new(None));
-        Ok(RunToken { gafaelfawr, new, env_name, needed, before, create_began })
-    }
-}
-
 impl RunToken {
+    pub(crate) fn connect(new: NewToken, access: Access<'_>, needed: Duration) -> Result<RunToken, Failure> {
+        let gafaelfawr = Gafaelfawr::new(access)?;
+        let (before, create_began) = (OnceCell::new(), Cell::new(None));
+        Ok(RunToken { gafaelfawr, new, needed, before, create_began })
+    }
+
     fn before(&self) -> &Before {
         self.before.get_or_init(|| self.look_around(&[]))
     }
@@ -241,8 +230,6 @@ impl Issuer for RunToken {
             set: vec![
                 ("SERVICE_AUTHORIZATION".into(), authorization),
                 (URL.into(), SecretString::from(self.api().base())),
-                // Comes last, so it wins if --env-name names one of the others.
-                (self.env_name.clone(), token.clone()),
             ],
             remove: vec![ADMIN_TOKEN.into()],
         }

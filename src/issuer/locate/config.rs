@@ -118,17 +118,16 @@ impl LocateConfig {
         }
         match granted {
             None => lease.set.push((self.env_name.clone(), monitoring_url)),
+            Some(granted) if self.exchange == Exchange::ServiceUrl => {
+                // An inherited one belongs to another server.
+                lease.remove.push(SERVICE_HOSTNAME.into());
+                lease.set.push((self.env_name.clone(), granted.url));
+            }
             Some(granted) => {
-                if self.exchange == Exchange::ServiceUrl {
-                    // An inherited one belongs to another server.
-                    lease.remove.push(SERVICE_HOSTNAME.into());
-                    lease.set.push((self.env_name.clone(), granted.url));
-                } else {
-                    lease.set.push((SERVICE_URL.into(), granted.url));
-                    lease.set.push((SERVICE_HOSTNAME.into(), granted.hostname.into()));
-                    // Comes last, so it wins if -env-name names one of the others.
-                    lease.set.push((self.env_name.clone(), monitoring_url));
-                }
+                lease.set.push((SERVICE_URL.into(), granted.url));
+                lease.set.push((SERVICE_HOSTNAME.into(), granted.hostname.into()));
+                // Comes last, so it wins if -env-name names one of the others.
+                lease.set.push((self.env_name.clone(), monitoring_url));
             }
         }
         lease

@@ -1,6 +1,5 @@
 //! A token for one run. The response to its creation has no ID, so the token gets a unique name and is found by it.
 
-use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 use super::{
@@ -22,7 +21,6 @@ pub(crate) struct RunToken {
     new: NewToken,
     /// Until when the token must be valid, by the local clock.
     needed_until: Duration,
-    env_name: OsString,
 }
 
 /// The token of a run, before its issuer is connected.
@@ -33,18 +31,17 @@ pub(crate) struct RunTokenConfig {
     pub kind: Option<CredentialKind>,
     /// Its name is the prefix of the token's name, and its expiry is set later.
     pub new: NewToken,
-    pub env_name: OsString,
 }
 
 impl RunTokenConfig {
     pub(crate) fn connect(self, access: Access<'_>, needed: Duration) -> Result<RunToken, Failure> {
-        let RunTokenConfig { api_path, kind, mut new, env_name } = self;
+        let RunTokenConfig { api_path, kind, mut new } = self;
         let kind = kind.unwrap_or_else(|| CredentialKind::of(access.credential));
         let path = api_path.as_deref().unwrap_or(DEFAULT_API_PATH);
         let stackstate = StackState::new(access, path, kind)?;
         new.name = unique_name(&new.name)?;
         let needed_until = crate::date::since_epoch().saturating_add(needed).saturating_add(EXPIRY_MARGIN);
-        Ok(RunToken { stackstate, api_path, new, needed_until, env_name })
+        Ok(RunToken { stackstate, api_path, new, needed_until })
     }
 }
 
@@ -144,8 +141,6 @@ impl Issuer for RunToken {
             remove: vec![API_TOKEN.into(), K8S_TOKEN.into(), K8S_TOKEN_PATH.into()],
         };
         lease.set.extend(self.api_path.as_deref().map(|path| (API_PATH.into(), SecretString::from(path))));
-        // Comes last, so it wins if --env-name names one of the others.
-        lease.set.push((self.env_name.clone(), token.clone()));
         lease
     }
 }
