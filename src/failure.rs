@@ -1,7 +1,6 @@
 //! How a run ends: a failure with its one line of text, and the exit status.
 
 use std::ffi::OsStr;
-use std::fmt;
 
 use rustix::io::Errno;
 
@@ -71,7 +70,8 @@ impl ExitStatus {
 
 /// Why there is no result. The message is one line that follows `monitoring-token: `, says what to fix, and never holds
 /// a secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
 pub struct Failure {
     /// The stage that the metrics show as failed. `None` if the failure says nothing about key, issuer or target: a
     /// usage error, a wait for another process, a stdout that cannot be written.
@@ -165,14 +165,6 @@ impl From<String> for Warning {
         Warning { message, reason: None }
     }
 }
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Failure {}
 
 /// The text of a system error, without its number.
 pub fn system_error(error: &std::io::Error) -> String {

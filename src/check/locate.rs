@@ -35,7 +35,7 @@ pub(crate) fn locate(what: LocateRun, signals: &Signals, log: Log) -> Checked {
 fn steps(what: LocateRun, signals: &Signals, log: Log, list: &mut Checklist) -> Result<(), Failure> {
     let LocateRun { locate, http, run: config, .. } = what;
     let mut run = list.step("timeout", Run::begin(&config, signals, log))?;
-    report_timeout(list, run.timeline());
+    report_timeout(list, &run.timeline);
     report_command(list, &config.command);
     let (_, granted) =
         credentials(&mut run, &locate, http, &mut Steps { list, locate: &locate, insecure: None })?;

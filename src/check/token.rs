@@ -31,7 +31,7 @@ pub(crate) fn token(what: TokenRun, signals: &Signals, log: Log) -> Checked {
 fn steps(what: TokenRun, signals: &Signals, log: Log, list: &mut Checklist) -> Result<(), Failure> {
     let TokenRun { credential, http, url, run: config, issuer, .. } = what;
     let mut run = list.step("timeout", Run::begin(&config, signals, log))?;
-    let deadline = report_timeout(list, run.timeline());
+    let deadline = report_timeout(list, &run.timeline);
     report_command(list, &config.command);
     let mut steps = Steps { list, url: url.clone(), insecure: plain_http_host(&url) };
     let issuer = connect(&mut run, credential, http, url, issuer, &mut steps)?;

@@ -1,6 +1,5 @@
 //! Checks whether one certificate may be used for its purpose, where Go's crypto/x509 is stricter than the verifier.
 
-use std::fmt;
 use std::time::{Duration, UNIX_EPOCH};
 
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -17,62 +16,39 @@ pub(super) const FOR_SERVERS: [ObjectIdentifier; 2] =
 /// The critical extensions that Go knows, below 2.5.29. A CA with another one is rejected.
 const KNOWN_EXTENSIONS: [u32; 11] = [15, 17, 19, 30, 31, 32, 33, 35, 36, 37, 54];
 
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum Unfit {
+    #[error("cannot be parsed")]
     Malformed,
+    #[error("is an X.509 version {0} certificate, but only version 3 is supported")]
     Version(u8),
+    #[error("has a critical extension that monitoring-token does not support ({0})")]
     CriticalExtension(String),
     /// Since this time, in seconds since 1970.
+    #[error("expired on {}, or the local clock is ahead", date(*.0))]
     Expired(u64),
     /// Until this time, in seconds since 1970.
+    #[error("is not valid before {}, or the local clock is behind", date(*.0))]
     NotYetValid(u64),
-    /// A CA is used as a server.
+    #[error(
+        "is a CA certificate; issue it with basicConstraints=CA:FALSE, or pin it with -ca-file or SSL_CERT_FILE"
+    )]
     IsCa,
-    /// A certificate that is not a CA is used as one.
+    #[error("is not a CA certificate (basicConstraints is not CA:TRUE)")]
     NotCa,
+    #[error("may not sign certificates (keyUsage lacks keyCertSign)")]
     KeyUsage,
+    #[error("may not be used for servers (extendedKeyUsage lacks serverAuth)")]
     ExtendedKeyUsage,
-    PathLength {
-        allowed: u8,
-        below: usize,
-    },
+    #[error(
+        "does not allow this many intermediate certificates below it (path length constraint: {allowed}, found: {below})"
+    )]
+    PathLength { allowed: u8, below: usize },
+    #[error("is signed with an algorithm that is not supported ({0})")]
     Signature(String),
     /// Why its key cannot be used: a clause that begins with a verb.
+    #[error("cannot be used: its key {0}")]
     Key(String),
-}
-
-impl fmt::Display for Unfit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Unfit::Malformed => f.write_str("cannot be parsed"),
-            Unfit::Version(version) => {
-                write!(f, "is an X.509 version {version} certificate, but only version 3 is supported")
-            }
-            Unfit::CriticalExtension(oid) => {
-                write!(f, "has a critical extension that monitoring-token does not support ({oid})")
-            }
-            Unfit::Expired(at) => write!(f, "expired on {}, or the local clock is ahead", date(*at)),
-            Unfit::NotYetValid(at) => {
-                write!(f, "is not valid before {}, or the local clock is behind", date(*at))
-            }
-            Unfit::IsCa => f.write_str(
-                "is a CA certificate; issue it with basicConstraints=CA:FALSE, or pin it with -ca-file or SSL_CERT_FILE",
-            ),
-            Unfit::NotCa => f.write_str("is not a CA certificate (basicConstraints is not CA:TRUE)"),
-            Unfit::KeyUsage => f.write_str("may not sign certificates (keyUsage lacks keyCertSign)"),
-            Unfit::ExtendedKeyUsage => {
-                f.write_str("may not be used for servers (extendedKeyUsage lacks serverAuth)")
-            }
-            Unfit::PathLength { allowed, below } => write!(
-                f,
-                "does not allow this many intermediate certificates below it (path length constraint: {allowed}, found: {below})"
-            ),
-            Unfit::Signature(algorithm) => {
-                write!(f, "is signed with an algorithm that is not supported ({algorithm})")
-            }
-            Unfit::Key(why) => write!(f, "cannot be used: its key {why}"),
-        }
-    }
 }
 
 fn date(unix_seconds: u64) -> String {

@@ -1,8 +1,5 @@
 //! Redirects: followed on the same origin only, because the token must not be sent elsewhere.
 
-use std::error::Error as StdError;
-use std::fmt;
-
 use reqwest::{Url, redirect};
 
 use crate::secret::shown;
@@ -27,33 +24,19 @@ impl Redirects {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum RefusedRedirect {
     /// Its target is another origin (shown without query).
+    #[error(
+        "redirects to {0}, a different origin, and the token must not be sent there; if that origin is correct, put it into the URL"
+    )]
     Elsewhere(String),
     /// It leads to something that no HTTP server is behind (shown without path and query).
+    #[error("redirects to {0}, which is not an http:// or https:// URL; check the URL")]
     NotHttp(String),
+    #[error("redirected more than {} times", MAX_REDIRECTS)]
     TooMany,
 }
-
-impl fmt::Display for RefusedRedirect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RefusedRedirect::Elsewhere(origin) => {
-                write!(
-                    f,
-                    "redirects to {origin}, a different origin, and the token must not be sent there; if that origin is correct, put it into the URL"
-                )
-            }
-            RefusedRedirect::NotHttp(url) => {
-                write!(f, "redirects to {url}, which is not an http:// or https:// URL; check the URL")
-            }
-            RefusedRedirect::TooMany => write!(f, "redirected more than {MAX_REDIRECTS} times"),
-        }
-    }
-}
-
-impl StdError for RefusedRedirect {}
 
 fn same_origin(attempt: redirect::Attempt<'_>) -> redirect::Action {
     let (first, url) = (attempt.previous().first().map(Url::origin), attempt.url());

@@ -1,7 +1,6 @@
 //! Explains why a server's certificate is not trusted. Text from a certificate comes from an unauthenticated peer, so
 //! each part of it is quoted, escaped and cut off.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -20,72 +19,50 @@ const NAMES_SHOWN: usize = 3;
 /// The extensions that the verifier knows in certificates sent by a server, below 2.5.29.
 const VERIFIED_EXTENSIONS: [u32; 6] = [15, 17, 19, 30, 31, 37];
 
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum Place {
     /// The server sent it as an intermediate.
+    #[error("sent by the server")]
     Sent,
+    #[error("in {}", .0.display())]
     Found(PathBuf),
 }
 
 /// Why a chain is not trusted. As text, it is a clause that follows "the certificate of URL".
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum Untrusted {
+    #[error("{}", of_leaf(.0))]
     Leaf(Unfit),
     /// It is for another host: a clause that begins with a verb.
+    #[error("{0}")]
     Name(String),
     /// The issuer is known and its signature is valid, but it may not sign this certificate.
-    Issuer {
-        name: String,
-        place: Place,
-        why: Unfit,
-    },
+    #[error("is not trusted: its issuer {name}, {place}, {why}")]
+    Issuer { name: String, place: Place, why: Unfit },
     /// No certificate in the trust store has the issuer's name.
-    UnknownAuthority {
-        name: String,
-        is_self_signed: bool,
-        is_alone: bool,
-    },
+    #[error("is not trusted: {}", of_unknown_authority(.name, *.is_self_signed))]
+    UnknownAuthority { name: String, is_self_signed: bool, is_alone: bool },
     /// One has the issuer's name, but another key.
-    OtherKey {
-        name: String,
-        place: Place,
-    },
+    #[error(
+        "is not trusted: certificate signed by unknown authority: the CA {name}, {place}, has the same name but another key"
+    )]
+    OtherKey { name: String, place: Place },
+    #[error("is not trusted: its chain {0}")]
     Path(&'static str),
 }
 
-impl std::error::Error for Untrusted {}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Place::Sent => f.write_str("sent by the server"),
-            Place::Found(path) => write!(f, "in {}", path.display()),
-        }
+fn of_leaf(unfit: &Unfit) -> String {
+    match unfit {
+        Unfit::Key(why) => format!("cannot be used: the server's key {why}"),
+        unfit => unfit.to_string(),
     }
 }
 
-impl fmt::Display for Untrusted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Untrusted::Leaf(Unfit::Key(why)) => write!(f, "cannot be used: the server's key {why}"),
-            Untrusted::Leaf(why) => why.fmt(f),
-            Untrusted::Name(why) => f.write_str(why),
-            Untrusted::Issuer { name, place, why } => {
-                write!(f, "is not trusted: its issuer {name}, {place}, {why}")
-            }
-            Untrusted::UnknownAuthority { is_self_signed: true, .. } => {
-                f.write_str("is not trusted: it is self-signed")
-            }
-            Untrusted::UnknownAuthority { name, .. } => {
-                write!(f, "is not trusted: certificate signed by unknown authority {name}")
-            }
-            Untrusted::OtherKey { name, place } => write!(
-                f,
-                "is not trusted: certificate signed by unknown authority: the CA {name}, {place}, has the same name but another key"
-            ),
-            Untrusted::Path(why) => write!(f, "is not trusted: its chain {why}"),
-        }
+fn of_unknown_authority(name: &str, is_self_signed: bool) -> String {
+    if is_self_signed {
+        return "it is self-signed".to_owned();
     }
+    format!("certificate signed by unknown authority {name}")
 }
 
 impl Untrusted {

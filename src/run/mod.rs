@@ -76,7 +76,7 @@ pub(crate) struct Run<'a> {
     config: &'a RunConfig,
     signals: &'a Signals,
     log: Log,
-    timeline: Timeline,
+    pub(crate) timeline: Timeline,
     parent: Option<Parent>,
     report: Report,
 }
@@ -139,10 +139,6 @@ impl<'a> Run<'a> {
             signals: Some(self.signals),
             parent: self.parent.as_ref().map(AsFd::as_fd),
         }
-    }
-
-    pub(crate) fn timeline(&self) -> &Timeline {
-        &self.timeline
     }
 
     /// Runs `work` until it finishes, or until the timeout, a signal or the death of the parent process ends the run.

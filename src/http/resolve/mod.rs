@@ -8,8 +8,6 @@
 mod config;
 mod query;
 
-use std::error::Error as StdError;
-use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
@@ -23,21 +21,14 @@ use crate::failure::{io_words, is_out_of_resources};
 
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{why}")]
 pub(crate) struct LookupError {
     pub host: String,
     pub why: String,
     /// This machine had no descriptor or memory left.
     pub is_exhausted: bool,
 }
-
-impl fmt::Display for LookupError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.why)
-    }
-}
-
-impl StdError for LookupError {}
 
 pub(super) struct Resolver(pub Arc<Progress>);
 

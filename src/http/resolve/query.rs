@@ -1,6 +1,5 @@
 //! Queries DNS servers over UDP and TCP (RFC 1035, section 4.2).
 
-use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -10,22 +9,29 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 
 use super::config::Config;
-use crate::failure::is_out_of_resources;
+use crate::failure::{is_out_of_resources, system_error};
 
 /// More than servers send over UDP to a client that does not announce a larger buffer; some send more than 512 bytes
 /// anyway.
 const MAX_UDP_BYTES: usize = 4096;
 
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum QueryError {
+    #[error("no such host")]
     NoSuchHost,
     /// It exists, but has no address.
+    #[error("it has no IPv4 or IPv6 address")]
     NoAddress,
+    #[error("it is not a valid host name")]
     NotAName,
+    #[error("the DNS server {} did not respond", .0.ip())]
     NoAnswer(SocketAddr),
+    #[error("the DNS server {} returned {}", .0.ip(), .1)]
     Refused(SocketAddr, &'static str),
+    #[error("the DNS server {} sent an invalid response", .0.ip())]
     Garbled(SocketAddr),
     /// No server can be asked.
+    #[error("the DNS server cannot be reached: {}", system_error(.0).to_lowercase())]
     Io(io::Error),
 }
 
@@ -37,28 +43,6 @@ impl QueryError {
 
     fn is_of_name(&self) -> bool {
         matches!(self, QueryError::NoSuchHost | QueryError::NoAddress | QueryError::NotAName)
-    }
-}
-
-impl fmt::Display for QueryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            QueryError::NoSuchHost => f.write_str("no such host"),
-            QueryError::NoAddress => f.write_str("it has no IPv4 or IPv6 address"),
-            QueryError::NotAName => f.write_str("it is not a valid host name"),
-            QueryError::NoAnswer(server) => write!(f, "the DNS server {} did not respond", server.ip()),
-            QueryError::Refused(server, code) => {
-                write!(f, "the DNS server {} returned {code}", server.ip())
-            }
-            QueryError::Garbled(server) => {
-                write!(f, "the DNS server {} sent an invalid response", server.ip())
-            }
-            QueryError::Io(error) => {
-                let text = error.to_string();
-                let words = text.split(" (os error ").next().unwrap_or_default();
-                write!(f, "the DNS server cannot be reached: {}", words.to_lowercase())
-            }
-        }
     }
 }
 
