@@ -82,12 +82,6 @@ pub(crate) struct Cache {
     pub failure_ttl: Duration,
 }
 
-/// A cache whose folder was checked.
-struct Opened<'a> {
-    cache: &'a Cache,
-    dir: &'a Path,
-}
-
 pub(crate) enum Lookup<'a> {
     Hit(CachedResult),
     /// This process has to make the run.
@@ -98,7 +92,8 @@ pub(crate) enum Lookup<'a> {
 
 /// The right, and the duty, to make a run while other processes wait for its result: it holds the lock of the entry.
 pub(crate) struct Claim<'a> {
-    cache: Opened<'a>,
+    cache: &'a Cache,
+    dir: &'a Path,
     key: &'a CacheKey,
     lock: Lock,
 }
@@ -112,17 +107,17 @@ impl Cache {
         timeout: Duration,
         mut pause: impl FnMut(Duration) -> Result<(), E>,
     ) -> Result<Lookup<'a>, E> {
-        let cache = match self.open() {
-            Ok(cache) => cache,
+        let dir = match self.open() {
+            Ok(dir) => dir,
             Err(error) => return Ok(Lookup::Unusable(error)),
         };
-        if let Some(result) = cache.find(key, timeout) {
+        if let Some(result) = self.find(dir, key, timeout) {
             return Ok(Lookup::Hit(result));
         }
         let began = SystemTime::now();
         let mut waited = None;
         let lock = loop {
-            match Lock::acquire(&cache.path(key, "lock")) {
+            match Lock::acquire(&path(dir, key, "lock")) {
                 Ok(Some(lock)) => break lock,
                 Ok(None) => {
                     let next = waited.map_or(FIRST_PAUSE, |last: Duration| (last * 2).min(LONGEST_PAUSE));
@@ -145,17 +140,17 @@ impl Cache {
             return Ok(Lookup::Hit(entry.result));
         }
         // It may have been written in the meantime.
-        if let Some(result) = cache.find(key, timeout) {
+        if let Some(result) = self.find(dir, key, timeout) {
             return Ok(Lookup::Hit(result));
         }
         if let Err(error) = lock.clear() {
             return Ok(Lookup::Unusable(error));
         }
-        Ok(Lookup::Miss(Claim { cache, key, lock }))
+        Ok(Lookup::Miss(Claim { cache: self, dir, key, lock }))
     }
 
     /// Creates the folder if it is missing, and fails if other users could have written to it.
-    fn open(&self) -> io::Result<Opened<'_>> {
+    fn open(&self) -> io::Result<&Path> {
         let dir = self.dir.as_deref().ok_or_else(|| {
             io::Error::other("none of XDG_CACHE_HOME, CACHE_DIRECTORY and HOME is an absolute path")
         })?;
@@ -166,7 +161,15 @@ impl Cache {
             create_private(dir)?;
             check_private(dir)?;
         }
-        Ok(Opened { cache: self, dir })
+        Ok(dir)
+    }
+
+    /// The stored result, if it is still valid.
+    fn find(&self, dir: &Path, key: &CacheKey, timeout: Duration) -> Option<CachedResult> {
+        let entry = Entry::read(&path(dir, key, "json"), key)?;
+        // The TTL may have become shorter since.
+        let is_fresh = entry.is_fresh(SystemTime::now(), self.ttl_of(&entry.result));
+        (is_fresh && entry.result.applies_to(timeout)).then_some(entry.result)
     }
 
     fn ttl_of(&self, result: &CachedResult) -> Duration {
@@ -208,31 +211,22 @@ fn create_private(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-impl Opened<'_> {
-    fn find(&self, key: &CacheKey, timeout: Duration) -> Option<CachedResult> {
-        let entry = Entry::read(&self.path(key, "json"), key)?;
-        // The TTL may have become shorter since.
-        let ttl = self.cache.ttl_of(&entry.result);
-        (entry.is_fresh(SystemTime::now(), ttl) && entry.result.applies_to(timeout)).then_some(entry.result)
-    }
-
-    fn path(&self, key: &CacheKey, kind: &str) -> PathBuf {
-        self.dir.join(format!("{}.{kind}", key.0))
-    }
+fn path(dir: &Path, key: &CacheKey, kind: &str) -> PathBuf {
+    dir.join(format!("{}.{kind}", key.0))
 }
 
 impl Claim<'_> {
     /// Releases the claim: waiting processes get `result`, and it is stored if that was requested. `None` is for a
     /// result that says nothing about the target; a waiting process then makes the run itself.
     pub(crate) fn finish(self, result: Option<CachedResult>) -> io::Result<()> {
-        let Claim { cache, key, lock } = self;
+        let Claim { cache, dir, key, lock } = self;
         let Some(result) = result else { return Ok(()) };
-        let ttl = cache.cache.ttl_of(&result);
+        let ttl = cache.ttl_of(&result);
         let entry = Entry::new(key, result, ttl, SystemTime::now());
         let noted = lock.write(&entry);
-        let written = if ttl.is_zero() { Ok(()) } else { entry.write(&cache.path(key, "json")) };
+        let written = if ttl.is_zero() { Ok(()) } else { entry.write(&path(dir, key, "json")) };
         drop(lock);
-        prune::prune(cache.dir, SystemTime::now());
+        prune::prune(dir, SystemTime::now());
         written.and(noted)
     }
 }

@@ -131,12 +131,8 @@ impl Checked {
         let width = self.rows.iter().map(|row| row.name.len()).max().unwrap_or_default();
         let mut text = String::new();
         for row in &self.rows {
-            let outcome = match row.outcome {
-                Outcome::Ok => "ok",
-                Outcome::Warning => "warning",
-                Outcome::Failed => "failed",
-                Outcome::Skipped => "skipped",
-            };
+            let outcome = json!(row.outcome);
+            let outcome = outcome.as_str().unwrap_or_default();
             let name = row.name.replace('_', " ");
             let line = format!("{name:width$}  {outcome:7}  {}", row.detail);
             let _ = writeln!(text, "{}", line.trim_end());

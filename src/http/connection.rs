@@ -18,9 +18,9 @@ use tower_service::Service;
 use crate::failure::Reason;
 use crate::sys::descriptors::bound_receive_buffers;
 
+use super::LoadedHttp;
 use super::attempt::{PRODUCT, Phase, Progress};
 use super::cause::{Broken, Cause, OTHER_PROTOCOL, SocksRefusal};
-use super::config::LoadedHttp;
 use super::explain::{TransportError, USUAL_MAX_HEADERS};
 use super::proxy::Proxy;
 use super::redirect::Redirects;

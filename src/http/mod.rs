@@ -9,7 +9,6 @@ mod cause;
 pub(crate) mod certificate;
 mod chain;
 mod classify;
-mod config;
 mod connection;
 pub(crate) mod explain;
 mod fitness;
@@ -23,7 +22,7 @@ pub(crate) mod trust;
 mod untrusted;
 
 use std::cell::{Cell, RefCell};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::header::{DATE, HeaderMap};
 use reqwest::{Method, Url};
@@ -32,15 +31,16 @@ pub use answer::{Answer, MAX_ANSWER_BYTES, clock_offset_seconds};
 use answer::{Unreadable, read_body};
 pub use attempt::{Attempt, Phase, Progress};
 use cause::{Cause, Circumstances};
-pub use config::{HttpConfig, LoadedHttp};
 use connection::Connections;
 use explain::TransportError;
-use proxy::Proxy;
+use proxy::{Proxy, ProxyRules};
 pub use redirect::Redirects;
 pub(crate) use resolve::look_up;
-use trust::Verifier;
+use trust::{LoadedTrust, TrustStore, Verifier};
 
+use crate::failure::Failure;
 use crate::go::proxy::is_loopback;
+use crate::read::Until;
 use crate::secret::quoted;
 
 /// How long to wait for the body of an error: the status says the most, and must not get lost.
@@ -51,6 +51,33 @@ const MAX_ENCODING_CHARS: usize = 64;
 /// could make a token last for years.
 pub(crate) fn is_usable(clock_offset_seconds: i64) -> bool {
     clock_offset_seconds.unsigned_abs() <= 24 * 60 * 60
+}
+
+#[derive(Clone, Default)]
+pub struct HttpConfig<Trust = TrustStore> {
+    pub trust: Trust,
+    pub proxies: ProxyRules,
+    pub retries: u32,
+    /// The network interface of an IPv6 address with a zone.
+    pub interface: Option<String>,
+    /// The time limit for connecting, shared by all addresses of a host so that a dead one does not use all of it. Set by
+    /// [`HttpConfig::load`].
+    pub connect_within: Duration,
+}
+
+/// The same, once `-ca-file` has been read: what a [`Client`] is made of.
+pub type LoadedHttp = HttpConfig<LoadedTrust>;
+
+impl HttpConfig {
+    /// Reads `-ca-file`, which may be a pipe. An invalid file is always an error, even if it would not be needed.
+    pub fn load(self, until: &Until<'_>) -> Result<LoadedHttp, Failure> {
+        let HttpConfig { trust, proxies, retries, interface, .. } = self;
+        let trust = trust.load(until)?;
+        // The event that ends the run is a better message than this time limit, which is reached a little later.
+        let connect_within =
+            until.deadline.saturating_duration_since(Instant::now()) + Duration::from_secs(1);
+        Ok(HttpConfig { trust, proxies, retries, interface, connect_within })
+    }
 }
 
 #[derive(Clone)]

@@ -2,7 +2,6 @@
 //! None knows how a command is run.
 
 pub(crate) mod api;
-mod clock;
 pub(crate) mod credential;
 pub(crate) mod gafaelfawr;
 mod lease;

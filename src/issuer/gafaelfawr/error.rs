@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use crate::failure::Reason;
 use crate::http::Answer;
-use crate::issuer::clock;
 use crate::issuer::refusal::{Dialect, Doing, Refusal};
+use crate::issuer::status::clock_clause;
 
 pub(super) static DIALECT: Dialect = Dialect {
     name: "gafaelfawr",
@@ -97,7 +97,7 @@ fn explain(refusal: &Refusal<'_>) -> String {
             refusal.what()
         ),
         "invalid_expires" => {
-            format!("{server} rejected the expiry {said}{}", clock::clause(refusal.answer))
+            format!("{server} rejected the expiry {said}{}", clock_clause(refusal.answer))
         }
         "invalid_scopes" => format!("{server} does not know one of the scopes {said}; check --scopes"),
         "not_found" => format!("{server} has no such token {said}"),

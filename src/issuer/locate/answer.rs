@@ -10,7 +10,6 @@ use serde::{Deserialize, Deserializer};
 
 use super::ask::Locate;
 use super::config::failed;
-use super::explain::{reason_of_error, reason_of_status};
 use super::offer::Offer;
 use crate::failure::{Failure, Reason};
 use crate::http::Answer;
@@ -82,10 +81,10 @@ impl Locate<'_> {
             Err(_) => None,
         };
         if let Some(error) = result.as_ref().and_then(|result| result.error.as_ref()) {
-            return Err(failed(reason_of_error(error, answer), self.explain_error(error, answer)));
+            return Err(self.explain_error(error, answer));
         }
         if !(200..300).contains(&answer.status) {
-            return Err(failed(reason_of_status(answer), self.explain_status(answer, result.as_ref())));
+            return Err(self.explain_status(answer, result.as_ref()));
         }
         let Some(result) = result else {
             return Err(failed(

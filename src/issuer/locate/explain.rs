@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::answer::{LocateError, MonitoringResult};
 use super::ask::Locate;
-use crate::failure::Reason;
+use super::config::failed;
+use crate::failure::{Failure, Reason};
 use crate::go::duration;
 use crate::http::Answer;
-use crate::issuer::clock;
 use crate::issuer::quote::{first_words, quoted_name, shown};
 use crate::issuer::refusal::proxy_authentication;
 use crate::issuer::status::{self, meaning};
@@ -21,15 +21,15 @@ const LEEWAY: Duration = Duration::from_secs(60);
 
 const CHECK_URL: &str = "check -locate-url";
 
-pub(super) fn reason_of_status(answer: &Answer) -> Reason {
+fn reason_of_status(answer: &Answer) -> Reason {
     match answer.status {
-        401 if clock::lag(answer).is_some_and(|lag| lag >= FATAL_CLOCK_LAG) => Reason::ClockSkew,
+        401 if status::clock_lag(answer).is_some_and(|lag| lag >= FATAL_CLOCK_LAG) => Reason::ClockSkew,
         401 => Reason::TokenRejected,
         status => status::reason(status),
     }
 }
 
-pub(super) fn reason_of_error(error: &LocateError, answer: &Answer) -> Reason {
+fn reason_of_error(error: &LocateError, answer: &Answer) -> Reason {
     match error.kind.as_str() {
         "claim" => Reason::ServiceNotEnforced,
         "subject" => Reason::UnknownMachine,
@@ -40,7 +40,7 @@ pub(super) fn reason_of_error(error: &LocateError, answer: &Answer) -> Reason {
 }
 
 impl Locate<'_> {
-    pub(super) fn explain_error(&self, error: &LocateError, answer: &Answer) -> String {
+    pub(super) fn explain_error(&self, error: &LocateError, answer: &Answer) -> Failure {
         let label = status::label(answer.status);
         let said = [error.kind.as_str(), error.title.as_str(), error.detail.as_deref().unwrap_or_default()]
             .into_iter()
@@ -52,7 +52,7 @@ impl Locate<'_> {
         let said = format!("({label}{comma}{said})");
         let at = self.at();
         let service = &self.config.endpoint.service;
-        match error.kind.as_str() {
+        let message = match error.kind.as_str() {
             "claim" => format!(
                 "locate at {at} does not enforce tokens for the service {service} {said}, so the service cannot be monitored there; check -service (v0.19 enforces them only for ndt/ndt7 and wehe/replay)"
             ),
@@ -69,14 +69,15 @@ impl Locate<'_> {
                 };
                 format!("locate at {at} returned an error {said}{advice}")
             }
-        }
+        };
+        failed(reason_of_error(error, answer), message)
     }
 
     /// A rejected token: the clock, if it explains the rejection; otherwise the key.
     fn explain_unauthorized(&self, answer: &Answer, said: &str) -> String {
         let rejected = format!("locate rejected the token {said}");
-        let Some(lag) = clock::lag(answer).filter(|lag| *lag >= FATAL_CLOCK_LAG) else {
-            return format!("{rejected}: {}{}", self.explain_key(), clock::clause(answer));
+        let Some(lag) = status::clock_lag(answer).filter(|lag| *lag >= FATAL_CLOCK_LAG) else {
+            return format!("{rejected}: {}{}", self.explain_key(), status::clock_clause(answer));
         };
         let behind = duration::show(lag);
         let expired = format!(
@@ -109,7 +110,7 @@ impl Locate<'_> {
         )
     }
 
-    pub(super) fn explain_status(&self, answer: &Answer, result: Option<&MonitoringResult>) -> String {
+    pub(super) fn explain_status(&self, answer: &Answer, result: Option<&MonitoringResult>) -> Failure {
         let (status, label) = (answer.status, status::label(answer.status));
         let at = format!("{}{}", self.at(), self.client.via());
         let said = match result.and_then(|result| result.message.as_deref()) {
@@ -118,7 +119,7 @@ impl Locate<'_> {
             None => format!("({label}, {})", first_words(&answer.body)),
         };
         let (summary, advice) = meaning(status, CHECK_URL);
-        match status {
+        let message = match status {
             401 => self.explain_unauthorized(answer, &said),
             404 => format!(
                 "{} at {at} {summary} {said}; check -locate-url and -service",
@@ -133,6 +134,7 @@ impl Locate<'_> {
                 format!("{at} redirects {to} {said}; {advice}")
             }
             _ => format!("{at} {summary} {said}; {advice}"),
-        }
+        };
+        failed(reason_of_status(answer), message)
     }
 }

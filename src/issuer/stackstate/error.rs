@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use crate::failure::Reason;
 use crate::http::Answer;
-use crate::issuer::clock;
 use crate::issuer::refusal::{Dialect, Doing, Refusal};
+use crate::issuer::status::{clock_clause, is_days_off};
 
 pub(super) static DIALECT: Dialect = Dialect {
     name: "stackstate",
@@ -53,8 +53,8 @@ fn explain(refusal: &Refusal<'_>) -> String {
     let (server, said) = (refusal.server(), refusal.said(&text));
     match (kind.as_str(), refusal.answer.status) {
         ("ServiceTokenInvalidExpiryError", _) => {
-            let check = if clock::is_days_off(refusal.answer) { "" } else { "; check --expiration" };
-            format!("{server} rejected the expiry {said}{check}{}", clock::clause(refusal.answer))
+            let check = if is_days_off(refusal.answer) { "" } else { "; check --expiration" };
+            format!("{server} rejected the expiry {said}{check}{}", clock_clause(refusal.answer))
         }
         (_, 401) => format!(
             "{server} rejected the credential {said}: it is unknown or expired, or it is a service token where an API token is expected; use a new one"
@@ -65,8 +65,8 @@ fn explain(refusal: &Refusal<'_>) -> String {
         ),
         (kind, 404) if !kind.is_empty() => format!("{server} has no such token {said}"),
         // If the clock is days behind, the expiry is in the past for the server, whatever the message says.
-        (_, 400..500) if refusal.doing == Doing::Create && clock::is_days_off(refusal.answer) => {
-            format!("{}{}", refusal.usual(&said), clock::clause(refusal.answer))
+        (_, 400..500) if refusal.doing == Doing::Create && is_days_off(refusal.answer) => {
+            format!("{}{}", refusal.usual(&said), clock_clause(refusal.answer))
         }
         _ => refusal.usual(&said),
     }
