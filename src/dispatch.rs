@@ -17,7 +17,7 @@ use crate::cli::{
 use crate::config::refused::{asks_for_json, write_metrics};
 use crate::config::stackstate::Administered;
 use crate::config::{self, Purpose};
-use crate::failure::{ExitStatus, Failure, Reason, Stage, brief, system_error};
+use crate::failure::{ExitStatus, Failure, Reason, brief, system_error};
 use crate::issuer::gafaelfawr::is_token_key;
 use crate::log::Log;
 use crate::run::token::TokenRun;
@@ -182,7 +182,7 @@ fn gafaelfawr(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
         GafaelfawrVerb::List => administer(args, log, list, act),
         GafaelfawrVerb::Delete => administer(keys_last(args), log, delete, act),
         GafaelfawrVerb::Exec => run_exec(args, log, exec),
-        GafaelfawrVerb::Rotate => administer(args, log, rotation, Rotation::run),
+        GafaelfawrVerb::Rotate => rotate(args, log, rotation),
     }
 }
 
@@ -200,7 +200,7 @@ fn stackstate(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
             administer(args, log, bootstrap, |values, signals, _| values.print(signals))
         }
         StackStateVerb::Exec => run_exec(args, log, exec),
-        StackStateVerb::Rotate => administer(args, log, rotation, Rotation::run),
+        StackStateVerb::Rotate => rotate(args, log, rotation),
     }
 }
 
@@ -216,6 +216,18 @@ fn administer<F: CommandLine, T>(
     // From here on, signals end the program: a reader may stop reading a long list.
     signals.release();
     report(&text)?;
+    Ok(ExitStatus::SUCCESS)
+}
+
+fn rotate<F: CommandLine>(
+    args: Vec<OsString>,
+    log: &mut Log,
+    read: impl FnOnce(Line<F>) -> Result<Rotation, Failure>,
+) -> Result<ExitStatus, Stop> {
+    let (rotation, signals) = configure(args, log, read)?;
+    let (text, written) = rotation.run(&signals, *log)?;
+    signals.release();
+    report(&text).map_err(|failure| written.unprinted(failure))?;
     Ok(ExitStatus::SUCCESS)
 }
 
@@ -303,14 +315,16 @@ fn key(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
 
 /// Common start of the commands that make requests: signals are caught before anything is read.
 fn begin<F: CommandLine>(args: Vec<OsString>, log: &mut Log) -> Result<(Line<F>, Signals), Stop> {
-    let signals = Signals::catch().map_err(|error| {
-        Failure::failed(
-            Stage::Sign,
-            Reason::System,
-            format!("cannot catch signals: {}", system_error(&error)),
-        )
-    })?;
-    Ok((parse(args, log)?, signals))
+    let signals = Signals::catch();
+    let line = parse(args, log)?;
+    match signals {
+        Ok(signals) => Ok((line, signals)),
+        Err(error) => {
+            let message = format!("cannot catch signals: {}", system_error(&error));
+            let failure = Failure::local(Reason::System, message);
+            Err(Stop::Refused { failure, format: log.format(), words: line.words })
+        }
+    }
 }
 
 fn parse<F: CommandLine>(args: Vec<OsString>, log: &mut Log) -> Result<Line<F>, Stop> {

@@ -10,23 +10,30 @@ pub use crate::secret::printable;
 /// The stages of a run, as the metrics name them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
+    /// Reading the command line, and waiting for other processes. A failure says nothing about key, issuer or target.
+    Prepare,
     /// Reading the key and signing, or reading the issuer's credential.
     Sign,
     /// Getting the credential from its issuer.
     Exchange,
     Command,
     Revoke,
+    /// Writing the result to a file or to stdout.
+    Output,
 }
 
 impl Stage {
-    pub const ALL: [Stage; 4] = [Stage::Sign, Stage::Exchange, Stage::Command, Stage::Revoke];
+    pub const ALL: [Stage; 6] =
+        [Stage::Prepare, Stage::Sign, Stage::Exchange, Stage::Command, Stage::Revoke, Stage::Output];
 
     pub fn label(self) -> &'static str {
         match self {
+            Stage::Prepare => "prepare",
             Stage::Sign => "sign",
             Stage::Exchange => "exchange",
             Stage::Command => "command",
             Stage::Revoke => "revoke",
+            Stage::Output => "output",
         }
     }
 }
@@ -73,9 +80,7 @@ impl ExitStatus {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
-    /// The stage that the metrics show as failed. `None` if the failure says nothing about key, issuer or target: a
-    /// usage error, a wait for another process, a stdout that cannot be written.
-    pub stage: Option<Stage>,
+    pub stage: Stage,
     pub reason: Reason,
     pub status: ExitStatus,
     pub message: String,
@@ -84,27 +89,32 @@ pub struct Failure {
 impl Failure {
     /// Usage error: exit status 2.
     pub fn usage(message: impl Into<String>) -> Failure {
-        Failure { stage: None, reason: Reason::Usage, status: ExitStatus::Usage, message: message.into() }
+        Failure { status: ExitStatus::Usage, ..Failure::local(Reason::Usage, message) }
     }
 
     /// monitoring-token itself fails in `stage`: exit status 125.
     pub fn failed(stage: Stage, reason: Reason, message: impl Into<String>) -> Failure {
-        Failure { stage: Some(stage), reason, status: ExitStatus::Failed, message: message.into() }
+        Failure { stage, reason, status: ExitStatus::Failed, message: message.into() }
     }
 
     /// monitoring-token itself failed on this machine, which says nothing about key, issuer or target: exit status 125.
     pub fn local(reason: Reason, message: impl Into<String>) -> Failure {
-        Failure { stage: None, reason, status: ExitStatus::Failed, message: message.into() }
+        Failure::failed(Stage::Prepare, reason, message)
+    }
+
+    /// A result cannot be written: exit status 125.
+    pub fn unwritten(message: impl Into<String>) -> Failure {
+        Failure::failed(Stage::Output, Reason::OutputFailed, message)
     }
 
     /// The timeout ended the run in `stage`: exit status 124.
     pub fn timeout(stage: Stage, message: impl Into<String>) -> Failure {
         let reason = match stage {
-            Stage::Sign => Reason::TimeoutFile,
+            Stage::Prepare | Stage::Sign | Stage::Output => Reason::TimeoutFile,
             Stage::Exchange | Stage::Revoke => Reason::TimeoutExchange,
             Stage::Command => Reason::TimeoutCommand,
         };
-        Failure { stage: Some(stage), reason, status: ExitStatus::Timeout, message: message.into() }
+        Failure { stage, reason, status: ExitStatus::Timeout, message: message.into() }
     }
 
     /// A signal ended the run in `stage`, before the command began: exit status 128 + `signal`.
@@ -113,12 +123,12 @@ impl Failure {
             "interrupted by {signal} {}",
             match stage {
                 Stage::Exchange => "while requesting a token; the command was not run",
-                Stage::Sign | Stage::Command => "",
+                Stage::Prepare | Stage::Sign | Stage::Command | Stage::Output => "",
                 Stage::Revoke => "while the token was deleted",
             }
         );
         Failure {
-            stage: Some(stage),
+            stage,
             reason: Reason::Interrupted,
             status: ExitStatus::Signal(signal.number()),
             message: message.trim_end().to_owned(),
@@ -166,6 +176,12 @@ impl From<String> for Warning {
     }
 }
 
+impl From<Failure> for Warning {
+    fn from(failure: Failure) -> Warning {
+        Warning::new(failure.reason, failure.message)
+    }
+}
+
 /// The text of a system error, without its number.
 pub fn system_error(error: &std::io::Error) -> String {
     let text = error.to_string();
@@ -204,6 +220,14 @@ pub fn resource_advice(error: &std::io::Error) -> Option<&'static str> {
 pub fn brief(word: &OsStr) -> String {
     const SHOWN_CHARS: usize = 200;
     shortened(word.display().to_string(), SHOWN_CHARS)
+}
+
+/// The names as a list in words: `A, B or C`.
+pub(crate) fn or_list(names: &[&str]) -> String {
+    match names {
+        [names @ .., last] if !names.is_empty() => format!("{} or {last}", names.join(", ")),
+        _ => names.concat(),
+    }
 }
 
 /// `text`, cut off with an ellipsis if it has more than `max_chars`.

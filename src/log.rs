@@ -14,7 +14,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
 use crate::date;
-use crate::failure::{Failure, Reason, Stage, Warning};
+use crate::failure::{Failure, Reason, Warning};
 use crate::secret::{MAX_LINE_BYTES, capped, clean, clean_foreign};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,11 +76,15 @@ impl Log {
         Log { format }
     }
 
+    pub(crate) fn format(self) -> LogFormat {
+        self.format
+    }
+
     pub(crate) fn failure(self, failure: &Failure) {
         match self.format {
             LogFormat::Text => write_message("", &failure.message),
             LogFormat::Json => {
-                let stage = failure.stage.map(Stage::label);
+                let stage = failure.stage.label();
                 let (reason, exit_status) = (failure.reason.name(), failure.status.code());
                 let advice = failure.reason.advice();
                 tracing::error!(reason, stage, exit_status, advice, "{}", failure.message);

@@ -16,7 +16,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 use rustix::io::Errno;
 
-use crate::failure::{Failure, Reason, Stage, system_error};
+use crate::failure::{Failure, Reason, Stage, Warning, system_error};
 use crate::new_file::replace;
 
 const PREFIX: &str = "monitoring_token";
@@ -50,8 +50,8 @@ pub(crate) struct Figures {
     /// How long each stage took, in seconds, for the stages that were reached.
     pub stage_seconds: Vec<(Stage, f64)>,
     pub failed: Vec<Stage>,
-    /// The reasons, each with the stage that failed, if one did. Empty after a success.
-    pub failures: Vec<(Option<Stage>, Reason)>,
+    /// The reasons, each with its stage. Empty after a success.
+    pub failures: Vec<(Stage, Reason)>,
     /// How far the local clock is ahead of the issuer's (negative: behind), in seconds.
     pub clock_offset_seconds: Option<i64>,
     /// The time left until the timeout, in seconds.
@@ -68,7 +68,7 @@ impl Figures {
     pub(crate) fn of_failure(failure: &Failure) -> Figures {
         Figures {
             exit_status: failure.status.code(),
-            failed: failure.stage.into_iter().collect(),
+            failed: vec![failure.stage],
             failures: vec![(failure.stage, failure.reason)],
             ..Figures::default()
         }
@@ -76,9 +76,13 @@ impl Figures {
 }
 
 /// Writes `figures` to `path` in one step. The error is a warning; the previous file is then unchanged.
-pub(crate) fn write(path: &Path, labels: &Labels, figures: &Figures) -> Result<(), String> {
-    replace_file(path, labels, figures)
-        .map_err(|error| format!("cannot write the metrics to {}: {}", path.display(), system_error(&error)))
+pub(crate) fn write(path: &Path, labels: &Labels, figures: &Figures) -> Result<(), Warning> {
+    replace_file(path, labels, figures).map_err(|error| {
+        let why = system_error(&error);
+        let message =
+            format!("cannot write the metrics to {}: {why}; check -metrics-textfile", path.display());
+        Warning::new(Reason::OutputFailed, message)
+    })
 }
 
 fn replace_file(path: &Path, labels: &Labels, figures: &Figures) -> io::Result<()> {
@@ -189,8 +193,7 @@ fn encode(labels: &Labels, figures: &Figures, now: SystemTime) -> String {
     if !figures.failures.is_empty() {
         let infos = Family::<[(&'static str, &'static str); 2], Gauge<f64, AtomicU64>>::default();
         for (stage, reason) in &figures.failures {
-            let stage = stage.map(Stage::label).unwrap_or_default();
-            infos.get_or_create(&[("stage", stage), ("reason", reason.name())]).set(1.0);
+            infos.get_or_create(&[("stage", stage.label()), ("reason", reason.name())]).set(1.0);
         }
         registry.register("failure_info", "Why the last run failed", infos);
     }

@@ -40,7 +40,7 @@ impl Until<'_> {
     /// For `patience` from now on. If that is too long for a clock, for the default.
     pub fn in_time(patience: Duration) -> Until<'static> {
         let now = Instant::now();
-        Until::at(now.checked_add(patience).unwrap_or(now + DEFAULT_PATIENCE))
+        Until { since: now, ..Until::at(now.checked_add(patience).unwrap_or(now + DEFAULT_PATIENCE)) }
     }
 }
 
@@ -78,7 +78,7 @@ pub(crate) enum ReadError {
 
 #[derive(Debug)]
 pub(crate) enum Ended {
-    /// After this time.
+    /// The limit.
     Timeout(Duration),
     Interrupted(Signal),
     Orphaned,
@@ -163,7 +163,7 @@ fn wait_readable(file: &File, until: &Until<'_>) -> Result<(), ReadError> {
         match ready {
             Ok([_, true, _]) => return Err(ReadError::Ended(Ended::Orphaned)),
             Ok([true, ..]) => return Ok(()),
-            Ok([.., false]) => return Err(ReadError::Ended(Ended::Timeout(until.since.elapsed()))),
+            Ok([.., false]) => return Err(ReadError::Ended(Ended::Timeout(until.deadline - until.since))),
             // A signal that does not end the run.
             Ok([.., true]) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(ReadError::Io(errno.into())),

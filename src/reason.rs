@@ -111,15 +111,15 @@ reasons! {
         checks: ["write the token alone into the file, for example with printf %s"],
     }
     CredentialRejected "credential-rejected" {
-        meaning: "The issuer of service tokens does not accept the admin token",
+        meaning: "The issuer does not accept the admin token, or the token in --token-file; the error line says which",
         causes: [
             "the admin token expired or was deleted",
             "it belongs to another environment",
-            "a proxy removes the header that carries it",
+            "a proxy removes the header that carries it, or refuses the request itself",
         ],
         checks: [
-            "create a new admin token and replace the old one",
-            "check that --url is the environment that issued it",
+            "if it is the admin token, create a new one and replace it",
+            "check that --url is the environment that issued the token, and that no proxy answers in its place",
         ],
     }
     CredentialForbidden "credential-forbidden" {
@@ -316,10 +316,10 @@ reasons! {
     Forbidden "forbidden" {
         meaning: "The server does not allow the request (HTTP 403)",
         causes: [
-            "the path in -locate-url is not the monitoring path",
-            "the server allows only certain addresses",
+            "Locate: the path in -locate-url is not the monitoring path",
+            "the server, or a gateway in front of it, allows only certain addresses",
         ],
-        checks: ["check -locate-url", "check that the address of this machine is allowed there"],
+        checks: ["check -locate-url or --url", "check that the address of this machine is allowed there"],
     }
     NotFound "not-found" {
         meaning: "The server has nothing at this path (HTTP 404 or 405)",
@@ -329,8 +329,8 @@ reasons! {
     RateLimited "rate-limited" {
         meaning: "The server refuses requests for a while because there were too many (HTTP 429)",
         causes: ["many probes run at the same time", "-retries multiplies the requests during an outage"],
-        checks: ["run probes less often, spread them over time, or use -retries=0 while the server is overloaded",
-            "use -cache-ttl to repeat fewer tests; a cached success can hide an outage for up to the TTL"],
+        checks: ["run the jobs less often, spread them over time, or use -retries=0 while the server is overloaded",
+            "Locate: use -cache-ttl to repeat fewer tests; a cached success can hide an outage for up to the TTL"],
     }
     RequestRefused "request-refused" {
         meaning: "The server refused the request with another client error (HTTP 4xx)",
@@ -380,18 +380,23 @@ reasons! {
         checks: ["check --scopes"],
     }
     TokenNotDeleted "token-not-deleted" {
-        meaning: "The service token of the run could not be deleted and remains valid until it expires",
-        causes: ["the issuer could not be reached after the run", "the admin token expired during the run"],
-        checks: ["the warning says when the token expires and how to delete it"],
+        meaning: "A service token could not be deleted, or must not be, and remains valid until it expires",
+        causes: [
+            "the issuer could not be reached after the run",
+            "the admin token expired during the run",
+            "rotate: the token may be in use elsewhere, or may not be its own",
+        ],
+        checks: ["the line says when the token expires and how to delete it",
+            "rotate replaces a working token again once the other one is deleted or has expired"],
     }
     TokenFileRefused "token-file-refused" {
         meaning: "rotate must not replace the file in --token-file, and left it alone",
         causes: [
             "it holds a token of another user, service or program",
             "it is a directory, device or pipe",
-            "FILE.state is damaged, or belongs to another issuer",
+            "FILE.state is damaged or unreadable, or belongs to another issuer",
         ],
-        checks: ["the error line says what the file holds", "use another --token-file"],
+        checks: ["the error line says what the file holds, or what to do about FILE.state", "use another --token-file"],
     }
     TimeoutFile "timeout-file" {
         meaning: "The timeout ended the run while a key, token or certificate file was read",
@@ -485,7 +490,7 @@ reasons! {
             "the file already exists, and it is never overwritten",
             "the reader of standard output has exited",
         ],
-        checks: ["free disk space, or use another path: the error line names the file"],
+        checks: ["free disk space, or use another path: the line names the file"],
     }
     System "system" {
         meaning: "The operating system refused something that monitoring-token needs",

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::io::Errno;
 
-use crate::failure::{Failure, Reason, system_error};
+use crate::failure::{Failure, system_error};
 
 /// It was closed at the start of the program. Since then, `/dev/null` stands in for it.
 static CLOSED: AtomicBool = AtomicBool::new(false);
@@ -35,7 +35,7 @@ pub fn deliver(text: &str) -> io::Result<()> {
 
 /// The failure for text that could not be written.
 pub fn unwritten(error: &io::Error) -> Failure {
-    Failure::local(Reason::OutputFailed, format!("cannot write to stdout: {}", system_error(error)))
+    Failure::unwritten(format!("cannot write to stdout: {}", system_error(error)))
 }
 
 /// Prints a result. A closed reader is not an error, a full disk is.

@@ -272,6 +272,8 @@ fn a_slow_clock_is_distinguished_from_an_unknown_key() {
         // Only with a clock that is behind have tokens expired when they arrive.
         assert_eq!(told.row("clock")["outcome"], if offset == 300 { "failed" } else { "ok" });
         assert!(told.detail("clock").contains(if offset < 0 { "ahead" } else { "behind" }));
+        let reason = if offset == 300 { json!("clock-skew") } else { Value::Null };
+        assert_eq!(told.row("clock")["reason"], reason);
     }
 }
 

@@ -105,7 +105,7 @@ impl Metrics {
     fn say(&self, exit_status: f64, failed: Option<&str>) -> &Metrics {
         assert_eq!(self.get("exit_status"), Some(exit_status), "{:?}", self.samples);
         assert_eq!(self.get("run_success"), Some(f64::from(exit_status == 0.0)), "{:?}", self.samples);
-        for stage in ["sign", "exchange", "command", "revoke"] {
+        for stage in ["prepare", "sign", "exchange", "command", "revoke", "output"] {
             let expected = f64::from(failed == Some(stage));
             assert_eq!(self.get(&format!("failed_stage:{stage}")), Some(expected), "{stage}");
         }
@@ -217,7 +217,7 @@ fn a_timeout_has_no_margin_left() {
     let past = (now - 100).to_string();
     run(sandbox.token().env("SCRIPT_DEADLINE", past).args([&flag(&file), "true"]))
         .failed_with(124, &["SCRIPT_DEADLINE"]);
-    Metrics::read(&file, MACHINE, "ndt/ndt5").say(124.0, Some("exchange")).is_between(
+    Metrics::read(&file, MACHINE, "ndt/ndt5").say(124.0, Some("prepare")).is_between(
         "deadline_margin_seconds",
         -160.0,
         -100.0,

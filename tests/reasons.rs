@@ -122,7 +122,7 @@ fn explain_refuses_what_is_not_a_reason() {
 #[track_caller]
 fn json_line(stderr: &str) -> Value {
     let line: Value = serde_json::from_str(stderr).unwrap_or_else(|error| panic!("{error}: {stderr}"));
-    for field in ["reason", "message", "advice"] {
+    for field in ["reason", "message", "advice", "stage"] {
         assert!(line[field].as_str().is_some_and(|text| !text.is_empty()), "{field}: {line}");
     }
     line
@@ -133,7 +133,7 @@ fn the_json_error_line_has_reason_stage_exit_status_message_and_advice() {
     let key = testdata("keys/eddsa.json");
     let offline = ["-exchange=false", "-log-format=json"];
     for (args, reason, stage, status) in [
-        (&["-nope"][..], "usage", None, 2),
+        (&["-nope"][..], "usage", Some("prepare"), 2),
         (&["--", "/proc/nonexistent/command"], "command-not-found", Some("command"), 127),
         (&["--", "/etc"], "command-not-executable", Some("command"), 126),
         (&["-timeout=200ms", "--", "sleep", "60"], "timeout-command", Some("command"), 124),

@@ -94,6 +94,25 @@ impl Rotated {
         assert_eq!(mode(&self.file()), 0o600);
     }
 
+    /// Deletes the token in FILE, and no other, as somebody else would.
+    fn delete_at_issuer(&self) {
+        let state = fs::read_to_string(self.folder.path().join("token.state")).unwrap();
+        let state: Value = serde_json::from_str(&state).unwrap();
+        // The one in FILE comes first.
+        let id = state["tokens"][0]["id"].as_str().unwrap().to_owned();
+        let tokens = self.tokens();
+        let token = tokens.iter().find(|token| token["token"] == id || token["name"] == id).unwrap();
+        let (path, header) = if self.issuer.name == "gafaelfawr" {
+            let admin = format!("bearer {}", self.sandbox.var("GAFAELFAWR_ADMIN_TOKEN"));
+            (format!("/auth/api/v1/users/bot-x/tokens/{id}"), ("Authorization", admin))
+        } else {
+            let admin = self.sandbox.var("STS_CLI_API_TOKEN").to_owned();
+            (format!("/api/security/tokens/{}", token["id"]), ("X-API-Token", admin))
+        };
+        let deleted = ask(&self.sandbox, "DELETE", &path, &[(header.0.to_owned(), header.1)], None);
+        assert_eq!(deleted.status, 204);
+    }
+
     fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(self.folder.path()).unwrap();
         let mut names: Vec<String> =
@@ -269,9 +288,14 @@ fn a_rotate_that_waits_for_another_one_can_be_interrupted() {
         fs::remove_file(rotated.file()).unwrap();
         let holder = start(rotated.command(&[]).env(rotated.issuer.url, &gate.url).arg("--timeout=25s"));
         gate.holds();
+        let metrics = rotated.folder.path().join("m.prom");
         rotated
-            .rotate(&["-timeout=300ms"])
+            .rotate(&["-timeout=300ms", "-metrics-textfile", metrics.to_str().unwrap()])
             .failed_with(124, &["timed out after 300ms while waiting for another rotate of "]);
+        let written = fs::read_to_string(metrics).unwrap();
+        assert!(written.contains(r#"stage="prepare",reason="timeout-lock"} 1"#), "{written}");
+        let line = rotated.rotate(&["-timeout=300ms", "-log-format=json"]).stderr;
+        assert!(line.contains(r#""reason":"timeout-lock","stage":"prepare","exit_status":124"#), "{line}");
         let waiting = start(&mut rotated.command(&[]));
         let status = format!("/proc/{}/status", waiting.id());
         eventually("signals are caught", || {
@@ -297,7 +321,7 @@ fn a_token_written_by_create_is_accepted_if_the_issuer_identifies_it() {
             rotated.rotate(&[DUE]).rotated();
             rotated.is_settled();
         } else {
-            rotated.rotate(&[DUE]).failed_with(125, &["holds a token that rotate did not create"]);
+            rotated.rotate(&[DUE]).failed_with(125, &["holds a token that its .state file does not list"]);
             assert_eq!(rotated.token(), first);
             rotated.works();
         }
@@ -308,22 +332,79 @@ fn a_token_written_by_create_is_accepted_if_the_issuer_identifies_it() {
 fn a_token_that_is_not_valid_any_more_is_replaced() {
     for issuer in ISSUERS {
         let rotated = Rotated::fresh(issuer);
-        for token in rotated.tokens() {
-            let id = token["token"].as_str().map_or_else(|| token["id"].to_string(), str::to_owned);
-            let list: &[&str] = if rotated.issuer.name == "gafaelfawr" { &["--username=bot-x"] } else { &[] };
-            let delete = [&["delete"], list, &["--", &id]].concat();
-            run(&mut rotated.issuer.command(&rotated.sandbox, &delete)).succeeded();
-        }
+        rotated.delete_at_issuer();
         assert_eq!(rotated.status_for(&rotated.token()), 401);
         rotated.rotate(&[]).rotated();
         rotated.is_settled();
         // An empty file is treated like a missing one.
         fs::write(rotated.file(), "").unwrap();
         let ended = rotated.rotate(&[]);
-        ended.said(0, &["is no longer in", "was left alone", "or delete it: monitoring-token"]);
+        ended.said(0, &["is no longer in", "was left alone", "to delete it now: monitoring-token"]);
         rotated.works();
         assert_eq!(rotated.tokens().len(), 2);
     }
+}
+
+#[test]
+fn a_file_with_nothing_but_a_newline_counts_as_empty() {
+    for blank in ["\n", " \r\n"] {
+        let rotated = Rotated::missing(GAFAELFAWR);
+        fs::write(rotated.file(), blank).unwrap();
+        rotated.rotate(&[]).rotated();
+        rotated.is_settled();
+    }
+}
+
+/// The story: a damaged FILE.state failed every run, and the message did not say what to do.
+#[test]
+fn a_damaged_state_matters_only_when_the_token_is_due() {
+    for damage in ["", "junk", "{}"] {
+        for issuer in ISSUERS {
+            let rotated = Rotated::fresh(issuer);
+            let (first, state) = (rotated.token(), rotated.folder.path().join("token.state"));
+            fs::write(&state, damage).unwrap();
+            if rotated.issuer.name == "gafaelfawr" {
+                let ended = rotated.rotate(&["--log-format=json"]);
+                assert_eq!(ended.status, 0, "{ended:?}");
+                for words in
+                    ["token.state is damaged", "remove it, and rotate", r#""reason":"token-file-refused""#]
+                {
+                    assert!(ended.stderr.contains(words), "{ended:?}");
+                }
+            } else {
+                rotated
+                    .rotate(&[])
+                    .failed_with(125, &["token.state is damaged", "away, and run rotate at once"]);
+            }
+            let advice = if rotated.issuer.name == "gafaelfawr" { "remove it, and" } else { "move it and " };
+            rotated.rotate(&[DUE]).failed_with(125, &["token.state is damaged", advice, " list"]);
+            assert_eq!(rotated.token(), first);
+            assert_eq!(fs::read_to_string(&state).unwrap(), damage);
+            rotated.works();
+            // The advice helps.
+            fs::remove_file(&state).unwrap();
+            if rotated.issuer.name == "gafaelfawr" {
+                rotated.rotate(&[DUE]).rotated();
+                rotated.is_settled();
+            } else {
+                fs::rename(rotated.file(), rotated.folder.path().join("moved")).unwrap();
+                rotated.rotate(&[]).rotated();
+                rotated.works();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_changed_scope_is_a_warning_until_the_token_is_replaced() {
+    let rotated = Rotated::fresh(GAFAELFAWR);
+    let with = |args: &[&str]| {
+        let line = [&["rotate", "--username=bot-x", "--scopes=read:all"], args].concat();
+        run(GAFAELFAWR.command(&rotated.sandbox, &line).arg("--token-file").arg(rotated.file()))
+    };
+    with(&[]).said(0, &["has the scopes write:sasquatch; --scopes applies to the next one"]);
+    with(&[DUE]).rotated();
+    with(&[]).did_nothing();
 }
 
 #[test]
@@ -484,6 +565,34 @@ fn the_metrics_say_when_the_token_expires() {
         assert_eq!(rotated.rotate(&[&flag, "-retries=0"]).status, 125);
         assert_eq!((value("exit_status"), value("token_expiry_timestamp_seconds")), (Some(125.0), expires));
     }
+}
+
+#[test]
+fn a_result_that_cannot_be_printed_is_a_failure_in_the_metrics() {
+    let rotated = Rotated::missing(GAFAELFAWR);
+    let metrics = tempfile::tempdir().unwrap();
+    let path = metrics.path().join("rotate.prom");
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = rotated.command(&["-metrics-textfile", path.to_str().unwrap()]);
+    finish(command.stdout(full).stderr(std::process::Stdio::piped()).spawn().unwrap())
+        .failed_with(125, &["cannot write to stdout: No space left on device"]);
+    let written = fs::read_to_string(&path).unwrap();
+    for line in [r#"stage="output",reason="output-failed"} 1"#, r#"stage="output"} 1"#] {
+        assert!(written.contains(line), "{written}");
+    }
+    assert!(written.contains("monitoring_token_token_expiry_timestamp_seconds{"), "{written}");
+    rotated.works();
+}
+
+#[test]
+fn the_lock_can_be_used_again_whatever_the_umask_was() {
+    let rotated = Rotated::missing(GAFAELFAWR);
+    let command = rotated.command(&[]);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "umask 777; exec \"$@\"", "sh"]).arg(command.get_program()).args(command.get_args());
+    shell.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    run(&mut shell).rotated();
+    assert_eq!(mode(&rotated.folder.path().join("token.lock")), 0o600);
 }
 
 #[test]

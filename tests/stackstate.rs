@@ -92,8 +92,10 @@ fn exactly_one_credential_may_be_set() {
         .failed_with(2, &["STS_CLI_API_TOKEN, STS_CLI_SERVICE_TOKEN; set one"]);
     run(sandbox.token().env_remove("STS_CLI_API_TOKEN").env("STS_CLI_SERVICE_TOKEN", &admin).args(list))
         .succeeded();
-    run(sandbox.token().env_remove("STS_CLI_API_TOKEN").args(list))
-        .failed_with(125, &["STS_CLI_API_TOKEN or STS_CLI_SERVICE_TOKEN or", "--admin-token-file"]);
+    run(sandbox.token().env_remove("STS_CLI_API_TOKEN").args(list)).failed_with(
+        125,
+        &["STS_CLI_API_TOKEN, STS_CLI_SERVICE_TOKEN or STS_CLI_K8S_SA_TOKEN", "--admin-token-file"],
+    );
     // The token in a file shows its kind.
     for credential in [admin.as_str(), sandbox.var("STS_CLI_API_TOKEN")] {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -156,7 +158,7 @@ fn every_error_says_what_to_do() {
         ("list", "200 x", "<html>login</html>", &["a response that is not StackState JSON"]),
         ("list", "200 x", r#"[{"id":"1"}]"#, &["a response that is not StackState JSON"]),
         ("delete", "404 x", errors_response, &["no service token has the ID 7"]),
-        ("delete", "500 x", errors_response, &["did not delete the token"]),
+        ("delete", "500 x", errors_response, &["when asked to delete the token"]),
     ] {
         let args = match verb {
             "create" => &["create", "-n=x", "--roles=a"][..],

@@ -66,7 +66,7 @@ pub(crate) fn act(
             let see = format!("see: monitoring-token gafaelfawr list --username {username}");
             if !session.change(gafaelfawr.api(), work, &format!("{key} may be deleted, {see}"))? {
                 let message = format!("{username} has no token {key}; {see}");
-                return Err(Failure::failed(Stage::Revoke, Reason::TokenNotFound, message));
+                return Err(Failure::failed(Stage::Exchange, Reason::TokenNotFound, message));
             }
             Ok(match format {
                 Format::Json => json(&json!({"deleted": key, "username": username})),

@@ -102,10 +102,7 @@ fn written(create: fn(&Path) -> io::Result<NewFile>, path: &Path, json: &str) ->
             io::ErrorKind::AlreadyExists => "choose another file with --out",
             _ => "check --out",
         };
-        failure(
-            Reason::OutputFailed,
-            format!("cannot write {}: {}; {advice}", path.display(), system_error(&error)),
-        )
+        Failure::unwritten(format!("cannot write {}: {}; {advice}", path.display(), system_error(&error)))
     })
 }
 

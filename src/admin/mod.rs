@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::Url;
 
-use crate::failure::{ExitStatus, Failure, Reason, Stage};
+use crate::failure::{ExitStatus, Failure, Stage};
 use crate::go::duration;
 use crate::http::{HttpConfig, LoadedHttp};
 use crate::issuer::CreateError;
@@ -56,8 +56,13 @@ impl<'a> Session<'a> {
 
     /// Reads the files that may be pipes: `-ca-file` and the credential.
     fn read(self, http: HttpConfig, credential: Credential) -> Result<(LoadedHttp, SecretString), Failure> {
-        let until = Until { signals: Some(self.signals), ..Until::at(self.deadline) };
+        let until = self.until();
         Ok((http.load(&until)?, credential.read(&until)?))
+    }
+
+    fn until(&self) -> Until<'a> {
+        let since = self.deadline.checked_sub(self.timeout).unwrap_or(self.deadline);
+        Until { since, signals: Some(self.signals), ..Until::at(self.deadline) }
     }
 
     /// Runs `work` until it finishes, the time is up or a signal arrives.
@@ -72,16 +77,15 @@ impl<'a> Session<'a> {
     }
 
     async fn ended_early(self, api: &Api) -> Failure {
-        let at_phase = || format!("while {}", api.doing());
         tokio::select! {
             biased;
             signal = self.signals.interrupt() => Failure {
-                message: format!("interrupted by {signal} {}", at_phase()),
+                message: format!("interrupted by {signal} while {}", api.doing()),
                 ..Failure::signal(Stage::Exchange, signal)
             },
             () = tokio::time::sleep_until(self.deadline.into()) => {
                 let after = duration::show(self.timeout);
-                Failure::timeout(Stage::Exchange, format!("timed out after {after} {}", at_phase()))
+                Failure::timeout(Stage::Exchange, format!("timed out after {after} while {}", api.stuck()))
             }
         }
     }
@@ -131,7 +135,7 @@ impl Place {
         }
         stdout::check_open().map(|()| Place::Stdout).map_err(|_| {
             let message = "stdout is closed, so no token was created; open it, or use --out";
-            Failure::local(Reason::OutputFailed, message)
+            Failure::unwritten(message)
         })
     }
 }

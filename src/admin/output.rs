@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::failure::{Failure, Reason, system_error};
+use crate::failure::{Failure, system_error};
 use crate::new_file::NewFile;
 use crate::secret::{ExposeSecret as _, SecretString, clean_foreign, clean_json};
 
@@ -85,7 +85,7 @@ impl SecretFile {
 
 fn unwritten(path: &Path, flag: &str, error: &io::Error) -> Failure {
     let message = format!("cannot write {}: {}; check {flag}", path.display(), system_error(error));
-    Failure::local(Reason::OutputFailed, message)
+    Failure::unwritten(message)
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ const SEE_LIST: &str = "see: monitoring-token stackstate list";
 
 /// Deletes the token and returns its ID.
 async fn delete(stackstate: &StackState, which: Which, deadline: Instant) -> Result<i64, Failure> {
-    let refuse = |why: String| Err(Failure::failed(Stage::Revoke, Reason::TokenNotFound, why));
+    let refuse = |why: String| Err(Failure::failed(Stage::Exchange, Reason::TokenNotFound, why));
     let id = match which {
         Which::Id(id) => id,
         Which::Named(name) => {

@@ -148,7 +148,7 @@ impl Checked {
             "exit_status": status.code(),
             "error": failure.map(|failure| clean(&failure.message)),
             "reason": failure.map(|failure| failure.reason.name()),
-            "stage": failure.and_then(|failure| failure.stage).map(Stage::label),
+            "stage": failure.map(|failure| failure.stage.label()),
             "advice": failure.map(|failure| failure.reason.advice()),
             "steps": self.rows,
         });
@@ -191,7 +191,7 @@ pub(super) fn report_clock(list: &mut Checklist, client: &Client, fatal_lag: Opt
     };
     if is_fatal {
         let why = format!("{detail}: every token has expired when it arrives there");
-        list.push("clock", Outcome::Failed, &why, Map::new());
+        let _ = list.step("clock", Err::<(), _>(Failure::failed(Stage::Exchange, Reason::ClockSkew, why)));
     } else {
         list.ok_with("clock", detail, json!({"offset_seconds": offset}));
     }

@@ -161,7 +161,7 @@ pub(crate) struct RunFlags {
 
 #[derive(Args)]
 #[group(skip)]
-#[command(next_help_heading = RUN)]
+#[command(next_help_heading = LogFlags::HEADING)]
 pub(crate) struct MetricsFlags {
     /// Write metrics of the run for the node_exporter's textfile collector
     #[arg(long, value_name = "FILE", variable("MONITORING_TOKEN_METRICS_TEXTFILE"), value_hint = ValueHint::FilePath, value_parser = read(path))]

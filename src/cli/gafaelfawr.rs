@@ -11,7 +11,8 @@ use super::flags::operands;
 use super::parse::{CommandLine, Diagnostics, command_line};
 use super::syntax::FlagsEnd;
 use super::token::{
-    AdminFlags, DEFAULT_LIFETIME, ExecFlags, OutFlags, RotateFlags, public, refused, refused_flag, token_file,
+    AdminFlags, DEFAULT_LIFETIME, ExecFlags, OutFlags, RotateFlags, limit_of_rotate, public, refused,
+    refused_flag, token_file,
 };
 use super::values::{
     CommaList, Flag as _, Preset, SERVICE, TOKEN, Why, base_url, boolean, filled, lifetime, list, only, read,
@@ -119,6 +120,7 @@ command_line!(Exec, "monitoring-token gafaelfawr exec", FirstWord, |self| Diagno
 /// Keep a working token in FILE: replace it before it expires, then delete it
 #[derive(Parser)]
 #[command(
+    mut_arg("timeout", limit_of_rotate),
     override_usage = "monitoring-token gafaelfawr rotate --token-file FILE --username bot-NAME --scopes A,B [flags]",
     arg = refused_flag("no-expiry", expiring).boolean(false).value_parser(read(expiring))
 )]

@@ -110,7 +110,9 @@ pub fn parse_untyped(
     command.build();
     let (split, wrong) = syntax::scan(&command, args, end);
     let refused = |command: &Command, failure| {
-        let format = format_of_refused(&split.flags, syntax::is_of_sts(command));
+        // On exec, which has no -o, --output is not a format.
+        let has_format = command.get_arguments().any(|arg| arg.get_short() == Some('o'));
+        let format = format_of_refused(&split.flags, syntax::is_of_sts(command) && has_format);
         Err(Stop::Refused { failure, format, words: split.flags.clone() })
     };
     if let Some(failure) = wrong {

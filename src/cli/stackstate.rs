@@ -12,7 +12,8 @@ use super::flags::{LogFlags, operands};
 use super::parse::{CommandLine, Diagnostics, command_line};
 use super::syntax::{FlagsEnd, STS_FLAG};
 use super::token::{
-    AdminFlags, DEFAULT_LIFETIME, ExecFlags, OutFlags, RotateFlags, public, refused, refused_flag, token_file,
+    AdminFlags, DEFAULT_LIFETIME, ExecFlags, OutFlags, RotateFlags, limit_of_rotate, public, refused,
+    refused_flag, token_file,
 };
 use super::values::{
     CommaList, Flag as _, Given, Preset, SERVICE, STS, TOKEN, Why, base_url, boolean, filled, given, line,
@@ -20,6 +21,7 @@ use super::values::{
 };
 use crate::admin::output::Format;
 use crate::date::millis_of_day;
+use crate::failure::or_list;
 use crate::issuer::stackstate::{API_PATH, CREDENTIALS, DEFAULT_API_PATH, SKIP_SSL, URL};
 use crate::log::LogFormat;
 
@@ -182,6 +184,7 @@ command_line!(Exec, "monitoring-token stackstate exec", FirstWord, |self| {
 /// Keep a working token in FILE: replace it before it expires, then delete it
 #[derive(Parser)]
 #[command(
+    mut_arg("timeout", limit_of_rotate),
     override_usage = "monitoring-token stackstate rotate --token-file FILE --name NAME --roles A,B [flags]"
 )]
 pub(crate) struct Rotate {
@@ -214,11 +217,11 @@ fn diagnostics(access: &StackStateFlags, admin: &AdminFlags) -> Diagnostics {
 }
 
 fn token(_: &OsStr) -> Result<(), Why> {
-    Err(public(&CREDENTIALS.join(" or "), ""))
+    Err(public(&or_list(&CREDENTIALS), ""))
 }
 
 fn admin_token_file(text: &OsStr) -> Result<PathBuf, Why> {
-    token_file(text, &CREDENTIALS.join(" or "))
+    token_file(text, &or_list(&CREDENTIALS))
 }
 
 /// Flags of `sts` that have no effect here, or that monitoring-token refuses.

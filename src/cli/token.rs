@@ -44,6 +44,7 @@ pub(crate) struct ExecFlags {
 /// Flags of the verbs that make requests but run no command.
 #[derive(Args)]
 #[group(skip)]
+#[command(mut_arg("debug", |debug| debug.help("Show each step on stderr")))]
 pub(crate) struct AdminFlags {
     /// Output format: text or json; on exec, --output is a destination
     #[arg(long, short = 'o', value_name = "FORMAT", default(FORMAT.text), value_parser = read(FORMAT.parse), help_heading = None::<&str>)]
@@ -74,7 +75,7 @@ pub(crate) struct RotateFlags {
     /// File that holds the token; FILE.lock and FILE.state are kept beside it
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, value_parser = read(path))]
     pub(crate) token_file: PathBuf,
-    /// Replace a token that expires sooner than this [default: a third of the lifetime]
+    /// Replace a token that expires sooner than this; to apply changed flags at once, use more than its lifetime [default: a third of the lifetime]
     #[arg(long, value_name = "LIFETIME", value_parser = read(lifetime))]
     pub(crate) renew_before: Option<Duration>,
     /// Leave the old token to expire instead of deleting it
@@ -85,6 +86,10 @@ pub(crate) struct RotateFlags {
     pub(crate) lifetime: Option<Duration>,
     #[command(flatten)]
     pub(crate) metrics: MetricsFlags,
+}
+
+pub(super) fn limit_of_rotate(timeout: Arg) -> Arg {
+    timeout.help("Limit for the requests, and for waiting for another rotate of the same file")
 }
 
 /// With a shorter lifetime, every run of a timer would replace the token.

@@ -117,7 +117,7 @@ pub(super) fn credential(
     }
     match found.as_slice() {
         [] => other.ok_or_else(|| {
-            let names = variables.join(" or ");
+            let names = crate::failure::or_list(variables);
             let message = format!("no admin token: set {names}, or use --admin-token-file FILE");
             Failure::failed(Stage::Sign, Reason::CredentialMissing, message)
         }),

@@ -212,7 +212,8 @@ impl Client {
             }
             Err((_, Unreadable::TooLarge)) => {
                 let limit = max_bytes / 1024;
-                let message = format!("returned a response larger than {limit} KiB (HTTP {status})");
+                let message =
+                    format!("returned a response larger than {limit} KiB (HTTP {status}); check the URL");
                 return Err(TransportError::answer(&url, &message));
             }
             Err((_, Unreadable::Broken(error))) => {

@@ -34,7 +34,7 @@ pub(super) enum RefusedRedirect {
     /// It leads to something that no HTTP server is behind (shown without path and query).
     #[error("redirects to {0}, which is not an http:// or https:// URL; check the URL")]
     NotHttp(String),
-    #[error("redirected more than {} times", MAX_REDIRECTS)]
+    #[error("redirected more than {} times; check the URL with curl -iL", MAX_REDIRECTS)]
     TooMany,
 }
 

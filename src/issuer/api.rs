@@ -31,6 +31,19 @@ pub(crate) struct Api {
     accepted: Cell<bool>,
 }
 
+/// How a credential is sent: the name of a header, and what stands before the credential.
+pub(crate) type Scheme = (&'static str, &'static str);
+
+fn authentication((name, before): Scheme, credential: &SecretString) -> Result<HeaderMap, Failure> {
+    let mut value =
+        HeaderValue::try_from(format!("{before}{}", credential.expose_secret())).map_err(|_| {
+            let message = "the admin token has characters that an HTTP header cannot have";
+            Failure::failed(Stage::Sign, Reason::CredentialInvalid, message)
+        })?;
+    value.set_sensitive(true);
+    Ok(HeaderMap::from_iter([(HeaderName::from_static(name), value)]))
+}
+
 pub(crate) struct Access<'a> {
     pub http: &'a LoadedHttp,
     pub url: Url,
@@ -38,22 +51,11 @@ pub(crate) struct Access<'a> {
 }
 
 impl Api {
-    /// The API below the URL of `access`. `authentication` is a header's name and what stands before the credential.
-    pub(crate) fn new(
-        dialect: &'static Dialect,
-        access: Access<'_>,
-        authentication: (&'static str, &str),
-    ) -> Result<Api, Failure> {
+    /// The API below the URL of `access`.
+    pub(crate) fn new(dialect: &'static Dialect, access: Access<'_>, scheme: Scheme) -> Result<Api, Failure> {
         let Access { http, url: base, credential } = access;
         let client = Client::new(http, &base, Redirects::No).map_err(TransportError::into_failure)?;
-        let (name, before) = authentication;
-        let mut value =
-            HeaderValue::try_from(format!("{before}{}", credential.expose_secret())).map_err(|_| {
-                let message = "the admin token has characters that an HTTP header cannot have";
-                Failure::failed(Stage::Exchange, Reason::CredentialInvalid, message)
-            })?;
-        value.set_sensitive(true);
-        let headers = HeaderMap::from_iter([(HeaderName::from_static(name), value)]);
+        let headers = authentication(scheme, credential)?;
         let retries = Cell::new(Some(http.retries));
         Ok(Api { dialect, client, base, headers, retries, accepted: Cell::new(false) })
     }
@@ -85,6 +87,11 @@ impl Api {
         self.client.doing(&self.base)
     }
 
+    /// As [`Api::doing`], with advice for a request that stops there.
+    pub(crate) fn stuck(&self) -> String {
+        format!("{}: {}", self.doing(), self.client.advice())
+    }
+
     /// True if the server may have received (part of) the current request.
     pub(crate) fn maybe_sent(&self) -> bool {
         Leftover::of_interruption(self.client.phase()).is_some()
@@ -105,21 +112,22 @@ impl Api {
         doing: Doing,
         deadline: Instant,
     ) -> Result<T, Failure> {
-        let answer = self.ask(url, deadline).await?;
+        let answer = self.ask(&self.headers, url, deadline).await?;
         let read = read(&answer, 200).ok_or_else(|| self.refused(&answer, url, doing))?;
         self.accepted.set(true);
         Ok(read)
     }
 
-    /// Gets the resource at `url` with a token from a file as the credential; `None` if the response `is_invalid`,
+    /// Gets the resource at `url` with the token of a file as the credential; `None` if the response `is_invalid`,
     /// which means that the token is not or no longer valid.
     pub(crate) async fn get_if_valid<T: DeserializeOwned>(
         &self,
         url: &Url,
+        (scheme, token): (Scheme, &SecretString),
         is_invalid: fn(&Answer) -> bool,
         deadline: Instant,
     ) -> Result<Option<T>, Failure> {
-        let answer = self.ask(url, deadline).await?;
+        let answer = self.ask(&authentication(scheme, token)?, url, deadline).await?;
         if is_invalid(&answer) {
             return Ok(None);
         }
@@ -128,7 +136,7 @@ impl Api {
 
     /// How far the local clock is ahead of the server's; zero if no response had a credible date.
     pub(crate) async fn clock_offset_seconds(&self, url: &Url, deadline: Instant) -> Result<i64, Failure> {
-        self.ask(url, deadline).await?;
+        self.ask(&self.headers, url, deadline).await?;
         Ok(self.client.usable_clock_offset_seconds().unwrap_or_default())
     }
 
@@ -141,7 +149,7 @@ impl Api {
         usable: impl Fn(&T) -> bool,
         deadline: Instant,
     ) -> Result<T, CreateError> {
-        let (result, _) = self.send(Method::POST, url, Some(json), deadline).await;
+        let (result, _) = self.send(&self.headers, Method::POST, url, Some(json), deadline).await;
         let answer = result.map_err(|error| CreateError {
             leftover: error
                 .maybe_sent
@@ -156,7 +164,7 @@ impl Api {
 
     /// Deletes the resource at `url`. `false`: it did not exist.
     pub(crate) async fn delete(&self, url: &Url, deadline: Instant) -> Result<bool, Failure> {
-        let (result, repeated) = self.send(Method::DELETE, url, None, deadline).await;
+        let (result, repeated) = self.send(&self.headers, Method::DELETE, url, None, deadline).await;
         let answer = result.map_err(TransportError::into_failure)?;
         match answer.status {
             204 => Ok(true),
@@ -172,14 +180,15 @@ impl Api {
         Failure::failed(Stage::Exchange, refusal.reason(), refusal.explain())
     }
 
-    async fn ask(&self, url: &Url, deadline: Instant) -> Result<Answer, Failure> {
-        self.send(Method::GET, url, None, deadline).await.0.map_err(TransportError::into_failure)
+    async fn ask(&self, headers: &HeaderMap, url: &Url, deadline: Instant) -> Result<Answer, Failure> {
+        self.send(headers, Method::GET, url, None, deadline).await.0.map_err(TransportError::into_failure)
     }
 
     /// Makes a request, and repeats it while [`may_repeat`] and `deadline` allow it. Returns the last result, and
     /// whether the request was repeated.
     async fn send(
         &self,
+        headers: &HeaderMap,
         method: Method,
         url: &Url,
         json: Option<&[u8]>,
@@ -187,7 +196,7 @@ impl Api {
     ) -> (Result<Answer, TransportError>, bool) {
         let pauses = self.retries.get().map_or_else(Pauses::until_deadline, Pauses::new);
         let tried = retry::repeat(pauses, deadline, async || {
-            let result = self.try_once(method.clone(), url, json).await;
+            let result = self.try_once(headers.clone(), method.clone(), url, json).await;
             let again = if may_repeat(&method, &result) {
                 Again::After(result.as_ref().ok().and_then(|answer| retry_after(answer, SystemTime::now())))
             } else {
@@ -201,13 +210,14 @@ impl Api {
 
     async fn try_once(
         &self,
+        headers: HeaderMap,
         method: Method,
         url: &Url,
         json: Option<&[u8]>,
     ) -> Result<Answer, TransportError> {
         tracing::debug!(%method, url = redact_url(url), "asking");
         let max_answer_bytes = if method == Method::GET { MAX_LIST_BYTES } else { MAX_ANSWER_BYTES };
-        let (url, headers) = (url.clone(), self.headers.clone());
+        let url = url.clone();
         let result = self.client.send(Request { method, url, headers, json, max_answer_bytes }).await;
         if let Ok(answer) = &result {
             tracing::debug!(status = answer.status, bytes = answer.body.len(), "answered");

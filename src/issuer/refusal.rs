@@ -120,17 +120,22 @@ impl Refusal<'_> {
             404 | 405 => {
                 format!("{origin} has no token API at {} {said}; {}", shown(path), dialect.advice)
             }
+            401 if *doing == Doing::Verify => format!(
+                "{server} did not accept the token in the file {said}, without saying that it is invalid; {}",
+                dialect.advice
+            ),
             407 => proxy_authentication(*proxy, origin),
             429 => format!("{server} {summary} {said}; {}", when_to_ask(answer)),
             500.. => {
-                let left = match doing {
-                    Doing::Create => "may not have created a token".to_owned(),
-                    _ => format!("did not {}", self.what()),
+                let when = match doing {
+                    Doing::Create => ", and may not have created a token".to_owned(),
+                    _ => format!(" when asked to {}", self.what()),
                 };
-                format!("{origin} {summary}, and {left} {said}; {advice}")
+                format!("{origin} {summary}{when} {said}; {advice}")
             }
             300..=399 | 408 => format!("{server} {summary} {said}; {advice}"),
-            _ => format!("{server} refused to {} {said}", self.what()),
+            _ if (dialect.is_own)(answer) => format!("{server} refused to {} {said}", self.what()),
+            _ => format!("{server} refused to {} {said}; {}", self.what(), dialect.advice),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::Run;
 use crate::cache::{Cache, CacheKey, CachedResult, Lookup};
-use crate::failure::{ExitStatus, Failure, Reason, Stage, system_error};
+use crate::failure::{ExitStatus, Failure, Reason, Stage, Warning, system_error};
 use crate::go::duration;
 use crate::sys::descriptors::wait_for;
 
@@ -48,9 +48,8 @@ fn warn_of(run: &mut Run<'_>, cache: &Cache, error: &std::io::Error) {
         None => String::new(),
     };
     let error = system_error(error);
-    run.report.warnings.push(
-        format!("cannot keep results{place}: {error}; running without the cache, set -cache-dir").into(),
-    );
+    let warning = format!("cannot keep results{place}: {error}; running without the cache, set -cache-dir");
+    run.report.warnings.push(Warning::new(Reason::OutputFailed, warning));
 }
 
 /// The result for the cache. `None` if it says nothing about the target: a failure of this program, a timeout of
@@ -68,7 +67,7 @@ fn worth_keeping(run: &Run<'_>, result: &Result<ExitStatus, Failure>) -> Option<
         Ok(ExitStatus::Command(code)) => Some(CachedResult::now(*code, None)),
         Ok(_) => None,
         Err(failure) => match (failure.stage, failure.status) {
-            (Some(Stage::Command), ExitStatus::Timeout | ExitStatus::CannotRun | ExitStatus::NotFound) => {
+            (Stage::Command, ExitStatus::Timeout | ExitStatus::CannotRun | ExitStatus::NotFound) => {
                 let result = CachedResult::now(failure.status.code(), Some(failure.message.clone()));
                 let timed_out = failure.status == ExitStatus::Timeout;
                 Some(if timed_out { result.within(run.config.limits.timeout) } else { result })
@@ -82,10 +81,10 @@ fn worth_keeping(run: &Run<'_>, result: &Result<ExitStatus, Failure>) -> Option<
 /// parent process dies.
 fn pause(run: &Run<'_>, at_most: Duration) -> Result<(), Failure> {
     const DOING: &str = "while waiting for the result of the same run, which another process is making";
-    let ended = |reason, status, message| Failure { stage: None, reason, status, message };
+    let ended = |reason, status, message| Failure { stage: Stage::Prepare, reason, status, message };
     let left = run.timeline.term_at.saturating_duration_since(Instant::now());
     if left.is_zero() {
-        let after = duration::show(run.timeline.start.elapsed());
+        let after = duration::show(run.timeline.term_at - run.timeline.start);
         let message = format!("timed out after {after} {DOING}");
         return Err(ended(Reason::TimeoutCache, ExitStatus::Timeout, message));
     }
@@ -97,7 +96,7 @@ fn pause(run: &Run<'_>, at_most: Duration) -> Result<(), Failure> {
         return Err(ended(Reason::Interrupted, ExitStatus::Signal(signal.number()), message));
     }
     if parent_gone {
-        return Err(Failure { stage: None, ..Failure::orphaned(Stage::Command) });
+        return Err(Failure::orphaned(Stage::Prepare));
     }
     Ok(())
 }
@@ -111,5 +110,5 @@ fn replay(known: CachedResult, age: &str) -> Result<ExitStatus, Failure> {
         code => (Reason::CommandFailed, ExitStatus::Command(code)),
     };
     let message = format!("{} (the result of {age} ago)", known.message.unwrap_or_default());
-    Err(Failure { stage: Some(Stage::Command), reason, status, message })
+    Err(Failure { stage: Stage::Command, reason, status, message })
 }

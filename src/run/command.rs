@@ -44,9 +44,11 @@ pub(super) fn run(run: &mut Run<'_>, lease: &Lease) -> Result<ExitStatus, Failur
     }
     if let Some(error) = &supervised.output.unwritten {
         let error = system_error(error);
-        run.report.warnings.push(format!("cannot write the output of {name}: {error}").into());
+        let warning = format!("cannot write the output of {name}: {error}");
+        run.report.warnings.push(Warning::new(Reason::OutputFailed, warning));
     }
-    run.report.warnings.extend(supervised.left.as_ref().map(|left| format!("left running: {left}").into()));
+    let left = supervised.left.as_ref().map(|left| format!("left running: {left}"));
+    run.report.warnings.extend(left.map(|warning| Warning::new(Reason::CommandStuck, warning)));
     let result = judge(run, &supervised);
     if !supervised.output.kept.is_empty() && !matches!(result, Ok(status) if status.is_success()) {
         let mut shown = scrub_bytes(&supervised.output.kept);
@@ -132,6 +134,14 @@ fn shell_words(words: &[OsString]) -> String {
     quoted.collect::<Vec<_>>().join(" ")
 }
 
+fn with_advice(error: &io::Error) -> String {
+    let advice = match error.kind() {
+        io::ErrorKind::PermissionDenied => "; make it executable, and check noexec mounts",
+        _ => "",
+    };
+    system_error(error) + advice
+}
+
 pub(crate) fn refuse_command(name: &str, error: &StartError) -> Failure {
     let is_missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
     let (reason, status) = match error {
@@ -168,15 +178,15 @@ pub(crate) fn refuse_command(name: &str, error: &StartError) -> Failure {
         StartError::NotAProgram => {
             "not an executable for this machine, or a script without a #! line".to_owned()
         }
-        StartError::IsADirectory => "it is a directory".to_owned(),
-        StartError::CannotRun(path, error) if path.as_os_str() == name => system_error(error),
+        StartError::IsADirectory => "it is a directory; give the path of a program".to_owned(),
+        StartError::CannotRun(path, error) if path.as_os_str() == name => with_advice(error),
         StartError::CannotRun(path, error) => {
-            format!("{}: {}", brief(path.as_os_str()), system_error(error))
+            format!("{}: {}", brief(path.as_os_str()), with_advice(error))
         }
         StartError::TooLarge(what) => what.clone(),
         StartError::Ours(error) if is_missing(error) => system_error(error),
         StartError::Ours(error) => format!("this machine is out of resources: {}", system_error(error)),
     };
     let message = format!("cannot run {name}: {why}");
-    Failure { stage: Some(Stage::Command), reason, status, message }
+    Failure { stage: Stage::Command, reason, status, message }
 }

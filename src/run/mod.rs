@@ -41,7 +41,7 @@ pub(crate) struct RunConfig {
 
 impl RunConfig {
     /// Writes the metrics, if requested. If they cannot be written, returns a warning; the run goes on.
-    fn write_metrics(&self, figures: impl FnOnce() -> Figures) -> Option<String> {
+    fn write_metrics(&self, figures: impl FnOnce() -> Figures) -> Option<Warning> {
         metrics::write(self.metrics_textfile.as_ref()?, &self.labels, &figures()).err()
     }
 }
@@ -116,16 +116,16 @@ impl<'a> Run<'a> {
     fn try_begin(config: &'a RunConfig, signals: &'a Signals, log: Log) -> Result<Run<'a>, Failure> {
         let timeline = config.limits.begin(Instant::now(), SystemTime::now()).ok_or_else(|| {
             let message = "SCRIPT_DEADLINE had passed before the run began; nothing was run";
-            Failure { reason: Reason::DeadlinePassed, ..Failure::timeout(Stage::Exchange, message) }
+            Failure { reason: Reason::DeadlinePassed, ..Failure::timeout(Stage::Prepare, message) }
         })?;
         let mut report = Report::default();
         let parent = match config.die_with_parent.then(Parent::follow) {
             None => None,
             Some(Ok(parent)) => Some(parent),
-            Some(Err(ParentError::Gone)) => return Err(Failure::orphaned(Stage::Exchange)),
+            Some(Err(ParentError::Gone)) => return Err(Failure::orphaned(Stage::Prepare)),
             Some(Err(ParentError::Unsupported)) => {
                 let warning = "-die-with-parent: the parent process cannot be followed here; running without";
-                report.warnings.push(warning.to_owned().into());
+                report.warnings.push(Warning::new(Reason::System, warning));
                 None
             }
         };
@@ -170,7 +170,7 @@ impl<'a> Run<'a> {
             signal = self.signals.interrupt() => Failure::signal(stage, signal),
             () = parent_death => Failure::orphaned(stage),
             () = tokio::time::sleep_until(self.timeline.term_at.into()) => {
-                let after = duration::show(self.timeline.start.elapsed());
+                let after = duration::show(self.timeline.term_at - self.timeline.start);
                 Failure::timeout(stage, format!("timed out after {after} {}", describe_timeout()))
             }
         }
@@ -180,7 +180,7 @@ impl<'a> Run<'a> {
     pub(crate) fn finish(mut self, result: Result<ExitStatus, Failure>) -> ExitStatus {
         let warning =
             self.config.write_metrics(|| self.report.figures(&result, &self.timeline, Instant::now()));
-        self.report.warnings.extend(warning.map(Warning::from));
+        self.report.warnings.extend(warning);
         let insecure = self.report.insecure.as_deref();
         match result {
             Ok(status) => {

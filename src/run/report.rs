@@ -47,15 +47,17 @@ impl Report {
         let (status, stage) = match result {
             Ok(status) if status.is_success() => (*status, None),
             Ok(status) => (*status, Some(Stage::Command)),
-            Err(failure) => (failure.status, failure.stage),
+            // The revocation itself did not fail.
+            Err(Failure { stage: Stage::Revoke, reason: Reason::Interrupted, status, .. }) => (*status, None),
+            Err(failure) => (failure.status, Some(failure.stage)),
         };
         let mut failures = Vec::new();
         match result {
-            Ok(status) => failures.extend(self.reason(*status).map(|reason| (Some(Stage::Command), reason))),
+            Ok(status) => failures.extend(self.reason(*status).map(|reason| (Stage::Command, reason))),
             Err(failure) => failures.push((failure.stage, failure.reason)),
         }
         if self.failed[Stage::Revoke as usize] {
-            failures.push((Some(Stage::Revoke), Reason::TokenNotDeleted));
+            failures.push((Stage::Revoke, Reason::TokenNotDeleted));
         }
         let left = timeline.term_at.saturating_duration_since(now).as_secs_f64();
         let over = now.saturating_duration_since(timeline.term_at).as_secs_f64();

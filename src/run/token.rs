@@ -131,7 +131,7 @@ fn create(
     issuer: &dyn Issuer,
     deadline: Instant,
 ) -> Result<SecretString, (CreateError, Option<Instant>)> {
-    let at_phase = || format!("while {}", doing(issuer));
+    let at_phase = || format!("while {}", issuer.api().stuck());
     let made = block_on(Stage::Exchange, async {
         // It must not start by waiting for its response.
         let begun = Cell::new(false);
@@ -191,16 +191,13 @@ fn remember_signal(run: &Run<'_>, result: Result<ExitStatus, Failure>) -> Result
         tracing::debug!(signals, "came while the token was deleted");
     }
     match (&result, came.into_iter().find(|signal| signal.is_terminating())) {
-        (Ok(status), Some(signal)) if status.is_success() => {
-            // The revocation itself did not fail.
-            Err(Failure { stage: None, ..Failure::signal(Stage::Revoke, signal) })
-        }
+        (Ok(status), Some(signal)) if status.is_success() => Err(Failure::signal(Stage::Revoke, signal)),
         _ => result,
     }
 }
 
 pub(crate) fn while_checking(api: &Api) -> String {
-    format!("while checking the admin token, {}", api.doing())
+    format!("while checking the admin token, {}", api.stuck())
 }
 
 fn doing(issuer: &dyn Issuer) -> String {

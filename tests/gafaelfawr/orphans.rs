@@ -79,7 +79,7 @@ fn without_any_answer_nothing_is_deleted_and_the_warning_names_the_candidate() {
         if request.starts_with(CREATE) { String::new() } else { pass_on(request) }
     });
     let ended = run(exec(&sandbox).env("GAFAELFAWR_URL", url).args(["--", "true"]));
-    ended.failed_with(125, &["it is not known whether the request created one", LEFT]);
+    ended.failed_with(125, &["its creation was not confirmed, and it is not listed", LEFT]);
 }
 
 /// The other run's token has the same user, scopes and expiry, and was created in the same second.
@@ -124,7 +124,7 @@ fn good_runs_keep_their_token_beside_lost_ones() {
     let lost: Vec<_> =
         (0..10).map(|_| start(exec(&sandbox).env("GAFAELFAWR_URL", &url).args(["--", "true"]))).collect();
     for child in lost {
-        finish(child).failed_with(125, &["it is not known whether"]);
+        finish(child).failed_with(125, &["its creation was not confirmed"]);
     }
     eventually("ten tokens", || (sandbox.made_tokens(CONTROL).len() == 10).then_some(()));
     assert_eq!(deletions(&sandbox), 0);

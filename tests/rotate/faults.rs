@@ -5,6 +5,8 @@ use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
+use serde_json::Value;
+
 use super::{DUE, Outcome as _, Rotated};
 use crate::support::api::{proxy, read_request, relay};
 use crate::support::issuer::{GAFAELFAWR, ISSUERS, Issuer};
@@ -82,18 +84,57 @@ fn tokens_of_several_lost_creations_are_told_apart_and_deleted() {
         lost.then(|| http("502 Bad Gateway", "", ""))
     });
     rotate(&rotated, &url, &[]).rotated();
+    let first = rotated.token();
     broken.store(true, Ordering::Relaxed);
+    // FILE has no working token, so each run tries to create one.
+    rotated.delete_at_issuer();
     rotated.sandbox.misbehave(&format!(r#"{{"status":403,"body":"","only":"{}"}}"#, GAFAELFAWR.delete));
     for _ in 0..3 {
-        let ended = rotate(&rotated, &url, &[DUE, "--retries=0"]);
+        let ended = rotate(&rotated, &url, &["--retries=0"]);
         assert_eq!(ended.status, 125, "{ended:?}");
-        rotated.works();
+        assert_eq!(ended.stderr.matches("could not delete").count(), 1, "{ended:?}");
+        assert_eq!(rotated.token(), first);
     }
-    assert_eq!(rotated.tokens().len(), 4);
+    assert_eq!(rotated.tokens().len(), 3);
     broken.store(false, Ordering::Relaxed);
     rotated.sandbox.misbehave("{}");
-    rotate(&rotated, &url, &[DUE]).rotated();
+    rotate(&rotated, &url, &[]).rotated();
     rotated.is_settled();
+}
+
+/// The story: each run whose answer was lost left one more token.
+#[test]
+fn while_an_extra_token_cannot_be_deleted_and_the_file_works_no_other_is_created() {
+    for issuer in ISSUERS {
+        let rotated = Rotated::fresh(issuer);
+        let metrics = tempfile::tempdir().unwrap();
+        let textfile = metrics.path().join("rotate.prom");
+        let no_deletion = format!(r#"{{"status":403,"body":"","only":"{}"}}"#, rotated.issuer.delete);
+        rotated.sandbox.misbehave(&no_deletion);
+        rotated.rotate(&[DUE]).said(0, &["could not delete the token "]);
+        let second = rotated.token();
+        for _ in 0..2 {
+            let flag = format!("-metrics-textfile={}", textfile.display());
+            let ended = rotated.rotate(&[DUE, "--log-format=json", &flag]);
+            assert_eq!(ended.status, 125, "{ended:?}");
+            let line: Value = serde_json::from_str(&ended.stderr).unwrap();
+            let message = line["message"].as_str().unwrap();
+            assert!(message.starts_with("did not replace the token in "), "{message}");
+            assert_eq!((&line["reason"], &line["stage"]), (&"token-not-deleted".into(), &"revoke".into()));
+            assert_eq!(ended.stderr.matches("could not delete").count(), 1, "{ended:?}");
+            assert_eq!((rotated.tokens().len(), rotated.token()), (2, second.clone()));
+            let written = fs::read_to_string(&textfile).unwrap();
+            let infos = written.lines().filter(|line| line.contains("failure_info{")).count();
+            assert!(
+                infos == 1 && written.contains(r#"stage="revoke",reason="token-not-deleted"} 1"#),
+                "{written}"
+            );
+        }
+        rotated.rotate(&[]).said(0, &["could not delete the token "]);
+        rotated.sandbox.misbehave("{}");
+        rotated.rotate(&[DUE]).rotated();
+        rotated.is_settled();
+    }
 }
 
 #[test]
@@ -104,12 +145,11 @@ fn a_deletion_that_fails_is_a_warning_and_the_next_rotate_deletes() {
             .sandbox
             .misbehave(&format!(r#"{{"status":403,"body":"","only":"{}"}}"#, rotated.issuer.delete));
         let ended = rotated.rotate(&[DUE]);
-        ended
-            .said(0, &["warning: could not delete the token: ", "the next rotate tries again", "expires at"]);
+        ended.said(0, &["warning: could not delete the token ", "the next rotate tries again", "expires at"]);
         rotated.works();
         assert_eq!(rotated.tokens().len(), 2);
         // Each run tries again, and warns again.
-        rotated.rotate(&[]).said(0, &["could not delete the token: "]);
+        rotated.rotate(&[]).said(0, &["could not delete the token "]);
         rotated.sandbox.misbehave("{}");
         rotated.rotate(&[]).did_nothing();
         rotated.is_settled();
@@ -155,10 +195,45 @@ fn a_token_is_not_replaced_if_the_server_cannot_identify_it() {
             rotated.sandbox.misbehave(fault);
             let ended = rotated.rotate(&["-retries=0"]);
             assert_eq!((ended.status, ended.stderr.lines().count()), (125, 1), "{fault}: {ended:?}");
+            if rotated.issuer.name == "gafaelfawr" && fault.contains("401") {
+                let refused = format!("did not accept the token in {} (HTTP 401", rotated.file().display());
+                ended.failed_with(125, &[&refused, "no proxy answers in its place"]);
+            }
             rotated.sandbox.misbehave("{}");
             assert_eq!(rotated.token(), first);
             assert_eq!(rotated.tokens().len(), 1);
         }
+    }
+}
+
+/// The story: the message said "while connecting", because it spoke of another connection.
+#[test]
+fn a_server_that_does_not_answer_about_the_token_in_the_file_is_named_with_that_step() {
+    for issuer in ISSUERS {
+        let rotated = Rotated::fresh(issuer);
+        rotated.sandbox.misbehave(r#"{"delay_ms":20000,"only":"GET /a"}"#);
+        rotated.rotate(&["--timeout=1s"]).failed_with(
+            124,
+            &["timed out after 1s while waiting for the response (http:", "the server accepts connections"],
+        );
+        let before = rotated.sandbox.requests().len();
+        let child = start(&mut rotated.command(&[]));
+        eventually("a request", || (rotated.sandbox.requests().len() > before).then_some(()));
+        kill(child.id(), libc::SIGTERM);
+        finish(child).failed_with(143, &["interrupted by SIGTERM while waiting for the response (http:"]);
+        rotated.sandbox.misbehave("{}");
+        rotated.is_settled();
+    }
+}
+
+#[test]
+fn a_file_in_the_way_is_named() {
+    for name in ["token.new", "token.state.new"] {
+        let rotated = Rotated::missing(GAFAELFAWR);
+        let path = rotated.folder.path().join(name);
+        fs::create_dir(&path).unwrap();
+        let named = format!("cannot write {}: Is a directory", path.display());
+        rotated.rotate(&[]).failed_with(125, &[&named]);
     }
 }
 
@@ -205,13 +280,15 @@ fn a_signal_between_two_deletions_forgets_neither_token() {
         });
         rotate(&rotated, &url, &[]).rotated();
         rotate(&rotated, &url, &[DUE]).said(0, &["could not delete the token"]);
-        // There are two old tokens: the first is being deleted, the second waits.
+        // There are two old tokens, because the one in FILE does not work either: the first is being deleted, the
+        // second waits.
+        rotated.delete_at_issuer();
         let child = start(rotated.command(&[DUE]).env(rotated.issuer.url, &url));
         eventually("a deletion that hangs", || (seen.load(Ordering::Relaxed) == 3).then_some(()));
         kill(child.id(), libc::SIGTERM);
         assert_eq!(finish(child).status, 143);
         go_on.send(()).unwrap();
-        assert_eq!(rotated.tokens().len(), 3);
+        assert_eq!(rotated.tokens().len(), 2);
         rotated.works();
         rotate(&rotated, &url, &[]).did_nothing();
         rotated.is_settled();

@@ -143,6 +143,15 @@ fn csv_roles_and_blanks_mean_what_they_mean_for_sts() {
     assert!(stage.run("list -ojson").stdout.contains("\"dedicatedSubject\": \"sub\""));
 }
 
+/// There, it is a destination.
+#[test]
+fn an_error_of_exec_is_text_whatever_its_output_is() {
+    let stage = Stage::new();
+    let ended = stage.run("exec --output json --roles a -- true");
+    assert!(ended.stderr.starts_with("monitoring-token: invalid value \"json\""), "{ended:?}");
+    assert_eq!(ended.status, 2);
+}
+
 #[test]
 fn an_error_with_json_output_is_that_of_sts() {
     let stage = Stage::new();

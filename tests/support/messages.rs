@@ -119,13 +119,15 @@ struct Said {
     text: String,
     reason: Option<String>,
     status: Option<i32>,
+    stage: Option<String>,
+    is_json: bool,
 }
 
 impl Said {
     /// `None` for a line that is neither a failure nor a warning of the program.
     fn read(line: &str, status: Option<i32>) -> Option<Said> {
         if let Some(text) = line.strip_prefix(PREFIX) {
-            return Some(Said { text: text.to_owned(), reason: None, status });
+            return Some(Said { text: text.to_owned(), reason: None, status, stage: None, is_json: false });
         }
         let line: Value = serde_json::from_str(line).ok()?;
         let field = |name: &str| line[name].as_str().map(str::to_owned);
@@ -135,7 +137,8 @@ impl Said {
             _ => return None,
         };
         let told = line["exit_status"].as_i64().and_then(|status| i32::try_from(status).ok());
-        Some(Said { text, reason: field("reason"), status: status.or(told) })
+        let (reason, stage) = (field("reason"), field("stage"));
+        Some(Said { text, reason, status: status.or(told), stage, is_json: true })
     }
 }
 
@@ -147,10 +150,25 @@ pub fn as_text(line: &str) -> String {
     }
 }
 
+/// True if the table of stages in docs/reference.md has this stage for the reason.
+fn is_documented_stage(stage: &str, reason: Option<&str>) -> bool {
+    let page = include_str!("../../docs/reference.md");
+    let (_, table) = page.split_once("\n### Stages\n").expect("the table of stages");
+    let rows =
+        table.lines().skip_while(|line| !line.starts_with("| `")).take_while(|line| line.starts_with('|'));
+    let rows: Vec<Vec<&str>> = rows.map(|row| row.split('|').skip(1).map(str::trim).collect()).collect();
+    let has = |row: &Vec<&str>| reason.is_some_and(|reason| row[2].contains(&format!("`{reason}`")));
+    let named = rows.iter().find(|row| has(row)).map_or("`exchange`", |row| row[0]);
+    let is_stage = rows.iter().any(|row| row[0] == format!("`{stage}`"));
+    is_stage && (named == "any" || named == format!("`{stage}`"))
+}
+
 /// The messages of the page that match `line`, or a description of the mismatch. Exit status and reason are compared if
 /// they are known.
 pub fn explain(line: &str, status: Option<i32>) -> Result<BTreeSet<usize>, String> {
-    let Some(Said { text, reason, status }) = Said::read(line, status) else { return Ok(BTreeSet::new()) };
+    let Some(Said { text, reason, status, stage, is_json }) = Said::read(line, status) else {
+        return Ok(BTreeSet::new());
+    };
     let said = text.as_str();
     if said.contains("(os error ") {
         return Err(format!("a number that only programmers read: {said}"));
@@ -158,9 +176,14 @@ pub fn explain(line: &str, status: Option<i32>) -> Result<BTreeSet<usize>, Strin
     let find = |what: &str, said: &str, warning: bool| {
         let speaks_of_it = |message: &Message| {
             let sound = warning || status.is_none_or(|status| message.has_status(status));
+            // A warning without a reason has a row without one. Clauses of a failure have none of their own.
+            let is_own = !warning || (is_json && text.starts_with(WARNING));
             let sound = sound
-                && (warning
-                    || reason.as_deref().is_none_or(|reason| message.reasons().any(|one| one == reason)));
+                && (!is_own
+                    || match reason.as_deref() {
+                        Some(reason) => message.reasons().any(|one| one == reason),
+                        None => !is_json || message.reasons().next().is_none(),
+                    });
             sound && (message.section == "Warnings") == warning && message.begins(said)
         };
         let all = all().iter().enumerate();
@@ -174,6 +197,9 @@ pub fn explain(line: &str, status: Option<i32>) -> Result<BTreeSet<usize>, Strin
     };
     if let Some(warning) = said.strip_prefix(WARNING) {
         return find("warning", warning, true);
+    }
+    if is_json && !is_documented_stage(stage.as_deref().unwrap_or_default(), reason.as_deref()) {
+        return Err(format!("docs/reference.md does not have the stage {stage:?} for {reason:?}: {said}"));
     }
     let mut found = find(&format!("failure (status {status:?}, reason {reason:?})"), said, false)?;
     // If the run fails, its warnings are clauses of its line.
@@ -212,8 +238,18 @@ fn a_message_without_a_row_is_detected() {
         ("monitoring-token: cannot write to stdout: No space left on device (os error 28)", None),
         ("monitoring-token: no signing key: set MONITORING_SIGNER_KEY", Some(124)),
         ("monitoring-token: no signing key: set it; and something new went wrong", Some(125)),
-        (r#"{"level":"ERROR","message":"no signing key: set it","reason":"dns"}"#, Some(125)),
-        (r#"{"level":"ERROR","message":"no signing key: set it","reason":"key-missing"}"#, Some(2)),
+        (r#"{"level":"ERROR","message":"no signing key: set it","reason":"dns","stage":"sign"}"#, Some(125)),
+        (
+            r#"{"level":"ERROR","message":"no signing key: set it","reason":"key-missing","stage":"sign"}"#,
+            Some(2),
+        ),
+        (r#"{"level":"ERROR","message":"no signing key: set it","reason":"key-missing"}"#, Some(125)),
+        (
+            r#"{"level":"ERROR","message":"no signing key: set it","reason":"key-missing","stage":"command"}"#,
+            Some(125),
+        ),
+        (r#"{"level":"WARN","message":"left running: sleep"}"#, Some(0)),
+        (r#"{"level":"WARN","message":"left running: sleep","reason":"system"}"#, Some(0)),
     ] {
         explain(line, status).expect_err(line);
     }
@@ -222,7 +258,11 @@ fn a_message_without_a_row_is_detected() {
         ("monitoring-token: interrupted by SIGTERM while reading the key x", Some(143)),
         ("monitoring-token: no signing key: set it; and cannot write the metrics to x: no", Some(125)),
         ("what the command says", None),
-        (r#"{"level":"ERROR","message":"no signing key: set it","reason":"key-missing"}"#, Some(125)),
+        (
+            r#"{"level":"ERROR","message":"no signing key: set it","reason":"key-missing","stage":"sign"}"#,
+            Some(125),
+        ),
+        (r#"{"level":"WARN","message":"left running: sleep","reason":"command-stuck"}"#, Some(0)),
         (r#"{"level":"DEBUG","message":"something new"}"#, None),
     ] {
         assert_eq!(explain(line, status).err(), None);

@@ -1,9 +1,9 @@
 //! FILE and its neighbors: `FILE.lock`, `FILE.state` and `FILE.new`, the token before it is renamed to FILE.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Seek as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,6 +31,12 @@ pub(super) struct Files {
     path: PathBuf,
 }
 
+/// Why `FILE.state` was not read.
+pub(super) enum StateError {
+    Unreadable(Failure),
+    Damaged(Failure),
+}
+
 /// Released when it is dropped, or when the process dies.
 pub(super) struct Lock {
     _file: File,
@@ -45,7 +51,7 @@ impl Files {
             let name = path.file_name().ok_or(ErrorKind::IsADirectory)?;
             Ok(folder_of(&path).canonicalize()?.join(name))
         };
-        let path: PathBuf = resolve().map_err(|error| unwritten(path, &error))?;
+        let path: PathBuf = resolve().map_err(unwritten(path))?;
         if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
             let message = format!("{}: not a regular file; check --token-file", path.display());
             return Err(Failure::local(Reason::TokenFileRefused, message));
@@ -59,10 +65,6 @@ impl Files {
         PathBuf::from(name)
     }
 
-    fn unwritten(&self, error: &io::Error) -> Failure {
-        unwritten(&self.path, error)
-    }
-
     /// Tries once; `None` if another process holds the lock. The lock file is never removed: a process that waits for
     /// it would then hold another lock than the next one. flock(2) on a file that is open for writing also works
     /// between hosts that share an NFS mount.
@@ -71,6 +73,10 @@ impl Files {
         options.read(true).write(true).create(true).truncate(false).mode(MODE);
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let file = options.custom_flags(flags.bits().cast_signed()).open(self.neighbor(".lock"))?;
+        // A umask of 0777 would lock out the next rotate.
+        if file.metadata()?.permissions().mode() & MODE != MODE {
+            let _ = file.set_permissions(Permissions::from_mode(MODE));
+        }
         match file.try_lock() {
             Ok(()) => Ok(Some(Lock { _file: file })),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -78,11 +84,17 @@ impl Files {
         }
     }
 
-    /// The token in FILE; `None` if FILE is missing or empty.
+    /// The token in FILE; `None` if FILE is missing or blank: `echo > FILE` leaves a newline.
     pub(super) fn token(&self, until: &Until<'_>) -> Result<Option<SecretString>, Failure> {
+        const BLANK_BYTES: u64 = 8;
         match self.path.metadata() {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Ok(metadata) if metadata.len() == 0 => return Ok(None),
+            Ok(metadata)
+                if metadata.len() <= BLANK_BYTES
+                    && std::fs::read(&self.path).is_ok_and(|text| text.trim_ascii().is_empty()) =>
+            {
+                return Ok(None);
+            }
             _ => {}
         }
         let at = self.path.display().to_string();
@@ -90,25 +102,26 @@ impl Files {
     }
 
     /// `None` if there is no state file yet.
-    pub(super) fn state(&self, until: &Until<'_>) -> Result<Option<State>, Failure> {
+    pub(super) fn state(&self, until: &Until<'_>) -> Result<Option<State>, StateError> {
         let path = self.neighbor(".state");
+        let shown = path.display();
         let bytes = read::open(&path).and_then(|file| read::all(file, MAX_STATE_BYTES, until));
-        let refuse = |why: &str| {
-            let path = path.display();
-            Err(Failure::local(
-                Reason::TokenFileRefused,
-                format!(
-                    "cannot read {path}: {why}; if you remove it, rotate no longer knows the tokens that it created"
-                ),
-            ))
-        };
+        let refuse = |message| Failure::local(Reason::TokenFileRefused, message);
         match bytes {
-            Ok(bytes) => State::parse(&bytes)
-                .map_or_else(|| refuse("it is not a state file of rotate"), |s| Ok(Some(s))),
+            Ok(bytes) => State::parse(&bytes).map(Some).ok_or_else(|| {
+                StateError::Damaged(refuse(format!("{shown} is damaged: not a state file of rotate")))
+            }),
+            Err(ReadError::TooLarge) => {
+                Err(StateError::Damaged(refuse(format!("{shown} is damaged: too large"))))
+            }
             Err(ReadError::Io(error)) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(ReadError::Io(error)) => refuse(&system_error(&error)),
-            Err(ReadError::TooLarge) => refuse("too large"),
-            Err(ReadError::Ended(ended)) => Err(ended.failure(Stage::Sign, &path.display().to_string())),
+            Err(ReadError::Io(error)) => {
+                let why = system_error(&error);
+                Err(StateError::Unreadable(refuse(format!("cannot read {shown}: {why}; make it readable"))))
+            }
+            Err(ReadError::Ended(ended)) => {
+                Err(StateError::Unreadable(ended.failure(Stage::Prepare, &shown.to_string())))
+            }
         }
     }
 
@@ -116,24 +129,22 @@ impl Files {
     pub(super) fn save(&self, state: &State) -> Result<(), Failure> {
         let path = self.neighbor(".state");
         let save = || Replacement::create(&self.neighbor(".state.new"), &path)?.install(&state.to_json());
-        save().map_err(|error| unwritten(&path, &error))
+        save().map_err(unwritten(&path))
     }
 
     /// Removes the temporary file of a `rotate` that was killed. Its token is deleted separately.
     pub(super) fn tidy(&self) -> Result<(), Failure> {
-        for suffix in [".new", ".state.new"] {
-            match std::fs::remove_file(self.neighbor(suffix)) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(self.unwritten(&error)),
-                _ => {}
-            }
-        }
-        Ok(())
+        [".new", ".state.new"]
+            .map(|suffix| self.neighbor(suffix))
+            .iter()
+            .try_for_each(|path| remove(path).map_err(unwritten(path)))
     }
 
     /// Reserves disk space for a new token before it is created.
     pub(super) fn reserve(&self) -> Result<Replacement, Failure> {
-        let new = Replacement::create(&self.neighbor(".new"), &self.path);
-        new.and_then(|new| new.reserve(RESERVED_BYTES)).map_err(|error| self.unwritten(&error))
+        let path = self.neighbor(".new");
+        let new = Replacement::create(&path, &self.path);
+        new.and_then(|new| new.reserve(RESERVED_BYTES)).map_err(unwritten(&path))
     }
 
     /// Reserves disk space for the state that will include the new token.
@@ -141,12 +152,12 @@ impl Files {
         let path = self.neighbor(".state");
         let new = Replacement::create(&self.neighbor(".state.new"), &path);
         let bytes = state.to_json().len() + RESERVED_BYTES;
-        new.and_then(|new| new.reserve(bytes)).map_err(|error| unwritten(&path, &error))
+        new.and_then(|new| new.reserve(bytes)).map_err(unwritten(&path))
     }
 
     /// Replaces `FILE.state`, using the space that was reserved for it.
     pub(super) fn save_into(&self, mut new: Replacement, state: &State) -> Result<(), Failure> {
-        new.install(&state.to_json()).map_err(|error| unwritten(&self.neighbor(".state"), &error))
+        new.install(&state.to_json()).map_err(unwritten(&self.neighbor(".state")))
     }
 
     /// Writes the token to FILE. `Some` means that it was written but may not survive a power failure.
@@ -156,8 +167,8 @@ impl Files {
         token: &SecretString,
     ) -> Result<Option<Failure>, Failure> {
         match new.install(token.expose_secret()) {
-            Err(error) if new.new.is_kept() => Ok(Some(self.unwritten(&error))),
-            result => result.map(|()| None).map_err(|error| self.unwritten(&error)),
+            Err(error) if new.new.is_kept() => Ok(Some(unwritten(&self.path)(error))),
+            result => result.map(|()| None).map_err(unwritten(&self.path)),
         }
     }
 
@@ -177,11 +188,19 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn unwritten(path: &Path, error: &io::Error) -> Failure {
-    Failure::local(
-        Reason::OutputFailed,
-        format!("cannot write {}: {}; check --token-file", path.display(), system_error(error)),
-    )
+fn unwritten(path: &Path) -> impl Fn(io::Error) -> Failure {
+    move |error| {
+        let why = system_error(&error);
+        Failure::unwritten(format!("cannot write {}: {why}; check --token-file", path.display()))
+    }
+}
+
+/// Removes a file, if it is there.
+fn remove(path: &Path) -> io::Result<()> {
+    std::fs::remove_file(path).or_else(|error| match error.kind() {
+        ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    })
 }
 
 /// A file that will replace another one. It is removed unless it does.
@@ -193,10 +212,7 @@ pub(super) struct Replacement {
 impl Replacement {
     fn create(path: &Path, target: &Path) -> io::Result<Replacement> {
         // The lock is held, so this file is left from a process that was killed.
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        remove(path)?;
         let new = NewFile::private(path)?;
         // Every user who could read the old file must be able to read the new one.
         if let (Ok(old), new_metadata) = (target.metadata(), new.file().metadata()?)

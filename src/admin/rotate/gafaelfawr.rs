@@ -1,7 +1,7 @@
 //! Gafaelfawr's part of `rotate`. Gafaelfawr says whose the token in FILE is and when it expires.
 
-use std::cell::Cell;
 use std::collections::HashSet;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use reqwest::Url;
@@ -33,24 +33,20 @@ pub(crate) struct Config {
 impl Config {
     pub(super) fn connect(
         self,
-        http: LoadedHttp,
+        http: &LoadedHttp,
         url: Url,
         credential: &SecretString,
     ) -> Result<Environment, Failure> {
-        let admin = Gafaelfawr::new(Access { http: &http, url: url.clone(), credential })?;
+        let admin = Gafaelfawr::new(Access { http, url, credential })?;
         let Config { new, lifetime } = self;
-        Ok(Environment { admin, http, url, new, lifetime, clock_offset: Cell::new(None) })
+        Ok(Environment { admin, new, lifetime })
     }
 }
 
 pub(super) struct Environment {
     admin: Gafaelfawr,
-    http: LoadedHttp,
-    url: Url,
     new: NewToken,
     lifetime: Duration,
-    /// From the response to a request with the token in FILE.
-    clock_offset: Cell<Option<i64>>,
 }
 
 impl Environment {
@@ -61,10 +57,7 @@ impl Environment {
                 "does not hold a Gafaelfawr token, and is left alone; use another file",
             ));
         };
-        let with_it = Gafaelfawr::new(Access { http: &self.http, url: self.url.clone(), credential: token })?;
-        let info = with_it.own_info(deadline).await?;
-        self.clock_offset.set(with_it.api().client().clock_offset_seconds());
-        let Some(info) = info else { return Ok(Seen::Invalid) };
+        let Some(info) = self.admin.info_of(token, deadline).await? else { return Ok(Seen::Invalid) };
         if info.username != self.new.username || info.token_type != "service" {
             return Err(Failure::local(
                 Reason::TokenFileRefused,
@@ -76,7 +69,8 @@ impl Environment {
                 ),
             ));
         }
-        Ok(Seen::Valid { id: key.to_owned(), created: info.created, expires: info.expires })
+        let other_scopes = (info.scopes != self.new.scopes).then(|| info.scopes.join(","));
+        Ok(Seen::Valid { id: key.to_owned(), created: info.created, expires: info.expires, other_scopes })
     }
 
     async fn plan(&self, open: &[PlannedCreation], deadline: Instant) -> Result<PlannedCreation, Failure> {
@@ -141,10 +135,6 @@ impl Rotates for Environment {
         self.admin.api()
     }
 
-    fn clock_offset(&self) -> Option<i64> {
-        self.api().client().clock_offset_seconds().or(self.clock_offset.get())
-    }
-
     fn look_at<'a>(
         &'a self,
         token: &'a SecretString,
@@ -200,5 +190,13 @@ impl Rotates for Environment {
 
     fn list_hint(&self) -> String {
         format!("monitoring-token gafaelfawr list --username {}", self.new.username)
+    }
+
+    fn without_state(&self, file: &Path) -> String {
+        format!(
+            "remove it, and rotate replaces {} as usual, but leaves older tokens that it could not delete to expire; see: {}",
+            file.display(),
+            self.list_hint()
+        )
     }
 }

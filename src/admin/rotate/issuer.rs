@@ -1,11 +1,11 @@
 //! The operations of an issuer that `rotate` needs.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::state::{Known, PlannedCreation};
 use crate::date::unix_now;
 use crate::failure::Failure;
-use crate::http::is_usable;
 use crate::issuer::api::Api;
 use crate::issuer::{BoxFuture, CreateError};
 use crate::secret::SecretString;
@@ -19,6 +19,8 @@ pub(super) enum Seen {
         id: String,
         created: Option<u64>,
         expires: Option<u64>,
+        /// Its scopes, if they are not those that a new token would get.
+        other_scopes: Option<String>,
     },
     /// It has expired or was deleted.
     Invalid,
@@ -52,11 +54,8 @@ impl Others {
 pub(super) trait Rotates {
     fn api(&self) -> &Api;
 
-    /// How far the local clock is ahead; `None` if no response had a date.
-    fn clock_offset(&self) -> Option<i64>;
-
     fn now(&self) -> u64 {
-        let offset = self.clock_offset().filter(|offset| is_usable(*offset));
+        let offset = self.api().client().usable_clock_offset_seconds();
         unix_now().saturating_add_signed(-offset.unwrap_or_default())
     }
 
@@ -101,4 +100,7 @@ pub(super) trait Rotates {
     fn delete_hint(&self, id: &str) -> String;
 
     fn list_hint(&self) -> String;
+
+    /// How to go on without `FILE.state`, and at which cost.
+    fn without_state(&self, file: &Path) -> String;
 }

@@ -25,6 +25,7 @@ mod issuer;
 pub(crate) mod stackstate;
 mod state;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -41,7 +42,7 @@ use crate::metrics::{self, Figures, Labels};
 use crate::read::Until;
 use crate::secret::{SecretString, scrub};
 use crate::sys::signal::Signals;
-use files::{Files, LOCK_PAUSE, Lock, READ_LIMIT, Replacement};
+use files::{Files, LOCK_PAUSE, Lock, READ_LIMIT, Replacement, StateError};
 use issuer::{Found, Others, Rotates, SETTLED_AFTER_SECONDS, Seen};
 use state::{Known, PlannedCreation, State, fingerprint};
 
@@ -79,8 +80,18 @@ struct Notes {
     /// The expiry of that token, if it is valid.
     expires: Option<u64>,
     clock_offset_seconds: Option<i64>,
-    revocation_failed: bool,
     deleted: Vec<String>,
+    /// Tokens that could not be deleted.
+    undeleted: Vec<Extra>,
+    /// Tokens that may be of a lost creation.
+    unproven: Vec<Extra>,
+}
+
+/// A token of FILE that is left at the issuer.
+struct Extra {
+    id: String,
+    expires: Option<u64>,
+    why: String,
 }
 
 impl Notes {
@@ -93,6 +104,11 @@ impl Notes {
     }
 }
 
+fn note(extras: &mut Vec<Extra>, new: Extra) {
+    extras.retain(|extra| extra.id != new.id);
+    extras.push(new);
+}
+
 /// The state of FILE at the end.
 struct Done {
     rotated: bool,
@@ -101,8 +117,8 @@ struct Done {
 }
 
 impl Rotation {
-    /// Returns the text for stdout. Writes warnings and metrics.
-    pub(crate) fn run(self, signals: &Signals, log: Log) -> Result<String, Failure> {
+    /// Returns the text for stdout, and what to do if it cannot be printed. Writes warnings and metrics.
+    pub(crate) fn run(self, signals: &Signals, log: Log) -> Result<(String, Written), Failure> {
         let Rotation { administration, file, renew_before, keep_old, metrics_textfile, labels, issuer } =
             self;
         let Administration { url, format, timeout, http, credential } = administration;
@@ -115,29 +131,52 @@ impl Rotation {
             let (issuer, user): (Box<dyn Rotates>, _) = match issuer {
                 IssuerConfig::Gafaelfawr(config) => {
                     let user = config.new.username.clone();
-                    (Box::new(config.connect(http, url, &credential)?), Some(user))
+                    (Box::new(config.connect(&http, url, &credential)?), Some(user))
                 }
-                IssuerConfig::StackState(config) => (Box::new(config.connect(http, url, &credential)?), None),
+                IssuerConfig::StackState(config) => {
+                    (Box::new(config.connect(&http, url, &credential)?), None)
+                }
             };
             let empty = State::new(issuer_name, user);
             let issuer = issuer.as_ref();
             let rotate = Rotate { issuer, files: &files, session, renew_before, keep_old };
             let done = rotate.to_completion(empty, &mut notes);
-            notes.clock_offset_seconds = issuer.clock_offset();
+            notes.clock_offset_seconds = issuer.api().client().clock_offset_seconds();
+            rotate.warn_of_extras(&mut notes);
             Ok((done?, files.path().display().to_string()))
         })();
-        if let Some(path) = &metrics_textfile {
-            if !notes.is_token_seen {
-                notes.expires = known_expiry(&file);
-            }
-            let written = metrics::write(path, &labels, &figures(&result, &notes, session));
-            notes.warnings.extend(written.err().map(Warning::from));
+        if !notes.is_token_seen && metrics_textfile.is_some() {
+            notes.expires = known_expiry(&file);
         }
+        let figures = figures(&result, &notes, session);
+        let written = Written { metrics: metrics_textfile, labels, figures };
+        notes.warnings.extend(written.write());
         let (done, path) = result.map_err(|failure| failure.with_warnings(notes.warnings.drain(..)))?;
         for warning in &notes.warnings {
             log.warning(warning);
         }
-        Ok(report(&done, &path, &notes, format))
+        Ok((report(&done, &path, &notes, format), written))
+    }
+}
+
+/// The metrics of a `rotate` whose result is still to be printed.
+pub(crate) struct Written {
+    metrics: Option<PathBuf>,
+    labels: Labels,
+    figures: Figures,
+}
+
+impl Written {
+    fn write(&self) -> Option<Warning> {
+        metrics::write(self.metrics.as_ref()?, &self.labels, &self.figures).err()
+    }
+
+    /// Writes them again, with the failure to print the result.
+    pub(crate) fn unprinted(mut self, failure: Failure) -> Failure {
+        self.figures.exit_status = failure.status.code();
+        self.figures.failed.push(failure.stage);
+        self.figures.failures.push((failure.stage, failure.reason));
+        failure.with_warnings(self.write())
     }
 }
 
@@ -146,13 +185,11 @@ fn figures<T>(result: &Result<T, Failure>, notes: &Notes, session: Session<'_>) 
     let left = session.deadline.saturating_duration_since(Instant::now());
     // An interruption says nothing about the issuer.
     let failed = failure.filter(|failure| failure.reason != Reason::Interrupted);
-    let mut failed: Vec<Stage> = failed.and_then(|failure| failure.stage).into_iter().collect();
-    if notes.revocation_failed && !failed.contains(&Stage::Revoke) {
-        failed.push(Stage::Revoke);
-    }
+    let mut failed: Vec<Stage> = failed.map(|failure| failure.stage).into_iter().collect();
     let mut failures: Vec<_> = failure.map(|failure| (failure.stage, failure.reason)).into_iter().collect();
-    if notes.revocation_failed {
-        failures.push((Some(Stage::Revoke), Reason::TokenNotDeleted));
+    if !notes.undeleted.is_empty() {
+        failed.push(Stage::Revoke);
+        failures.push((Stage::Revoke, Reason::TokenNotDeleted));
     }
     Figures {
         exit_status: failure.map_or(ExitStatus::SUCCESS, |failure| failure.status).code(),
@@ -194,8 +231,14 @@ struct Rotate<'a> {
 impl Rotate<'_> {
     fn to_completion(&self, empty: State, notes: &mut Notes) -> Result<Done, Failure> {
         let _lock = self.lock()?;
-        let until = Until { signals: Some(self.session.signals), ..Until::at(self.session.deadline) };
-        let before = self.files.state(&until)?;
+        let until = self.session.until();
+        let (before, damage) = match self.files.state(&until) {
+            Ok(state) => (state, None),
+            Err(StateError::Damaged(failure)) => {
+                (None, Some(failure.and(&self.issuer.without_state(self.files.path()))))
+            }
+            Err(StateError::Unreadable(failure)) => return Err(failure),
+        };
         if let Some(state) = before.as_ref().filter(|s| (&s.issuer, &s.user) != (&empty.issuer, &empty.user))
         {
             return Err(self.of_another(state));
@@ -208,13 +251,17 @@ impl Rotate<'_> {
             state.tokens[at].installed = true;
         }
         let seen = match &token {
-            None => Seen::Invalid,
+            None => Ok(Seen::Invalid),
             Some(token) => {
                 let known = at.map(|at| &state.tokens[at]);
                 self.wait(self.issuer.look_at(token, known, self.session.deadline))
-                    .map_err(|failure| self.naming_file(failure))?
+                    .map_err(|failure| self.naming_file(failure))
             }
         };
+        if let Some(damage) = damage {
+            return self.without_state(damage, seen, notes);
+        }
+        let seen = seen?;
         notes.is_token_seen = true;
         let current = token.as_ref().map(fingerprint);
         let result = self.renew(&mut state, current, seen, notes);
@@ -222,9 +269,30 @@ impl Rotate<'_> {
         let saved = self.files.state(&Until::in_time(READ_LIMIT)).map(|saved| saved.unwrap_or(empty));
         let is_saved = saved.is_ok_and(|saved| saved == state);
         if !is_saved && let Err(failure) = self.files.save(&state) {
-            notes.warn(failure.message);
+            notes.warn(failure);
         }
         result
+    }
+
+    /// While the token in FILE is fresh, a damaged `FILE.state` does no harm.
+    fn without_state(
+        &self,
+        damage: Failure,
+        seen: Result<Seen, Failure>,
+        notes: &mut Notes,
+    ) -> Result<Done, Failure> {
+        match seen {
+            Ok(Seen::Valid { id, created, expires, .. }) => {
+                (notes.is_token_seen, notes.expires) = (true, expires);
+                if self.is_fresh(created, expires) {
+                    notes.warn(damage);
+                    return Ok(Done { rotated: false, id, expires });
+                }
+            }
+            Err(failure) if failure.reason != Reason::TokenFileRefused => return Err(failure),
+            _ => {}
+        }
+        Err(damage)
     }
 
     fn renew(
@@ -240,10 +308,23 @@ impl Rotate<'_> {
         };
         self.clean_up(state, current.as_deref(), in_file, notes)?;
         let mut valid_until = None;
-        if let (Seen::Valid { id, created, expires }, Some(fingerprint)) = (seen, current) {
+        if let (Seen::Valid { id, created, expires, other_scopes }, Some(fingerprint)) = (seen, current) {
             notes.expires = expires;
+            let path = self.files.path().display();
             if self.is_fresh(created, expires) {
+                if let Some(scopes) = other_scopes {
+                    notes.warn(format!(
+                        "the token in {path} has the scopes {scopes}; --scopes applies to the next one: to replace it now, use a --renew-before longer than its lifetime"
+                    ));
+                }
                 return Ok(Done { rotated: false, id, expires });
+            }
+            if !notes.undeleted.is_empty() || !notes.unproven.is_empty() {
+                let until = expires.map(|at| format!(" until {}", time(at))).unwrap_or_default();
+                let message = format!(
+                    "did not replace the token in {path}, which is valid{until}: an earlier token is still there, and rotate leaves no more than one"
+                );
+                return Err(Failure::failed(Stage::Revoke, Reason::TokenNotDeleted, message));
             }
             valid_until = expires;
             let is_known = state.tokens.iter().any(|known| known.fingerprint == fingerprint);
@@ -278,7 +359,7 @@ impl Rotate<'_> {
         }
         match unsynced {
             // After a power failure, FILE may hold the old token again.
-            Some(failure) => notes.warn(failure.message),
+            Some(failure) => notes.warn(failure),
             None => self.delete_old(state, &id, notes)?,
         }
         Ok(Done { rotated: true, id, expires })
@@ -301,7 +382,9 @@ impl Rotate<'_> {
         notes: &mut Notes,
     ) -> Result<(SecretString, Known, Replacement), Failure> {
         let deadline = self.session.deadline;
-        let attempt = self.wait(self.issuer.plan(&state.attempts, valid_until, deadline))?;
+        let attempt = self
+            .wait(self.issuer.plan(&state.attempts, valid_until, deadline))
+            .map_err(|failure| self.naming_file(failure))?;
         state.attempts.push(attempt.clone());
         let reserved = self.files.save(state).and_then(|()| self.files.reserve_state(state));
         let new_state = reserved.inspect_err(|_| {
@@ -339,7 +422,7 @@ impl Rotate<'_> {
                 }
                 // The first failure is the one to report.
                 if let Err(failure) = self.settle(state, None, notes) {
-                    notes.warn(failure.message);
+                    notes.warn(failure);
                 }
             }
         }
@@ -365,12 +448,13 @@ impl Rotate<'_> {
                 continue;
             }
             if known.installed && !holds_known {
-                notes.warn(format!(
-                    "the token {} is no longer in {} and was left alone: {}",
+                let warning = format!(
+                    "the token {} is no longer in {} and was left alone; {}",
                     known.id,
                     self.files.path().display(),
                     self.manual_cleanup_hint(&known.id, known.expires)
-                ));
+                );
+                notes.warn(Warning::new(Reason::TokenNotDeleted, warning));
                 continue;
             }
             match self.delete(&known.id, known.expires, notes) {
@@ -390,14 +474,14 @@ impl Rotate<'_> {
     }
 
     /// The message about a token in FILE, with the path.
-    fn naming_file(&self, failure: Failure) -> Failure {
-        match failure.reason {
-            Reason::TokenFileRefused => {
-                let message = format!("{} {}", self.files.path().display(), failure.message);
-                Failure { message, ..failure }
-            }
-            _ => failure,
-        }
+    fn naming_file(&self, mut failure: Failure) -> Failure {
+        let path = self.files.path().display();
+        failure.message = if failure.reason == Reason::TokenFileRefused {
+            format!("{path} {}", failure.message)
+        } else {
+            failure.message.replacen("the token in the file", &format!("the token in {path}"), 1)
+        };
+        failure
     }
 
     /// Looks for tokens whose creation was not confirmed.
@@ -431,12 +515,10 @@ impl Rotate<'_> {
             Found::Created(id) if others.ids.contains(&id) => Ok(is_recent()),
             Found::Created(id) => Ok(!self.delete(&id, Some(attempt.expires), notes)?),
             Found::Unproven(ids) => {
-                let expires = time(attempt.expires);
-                notes.warn(format!(
-                    "rotate may have created one of these tokens, but cannot tell and left them alone: {}; it expires at {expires}; see: {}",
-                    scrub(&ids.join(", ")),
-                    self.issuer.list_hint()
-                ));
+                for id in ids {
+                    let expires = Some(attempt.expires);
+                    note(&mut notes.unproven, Extra { id, expires, why: String::new() });
+                }
                 Ok(true)
             }
             Found::NotListed => Ok(is_recent()),
@@ -467,31 +549,56 @@ impl Rotate<'_> {
                 Ok(true)
             }
             Err(failure) => {
-                let undeleted = self.undeleted(id, expires, &failure);
                 if matches!(failure.status, ExitStatus::Signal(_)) {
-                    return Err(
-                        Failure { stage: Some(Stage::Revoke), ..failure }.and(&format!("and {undeleted}"))
-                    );
+                    let undeleted = self.undeleted(id, expires, &failure);
+                    return Err(Failure { stage: Stage::Revoke, ..failure }.and(&format!("and {undeleted}")));
                 }
-                notes.revocation_failed = true;
-                notes.warn(Warning::new(Reason::TokenNotDeleted, undeleted));
+                note(&mut notes.undeleted, Extra { id: id.to_owned(), expires, why: failure.message });
                 Ok(false)
             }
         }
     }
 
+    /// One warning for all tokens that could not be deleted for the same reason: with each failed run there may be more.
+    fn warn_of_extras(&self, notes: &mut Notes) {
+        let whys: BTreeSet<String> = notes.undeleted.iter().map(|extra| extra.why.clone()).collect();
+        for why in whys {
+            let same = notes.undeleted.iter().filter(|extra| extra.why == why);
+            let (tokens, hint) = self.listed(same);
+            let warning = format!("could not delete {tokens}: {why}; the next rotate tries again; {hint}");
+            notes.warn(Warning::new(Reason::TokenNotDeleted, warning));
+        }
+        if !notes.unproven.is_empty() {
+            let (tokens, hint) = self.listed(notes.unproven.iter());
+            let warning =
+                format!("rotate may have created {tokens}, but cannot be sure and deleted nothing; {hint}");
+            notes.warn(Warning::new(Reason::TokenNotDeleted, warning));
+        }
+    }
+
+    /// The tokens in words, and when they expire and how to delete them.
+    fn listed<'a>(&self, extras: impl Iterator<Item = &'a Extra>) -> (String, String) {
+        let extras: Vec<&Extra> = extras.collect();
+        if let [extra] = extras[..] {
+            let id = scrub(&extra.id);
+            return (format!("the token {id}"), self.manual_cleanup_hint(&extra.id, extra.expires));
+        }
+        let ids = extras.iter().map(|extra| scrub(&extra.id)).collect::<Vec<_>>().join(", ");
+        let last = extras.iter().filter_map(|extra| extra.expires).max().map(time).unwrap_or_default();
+        let how = self.issuer.delete_hint("ID");
+        (format!("the tokens {ids}"), format!("the last one expires at {last}; to delete them now: {how}"))
+    }
+
     fn undeleted(&self, id: &str, expires: Option<u64>, why: &Failure) -> String {
         let why = if matches!(why.status, ExitStatus::Signal(_)) { "interrupted" } else { &why.message };
-        format!(
-            "could not delete the token: {why}; the next rotate tries again; {}",
-            self.manual_cleanup_hint(id, expires)
-        )
+        let hint = self.manual_cleanup_hint(id, expires);
+        format!("could not delete the token {id}: {why}; the next rotate tries again; {hint}")
     }
 
     fn manual_cleanup_hint(&self, id: &str, expires: Option<u64>) -> String {
         let expires =
             expires.map_or_else(|| "never expires".to_owned(), |at| format!("expires at {}", time(at)));
-        format!("it {expires}, or delete it: {}", self.issuer.delete_hint(id))
+        format!("it {expires}; to delete it now: {}", self.issuer.delete_hint(id))
     }
 
     fn clean_up_deadline(&self) -> Instant {
@@ -517,16 +624,16 @@ impl Rotate<'_> {
                 Ok(Some(lock)) => return Ok(lock),
                 Ok(None) => {}
                 Err(error) => {
-                    return Err(Failure::local(
-                        Reason::OutputFailed,
-                        format!("cannot lock {path}.lock: {}; check --token-file", system_error(&error)),
-                    ));
+                    let why = system_error(&error);
+                    return Err(Failure::unwritten(format!(
+                        "cannot lock {path}.lock: {why}; check --token-file"
+                    )));
                 }
             }
             if Instant::now() >= deadline {
                 let after = duration::show(timeout);
                 return Err(Failure {
-                    stage: None,
+                    stage: Stage::Prepare,
                     reason: Reason::TimeoutLock,
                     status: ExitStatus::Timeout,
                     message: format!("timed out after {after} {waiting}"),
@@ -534,7 +641,7 @@ impl Rotate<'_> {
             }
             if let Some(signal) = signals.take_interrupt() {
                 let message = format!("interrupted by {signal} {waiting}");
-                return Err(Failure { message, stage: None, ..Failure::signal(Stage::Sign, signal) });
+                return Err(Failure { message, ..Failure::signal(Stage::Prepare, signal) });
             }
             std::thread::sleep(LOCK_PAUSE.min(deadline.saturating_duration_since(Instant::now())));
         }

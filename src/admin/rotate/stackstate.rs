@@ -1,6 +1,7 @@
 //! StackState's part of `rotate`. The API does not tell which token a secret belongs to, so `FILE.state` records it.
 //! Each token gets a unique name, by which it is found in the list.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use reqwest::Url;
@@ -35,22 +36,19 @@ pub(crate) enum Expiry {
 impl Config {
     pub(super) fn connect(
         self,
-        http: LoadedHttp,
+        http: &LoadedHttp,
         url: Url,
         credential: &SecretString,
     ) -> Result<Installation, Failure> {
         let Config { api_path, kind, new, expiry } = self;
         let kind = kind.unwrap_or_else(|| CredentialKind::of(credential));
-        let admin = StackState::new(Access { http: &http, url: url.clone(), credential }, &api_path, kind)?;
-        Ok(Installation { admin, http, url, api_path, new, expiry })
+        let admin = StackState::new(Access { http, url, credential }, &api_path, kind)?;
+        Ok(Installation { admin, new, expiry })
     }
 }
 
 pub(super) struct Installation {
     admin: StackState,
-    http: LoadedHttp,
-    url: Url,
-    api_path: String,
     new: NewToken,
     expiry: Expiry,
 }
@@ -64,13 +62,13 @@ impl Installation {
     ) -> Result<Seen, Failure> {
         let Some(known) = known else {
             if token.expose_secret().starts_with(SERVICE_TOKEN_PREFIX)
-                && !self.with_token(token)?.accepts_credential(deadline).await?
+                && !self.admin.accepts(token, deadline).await?
             {
                 return Ok(Seen::Invalid);
             }
             return Err(Failure::local(
                 Reason::TokenFileRefused,
-                "holds a token that rotate did not create, so it is left alone; use another file, or move it away",
+                "holds a token that its .state file does not list, so it is left alone; use another file, or move it away",
             ));
         };
         let listed = self.admin.list(deadline).await?;
@@ -81,15 +79,7 @@ impl Installation {
         if expires.is_some_and(|expires| expires <= self.now()) {
             return Ok(Seen::Invalid);
         }
-        Ok(Seen::Valid { id: known.id.clone(), created: known.created, expires })
-    }
-
-    fn with_token(&self, token: &SecretString) -> Result<StackState, Failure> {
-        StackState::new(
-            Access { http: &self.http, url: self.url.clone(), credential: token },
-            &self.api_path,
-            CredentialKind::Service,
-        )
+        Ok(Seen::Valid { id: known.id.clone(), created: known.created, expires, other_scopes: None })
     }
 
     async fn plan(&self, valid_until: Option<u64>, deadline: Instant) -> Result<PlannedCreation, Failure> {
@@ -106,7 +96,8 @@ impl Installation {
         let expires = match self.expiry {
             Expiry::Lifetime(lifetime) => began.saturating_add(lifetime.as_secs()),
             Expiry::At(day) if valid_until.is_some_and(|until| until >= day) => {
-                return Err(Failure::local(
+                return Err(Failure::failed(
+                    Stage::Exchange,
                     Reason::InvalidExpiry,
                     format!(
                         "--expiration: the token in the file is valid until {}; choose a later day, or use --lifetime",
@@ -136,10 +127,6 @@ impl Installation {
 impl Rotates for Installation {
     fn api(&self) -> &Api {
         self.admin.api()
-    }
-
-    fn clock_offset(&self) -> Option<i64> {
-        self.api().client().clock_offset_seconds()
     }
 
     fn look_at<'a>(
@@ -215,5 +202,13 @@ impl Rotates for Installation {
 
     fn list_hint(&self) -> String {
         "monitoring-token stackstate list".to_owned()
+    }
+
+    fn without_state(&self, file: &Path) -> String {
+        format!(
+            "move it and {} away, and run rotate at once: it creates a new token, and leaves the old ones to expire; see: {}",
+            file.display(),
+            self.list_hint()
+        )
     }
 }

@@ -216,9 +216,11 @@ impl Circumstances<'_> {
                     return (tls::reason(tls), tls::explain(tls, &at, self), false);
                 }
                 let why = io_words(error);
+                let check = "; check the server, and any proxy or load balancer in between";
+                let advice = if asked.is_empty() { check } else { &asked };
                 (
                     Reason::ConnectionBroken,
-                    format!("the connection to {at} broke {during}: {why}{asked}"),
+                    format!("the connection to {at} broke {during}: {why}{advice}"),
                     true,
                 )
             }

@@ -131,7 +131,7 @@ impl RunToken {
                 }
                 Verdict::NotListed => {
                     return Err(format!(
-                        "it is not known whether the request created one; {}",
+                        "its creation was not confirmed, and it is not listed; {}",
                         self.manual_cleanup_hint(leftover)
                     ));
                 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::CreateError;
-use super::api::{Access, Api};
+use super::api::{Access, Api, Scheme};
 use super::refusal::Doing;
 use crate::failure::Failure;
 use crate::secret::{ExposeSecret as _, SecretString, protect};
@@ -82,13 +82,15 @@ pub(crate) fn is_scope(scope: &str) -> bool {
         && scope.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b':' | b'.' | b'_' | b'-'))
 }
 
+const BEARER: Scheme = ("authorization", "bearer ");
+
 pub(crate) struct Gafaelfawr {
     api: Api,
 }
 
 impl Gafaelfawr {
     pub(crate) fn new(access: Access<'_>) -> Result<Gafaelfawr, Failure> {
-        Ok(Gafaelfawr { api: Api::new(&error::DIALECT, access, ("authorization", "bearer "))? })
+        Ok(Gafaelfawr { api: Api::new(&error::DIALECT, access, BEARER)? })
     }
 
     pub(crate) fn api(&self) -> &Api {
@@ -107,9 +109,13 @@ impl Gafaelfawr {
         self.api.get(&self.own_token(), Doing::Check, deadline).await
     }
 
-    /// The credential as Gafaelfawr describes it; `None` if it is not or no longer valid.
-    pub(crate) async fn own_info(&self, deadline: Instant) -> Result<Option<TokenInfo>, Failure> {
-        self.api.get_if_valid(&self.own_token(), error::is_invalid_token, deadline).await
+    /// The token of a file as Gafaelfawr describes it; `None` if it is not or no longer valid.
+    pub(crate) async fn info_of(
+        &self,
+        token: &SecretString,
+        deadline: Instant,
+    ) -> Result<Option<TokenInfo>, Failure> {
+        self.api.get_if_valid(&self.own_token(), (BEARER, token), error::is_invalid_token, deadline).await
     }
 
     /// How far the local clock is ahead of the server's. The server rejects the bootstrap token here, but its response

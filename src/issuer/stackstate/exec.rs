@@ -123,7 +123,7 @@ impl Issuer for RunToken {
 
     fn manual_cleanup_hint(&self, _: &Leftover) -> String {
         format!(
-            "it expires at {}, or delete it: monitoring-token stackstate delete --name {}",
+            "it expires at {}; to delete it now: monitoring-token stackstate delete --name {}",
             crate::date::time(u64::try_from(self.expiry() / 1000).unwrap_or_default()),
             self.new.name
         )

@@ -105,6 +105,8 @@ pub(crate) struct Created {
     pub expiration: Option<i64>,
 }
 
+const SERVICE_HEADER: &str = "x-api-key";
+
 pub(crate) struct StackState {
     api: Api,
     /// The base URL, without the API's path.
@@ -119,7 +121,7 @@ impl StackState {
     ) -> Result<StackState, Failure> {
         let header = match kind {
             CredentialKind::Api => "x-api-token",
-            CredentialKind::Service => "x-api-key",
+            CredentialKind::Service => SERVICE_HEADER,
             CredentialKind::Kubernetes => "x-api-servicebearer",
         };
         let Access { http, url, credential } = access;
@@ -153,10 +155,12 @@ impl StackState {
         Some(format!("{}.{}.{}", part("major")?, part("minor")?, part("patch")?))
     }
 
-    pub(crate) async fn accepts_credential(&self, deadline: Instant) -> Result<bool, Failure> {
+    /// True if this service token is valid.
+    pub(crate) async fn accepts(&self, token: &SecretString, deadline: Instant) -> Result<bool, Failure> {
         let url = self.api.at(&["server", "info"]);
+        let with_it = ((SERVICE_HEADER, ""), token);
         let info: Option<Value> =
-            self.api.get_if_valid(&url, |answer| answer.status == 401, deadline).await?;
+            self.api.get_if_valid(&url, with_it, |answer| answer.status == 401, deadline).await?;
         Ok(info.is_some())
     }
 
