@@ -1,6 +1,6 @@
 //! Starts the command as `env` would: with the same signal mask, ignored signals, umask, directory and descriptors.
 
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CStr, OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use super::lookup::{self, LookupError};
 use super::output::{Masked, Output, Tail};
 use crate::secret::{ExposeSecret as _, SecretString};
+use crate::sys::memory::environment;
 use crate::sys::process::{Child, Image};
 
 /// `-output`: where the command's output goes.
@@ -91,32 +92,32 @@ impl Job<'_> {
     /// the thread that started the command.
     pub(crate) fn start(&self) -> Result<Started, StartError> {
         let path = lookup::find(&self.words[0])?;
-        let image = Image::new(&path, self.words, self.environment())
+        let (kept, set) = self.environment();
+        let image = Image::new(&path, self.words, kept, set)
             .map_err(|error| StartError::CannotRun(path.clone(), error))?;
-        let size = describe_size(&image);
         let stdin = match self.input {
             InputPolicy::Null => Some(null(File::options().read(true)).map_err(StartError::Ours)?),
             InputPolicy::Inherit => None,
         };
         let (output, [stdout, stderr]) = self.connect_output().map_err(StartError::Ours)?;
-        let child = image.start([stdin, stdout, stderr]).map_err(|error| classify(path, error, size))?;
+        let child = image.start([stdin, stdout, stderr]).map_err(|error| classify(path, error, &image))?;
         Ok(Started { child, output })
     }
 
-    /// The command's environment, each variable as `NAME=value`.
-    fn environment(&self) -> Vec<OsString> {
+    /// The command's environment: the variables of this process that it gets, and others, each as `NAME=value`.
+    fn environment(&self) -> (Vec<&'static CStr>, Vec<OsString>) {
         let is_changed = |name: &OsStr| {
             self.remove.iter().any(|removed| removed == name) || self.set.iter().any(|(set, _)| set == name)
         };
-        let kept = std::env::vars_os().filter(|(name, _)| !is_changed(name));
-        let mut variables: Vec<OsString> = kept.map(|(name, value)| variable(name, &value)).collect();
+        let kept = environment().filter(|(name, _)| !is_changed(name)).map(|(_, entry)| entry);
+        let mut variables = Vec::new();
         for (at, (name, value)) in self.set.iter().enumerate() {
             // The last value of a name wins.
             if self.set[at + 1..].iter().all(|(later, _)| later != name) {
                 variables.push(variable(name.clone(), value.expose_secret().as_ref()));
             }
         }
-        variables
+        (kept.collect(), variables)
     }
 
     /// How the output is handled, and the descriptors that replace stdout and stderr.
@@ -163,14 +164,15 @@ fn variable(name: OsString, value: &OsStr) -> OsString {
 fn describe_size(image: &Image) -> String {
     /// MAX_ARG_STRLEN (execve(2)) with pages of 4 KiB.
     const MAX_STRING_BYTES: usize = 128 * 1024;
-    let bytes = |text: &CString| text.as_bytes_with_nul().len();
-    if let Some(entry) = image.variables.iter().find(|entry| bytes(entry) > MAX_STRING_BYTES) {
-        let name = entry.as_bytes().split(|&byte| byte == b'=').next().unwrap_or_default();
+    let bytes = |text: &CStr| text.to_bytes_with_nul().len();
+    if let Some(entry) = image.variables().find(|entry| bytes(entry) > MAX_STRING_BYTES) {
+        let name = entry.to_bytes().split(|&byte| byte == b'=').next().unwrap_or_default();
         let name = String::from_utf8_lossy(name);
         return format!("the environment is too large: {name} has {} bytes, more than 128 KiB", bytes(entry));
     }
-    let total = |texts: &[CString]| texts.iter().map(|text| bytes(text) + size_of::<*const u8>()).sum();
-    let (words, variables): (usize, usize) = (total(&image.words), total(&image.variables));
+    let size = |text: &CStr| bytes(text) + size_of::<*const u8>();
+    let words: usize = image.words.iter().map(|word| size(word)).sum();
+    let variables: usize = image.variables().map(size).sum();
     format!(
         "the environment is too large: {variables} bytes, and {words} bytes of arguments; \
          shorten them, or raise the stack limit (ulimit -s)"
@@ -203,9 +205,8 @@ fn null(options: &OpenOptions) -> io::Result<OwnedFd> {
         .map_err(|error| io::Error::new(error.kind(), format!("this machine needs a /dev/null: {error}")))
 }
 
-/// Errors of `execve` belong to the command, earlier ones to this machine. `size` describes the size of arguments and
-/// environment, for E2BIG.
-fn classify(path: PathBuf, error: io::Error, size: String) -> StartError {
+/// Errors of `execve` belong to the command, earlier ones to this machine.
+fn classify(path: PathBuf, error: io::Error, image: &Image) -> StartError {
     let errno = Errno::from_io_error(&error);
     // An error that seems to be about COMMAND may be about its interpreter.
     if let Some(Errno::NOENT | Errno::ACCESS | Errno::NOEXEC | Errno::LOOP) = errno
@@ -220,7 +221,7 @@ fn classify(path: PathBuf, error: io::Error, size: String) -> StartError {
         }
         Some(Errno::NOENT) => StartError::NotFound,
         Some(Errno::NOEXEC) => StartError::NotAProgram,
-        Some(Errno::TOOBIG) => StartError::TooLarge(size),
+        Some(Errno::TOOBIG) => StartError::TooLarge(describe_size(image)),
         Some(Errno::AGAIN | Errno::NOMEM | Errno::MFILE | Errno::NFILE) => StartError::Ours(error),
         Some(Errno::ACCESS) if path.is_dir() => StartError::IsADirectory,
         _ => StartError::CannotRun(path, error),

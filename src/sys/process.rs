@@ -1,6 +1,6 @@
 //! Processes: starting one, signaling a group, finding children that ended.
 
-use std::ffi::{CString, OsString, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, OsString, c_char, c_int, c_void};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -21,19 +21,32 @@ use super::signal::{Inherited, Signal};
 pub(crate) struct Image {
     path: CString,
     pub words: Vec<CString>,
-    pub variables: Vec<CString>,
+    kept: Vec<&'static CStr>,
+    set: Vec<CString>,
     argv: Vec<*const c_char>,
     envp: Vec<*const c_char>,
 }
 
 impl Image {
-    pub(crate) fn new(path: &Path, words: &[OsString], variables: Vec<OsString>) -> io::Result<Image> {
+    /// `kept` are variables of this process, and `set` further ones, each as `NAME=value`.
+    pub(crate) fn new(
+        path: &Path,
+        words: &[OsString],
+        kept: Vec<&'static CStr>,
+        set: Vec<OsString>,
+    ) -> io::Result<Image> {
         let path = CString::new(path.as_os_str().as_bytes())?;
         let words = words.iter().map(|word| CString::new(word.as_bytes())).collect::<Result<Vec<_>, _>>()?;
-        let variables = variables.into_iter().map(|entry| CString::new(entry.into_vec()));
-        let variables = variables.collect::<Result<Vec<_>, _>>()?;
-        let (argv, envp) = (pointers(&words), pointers(&variables));
-        Ok(Image { path, words, variables, argv, envp })
+        let set = set.into_iter().map(|entry| CString::new(entry.into_vec()));
+        let set = set.collect::<Result<Vec<_>, _>>()?;
+        let argv = pointers(words.iter().map(CString::as_c_str));
+        let envp = pointers(kept.iter().copied().chain(set.iter().map(CString::as_c_str)));
+        Ok(Image { path, words, kept, set, argv, envp })
+    }
+
+    /// The environment of the program.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = &CStr> {
+        self.kept.iter().copied().chain(self.set.iter().map(CString::as_c_str))
     }
 
     /// Starts the program in a session and process group of its own, with the inherited signals, and with these
@@ -194,7 +207,7 @@ impl Birth<'_> {
         stderr.as_ref().map_or(Ok(()), dup2_stderr)?;
         self.inherited.restore();
         let Image { path, argv, envp, .. } = self.image;
-        // SAFETY: a C string, and two null-terminated lists of C strings, all owned by the image.
+        // SAFETY: a C string, and two null-terminated lists of C strings, all owned by the image or static.
         unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
         Err(last_errno())
     }
@@ -204,8 +217,8 @@ fn last_errno() -> Errno {
     Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL)
 }
 
-fn pointers(texts: &[CString]) -> Vec<*const c_char> {
-    texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+fn pointers<'a>(texts: impl Iterator<Item = &'a CStr>) -> Vec<*const c_char> {
+    texts.map(CStr::as_ptr).chain([std::ptr::null()]).collect()
 }
 
 /// The command: a child of this process that has not been reaped.
