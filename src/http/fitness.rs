@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn each_root_of_this_machine_can_be_looked_at() {
         let Ok(pem) = std::fs::read("/etc/ssl/certs/ca-certificates.crt") else { return };
-        each_certificate(&pem, |root| match check_issuer(root, 0, UnixTime::now()) {
+        each_certificate(pem.as_slice(), |root| match check_issuer(root, 0, UnixTime::now()) {
             Ok(()) | Err(Unfit::Expired(_)) => {}
             Err(why) => {
                 let name = certificate::parse(root).map(|root| root.subject.to_string());

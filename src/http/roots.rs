@@ -5,8 +5,8 @@
 //! only a match is decoded and parsed. Parsing all of Debian's bundle took 0.7 million instructions more, the loader of
 //! rustls 6.3 million more, before names were compared in base64.
 
-use std::fs::{DirEntry, Metadata};
-use std::io::Read as _;
+use std::fs::{DirEntry, File};
+use std::io::{Read, Take};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -25,7 +25,10 @@ pub(crate) const MAX_BUNDLE_BYTES: usize = 16 * 1024 * 1024;
 
 /// The limit for all files of `SSL_CERT_DIR` together. They are read during a handshake, where neither the deadline nor
 /// a signal can interrupt.
-const MAX_DIRECTORY_BYTES: usize = 2 * MAX_BUNDLE_BYTES;
+const MAX_DIRECTORY_BYTES: u64 = 2 * MAX_BUNDLE_BYTES as u64;
+
+/// How much of a bundle is in memory at a time. All of Debian's would cost 50 more page faults, for 220 KB.
+const PIECE_BYTES: usize = 16 * 1024;
 
 const PIPE_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -46,19 +49,19 @@ pub(crate) fn read_pipe(path: &Path, until: &Until<'_>) -> Result<Option<Vec<u8>
     }
 }
 
-/// Reads a regular file. Type and size are checked on the open file, because the path may change in between.
-pub(crate) fn read_bundle(path: &Path, max_bytes: usize) -> Option<Vec<u8>> {
+/// A regular file with certificates, which is read up to a limit.
+pub(crate) type Bundle = Take<File>;
+
+/// Opens a regular file. Type and size are checked on the open file, because the path may change in between.
+pub(crate) fn open_bundle(path: &Path, max_bytes: u64) -> Option<Bundle> {
     let file = read::open(path).ok()?;
-    let about = file.metadata().ok().filter(Metadata::is_file)?;
-    let length = usize::try_from(about.len()).ok().filter(|&length| length <= max_bytes)?;
-    let mut bytes = Vec::with_capacity(length + 1);
-    file.take(max_bytes as u64).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
+    file.metadata().ok().filter(|about| about.is_file() && about.len() <= max_bytes)?;
+    Some(file.take(max_bytes))
 }
 
 /// Reads each file of a directory. As in Go, links to files in the same directory are skipped, because their targets
 /// are read.
-pub(crate) fn each_bundle(dir: &Path, mut seen: impl FnMut(&Path, &[u8])) {
+pub(crate) fn each_bundle(dir: &Path, mut seen: impl FnMut(&Path, &mut Bundle)) {
     let is_link_to_neighbor = |entry: &DirEntry| {
         entry.file_type().is_ok_and(|kind| kind.is_symlink())
             && std::fs::read_link(entry.path()).is_ok_and(|target| target.components().count() == 1)
@@ -69,9 +72,10 @@ pub(crate) fn each_bundle(dir: &Path, mut seen: impl FnMut(&Path, &[u8])) {
             continue;
         }
         let path = entry.path();
-        if let Some(bytes) = read_bundle(&path, left.min(MAX_BUNDLE_BYTES)) {
-            left -= bytes.len();
-            seen(&path, &bytes);
+        let most = left.min(MAX_BUNDLE_BYTES as u64);
+        if let Some(mut bundle) = open_bundle(&path, most) {
+            seen(&path, &mut bundle);
+            left -= most - bundle.limit();
         }
     }
 }
@@ -90,7 +94,7 @@ pub(crate) fn unreadable(path: &Path) -> Option<String> {
 }
 
 /// Passes each certificate of a PEM file (RFC 7468) on as DER. Like Go, skips invalid base64.
-pub fn each_certificate(pem: &[u8], mut seen: impl FnMut(&CertificateDer<'_>)) {
+pub fn each_certificate(pem: impl Read, mut seen: impl FnMut(&CertificateDer<'_>)) {
     let mut der = Vec::new();
     each_base64(pem, |base64| {
         if decode(base64, &mut der) {
@@ -99,17 +103,29 @@ pub fn each_certificate(pem: &[u8], mut seen: impl FnMut(&CertificateDer<'_>)) {
     });
 }
 
-fn each_base64(pem: &[u8], mut seen: impl FnMut(&mut Vec<u8>)) {
+/// Passes the base64 of each certificate on. An error of `pem` counts as its end.
+fn each_base64(mut pem: impl Read, mut seen: impl FnMut(&mut Vec<u8>)) {
     let (begin, end) = (Finder::new("-----BEGIN CERTIFICATE-----"), Finder::new("-----END CERTIFICATE-----"));
-    let mut base64 = Vec::new();
-    let mut rest = pem;
-    while let Some(at) = begin.find(rest) {
-        rest = &rest[at + begin.needle().len()..];
-        let Some(length) = end.find(rest) else { return };
-        let (text, after) = rest.split_at(length);
-        rest = &after[end.needle().len()..];
-        join_lines(text, &mut base64);
-        seen(&mut base64);
+    let (mut piece, mut filled, mut base64) = (vec![0; PIECE_BYTES], 0, Vec::new());
+    while let Ok(length @ 1..) = pem.read(&mut piece[filled..]) {
+        filled += length;
+        let mut rest = &piece[..filled];
+        while let Some(at) = begin.find(rest) {
+            rest = &rest[at..];
+            let inside = &rest[begin.needle().len()..];
+            let Some(length) = end.find(inside) else { break };
+            join_lines(&inside[..length], &mut base64);
+            seen(&mut base64);
+            rest = &inside[length + end.needle().len()..];
+        }
+        // What continues in the next piece: a certificate, or the line in front of one.
+        let most = if rest.starts_with(begin.needle()) { usize::MAX } else { begin.needle().len() - 1 };
+        let kept = rest.len().min(most);
+        piece.copy_within(filled - kept..filled, 0);
+        filled = kept;
+        if filled == piece.len() {
+            piece.resize(2 * filled, 0);
+        }
     }
 }
 
@@ -186,7 +202,7 @@ impl<'a> Roots<'a> {
     }
 
     /// Adds the certificates of a file that matter for the chain.
-    pub(crate) fn take_all(&mut self, pem: &[u8], place: &Path) {
+    pub(crate) fn take_all(&mut self, pem: impl Read, place: &Path) {
         let place = Rc::new(place.to_path_buf());
         let mut der = Vec::new();
         each_base64(pem, |base64| {
@@ -223,6 +239,20 @@ impl<'a> Roots<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Certificates that end in each place of a piece, and one that is larger than a piece.
+    #[test]
+    fn certificates_are_found_wherever_a_piece_ends() {
+        let certificate = |length| {
+            let base64 = STANDARD.encode(vec![7; length]);
+            format!("text\n-----BEGIN CERTIFICATE-----\n{base64}\n-----END CERTIFICATE-----\n")
+        };
+        let lengths: Vec<usize> = (0..400).chain([3 * PIECE_BYTES, 1, PIECE_BYTES]).collect();
+        let pem: String = lengths.iter().map(|&length| certificate(length)).collect();
+        let mut found = Vec::new();
+        each_certificate(pem.as_bytes(), |der| found.push(der.len()));
+        assert_eq!(found, lengths);
+    }
 
     #[test]
     fn a_part_of_a_certificate_is_found_in_base64_wherever_it_begins() {

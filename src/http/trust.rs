@@ -121,11 +121,13 @@ impl LoadedTrust {
             self.extra_roots.iter().for_each(|der| roots.take(der, &place));
         }
         if let (Some(pem), [path]) = (&self.piped, self.places.files.as_slice()) {
-            return roots.take_all(pem, path);
+            return roots.take_all(pem.as_slice(), path);
         }
-        let read = |path: &PathBuf| Some((roots::read_bundle(path, MAX_BUNDLE_BYTES)?, path.clone()));
-        if let Some((pem, path)) = self.places.files.iter().find_map(read) {
-            roots.take_all(&pem, &path);
+        let mut files = self.places.files.iter();
+        if let Some((pem, path)) =
+            files.find_map(|path| Some((roots::open_bundle(path, MAX_BUNDLE_BYTES as u64)?, path)))
+        {
+            roots.take_all(pem, path);
         }
     }
 
