@@ -15,8 +15,8 @@ use crate::go::duration;
 use crate::sys::descriptors::{close_on_exec, wait_for};
 use crate::sys::signal::{Signal, Signals};
 
-/// Larger than most keys.
-const USUAL_BYTES: usize = 4 * 1024;
+/// Larger than most keys. All of it is zeroed, byte by byte: with 4 KiB, that was 2 % of a run without exchange.
+const USUAL_BYTES: usize = 1024;
 /// How long to wait for a pipe if no run sets a limit.
 pub(crate) const DEFAULT_PATIENCE: Duration = Duration::from_secs(60);
 

@@ -56,6 +56,10 @@ impl Part {
 
     fn escape(self, bytes: &[u8]) -> String {
         const HEX: &[u8; 16] = b"0123456789ABCDEF";
+        // The longest part is a token, which needs no escapes.
+        if !bytes.iter().any(|&byte| self.escapes(byte)) {
+            return String::from_utf8_lossy(bytes).into_owned();
+        }
         let mut out = String::with_capacity(bytes.len());
         for &byte in bytes {
             if !self.escapes(byte) {
@@ -166,12 +170,10 @@ impl GoUrl {
         self.written(&self.host)
     }
 
-    /// The URL without an IPv6 zone, which has a meaning only on this machine.
-    pub(crate) fn text_without_zone(&self) -> String {
-        match self.zone_range() {
-            Some((from, to)) => self.written(&[&self.host[..from], &self.host[to..]].concat()),
-            None => self.text(),
-        }
+    /// The URL without its IPv6 zone, which has a meaning only on this machine. `None` if it has no zone.
+    pub(crate) fn text_without_zone(&self) -> Option<String> {
+        let (from, to) = self.zone_range()?;
+        Some(self.written(&[&self.host[..from], &self.host[to..]].concat()))
     }
 
     /// The IPv6 zone: the name of a network interface.
@@ -353,7 +355,7 @@ mod tests {
         }
         let url = GoUrl::parse("http://[fe80::1%25eth0]:8080/p").unwrap();
         assert_eq!(url.zone().as_deref(), Some("eth0"));
-        assert_eq!(url.text_without_zone(), "http://[fe80::1]:8080/p");
+        assert_eq!(url.text_without_zone().as_deref(), Some("http://[fe80::1]:8080/p"));
         assert_eq!(GoUrl::parse("http://[::1]/").unwrap().zone(), None);
     }
 

@@ -118,7 +118,7 @@ fn each_base64(mut pem: impl Read, mut seen: impl FnMut(&mut Vec<u8>)) {
             seen(&mut base64);
             rest = &inside[length + end.needle().len()..];
         }
-        // What continues in the next piece: a certificate, or the line in front of one.
+        // The next piece continues a certificate, or the line in front of one.
         let most = if rest.starts_with(begin.needle()) { usize::MAX } else { begin.needle().len() - 1 };
         let kept = rest.len().min(most);
         piece.copy_within(filled - kept..filled, 0);

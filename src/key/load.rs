@@ -9,7 +9,6 @@ use zeroize::Zeroizing;
 use super::PrivateKey;
 use crate::failure::{Failure, Reason, Stage, resource_advice, system_error};
 use crate::read::{self, ReadError, Until};
-use crate::secret::scrub_stack;
 
 const MAX_KEY_BYTES: usize = 64 * 1024;
 
@@ -47,7 +46,6 @@ impl KeySource {
                 PrivateKey::from_jwk(&read_file(path, until, advice)?)
             }
         };
-        scrub_stack();
         key.map_err(|refusal| self.refuse(&refusal))
     }
 

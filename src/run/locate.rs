@@ -12,6 +12,7 @@ use crate::http::explain::TransportError;
 use crate::http::{Client, HttpConfig, Redirects, plain_http_host};
 use crate::issuer::Lease;
 use crate::issuer::locate::{Exchange, Granted, Locate, LocateConfig, Signed};
+use crate::key::PrivateKey;
 use crate::log::Log;
 use crate::secret::scrub_stack;
 use crate::sys::memory::give_back_freed;
@@ -67,12 +68,11 @@ impl LocateRun {
 }
 
 /// Signs and exchanges. When this returns, key, client and runtime are gone; only the lease stays while the command
-/// runs.
+/// runs. It is not inlined, so that the command is started on the part of the stack that it used.
+#[inline(never)]
 #[expect(clippy::needless_pass_by_value, reason = "the key that it may hold goes with it")]
 fn lease(run: &mut Run<'_>, locate: LocateConfig, http: HttpConfig) -> Result<Lease, Failure> {
-    let credentials = credentials(run, &locate, http, &mut ());
-    scrub_stack();
-    let (signed, granted) = credentials?;
+    let (signed, granted) = credentials(run, &locate, http, &mut ())?;
     if granted.is_some() {
         give_back_freed();
     }
@@ -90,12 +90,27 @@ pub(crate) fn credentials(
     let key = observer.step("key", locate.key.load(&run.until()))?;
     tracing::debug!(key = locate.key.describe(), key_id = key.key_id, algorithm = key.alg(), "read the key");
     observer.loaded(locate, &key);
-    let signed = observer.step("signing", locate.sign(&key))?;
+    let signed = locate.sign(&key);
+    scrub_stack();
+    let signed = observer.step("signing", signed)?;
     observer.signed(locate, &key);
     run.report.took(Stage::Sign, began.elapsed());
-    if locate.exchange == Exchange::No {
-        return Ok((signed, None));
+    match locate.exchange {
+        Exchange::No => Ok((signed, None)),
+        _ => exchange(run, locate, http, &key, signed, observer),
     }
+}
+
+/// Not inlined, because it needs 20 KiB of stack, which a run without exchange does not.
+#[inline(never)]
+fn exchange(
+    run: &mut Run<'_>,
+    locate: &LocateConfig,
+    http: HttpConfig,
+    key: &PrivateKey,
+    signed: Signed,
+    observer: &mut impl Observer,
+) -> Result<(Signed, Option<Granted>), Failure> {
     let url = &locate.endpoint.url;
     run.report.insecure = plain_http_host(url);
     let began = Instant::now();
@@ -103,9 +118,11 @@ pub(crate) fn credentials(
     observer.set_up(&http, url)?;
     let client = Client::new(&http, url, Redirects::SameOrigin).map_err(TransportError::into_failure);
     let client = observer.step("exchange", client)?;
-    let asked = Locate { config: locate, client: &client, key: &key };
+    let asked = Locate { config: locate, client: &client, key };
     let ask = asked.ask(signed, http.retries, run.timeline.term_at);
     let result = run.attempt(Stage::Exchange, ask, || while_asking(locate, &client));
+    // It may have signed again.
+    scrub_stack();
     run.report.took(Stage::Exchange, began.elapsed());
     run.report.clock_offset_seconds = client.clock_offset_seconds();
     run.report.insecure = client.plain_http_host(url);

@@ -67,7 +67,7 @@ impl Endpoint {
     /// Joins prefix and service. The error is a clause without secrets.
     pub fn new(prefix: &str, service: &str) -> Result<Endpoint, String> {
         let written = GoUrl::parse(prefix)?.join(service);
-        let url = requested(&written)?;
+        let url = requested(&written, &written.text())?;
         if url.as_str().len() > LONGEST_URL {
             return Err(format!("with the service it is longer than {} KiB", LONGEST_URL / 1024));
         }
@@ -82,13 +82,16 @@ impl Endpoint {
     /// The monitoring URL: the query of the prefix with the token added.
     pub fn monitoring_url(&self, jwt: &SecretString) -> Result<(Url, SecretString), String> {
         let written = self.written.clone().with("access_token", jwt.expose_secret());
-        Ok((requested(&written)?, SecretString::from(written.text())))
+        let text = SecretString::from(written.text());
+        Ok((requested(&written, text.expose_secret())?, text))
     }
 }
 
-/// The URL to request, parsed by stricter rules than Go's.
-fn requested(written: &GoUrl) -> Result<Url, String> {
-    Url::parse(&written.text_without_zone()).map_err(|error| format!("{error}; check its host and port"))
+/// The URL to request, parsed by stricter rules than Go's. `text` is the URL as written.
+fn requested(written: &GoUrl, text: &str) -> Result<Url, String> {
+    let without_zone = written.text_without_zone();
+    let url = without_zone.as_deref().unwrap_or(text);
+    Url::parse(url).map_err(|error| format!("{error}; check its host and port"))
 }
 
 impl LocateConfig {
