@@ -42,6 +42,17 @@ pub unsafe extern "C" fn main(count: c_int, words: *const *const c_char) -> c_in
     c_int::from(dispatch::main(args.collect::<Vec<OsString>>()).code())
 }
 
+/// In place of the C library's function, which a static program calls at its start: it reads `/proc/self/exe`, to find
+/// libraries beside the program, and this program loads none. That took 14 % of a cache hit, and 7 % of a run without
+/// exchange.
+#[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
+#[expect(unsafe_code, reason = "the C library finds it by its name")]
+#[unsafe(no_mangle)]
+extern "C" fn _dl_get_origin() -> *const c_char {
+    // Unknown, as without /proc.
+    std::ptr::without_provenance(usize::MAX)
+}
+
 /// Reports a bug as a failure of this program: an abort would look like a signal that ended the command. The place is
 /// shown, the message is not, because it may contain a secret.
 fn end_on_panic(panic: &PanicHookInfo<'_>) {
