@@ -24,9 +24,9 @@ const ROOTS: usize = 140;
 const RUNS: usize = 3;
 
 const CACHE_HIT: u64 = 340_000;
-const NO_EXCHANGE: u64 = 828_000;
-const HTTP: u64 = 1_132_000;
-const HTTPS: u64 = 4_222_000;
+const NO_EXCHANGE: u64 = 773_000;
+const HTTP: u64 = 1_085_000;
+const HTTPS: u64 = 4_142_000;
 
 fn count(name: &str, args: &[&str], env: &[(String, String)]) -> u64 {
     let profile = std::env::var("PROFILES")
