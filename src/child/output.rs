@@ -129,8 +129,6 @@ pub(crate) struct Masked {
     left_to_read: Option<usize>,
     mask: Mask,
     held_since: Option<Instant>,
-    /// The buffer for reads from the pipe.
-    incoming: Vec<u8>,
     /// Text ready to be written. While there is some, nothing is read: a slow reader slows the command.
     ready: Vec<u8>,
     to: BorrowedFd<'static>,
@@ -162,7 +160,6 @@ impl Masked {
             left_to_read: None,
             mask: secret::mask(),
             held_since: None,
-            incoming: Vec::new(),
             ready: Vec::new(),
             to,
             piece_bytes,
@@ -208,11 +205,11 @@ impl Masked {
 
     fn read(&mut self) {
         let Some(pipe) = &self.pipe else { return };
-        match read_into(pipe, &mut self.incoming) {
-            Ok(length) if length > 0 && self.left_to_read != Some(0) => {
-                let length = length.min(self.left_to_read.unwrap_or(length));
+        let limit = self.left_to_read.unwrap_or(usize::MAX);
+        let read = |buffer: &mut Vec<u8>| rustix::io::read(pipe, spare_capacity(buffer));
+        match self.mask.read(READ_BYTES, limit, read, &mut self.ready) {
+            Ok(length @ 1..) => {
                 self.left_to_read = self.left_to_read.map(|left| left - length);
-                self.mask.push(&self.incoming[..length], &mut self.ready);
                 if length < READ_BYTES {
                     // The pipe is empty. If both streams go to one place, they must not mix within a line.
                     self.mask.release_line(&mut self.ready);
@@ -294,14 +291,6 @@ impl Masked {
     }
 }
 
-/// Reads once into a buffer, whose room is kept. (On the stack it would cost every run four page faults, 3 % of its
-/// CPU time, for the room alone.)
-fn read_into(pipe: &OwnedFd, buffer: &mut Vec<u8>) -> Result<usize, Errno> {
-    buffer.clear();
-    buffer.reserve_exact(READ_BYTES);
-    rustix::io::read(pipe, spare_capacity(buffer))
-}
-
 /// A pipe whose last bytes are kept.
 pub(crate) struct Tail {
     pipe: Option<OwnedFd>,
@@ -322,7 +311,10 @@ impl Tail {
     /// Reads once; returns the number of bytes, 0 if there are none now.
     fn read(&mut self) -> usize {
         let Some(pipe) = &self.pipe else { return 0 };
-        match read_into(pipe, &mut self.incoming) {
+        // On the stack, the buffer would cost every run four page faults, 3 % of its CPU time, for the room alone.
+        self.incoming.clear();
+        self.incoming.reserve_exact(READ_BYTES);
+        match rustix::io::read(pipe, spare_capacity(&mut self.incoming)) {
             Ok(0) => {
                 self.pipe = None;
                 0

@@ -7,9 +7,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::normalize::{MAX_GAP_BYTES, MAX_SEQUENCE_BYTES, Stream, is_introducer, terminal_sequence_length};
+use super::normalize::{MAX_GAP_BYTES, MAX_SEQUENCE_BYTES, Stream, is_introducer};
 use super::patterns::{Extent, PIECE_CHARS, Patterns, merge};
-use super::scan::Scanner;
+use super::scan::{Scanner, is_cut_off_sequence};
 
 /// Replaces a secret.
 pub const MASK: &[u8] = b"***";
@@ -63,11 +63,32 @@ impl Mask {
 
     /// Takes more text, and appends the text that can be passed on to `out`.
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        self.buffer.extend_from_slice(bytes);
+        self.pushed(out);
+    }
+
+    /// The same of text that `read` appends to a buffer with room for at least `room` bytes. At most `limit` bytes of it
+    /// are taken; returns their number.
+    pub(crate) fn read<E>(
+        &mut self,
+        room: usize,
+        limit: usize,
+        read: impl FnOnce(&mut Vec<u8>) -> Result<usize, E>,
+        out: &mut Vec<u8>,
+    ) -> Result<usize, E> {
+        self.buffer.reserve_exact(room);
+        let before = self.buffer.len();
+        let length = read(&mut self.buffer)?.min(limit);
+        self.buffer.truncate(before + length);
+        self.pushed(out);
+        Ok(length)
+    }
+
+    fn pushed(&mut self, out: &mut Vec<u8>) {
         if self.patterns.is_empty() {
-            out.extend_from_slice(bytes);
+            out.append(&mut self.buffer);
             return;
         }
-        self.buffer.extend_from_slice(bytes);
         self.scan();
         self.pass_on(self.hold_from(), out);
     }
@@ -173,45 +194,57 @@ impl Mask {
 
     /// Where text begins that may be the beginning of a secret.
     fn hold_from(&self) -> usize {
-        let mut hold = self.beginning_before(self.buffer.len());
         let last = self.buffer.iter().enumerate().rev().take(MAX_LOOK_BYTES);
         let last = last.filter(|(_, byte)| is_seen(**byte) || **byte == 0x1b).take(MAX_CUT_BYTES);
-        for (at, _) in last.filter(|(at, _)| is_cut_off(&self.buffer[*at..])) {
-            hold = hold.min(at).min(self.beginning_before(at));
-        }
-        hold.min(self.scanned).max(self.decided)
+        let cut = last.map(|(at, _)| at).filter(|at| is_cut_off(&self.buffer[*at..])).last();
+        let cut = cut.unwrap_or(self.buffer.len());
+        self.beginning_before(cut).min(self.scanned).max(self.decided)
     }
 
-    /// Where the beginning of a secret that ends at `end` starts; `end` if there is none.
-    fn beginning_before(&self, end: usize) -> usize {
+    /// Where the beginning of a secret that ends at the end of the text, or goes on at `cut`, starts; `cut` if there is
+    /// none.
+    fn beginning_before(&self, cut: usize) -> usize {
         const FIRST_LOOK_BYTES: usize = 96;
-        const FRONT_LOOK_CHARS: usize = 4;
         let mut looked_at = FIRST_LOOK_BYTES;
         loop {
-            let begin = end.saturating_sub(looked_at);
-            let mut hold = end;
+            let begin = cut.saturating_sub(looked_at);
+            let mut hold = cut;
             let mut may_be_longer = false;
-            for stream in Stream::levels(&self.buffer[begin..end]) {
-                let length = self.patterns.beginning_at_end(&stream.bytes);
-                // All of it may be the public part of a token.
-                let count = stream.bytes.len();
-                may_be_longer |= count < PIECE_CHARS
-                    || (count < self.patterns.longest_beginning()
-                        && self
-                            .patterns
-                            .is_in_front(&stream.bytes[count.saturating_sub(FRONT_LOOK_CHARS)..]));
-                if length > 0 {
-                    let from = stream.spans[stream.bytes.len() - length].0 as usize + begin;
-                    hold = hold.min(from);
-                    // The text before it may be part of an escape.
-                    may_be_longer |= from < begin + MAX_CUT_BYTES;
+            for stream in Stream::levels(&self.buffer[begin..]) {
+                let whole = stream.bytes.len();
+                let before_cut = stream.spans.partition_point(|(_, to)| begin + *to as usize <= cut);
+                // An escape may reach beyond.
+                let with_next = whole.min(before_cut + 1);
+                for (count, end) in [(before_cut, cut), (with_next, cut), (whole, self.buffer.len())] {
+                    let characters = &stream.bytes[..count];
+                    let length = self.patterns.beginning_at_end(characters);
+                    if length > 0 {
+                        let from = stream.spans[count - length].0 as usize + begin;
+                        hold = hold.min(from);
+                        // The text before it may be part of an escape.
+                        may_be_longer |= from < begin + MAX_CUT_BYTES;
+                    }
+                    // Nothing behind a gap continues what is before it.
+                    let last = stream.spans[..count].last().map_or(0, |(_, to)| *to as usize);
+                    let has_gap = end.saturating_sub(begin + last) > MAX_GAP_BYTES || stream.has_gap();
+                    may_be_longer |= !has_gap && self.may_begin_before(characters);
                 }
             }
-            if !may_be_longer || begin == 0 || looked_at > COLORED_BYTES {
+            if !may_be_longer || begin == 0 || looked_at == COLORED_BYTES {
                 return hold;
             }
-            looked_at *= 4;
+            looked_at = COLORED_BYTES.min(4 * looked_at);
         }
+    }
+
+    /// True if a longer text that ends in these characters may be the beginning of a secret.
+    fn may_begin_before(&self, characters: &[u8]) -> bool {
+        const FRONT_LOOK_CHARS: usize = 4;
+        let count = characters.len();
+        // All of it may be the public part of a token.
+        count < PIECE_CHARS
+            || (count < self.patterns.longest_beginning()
+                && self.patterns.is_in_front(&characters[count.saturating_sub(FRONT_LOOK_CHARS)..]))
     }
 }
 
@@ -223,7 +256,7 @@ fn is_cut_off(rest: &[u8]) -> bool {
         first if is_introducer(first) => true,
         b'=' => is_alone(),
         b'<' => rest.len() < MAX_TAG_BYTES && !rest.contains(&b'>'),
-        0x1b => terminal_sequence_length(rest) == 1,
+        0x1b => is_cut_off_sequence(rest),
         0xc2.. => std::str::from_utf8(rest)
             .is_err_and(|error| error.error_len().is_none() && error.valid_up_to() == 0),
         _ => false,

@@ -16,6 +16,8 @@ pub(super) const MAX_GAP_BYTES: usize = 256;
 pub(super) const MAX_ESCAPE_BYTES: usize = 24;
 /// The longest sequence of a terminal that is recognized.
 pub(super) const MAX_SEQUENCE_BYTES: usize = 32;
+/// How many bytes are searched one by one.
+const NEAR_BYTES: usize = 16;
 /// Stands for a gap. No secret contains it.
 const GAP: u8 = 0;
 
@@ -27,6 +29,7 @@ pub(super) trait Places: Default {
     fn add(&mut self, from_to: (u32, u32));
     fn add_all(&mut self, others: &Self, range: Range<usize>);
     fn of(&self, range: Range<usize>) -> (u32, u32);
+    fn clear(&mut self);
 }
 
 impl Places for Spans {
@@ -41,6 +44,10 @@ impl Places for Spans {
     fn of(&self, range: Range<usize>) -> (u32, u32) {
         (self[range.start].0, self[range.end - 1].1)
     }
+
+    fn clear(&mut self) {
+        self.clear();
+    }
 }
 
 impl Places for () {
@@ -51,6 +58,8 @@ impl Places for () {
     fn of(&self, _: Range<usize>) -> (u32, u32) {
         (0, 0)
     }
+
+    fn clear(&mut self) {}
 }
 
 /// A text at one level.
@@ -127,19 +136,35 @@ impl Stream {
 }
 
 impl<P: Places> Stream<P> {
+    pub(super) fn has_gap(&self) -> bool {
+        memchr::memchr(GAP, &self.bytes).is_some()
+    }
+
     /// The stream with one layer of escapes removed; `None` if it has none.
-    pub(super) fn decoded(&self) -> Option<Stream<P>> {
+    fn decoded(&self) -> Option<Stream<P>> {
+        let mut next = Stream::default();
+        self.decode_into(&mut next).then_some(next)
+    }
+
+    /// Writes it into `next`; returns false if the stream has no escapes.
+    pub(super) fn decode_into(&self, next: &mut Stream<P>) -> bool {
         // Most streams are plain.
-        let is_simple = self.bytes.is_ascii() && memchr::memchr(GAP, &self.bytes).is_none();
+        let is_simple = self.bytes.is_ascii() && !self.has_gap();
         let special = |rest: &[u8]| {
             if is_simple {
-                memchr::memchr3(b'%', b'\\', b'&', rest)
+                // Most are near, and a call takes longer than that.
+                let (near, far) = rest.split_at(rest.len().min(NEAR_BYTES));
+                near.iter()
+                    .position(|&byte| is_introducer(byte))
+                    .or_else(|| Some(near.len() + memchr::memchr3(b'%', b'\\', b'&', far)?))
             } else {
                 rest.iter().position(|&byte| is_introducer(byte) || byte >= 0x80 || byte == GAP)
             }
         };
-        special(&self.bytes)?;
-        let mut next = Stream::default();
+        if special(&self.bytes).is_none() {
+            return false;
+        }
+        next.clear();
         next.bytes.reserve(self.bytes.len());
         let mut changed = false;
         let mut at = 0;
@@ -177,9 +202,16 @@ impl<P: Places> Stream<P> {
             changed |= next.bytes.len() == before;
             at += length;
         }
-        changed.then_some(next)
+        changed
     }
 
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.spans.clear();
+        self.end = 0;
+    }
+
+    #[inline]
     fn push(&mut self, byte: u8, (from, to): (u32, u32)) {
         if from > self.end + span(0, MAX_GAP_BYTES).1 {
             self.bytes.push(GAP);
@@ -208,6 +240,10 @@ impl<P: Places> Stream<P> {
     }
 
     fn push_char(&mut self, c: char, from_to: (u32, u32)) {
+        if c.is_ascii_graphic() {
+            self.push(fold(c as u8), from_to);
+            return;
+        }
         if c.is_whitespace() || is_invisible(c) {
             return;
         }
@@ -325,11 +361,15 @@ pub(super) fn terminal_sequence_length(text: &[u8]) -> usize {
     if text.get(1) != Some(&b'[') {
         return 1;
     }
-    let rest = &text[2..text.len().min(MAX_SEQUENCE_BYTES)];
-    match rest.iter().position(|byte| !(0x20..=0x3f).contains(byte)) {
-        Some(end) if (0x40..=0x7e).contains(&rest[end]) => 2 + end + 1,
-        _ => 1,
+    let mut at = 2;
+    while at < MAX_SEQUENCE_BYTES {
+        match text.get(at) {
+            Some(0x20..=0x3f) => at += 1,
+            Some(0x40..=0x7e) => return at + 1,
+            _ => break,
+        }
     }
+    1
 }
 
 /// The meaning of an escape.
@@ -339,13 +379,32 @@ pub(super) enum Decoded {
     Char(char),
 }
 
+/// The value of a digit in a folded text, or [`NO_DIGIT`].
+static DIGITS: [u8; 256] = {
+    let mut digits = [NO_DIGIT; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        digits[b"0123456789abcdef"[digit as usize] as usize] = digit;
+        digit += 1;
+    }
+    digits
+};
+const NO_DIGIT: u8 = 16;
+
 /// The meaning and length of the escape at the beginning of `text` (folded).
-pub(super) fn escape(text: &[u8]) -> Option<(Decoded, usize)> {
-    match text[0] {
-        b'%' if text.get(1) == Some(&b'u') => Some((code_point(hex(text.get(2..6)?)?), 6)),
-        b'%' => Some((byte(hex(text.get(1..3)?)?), 3)),
-        b'\\' => backslash(text),
-        _ => reference(text),
+#[inline]
+fn escape(text: &[u8]) -> Option<(Decoded, usize)> {
+    // The most frequent ones first.
+    match *text {
+        [b'\\', one, ..] if one.is_ascii_punctuation() => Some((Decoded::Byte(one), 2)),
+        [b'\\', ..] => backslash(text),
+        [b'%', b'u', ..] => Some((code_point(hex(text.get(2..6)?)?), 6)),
+        [b'%', high, low, ..] => {
+            let (high, low) = (DIGITS[usize::from(high)], DIGITS[usize::from(low)]);
+            (high.max(low) < NO_DIGIT).then_some((Decoded::Byte(high << 4 | low), 3))
+        }
+        [b'&', ..] => reference(text),
+        _ => None,
     }
 }
 
@@ -375,7 +434,6 @@ fn backslash(text: &[u8]) -> Option<(Decoded, usize)> {
             }
         }
         b'n' | b'r' | b't' | b'b' | b'f' | b'v' | b'a' | b'e' => Some((Decoded::Byte(b'\n'), 2)),
-        one if one.is_ascii_punctuation() => Some((Decoded::Byte(one), 2)),
         _ => None,
     }
 }
@@ -395,8 +453,8 @@ fn reference(text: &[u8]) -> Option<(Decoded, usize)> {
     text.get(1).filter(|byte| byte.is_ascii_lowercase())?;
     let end = text.iter().position(|&byte| byte == b';')?;
     let name = &text[1..end];
-    let (_, c) = NAMED.iter().find(|(known, _)| known.as_bytes() == name)?;
-    Some((Decoded::Char(*c), end + 1))
+    let at = NAMED.binary_search_by(|(known, _)| known.as_bytes().cmp(name)).ok()?;
+    Some((Decoded::Char(NAMED[at].1), end + 1))
 }
 
 /// HTML's names for ASCII punctuation and invisible characters, in lower case.
@@ -422,10 +480,17 @@ fn decimal(digits: &[u8]) -> Option<u32> {
     number(digits, 10)
 }
 
+#[inline]
 fn number(digits: &[u8], radix: u32) -> Option<u32> {
-    let append =
-        |number: u32, digit: &u8| number.checked_mul(radix)?.checked_add(char::from(*digit).to_digit(radix)?);
-    (!digits.is_empty()).then(|| digits.iter().try_fold(0, append))?
+    let mut number = 0_u32;
+    for &byte in digits {
+        let digit = u32::from(DIGITS[usize::from(byte)]);
+        number = number.checked_mul(radix)?.checked_add(digit)?;
+        if digit >= radix {
+            return None;
+        }
+    }
+    (!digits.is_empty()).then_some(number)
 }
 
 fn byte(value: u32) -> Decoded {

@@ -1,8 +1,8 @@
 //! Finds the secrets of a run in a text.
 //!
 //! A part of a secret counts if it has [`PIECE_CHARS`] or more characters. So every window of that size, of every form
-//! of a secret, is searched for at every position of the text. Two bit sets ([`Filter`]) decide most searches; the
-//! remaining candidates are compared.
+//! of a secret, is searched for at every position of the text. A [`Filter`] decides most searches; the remaining
+//! candidates are compared.
 
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -18,7 +18,7 @@ use super::shown::floor;
 pub(super) const PIECE_CHARS: usize = 12;
 /// The filter contains all substrings of this length: it fits into a register.
 const GRAM_CHARS: usize = 8;
-/// Each window contains a gram that begins at a multiple of this.
+/// How many grams a window contains; so it contains one that begins at a multiple of this.
 const STRIDE: usize = PIECE_CHARS - GRAM_CHARS + 1;
 /// A shorter secret is not searched for: it would be found everywhere.
 const MIN_SECRET_CHARS: usize = 4;
@@ -29,21 +29,18 @@ const MIN_FORM_CHARS: usize = 6;
 /// Of a longer secret, which no server accepts, only the beginning and the end are searched for: a long service URL
 /// must not cost much time.
 const MAX_SECRET_BYTES: usize = 4 * 1024;
-/// Separates two forms. No level of a text contains it next to a character.
-const SEPARATOR: u8 = 0;
+/// Separates two forms. No level of a text contains it.
+const SEPARATOR: u8 = b' ';
 
 /// The forms of a set of secrets.
 #[derive(Default)]
 pub(super) struct Patterns {
     /// All forms of at least [`PIECE_CHARS`], with a [`SEPARATOR`] behind each.
     text: Vec<u8>,
-    /// Where each window begins in `text`, sorted by window.
-    windows: Vec<u32>,
     fronts: Vec<Front>,
     short: Vec<Short>,
+    /// The grams of the forms.
     filter: Filter,
-    /// The hashes of the beginnings of windows.
-    beginnings: BitSet,
     has_odd_characters: bool,
 }
 
@@ -53,7 +50,7 @@ struct Front {
     /// The length of the public part.
     public: usize,
     /// Where the secret part begins in the text of the patterns.
-    begin: u32,
+    begin: usize,
 }
 
 /// A part of a secret found in a text.
@@ -99,12 +96,12 @@ impl Patterns {
         for secret in secrets {
             patterns.add(secret);
         }
-        patterns.sort();
+        patterns.filter = Filter::of(&patterns.text);
         patterns
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.windows.is_empty() && self.short.is_empty()
+        self.text.is_empty() && self.short.is_empty()
     }
 
     /// True if a secret contains non-ASCII characters.
@@ -122,7 +119,7 @@ impl Patterns {
         }
         let as_word = raw.len() < MIN_ANYWHERE_CHARS;
         if !front.is_empty() && raw.len() >= PIECE_CHARS {
-            let begin = u32::try_from(self.text.len()).unwrap_or(u32::MAX);
+            let begin = self.text.len();
             let mut text = Stream::of(front.as_bytes()).bytes;
             let public = text.len();
             text.extend_from_slice(&raw[..PIECE_CHARS - 1]);
@@ -181,21 +178,8 @@ impl Patterns {
             return;
         }
         self.has_odd_characters |= !form.is_ascii();
-        let begin = self.text.len();
         self.text.extend_from_slice(&form);
         self.text.push(SEPARATOR);
-        let windows = begin..=begin + form.len() - PIECE_CHARS;
-        self.windows.extend(windows.filter_map(|at| u32::try_from(at).ok()));
-        self.filter.add(&form);
-        for window in form.windows(PIECE_CHARS) {
-            self.beginnings.add(hash_of_three([window[0], window[1], window[2]]));
-        }
-    }
-
-    fn sort(&mut self) {
-        let Patterns { text, windows, .. } = self;
-        windows.sort_unstable_by_key(|&at| window(text, at));
-        windows.dedup_by_key(|at| window(text, *at));
     }
 
     /// The positions of secrets in `text`, in order, without overlaps.
@@ -221,14 +205,18 @@ impl Patterns {
     }
 
     fn find_pieces(&self, stream: &Stream, extent: Extent, found: &mut Vec<Piece>) {
+        // Where the text of the patterns goes on after the window found last.
+        let mut next = None;
         for (begin, piece) in stream.bytes.windows(PIECE_CHARS).enumerate() {
-            if !self.filter.may_hold(&piece[..GRAM_CHARS]) {
+            let Some(at) = next.filter(|&at| self.window(at) == piece).or_else(|| self.window_of(piece))
+            else {
+                next = None;
                 continue;
-            }
-            let Some(window) = self.window_of(piece) else { continue };
+            };
+            next = Some(at + 1);
             let mut first = stream.spans[begin];
             if extent == Extent::Whole
-                && let Some(front) = self.front_before(window, &stream.bytes[..begin])
+                && let Some(front) = self.front_before(piece, &stream.bytes[..begin])
             {
                 first = stream.spans[begin - front];
             }
@@ -242,34 +230,43 @@ impl Patterns {
         }
     }
 
-    /// Where `self.text` has the same characters.
-    fn window_of(&self, piece: &[u8]) -> Option<u32> {
-        let found = self.windows.binary_search_by(|&at| window(&self.text, at).cmp(piece));
-        found.ok().map(|index| self.windows[index])
+    fn window(&self, at: usize) -> &[u8] {
+        self.text.get(at..at + PIECE_CHARS).unwrap_or_default()
     }
 
-    /// The length of the token's public part, if it ends `before` the secret part that begins with this window.
-    fn front_before(&self, at: u32, before: &[u8]) -> Option<usize> {
-        let window_text = window(&self.text, at);
-        let fronts = self.fronts.iter().filter(|front| window(&self.text, front.begin) == window_text);
+    /// Where `self.text` has the same characters.
+    fn window_of(&self, piece: &[u8]) -> Option<usize> {
+        let is_likely = grams(piece).all(|gram| self.filter.may_hold(gram));
+        if is_likely { memmem::find(&self.text, piece) } else { None }
+    }
+
+    /// The length of the token's public part, if it ends `before` the secret part, which begins with this window.
+    fn front_before(&self, window: &[u8], before: &[u8]) -> Option<usize> {
+        let fronts = self.fronts.iter().filter(|front| self.window(front.begin) == window);
         let is_before = |front: &&Front| before.ends_with(&front.text[..front.public]);
         fronts.filter(is_before).map(|front| front.public).max()
     }
 
-    /// True if some of the characters are part of a secret.
+    /// True if some of the characters are part of a secret. In very rare cases, also if they are not.
     pub(super) fn are_in(&self, characters: &[u8]) -> bool {
-        let mut at = 0;
-        while let Some(gram) = characters.get(at..at + GRAM_CHARS) {
-            if self.filter.may_hold(gram) {
-                let mut windows = (at.saturating_sub(STRIDE - 1)..=at)
-                    .filter_map(|begin| characters.get(begin..begin + PIECE_CHARS));
-                if windows.any(|window| self.window_of(window).is_some()) {
-                    return true;
-                }
+        let mut rest = characters;
+        while let Some(gram) = rest.first_chunk() {
+            if self.filter.may_hold(gram) && self.is_window_around(characters, characters.len() - rest.len())
+            {
+                return true;
             }
-            at += STRIDE;
+            rest = &rest[STRIDE..];
         }
         self.short.iter().any(|short| memmem::find(characters, &short.form).is_some())
+    }
+
+    /// True if the gram at this position may be part of a window: one that is in the filter by chance has no neighbors.
+    fn is_window_around(&self, characters: &[u8], at: usize) -> bool {
+        let begins = at.saturating_sub(STRIDE - 1)..=at;
+        begins
+            .into_iter()
+            .filter_map(|begin| characters.get(begin..begin + PIECE_CHARS))
+            .any(|window| grams(window).all(|gram| self.filter.may_hold(gram)))
     }
 
     /// The longest possible beginning of a piece or a token.
@@ -285,23 +282,19 @@ impl Patterns {
     /// How many of the last `characters` may be the beginning of a piece or a token.
     pub(super) fn beginning_at_end(&self, characters: &[u8]) -> usize {
         let last = |most: usize| &characters[characters.len().saturating_sub(most)..];
-        let of_piece = (1..PIECE_CHARS.min(characters.len() + 1)).rev();
-        let of_piece = of_piece.into_iter().find(|&count| self.begins_piece(last(count))).unwrap_or_default();
+        let of_piece = (1..PIECE_CHARS.min(characters.len() + 1))
+            .take_while(|&count| memmem::find(&self.text, last(count)).is_some())
+            .last();
+        let of_short = self.short.iter().flat_map(|short| {
+            let counts = 1..short.form.len().min(characters.len() + 1);
+            counts.filter(|&count| short.form.starts_with(last(count)))
+        });
         let of_token = self.fronts.iter().filter_map(|front| {
             let last = last(front.text.len());
             let mut begins = memchr::memchr_iter(front.text[0], last);
             begins.find(|&at| front.text.starts_with(&last[at..])).map(|at| last.len() - at)
         });
-        of_token.max().unwrap_or_default().max(of_piece)
-    }
-
-    fn begins_piece(&self, characters: &[u8]) -> bool {
-        if self.short.iter().any(|short| short.form.starts_with(characters)) {
-            return true;
-        }
-        let of_window = |at: &u32| window(&self.text, *at)[..characters.len()].cmp(characters);
-        let is_one = || self.windows.binary_search_by(of_window).is_ok();
-        characters.first_chunk().is_none_or(|first| self.beginnings.holds(hash_of_three(*first))) && is_one()
+        of_token.chain(of_piece).chain(of_short).max().unwrap_or_default()
     }
 }
 
@@ -324,10 +317,6 @@ fn split(secret: &str) -> (&str, &str) {
         Some(at) if secret.len() - at >= MIN_SECRET_CHARS => secret.split_at(at),
         _ => ("", secret),
     }
-}
-
-fn window(text: &[u8], at: u32) -> &[u8] {
-    &text[at as usize..at as usize + PIECE_CHARS]
 }
 
 fn find_short(short: &Short, stream: &Stream, text: &[u8], extent: Extent, found: &mut Vec<Range<usize>>) {
@@ -357,55 +346,49 @@ pub(super) fn merge(mut found: Vec<Range<usize>>) -> Vec<Range<usize>> {
     merged
 }
 
-/// Two sets of hashes: a gram in both is probably part of a form.
+/// A Bloom filter of the grams of a text: two bits of one word for each.
 #[derive(Default)]
-struct Filter([BitSet; 2]);
-
-/// A set of 16-bit numbers.
-#[derive(Default)]
-struct BitSet(Option<Box<[u64; BitSet::WORDS]>>);
-
-impl BitSet {
-    const WORDS: usize = 1 << 10;
-
-    fn add(&mut self, bit: u16) {
-        let words = self.0.get_or_insert_with(|| Box::new([0; BitSet::WORDS]));
-        words[usize::from(bit >> 6)] |= 1 << (bit & 63);
-    }
-
-    #[inline]
-    fn holds(&self, bit: u16) -> bool {
-        self.0.as_ref().is_some_and(|words| words[usize::from(bit >> 6)] >> (bit & 63) & 1 == 1)
-    }
+struct Filter {
+    /// Their number is a power of two.
+    words: Vec<u64>,
 }
 
 impl Filter {
-    fn add(&mut self, form: &[u8]) {
-        for gram in form.windows(GRAM_CHARS) {
-            let [first, second] = hashes(gram);
-            self.0[0].add(first);
-            self.0[1].add(second);
+    /// So that about one of a hundred other grams is found.
+    const BITS_PER_GRAM: usize = 16;
+    const MIN_WORDS: usize = 1 << 10;
+
+    fn of(text: &[u8]) -> Filter {
+        if text.is_empty() {
+            return Filter::default();
         }
+        let words = (text.len() * Filter::BITS_PER_GRAM / 64).next_power_of_two().max(Filter::MIN_WORDS);
+        let mut filter = Filter { words: vec![0; words] };
+        for gram in grams(text).filter(|gram| !gram.contains(&SEPARATOR)) {
+            let (index, bits) = filter.place(gram);
+            filter.words[index] |= bits;
+        }
+        filter
     }
 
     #[inline]
-    fn may_hold(&self, gram: &[u8]) -> bool {
-        let [first, second] = hashes(gram);
-        self.0[0].holds(first) && self.0[1].holds(second)
+    fn may_hold(&self, gram: &[u8; GRAM_CHARS]) -> bool {
+        let (index, bits) = self.place(gram);
+        self.words.get(index).is_some_and(|word| word & bits == bits)
+    }
+
+    /// The word and the bits for these characters.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "some bits of it")]
+    fn place(&self, gram: &[u8; GRAM_CHARS]) -> (usize, u64) {
+        // Both halves of the product with Knuth's constant: each bit depends on all characters.
+        let product = u128::from(u64::from_le_bytes(*gram)) * 0x9e37_79b9_7f4a_7c15;
+        let hash = (product >> 64) as u64 ^ product as u64;
+        let bit = |shift: u32| 1 << (hash >> shift & 63);
+        (hash as usize & (self.words.len().wrapping_sub(1)), bit(52) | bit(58))
     }
 }
 
-/// Of [`GRAM_CHARS`] characters.
-#[inline]
-#[expect(clippy::cast_possible_truncation, reason = "16 bits of each")]
-fn hashes(gram: &[u8]) -> [u16; 2] {
-    let number = gram.try_into().map_or(0, u64::from_le_bytes);
-    // Knuth's multiplicative hash; the high bits depend on all characters.
-    let hash = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    [(hash >> 48) as u16, (hash >> 32) as u16]
-}
-
-fn hash_of_three([a, b, c]: [u8; 3]) -> u16 {
-    // The most frequent characters, of base64, differ in five bits.
-    u16::from(a) ^ u16::from(b) << 5 ^ u16::from(c) << 10
+fn grams(text: &[u8]) -> impl Iterator<Item = &[u8; GRAM_CHARS]> {
+    text.windows(GRAM_CHARS).filter_map(|gram| gram.first_chunk())
 }

@@ -3,36 +3,16 @@
 //! The visible bytes of a block are collected and searched. Only blocks with escapes or line wraps are searched again
 //! without them.
 
-use super::normalize::{
-    MAX_LEVELS, MAX_SEQUENCE_BYTES, Stream, TAGS, fold, terminal_sequence_length, visible, wrap_length,
-};
+use super::normalize::{MAX_LEVELS, MAX_SEQUENCE_BYTES, Stream, TAGS, fold, visible, wrap_length};
 use super::patterns::{PIECE_CHARS, Patterns};
+use crate::sys::vector::{CHUNK_BYTES, COPY_BYTES, Chunk};
 
 const BLOCK_BYTES: usize = 4096;
 /// How many characters before a block are remembered: more than a piece can take in escapes of escapes.
 const REMEMBERED_CHARS: usize = 512;
-/// How many bytes are read in one step.
-const AT_ONCE_BYTES: usize = 8;
-/// Marks bytes that need a closer look.
-const SPECIAL: u8 = 0x80;
 
-/// How each byte is read: 0 for whitespace, controls and parts of multi-byte characters, which are skipped.
-static SEEN: [u8; 256] = {
-    let mut seen = [0; 256];
-    let mut byte = 0x21;
-    while byte < 0x7f {
-        seen[byte as usize] = fold(byte);
-        byte += 1;
-    }
-    // These may begin a line wrap, a terminal sequence, or a character that stands for another.
-    let special = b"=\\<\x1b\xe2\xef";
-    let mut at = 0;
-    while at < special.len() {
-        seen[special[at] as usize] = SPECIAL;
-        at += 1;
-    }
-    seen
-};
+/// With as many of them in a chunk, copying byte by byte is faster.
+const MANY_STOPS: u32 = 12;
 
 #[derive(Default)]
 pub(super) struct Scanner {
@@ -40,30 +20,9 @@ pub(super) struct Scanner {
     seen: Stream<()>,
     /// Line wraps and terminal sequences: position and length.
     wraps: Vec<(usize, usize)>,
-}
-
-/// Folds eight bytes in a register. Also returns how many of them, from the first on, are neither unseen nor special.
-fn fold_eight(bytes: [u8; AT_ONCE_BYTES]) -> ([u8; AT_ONCE_BYTES], usize) {
-    const fn all(byte: u8) -> u64 {
-        u64::from_le_bytes([byte; AT_ONCE_BYTES])
-    }
-    const TOP: u64 = all(0x80);
-    let word = u64::from_le_bytes(bytes);
-    let low = word & !TOP;
-    // Each sets the top bit of the bytes of which it is true; no sum carries into the next byte.
-    let at_least = |least: u8| (low + all(0x80 - least)) & TOP;
-    let is = |byte: u8| !((low ^ all(byte)) + all(0x7f)) & TOP;
-    // The byte behind the last one is not known.
-    let before = |mask: u64| (mask >> 8) | (0x80 << 56);
-    let unseen = (word & TOP) | (at_least(0x21) ^ TOP) | at_least(0x7f);
-    let wraps_line = (is(b'=') | is(b'\\')) & before(unseen);
-    let begins_tag = is(b'<') & before(is(b'b') | is(b'B') | is(b'w') | is(b'W'));
-    let capital = at_least(b'A') & !at_least(b'Z' + 1);
-    let plus = (is(b'+') >> 7) * u64::from(b'+' ^ b'-');
-    let slash = (is(b'/') >> 7) * u64::from(b'/' ^ b'_');
-    let folded = word ^ (capital >> 2) ^ plus ^ slash;
-    let stops = unseen | wraps_line | begins_tag;
-    (folded.to_le_bytes(), stops.trailing_zeros() as usize / AT_ONCE_BYTES)
+    /// The same characters without them, or without escapes. The room is kept.
+    unwrapped: Stream<()>,
+    decoded: [Stream<()>; 2],
 }
 
 enum Special {
@@ -101,97 +60,170 @@ impl Scanner {
     }
 
     fn read(&mut self, text: &[u8]) -> usize {
-        let seen = &mut self.seen.bytes;
-        let mut count = seen.len();
-        let block_end = text.len().min(BLOCK_BYTES);
-        seen.resize(count + block_end + AT_ONCE_BYTES, 0);
+        let mut count = self.seen.bytes.len();
+        self.seen.bytes.resize(count + BLOCK_BYTES + CHUNK_BYTES + MAX_SEQUENCE_BYTES, 0);
+        let mut chunk = Chunk::EMPTY;
         let mut at = 0;
-        while at < block_end {
-            if let Some(bytes) = text[..block_end].get(at..at + AT_ONCE_BYTES) {
-                let (folded, plain) = fold_eight(bytes.try_into().unwrap_or_default());
-                seen[count..count + AT_ONCE_BYTES].copy_from_slice(&folded);
-                count += plain;
-                at += plain;
-                for &byte in &bytes[plain..] {
-                    let character = SEEN[usize::from(byte)];
-                    if character == SPECIAL {
-                        break;
-                    }
-                    seen[count] = character;
-                    count += usize::from(character != 0);
-                    at += 1;
+        while at < text.len().min(BLOCK_BYTES) {
+            let end = match text[at..].first_chunk() {
+                Some(bytes) => {
+                    chunk.read(bytes);
+                    self.read_chunk(&chunk, &text[at..], &mut count)
                 }
-                if at == block_end || SEEN[usize::from(text[at])] != SPECIAL {
-                    continue;
-                }
-            }
-            let character = SEEN[usize::from(text[at])];
-            if character != SPECIAL {
-                seen[count] = character;
-                count += usize::from(character != 0);
-                at += 1;
-                continue;
-            }
-            let (character, length) = match special(&text[at..]) {
-                Special::CutOff => break,
-                Special::Unseen(length) => (0, length),
-                Special::Seen(character, length) => (character, length),
-                Special::Wrap(length) => {
-                    let is_seen = |byte: &&u8| byte.is_ascii_graphic();
-                    self.wraps.push((count, text[at..at + length].iter().filter(is_seen).count()));
-                    (if text[at] == 0x1b { 0 } else { fold(text[at]) }, 1)
-                }
+                None => self.read_byte(&text[at..], &mut count),
             };
-            seen[count] = character;
-            count += usize::from(character != 0);
-            at += length;
+            match end {
+                Some(length) => at += length,
+                None => break,
+            }
         }
-        seen.truncate(count);
+        self.seen.bytes.truncate(count);
         at
     }
 
-    /// True if there is part of a secret once escapes and line wraps are removed.
-    fn escapes_hold(&self, patterns: &Patterns) -> bool {
-        let unwrapped = (!self.wraps.is_empty()).then(|| self.unwrapped());
-        if unwrapped.as_ref().is_some_and(|stream| patterns.are_in(&stream.bytes)) {
-            return true;
+    /// Returns the number of bytes read; `None` if a sequence is cut off.
+    #[inline]
+    fn read_chunk(&mut self, chunk: &Chunk, text: &[u8], count: &mut usize) -> Option<usize> {
+        let Chunk { folded, unseen, special } = chunk;
+        let stops = unseen | special;
+        if stops == 0 {
+            self.seen.bytes[*count..*count + CHUNK_BYTES].copy_from_slice(&folded[..CHUNK_BYTES]);
+            *count += CHUNK_BYTES;
+            return Some(CHUNK_BYTES);
         }
-        let mut next = unwrapped.as_ref().unwrap_or(&self.seen).decoded();
-        for _ in 1..MAX_LEVELS {
-            match &next {
-                None => return false,
-                Some(stream) if patterns.are_in(&stream.bytes) => return true,
-                Some(stream) => next = stream.decoded(),
+        let mut at = 0;
+        if *special == 0 && (MANY_STOPS..u64::BITS).contains(&stops.count_ones()) {
+            for (at, &byte) in folded[..CHUNK_BYTES].iter().enumerate() {
+                self.seen.bytes[*count] = byte;
+                *count += usize::from(stops >> at & 1 == 0);
             }
+            return Some(CHUNK_BYTES);
         }
-        next.is_some_and(|stream| patterns.are_in(&stream.bytes))
+        while at < CHUNK_BYTES {
+            let plain = ((stops >> at).trailing_zeros() as usize).min(CHUNK_BYTES - at);
+            let mut copied = 0;
+            while copied < plain {
+                let from = at + copied;
+                let to = *count + copied;
+                self.seen.bytes[to..to + COPY_BYTES].copy_from_slice(&folded[from..from + COPY_BYTES]);
+                copied += COPY_BYTES;
+            }
+            *count += plain;
+            at += plain;
+            if at == CHUNK_BYTES {
+                break;
+            }
+            at += if special >> at & 1 == 1 {
+                self.read_special(&text[at..], count)?
+            } else {
+                (((!unseen | special) >> at).trailing_zeros() as usize).min(CHUNK_BYTES - at)
+            };
+        }
+        Some(at)
     }
 
-    fn unwrapped(&self) -> Stream<()> {
-        let mut stream = Stream::default();
-        let mut at = 0;
-        for &(wrap, length) in &self.wraps {
-            // One that begins inside a sequence is part of it: `\x1b[<br>`.
-            if wrap < at {
-                continue;
+    fn read_byte(&mut self, text: &[u8], count: &mut usize) -> Option<usize> {
+        match text[0] {
+            b'=' | b'\\' | b'<' | 0x1b | 0xe2 | 0xef => return self.read_special(text, count),
+            0x21..=0x7e => {
+                self.seen.bytes[*count] = fold(text[0]);
+                *count += 1;
             }
-            stream.bytes.extend_from_slice(&self.seen.bytes[at..wrap]);
-            at = (wrap + length).min(self.seen.bytes.len());
+            _ => {}
         }
-        stream.bytes.extend_from_slice(&self.seen.bytes[at..]);
-        stream
+        Some(1)
     }
+
+    /// Reads a terminal sequence, or the ESC at the beginning of `text` alone.
+    fn read_sequence(&mut self, text: &[u8], count: &mut usize) -> Option<usize> {
+        if !text[1..].starts_with(b"[") {
+            return (text.len() > 1).then_some(1);
+        }
+        let room = &mut self.seen.bytes[*count..*count + MAX_SEQUENCE_BYTES];
+        room[0] = b'[';
+        let mut length = 1;
+        for at in 2..MAX_SEQUENCE_BYTES {
+            let byte = *text.get(at)?;
+            if !(0x20..=0x7e).contains(&byte) {
+                break;
+            }
+            room[length] = fold(byte);
+            length += usize::from(byte != b' ');
+            if byte >= 0x40 {
+                self.wraps.push((*count, length));
+                *count += length;
+                return Some(at + 1);
+            }
+        }
+        Some(1)
+    }
+
+    fn read_special(&mut self, text: &[u8], count: &mut usize) -> Option<usize> {
+        if text[0] == 0x1b {
+            return self.read_sequence(text, count);
+        }
+        let (character, length) = match special(text) {
+            Special::CutOff => return None,
+            Special::Unseen(length) => return Some(length),
+            Special::Seen(character, length) => (character, length),
+            Special::Wrap(length) => {
+                self.wraps
+                    .push((*count, text[..length].iter().filter(|byte| byte.is_ascii_graphic()).count()));
+                (fold(text[0]), 1)
+            }
+        };
+        self.seen.bytes[*count] = character;
+        *count += 1;
+        Some(length)
+    }
+
+    /// True if there is part of a secret once escapes and line wraps are removed.
+    fn escapes_hold(&mut self, patterns: &Patterns) -> bool {
+        let mut this = &self.seen;
+        if !self.wraps.is_empty() {
+            unwrap(&self.seen, &self.wraps, &mut self.unwrapped);
+            this = &self.unwrapped;
+            if patterns.are_in(&this.bytes) {
+                return true;
+            }
+        }
+        let [from, to] = &mut self.decoded;
+        if !this.decode_into(to) {
+            return false;
+        }
+        for _ in 1..MAX_LEVELS {
+            if patterns.are_in(&to.bytes) {
+                return true;
+            }
+            std::mem::swap(from, to);
+            if !from.decode_into(to) {
+                return false;
+            }
+        }
+        patterns.are_in(&to.bytes)
+    }
+}
+
+/// Copies the characters of `seen` without the line wraps and terminal sequences.
+fn unwrap(seen: &Stream<()>, wraps: &[(usize, usize)], unwrapped: &mut Stream<()>) {
+    let seen = &seen.bytes;
+    unwrapped.bytes.clear();
+    unwrapped.bytes.reserve(seen.len());
+    let mut at = 0;
+    for &(wrap, length) in wraps {
+        // One that begins inside a sequence is part of it: `\x1b[<br>`.
+        if wrap >= at {
+            unwrapped.bytes.extend_from_slice(&seen[at..wrap]);
+            at = (wrap + length).min(seen.len());
+        }
+    }
+    unwrapped.bytes.extend_from_slice(&seen[at..]);
 }
 
 /// The sequence that a special byte at the beginning of `text` introduces.
 fn special(text: &[u8]) -> Special {
     let first = text[0];
     match first {
-        0x1b => match terminal_sequence_length(text) {
-            1 if is_cut_off_sequence(text) => Special::CutOff,
-            1 => Special::Unseen(1),
-            length => Special::Wrap(length),
-        },
         b'=' | b'\\' if matches!(text, [_] | [_, b'\r']) => Special::CutOff,
         b'<' if TAGS.iter().any(|tag| is_cut_off(tag, text)) => Special::CutOff,
         0x80.. => match std::str::from_utf8(&text[..text.len().min(3)]) {
@@ -210,7 +242,7 @@ fn is_cut_off(whole: &[u8], text: &[u8]) -> bool {
     text.len() < whole.len() && whole[..text.len()].eq_ignore_ascii_case(text)
 }
 
-fn is_cut_off_sequence(text: &[u8]) -> bool {
+pub(super) fn is_cut_off_sequence(text: &[u8]) -> bool {
     match text {
         [_] => true,
         [_, b'[', parameters @ ..] => {
@@ -225,22 +257,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn eight_bytes_at_once_are_read_as_one_by_one() {
+    fn many_bytes_at_once_are_read_as_one_by_one() {
         for (byte, next) in (0..=u8::MAX).flat_map(|byte| (0..=u8::MAX).map(move |next| (byte, next))) {
-            let bytes = [b'x', byte, next, b'R', b'>', b'>', b'>', b'>'];
-            let (folded, plain) = fold_eight(bytes);
-            let stands_for = match SEEN[usize::from(byte)] {
-                SPECIAL => match special(&bytes[1..]) {
-                    Special::Seen(character, 1) => Some(character),
-                    _ => None,
-                },
-                0 => None,
-                character => Some(character),
+            let mut text = [b'R'; CHUNK_BYTES + 1];
+            let (near, far) = (1, CHUNK_BYTES - 1);
+            text[near..=near + 1].copy_from_slice(&[byte, next]);
+            text[far..=far + 1].copy_from_slice(&[byte, next]);
+            let (mut at_once, mut one_by_one) = (Scanner::default(), Scanner::default());
+            at_once.seen.bytes.resize(2 * text.len(), 0);
+            one_by_one.seen.bytes.resize(2 * text.len(), 0);
+            let (mut count, mut expected) = (0, 0);
+            let mut chunk = Chunk::EMPTY;
+            chunk.read(&text);
+            let end = at_once.read_chunk(&chunk, &text, &mut count);
+            let mut at = 0;
+            let expected_end = loop {
+                match one_by_one.read_byte(&text[at..], &mut expected) {
+                    Some(length) => at += length,
+                    None => break None,
+                }
+                if at >= CHUNK_BYTES {
+                    break Some(at);
+                }
             };
-            // It may stop at what turns out to be plain, but not pass over anything else.
-            assert!(plain >= 1 && folded[0] == b'x', "{bytes:?}");
-            assert!(plain == 1 || stands_for == Some(folded[1]), "{bytes:?}");
-            assert!(plain > 1 || stands_for.is_none() || SEEN[usize::from(byte)] == SPECIAL, "{bytes:?}");
+            assert_eq!(end, expected_end, "{byte} {next}");
+            assert_eq!(at_once.seen.bytes[..count], one_by_one.seen.bytes[..expected], "{byte} {next}");
+            assert_eq!(at_once.wraps, one_by_one.wraps, "{byte} {next}");
         }
     }
 }

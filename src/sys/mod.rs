@@ -7,3 +7,4 @@ pub mod descriptors;
 pub(crate) mod memory;
 pub(crate) mod process;
 pub mod signal;
+pub(crate) mod vector;
