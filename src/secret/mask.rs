@@ -215,7 +215,11 @@ impl Mask {
                 let before_cut = stream.spans.partition_point(|(_, to)| begin + *to as usize <= cut);
                 // An escape may reach beyond.
                 let with_next = whole.min(before_cut + 1);
+                let mut looked_at = None;
                 for (count, end) in [(before_cut, cut), (with_next, cut), (whole, self.buffer.len())] {
+                    if looked_at.replace(count) == Some(count) {
+                        continue;
+                    }
                     let characters = &stream.bytes[..count];
                     let length = self.patterns.beginning_at_end(characters);
                     if length > 0 {

@@ -26,9 +26,11 @@ const MIN_SECRET_CHARS: usize = 4;
 const MIN_ANYWHERE_CHARS: usize = 8;
 /// The minimum length of an encoded form of a short secret, such as its base64.
 const MIN_FORM_CHARS: usize = 6;
-/// Of a longer secret, which no server accepts, only the beginning and the end are searched for: a long service URL
-/// must not cost much time.
-const MAX_SECRET_BYTES: usize = 4 * 1024;
+/// Of a longer secret, only the beginning and the end are searched for. None is longer: a file that holds a token is
+/// refused if it is.
+const MAX_SECRET_BYTES: usize = 64 * 1024;
+/// A longer secret does not fit into a header of a server, where its letter case might change before it is encoded.
+const MAX_HEADER_BYTES: usize = 4 * 1024;
 /// Separates two forms. No level of a text contains it.
 const SEPARATOR: u8 = b' ';
 
@@ -136,7 +138,7 @@ impl Patterns {
             }
             self.add_encoded(text.as_bytes());
             for other_case in [text.to_ascii_lowercase(), text.to_ascii_uppercase()] {
-                if other_case != text {
+                if other_case != text && text.len() <= MAX_HEADER_BYTES {
                     self.add_encoded(other_case.as_bytes());
                 }
             }
@@ -160,7 +162,8 @@ impl Patterns {
             let certain = form.len() - usize::from(depends);
             self.add_encoded_form(if certain < PIECE_CHARS { form[..certain].to_vec() } else { form });
         }
-        self.add_encoded_form(secret.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect());
+        let digit = |half: u8| b"0123456789abcdef"[usize::from(half)];
+        self.add_encoded_form(secret.iter().flat_map(|byte| [byte >> 4, byte & 15].map(digit)).collect());
     }
 
     fn add_encoded_form(&mut self, form: Vec<u8>) {
@@ -250,7 +253,7 @@ impl Patterns {
     /// True if some of the characters are part of a secret. In very rare cases, also if they are not.
     pub(super) fn are_in(&self, characters: &[u8]) -> bool {
         let mut rest = characters;
-        while let Some(gram) = rest.first_chunk() {
+        while let Some(&gram) = rest.first_chunk() {
             if self.filter.may_hold(gram) && self.is_window_around(characters, characters.len() - rest.len())
             {
                 return true;
@@ -349,20 +352,19 @@ pub(super) fn merge(mut found: Vec<Range<usize>>) -> Vec<Range<usize>> {
 /// A Bloom filter of the grams of a text: two bits of one word for each.
 #[derive(Default)]
 struct Filter {
-    /// Their number is a power of two.
     words: Vec<u64>,
 }
 
 impl Filter {
-    /// So that about one of a hundred other grams is found.
-    const BITS_PER_GRAM: usize = 16;
+    /// So that one of fifty other grams is found.
+    const BITS_PER_GRAM: usize = 12;
     const MIN_WORDS: usize = 1 << 10;
 
     fn of(text: &[u8]) -> Filter {
         if text.is_empty() {
             return Filter::default();
         }
-        let words = (text.len() * Filter::BITS_PER_GRAM / 64).next_power_of_two().max(Filter::MIN_WORDS);
+        let words = (text.len() * Filter::BITS_PER_GRAM / 64).max(Filter::MIN_WORDS);
         let mut filter = Filter { words: vec![0; words] };
         for gram in grams(text).filter(|gram| !gram.contains(&SEPARATOR)) {
             let (index, bits) = filter.place(gram);
@@ -372,7 +374,7 @@ impl Filter {
     }
 
     #[inline]
-    fn may_hold(&self, gram: &[u8; GRAM_CHARS]) -> bool {
+    fn may_hold(&self, gram: [u8; GRAM_CHARS]) -> bool {
         let (index, bits) = self.place(gram);
         self.words.get(index).is_some_and(|word| word & bits == bits)
     }
@@ -380,15 +382,15 @@ impl Filter {
     /// The word and the bits for these characters.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "some bits of it")]
-    fn place(&self, gram: &[u8; GRAM_CHARS]) -> (usize, u64) {
+    fn place(&self, gram: [u8; GRAM_CHARS]) -> (usize, u64) {
         // Both halves of the product with Knuth's constant: each bit depends on all characters.
-        let product = u128::from(u64::from_le_bytes(*gram)) * 0x9e37_79b9_7f4a_7c15;
+        let product = u128::from(u64::from_le_bytes(gram)) * 0x9e37_79b9_7f4a_7c15;
         let hash = (product >> 64) as u64 ^ product as u64;
-        let bit = |shift: u32| 1 << (hash >> shift & 63);
-        (hash as usize & (self.words.len().wrapping_sub(1)), bit(52) | bit(58))
+        let index = ((hash >> 32) * self.words.len() as u64) >> 32;
+        (index as usize, 1 << (hash & 63) | 1 << (hash >> 6 & 63))
     }
 }
 
-fn grams(text: &[u8]) -> impl Iterator<Item = &[u8; GRAM_CHARS]> {
-    text.windows(GRAM_CHARS).filter_map(|gram| gram.first_chunk())
+fn grams(text: &[u8]) -> impl Iterator<Item = [u8; GRAM_CHARS]> {
+    text.windows(GRAM_CHARS).filter_map(|gram| gram.first_chunk().copied())
 }

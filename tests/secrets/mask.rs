@@ -4,7 +4,7 @@
 use monitoring_token::secret::{MASK, Mask, REDACTED, Secrets};
 use proptest::prelude::*;
 
-use super::scrub::{BASE64, FORMS, any_secret};
+use super::scrub::{BASE64, FORMS, any_secret, html, json, percent};
 
 fn secrets(secret: &str) -> Secrets {
     let mut secrets = Secrets::new();
@@ -158,6 +158,48 @@ fn a_secret_that_stands_in_a_terminal_sequence_is_replaced() {
                 expected.as_bytes().escape_ascii().to_string(),
                 "cut at {cut}"
             );
+        }
+    }
+}
+
+/// Without repetitions.
+fn large_secret(bytes: usize) -> String {
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut random = 1_u64;
+    let next = |_| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(ALPHABET[(random >> 58) as usize])
+    };
+    (0..bytes).map(next).collect()
+}
+
+/// Of a secret of more than 8 KiB, only the beginning and the end were once searched for.
+#[test]
+fn a_large_secret_is_replaced_from_its_first_to_its_last_character() {
+    let secret = large_secret(10_000);
+    let mut protected = secrets(&secret);
+    let other_case = |name: &str| name.contains(" of upper case");
+    for (name, write) in FORMS.iter().chain(BASE64).filter(|(name, _)| !other_case(name)) {
+        let text = format!("before {} after", write(&secret));
+        for size in [777, 24 * 1024] {
+            let out = passed_on(&mut protected.mask(), text.as_bytes().chunks(size));
+            let shown = out.escape_ascii().to_string();
+            assert!(shown.len() <= "before *** after".len() + 24, "{name}, {size}: {shown:.200}");
+            assert_eq!(shown.matches("***").count(), 1, "{name}, {size}: {shown}");
+            assert!(shown.starts_with("before ") && shown.ends_with(" after"), "{name}, {size}: {shown}");
+        }
+    }
+}
+
+#[test]
+fn a_part_of_the_largest_secret_is_replaced() {
+    let secret = large_secret(64 * 1024);
+    let mut mask = secrets(&secret).mask();
+    for at in (0..secret.len() - 12).step_by(1234) {
+        let part = &secret[at..at + 12];
+        for written in [part, &percent(part), &json(part), &html(part)] {
+            let out = passed_on(&mut mask, [format!("<{written}>").as_bytes()]);
+            assert_eq!(out, b"<***>", "{written}");
         }
     }
 }

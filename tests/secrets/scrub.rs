@@ -18,15 +18,15 @@ fn punctuation(secret: &str, write: impl Fn(char) -> String) -> String {
     each(secret, |c| if c.is_ascii_alphanumeric() { c.to_string() } else { write(c) })
 }
 
-fn percent(secret: &str) -> String {
+pub fn percent(secret: &str) -> String {
     each(secret, |c| format!("%{:02X}", c as u32))
 }
 
-fn json(secret: &str) -> String {
+pub fn json(secret: &str) -> String {
     each(secret, |c| format!("\\u{:04x}", c as u32))
 }
 
-fn html(secret: &str) -> String {
+pub fn html(secret: &str) -> String {
     each(secret, |c| format!("&#{};", c as u32))
 }
 
