@@ -18,6 +18,8 @@ const KEPT_BYTES: usize = 64 * 1024;
 /// write for ever.
 const LAST_READ_BYTES: usize = 2 * KEPT_BYTES;
 const READ_BYTES: usize = 24 * 1024;
+/// Room for what one read makes ready, with what was held back.
+const READY_BYTES: usize = READ_BYTES + 4096;
 /// How far the command may be ahead of us, if the kernel allows it: both of us sleep less often.
 const MASKED_PIPE_BYTES: usize = 256 * 1024;
 /// How long text is held back that may be the beginning of a secret.
@@ -205,6 +207,7 @@ impl Masked {
 
     fn read(&mut self) {
         let Some(pipe) = &self.pipe else { return };
+        self.ready.reserve_exact(READY_BYTES);
         let limit = self.left_to_read.unwrap_or(usize::MAX);
         let read = |buffer: &mut Vec<u8>| rustix::io::read(pipe, spare_capacity(buffer));
         match self.mask.read(READ_BYTES, limit, read, &mut self.ready) {

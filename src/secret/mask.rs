@@ -76,7 +76,10 @@ impl Mask {
         read: impl FnOnce(&mut Vec<u8>) -> Result<usize, E>,
         out: &mut Vec<u8>,
     ) -> Result<usize, E> {
-        self.buffer.reserve_exact(room);
+        // A buffer that grows leaves its old place behind, as memory that this process does not need.
+        if self.buffer.capacity() - self.buffer.len() < room {
+            self.buffer.reserve_exact(room + CONTEXT_BYTES + LOOK_AHEAD_BYTES);
+        }
         let before = self.buffer.len();
         let length = read(&mut self.buffer)?.min(limit);
         self.buffer.truncate(before + length);

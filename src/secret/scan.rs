@@ -60,8 +60,10 @@ impl Scanner {
     }
 
     fn read(&mut self, text: &[u8]) -> usize {
+        const ROOM_BYTES: usize = BLOCK_BYTES + CHUNK_BYTES + MAX_SEQUENCE_BYTES;
         let mut count = self.seen.bytes.len();
-        self.seen.bytes.resize(count + BLOCK_BYTES + CHUNK_BYTES + MAX_SEQUENCE_BYTES, 0);
+        self.seen.bytes.reserve_exact(REMEMBERED_CHARS + ROOM_BYTES - count);
+        self.seen.bytes.resize(count + ROOM_BYTES, 0);
         let mut chunk = Chunk::EMPTY;
         let mut at = 0;
         while at < text.len().min(BLOCK_BYTES) {
