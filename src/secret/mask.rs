@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::normalize::{MAX_GAP_BYTES, MAX_SEQUENCE_BYTES, Stream, is_introducer};
+use super::normalize::{MAX_GAP_BYTES, MAX_SEQUENCE_BYTES, Stream, has_gap, is_introducer};
 use super::patterns::{Extent, PIECE_CHARS, Patterns, merge};
 use super::scan::{Scanner, is_cut_off_sequence};
 
@@ -218,9 +218,9 @@ impl Mask {
                 let before_cut = stream.spans.partition_point(|(_, to)| begin + *to as usize <= cut);
                 // An escape may reach beyond.
                 let with_next = whole.min(before_cut + 1);
-                let mut looked_at = None;
+                let mut previous = None;
                 for (count, end) in [(before_cut, cut), (with_next, cut), (whole, self.buffer.len())] {
-                    if looked_at.replace(count) == Some(count) {
+                    if previous.replace(count) == Some(count) {
                         continue;
                     }
                     let characters = &stream.bytes[..count];
@@ -233,8 +233,8 @@ impl Mask {
                     }
                     // Nothing behind a gap continues what is before it.
                     let last = stream.spans[..count].last().map_or(0, |(_, to)| *to as usize);
-                    let has_gap = end.saturating_sub(begin + last) > MAX_GAP_BYTES || stream.has_gap();
-                    may_be_longer |= !has_gap && self.may_begin_before(characters);
+                    let ends_here = end.saturating_sub(begin + last) > MAX_GAP_BYTES || has_gap(characters);
+                    may_be_longer |= !ends_here && self.may_begin_before(characters);
                 }
             }
             if !may_be_longer || begin == 0 || looked_at == COLORED_BYTES {

@@ -136,10 +136,6 @@ impl Stream {
 }
 
 impl<P: Places> Stream<P> {
-    pub(super) fn has_gap(&self) -> bool {
-        memchr::memchr(GAP, &self.bytes).is_some()
-    }
-
     /// The stream with one layer of escapes removed; `None` if it has none.
     fn decoded(&self) -> Option<Stream<P>> {
         let mut next = Stream::default();
@@ -149,7 +145,7 @@ impl<P: Places> Stream<P> {
     /// Writes it into `next`; returns false if the stream has no escapes.
     pub(super) fn decode_into(&self, next: &mut Stream<P>) -> bool {
         // Most streams are plain.
-        let is_simple = self.bytes.is_ascii() && !self.has_gap();
+        let is_simple = self.bytes.is_ascii() && !has_gap(&self.bytes);
         let special = |rest: &[u8]| {
             if is_simple {
                 // Most are near, and a call takes longer than that.
@@ -256,6 +252,10 @@ impl<P: Places> Stream<P> {
             self.push(byte, from_to);
         }
     }
+}
+
+pub(super) fn has_gap(characters: &[u8]) -> bool {
+    memchr::memchr(GAP, characters).is_some()
 }
 
 fn span(from: usize, to: usize) -> (u32, u32) {
