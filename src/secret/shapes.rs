@@ -77,7 +77,9 @@ fn gafaelfawr_token(text: &str, at: usize) -> Shape {
     if text.as_bytes().get(key_end) != Some(&b'.') {
         return Shape { secret: None, end: key_end };
     }
-    let end = end_of_word(text, key_end + 1, is_word);
+    // More parts make it a JWT whose header is taken for the key.
+    let end = end_of_word(text, key_end + 1, |c| is_word(c) || c == '.');
+    let end = key_end + 1 + text[key_end + 1..end].trim_end_matches('.').len();
     Shape { secret: (end > key_end + 1).then_some((key_end + 1, end)), end }
 }
 
@@ -116,6 +118,7 @@ mod tests {
                 "access_token%3dREDACTED&y {\"access_token\": \"REDACTED\"}",
             ),
             ("no gt-abc.def, svctok-a-b! gt-", "no gt-abc.REDACTED, svctok-REDACTED! gt-"),
+            ("gt-eyJhbGciOi.eyJpc3M.c2ln. gt-abc.def.", "gt-eyJhbGciOi.REDACTED. gt-abc.REDACTED."),
         ] {
             assert_eq!(redact(text), shown);
         }
