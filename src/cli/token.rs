@@ -127,12 +127,12 @@ pub(super) const DEFAULT_LIFETIME: &str = "24h";
 
 /// Flags that would put a token on the command line, where every user can read it. They are defined only to be refused
 /// with advice.
-pub(super) fn refused<T: Clone + Send + Sync + 'static>(parse: Parse<T>) -> [Arg; 5] {
+pub(super) fn refused(parse: Parse<()>) -> [Arg; 5] {
     ["admin-token", "api-token", "k8s-sa-token", "service-token", "token"]
         .map(|name| refused_flag(name, parse))
 }
 
-pub(super) fn refused_flag<T: Clone + Send + Sync + 'static>(name: &'static str, parse: Parse<T>) -> Arg {
+pub(super) fn refused_flag(name: &'static str, parse: Parse<()>) -> Arg {
     Arg::new(name).long(name).hide(true).help_heading(SERVICE).value_parser(read(parse))
 }
 

@@ -71,7 +71,6 @@ impl Untrusted {
         Untrusted::Issuer { name: name.unwrap_or_default(), place, why }
     }
 
-    /// The verifier cannot parse the server's certificate, or refuses to.
     pub(crate) fn wrong_name(chain: Chain<'_>) -> Untrusted {
         match certificate::parse(chain.leaf) {
             Some(certificate) => Untrusted::Name(wrong_name(&certificate, chain.name)),

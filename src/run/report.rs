@@ -8,7 +8,7 @@ use crate::metrics::Figures;
 
 #[derive(Debug, Default)]
 pub(crate) struct Report {
-    durations: [Option<Duration>; Stage::ALL.len()],
+    stage_seconds: Vec<(Stage, f64)>,
     /// How far the local clock is ahead of the issuer's, in seconds.
     pub clock_offset_seconds: Option<i64>,
     /// The host that got a token over plain HTTP, unless it is loopback.
@@ -20,21 +20,13 @@ pub(crate) struct Report {
     pub cached: bool,
     /// The reason if a signal, or the death of the parent process, ended the run.
     pub interruption: Option<Reason>,
-    failed: [bool; Stage::ALL.len()],
+    /// The token could not be deleted, which the result does not say.
+    pub revocation_failed: bool,
 }
 
 impl Report {
     pub(crate) fn took(&mut self, stage: Stage, duration: Duration) {
-        self.durations[stage as usize] = Some(duration);
-    }
-
-    /// Records that a stage failed even though the result does not say so (a revocation).
-    pub(crate) fn failed(&mut self, stage: Stage) {
-        self.failed[stage as usize] = true;
-    }
-
-    pub(crate) fn duration(&self, stage: Stage) -> Option<Duration> {
-        self.durations[stage as usize]
+        self.stage_seconds.push((stage, duration.as_secs_f64()));
     }
 
     /// The values for the metrics of a run that ends with `result` at `now`.
@@ -56,23 +48,19 @@ impl Report {
             Ok(status) => failures.extend(self.reason(*status).map(|reason| (Stage::Command, reason))),
             Err(failure) => failures.push((failure.stage, failure.reason)),
         }
-        if self.failed[Stage::Revoke as usize] {
+        if self.revocation_failed {
             failures.push((Stage::Revoke, Reason::TokenNotDeleted));
         }
         let left = timeline.term_at.saturating_duration_since(now).as_secs_f64();
         let over = now.saturating_duration_since(timeline.term_at).as_secs_f64();
         Figures {
             exit_status: status.code(),
-            stage_seconds: Stage::ALL
+            stage_seconds: self.stage_seconds.clone(),
+            // A command that was told to stop says nothing about the target.
+            failed: stage
+                .filter(|_| self.interruption.is_none())
                 .into_iter()
-                .filter_map(|stage| Some((stage, self.duration(stage)?.as_secs_f64())))
-                .collect(),
-            failed: Stage::ALL
-                .into_iter()
-                // A command that was told to stop says nothing about the target.
-                .filter(|&one| {
-                    (Some(one) == stage && self.interruption.is_none()) || self.failed[one as usize]
-                })
+                .chain(self.revocation_failed.then_some(Stage::Revoke))
                 .collect(),
             failures,
             clock_offset_seconds: self.clock_offset_seconds,

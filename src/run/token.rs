@@ -175,7 +175,7 @@ fn revoke(run: &mut Run<'_>, issuer: &dyn Issuer, leftover: &Leftover, by: Insta
     match result {
         Ok(()) => tracing::debug!("the token is deleted"),
         Err(why) => {
-            run.report.failed(Stage::Revoke);
+            run.report.revocation_failed = true;
             let warning = format!("could not delete the token: {why}");
             run.report.warnings.push(Warning::new(Reason::TokenNotDeleted, warning));
         }
