@@ -32,15 +32,14 @@ build: ## Build the static release binaries
 	$(RELEASE_ENV) $(CARGO) build --release --locked --target $(TARGET) --package monitoring-sandbox
 
 demo: ## Run the main job on the embedded sandbox
-	$(CARGO) build --locked
-	$(CARGO) build --locked --package monitoring-sandbox
+	$(CARGO) build --locked --package monitoring-token --package monitoring-sandbox
 	scripts/demo.sh target/debug
 
 # Some tests inspect other processes and mount files over others. That takes root, or a user namespace with root.
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo unshare --map-root-user)
 
 test: ## Run all tests
-	$(CARGO) build --locked --package monitoring-sandbox
+	$(CARGO) build --locked --package monitoring-token --package monitoring-sandbox
 	$(AS_ROOT) $(CARGO) test --locked --lib --test promises
 	$(CARGO) test --locked --package monitoring-sandbox
 
