@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::support::job::Folder;
 use crate::support::{Ended, Sandbox, eventually, file_line, finish, kill, namespace, run, start, token};
 
 /// How many runs start together.
@@ -17,16 +18,16 @@ const TOGETHER: usize = 16;
 /// A sandbox, a cache, and a log to which every run of the command appends a line.
 struct Bench {
     sandbox: Sandbox,
-    folder: tempfile::TempDir,
+    folder: Folder,
 }
 
 impl Bench {
     fn new() -> Bench {
-        Bench { sandbox: Sandbox::start(&[]), folder: tempfile::tempdir().unwrap() }
+        Bench { sandbox: Sandbox::start(&[]), folder: Folder::new() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.folder.path(name)
     }
 
     fn cache(&self) -> PathBuf {

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 
 use crate::support::chains::{self, Case};
+use crate::support::job::Folder;
 use crate::support::tls::Identity;
 use crate::support::{MACHINE, http, messages, read_head_of, start, testdata, token, wait_for};
 
@@ -80,10 +81,10 @@ fn try_case(case: &Case, stores: &[Store]) -> Vec<String> {
     let mut wrong = Vec::new();
     let (port, requests) = serve(&case.server, case.host);
     for store in stores {
-        let folder = tempfile::tempdir().unwrap();
-        let ran = folder.path().join("ran");
+        let folder = Folder::new();
+        let ran = folder.path("ran");
         let mut command = ask(case.host, port);
-        store.give(&mut command, case, folder.path());
+        store.give(&mut command, case, folder.root());
         let ended = wait_for(start(command.arg("--").arg("touch").arg(&ran)));
         let asked = requests.try_recv().is_ok();
         let mut found = |what: String| {

@@ -16,6 +16,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
+use crate::support::job::Folder;
 use crate::support::{
     Ended, MACHINE, PATIENCE, Sandbox, finish, http, kill, read_head, run, serve, serve_bytes, start, token,
 };
@@ -91,12 +92,12 @@ fn rows(json: &Value) -> impl Iterator<Item = &Value> {
 #[test]
 fn every_step_of_a_line_that_works_is_ok_and_its_command_is_not_run() {
     let sandbox = Sandbox::start(&[]);
-    let folder = tempfile::tempdir().unwrap();
-    let (touched, metrics) = (folder.path().join("touched"), folder.path().join("m.prom"));
+    let folder = Folder::new();
+    let (touched, metrics) = (folder.path("touched"), folder.path("m.prom"));
     let line = ["-service=ndt/ndt7", "-service-url", "--", "touch", touched.to_str().unwrap()];
     let mut check = sandbox.token();
     check.arg("check").env("MONITORING_TOKEN_METRICS_TEXTFILE", &metrics);
-    check.env("MONITORING_TOKEN_CACHE_TTL", "1h").env("MONITORING_TOKEN_CACHE_DIR", folder.path().join("c"));
+    check.env("MONITORING_TOKEN_CACHE_TTL", "1h").env("MONITORING_TOKEN_CACHE_DIR", folder.path("c"));
     let ended = run(check.args(line));
     ended.succeeded();
     let rows: Vec<Vec<&str>> = ended.stdout.lines().map(|row| row.split("  ").collect()).collect();
@@ -111,7 +112,7 @@ fn every_step_of_a_line_that_works_is_ok_and_its_command_is_not_run() {
         "{}",
         ended.stdout
     );
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "no command, no metrics, no cache");
+    assert_eq!(fs::read_dir(folder.root()).unwrap().count(), 0, "no command, no metrics, no cache");
     // The line itself works, and leaves all of these.
     run(sandbox.token().args(line)).succeeded();
     assert!(touched.exists());
@@ -135,9 +136,9 @@ fn scripts_get_the_figures() {
 #[test]
 fn check_fails_where_the_run_fails_with_its_status_and_its_words() {
     let sandbox = Sandbox::start(&[]);
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let file = |name: &str, text: &str| {
-        let path = folder.path().join(name);
+        let path = folder.path(name);
         fs::write(&path, text).unwrap();
         path.display().to_string()
     };
@@ -222,11 +223,11 @@ fn wrong_flags_are_usage_errors_and_check_is_a_word_only_in_the_first_place() {
     assert!(help.status == 0 && help.stdout.contains("--json"), "{help:?}");
     // A program of that name.
     let sandbox = Sandbox::start(&[]);
-    let folder = tempfile::tempdir().unwrap();
-    let program = folder.path().join("check");
+    let folder = Folder::new();
+    let program = folder.path("check");
     fs::write(&program, "#!/bin/sh\nexit 33\n").unwrap();
     fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    let path = format!("{}:{}", folder.root().display(), std::env::var("PATH").unwrap());
     assert_eq!(run(sandbox.token().env("PATH", path).args(["--", "check"])).status, 33);
 }
 
@@ -417,8 +418,8 @@ fn tls_server(folder: &Path, days: i64) -> (String, SocketAddr) {
 
 #[test]
 fn the_certificate_is_reported_with_its_issuer_and_days_left() {
-    let folder = tempfile::tempdir().unwrap();
-    let (ca, server) = tls_server(folder.path(), 30);
+    let folder = Folder::new();
+    let (ca, server) = tls_server(folder.root(), 30);
     let sandbox = Sandbox::start(&[]);
     let check = |flags: &[&str]| {
         let locate = format!("-locate-url=https://localhost:{}/", server.port());
@@ -442,8 +443,8 @@ fn the_certificate_is_reported_with_its_issuer_and_days_left() {
 
 #[test]
 fn an_expired_certificate_is_reported() {
-    let folder = tempfile::tempdir().unwrap();
-    let (ca, server) = tls_server(folder.path(), -2);
+    let folder = Folder::new();
+    let (ca, server) = tls_server(folder.root(), -2);
     let sandbox = Sandbox::start(&[]);
     let locate = format!("-locate-url=https://localhost:{}/", server.port());
     let told = Told::by(sandbox.token().args(["check", "--json", "-ca-file", &ca, &locate]));
@@ -471,8 +472,8 @@ fn no_secret_is_shown() {
 
 #[test]
 fn a_line_that_cannot_be_run_is_told_in_json_too() {
-    let metrics = tempfile::tempdir().unwrap();
-    let metrics = metrics.path().join("no.prom");
+    let metrics = Folder::new();
+    let metrics = metrics.path("no.prom");
     let exec = ["gafaelfawr", "exec", "--url=http://127.0.0.1:1", "--username=bot-a", "--scopes=a"];
     let sts = ["stackstate", "exec", "--url=http://127.0.0.1:1", "--roles=a", "-c=zz"];
     for (flags, step, status, reason) in [

@@ -507,8 +507,8 @@ fn the_cronjob_updates_the_secret_and_never_holds_a_token_that_is_gone() {
     let pod = &documents[3]["spec"]["jobTemplate"]["spec"]["template"]["spec"];
     let script = |container: &Yaml<'_>| container["args"][0].as_str().expect("a script").to_owned();
     let words = pod["initContainers"][1]["args"].as_sequence().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name);
+    let folder = Folder::new();
+    let path = |name: &str| folder.path(name);
     let kubectl = "#!/bin/sh -eu
         case $*' ' in
             'patch secret sasquatch-token --type=merge --patch={} --dry-run=server ') ;;
@@ -523,12 +523,12 @@ fn the_cronjob_updates_the_secret_and_never_holds_a_token_that_is_gone() {
     fs::write(path("admin"), sandbox.var("GAFAELFAWR_ADMIN_TOKEN")).unwrap();
     let mut seen = Vec::new();
     for due in ["--renew-before=1h", "--renew-before=31d", "--renew-before=1h"] {
-        let work = tempfile::tempdir().unwrap();
-        let fill = |text: &str| text.replace("/work", work.path().to_str().unwrap());
+        let work = Folder::new();
+        let fill = |text: &str| text.replace("/work", work.root().to_str().unwrap());
         let shell = |text: String| {
             let mut shell = Command::new("/bin/sh");
-            let search_path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
-            shell.args(["-euc", &fill(&text)]).env("PATH", search_path).env("SECRET", folder.path());
+            let search_path = format!("{}:{}", folder.root().display(), std::env::var("PATH").unwrap());
+            shell.args(["-euc", &fill(&text)]).env("PATH", search_path).env("SECRET", folder.root());
             run(&mut shell).succeeded();
         };
         shell(script(&pod["initContainers"][0]));
@@ -558,8 +558,8 @@ fn the_metrics_script_sends_the_authorization_and_hides_it() {
         let _ = sent.send(head);
         let _ = std::io::Write::write_all(&mut stream, http("200 OK", "", "{}").as_bytes());
     });
-    let folder = tempfile::tempdir().unwrap();
-    let metrics = folder.path().join("metrics.json");
+    let folder = Folder::new();
+    let metrics = folder.path("metrics.json");
     fs::write(&metrics, "{\"records\":[]}").unwrap();
     let mut script = Command::new(deploy().join("jenkins/send-metrics.sh"));
     script
@@ -636,16 +636,16 @@ fn the_last_stage_of_the_image_has_no_shell_and_copies_what_the_first_builds() {
 
 #[test]
 fn a_release_with_a_placeholder_is_refused() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = Folder::new();
     let write = |name: &str, text: &str| {
-        let path = folder.path().join(name);
+        let path = folder.path(name);
         fs::create_dir_all(path.parent().expect("a folder")).unwrap();
         fs::write(path, text).unwrap();
     };
     for name in ["Cargo.toml", "SECURITY.md", "deploy/Dockerfile", "packaging/nfpm.yaml"] {
         write(name, "repository = \"https://github.com/owner/monitoring-token\"\n");
     }
-    let check = || run(Command::new(repository().join("packaging/check-release.sh")).arg(folder.path()));
+    let check = || run(Command::new(repository().join("packaging/check-release.sh")).arg(folder.root()));
     check().succeeded();
     write("deploy/kubernetes/x.yaml", "image: https://monitoring-token.example/x\n");
     let refused = check();
@@ -664,18 +664,18 @@ fn words<'a>(text: &'a str, prefix: &str) -> BTreeSet<&'a str> {
 #[test]
 fn deploy_files_use_existing_metrics_and_show_all_of_them() {
     let sandbox = Sandbox::start(&[]);
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("run.prom");
+    let folder = Folder::new();
+    let file = folder.path("run.prom");
     let flag = format!("-metrics-textfile={}", file.display());
     run(sandbox.token().args([&flag, "true"])).succeeded();
     let mut text = fs::read_to_string(&file).unwrap();
     // The reason is present only after a failure.
     assert_eq!(run(sandbox.token().args([&flag, "false"])).status, 1);
     text += &fs::read_to_string(&file).unwrap();
-    let rotated = folder.path().join("rotate.prom");
+    let rotated = folder.path("rotate.prom");
     let rotate = ["gafaelfawr", "rotate", "--username=bot-x", "--scopes=read:all", "--token-file"];
     let flag = format!("-metrics-textfile={}", rotated.display());
-    let rotated_file = folder.path().join("token");
+    let rotated_file = folder.path("token");
     assert_eq!(run(sandbox.token().args(rotate).arg(rotated_file).arg(flag)).status, 0);
     text += &fs::read_to_string(rotated).unwrap();
     let written: BTreeSet<&str> = words(&text, "monitoring_token_");

@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
+use crate::support::job::Folder;
 use crate::support::tls::{Authority, server_params};
 use crate::support::{
     Ended, MACHINE, PATIENCE, Sandbox, full_queue, http, namespace, read_head, read_head_of, run,
@@ -160,8 +161,8 @@ fn the_key_of_the_service_url_is_the_named_one_or_the_services_own() {
 #[test]
 fn prefix_and_service_are_one_url_split_anywhere() {
     let sandbox = Sandbox::start(&[]);
-    let (root, folder) = (sandbox.var("SANDBOX_URL"), tempfile::tempdir().unwrap());
-    let metrics = folder.path().join("metrics");
+    let (root, folder) = (sandbox.var("SANDBOX_URL"), Folder::new());
+    let metrics = folder.path("metrics");
     for (prefix, service) in [
         ("/v2/platform/monitoring/", "ndt/ndt7"),
         ("/v2/platform/monitoring", "ndt/ndt7"),
@@ -446,8 +447,8 @@ fn https(names: &[&str], record: &Record) -> (Authority, SocketAddr) {
 fn the_ca_is_found_where_it_is_named() {
     let record = Record::default();
     let (authority, address) = https(&["localhost", "127.0.0.1"], &record);
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let folder = Folder::new();
+    let path = |name: &str| folder.path(name).to_str().unwrap().to_owned();
     for dir in ["hashed", "empty", "linked"] {
         std::fs::create_dir(path(dir)).unwrap();
     }
@@ -488,8 +489,8 @@ fn the_ca_is_found_where_it_is_named() {
 fn the_ca_file_may_come_through_a_pipe() {
     let record = Record::default();
     let (authority, address) = https(&["localhost"], &record);
-    let folder = tempfile::tempdir().unwrap();
-    let ca = folder.path().join("ca.pem");
+    let folder = Folder::new();
+    let ca = folder.path("ca.pem");
     std::fs::write(&ca, authority.pem()).unwrap();
     // It arrives in pieces, and late.
     let line = format!(
@@ -530,8 +531,8 @@ fn https_goes_through_the_tunnel_of_a_proxy() {
             }
         })
     };
-    let folder = tempfile::tempdir().unwrap();
-    let ca = folder.path().join("ca.pem");
+    let folder = Folder::new();
+    let ca = folder.path("ca.pem");
     std::fs::write(&ca, authority.pem()).unwrap();
     run(asks("https://far.test")
         .env("HTTPS_PROXY", format!("http://{proxy}"))
@@ -554,8 +555,8 @@ fn the_host_of_an_address_has_no_brackets() {
 
 #[test]
 fn an_address_that_is_dead_leaves_time_for_the_others() {
-    let folder = tempfile::tempdir().unwrap();
-    let hosts = folder.path().join("hosts");
+    let folder = Folder::new();
+    let hosts = folder.path("hosts");
     std::fs::write(&hosts, "127.0.0.11 two.example\n127.0.0.12 two.example\n").unwrap();
     // Whichever address is tried first.
     for (dead, alive) in [("127.0.0.11", "127.0.0.12"), ("127.0.0.12", "127.0.0.11")] {

@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 use serde_json::Value;
 
+use crate::support::job::Folder;
 use crate::support::{MACHINE, Sandbox, exchange, run, testdata, token};
 
 /// The accepted keys, and whether every Locate accepts their algorithm.
@@ -61,11 +62,11 @@ fn sandbox_with(keys: &[PathBuf]) -> Sandbox {
 
 #[test]
 fn every_accepted_kind_signs_what_locate_accepts() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     // The public halves printed by `key public`.
     let public_keys: Vec<PathBuf> = ["eddsa", "es256", "rs256", "rs256-3072", "es384", "no-kid"]
         .map(|name| {
-            let path = folder.path().join(name);
+            let path = folder.path(name);
             let ended = run(token().args(["key", "public"]).arg(key(&format!("{name}.json"))));
             std::fs::write(&path, &ended.succeeded().stdout).unwrap();
             path
@@ -137,11 +138,11 @@ fn the_key_may_come_through_a_pipe() {
 
 #[test]
 fn generated_keys_sign_what_locate_accepts() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name);
+    let folder = Folder::new();
+    let path = |name: &str| folder.path(name);
     for algorithm in ["EdDSA", "ES256", "RS256"] {
         let out = format!("{algorithm}.json");
-        run(&mut key_command(folder.path(), &["generate", "--alg", algorithm, "--kid=k", "--out", &out]))
+        run(&mut key_command(folder.root(), &["generate", "--alg", algorithm, "--kid=k", "--out", &out]))
             .succeeded();
         assert_eq!(jwk(&path(&out))["alg"], algorithm);
         let sandbox = sandbox_with(&[path(&format!("{algorithm}.json.pub"))]);
@@ -153,15 +154,15 @@ fn generated_keys_sign_what_locate_accepts() {
 
 #[test]
 fn a_generated_key_is_named_for_its_use_algorithm_and_id() {
-    let folder = tempfile::tempdir().unwrap();
-    let ended = run(&mut key_command(folder.path(), &["generate"]));
+    let folder = Folder::new();
+    let ended = run(&mut key_command(folder.root(), &["generate"]));
     ended.succeeded();
-    let mut names: Vec<String> = std::fs::read_dir(folder.path())
+    let mut names: Vec<String> = std::fs::read_dir(folder.root())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort_unstable();
-    let private = jwk(&folder.path().join(&names[0]));
+    let private = jwk(&folder.path(&names[0]));
     let key_id = private["kid"].as_str().unwrap();
     assert_eq!(names, [format!("jwk_sig_EdDSA_{key_id}"), format!("jwk_sig_EdDSA_{key_id}.pub")]);
     assert_eq!((private["use"].as_str(), private["kty"].as_str()), (Some("sig"), Some("OKP")));
@@ -169,32 +170,31 @@ fn a_generated_key_is_named_for_its_use_algorithm_and_id() {
     let members = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":{}}}"#, private["x"]);
     let thumbprint = ring::digest::digest(&ring::digest::SHA256, members.as_bytes());
     assert_eq!(key_id, URL_SAFE.encode(thumbprint.as_ref()));
-    let inspected = run(&mut key_command(folder.path(), &["inspect", &names[0]]));
+    let inspected = run(&mut key_command(folder.root(), &["inspect", &names[0]]));
     assert!(inspected.stdout.contains(&URL_SAFE_NO_PAD.encode(thumbprint.as_ref())), "{inspected:?}");
     for line in [key_id, &names[0], &names[1]] {
         assert!(ended.stdout.contains(line), "{ended:?}");
     }
     holds_no_private_part(&ended.stdout, &private);
-    let public = jwk(&folder.path().join(&names[1]));
+    let public = jwk(&folder.path(&names[1]));
     assert!(PRIVATE_MEMBERS.iter().all(|member| public.get(member).is_none()), "{public}");
     for member in ["kty", "crv", "x", "use", "alg", "kid"] {
         assert_eq!(public[member], private[member], "{member}");
     }
-    run(&mut key_command(folder.path(), &["generate", "-alg=ES256", "-kid", "monitoring_2026"])).succeeded();
-    assert!(folder.path().join("jwk_sig_ES256_monitoring_2026.pub").exists());
+    run(&mut key_command(folder.root(), &["generate", "-alg=ES256", "-kid", "monitoring_2026"])).succeeded();
+    assert!(folder.path("jwk_sig_ES256_monitoring_2026.pub").exists());
 }
 
 #[test]
 fn files_with_a_secret_are_for_their_owner_alone_under_any_umask() {
     for umask in ["0000", "0022", "0077", "0277", "0777"] {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Folder::new();
         let line = format!(
             "umask {umask}; {0} key generate --out k && exec {0} stackstate bootstrap --roles a --token-file t",
             env!("CARGO_BIN_EXE_monitoring-token")
         );
         run(Command::new("sh").current_dir(&folder).args(["-c", &line])).succeeded();
-        let mode =
-            |name: &str| std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o7777;
+        let mode = |name: &str| std::fs::metadata(folder.path(name)).unwrap().permissions().mode() & 0o7777;
         assert_eq!((mode("k"), mode("t")), (0o600, 0o600), "umask {umask}");
         let umask = u32::from_str_radix(umask, 8).unwrap();
         assert_eq!(mode("k.pub"), 0o644 & !umask, "umask {umask:o}");
@@ -203,13 +203,13 @@ fn files_with_a_secret_are_for_their_owner_alone_under_any_umask() {
 
 #[test]
 fn no_byte_of_a_key_is_written_to_a_file_that_others_can_read() {
-    let folder = tempfile::tempdir().unwrap();
-    let trace = folder.path().join("trace");
+    let folder = Folder::new();
+    let trace = folder.path("trace");
     let line = format!(
         "umask 0; exec strace -f -e trace=openat,creat,write,fchmod -o {} {} key generate --out {}",
         trace.display(),
         env!("CARGO_BIN_EXE_monitoring-token"),
-        folder.path().join("k").display()
+        folder.path("k").display()
     );
     if Command::new("strace").arg("-V").output().is_err() {
         // The mode at creation matters; without strace, only the final mode is checked.
@@ -223,13 +223,13 @@ fn no_byte_of_a_key_is_written_to_a_file_that_others_can_read() {
 
 #[test]
 fn nothing_is_overwritten() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name);
+    let folder = Folder::new();
+    let path = |name: &str| folder.path(name);
     std::fs::write(path("a"), "precious").unwrap();
     std::fs::write(path("b.pub"), "precious").unwrap();
     std::os::unix::fs::symlink("nowhere", path("c")).unwrap();
     for name in ["a", "b", "c"] {
-        run(&mut key_command(folder.path(), &["generate", "--out", name]))
+        run(&mut key_command(folder.root(), &["generate", "--out", name]))
             .failed_with(125, &["cannot write", "exists"]);
     }
     assert_eq!(std::fs::read_to_string(path("a")).unwrap(), "precious");
@@ -238,7 +238,7 @@ fn nothing_is_overwritten() {
     for name in ["a.pub", "b", "c.pub", "nowhere"] {
         assert!(!path(name).exists(), "{name}");
     }
-    run(&mut key_command(folder.path(), &["generate", "--out", "no/such/folder"]))
+    run(&mut key_command(folder.root(), &["generate", "--out", "no/such/folder"]))
         .failed_with(125, &["cannot write no/such/folder"]);
 }
 
@@ -346,9 +346,9 @@ fn a_usage_error_of_key_is_one_line_and_status_2() {
         (&["public"], &["missing FILE"]),
         (&["inspect", "a", "b"], &["missing FILE"]),
     ] {
-        let folder = tempfile::tempdir().unwrap();
-        run(&mut key_command(folder.path(), args)).failed_with(2, words);
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{args:?}");
+        let folder = Folder::new();
+        run(&mut key_command(folder.root(), args)).failed_with(2, words);
+        assert_eq!(std::fs::read_dir(folder.root()).unwrap().count(), 0, "{args:?}");
     }
     for args in [&["-help"][..], &["generate", "-help"], &["public", "-h"], &["inspect", "--help"]] {
         let ended = run(token().arg("key").args(args));

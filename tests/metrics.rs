@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::support::job::Folder;
 use crate::support::{MACHINE, Sandbox, eventually, file_line, finish, kill, run, start, token};
 
 /// A sample: name, labels, value.
@@ -123,9 +124,9 @@ impl Metrics {
     }
 }
 
-fn folder() -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("probe.prom");
+fn folder() -> (Folder, PathBuf) {
+    let folder = Folder::new();
+    let file = folder.path("probe.prom");
     (folder, file)
 }
 
@@ -148,7 +149,7 @@ fn a_successful_run_has_all_metrics() {
     }
     assert_eq!(metrics.get("stage_duration_seconds:revoke"), None, "nothing was revoked");
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o644);
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left behind");
+    assert_eq!(fs::read_dir(folder.root()).unwrap().count(), 1, "nothing else is left behind");
 }
 
 #[test]
@@ -242,7 +243,7 @@ fn a_wrong_clock_is_reported_even_if_the_token_is_rejected_because_of_it() {
 fn a_run_that_is_told_to_stop_says_so() {
     let sandbox = Sandbox::start(&[]);
     let (folder, file) = folder();
-    let ready = folder.path().join("ready");
+    let ready = folder.path("ready");
     let script = format!("echo > {}; exec sleep 60", ready.display());
     let child = start(sandbox.token().args([&flag(&file), "--", "sh", "-c", &script]));
     file_line(&ready);
@@ -280,7 +281,7 @@ fn label_values_are_escaped() {
 fn metrics_that_cannot_be_written_are_one_warning_and_change_nothing() {
     let sandbox = Sandbox::start(&[]);
     let (folder, _) = folder();
-    let folder_itself = folder.path().display().to_string();
+    let folder_itself = folder.root().display().to_string();
     for path in ["/proc/nonexistent/dir/probe.prom", "/dev/null", &folder_itself] {
         for (command, status) in [("true", 0), ("false", 1)] {
             let ended = run(sandbox.token().args([&format!("-metrics-textfile={path}"), command]));
@@ -288,14 +289,14 @@ fn metrics_that_cannot_be_written_are_one_warning_and_change_nothing() {
         }
     }
     assert!(!fs::symlink_metadata("/dev/null").unwrap().is_file(), "a device stays a device");
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(folder.root()).unwrap().count(), 0);
 }
 
 #[test]
 fn a_link_stays_a_link() {
     let sandbox = Sandbox::start(&[]);
     let (folder, file) = folder();
-    let link = folder.path().join("link.prom");
+    let link = folder.path("link.prom");
     std::os::unix::fs::symlink(file.file_name().unwrap(), &link).unwrap();
     // First to a file that is not there yet, then to one that is.
     for _ in 0..2 {
@@ -309,7 +310,7 @@ fn a_link_stays_a_link() {
 #[test]
 fn a_line_that_cannot_be_run_replaces_the_metrics_of_the_last_run() {
     let (folder, file) = folder();
-    let t = format!("--token-file={}", folder.path().join("t").display());
+    let t = format!("--token-file={}", folder.path("t").display());
     let url = "--url=http://127.0.0.1:1";
     let main = ["-machine=m", "-service=ndt/ndt7", "-metrics-label=job=a"];
     let gafaelfawr = [url, "--username=bot-a", "--scopes=a", "-metrics-label=job=a"];
@@ -374,11 +375,11 @@ fn a_failure_says_in_its_one_line_that_the_metrics_are_missing() {
 fn a_signal_that_is_passed_on_and_kills_the_command_is_an_interruption() {
     let sandbox = Sandbox::start(&[]);
     let (folder, file) = folder();
-    let script = format!("echo >{}; exec sleep 60", folder.path().join("started").display());
+    let script = format!("echo >{}; exec sleep 60", folder.path("started").display());
     let metrics = flag(&file);
     let line = [metrics.as_str(), "-exchange=false", "--", "/bin/sh", "-c", &script];
     let child = start(sandbox.token().args(line));
-    eventually("the command", || folder.path().join("started").exists().then_some(()));
+    eventually("the command", || folder.path("started").exists().then_some(()));
     kill(child.id(), libc::SIGUSR1);
     assert_eq!(finish(child).status, 128 + libc::SIGUSR1);
     let text = fs::read_to_string(&file).unwrap();

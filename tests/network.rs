@@ -8,6 +8,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::support::job::Folder;
 use crate::support::network::{Zone, dns, isolate};
 use crate::support::tls::{Authority, server_params};
 use crate::support::{
@@ -82,8 +83,8 @@ fn a_server_that_speaks_only_http2_is_named() {
     }
     let authority = Authority::new("CA of HTTP/2");
     let identity = authority.issue(&server_params(&["127.0.0.1"]));
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
+    let folder = Folder::new();
+    std::fs::write(folder.path("ca.pem"), authority.pem()).unwrap();
     // One that says so in the handshake, and one that does not.
     for protocols in [vec![b"h2".to_vec()], Vec::new()] {
         let mut config = (*identity.config()).clone();
@@ -97,7 +98,7 @@ fn a_server_that_speaks_only_http2_is_named() {
             let _ = stream.flush();
             let _ = stream.read(&mut [0; 1024]);
         });
-        once(asks(&format!("https://{address}")).arg("-ca-file").arg(folder.path().join("ca.pem")))
+        once(asks(&format!("https://{address}")).arg("-ca-file").arg(folder.path("ca.pem")))
             .failed_with(125, &["https://127.0.0.1:", "speaks only HTTP/2"]);
     }
 }
@@ -179,8 +180,8 @@ fn a_flood_does_not_hold_up_signals_or_the_deadline() {
 #[test]
 fn a_flood_within_tls_does_not_hold_up_signals_or_the_deadline() {
     let authority = Authority::new("CA of the flood");
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
+    let folder = Folder::new();
+    std::fs::write(folder.path("ca.pem"), authority.pem()).unwrap();
     for (piece, is_slow) in [("HTTP/1.1 103 Early Hints\r\n\r\n", false), ("x", true)] {
         let address = authority.issue(&server_params(&["127.0.0.1"])).serve(move |mut stream| {
             crate::support::read_head_of(&mut stream);
@@ -192,7 +193,7 @@ fn a_flood_within_tls_does_not_hold_up_signals_or_the_deadline() {
         });
         let origin = format!("https://{address}");
         let (ended, took) = cpu_time_after_sigterm(
-            asks(&origin).arg("-ca-file").arg(folder.path().join("ca.pem")).args(["--", "true"]),
+            asks(&origin).arg("-ca-file").arg(folder.path("ca.pem")).args(["--", "true"]),
         );
         assert_eq!(ended.status, 143, "{piece:?}: {ended:?}");
         assert!(took < Duration::from_millis(250), "{piece:?} took {took:?}");
@@ -333,10 +334,9 @@ fn a_response_may_end_without_close_notify() {
             let _ = stream.flush();
             let _ = stream.sock.shutdown(Shutdown::Both);
         });
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
-        let ended =
-            once(asks(&format!("https://{address}")).arg("-ca-file").arg(folder.path().join("ca.pem")));
+        let folder = Folder::new();
+        std::fs::write(folder.path("ca.pem"), authority.pem()).unwrap();
+        let ended = once(asks(&format!("https://{address}")).arg("-ca-file").arg(folder.path("ca.pem")));
         if is_whole {
             ended.succeeded()
         } else {
@@ -508,8 +508,8 @@ fn tls_to_a_proxy_that_fails_blames_the_proxy() {
         assert_eq!(proxy_row["outcome"], "failed", "{told:#}");
     }
     // A trusted proxy with TLS, and TLS to the server through it.
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
+    let folder = Folder::new();
+    std::fs::write(folder.path("ca.pem"), authority.pem()).unwrap();
     let address = authority.issue(&server_params(&["127.0.0.1"])).serve(|mut stream| {
         let head = crate::support::read_head_of(&mut stream);
         assert!(head.starts_with("GET http://far.invalid/"), "{head}");
@@ -517,7 +517,7 @@ fn tls_to_a_proxy_that_fails_blames_the_proxy() {
         let _ = stream.flush();
     });
     let mut command = asks("http://far.invalid");
-    command.env("HTTP_PROXY", format!("https://{address}")).arg("-ca-file").arg(folder.path().join("ca.pem"));
+    command.env("HTTP_PROXY", format!("https://{address}")).arg("-ca-file").arg(folder.path("ca.pem"));
     once(&mut command).said(0, &["token sent to far.invalid"]);
 }
 

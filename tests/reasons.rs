@@ -8,6 +8,7 @@ use monitoring_token::reason::Reason;
 use serde_json::Value;
 
 use crate::deploy::files;
+use crate::support::job::Folder;
 use crate::support::{Sandbox, http, kill, messages, run, serve, serve_bytes, start, testdata, token};
 
 /// Alerts, dashboards and scripts rely on these names: removing or renaming one is a breaking change.
@@ -170,8 +171,8 @@ fn failure_info(file: &Path) -> Vec<(String, String)> {
 #[test]
 fn the_metrics_have_the_reason_of_a_failure_and_none_after_a_success() {
     let sandbox = Sandbox::start(&[]);
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("probe.prom");
+    let folder = Folder::new();
+    let file = folder.path("probe.prom");
     let textfile = format!("-metrics-textfile={}", file.display());
     for (args, reason) in [
         (&["sh", "-c", "exit 3"][..], Some(("command", "command-failed"))),
@@ -187,7 +188,7 @@ fn the_metrics_have_the_reason_of_a_failure_and_none_after_a_success() {
         assert_eq!(failure_info(&file), expected, "{args:?}");
     }
     // Stopped by an operator, so not a failure of the target.
-    let ready = folder.path().join("ready");
+    let ready = folder.path("ready");
     let script = format!("echo > {}; exec sleep 60", ready.display());
     let child = start(sandbox.token().args([&textfile, "--", "sh", "-c", &script]));
     crate::support::file_line(&ready);

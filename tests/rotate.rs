@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::support::api::{Gate, ask, relay};
 use crate::support::issuer::{GAFAELFAWR, ISSUERS, Issuer, STACKSTATE};
+use crate::support::job::Folder;
 use crate::support::{Ended, Sandbox, eventually, finish, kill, run, start, token};
 
 /// Tokens are valid for 24 hours by default, so this makes one due at any time.
@@ -25,13 +26,13 @@ const DUE: &str = "--renew-before=25h";
 struct Rotated {
     issuer: Issuer,
     sandbox: Sandbox,
-    folder: tempfile::TempDir,
+    folder: Folder,
 }
 
 impl Rotated {
     /// FILE does not exist yet.
     fn missing(issuer: Issuer) -> Rotated {
-        Rotated { issuer, sandbox: Sandbox::start(&[]), folder: tempfile::tempdir().unwrap() }
+        Rotated { issuer, sandbox: Sandbox::start(&[]), folder: Folder::new() }
     }
 
     /// FILE holds a token that `rotate` has created.
@@ -42,7 +43,7 @@ impl Rotated {
     }
 
     fn file(&self) -> PathBuf {
-        self.folder.path().join("token")
+        self.folder.path("token")
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -96,7 +97,7 @@ impl Rotated {
 
     /// Deletes the token in FILE, and no other, as somebody else would.
     fn delete_at_issuer(&self) {
-        let state = fs::read_to_string(self.folder.path().join("token.state")).unwrap();
+        let state = fs::read_to_string(self.folder.path("token.state")).unwrap();
         let state: Value = serde_json::from_str(&state).unwrap();
         // The one in FILE comes first.
         let id = state["tokens"][0]["id"].as_str().unwrap().to_owned();
@@ -114,7 +115,7 @@ impl Rotated {
     }
 
     fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.folder.path()).unwrap();
+        let entries = fs::read_dir(self.folder.root()).unwrap();
         let mut names: Vec<String> =
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
@@ -171,7 +172,7 @@ fn a_token_is_created_kept_while_it_is_fresh_and_replaced_when_it_is_due() {
         assert_eq!(rotated.status_for(&first), 401);
         rotated.is_settled();
         // No secret is printed or kept beside FILE.
-        let state = fs::read_to_string(rotated.folder.path().join("token.state")).unwrap();
+        let state = fs::read_to_string(rotated.folder.path("token.state")).unwrap();
         let ended = rotated.rotate(&[DUE, "-o", "json", "-logx.debug"]);
         for text in [&state, &ended.stdout, &ended.stderr] {
             let secret = rotated.token();
@@ -194,7 +195,7 @@ fn open_attempt(expires: i64) -> Value {
 
 impl Rotated {
     fn note(&self, attempts: &[Value]) {
-        let path = self.folder.path().join("token.state");
+        let path = self.folder.path("token.state");
         let mut state: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         state["attempts"] = json!(attempts);
         fs::write(path, state.to_string()).unwrap();
@@ -284,11 +285,11 @@ fn a_rotate_that_waits_for_another_one_can_be_interrupted() {
         let holder = start(rotated.command(&[DUE]).env(rotated.issuer.url, &gate.url).arg("--timeout=25s"));
         // Another base URL is another issuer.
         finish(holder).failed_with(125, &["holds a token of", "is left alone"]);
-        fs::remove_file(rotated.folder.path().join("token.state")).unwrap();
+        fs::remove_file(rotated.folder.path("token.state")).unwrap();
         fs::remove_file(rotated.file()).unwrap();
         let holder = start(rotated.command(&[]).env(rotated.issuer.url, &gate.url).arg("--timeout=25s"));
         gate.holds();
-        let metrics = rotated.folder.path().join("m.prom");
+        let metrics = rotated.folder.path("m.prom");
         rotated
             .rotate(&["-timeout=300ms", "-metrics-textfile", metrics.to_str().unwrap()])
             .failed_with(124, &["timed out after 300ms while waiting for another rotate of "]);
@@ -361,7 +362,7 @@ fn a_damaged_state_matters_only_when_the_token_is_due() {
     for damage in ["", "junk", "{}"] {
         for issuer in ISSUERS {
             let rotated = Rotated::fresh(issuer);
-            let (first, state) = (rotated.token(), rotated.folder.path().join("token.state"));
+            let (first, state) = (rotated.token(), rotated.folder.path("token.state"));
             fs::write(&state, damage).unwrap();
             if rotated.issuer.name == "gafaelfawr" {
                 let ended = rotated.rotate(&["--log-format=json"]);
@@ -387,7 +388,7 @@ fn a_damaged_state_matters_only_when_the_token_is_due() {
                 rotated.rotate(&[DUE]).rotated();
                 rotated.is_settled();
             } else {
-                fs::rename(rotated.file(), rotated.folder.path().join("moved")).unwrap();
+                fs::rename(rotated.file(), rotated.folder.path("moved")).unwrap();
                 rotated.rotate(&[]).rotated();
                 rotated.works();
             }
@@ -424,7 +425,7 @@ fn a_token_of_someone_else_is_left_alone() {
         }
         assert_eq!(rotated.tokens(), Vec::<Value>::new());
         fs::remove_file(rotated.file()).unwrap();
-        fs::remove_file(rotated.folder.path().join("token.lock")).unwrap();
+        fs::remove_file(rotated.folder.path("token.lock")).unwrap();
         fs::create_dir(rotated.file()).unwrap();
         rotated.rotate(&[]).failed_with(125, &["not a regular file"]);
         assert_eq!(rotated.names(), ["token"]);
@@ -438,7 +439,7 @@ fn a_token_of_someone_else_is_left_alone() {
         run(command.arg("--token-file").arg(rotated.file()))
     };
     as_other().failed_with(125, &["holds a token of user bot-x", "is left alone"]);
-    fs::remove_file(rotated.folder.path().join("token.state")).unwrap();
+    fs::remove_file(rotated.folder.path("token.state")).unwrap();
     as_other().failed_with(125, &["a service token of bot-x, not a service token of bot-y"]);
     // The administrator's own.
     fs::write(rotated.file(), rotated.sandbox.var("GAFAELFAWR_ADMIN_TOKEN")).unwrap();
@@ -456,13 +457,13 @@ fn a_token_of_someone_else_is_left_alone() {
 #[test]
 fn a_link_stays_a_link_and_has_the_lock_of_its_target() {
     let rotated = Rotated::fresh(GAFAELFAWR);
-    let elsewhere = tempfile::tempdir().unwrap();
-    let link = elsewhere.path().join("link");
+    let elsewhere = Folder::new();
+    let link = elsewhere.path("link");
     symlink(rotated.file(), &link).unwrap();
     let mut command = GAFAELFAWR.command(&rotated.sandbox, &[&["rotate", DUE], GAFAELFAWR.new].concat());
     run(command.arg("--token-file").arg(&link)).rotated();
     assert!(link.symlink_metadata().unwrap().is_symlink());
-    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(elsewhere.root()).unwrap().count(), 1);
     rotated.is_settled();
 }
 
@@ -537,8 +538,8 @@ fn a_dedicated_subject_is_not_shared_by_two_tokens() {
 fn the_metrics_say_when_the_token_expires() {
     for issuer in ISSUERS {
         let rotated = Rotated::missing(issuer);
-        let metrics = tempfile::tempdir().unwrap();
-        let path = metrics.path().join("rotate.prom");
+        let metrics = Folder::new();
+        let path = metrics.path("rotate.prom");
         let flag = format!("-metrics-textfile={}", path.display());
         let value = |name: &str| {
             let text = fs::read_to_string(&path).unwrap();
@@ -570,8 +571,8 @@ fn the_metrics_say_when_the_token_expires() {
 #[test]
 fn a_result_that_cannot_be_printed_is_a_failure_in_the_metrics() {
     let rotated = Rotated::missing(GAFAELFAWR);
-    let metrics = tempfile::tempdir().unwrap();
-    let path = metrics.path().join("rotate.prom");
+    let metrics = Folder::new();
+    let path = metrics.path("rotate.prom");
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut command = rotated.command(&["-metrics-textfile", path.to_str().unwrap()]);
     finish(command.stdout(full).stderr(std::process::Stdio::piped()).spawn().unwrap())
@@ -592,7 +593,7 @@ fn the_lock_can_be_used_again_whatever_the_umask_was() {
     shell.args(["-c", "umask 777; exec \"$@\"", "sh"]).arg(command.get_program()).args(command.get_args());
     shell.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     run(&mut shell).rotated();
-    assert_eq!(mode(&rotated.folder.path().join("token.lock")), 0o600);
+    assert_eq!(mode(&rotated.folder.path("token.lock")), 0o600);
 }
 
 #[test]

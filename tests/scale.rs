@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use monitoring_token::http::retry::{Next, Pauses};
 
+use crate::support::job::Folder;
 use crate::support::{Sandbox, run};
 
 const SEED: u64 = 50_000;
@@ -163,14 +164,14 @@ fn runs_that_fail_together_come_back_spread_out() {
 #[test]
 fn entries_are_fresh_for_between_half_the_ttl_and_the_ttl() {
     let sandbox = Sandbox::start(&[]);
-    let folder = tempfile::tempdir().unwrap();
-    let dir = format!("-cache-dir={}", folder.path().display());
+    let folder = Folder::new();
+    let dir = format!("-cache-dir={}", folder.root().display());
     for number in 0..40 {
         let number = number.to_string();
         run(sandbox.token().args(["-exchange=false", "-cache-ttl=1h", &dir, "/bin/true", &number]))
             .succeeded();
     }
-    let ages: Vec<f64> = fs::read_dir(folder.path())
+    let ages: Vec<f64> = fs::read_dir(folder.root())
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|kind| kind == "json"))

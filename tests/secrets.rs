@@ -14,8 +14,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver};
 
-use tempfile::TempDir;
-
+use crate::support::job::Folder;
 use crate::support::{http, read_head, run, serve, testdata, token};
 
 /// A private key made for this test, and the parts that must not be shown.
@@ -25,13 +24,13 @@ struct Key {
     /// The JWK.
     jwk: String,
     members: serde_json::Map<String, serde_json::Value>,
-    _folder: TempDir,
+    _folder: Folder,
 }
 
 impl Key {
     fn make(algorithm: &str) -> Key {
-        let folder = TempDir::new().unwrap();
-        let path = folder.path().join("key");
+        let folder = Folder::new();
+        let path = folder.path("key");
         if algorithm == "RS256" {
             // Generating an RSA key takes a random time, too long for a busy machine.
             std::fs::copy(testdata("keys/rs256.json"), &path).unwrap();

@@ -12,6 +12,7 @@ use rcgen::date_time_ymd;
 use rustls::{ServerConnection, StreamOwned};
 use serde_json::Value;
 
+use crate::support::job::Folder;
 use crate::support::tls::{Authority, Identity, server_params};
 use crate::support::{MACHINE, finish, http, kill, read_head_of, run, serve, start, testdata, token};
 
@@ -28,9 +29,9 @@ fn command(ca: &std::path::Path) -> Command {
 }
 
 /// An authority, and a file with its certificate.
-fn authority(folder: &tempfile::TempDir) -> (Authority, std::path::PathBuf) {
+fn authority(folder: &Folder) -> (Authority, std::path::PathBuf) {
     let authority = Authority::new("CA of these tests");
-    let file = folder.path().join("ca.pem");
+    let file = folder.path("ca.pem");
     std::fs::write(&file, authority.pem()).unwrap();
     (authority, file)
 }
@@ -47,7 +48,7 @@ fn closes_silently(identity: &Identity, answer: String) -> SocketAddr {
 /// as many do not. Go accepts it. A response with a length must have that length.
 #[test]
 fn the_end_of_a_connection_without_close_notify_ends_an_answer_of_unknown_length() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let (authority, ca) = authority(&folder);
     let identity = authority.issue(&server_params(&["127.0.0.1"]));
     let ask = |answer: String| {
@@ -110,7 +111,7 @@ fn answer(stream: &mut (impl Read + Write)) {
 /// urllib3#422, proxy-agents#131: the message about a proxy's invalid certificate blamed the server behind it.
 #[test]
 fn a_message_about_the_certificate_of_a_proxy_names_the_proxy() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let (authority, ca) = authority(&folder);
     let issue = |names: &[&str]| authority.issue(&server_params(names));
     let (proxy, server) = (issue(&["localhost"]), issue(&["locate.test"]));
@@ -159,7 +160,7 @@ fn a_message_about_the_certificate_of_a_proxy_names_the_proxy() {
 
 #[test]
 fn a_proxy_that_fails_in_its_handshake_is_named() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let (_, ca) = authority(&folder);
     let no_tls = serve(|mut stream| {
         let _ = stream.read(&mut [0; 4096]);
@@ -187,7 +188,7 @@ fn a_proxy_that_fails_in_its_handshake_is_named() {
 
 #[test]
 fn check_blames_the_proxy_for_its_certificate() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let (authority, ca) = authority(&folder);
     let proxy = Authority::new("a stranger").issue(&server_params(&["localhost"]));
     let server = authority.issue(&server_params(&["locate.test"]));
@@ -222,7 +223,7 @@ fn check_blames_the_proxy_for_its_certificate() {
 /// A pipe can be read only once, but each retry makes its own handshake.
 #[test]
 fn roots_that_come_through_a_pipe_last_for_all_retries() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let (authority, ca) = authority(&folder);
     let answers = Mutex::new(vec![http("200 OK", "", TARGET), http("503 Service Unavailable", "", "")]);
     let address = authority.issue(&server_params(&["127.0.0.1"])).serve(move |mut stream| {
@@ -246,8 +247,8 @@ fn roots_that_come_through_a_pipe_last_for_all_retries() {
 
 #[test]
 fn a_signal_ends_the_wait_for_roots_from_a_pipe() {
-    let folder = tempfile::tempdir().unwrap();
-    let fifo = folder.path().join("fifo");
+    let folder = Folder::new();
+    let fifo = folder.path("fifo");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     // The wait is one second long, and a busy machine may let it pass before the signal comes.
     for _ in 0..20 {
@@ -307,7 +308,7 @@ fn wants_a_client_certificate(
 /// Other servers hang up.
 #[test]
 fn a_server_that_wants_a_client_certificate_is_named_whatever_it_does_then() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let (authority, ca) = authority(&folder);
     let ask = |address: SocketAddr| {
         run(command(&ca).env("LOCATE_URL", format!("https://{address}/")).args(["--", "true"]))

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::support::api::{Gate, proxy, relay, shell};
 use crate::support::issuer::ISSUERS;
+use crate::support::job::Folder;
 use crate::support::{Sandbox, eventually, file_line, finish, http, kill, run, serve_bytes, start, token};
 
 /// A server that shifts the `Date` of every response by `offset_seconds`.
@@ -32,8 +33,8 @@ fn a_date_that_is_more_than_a_day_off_does_not_set_the_expiry() {
         ] {
             let sandbox = Sandbox::start(&[]);
             let url = with_date(sandbox.var(issuer.url), offset);
-            let folder = tempfile::tempdir().unwrap();
-            let ready = folder.path().join("ready");
+            let folder = Folder::new();
+            let ready = folder.path("ready");
             let child = start(shell(
                 issuer.exec(&sandbox).env(issuer.url, &url).arg("-timeout=1m"),
                 &format!("echo > {}; exec sleep 60", ready.display()),
@@ -77,12 +78,12 @@ fn the_token_is_deleted_however_the_command_ends() {
 
 #[test]
 fn the_token_is_deleted_after_every_forwarded_signal() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     for issuer in ISSUERS {
         for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2]
         {
             let sandbox = Sandbox::start(&[]);
-            let ready = folder.path().join(format!("{}-{signal}", issuer.name));
+            let ready = folder.path(format!("{}-{signal}", issuer.name));
             let script = format!("echo > {}; exec sleep 60", ready.display());
             let child = start(shell(&mut issuer.exec(&sandbox), &script));
             file_line(&ready);
@@ -111,8 +112,8 @@ fn a_signal_in_the_middle_of_the_creation_waits_for_the_token_and_deletes_it() {
 
 #[test]
 fn a_signal_during_the_deletion_does_not_cut_it_short_nor_hide_how_the_command_failed() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("run.prom");
+    let folder = Folder::new();
+    let file = folder.path("run.prom");
     for issuer in ISSUERS {
         for (script, signal, status, words) in [
             ("exit 7", libc::SIGTERM, 7, ""),
@@ -233,8 +234,8 @@ fn a_rate_limited_creation_is_tried_again_and_leaves_nothing() {
 fn out_is_private_never_overwritten_and_tried_before_a_token_is_made() {
     for issuer in ISSUERS {
         let sandbox = Sandbox::start(&[]);
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("token");
+        let folder = Folder::new();
+        let path = folder.path("token");
         let out = format!("--out={}", path.display());
         let first = run(issuer.create(&sandbox).arg(&out));
         let written = std::fs::read_to_string(&path).unwrap();
@@ -246,7 +247,7 @@ fn out_is_private_never_overwritten_and_tried_before_a_token_is_made() {
         assert_eq!(sandbox.made_tokens(issuer.control).len(), 1);
         // A failed creation leaves no empty file.
         sandbox.misbehave(&format!(r#"{{"status":400,"body":"","only":"{}"}}"#, issuer.create));
-        let other = folder.path().join("other");
+        let other = folder.path("other");
         run(issuer.create(&sandbox).arg("--out").arg(&other))
             .failed_with(125, &["refused to create a token"]);
         assert!(!other.exists());
@@ -264,8 +265,8 @@ fn a_closed_stdout_makes_no_token() {
         run(&mut closed).failed_with(125, &["stdout is closed", "--out"]);
         assert_eq!(sandbox.requests(), [""; 0]);
         // With a file it is not needed.
-        let folder = tempfile::tempdir().unwrap();
-        closed.arg("--out").arg(folder.path().join("token"));
+        let folder = Folder::new();
+        closed.arg("--out").arg(folder.path("token"));
         assert_eq!(run(&mut closed).status, 0);
         assert_eq!(sandbox.made_tokens(issuer.control).len(), 1);
     }
@@ -276,8 +277,8 @@ fn a_create_that_is_ended_leaves_no_file_and_says_what_may_be_left() {
     for issuer in ISSUERS {
         let sandbox = Sandbox::start(&[]);
         sandbox.misbehave(&format!(r#"{{"delay_ms":20000,"only":"{}","after":true}}"#, issuer.create));
-        let folder = tempfile::tempdir().unwrap();
-        let out = folder.path().join("token");
+        let folder = Folder::new();
+        let out = folder.path("token");
         let child = start(issuer.create(&sandbox).arg("--out").arg(&out));
         sandbox.awaits(issuer.create);
         kill(child.id(), libc::SIGTERM);
@@ -353,8 +354,8 @@ fn a_signal_ends_a_bootstrap_that_waits_for_its_token() {
     catches_signals(child.id());
     kill(child.id(), libc::SIGTERM);
     finish(child).failed_with(143, &["interrupted by SIGTERM while reading the token from /dev/stdin"]);
-    let folder = tempfile::tempdir().unwrap();
-    let file = format!("--token-file={}", folder.path().display());
+    let folder = Folder::new();
+    let file = format!("--token-file={}", folder.root().display());
     run(token().args(["stackstate", "bootstrap", "--roles=a", &file]))
         .failed_with(125, &["cannot read the token from", "check --token-file"]);
 }
@@ -382,10 +383,10 @@ fn has_signal(pid: u32, set: &str, signal: i32) -> Option<bool> {
 
 #[test]
 fn a_command_that_ignores_sigterm_leaves_no_token_for_a_later_sigkill() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     for issuer in ISSUERS {
         let sandbox = Sandbox::start(&[]);
-        let ready = folder.path().join(issuer.name);
+        let ready = folder.path(issuer.name);
         let script = format!("trap '' TERM; echo > {}; while :; do sleep 0.1; done", ready.display());
         let child = start(shell(issuer.exec(&sandbox).arg("-kill-after=200ms"), &script));
         file_line(&ready);

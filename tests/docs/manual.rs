@@ -10,6 +10,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::support::job::Folder;
 use crate::support::{Ended, MACHINE, Sandbox, finish, run, sandbox_program};
 
 /// The value that replaces a placeholder.
@@ -80,14 +81,14 @@ fn stdout_of(command: &mut Command) -> String {
 
 /// The folder and the sandbox of one example.
 pub struct Stage {
-    folder: tempfile::TempDir,
+    folder: Folder,
     pub sandbox: Sandbox,
 }
 
 impl Stage {
     /// With the programs, the stand-ins, and the files of a reader's folder.
     pub fn new() -> Stage {
-        let stage = Stage { folder: tempfile::tempdir().expect("a folder"), sandbox: Sandbox::start(&[]) };
+        let stage = Stage { folder: Folder::new(), sandbox: Sandbox::start(&[]) };
         for folder in ["bin", "keys", "collected", "work", "home"] {
             fs::create_dir(stage.path(folder)).unwrap();
         }
@@ -109,7 +110,7 @@ impl Stage {
     }
 
     pub fn path(&self, name: &str) -> String {
-        self.folder.path().join(name).display().to_string()
+        self.folder.path(name).display().to_string()
     }
 
     fn url(&self) -> String {

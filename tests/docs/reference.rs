@@ -9,6 +9,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::docs::manual::repository;
+use crate::support::job::Folder;
 use crate::support::{Sandbox, run, sandbox_program, token};
 
 const PAGE: &str = "docs/reference.md";
@@ -246,8 +247,8 @@ fn fields(text: &str) -> BTreeSet<String> {
 fn the_reference_names_every_metric_and_json_field() {
     let page = page();
     let sandbox = Sandbox::start(&[]);
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("metrics.prom");
+    let folder = Folder::new();
+    let file = folder.path("metrics.prom");
     let metrics = format!("-metrics-textfile={}", file.display());
     assert_eq!(run(sandbox.token().args([&metrics, "--", "false"])).status, 1);
     let text = fs::read_to_string(file).unwrap();

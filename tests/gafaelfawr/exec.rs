@@ -5,6 +5,7 @@ use std::process::Command;
 use super::CONTROL;
 use crate::support::api::{ask, environment, shell};
 use crate::support::issuer::GAFAELFAWR;
+use crate::support::job::Folder;
 use crate::support::{Sandbox, file_line, finish, kill, run, start};
 
 const CREATE: &str = GAFAELFAWR.create;
@@ -32,8 +33,8 @@ fn the_command_finds_the_token_and_not_the_administrators() {
 #[test]
 fn the_token_works_during_the_run_and_expires_soon_after_it() {
     let sandbox = Sandbox::start(&[]);
-    let folder = tempfile::tempdir().unwrap();
-    let ready = folder.path().join("ready");
+    let folder = Folder::new();
+    let ready = folder.path("ready");
     let script = format!("echo \"$SERVICE_AUTHORIZATION\" > {}; exec sleep 60", ready.display());
     let child = start(shell(exec(&sandbox).arg("-timeout=50s"), &script));
     let authorization = file_line(&ready).trim().to_owned();
@@ -98,8 +99,8 @@ fn a_hanging_revocation_is_abandoned() {
 #[test]
 fn sigkill_leaves_only_a_token_that_expires_within_hours() {
     let sandbox = Sandbox::start(&[]);
-    let folder = tempfile::tempdir().unwrap();
-    let ready = folder.path().join("ready");
+    let folder = Folder::new();
+    let ready = folder.path("ready");
     let child = start(shell(
         exec(&sandbox).arg("-timeout=5s"),
         &format!("echo > {}; exec sleep 60", ready.display()),
@@ -129,8 +130,8 @@ fn a_credential_that_could_not_delete_makes_nothing() {
 
 #[test]
 fn a_failed_revocation_is_in_the_metrics() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("run.prom");
+    let folder = Folder::new();
+    let file = folder.path("run.prom");
     let metrics = format!("-metrics-textfile={}", file.display());
     for (fault, failed) in [("{}", 0), (r#"{"status":403,"body":"","only":"DELETE /auth/"}"#, 1)] {
         let sandbox = Sandbox::start(&[]);

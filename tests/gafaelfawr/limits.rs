@@ -7,6 +7,7 @@ use super::CONTROL;
 use super::exec::exec;
 use crate::support::api::{ask, relay, shell};
 use crate::support::issuer::GAFAELFAWR;
+use crate::support::job::Folder;
 use crate::support::{Sandbox, eventually, file_line, finish, http, kill, run, serve_bytes, start, token};
 
 fn now() -> u64 {
@@ -80,9 +81,9 @@ fn the_deletion_waits_for_a_server_that_restarts() {
         })
     };
     let first = serve_at(TcpListener::bind(("127.0.0.1", port)).unwrap(), upstream.clone());
-    let folder = tempfile::tempdir().unwrap();
-    let ready = folder.path().join("ready");
-    let go = folder.path().join("go");
+    let folder = Folder::new();
+    let ready = folder.path("ready");
+    let go = folder.path("go");
     let script = format!("echo > {}; while ! [ -e {} ]; do sleep 0.05; done", ready.display(), go.display());
     let mut command = exec(&sandbox);
     let child = start(shell(command.env("GAFAELFAWR_URL", format!("http://127.0.0.1:{port}")), &script));

@@ -8,6 +8,7 @@ use super::CONTROL;
 use super::exec::exec;
 use crate::support::api::{proxy, relay};
 use crate::support::issuer::GAFAELFAWR;
+use crate::support::job::Folder;
 use crate::support::{Sandbox, eventually, finish, http, run, start};
 
 const CREATE: &str = GAFAELFAWR.create;
@@ -115,8 +116,8 @@ fn good_runs_keep_their_token_beside_lost_ones() {
     let url = relay(sandbox.var("GAFAELFAWR_URL"), |request, pass_on| {
         if request.starts_with(CREATE) { String::new() } else { pass_on(request) }
     });
-    let folder = tempfile::tempdir().unwrap();
-    let go = folder.path().join("go");
+    let folder = Folder::new();
+    let go = folder.path("go");
     let script = format!("while ! [ -e {} ]; do sleep 0.05; done", go.display());
     let good: Vec<_> = (0..10)
         .map(|_| start(crate::support::api::shell(exec(&sandbox).arg("-timeout=25s"), &script)))

@@ -2,6 +2,7 @@
 
 use super::exec::exec;
 use crate::support::api::shell;
+use crate::support::job::Folder;
 use crate::support::{Sandbox, file_line, finish, kill, run, start};
 
 #[test]
@@ -27,8 +28,8 @@ fn no_log_holds_a_token() {
 #[test]
 fn the_admin_token_is_removed_from_the_process_environment() {
     let sandbox = Sandbox::start(&[]);
-    let folder = tempfile::tempdir().unwrap();
-    let ready = folder.path().join("ready");
+    let folder = Folder::new();
+    let ready = folder.path("ready");
     let child = start(shell(&mut exec(&sandbox), &format!("echo > {}; exec sleep 60", ready.display())));
     file_line(&ready);
     let environ = std::fs::read(format!("/proc/{}/environ", child.id()));

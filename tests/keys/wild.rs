@@ -392,8 +392,8 @@ fn traces_of_windows_editors_are_skipped_or_named() {
 
 #[test]
 fn token_files_from_windows_are_read_too() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("token");
+    let folder = Folder::new();
+    let file = folder.path("token");
     let list = |text: &[u8]| {
         fs::write(&file, text).unwrap();
         // There is no listener: if the token was read, the run tries to connect.

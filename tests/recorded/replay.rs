@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use super::case::{self, Case, Mode, Ran, Saw, os, without_jwt};
 use super::differences::{Run, differences, documented};
 use super::server::Server;
+use crate::support::job::Folder;
 use crate::support::{PATIENCE, kill, messages, testdata};
 
 /// Concurrent runs: most of them wait.
@@ -47,12 +48,12 @@ const PROGRAMS: [&str; 20] = [
 
 /// The recording's folder `{DIR}`.
 struct Stage {
-    folder: tempfile::TempDir,
+    folder: Folder,
 }
 
 impl Stage {
     fn new() -> Stage {
-        let stage = Stage { folder: tempfile::tempdir().unwrap() };
+        let stage = Stage { folder: Folder::new() };
         for folder in ["bin", "with space", "folder", "out"] {
             fs::create_dir(stage.path(folder)).unwrap();
         }
@@ -76,7 +77,7 @@ impl Stage {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.folder.path(name)
     }
 
     fn write(&self, name: &str, bytes: &[u8], mode: u32) {

@@ -18,7 +18,7 @@ fn traced(command: &Command, flags: &[&str]) -> Command {
 
 /// Each system call that `rotate` makes while it holds the lock, and its number among calls of its kind.
 fn calls(rotated: &Rotated) -> Vec<(String, u32)> {
-    let trace = rotated.folder.path().join("trace");
+    let trace = rotated.folder.path("trace");
     run(&mut traced(&rotated.command(&[DUE]), &["-o", trace.to_str().unwrap()])).rotated();
     let text = std::fs::read_to_string(&trace).unwrap();
     std::fs::remove_file(trace).unwrap();

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::{DUE, Outcome as _, Rotated};
 use crate::support::api::{proxy, read_request, relay};
 use crate::support::issuer::{GAFAELFAWR, ISSUERS, Issuer};
+use crate::support::job::Folder;
 use crate::support::{
     Ended, PATIENCE, Sandbox, eventually, exchange, finish, http, kill, namespace, run, serve, start,
 };
@@ -107,8 +108,8 @@ fn tokens_of_several_lost_creations_are_told_apart_and_deleted() {
 fn while_an_extra_token_cannot_be_deleted_and_the_file_works_no_other_is_created() {
     for issuer in ISSUERS {
         let rotated = Rotated::fresh(issuer);
-        let metrics = tempfile::tempdir().unwrap();
-        let textfile = metrics.path().join("rotate.prom");
+        let metrics = Folder::new();
+        let textfile = metrics.path("rotate.prom");
         let no_deletion = format!(r#"{{"status":403,"body":"","only":"{}"}}"#, rotated.issuer.delete);
         rotated.sandbox.misbehave(&no_deletion);
         rotated.rotate(&[DUE]).said(0, &["could not delete the token "]);
@@ -230,7 +231,7 @@ fn a_server_that_does_not_answer_about_the_token_in_the_file_is_named_with_that_
 fn a_file_in_the_way_is_named() {
     for name in ["token.new", "token.state.new"] {
         let rotated = Rotated::missing(GAFAELFAWR);
-        let path = rotated.folder.path().join(name);
+        let path = rotated.folder.path(name);
         fs::create_dir(&path).unwrap();
         let named = format!("cannot write {}: Is a directory", path.display());
         rotated.rotate(&[]).failed_with(125, &[&named]);
@@ -299,8 +300,8 @@ fn a_signal_between_two_deletions_forgets_neither_token() {
 fn a_folder_that_cannot_be_written_or_is_full_gets_no_token_created() {
     for issuer in ISSUERS {
         let sandbox = Sandbox::start(&[]);
-        let folder = tempfile::tempdir().unwrap();
-        let disk = folder.path().join("disk");
+        let folder = Folder::new();
+        let disk = folder.path("disk");
         fs::create_dir(&disk).unwrap();
         // Two pages are full before the state with the new token can be written.
         let script = "mount -t tmpfs -o size=8k tmpfs \"$DISK\" || exit 88
@@ -320,11 +321,11 @@ fn a_folder_that_cannot_be_written_or_is_full_gets_no_token_created() {
         let rotate = issuer.command(&sandbox, &[&["rotate"], issuer.new].concat());
         let mut shell = namespace(&["--mount"]);
         shell.args(["sh", "-c", script, "sh"]).arg(rotate.get_program()).args(rotate.get_args());
-        shell.arg("--token-file").arg(disk.join("token")).current_dir(folder.path());
+        shell.arg("--token-file").arg(disk.join("token")).current_dir(folder.root());
         shell.env_clear().envs(rotate.get_envs().filter_map(|(name, value)| Some((name, value?))));
         let ended = run(shell.env("DISK", &disk));
         assert_eq!(ended.status, 0, "{ended:?}");
-        let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+        let read = |name: &str| fs::read_to_string(folder.path(name)).unwrap();
         assert_eq!(read("statuses"), "125\n125\n125\n");
         let errors = read("errors");
         let [small, read_only, full] = errors.lines().collect::<Vec<_>>()[..] else { panic!("{errors}") };

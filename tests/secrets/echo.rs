@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::Key;
 use super::scrub::{BASE64, FORMS, Form};
+use crate::support::job::Folder;
 use crate::support::{Ended, http, read_head, run, serve, token};
 
 /// A token without a shape.
@@ -229,8 +230,8 @@ fn the_output_of_a_command_that_fails_is_scrubbed_in_every_form() {
         ("hex", r#"printf %s "$SERVICE_TOKEN" | od -An -tx1 | tr -d ' \n'"#),
         ("percent", r#"printf %s "$SERVICE_TOKEN" | od -An -tx1 -v | tr -d '\n' | tr ' ' %"#),
     ] {
-        let folder = tempfile::tempdir().unwrap();
-        let kept = folder.path().join("token");
+        let folder = Folder::new();
+        let kept = folder.path("token");
         let script = format!("printf %s \"$SERVICE_TOKEN\" > {}; {script}; exit 1", kept.display());
         let mut command = sandbox.token();
         command.args([

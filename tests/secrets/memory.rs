@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::{Key, granted};
+use crate::support::job::Folder;
 use crate::support::{PATIENCE, file_line, finish, kill, read_head, run, serve, start, token};
 
 const PIECE_BYTES: usize = 12;
@@ -85,7 +86,7 @@ fn open_to_us(command: &mut Command) {
 }
 
 struct Run {
-    folder: tempfile::TempDir,
+    folder: Folder,
     child: Child,
 }
 
@@ -97,9 +98,9 @@ impl Run {
 
     /// Its memory stays unreadable.
     fn start_closed(command: &mut Command) -> Run {
-        let folder = tempfile::TempDir::new().unwrap();
+        let folder = Folder::new();
         command.args(["--", "/bin/sh", "-c", "echo $$ >$D/ready; while [ ! -e $D/go ]; do sleep 0.02; done"]);
-        Run { child: start(command.env("D", folder.path())), folder }
+        Run { child: start(command.env("D", folder.root())), folder }
     }
 
     fn pid(&self) -> u32 {
@@ -108,11 +109,11 @@ impl Run {
 
     /// Waits until the command runs; returns its process ID.
     fn wait(&self) -> u32 {
-        file_line(&self.folder.path().join("ready")).trim().parse().unwrap()
+        file_line(&self.folder.path("ready")).trim().parse().unwrap()
     }
 
     fn end(self) {
-        std::fs::write(self.folder.path().join("go"), "").unwrap();
+        std::fs::write(self.folder.path("go"), "").unwrap();
         finish(self.child).succeeded();
     }
 }
@@ -298,7 +299,7 @@ fn the_user_can_read_the_commands_memory_but_not_the_programs() {
             Ok(())
         });
     }
-    let folder = tempfile::TempDir::new().unwrap();
+    let folder = Folder::new();
     let mut job = Run::start_closed(without_capabilities(command.current_dir(&folder)));
     let theirs = job.wait();
     // If a process is not dumpable, its own user cannot read it, and it leaves no core dump (PR_SET_DUMPABLE in
@@ -312,5 +313,5 @@ fn the_user_can_read_the_commands_memory_but_not_the_programs() {
     kill(job.pid(), libc::SIGABRT);
     let status = job.child.wait().unwrap();
     assert_eq!((status.code(), status.core_dumped()), (Some(128 + libc::SIGABRT), false));
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(folder.root()).unwrap().count(), 0);
 }

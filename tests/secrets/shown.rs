@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use super::{ACCESS_SIGNATURE, ACCESS_TOKEN, Key, Locate, granted};
+use crate::support::job::Folder;
 use crate::support::{Ended, http, run, token};
 
 const PASSWORD: &str = "pass-word-of-a-proxy";
@@ -200,8 +201,8 @@ fn a_damaged_key_is_not_shown() {
         format!("-----BEGIN PRIVATE KEY-----\n{private}\n-----END PRIVATE KEY-----\n"),
         base64.clone(),
     ];
-    let folder = tempfile::TempDir::new().unwrap();
-    let path = folder.path().join("key");
+    let folder = Folder::new();
+    let path = folder.path("key");
     for (number, text) in damaged.iter().enumerate() {
         std::fs::write(&path, text).unwrap();
         for inline in [false, true] {

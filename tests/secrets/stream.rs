@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::{ACCESS_TOKEN, Key, Locate};
+use crate::support::job::Folder;
 use crate::support::{PATIENCE, Sandbox, eventually, finish, run, start, token};
 
 /// `gafaelfawr exec`, which masks by default.
@@ -136,8 +137,8 @@ fn a_prompt_appears_and_its_answer_is_read() {
 #[test]
 fn a_command_cannot_read_the_admin_token_from_stdin() {
     let sandbox = Sandbox::start(&[]);
-    let folder = tempfile::tempdir().unwrap();
-    let admin = folder.path().join("admin-token");
+    let folder = Folder::new();
+    let admin = folder.path("admin-token");
     std::fs::write(&admin, sandbox.var("GAFAELFAWR_ADMIN_TOKEN")).unwrap();
     let mut command = sandbox.token();
     command.env_remove("GAFAELFAWR_ADMIN_TOKEN").stdin(std::fs::File::open(&admin).unwrap());
@@ -150,8 +151,8 @@ fn a_command_cannot_read_the_admin_token_from_stdin() {
 #[test]
 fn binary_output_passes_unchanged() {
     let sandbox = Sandbox::start(&[]);
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("binary");
+    let folder = Folder::new();
+    let path = folder.path("binary");
     let mut random = 1_u64;
     let bytes: Vec<u8> = (0..300_000)
         .map(|_| {
@@ -168,8 +169,8 @@ fn binary_output_passes_unchanged() {
 fn a_slow_reader_slows_the_command_and_gets_everything() {
     const BYTES: usize = 3_000_000;
     let sandbox = Sandbox::start(&[]);
-    let folder = tempfile::tempdir().unwrap();
-    let done = folder.path().join("done");
+    let folder = Folder::new();
+    let done = folder.path("done");
     let script = format!("head -c {BYTES} /dev/zero; echo >{}; echo end", done.display());
     let mut child = piped(&mut exec(&sandbox, &script));
     let mut stdout = child.stdout.take().unwrap();
@@ -187,8 +188,8 @@ fn a_slow_reader_slows_the_command_and_gets_everything() {
 #[test]
 fn output_written_before_the_exit_waits_for_the_reader() {
     let sandbox = Sandbox::start(&[]);
-    let folder = tempfile::tempdir().unwrap();
-    let done = folder.path().join("done");
+    let folder = Folder::new();
+    let done = folder.path("done");
     // Both pipes are full when it ends.
     let script = format!("head -c 120000 /dev/zero; echo >{}", done.display());
     let mut child = piped(&mut exec(&sandbox, &script));
@@ -239,9 +240,9 @@ fn a_process_that_holds_the_pipe_does_not_delay_the_exit() {
 fn masking_takes_little_memory() {
     const MOST_KIB: i64 = 128;
     let sandbox = Sandbox::start(&[]);
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let memory = |output: &str| {
-        let ready = folder.path().join(output);
+        let ready = folder.path(output);
         let mut command = sandbox.token();
         command.args(["gafaelfawr", "exec", "--username=bot-x", "--scopes=read:all", "-output", output]);
         let script = r#"i=0; while [ $i -lt 300 ]; do echo "$i $SERVICE_TOKEN"; i=$((i+1)); done; sleep 0.3; echo >$READY; sleep 30"#;

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 
 use super::spec::{yaml, yamls};
+use crate::support::job::Folder;
 use crate::support::{Ended, finish, run, start, token};
 
 fn bootstrap(args: &[&str]) -> Ended {
@@ -54,8 +55,8 @@ fn ttl_and_roles_are_what_the_server_reads_as_meant() {
 
 #[test]
 fn an_external_secret_comes_with_the_values_that_refer_to_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("token");
+    let folder = Folder::new();
+    let file = folder.path("token");
     let kept = ["--roles=a", "--ttl=7d", "--token-file", file.to_str().unwrap()];
     let external = [&kept[..], &["--external-secret=sts-auth"]].concat();
     let inline = block(&bootstrap(&kept));
@@ -82,13 +83,13 @@ fn an_external_secret_comes_with_the_values_that_refer_to_it() {
 
 #[test]
 fn a_token_comes_from_standard_input_and_no_file_is_called_dash() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let mut command = token();
     command.args(["stackstate", "bootstrap", "--roles=a", "--token-file", "-"]);
-    let mut child = start(command.current_dir(folder.path()).stdin(Stdio::piped()));
+    let mut child = start(command.current_dir(folder.root()).stdin(Stdio::piped()));
     child.stdin.take().unwrap().write_all(b"svctok-given\n").unwrap();
     assert_eq!(block(&finish(child))["token"], "svctok-given");
-    assert_eq!(folder.path().read_dir().unwrap().count(), 0);
+    assert_eq!(folder.root().read_dir().unwrap().count(), 0);
 }
 
 #[test]

@@ -12,12 +12,13 @@ use serde_json::Value;
 use super::{CONTROL, stackstate, token_of};
 use crate::support::api::{environment, relay};
 use crate::support::issuer::STACKSTATE;
+use crate::support::job::Folder;
 use crate::support::tls::Authority;
 use crate::support::{Ended, Sandbox, run};
 
 /// A user's folder with saved contexts and a CA certificate.
 struct Stage {
-    folder: tempfile::TempDir,
+    folder: Folder,
     sandbox: Sandbox,
     certificate: String,
 }
@@ -25,7 +26,7 @@ struct Stage {
 impl Stage {
     fn new() -> Stage {
         let stage = Stage {
-            folder: tempfile::tempdir().unwrap(),
+            folder: Folder::new(),
             sandbox: Sandbox::start(&[]),
             certificate: Authority::new("a CA").pem(),
         };
@@ -42,13 +43,13 @@ impl Stage {
             context("prod", url)
         );
         for folder in [".config/stackstate-cli", "xdg/stackstate-cli"] {
-            fs::create_dir_all(stage.folder.path().join(folder)).unwrap();
+            fs::create_dir_all(stage.folder.path(folder)).unwrap();
         }
-        fs::write(stage.folder.path().join(".config/stackstate-cli/config.yaml"), &contexts).unwrap();
+        fs::write(stage.folder.path(".config/stackstate-cli/config.yaml"), &contexts).unwrap();
         let only_prod = contexts.replace("current-context: default", "current-context: prod");
-        fs::write(stage.folder.path().join("xdg/stackstate-cli/config.yaml"), &only_prod).unwrap();
-        fs::write(stage.folder.path().join("other.yaml"), &only_prod).unwrap();
-        fs::write(stage.folder.path().join("ca.pem"), &stage.certificate).unwrap();
+        fs::write(stage.folder.path("xdg/stackstate-cli/config.yaml"), &only_prod).unwrap();
+        fs::write(stage.folder.path("other.yaml"), &only_prod).unwrap();
+        fs::write(stage.folder.path("ca.pem"), &stage.certificate).unwrap();
         token_of(&stackstate(&stage.sandbox, &["create", "-n=older", "--roles=r"]));
         stage
     }
@@ -64,7 +65,7 @@ impl Stage {
             .replace(" BASE64", &format!(" {}", STANDARD.encode(&self.certificate)));
         let words = shlex::split(&line).expect("a line of a shell");
         let mut command = self.sandbox.token();
-        command.env("HOME", self.folder.path()).current_dir(self.folder.path());
+        command.env("HOME", self.folder.root()).current_dir(self.folder.root());
         // A row that names a context must get the values from it.
         let by_context = ["context", "CONTEXT", " -c ", "--config", "XDG"].iter().any(|w| line.contains(w));
         if by_context {
@@ -172,7 +173,7 @@ fn an_error_with_json_output_is_that_of_sts() {
 fn a_context_gives_exec_its_url_and_token_and_flags_count_more() {
     let stage = Stage::new();
     let in_home = |command: &mut Command| {
-        command.env("HOME", stage.folder.path()).env_remove("STS_CLI_URL").env_remove("STS_CLI_API_TOKEN");
+        command.env("HOME", stage.folder.root()).env_remove("STS_CLI_URL").env_remove("STS_CLI_API_TOKEN");
     };
     let mut exec = stage.sandbox.token();
     in_home(&mut exec);
@@ -188,11 +189,11 @@ fn a_context_gives_exec_its_url_and_token_and_flags_count_more() {
         .failed_with(125, &["cannot connect to http://127.0.0.1:1"]);
     run(list.arg("--url").arg(stage.sandbox.var("STS_CLI_URL"))).succeeded();
     // A context that is not needed may be invalid.
-    fs::write(stage.folder.path().join(".config/stackstate-cli/config.yaml"), "\"").unwrap();
-    run(stage.sandbox.token().env("HOME", stage.folder.path()).args(["stackstate", "list"])).succeeded();
+    fs::write(stage.folder.path(".config/stackstate-cli/config.yaml"), "\"").unwrap();
+    run(stage.sandbox.token().env("HOME", stage.folder.root()).args(["stackstate", "list"])).succeeded();
     run(&mut list).failed_with(125, &["invalid YAML at line 1"]);
     fs::write(
-        stage.folder.path().join(".config/stackstate-cli/config.yaml"),
+        stage.folder.path(".config/stackstate-cli/config.yaml"),
         "url: https://x\napi-token: y\nskip-ssl: true\n",
     )
     .unwrap();

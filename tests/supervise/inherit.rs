@@ -5,6 +5,7 @@ use std::os::fd::AsRawFd as _;
 use std::process::Command;
 
 use super::{Job, SlowLocate, before_exec, check, status_of, without_exchange};
+use crate::support::job::Folder;
 use crate::support::{run, serve_bytes, token};
 
 /// Runs `words` under `env` and under the program, both prepared by `change`, and compares their output.
@@ -68,7 +69,7 @@ fn an_ignored_or_blocked_sigchld_does_not_lose_the_exit_status() {
 
 #[test]
 fn umask_directory_and_limits_are_as_under_env() {
-    let folder = tempfile::TempDir::new().unwrap();
+    let folder = Folder::new();
     let shown = is_as_under_env(&["sh", "-c", "umask; pwd; ulimit -c; ulimit -n; nice"], |command| {
         before_exec(command.current_dir(&folder), || {
             let limit = libc::rlimit { rlim_cur: 4096 * 7, rlim_max: 4096 * 9 };

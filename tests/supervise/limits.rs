@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::{Job, before_exec, check, key, without_exchange};
+use crate::support::job::Folder;
 use crate::support::{run, serve_bytes, token};
 
 fn limit(resource: libc::__rlimit_resource_t, to: u64) -> std::io::Result<()> {
@@ -44,12 +45,12 @@ fn exhausted_descriptors_are_a_local_failure() {
 
 /// A copy of the binary that every user may run, and the command that runs it as a user without processes. Only the
 /// superuser needs one, because limits do not apply to it.
-fn as_another_user(folder: &tempfile::TempDir) -> Command {
-    let copy = folder.path().join("monitoring-token");
+fn as_another_user(folder: &Folder) -> Command {
+    let copy = folder.path("monitoring-token");
     // Not by this process: a concurrent test could start its program while the copy is open for writing, and then
     // nobody could run it (ETXTBSY).
     run(Command::new("cp").arg(env!("CARGO_BIN_EXE_monitoring-token")).arg(&copy)).succeeded();
-    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(folder.root(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new(copy);
     command.env_clear().env("PATH", "/usr/bin:/bin").env("MONITORING_SIGNER_KEY", key());
     command.stdin(std::process::Stdio::null()).current_dir("/");
@@ -76,7 +77,7 @@ fn as_another_user(folder: &tempfile::TempDir) -> Command {
 
 #[test]
 fn a_full_process_table_is_a_local_failure() {
-    let folder = tempfile::TempDir::new().unwrap();
+    let folder = Folder::new();
     let mut command = as_another_user(&folder);
     before_exec(&mut command, || limit(libc::RLIMIT_NPROC, 0));
     let ended = run(command.args(["-exchange=false", "--", "true"]));
@@ -87,7 +88,7 @@ fn a_full_process_table_is_a_local_failure() {
 /// none.
 #[test]
 fn a_lookup_needs_no_thread() {
-    let folder = tempfile::TempDir::new().unwrap();
+    let folder = Folder::new();
     for first in [&[][..], &["check"]] {
         let mut command = as_another_user(&folder);
         before_exec(&mut command, || limit(libc::RLIMIT_NPROC, 0));
@@ -99,18 +100,18 @@ fn a_lookup_needs_no_thread() {
 
 #[test]
 fn other_processes_of_the_user_cannot_read_memory_or_environment() {
-    let folder = tempfile::TempDir::new().unwrap();
-    let notes = tempfile::TempDir::new().unwrap();
-    std::fs::set_permissions(notes.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let folder = Folder::new();
+    let notes = Folder::new();
+    std::fs::set_permissions(notes.root(), std::fs::Permissions::from_mode(0o777)).unwrap();
     let mut command = as_another_user(&folder);
     let script = "echo $$ >$D/ready; while [ ! -e $D/go ]; do sleep 0.02; done";
-    command.args(["-exchange=false", "--", "/bin/sh", "-c", script]).env("D", notes.path());
+    command.args(["-exchange=false", "--", "/bin/sh", "-c", script]).env("D", notes.root());
     let child = crate::support::start(&mut command);
-    let command: u32 = crate::support::file_line(&notes.path().join("ready")).trim().parse().unwrap();
+    let command: u32 = crate::support::file_line(&notes.path("ready")).trim().parse().unwrap();
     let owner = |pid: u32| std::fs::metadata(format!("/proc/{pid}/environ")).unwrap().uid();
     // proc(5): the files belong to root if the process is not dumpable, and to its user if it is.
     assert_ne!(owner(child.id()), owner(command));
-    std::fs::write(notes.path().join("go"), "").unwrap();
+    std::fs::write(notes.path("go"), "").unwrap();
     crate::support::finish(child).succeeded();
 }
 
@@ -162,9 +163,9 @@ fn a_key_that_is_too_large_for_a_key_is_not_read_to_its_end() {
 
 #[test]
 fn a_very_long_command_is_shown_by_its_beginning() {
-    let folder = tempfile::TempDir::new().unwrap();
+    let folder = Folder::new();
     let name = "x".repeat(200);
-    let program = folder.path().join(&name);
+    let program = folder.path(&name);
     let shell = Path::new("/bin/sh");
     std::os::unix::fs::symlink(shell, &program).unwrap();
     let cases: [(&[&str], i32, &str); 2] =
@@ -190,13 +191,13 @@ fn many_arguments_and_variables_arrive_whole() {
 
 #[test]
 fn a_file_that_may_not_grow_ends_neither_the_run_nor_its_result() {
-    let folder = tempfile::tempdir().unwrap();
-    let metrics = format!("-metrics-textfile={}", folder.path().join("x.prom").display());
+    let folder = Folder::new();
+    let metrics = format!("-metrics-textfile={}", folder.path("x.prom").display());
     for (script, status) in [("exit 0", 0), ("exit 3", 3)] {
         let mut command = without_exchange(&[&metrics]);
         command.args(["sh", "-c", script]);
         before_exec(&mut command, || limit(libc::RLIMIT_FSIZE, 0));
         run(&mut command).said(status, &["warning: cannot write the metrics to", "File too large"]);
     }
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing half-written is left");
+    assert_eq!(std::fs::read_dir(folder.root()).unwrap().count(), 0, "nothing half-written is left");
 }

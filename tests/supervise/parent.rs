@@ -4,6 +4,7 @@ use std::process::Command;
 use std::thread;
 
 use super::{Job, SlowLocate, is_alive, key, make_fifo, wait_until_gone, wait_until_open, without_exchange};
+use crate::support::job::Folder;
 use crate::support::namespace;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_monitoring-token");
@@ -62,7 +63,7 @@ fn the_exchange_ends_with_the_parent() {
 
 #[test]
 fn the_wait_for_a_key_ends_with_the_parent() {
-    let folder = tempfile::TempDir::new().unwrap();
+    let folder = Folder::new();
     let fifo = make_fifo(&folder);
     let mut job = under_a_shell("-die-with-parent", |command| {
         command.env("MONITORING_SIGNER_KEY", &fifo);

@@ -10,6 +10,7 @@ use super::{
     Job, SlowLocate, before_exec, check, is_alive, key, make_fifo, status_of, wait_until_gone,
     wait_until_open, without_exchange,
 };
+use crate::support::job::Folder;
 use crate::support::{eventually, finish, start, token};
 
 const FORWARDED: [(i32, &str); 8] = [
@@ -186,7 +187,7 @@ fn sigcont_in_the_exchange_does_not_end_it() {
 #[test]
 fn a_signal_ends_a_run_that_waits_for_its_key() {
     for with_writer in [true, false] {
-        let folder = tempfile::TempDir::new().unwrap();
+        let folder = Folder::new();
         let fifo = make_fifo(&folder);
         let mut command = token();
         command.env("MONITORING_SIGNER_KEY", &fifo).args(["-exchange=false", "--", "true"]);
@@ -206,7 +207,7 @@ fn a_signal_ends_a_run_that_waits_for_its_ca_file_or_its_admin_token() {
     for (words, flag, what) in
         [(&[][..], "-ca-file", "the CA file"), (&exec, "-admin-token-file", "the admin token from")]
     {
-        let folder = tempfile::TempDir::new().unwrap();
+        let folder = Folder::new();
         let fifo = make_fifo(&folder);
         let mut command = token();
         command.env("MONITORING_SIGNER_KEY", key()).args(words).arg(flag).arg(&fifo);

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::{key, without_exchange};
+use crate::support::job::Folder;
 use crate::support::{run, serve_bytes, token};
 
 /// Writes a program, with a shell: a concurrent test could start its program while this process has the file open for
@@ -54,28 +55,28 @@ fn the_timeout_of_the_exchange_gives_124_and_the_command_is_not_run() {
 #[test]
 fn a_failed_exchange_exits_with_125_without_running_the_command() {
     let locate = serve_bytes(crate::support::http("500 Internal Server Error", "", ""));
-    let folder = tempfile::TempDir::new().unwrap();
+    let folder = Folder::new();
     let mut command = token();
     command.env("MONITORING_SIGNER_KEY", key()).env("LOCATE_URL", format!("http://{locate}/"));
-    run(command.arg("touch").arg(folder.path().join("ran"))).failed_with(125, &["HTTP 500"]);
-    assert!(!folder.path().join("ran").exists());
+    run(command.arg("touch").arg(folder.path("ran"))).failed_with(125, &["HTTP 500"]);
+    assert!(!folder.path("ran").exists());
 }
 
 #[test]
 fn a_command_that_cannot_run_exits_with_126() {
-    let folder = tempfile::TempDir::new().unwrap();
-    let plain = folder.path().join("plain");
+    let folder = Folder::new();
+    let plain = folder.path("plain");
     std::fs::write(&plain, "#!/bin/sh\n").unwrap();
     std::fs::set_permissions(&plain, std::fs::Permissions::from_mode(0o644)).unwrap();
-    for path in [plain.to_str().unwrap(), folder.path().to_str().unwrap(), "/etc/passwd/x"] {
+    for path in [plain.to_str().unwrap(), folder.root().to_str().unwrap(), "/etc/passwd/x"] {
         run(without_exchange(&[]).arg(path)).failed_with(126, &["cannot run", path]);
     }
 }
 
 #[test]
 fn a_missing_command_exits_with_127() {
-    let folder = tempfile::TempDir::new().unwrap();
-    let script = folder.path().join("script");
+    let folder = Folder::new();
+    let script = folder.path("script");
     write_executable(&script, "#!/proc/nonexistent/interpreter");
     for name in ["no-such-command", "./no/such/path", script.to_str().unwrap()] {
         run(without_exchange(&[]).arg(name)).failed_with(127, &["cannot run", name, "not found"]);

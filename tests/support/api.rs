@@ -1,5 +1,6 @@
 //! Talks to the sandbox's token APIs directly.
 
+use crate::support::job::Folder;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
@@ -181,8 +182,8 @@ impl Gate {
 /// The environment of COMMAND.
 #[track_caller]
 pub fn environment(command: &mut Command) -> BTreeMap<String, String> {
-    let folder = tempfile::tempdir().expect("a folder");
-    let seen = folder.path().join("environment");
+    let folder = Folder::new();
+    let seen = folder.path("environment");
     run(shell(command, &format!("env -0 > {}", seen.display()))).succeeded();
     let seen = std::fs::read_to_string(seen).expect("the command has run");
     let variables = seen.split('\0').filter_map(|line| line.split_once('='));

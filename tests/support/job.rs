@@ -40,6 +40,12 @@ pub fn without_exchange(flags: &[&str]) -> Command {
 /// A temporary folder of one test.
 pub struct Folder(TempDir);
 
+impl AsRef<Path> for Folder {
+    fn as_ref(&self) -> &Path {
+        self.root()
+    }
+}
+
 impl Folder {
     pub fn new() -> Folder {
         Folder(TempDir::new().unwrap())
@@ -49,7 +55,7 @@ impl Folder {
         self.0.path()
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.0.path().join(name)
     }
 
@@ -193,8 +199,8 @@ impl SlowLocate {
 }
 
 /// A pipe in `folder`, for somebody who waits for what is written to it.
-pub fn make_fifo(folder: &TempDir) -> PathBuf {
-    let fifo = folder.path().join("fifo");
+pub fn make_fifo(folder: &Folder) -> PathBuf {
+    let fifo = folder.path("fifo");
     let path = std::ffi::CString::new(fifo.to_str().unwrap()).unwrap();
     // SAFETY: the path is a C string.
     check(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }).unwrap();

@@ -1,5 +1,6 @@
 //! A network for one test, with a DNS server in it.
 
+use crate::support::job::Folder;
 use std::io::Write as _;
 use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::process::Command;
@@ -22,12 +23,12 @@ pub enum Zone {
 }
 
 /// The files that the programs of an [`isolate`]d thread see, removed when dropped.
-pub struct Isolated(#[allow(dead_code, reason = "removed when dropped")] tempfile::TempDir);
+pub struct Isolated(#[allow(dead_code, reason = "removed when dropped")] Folder);
 
 /// Gives the calling thread, and the programs that it starts, a network with only loopback (192.0.2.0/24 leads there,
 /// too), and these files below /etc.
 pub fn isolate(files: &[(&str, &str)]) -> Isolated {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let check = |result: i32| assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
     let none = std::ptr::null();
     // SAFETY: system calls with C strings.
@@ -36,7 +37,7 @@ pub fn isolate(files: &[(&str, &str)]) -> Isolated {
         check(libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, none.cast()));
     }
     for (name, content) in files {
-        let (source, target) = (folder.path().join(name), format!("/etc/{name}"));
+        let (source, target) = (folder.path(name), format!("/etc/{name}"));
         std::fs::write(&source, content).unwrap();
         run(&["mount", "--bind", source.to_str().unwrap(), &target]);
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::{before_exec, offline, write_executable};
+use crate::support::job::Folder;
 use crate::support::{Sandbox, eventually, file_line, finish, kill, run, start, testdata, token};
 
 /// A header of ELF for another machine (AArch64), and one that is cut off.
@@ -37,16 +38,16 @@ fn strangers() -> Vec<(&'static str, Vec<u8>)> {
 /// although nothing was run.
 #[test]
 fn a_file_that_the_kernel_does_not_execute_is_126_and_no_shell_guesses_at_it() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     for (name, text) in strangers() {
-        let path = folder.path().join(name);
+        let path = folder.path(name);
         write_executable(&path, &text);
         let by_path = path.to_str().unwrap();
         for (word, directory) in
-            [(by_path, Path::new("/")), (name, Path::new("/")), (&*format!("./{name}"), folder.path())]
+            [(by_path, Path::new("/")), (name, Path::new("/")), (&*format!("./{name}"), folder.root())]
         {
             let mut command = offline(&["--", word]);
-            command.env("PATH", format!("{}:/usr/bin:/bin", folder.path().display())).current_dir(directory);
+            command.env("PATH", format!("{}:/usr/bin:/bin", folder.root().display())).current_dir(directory);
             run(&mut command).failed_with(
                 126,
                 &["cannot run ", name, "not an executable for this machine, or a script without a #! line"],
@@ -58,8 +59,8 @@ fn a_file_that_the_kernel_does_not_execute_is_126_and_no_shell_guesses_at_it() {
 /// The same with a token: it is deleted, and nothing ran with it.
 #[test]
 fn a_file_that_is_not_a_program_leaves_no_token() {
-    let (folder, sandbox) = (tempfile::tempdir().unwrap(), Sandbox::start(&[]));
-    let empty = folder.path().join("empty");
+    let (folder, sandbox) = (Folder::new(), Sandbox::start(&[]));
+    let empty = folder.path("empty");
     write_executable(&empty, b"");
     let mut exec = sandbox.token();
     exec.args(["gafaelfawr", "exec", "--username=bot-x", "--scopes=write:sasquatch", "--"]).arg(&empty);
@@ -70,9 +71,8 @@ fn a_file_that_is_not_a_program_leaves_no_token() {
 /// The same with a cache: the result is kept only if failures are, and never as a success.
 #[test]
 fn an_empty_file_is_never_a_cached_success() {
-    let folder = tempfile::tempdir().unwrap();
-    let (empty, cache) =
-        (folder.path().join("empty"), format!("-cache-dir={}", folder.path().join("c").display()));
+    let folder = Folder::new();
+    let (empty, cache) = (folder.path("empty"), format!("-cache-dir={}", folder.path("c").display()));
     write_executable(&empty, b"");
     for _ in 0..2 {
         run(offline(&["-cache-ttl=1h", &cache, "--"]).arg(&empty)).failed_with(126, &["not an executable"]);
@@ -82,18 +82,18 @@ fn an_empty_file_is_never_a_cached_success() {
 /// A script from Windows: the interpreter is called `/bin/sh\r`, and the kernel reports that the script does not exist.
 #[test]
 fn a_missing_interpreter_is_told_from_a_missing_command() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     for (name, text) in [
         ("windows", &b"#!/bin/sh\r\nexit 0\r\n"[..]),
         ("moved", b"#!/opt/python2/bin/python\n"),
         ("relative", b"#!nowhere/sh\n"),
     ] {
-        let path = folder.path().join(name);
+        let path = folder.path(name);
         write_executable(&path, text);
         run(offline(&["--"]).arg(&path)).failed_with(127, &["interpreter not found; check the #! line"]);
     }
     let names_it = "the #! line of the script, which names /bin/sh\\r";
-    run(offline(&["--"]).arg(folder.path().join("windows"))).failed_with(127, &[names_it]);
+    run(offline(&["--"]).arg(folder.path("windows"))).failed_with(127, &[names_it]);
     run(&mut offline(&["--", "no-such-probe"]))
         .failed_with(127, &["cannot run no-such-probe: not found; check COMMAND and PATH"]);
 }
@@ -102,8 +102,8 @@ fn a_missing_interpreter_is_told_from_a_missing_command() {
 /// script's.
 #[test]
 fn an_interpreter_that_cannot_be_run_is_told_from_a_script_that_cannot() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name);
+    let folder = Folder::new();
+    let path = |name: &str| folder.path(name);
     for (name, first_line, why) in [
         ("data", "#!/etc/passwd".to_owned(), "/etc/passwd cannot be run: Permission denied"),
         ("folder", "#! /etc -x".to_owned(), "/etc cannot be run: Is a directory"),
@@ -129,10 +129,10 @@ fn an_interpreter_that_cannot_be_run_is_told_from_a_script_that_cannot() {
 /// such a match (golang/go#43724), and so did the original.
 #[test]
 fn a_match_in_a_relative_entry_of_path_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("bin")).unwrap();
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path("bin")).unwrap();
     for name in ["probe", "bin/probe"] {
-        write_executable(&folder.path().join(name), b"#!/bin/sh\nexit 0\n");
+        write_executable(&folder.path(name), b"#!/bin/sh\nexit 0\n");
     }
     for (path, shown) in
         [(".", "./probe"), (":/usr/bin", "./probe"), ("bin:/usr/bin", "bin/probe"), ("/usr/bin::", "./probe")]
@@ -141,7 +141,7 @@ fn a_match_in_a_relative_entry_of_path_is_refused() {
         run(command.env("PATH", path).current_dir(&folder))
             .failed_with(126, &["PATH has it only as", shown, "relative entry"]);
     }
-    let absolute = format!("{}/bin:.", folder.path().display());
+    let absolute = format!("{}/bin:.", folder.root().display());
     run(offline(&["--", "probe"]).env("PATH", absolute).current_dir(&folder)).succeeded();
     run(offline(&["--", "./probe"]).env("PATH", "").current_dir(&folder)).succeeded();
     for (path, words) in [(None, "PATH is not set"), (Some(""), "not found")] {
@@ -198,8 +198,8 @@ const SETSIDS: [&str; 12] = [
 /// of its program. A command of this program led one. Under the original it does not.
 #[test]
 fn setsid_reports_the_status_of_its_program() {
-    let folder = tempfile::tempdir().unwrap();
-    let link = folder.path().join("detach");
+    let folder = Folder::new();
+    let link = folder.path("detach");
     std::os::unix::fs::symlink("/usr/bin/setsid", &link).unwrap();
     let busybox = Command::new("busybox").arg("true").output().is_ok_and(|output| output.status.success());
     for words in SETSIDS.into_iter().filter(|words| busybox || !words.starts_with("busybox")) {
@@ -221,15 +221,15 @@ fn setsid_reports_the_status_of_its_program() {
 fn the_timeout_and_signals_reach_a_program_behind_setsid() {
     for words in ["setsid", "env setsid", "timeout 60", "nice setsid", "bash -c 'exec setsid \"$@\"' -"] {
         for signal in [None, Some(libc::SIGTERM), Some(libc::SIGINT)] {
-            let folder = tempfile::tempdir().unwrap();
+            let folder = Folder::new();
             // The shell ignores SIGTERM and SIGINT, its child does not.
             let line =
                 format!("{words} sh -c 'trap \"\" INT TERM; sleep 70 & echo $$ $! >$D/pids; wait; sleep 70'");
             let words: Vec<String> = shlex::split(&line).unwrap();
             let timeout = if signal.is_none() { "-timeout=1s" } else { "-timeout=60s" };
             let mut command = offline(&[timeout, "-kill-after=300ms", "--"]);
-            let child = start(command.args(&words).env("D", folder.path()));
-            let pids = file_line(&folder.path().join("pids"));
+            let child = start(command.args(&words).env("D", folder.root()));
+            let pids = file_line(&folder.path("pids"));
             if let Some(signal) = signal {
                 kill(child.id(), signal);
             }
@@ -252,11 +252,11 @@ fn the_timeout_and_signals_reach_a_program_behind_setsid() {
 /// The same: what stays in the session that a command has left is named.
 #[test]
 fn processes_left_in_a_session_that_the_command_left_are_named() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let script = "sleep 70 & echo $! >$D/left; exec setsid sleep 70";
     let mut command = offline(&["-timeout=1s", "-kill-after=300ms", "--", "sh", "-c", script]);
-    let ended = run(command.env("D", folder.path()));
-    let left: u32 = file_line(&folder.path().join("left")).trim().parse().unwrap();
+    let ended = run(command.env("D", folder.root()));
+    let left: u32 = file_line(&folder.path("left")).trim().parse().unwrap();
     kill(left, libc::SIGKILL);
     ended.failed_with(
         124,
@@ -300,13 +300,13 @@ fn help_is_a_word_and_mistyped_words_have_a_suggestion() {
         run(token().args(line)).failed_with(2, &[hint]);
     }
     // A program of that name is a program.
-    let folder = tempfile::tempdir().unwrap();
-    write_executable(&folder.path().join("chek"), b"#!/bin/sh\nexit 4\n");
+    let folder = Folder::new();
+    write_executable(&folder.path("chek"), b"#!/bin/sh\nexit 4\n");
     let mut command = token();
     command
         .env("MONITORING_TOKEN_EXCHANGE", "false")
         .env("MONITORING_SIGNER_KEY", testdata("keys/eddsa.json"));
-    command.env("PATH", folder.path()).arg("chek");
+    command.env("PATH", folder.root()).arg("chek");
     assert_eq!(run(&mut command).status, 4);
 }
 

@@ -94,7 +94,7 @@ fn the_umask_does_not_make_the_cache_unusable() {
 /// Own case: the absolute form of a path may be longer than the kernel accepts, while the relative one works.
 #[test]
 fn a_relative_path_in_a_very_deep_folder_stays_relative() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let deep = |command: &mut Command| {
         command.current_dir(&folder);
         let name = std::ffi::CString::new("d".repeat(250)).unwrap();
@@ -197,12 +197,12 @@ fn a_cache_that_others_can_write_to_is_not_used() {
 #[test]
 fn metrics_do_not_follow_the_link_of_another_user() {
     let sandbox = Sandbox::start(&[]);
-    let folder = tempfile::tempdir().unwrap();
-    let public = folder.path().join("public");
+    let folder = Folder::new();
+    let public = folder.path("public");
     fs::create_dir(&public).unwrap();
     fs::set_permissions(&public, Permissions::from_mode(0o1777)).unwrap();
-    let precious = folder.path().join("precious");
-    fs::create_dir(folder.path().join("private")).unwrap();
+    let precious = folder.path("precious");
+    fs::create_dir(folder.path("private")).unwrap();
     let write = |path: &Path| {
         fs::write(&precious, "precious").unwrap();
         run(sandbox.token().arg(format!("-metrics-textfile={}", path.display())).args(["--", "true"]))
@@ -214,7 +214,7 @@ fn metrics_do_not_follow_the_link_of_another_user() {
     for path in ["own.prom", "twice.prom", "folder/x.prom"] {
         write(&public.join(path)).succeeded();
     }
-    assert!(folder.path().join("private/x.prom").exists());
+    assert!(folder.path("private/x.prom").exists());
     assert!(fs::read_to_string(&precious).unwrap().contains("precious"), "the last one went elsewhere");
     symlink("loop.prom", public.join("loop.prom")).unwrap();
     write(&public.join("loop.prom"))
@@ -239,8 +239,8 @@ fn metrics_do_not_follow_the_link_of_another_user() {
 /// `bootstrap --token-file` took the token of an installation from a file that anybody could have written.
 #[test]
 fn a_bootstrap_token_of_another_user_is_not_trusted() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("token");
+    let folder = Folder::new();
+    let path = folder.path("token");
     let bootstrap =
         || run(token().args(["stackstate", "bootstrap", "--roles=admin", "--token-file"]).arg(&path));
     bootstrap().succeeded();
@@ -305,7 +305,7 @@ fn a_descriptor_that_held_the_key_or_a_token_is_not_passed_on() {
     }
     let sandbox = Sandbox::start(&[]);
     let script = "printf %s \"$GAFAELFAWR_ADMIN_TOKEN\" >token; exec 9<token; unset GAFAELFAWR_ADMIN_TOKEN; exec \"$0\" gafaelfawr exec --username=bot-x --scopes=write:sasquatch --admin-token-file=/dev/fd/9 -- sh -c 'test ! -e /proc/self/fd/9'";
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let mut shell = Command::new("bash");
     shell
         .args(["-c", script, env!("CARGO_BIN_EXE_monitoring-token")])

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::{as_nobody, has_other_users, offline, public_copy};
-use crate::support::job::{Job, SlowLocate, before_exec, state};
+use crate::support::job::{Folder, Job, SlowLocate, before_exec, state};
 use crate::support::{Sandbox, eventually, file_line, finish, kill, run, start};
 
 /// Longer than any test waits.
@@ -56,7 +56,7 @@ fn a_command_that_dies_by_itself_is_named_with_its_signal() {
 /// The sender of a forwarded signal knows about it, so there is no line. For another signal there is one.
 #[test]
 fn a_command_that_dies_of_a_forwarded_signal_is_not_named() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     for (script, signal, status, line) in [
         ("echo >ready; exec sleep $LONG", libc::SIGTERM, 143, ""),
         ("echo >ready; exec sleep $LONG", libc::SIGUSR1, 138, ""),
@@ -67,7 +67,7 @@ fn a_command_that_dies_of_a_forwarded_signal_is_not_named() {
             "monitoring-token: sh was killed by SIGSEGV\n",
         ),
     ] {
-        let ready = folder.path().join("ready");
+        let ready = folder.path("ready");
         let _ = std::fs::remove_file(&ready);
         let child = start(offline(&["--", "sh", "-c", script]).env("LONG", LONG).current_dir(&folder));
         file_line(&ready);
@@ -113,18 +113,18 @@ fn nobodys(folder: &Path, flags: &[&str]) -> Command {
 /// on; after the timeout it "was ended".
 #[test]
 fn a_command_that_runs_as_another_user_is_reported_as_running() {
-    let folder = tempfile::tempdir().unwrap();
-    let Some(sudo) = sudo(folder.path()) else { return };
+    let folder = Folder::new();
+    let Some(sudo) = sudo(folder.root()) else { return };
     let sudo = sudo.to_str().unwrap();
     let script = "echo $$ >\"$0\"; exec sleep 70";
     let run_as_root = |flags: &[&str], note: &Path| {
-        let mut command = nobodys(folder.path(), flags);
+        let mut command = nobodys(folder.root(), flags);
         command.arg(sudo).args(BECOME_ROOT).args(["sh", "-c", script]).arg(note);
         command
     };
     // The timeout. There is nothing to wait for after a SIGKILL that cannot arrive.
-    let note = folder.path().join("one");
-    let metrics = folder.path().join("one.prom");
+    let note = folder.path("one");
+    let metrics = folder.path("one.prom");
     let to_metrics = format!("-metrics-textfile={}", metrics.display());
     let flags = ["-timeout=500ms", "-kill-after=100ms", &to_metrics];
     let child = start(as_nobody(&mut run_as_root(&flags, &note)));
@@ -141,13 +141,13 @@ fn a_command_that_runs_as_another_user_is_reported_as_running() {
     );
     assert!(state(left.0).is_some_and(|state| state != 'Z'));
     // SIGTERM to the program.
-    let note = folder.path().join("two");
+    let note = folder.path("two");
     let child = start(as_nobody(&mut run_as_root(&["-kill-after=100ms"], &note)));
     let _left = Killed(noted_pid(&note));
     kill(child.id(), libc::SIGTERM);
     finish(child).failed_with(125, &["cannot terminate ", "sudo: it runs as root and is still running"]);
     // It exits by itself before the program gives up.
-    let mut short = nobodys(folder.path(), &["-timeout=500ms", "-kill-after=5s"]);
+    let mut short = nobodys(folder.root(), &["-timeout=500ms", "-kill-after=5s"]);
     short.arg(sudo).args(BECOME_ROOT).args(["sh", "-c", "sleep 1; exit 3"]);
     run(as_nobody(&mut short))
         .failed_with(124, &["timed out after 500ms; terminated", "(exit status 3 after SIGTERM)"]);
@@ -156,16 +156,16 @@ fn a_command_that_runs_as_another_user_is_reported_as_running() {
 /// The same for a process that the command has started: the command is gone, and only that process is reported.
 #[test]
 fn a_grandchild_that_runs_as_another_user_is_reported_as_running() {
-    let folder = tempfile::tempdir().unwrap();
-    let Some(sudo) = sudo(folder.path()) else { return };
-    let note = folder.path().join("left");
+    let folder = Folder::new();
+    let Some(sudo) = sudo(folder.root()) else { return };
+    let note = folder.path("left");
     let script = format!(
         "{} {} sh -c 'echo $$ >left; exec sleep $LONG' & wait",
         sudo.display(),
         BECOME_ROOT.join(" ")
     );
     let child = start(as_nobody(
-        nobodys(folder.path(), &["-timeout=600ms", "-kill-after=100ms"]).args(["sh", "-c", &script]),
+        nobodys(folder.root(), &["-timeout=600ms", "-kill-after=100ms"]).args(["sh", "-c", &script]),
     ));
     let left = Killed(noted_pid(&note));
     finish(child).failed_with(

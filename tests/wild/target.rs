@@ -4,6 +4,7 @@ use std::net::TcpListener;
 
 use serde_json::{Value, json};
 
+use crate::support::job::Folder;
 use crate::support::{MACHINE, http, run, serve_bytes, testdata, token};
 
 /// A check of a line whose service URL has this host; returns the row of this step.
@@ -47,8 +48,8 @@ fn a_target_that_cannot_be_reached_is_a_warning() {
 /// A command that the run would not find, or could not run, does not fail the check, but it is reported.
 #[test]
 fn a_command_that_would_not_run_is_a_warning() {
-    let folder = tempfile::tempdir().unwrap();
-    let empty = folder.path().join("empty");
+    let folder = Folder::new();
+    let empty = folder.path("empty");
     super::write_executable(&empty, b"");
     for (words, outcome, why) in [
         (&["--", "true"][..], "ok", "/true"),
