@@ -27,7 +27,10 @@ fn write(secret: &str, form: u8) -> String {
     }
 }
 
-fuzz_target!(|input: (u8, Vec<(u8, &[u8])>, Vec<u16>)| {
+/// A form of the secret, and the text before it.
+type Part<'a> = (u8, &'a [u8]);
+
+fuzz_target!(|input: (u8, Vec<Part>, Vec<u16>)| {
     let (which, parts, cuts) = input;
     let secret = SECRETS[usize::from(which) % SECRETS.len()];
     let mut secrets = Secrets::new();
