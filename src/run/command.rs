@@ -115,6 +115,8 @@ fn judge(run: &Run<'_>, supervised: &Supervised) -> Result<ExitStatus, Failure> 
             Err(Failure { reason, message, ..Failure::signal(Stage::Command, signal) })
         }
         End::Died(signal) => Ok(ExitStatus::Signal(signal.number())),
+        // It was told to stop, so it did not do its job, whatever it says.
+        End::Exited(0) if supervised.orphaned => Ok(ExitStatus::Signal(Signal::TERM.number())),
         End::Exited(status) => Ok(ExitStatus::Command(status)),
         End::Unkillable | End::OutOfReach(_) => Ok(ExitStatus::Failed),
     }

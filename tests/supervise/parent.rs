@@ -14,7 +14,7 @@ fn under_a_shell(flags: &str, change: impl FnOnce(&mut Command)) -> Job {
     let script = format!(
         "\"$BINARY\" {flags} -- /bin/sh -c '
              trap \"exit 5\" USR1
-             trap \"echo term >$D/end; exit\" TERM; echo $$ >$D/command; eval $WAIT' &
+             trap \"echo term >$D/end; exit 0\" TERM; echo $$ >$D/command; eval $WAIT' &
          echo $! >$D/us; wait"
     );
     Job::prepare(Command::new("/bin/sh"), &["-c", &script], |command| {
@@ -46,6 +46,11 @@ fn the_death_of_the_parent_is_the_reason_in_json_and_metrics() {
     assert!(ended.stderr.contains(r#""level":"WARN""#), "{ended:?}");
     assert!(ended.stderr.contains(r#""reason":"parent-died""#), "{ended:?}");
     assert!(metrics.contains(r#"reason="parent-died""#), "{metrics}");
+    // The command exits with 0 when it is told to stop.
+    assert!(
+        metrics.contains("monitoring_token_run_success{machine=\"\",service=\"ndt/ndt5\"} 0"),
+        "{metrics}"
+    );
 }
 
 #[test]
