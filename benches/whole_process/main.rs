@@ -177,7 +177,7 @@ fn main() {
     allow_many_files();
     let bench = Bench::new(goals::original());
     let peer = match &bench.original {
-        Some(_) => "the original, v0.17.6",
+        Some(_) => "the original",
         None => "the floor program; goals that are shares of the original are converted",
     };
     println!("compared with {peer}");
