@@ -305,8 +305,7 @@ fn log_format(text: &OsStr) -> Result<LogFormat, Why> {
 
 /// Only the algorithms that every Locate accepts.
 fn key_algorithm(text: &OsStr) -> Result<Algorithm, Why> {
-    let known = [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256];
-    one_of(&known.map(|known| (algorithm::name(known), known)), text)
+    one_of(&algorithm::ACCEPTED_EVERYWHERE.map(|known| (algorithm::name(known), known)), text)
 }
 
 fn key_id(text: &OsStr) -> Result<String, Why> {

@@ -75,7 +75,7 @@ pub(crate) enum Again {
 pub(crate) struct Tried<T> {
     pub result: T,
     pub tries: u32,
-    /// Why there was no other try, if one might have helped.
+    /// Why it was not tried again, if that might have helped.
     pub gave_up: Option<Next>,
 }
 

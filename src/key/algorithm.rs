@@ -25,6 +25,9 @@ pub(super) const RSA: [Algorithm; 6] = [
     Algorithm::PS512,
 ];
 
+/// The algorithms that every version of Locate accepts.
+pub(crate) const ACCEPTED_EVERYWHERE: [Algorithm; 3] = [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256];
+
 /// The name in a JWK's or JWT's `alg`.
 pub(crate) fn name(algorithm: Algorithm) -> &'static str {
     NAMES.iter().find(|(known, _)| *known == algorithm).map_or("none", |(_, name)| name)
@@ -33,7 +36,7 @@ pub(crate) fn name(algorithm: Algorithm) -> &'static str {
 /// A clause that says which Locate refuses it; `None` if none does. v0.17.6 accepts any algorithm that fits the
 /// registered key; v0.19.2 has a list (m-lab/access, `token/jwt.go`: `supportedAlgorithms`).
 pub(crate) fn refused_by(algorithm: Algorithm) -> Option<String> {
-    let is_refused = !matches!(algorithm, Algorithm::EdDSA | Algorithm::ES256 | Algorithm::RS256);
+    let is_refused = !ACCEPTED_EVERYWHERE.contains(&algorithm);
     let name = name(algorithm);
     is_refused.then(|| {
         format!("Locate v0.19.2 rejects {name} (it accepts EdDSA, ES256 and RS256); v0.17.6 accepts it")

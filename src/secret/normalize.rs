@@ -7,6 +7,8 @@
 
 use std::ops::Range;
 
+use crate::sys::vector;
+
 /// How many layers of escapes are removed: `%255Cu002d` has three.
 pub(super) const MAX_LEVELS: usize = 4;
 /// Characters with a larger gap between them do not belong together. This permits a secret that is wrapped into an
@@ -263,7 +265,7 @@ fn span(from: usize, to: usize) -> (u32, u32) {
     (narrow(from), narrow(to))
 }
 
-/// Converts to lower case, and the two alphabets of base64 to one.
+/// As [`vector::fold`], by a table.
 pub(super) const fn fold(byte: u8) -> u8 {
     FOLDED[byte as usize]
 }
@@ -272,11 +274,7 @@ static FOLDED: [u8; 256] = {
     let mut folded = [0; 256];
     let mut at = 0_u8;
     loop {
-        folded[at as usize] = match at {
-            b'+' => b'-',
-            b'/' => b'_',
-            byte => byte.to_ascii_lowercase(),
-        };
+        folded[at as usize] = vector::fold(at);
         if at == u8::MAX {
             break folded;
         }

@@ -136,7 +136,8 @@ impl Scanner {
         Some(1)
     }
 
-    /// Reads a terminal sequence, or the ESC at the beginning of `text` alone.
+    /// Reads a terminal sequence, or the ESC at the beginning of `text` alone. In one pass: with `terminal_sequence_length`,
+    /// colored output takes 14 % longer.
     fn read_sequence(&mut self, text: &[u8], count: &mut usize) -> Option<usize> {
         if !text[1..].starts_with(b"[") {
             return (text.len() > 1).then_some(1);
@@ -257,14 +258,11 @@ pub(super) fn is_cut_off_sequence(text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::vector::tests::texts;
 
     #[test]
     fn many_bytes_at_once_are_read_as_one_by_one() {
-        for (byte, next) in (0..=u8::MAX).flat_map(|byte| (0..=u8::MAX).map(move |next| (byte, next))) {
-            let mut text = [b'R'; CHUNK_BYTES + 1];
-            let (near, far) = (1, CHUNK_BYTES - 1);
-            text[near..=near + 1].copy_from_slice(&[byte, next]);
-            text[far..=far + 1].copy_from_slice(&[byte, next]);
+        for text in texts() {
             let (mut at_once, mut one_by_one) = (Scanner::default(), Scanner::default());
             at_once.seen.bytes.resize(2 * text.len(), 0);
             one_by_one.seen.bytes.resize(2 * text.len(), 0);
@@ -282,9 +280,14 @@ mod tests {
                     break Some(at);
                 }
             };
-            assert_eq!(end, expected_end, "{byte} {next}");
-            assert_eq!(at_once.seen.bytes[..count], one_by_one.seen.bytes[..expected], "{byte} {next}");
-            assert_eq!(at_once.wraps, one_by_one.wraps, "{byte} {next}");
+            assert_eq!(end, expected_end, "{}", text.escape_ascii());
+            assert_eq!(
+                at_once.seen.bytes[..count],
+                one_by_one.seen.bytes[..expected],
+                "{}",
+                text.escape_ascii()
+            );
+            assert_eq!(at_once.wraps, one_by_one.wraps, "{}", text.escape_ascii());
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Clears memory that held a secret, and returns freed memory.
 
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, OsStr, c_char};
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt as _;
 
@@ -32,29 +32,16 @@ fn has_other_threads() -> bool {
 }
 
 unsafe extern "C" {
-    static environ: *const *mut libc::c_char;
+    static environ: *const *mut c_char;
 }
 
 /// The variables of this process: each name, and `NAME=value` where the kernel has put it. With a copy of each, a run
 /// with 100 KiB of them executed twice as many instructions.
 pub(crate) fn environment() -> impl Iterator<Item = (&'static OsStr, &'static CStr)> {
-    let mut entry = {
-        // SAFETY: nothing in this program moves or frees the environment.
-        unsafe { environ }
-    };
-    let entries = std::iter::from_fn(move || {
-        // SAFETY: `environ` is null, or a null-terminated array of pointers to NUL-terminated strings (POSIX), which stay
-        // where they are. Only `overwrite_variable` changes one, before the command is prepared.
-        unsafe {
-            if entry.is_null() || (*entry).is_null() {
-                return None;
-            }
-            let text = CStr::from_ptr(*entry);
-            entry = entry.add(1);
-            Some(text)
-        }
-    });
-    entries.filter_map(|entry| {
+    entries().filter_map(|entry| {
+        // SAFETY: a NUL-terminated string that stays where it is (see `entries`). Only `overwrite_variable` changes one,
+        // before the command is prepared.
+        let entry = unsafe { CStr::from_ptr(entry) };
         // As in std: a name may begin with an equals sign, and entries that contain no other are skipped.
         let bytes = entry.to_bytes();
         let end = 1 + bytes.get(1..)?.iter().position(|&byte| byte == b'=')?;
@@ -62,20 +49,29 @@ pub(crate) fn environment() -> impl Iterator<Item = (&'static OsStr, &'static CS
     })
 }
 
+/// The strings of the environment block. Nothing in this program moves or frees them.
+fn entries() -> impl Iterator<Item = *mut c_char> {
+    // SAFETY: nothing in this program changes the pointer.
+    let mut next = unsafe { environ };
+    std::iter::from_fn(move || {
+        // SAFETY: `environ` is null, or a null-terminated array of pointers to NUL-terminated strings (POSIX, `environ`).
+        unsafe {
+            let entry = next.as_ref().copied().filter(|entry| !entry.is_null())?;
+            next = next.add(1);
+            Some(entry)
+        }
+    })
+}
+
 /// # Safety
 /// No other thread reads or changes the environment meanwhile.
 unsafe fn zero_in_environment(variable: &str) {
-    // SAFETY: `environ` is a null-terminated array of pointers to NUL-terminated strings, which this process may write to
-    // (POSIX, `environ`), and nothing else uses them, as the caller guarantees.
-    unsafe {
-        let mut entry = environ;
-        while !entry.is_null() && !(*entry).is_null() {
-            let length = libc::strlen(*entry);
-            let bytes = std::slice::from_raw_parts_mut((*entry).cast::<u8>(), length);
-            if let Some(value) = value_range(bytes, variable) {
-                bytes[value].zeroize();
-            }
-            entry = entry.add(1);
+    for entry in entries() {
+        // SAFETY: this process may write to the string (POSIX, `environ`), and nothing else uses it, as the caller
+        // guarantees.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(entry.cast::<u8>(), libc::strlen(entry)) };
+        if let Some(value) = value_range(bytes, variable) {
+            bytes[value].zeroize();
         }
     }
 }

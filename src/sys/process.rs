@@ -273,7 +273,7 @@ impl Child {
 }
 
 fn reap(child: Pid) {
-    // SAFETY: waitpid accesses no memory if there is no place for the status.
+    // SAFETY: with a null pointer for the status, waitpid accesses no memory.
     unsafe { libc::waitpid(child.as_raw_nonzero().get(), std::ptr::null_mut(), libc::__WALL) };
 }
 

@@ -6,6 +6,15 @@ pub(crate) const CHUNK_BYTES: usize = 64;
 /// How many bytes are copied at least, because a copy of a fixed size is fast.
 pub(crate) const COPY_BYTES: usize = 16;
 
+/// Converts to lower case, and the two alphabets of base64 to one.
+pub(crate) const fn fold(byte: u8) -> u8 {
+    match byte {
+        b'+' => b'-',
+        b'/' => b'_',
+        byte => byte.to_ascii_lowercase(),
+    }
+}
+
 /// Some bytes of a text.
 #[cfg_attr(test, derive(Debug, PartialEq, Eq))]
 pub(crate) struct Chunk {
@@ -43,11 +52,7 @@ impl Chunk {
                 0x1b | 0xe2 | 0xef => true,
                 _ => false,
             };
-            self.folded[at] = match byte {
-                b'+' => b'-',
-                b'/' => b'_',
-                byte => byte.to_ascii_lowercase(),
-            };
+            self.folded[at] = fold(byte);
             self.unseen |= u64::from(!(0x21..=0x7e).contains(&byte)) << at;
             self.special |= u64::from(special) << at;
         }
@@ -103,20 +108,27 @@ impl Chunk {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// Each pair of bytes at the beginning, between two registers, and at the end of a chunk.
+    pub(crate) fn texts() -> impl Iterator<Item = [u8; CHUNK_BYTES + 1]> {
+        (0..=u8::MAX).flat_map(|byte| (0..=u8::MAX).map(move |next| [byte, next])).map(|pair| {
+            let mut text = [b'R'; CHUNK_BYTES + 1];
+            for at in [1, 15, CHUNK_BYTES - 1] {
+                text[at..=at + 1].copy_from_slice(&pair);
+            }
+            text
+        })
+    }
 
     #[test]
     fn many_bytes_at_once_are_read_as_one_by_one() {
-        for (byte, next) in (0..=u8::MAX).flat_map(|byte| (0..=u8::MAX).map(move |next| (byte, next))) {
-            let mut text = [b'R'; CHUNK_BYTES + 1];
-            for at in [1, 15, CHUNK_BYTES - 1] {
-                text[at..=at + 1].copy_from_slice(&[byte, next]);
-            }
+        for text in texts() {
             let (mut chunk, mut expected) = (Chunk::EMPTY, Chunk::EMPTY);
             chunk.read(&text);
             expected.read_one_by_one(&text);
-            assert_eq!(chunk, expected, "{byte} {next}");
+            assert_eq!(chunk, expected, "{}", text.escape_ascii());
         }
     }
 }

@@ -19,7 +19,7 @@ pub(super) enum Seen {
         id: String,
         created: Option<u64>,
         expires: Option<u64>,
-        /// Its scopes, if they are not those that a new token would get.
+        /// Its scopes, if they differ from those of a new token.
         other_scopes: Option<String>,
     },
     /// It has expired or was deleted.
