@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 
-use super::classify;
+use super::explain;
 
 /// How much of a response body is read, unless the request sets another limit.
 pub const MAX_ANSWER_BYTES: usize = 512 * 1024;
@@ -82,7 +82,7 @@ fn ends_with_connection(headers: &HeaderMap) -> bool {
 /// servers do it. An attacker could cut a response short that way, but only JSON is used, and no beginning of a JSON
 /// object parses.
 fn is_end_of_file(error: &reqwest::Error) -> bool {
-    classify::cause::<io::Error>(error).is_some_and(|io| io.kind() == io::ErrorKind::UnexpectedEof)
+    explain::find::<io::Error>(error).is_some_and(|io| io.kind() == io::ErrorKind::UnexpectedEof)
 }
 
 /// How far `now` is ahead of an HTTP date, in whole seconds like that date.
@@ -93,4 +93,10 @@ pub fn clock_offset_seconds(date: &str, now: SystemTime) -> Option<i64> {
         Ok(ahead) => whole(ahead),
         Err(behind) => whole(behind.duration() + Duration::from_millis(999)).map(|seconds| -seconds),
     }
+}
+
+/// True if the clock of a server with this offset may set the expiry of a token. With more than a day, a forged `Date`
+/// could make a token last for years.
+pub(crate) fn is_usable(clock_offset_seconds: i64) -> bool {
+    clock_offset_seconds.unsigned_abs() <= 24 * 60 * 60
 }

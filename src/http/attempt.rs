@@ -58,14 +58,15 @@ pub struct Attempt {
     pub connected: Option<Duration>,
     /// The address of the first hop, if a response has arrived from it.
     pub peer: Option<SocketAddr>,
-    handshakes: u8,
+    /// A TLS handshake has begun.
+    has_tls: bool,
     pub(super) wants_certificate: bool,
     pub status: Option<u16>,
 }
 
 /// The current [`Attempt`], shared by resolver, connector and client.
 #[derive(Debug, Default)]
-pub struct Progress {
+pub(super) struct Progress {
     pub(super) attempt: Mutex<Attempt>,
     /// If there are two TLS handshakes, the first is with the proxy; this says whether an only one is.
     pub(super) proxy_speaks_tls: bool,
@@ -87,22 +88,14 @@ impl Progress {
     pub(super) fn handshake(&self) {
         let is_with_proxy = self.proxy_speaks_tls && !self.has_tls();
         self.connected(if is_with_proxy { Phase::ProxyHandshake } else { Phase::Handshake });
-        self.note(|attempt| attempt.handshakes = attempt.handshakes.saturating_add(1));
+        self.note(|attempt| attempt.has_tls = true);
     }
 
     pub(super) fn has_tls(&self) -> bool {
-        self.note(|attempt| attempt.handshakes > 0)
+        self.note(|attempt| attempt.has_tls)
     }
 
     pub(super) fn note<T>(&self, change: impl FnOnce(&mut Attempt) -> T) -> T {
         change(&mut self.attempt.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    pub fn phase(&self) -> Phase {
-        self.note(|attempt| attempt.phase)
-    }
-
-    pub(super) fn attempt(&self) -> Attempt {
-        self.note(|attempt| attempt.clone())
     }
 }

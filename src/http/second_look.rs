@@ -1,5 +1,6 @@
 //! Queries a proxy or a server once more when the HTTP library does not explain its refusal. The query requests
-//! nothing, and the response is only inspected. It happens after a failure, so it does not slow down successful runs.
+//! nothing, and only the beginning of the response is inspected. It happens after a failure, so it does not slow down
+//! successful runs.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -14,18 +15,39 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::attempt::PRODUCT;
-use super::cause::{Broken, Cause, SocksRefusal};
 use super::proxy::Proxy;
 
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How many bytes of a response suffice to detect its status or protocol.
 const ENOUGH_BYTES: usize = 64;
 
-#[derive(Clone, Copy)]
+/// The proxy or the server.
 pub(super) struct Hop<'a> {
     pub url: &'a Url,
     /// The addresses that it resolved to.
     pub addresses: &'a [IpAddr],
+    pub tls: Option<ClientConfig>,
+}
+
+impl Hop<'_> {
+    pub(super) async fn connect(&self) -> io::Result<TcpStream> {
+        let literal = literal_address(self.url);
+        let addresses = literal.iter().chain(self.addresses);
+        let addresses: Vec<_> = addresses.map(|ip| SocketAddr::new(*ip, port_of(self.url))).collect();
+        let timed_out = || io::Error::from(io::ErrorKind::TimedOut);
+        tokio::time::timeout(PATIENCE, TcpStream::connect(&addresses[..])).await.unwrap_or(Err(timed_out()))
+    }
+
+    /// Sends a request, perhaps over TLS, and gives the beginning of what comes back.
+    async fn ask(self, request: &[u8], enough: usize) -> Option<Vec<u8>> {
+        let stream = self.connect().await.ok()?;
+        let Some(tls) = self.tls else { return Some(exchange(stream, request, enough).await) };
+        let name = self.url.host_str()?.trim_matches(['[', ']']).to_owned();
+        let name = ServerName::try_from(name).ok()?;
+        let handshake = TlsConnector::from(Arc::new(tls)).connect(name, stream);
+        let stream = tokio::time::timeout(PATIENCE, handshake).await.ok()?.ok()?;
+        Some(exchange(stream, request, enough).await)
+    }
 }
 
 /// The address in a URL without a host name. (The hosts of `socks5://` are not parsed.)
@@ -37,74 +59,34 @@ fn port_of(url: &Url) -> u16 {
     url.port_or_known_default().unwrap_or(if url.scheme().starts_with("socks5") { 1080 } else { 80 })
 }
 
-pub(super) async fn connect(hop: Hop<'_>) -> io::Result<TcpStream> {
-    let literal = literal_address(hop.url);
-    let addresses = literal.iter().chain(hop.addresses).map(|ip| SocketAddr::new(*ip, port_of(hop.url)));
-    let addresses: Vec<SocketAddr> = addresses.collect();
-    let timed_out = || io::Error::from(io::ErrorKind::TimedOut);
-    tokio::time::timeout(PATIENCE, TcpStream::connect(&addresses[..])).await.unwrap_or(Err(timed_out()))
-}
-
 /// Requests a tunnel once more to learn how the proxy refuses. Nothing is sent through the tunnel.
-pub(super) async fn ask_for_tunnel(
-    hop: Hop<'_>,
-    proxy: &Proxy,
-    target: &Url,
-    tls: Option<ClientConfig>,
-) -> Option<Cause> {
+pub(super) async fn tunnel(hop: Hop<'_>, proxy: &Proxy, target: &Url) -> Option<Vec<u8>> {
     let authority = format!("{}:{}", target.host_str()?, port_of(target));
     let authorization = proxy.authorization().unwrap_or_default();
     let request = format!(
         "CONNECT {authority} HTTP/1.1\r\nUser-Agent: {PRODUCT}\r\nHost: {authority}\r\n{authorization}\r\n"
     );
-    let bytes = ask(hop, tls, request.as_bytes(), ENOUGH_BYTES).await?;
-    if let Some(broken) = Broken::by_first_bytes(&bytes) {
-        return Some(Cause::Tunnel(broken));
-    }
-    status(&bytes).map(|status| Cause::TunnelRefused(Some(status)))
+    hop.ask(request.as_bytes(), ENOUGH_BYTES).await
 }
 
 /// Asks a SOCKS proxy once more, to learn what it responds where that is nothing that the HTTP library knows.
-pub(super) async fn ask_socks(hop: Hop<'_>, proxy: &Proxy, target: &Url) -> Option<SocksRefusal> {
+pub(super) async fn socks(hop: Hop<'_>, proxy: &Proxy, target: &Url) -> Option<Vec<u8>> {
     let (host, port) = (target.host_str()?, port_of(target).to_be_bytes());
     // RFC 1928, sections 3 and 4: the only method that is offered, and the request to connect.
     let (greeting, connect) = ([5, 1], [5, 1, 0, 3, u8::try_from(host.len()).ok()?]);
-    let (request, enough) = if proxy.has_socks_credentials() {
-        ([&greeting[..], &[2]].concat(), 2)
-    } else {
-        ([&greeting[..], &[0], &connect, host.as_bytes(), &port].concat(), 4)
-    };
-    let why = match ask(hop, None, &request, enough).await?[..] {
-        [b'H', b'T', ..] => "it speaks HTTP, not SOCKS5",
-        [5, 1, ..] => "it requires GSSAPI authentication, which is not supported",
-        [5, 3..=0xfe, ..] => "it requires an authentication method that is not supported",
-        [5, 0, 5, code @ 9..=0xff, ..] => {
-            let why = format!("it refused with the unknown SOCKS5 reply code {code}");
-            return Some(SocksRefusal::Because(why.into(), false));
-        }
-        _ => return None,
-    };
-    Some(SocksRefusal::Because(why.into(), false))
+    if proxy.has_socks_credentials() {
+        return hop.ask(&[&greeting[..], &[2]].concat(), 2).await;
+    }
+    hop.ask(&[&greeting[..], &[0], &connect, host.as_bytes(), &port].concat(), 4).await
 }
 
-pub(super) async fn first_bytes(hop: Hop<'_>, url: &Url, tls: Option<ClientConfig>) -> Option<Vec<u8>> {
+/// The beginning of a server's response.
+pub(super) async fn first_bytes(hop: Hop<'_>, url: &Url) -> Option<Vec<u8>> {
+    let (host, port) = (url.host_str()?, port_of(url));
     let request = format!(
-        "GET / HTTP/1.1\r\nHost: {}:{}\r\nUser-Agent: {PRODUCT}\r\nConnection: close\r\n\r\n",
-        url.host_str()?,
-        port_of(url)
+        "GET / HTTP/1.1\r\nHost: {host}:{port}\r\nUser-Agent: {PRODUCT}\r\nConnection: close\r\n\r\n"
     );
-    ask(hop, tls, request.as_bytes(), ENOUGH_BYTES).await
-}
-
-/// Sends a request, perhaps over TLS, and gives the beginning of what comes back.
-async fn ask(hop: Hop<'_>, tls: Option<ClientConfig>, request: &[u8], enough: usize) -> Option<Vec<u8>> {
-    let stream = connect(hop).await.ok()?;
-    let Some(tls) = tls else { return Some(exchange(stream, request, enough).await) };
-    let name = hop.url.host_str()?.trim_matches(['[', ']']).to_owned();
-    let name = ServerName::try_from(name).ok()?;
-    let handshake = TlsConnector::from(Arc::new(tls)).connect(name, stream);
-    let stream = tokio::time::timeout(PATIENCE, handshake).await.ok()?.ok()?;
-    Some(exchange(stream, request, enough).await)
+    hop.ask(request.as_bytes(), ENOUGH_BYTES).await
 }
 
 async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &[u8], enough: usize) -> Vec<u8> {
@@ -123,7 +105,8 @@ async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &[u8
     bytes
 }
 
-fn status(bytes: &[u8]) -> Option<u16> {
+/// The status of an HTTP/1 response.
+pub(super) fn status(bytes: &[u8]) -> Option<u16> {
     let text = bytes.strip_prefix(b"HTTP/1.")?;
     std::str::from_utf8(text.get(2..5)?).ok()?.parse().ok()
 }

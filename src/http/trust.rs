@@ -15,12 +15,13 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, SignatureScheme};
 
+use super::attempt::Progress;
+use super::certificate;
 use super::certificate::Chain;
 use super::chain;
 use super::fitness::Unfit;
 use super::roots::{self, MAX_BUNDLE_BYTES, Roots};
 use super::untrusted::Untrusted;
-use super::{Progress, certificate};
 use crate::failure::{Failure, Reason, Stage, system_error};
 use crate::read::{self, ReadError, Until};
 
@@ -263,14 +264,14 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-pub(crate) fn client_config(verifier: Arc<Verifier>, progress: Arc<Progress>) -> ClientConfig {
+pub(super) fn client_config(verifier: &Arc<Verifier>, progress: &Arc<Progress>) -> ClientConfig {
     let provider = Arc::clone(&verifier.provider);
-    let watcher = Arc::new(Watcher(progress));
+    let watcher = Arc::new(Watcher(Arc::clone(progress)));
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("ring supports the default protocol versions")
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
+        .with_custom_certificate_verifier(Arc::clone(verifier) as Arc<dyn ServerCertVerifier>)
         .with_client_cert_resolver(Arc::clone(&watcher) as Arc<dyn ResolvesClientCert>);
     // With it, a server that speaks only HTTP/2 sends an alert.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];

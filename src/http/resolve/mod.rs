@@ -16,7 +16,7 @@ use std::sync::Arc;
 use config::Config;
 use query::QueryError;
 
-use super::{Phase, Progress};
+use super::attempt::{Phase, Progress};
 use crate::failure::{io_words, is_out_of_resources};
 
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;

@@ -2,10 +2,10 @@
 
 use rustls::{AlertDescription, CertificateError, OtherError, PeerIncompatible};
 
-use super::super::cause::Circumstances;
-use super::super::certificate;
-use super::super::fitness::Unfit;
-use super::super::untrusted::Untrusted;
+use super::certificate;
+use super::explain::Circumstances;
+use super::fitness::Unfit;
+use super::untrusted::Untrusted;
 use crate::failure::Reason;
 
 pub(super) const WANTS_CERTIFICATE: &str = "it asks for a client certificate, which is not supported";

@@ -1,0 +1,307 @@
+//! The client: one [`Request`] at a time, and what is known of the last one.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use reqwest::header::{ACCEPT, CONNECTION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, USER_AGENT};
+use reqwest::{Method, Url};
+use tower_layer::layer_fn;
+
+use super::answer::{Answer, MAX_ANSWER_BYTES, Unreadable, clock_offset_seconds, is_usable, read_body};
+use super::attempt::{Attempt, PRODUCT, Phase, Progress};
+use super::connection::{Connecting, Redirects};
+use super::explain::{
+    self, Circumstances, TransportError, is_head_too_large, is_without_credentials, origin, via,
+};
+use super::proxy::Proxy;
+use super::resolve::Resolver;
+use super::second_look::literal_address;
+use super::trust::{Verifier, client_config};
+use super::{LoadedHttp, plain_http_host};
+use crate::failure::Reason;
+use crate::secret::quoted;
+
+/// How long to wait for the body of an error: the status says the most, and must not get lost.
+const ERROR_BODY_PATIENCE: Duration = Duration::from_secs(2);
+const MAX_ENCODING_CHARS: usize = 64;
+/// How many headers the HTTP library accepts in a response. Go has no such limit.
+const USUAL_MAX_HEADERS: usize = 100;
+/// The limit for headers when the usual one is too low. It is not the default, because room for that many headers costs
+/// time in each response.
+const MAX_HEADERS: usize = 2048;
+
+#[derive(Clone)]
+pub struct Request<'a> {
+    pub method: Method,
+    /// The complete URL; its query may hold a token.
+    pub url: Url,
+    /// Additional headers. Secret values must be marked as sensitive.
+    pub headers: HeaderMap,
+    pub json: Option<&'a [u8]>,
+    pub max_answer_bytes: usize,
+}
+
+impl Request<'_> {
+    pub fn get(url: Url) -> Request<'static> {
+        Request {
+            method: Method::GET,
+            url,
+            headers: HeaderMap::new(),
+            json: None,
+            max_answer_bytes: MAX_ANSWER_BYTES,
+        }
+    }
+}
+
+pub struct Client {
+    library: RefCell<reqwest::Client>,
+    setup: Setup,
+    clock_offset_seconds: Cell<Option<i64>>,
+    blames_proxy: Cell<bool>,
+    left_machine: Cell<bool>,
+}
+
+/// The library's client is made of this.
+struct Setup {
+    progress: Arc<Progress>,
+    verifier: Arc<Verifier>,
+    proxy: Option<Proxy>,
+    redirects: Redirects,
+    interface: Option<String>,
+    connect_within: Duration,
+    sends_socks_credentials: Cell<bool>,
+    max_headers: Cell<usize>,
+}
+
+impl Setup {
+    fn library(&self) -> Result<reqwest::Client, TransportError> {
+        let progress = Arc::clone(&self.progress);
+        let mut headers = HeaderMap::new();
+        headers.insert(USER_AGENT, HeaderValue::from_static(PRODUCT));
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(client_config(&self.verifier, &self.progress))
+            .default_headers(headers)
+            .user_agent(PRODUCT) // for the request to a proxy
+            .http1_only()
+            .http1_allow_obsolete_multiline_headers_in_responses(true)
+            .pool_max_idle_per_host(0)
+            .connect_timeout(self.connect_within)
+            .referer(false)
+            .redirect(self.redirects.policy())
+            .connector_layer(layer_fn(move |connector| Connecting {
+                connector,
+                progress: Arc::clone(&progress),
+            }))
+            .dns_resolver(Arc::new(Resolver(Arc::clone(&self.progress))))
+            .no_proxy();
+        if let Some(proxy) = &self.proxy {
+            let url = proxy.for_library(self.sends_socks_credentials.get());
+            let invalid = |_| format!("{} is not a valid proxy URL", proxy.variable);
+            builder = builder.proxy(reqwest::Proxy::all(url).map_err(invalid).map_err(invalid_proxy)?);
+        }
+        if self.max_headers.get() != USUAL_MAX_HEADERS {
+            builder = builder.http1_max_headers(self.max_headers.get());
+        }
+        if let Some(interface) = &self.interface {
+            builder = builder.interface(interface);
+        }
+        let failed = |_| "the HTTP client cannot be set up".to_owned();
+        builder.build().map_err(failed).map_err(|why| TransportError::unsent(Reason::System, why, false))
+    }
+
+    /// Another client, if a repeatable request that failed with `error` may succeed with it: the HTTP library offers a
+    /// SOCKS proxy only one method, and accepts few headers by default.
+    fn other_library(&self, error: &reqwest::Error, is_repeatable: bool) -> Option<reqwest::Client> {
+        if self.sends_socks_credentials.get() && is_without_credentials(error) {
+            self.sends_socks_credentials.set(false);
+        } else if is_repeatable && self.max_headers.get() == USUAL_MAX_HEADERS && is_head_too_large(error) {
+            self.max_headers.set(MAX_HEADERS);
+        } else {
+            return None;
+        }
+        self.library().ok()
+    }
+}
+
+fn invalid_proxy(why: String) -> TransportError {
+    TransportError::unsent(Reason::ProxyInvalid, why, false)
+}
+
+impl Client {
+    pub fn new(config: &LoadedHttp, url: &Url, redirects: Redirects) -> Result<Client, TransportError> {
+        let proxy = config.proxies.proxy_for(url).map_err(invalid_proxy)?;
+        let proxy_speaks_tls = proxy.as_ref().is_some_and(|proxy| proxy.url.scheme() == "https");
+        let setup = Setup {
+            progress: Arc::new(Progress { proxy_speaks_tls, ..Progress::default() }),
+            verifier: Arc::new(Verifier::new(config.trust.clone())),
+            sends_socks_credentials: Cell::new(proxy.as_ref().is_some_and(Proxy::has_socks_credentials)),
+            max_headers: Cell::new(USUAL_MAX_HEADERS),
+            proxy,
+            redirects,
+            interface: config.interface.clone(),
+            connect_within: config.connect_within,
+        };
+        let client = Client {
+            library: RefCell::new(setup.library()?),
+            setup,
+            clock_offset_seconds: Cell::new(None),
+            blames_proxy: Cell::new(false),
+            left_machine: Cell::new(false),
+        };
+        client.begin(url);
+        Ok(client)
+    }
+
+    fn begin(&self, url: &Url) {
+        let hop = self.proxy().map_or(url, |proxy| &proxy.url);
+        // An address needs no lookup.
+        let phase = if literal_address(hop).is_some() { Phase::Connect } else { Phase::Lookup };
+        self.setup.progress.begin(phase, Vec::new());
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.setup.progress.note(|attempt| attempt.phase)
+    }
+
+    pub fn advice(&self) -> &'static str {
+        match (self.phase(), self.proxy()) {
+            (Phase::Connect, Some(_)) => "check that the proxy is up and can reach the server",
+            (phase, _) => phase.advice(),
+        }
+    }
+
+    pub fn attempt(&self) -> Attempt {
+        self.setup.progress.note(|attempt| attempt.clone())
+    }
+
+    /// True if the last request failed because of the proxy, after it was reached.
+    pub fn blames_proxy(&self) -> bool {
+        self.blames_proxy.get()
+    }
+
+    /// How far the local clock is ahead of the server's, by the last response with a date, whether credible or not.
+    pub fn clock_offset_seconds(&self) -> Option<i64> {
+        self.clock_offset_seconds.get()
+    }
+
+    /// As [`Client::clock_offset_seconds`], if the value may set the expiry of a token.
+    pub(crate) fn usable_clock_offset_seconds(&self) -> Option<i64> {
+        self.clock_offset_seconds().filter(|offset| is_usable(*offset))
+    }
+
+    pub fn proxy(&self) -> Option<&Proxy> {
+        self.setup.proxy.as_ref()
+    }
+
+    pub fn via(&self) -> String {
+        via(self.proxy())
+    }
+
+    /// The current step with the server of `url`, such as `connecting (https://h)`, with the status of the response if
+    /// its body is being read.
+    pub fn doing(&self, url: &Url) -> String {
+        let Attempt { phase, status, .. } = self.attempt();
+        let status = status.map(|status| format!(", HTTP {}", explain::Status(status))).unwrap_or_default();
+        format!("{phase} ({}{}{status})", origin(url), self.via())
+    }
+
+    /// The host that gets a token over plain HTTP, unless it is this machine. A name such as `x.localhost` may belong
+    /// to another machine, which only a connection shows.
+    pub fn plain_http_host(&self, url: &Url) -> Option<String> {
+        let left = || (url.scheme() == "http" && self.left_machine.get()).then(|| url.host_str()).flatten();
+        plain_http_host(url).or_else(|| left().map(str::to_owned))
+    }
+
+    pub fn verifier(&self) -> &Verifier {
+        &self.setup.verifier
+    }
+
+    /// Sends a request, and reads the response. Dropped, it stops at once.
+    pub async fn send(&self, request: Request<'_>) -> Result<Answer, TransportError> {
+        self.blames_proxy.set(false);
+        let result = self.exchange(&request).await;
+        self.blames_proxy.set(match &result {
+            Ok(answer) => answer.status == 407 && self.proxy().is_some(),
+            Err(error) => error.blames_proxy,
+        });
+        result
+    }
+
+    async fn exchange(&self, request: &Request<'_>) -> Result<Answer, TransportError> {
+        let mut response = self.respond(request).await?;
+        let received = SystemTime::now();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let peer = response.remote_addr();
+        self.setup.progress.note(|attempt| {
+            attempt.phase = Phase::Body;
+            attempt.status = Some(status);
+            attempt.peer = peer;
+        });
+        let is_remote = peer.is_some_and(|peer| !peer.ip().to_canonical().is_loopback());
+        if self.proxy().is_some() || is_remote {
+            self.left_machine.set(true);
+        }
+        let date = headers.get(DATE).and_then(|date| date.to_str().ok());
+        let clock_offset_seconds = date.and_then(|date| clock_offset_seconds(date, received));
+        self.clock_offset_seconds.set(clock_offset_seconds.or(self.clock_offset_seconds.get()));
+        let is_error = !(200..300).contains(&status);
+        let patience = is_error.then_some(ERROR_BODY_PATIENCE);
+        let max_bytes = request.max_answer_bytes;
+        let body = match read_body(&mut response, &headers, max_bytes, patience).await {
+            Ok(body) => body,
+            // The status and the part of the body that arrived say more than the error in the rest.
+            Err((body, _)) if is_error => body,
+            Err((_, Unreadable::Compressed(encoding))) => {
+                let encoding = quoted(encoding.as_bytes(), MAX_ENCODING_CHARS);
+                let message = format!("responded with Content-Encoding {encoding}, which was not requested");
+                return Err(TransportError::answer(&request.url, &message));
+            }
+            Err((_, Unreadable::TooLarge)) => {
+                let limit = max_bytes / 1024;
+                let message =
+                    format!("returned a response larger than {limit} KiB (HTTP {status}); check the URL");
+                return Err(TransportError::answer(&request.url, &message));
+            }
+            Err((_, Unreadable::Broken(error))) => return Err(self.explain(&error, &request.url).await),
+        };
+        Ok(Answer { status, headers, body, clock_offset_seconds })
+    }
+
+    async fn respond(&self, request: &Request<'_>) -> Result<reqwest::Response, TransportError> {
+        let Request { method, url, headers, json, .. } = request;
+        loop {
+            self.begin(url);
+            let library = self.library.borrow().clone();
+            let mut builder = library.request(method.clone(), url.clone()).headers(headers.clone());
+            if let Some(json) = json {
+                builder = builder.header(CONTENT_TYPE, "application/json").body(json.to_vec());
+            }
+            let error = match builder.send().await {
+                Ok(response) => return Ok(response),
+                Err(error) => error,
+            };
+            match self.setup.other_library(&error, *method == Method::GET) {
+                Some(other) => self.library.replace(other),
+                None => return Err(self.explain(&error, url).await),
+            };
+        }
+    }
+
+    async fn explain(&self, error: &reqwest::Error, url: &Url) -> TransportError {
+        let verifier = self.verifier();
+        let circumstances = Circumstances {
+            url,
+            proxy: self.proxy(),
+            attempt: self.attempt(),
+            max_headers: self.setup.max_headers.get(),
+            // With a progress of its own: a second look must not change how far the attempt came.
+            tls: client_config(&self.setup.verifier, &Arc::default()),
+            seen: verifier.seen(),
+            places: &verifier.trust.places,
+        };
+        circumstances.explain(error).await
+    }
+}

@@ -1,0 +1,467 @@
+//! Explains a request without a response to an on-call engineer, from the error of the HTTP library and the
+//! [`Circumstances`].
+//!
+//! Some of the library's errors are types; of others, only the text is public. Where that says too little, the proxy or
+//! the server is asked once more ([`super::second_look`]).
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+
+use reqwest::Url;
+use rustls::ClientConfig;
+
+use crate::failure::{Failure, Reason, Stage, io_words, is_out_of_resources};
+
+use super::attempt::{Attempt, Phase};
+use super::connection::RefusedRedirect;
+use super::explain_tls;
+use super::proxy::Proxy;
+use super::resolve::{LookupError, look_up};
+use super::retry::is_retryable;
+use super::second_look::{self, Hop};
+use super::trust::{Seen, TrustStore};
+
+/// How many bytes of headers the HTTP library reads.
+const MAX_HEAD_BYTES: usize = 408 * 1024;
+/// The same for a proxy's response to CONNECT.
+const MAX_TUNNEL_HEAD_BYTES: usize = 8 * 1024;
+
+const NOT_HTTP1: &str = "it does not begin with HTTP/1";
+const NOT_SOCKS5: &str = "it does not speak SOCKS5";
+const ONLY_HTTP2: &str = "speaks only HTTP/2, which is not supported; use an endpoint that speaks HTTP/1.1";
+const CLOSED: &str = "it closed the connection";
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransportError {
+    /// One clause, such as `cannot connect to http://h:1: connection refused; check that …`
+    pub message: String,
+    pub reason: Reason,
+    pub retryable: bool,
+    /// The server may have received the request.
+    pub maybe_sent: bool,
+    /// The proxy is to blame, and it was reached.
+    pub blames_proxy: bool,
+}
+
+impl TransportError {
+    /// A problem before the request was sent.
+    pub(super) fn unsent(reason: Reason, message: String, retryable: bool) -> TransportError {
+        TransportError { message, reason, retryable, maybe_sent: false, blames_proxy: false }
+    }
+
+    fn sent(self) -> TransportError {
+        TransportError { maybe_sent: true, ..self }
+    }
+
+    fn blaming_proxy(self, blames_proxy: bool) -> TransportError {
+        TransportError { blames_proxy, ..self }
+    }
+
+    /// The response cannot be used.
+    pub(super) fn answer(url: &Url, message: &str) -> TransportError {
+        let message = format!("{} {message}", origin(url));
+        TransportError::unsent(Reason::UnexpectedResponse, message, false).sent()
+    }
+
+    pub fn into_failure(self) -> Failure {
+        Failure::failed(Stage::Exchange, self.reason, self.message)
+    }
+}
+
+/// All that is known of a request without a response, beside the error.
+pub(super) struct Circumstances<'a> {
+    pub url: &'a Url,
+    pub proxy: Option<&'a Proxy>,
+    pub attempt: Attempt,
+    pub max_headers: usize,
+    /// For a second look.
+    pub tls: ClientConfig,
+    /// The last certificate of a TLS handshake, of the proxy or of the server.
+    pub seen: Option<Seen>,
+    pub places: &'a TrustStore,
+}
+
+impl Circumstances<'_> {
+    pub(super) async fn explain(&self, error: &reqwest::Error) -> TransportError {
+        if let Some(refused) = find::<RefusedRedirect>(error) {
+            let message = format!("{} {refused}", origin(self.url));
+            return TransportError::unsent(Reason::RedirectRefused, message, false).sent();
+        }
+        if let Some(lookup) = find::<LookupError>(error) {
+            return self.lookup(lookup);
+        }
+        if !error.is_connect() {
+            return self.broken(error).await.sent();
+        }
+        let said = |prefix: &str| texts(error).find_map(|text| Some(text.strip_prefix(prefix)?.to_owned()));
+        let proxy_said = |prefix: &str| Some((self.proxy?, said(prefix)?));
+        if let Some((proxy, text)) = proxy_said("SOCKS error: ") {
+            return self.socks(proxy, &text).await;
+        }
+        let with_proxy = self.attempt.phase == Phase::ProxyHandshake;
+        if let Some(tls) = find::<rustls::Error>(error) {
+            return self.tls(with_proxy, tls).blaming_proxy(with_proxy);
+        }
+        // When the tunnel is requested, the handshake with an https proxy is over.
+        if let Some((proxy, text)) = proxy_said("tunnel error: ")
+            && text != "failed to create underlying connection"
+        {
+            return self.tunnel(proxy, &text, error).await;
+        }
+        match find::<io::Error>(error) {
+            Some(io) if with_proxy || self.attempt.phase == Phase::Handshake => {
+                self.handshake(with_proxy, io)
+            }
+            Some(io) => self.connect(io),
+            None if error.is_timeout() => self.connect(&io::ErrorKind::TimedOut.into()),
+            None if texts(error).any(|text| text.to_lowercase().contains("invalid server name")) => {
+                self.connect(&io::Error::other("a certificate cannot have this host name"))
+            }
+            None => self.connect(&io::Error::other("no connection")),
+        }
+    }
+
+    fn at(&self) -> String {
+        origin(self.url) + &via(self.proxy)
+    }
+
+    /// The first hop, to be asked once more.
+    fn hop(&self) -> Hop<'_> {
+        let url = self.proxy.map_or(self.url, |proxy| &proxy.url);
+        let mut tls = (url.scheme() == "https").then(|| self.tls.clone());
+        if let (Some(tls), Some(_)) = (&mut tls, self.proxy) {
+            tls.alpn_protocols.clear();
+        }
+        Hop { url, addresses: &self.attempt.addresses, tls }
+    }
+
+    fn lookup(&self, error: &LookupError) -> TransportError {
+        let (whose, variable) = match self.proxy {
+            Some(proxy) => ("the proxy ", proxy.variable),
+            None => ("", "the host name"),
+        };
+        let LookupError { host, why, .. } = error;
+        if error.is_exhausted {
+            return out_of_resources(&format!("cannot resolve {whose}{host}"), why);
+        }
+        let message = format!("cannot resolve {whose}{host}: {why}; check {variable} and DNS");
+        TransportError::unsent(Reason::Dns, message, true)
+    }
+
+    fn connect(&self, error: &io::Error) -> TransportError {
+        let at = origin(self.url);
+        let (destination, reason) = match (self.proxy, error.kind()) {
+            (Some(proxy), _) => (format!("the proxy {} for {at}", proxy.shown()), Reason::ProxyFailed),
+            (None, io::ErrorKind::ConnectionRefused) => (at, Reason::ConnectionRefused),
+            (None, _) => (at, Reason::ConnectionFailed),
+        };
+        let (failed, why) = (format!("cannot connect to {destination}"), io_words(error));
+        if is_out_of_resources(error) {
+            return out_of_resources(&failed, &why);
+        }
+        let advice = match (self.proxy, error.kind()) {
+            (Some(proxy), _) => &format!("; check {} and NO_PROXY", proxy.variable),
+            (None, io::ErrorKind::ConnectionRefused) => {
+                "; check that the server is running and the port is correct"
+            }
+            (None, io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable) => {
+                "; check the network of this machine"
+            }
+            (None, io::ErrorKind::TimedOut) => "; check for a firewall in between",
+            (None, _) if self.is_link_local() => {
+                "; name this machine's network interface in the URL: http://[fe80::1%25eth0]/"
+            }
+            _ => "",
+        };
+        TransportError::unsent(reason, format!("{failed}: {why}{advice}"), true)
+    }
+
+    /// True if the host is a link-local IPv6 address, which every network has (RFC 4291, 2.5.6).
+    fn is_link_local(&self) -> bool {
+        let address = second_look::literal_address(self.url);
+        matches!(address, Some(IpAddr::V6(address)) if address.is_unicast_link_local())
+    }
+
+    fn peer(&self, with_proxy: bool) -> String {
+        match self.proxy {
+            Some(proxy) if with_proxy => format!("the proxy {}", origin(&proxy.url)),
+            _ => self.at(),
+        }
+    }
+
+    fn tls(&self, with_proxy: bool, error: &rustls::Error) -> TransportError {
+        let at = self.peer(with_proxy);
+        let message = match error {
+            rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol) => {
+                format!("{at} {ONLY_HTTP2}")
+            }
+            error => explain_tls::explain(error, &at, self),
+        };
+        TransportError::unsent(explain_tls::reason(error), message, false)
+    }
+
+    /// The connection broke in a TLS handshake.
+    fn handshake(&self, with_proxy: bool, error: &io::Error) -> TransportError {
+        let at = self.peer(with_proxy);
+        let what = match error.kind() {
+            io::ErrorKind::UnexpectedEof => "the connection was closed".to_owned(),
+            _ => io_words(error),
+        };
+        let advice = self.client_certificate().unwrap_or("; check that this is an https port".to_owned());
+        let message = format!("the TLS handshake with {at} failed: {what}{advice}");
+        TransportError::unsent(Reason::TlsFailed, message, true).blaming_proxy(with_proxy)
+    }
+
+    /// A clause for a connection that breaks after the server has asked for a client certificate.
+    fn client_certificate(&self) -> Option<String> {
+        self.attempt.wants_certificate.then(|| format!("; {}", explain_tls::WANTS_CERTIFICATE))
+    }
+
+    /// A SOCKS proxy refused: the error of the library's SOCKS client, or the reply of the proxy (RFC 1928, section 6).
+    async fn socks(&self, proxy: &Proxy, text: &str) -> TransportError {
+        let (why, retryable) = match text {
+            "failed to create underlying connection" => return self.unreachable(proxy).await,
+            // It mentions a password even if none was offered.
+            "server does not support user/pass authentication"
+            | "server implements authentication incorrectly"
+            | "credentials not accepted" => return unauthenticated(proxy, "SOCKS5"),
+            "failed parsing server response" => {
+                return match second_look::socks(self.hop(), proxy, self.url).await.as_deref() {
+                    Some(reply) => self.not_connected(proxy, &other_socks(reply), false),
+                    None => self.not_connected(proxy, NOT_SOCKS5, false),
+                };
+            }
+            "io error during SOCKS handshake" => (CLOSED, true),
+            "failed serialize request" => ("the user name or the password is longer than 255 bytes", false),
+            "host address is more than 255 characters" => ("the host name is longer than 255 bytes", false),
+            "connection not allowed" => ("its rules do not allow that", false),
+            "network unreachable" | "host unreachable" | "connection refused" => (text, true),
+            "ttl expired" => ("TTL expired", true),
+            "command not supported" => ("it does not support connections", false),
+            "address type not supported" => ("it does not support this kind of address", false),
+            "general server failure" => ("general SOCKS server failure", true),
+            _ => ("it did not respond as a SOCKS5 server", false),
+        };
+        self.not_connected(proxy, why, retryable)
+    }
+
+    /// A SOCKS proxy was not reached, which is all that the library says.
+    async fn unreachable(&self, proxy: &Proxy) -> TransportError {
+        if self.attempt.addresses.is_empty()
+            && second_look::literal_address(&proxy.url).is_none()
+            && let Err(error) = look_up(proxy.url.host_str().unwrap_or_default()).await
+        {
+            return self.lookup(&error);
+        }
+        let error = self.hop().connect().await.err();
+        self.connect(&error.unwrap_or_else(|| io::Error::other("no connection")))
+    }
+
+    /// An HTTP proxy did not open a tunnel.
+    async fn tunnel(&self, proxy: &Proxy, text: &str, error: &reqwest::Error) -> TransportError {
+        match text {
+            "proxy authorization required" => return unauthenticated(proxy, "HTTP 407"),
+            "proxy response headers too long" => {
+                let limit = MAX_TUNNEL_HEAD_BYTES / 1024;
+                let why = format!("its response has more than {limit} KiB of headers");
+                return self.not_connected(proxy, &why, false);
+            }
+            "unexpected end of file" => return self.not_connected(proxy, CLOSED, true),
+            "io error establishing tunnel" => {
+                let why = find::<io::Error>(error).map_or(CLOSED.to_owned(), io_words);
+                return self.not_connected(proxy, &why, true);
+            }
+            _ => {}
+        }
+        let reply = second_look::tunnel(self.hop(), proxy, self.url).await.unwrap_or_default();
+        if let Some((it_speaks, _)) = other_protocol(&reply) {
+            return self.not_connected(proxy, it_speaks, false);
+        }
+        let status = second_look::status(&reply);
+        if status == Some(407) {
+            return unauthenticated(proxy, "HTTP 407");
+        }
+        let (shown, at, variable) = (proxy.shown(), origin(self.url), proxy.variable);
+        let label = status.map(|status| format!(" (HTTP {})", Status(status))).unwrap_or_default();
+        let message = format!(
+            "the proxy {shown} refused to connect to {at}{label}; check its rules, {variable} and NO_PROXY"
+        );
+        let retryable = status.is_none_or(is_retryable);
+        TransportError::unsent(Reason::ProxyFailed, message, retryable).blaming_proxy(true)
+    }
+
+    /// The proxy was reached, but did not connect to the server.
+    fn not_connected(&self, proxy: &Proxy, why: &str, retryable: bool) -> TransportError {
+        let (shown, at, variable) = (proxy.shown(), origin(self.url), proxy.variable);
+        let message =
+            format!("the proxy {shown} did not connect to {at}: {why}; check {variable} and NO_PROXY");
+        TransportError::unsent(Reason::ProxyFailed, message, retryable).blaming_proxy(true)
+    }
+
+    /// The request was sent, and there was no complete response.
+    async fn broken(&self, error: &reqwest::Error) -> TransportError {
+        if let Some(tls) = find::<rustls::Error>(error) {
+            return self.tls(false, tls);
+        }
+        let at = self.at();
+        let during = match self.attempt.phase {
+            Phase::Body => "in the middle of its response",
+            _ => "before it responded",
+        };
+        let asked = self.client_certificate();
+        let says = |words: &str| texts(error).any(|text| text.contains(words));
+        let cut = "end of file before message length reached";
+        let io = find::<io::Error>(error).map(io_words).or_else(|| says(cut).then(|| cut.to_owned()));
+        if let Some(why) = io {
+            let check = "; check the server, and any proxy or load balancer in between";
+            let advice = asked.as_deref().unwrap_or(check);
+            let message = format!("the connection to {at} broke {during}: {why}{advice}");
+            return TransportError::unsent(Reason::ConnectionBroken, message, true);
+        }
+        let invalid = [
+            ("invalid HTTP version", NOT_HTTP1),
+            ("unexpected message", NOT_HTTP1),
+            ("content-length", "its Content-Length is invalid"),
+            ("transfer-encoding", "it has a Transfer-Encoding that HTTP/1.0 does not allow"),
+            ("status-code", "its status line is invalid"),
+            ("invalid HTTP header", "a header is invalid"),
+            ("invalid HTTP", "its status line is invalid"),
+            ("switch protocols", "it switches to another protocol"),
+        ];
+        if let Some((_, why)) = invalid.iter().find(|(words, _)| says(words)) {
+            let begin = match *why {
+                NOT_HTTP1 if self.proxy.is_none() => second_look::first_bytes(self.hop(), self.url).await,
+                _ => None,
+            };
+            let message = match begin.as_deref().and_then(other_protocol) {
+                Some((_, speaks)) => format!("{at} {speaks}"),
+                None => {
+                    format!(
+                        "{at} did not respond with valid HTTP: {why}; check the scheme and port of the URL"
+                    )
+                }
+            };
+            return TransportError::unsent(Reason::NotHttp, message, false);
+        }
+        if is_head_too_large(error) {
+            let (max, limit) = (self.max_headers, MAX_HEAD_BYTES / 1024);
+            let message = format!(
+                "{at} did not respond with valid HTTP: it sent more than {max} headers or {limit} KiB of them"
+            );
+            return TransportError::unsent(Reason::UnexpectedResponse, message, false);
+        }
+        let is_plain = self.url.scheme() == "http" && self.proxy.is_none();
+        let advice = if is_plain { "; check that this is not an https port" } else { "" };
+        let message = format!("{at} closed the connection {during}{advice}{}", asked.unwrap_or_default());
+        TransportError::unsent(Reason::ConnectionBroken, message, true)
+    }
+}
+
+/// The protocol that is spoken instead of HTTP/1, judged by its first bytes: a clause for a proxy, and one for a server.
+fn other_protocol(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
+    match bytes {
+        // A SETTINGS or GOAWAY frame on stream 0 (RFC 9113, 4.1): 24 bits of length, type, flags, stream.
+        [0, _, _, 4 | 7, _, 0, 0, 0, 0, ..] => Some(("it speaks only HTTP/2", ONLY_HTTP2)),
+        // An alert or a handshake record.
+        [0x15 | 0x16, 3, ..] => {
+            Some(("it speaks TLS on this port", "speaks TLS on this port; use https in its URL"))
+        }
+        [b'S', b'S', b'H', b'-', ..] => Some((
+            "it speaks SSH",
+            "did not respond with valid HTTP: it speaks SSH; check the scheme and port of the URL",
+        )),
+        _ => None,
+    }
+}
+
+/// The beginning of a SOCKS proxy's response, if the HTTP library does not know it.
+fn other_socks(reply: &[u8]) -> String {
+    match reply {
+        [b'H', b'T', ..] => "it speaks HTTP, not SOCKS5".to_owned(),
+        [5, 1, ..] => "it requires GSSAPI authentication, which is not supported".to_owned(),
+        [5, 3..=0xfe, ..] => "it requires an authentication method that is not supported".to_owned(),
+        [5, 0, 5, code @ 9..=0xff, ..] => format!("it refused with the unknown SOCKS5 reply code {code}"),
+        _ => NOT_SOCKS5.to_owned(),
+    }
+}
+
+/// The SOCKS proxy does not accept a user and password, or not the ones offered.
+pub(super) fn is_without_credentials(error: &reqwest::Error) -> bool {
+    texts(error).any(|text| {
+        text == "SOCKS error: server does not support user/pass authentication"
+            || text == "SOCKS error: server implements authentication incorrectly"
+    })
+}
+
+/// The response has too many headers, or too large ones.
+pub(super) fn is_head_too_large(error: &reqwest::Error) -> bool {
+    texts(error).any(|text| text.contains("message head is too large"))
+}
+
+/// The error's causes. It shows the URL itself, which may contain any words.
+fn texts(error: &reqwest::Error) -> impl Iterator<Item = String> {
+    chain(error).skip(1).map(ToString::to_string)
+}
+
+fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        // An io::Error that wraps another error reports that error's source as its own.
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner as &(dyn StdError + 'static)),
+            None => error.source(),
+        }
+    })
+}
+
+/// The innermost error of this type.
+pub(super) fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+    chain(error).filter_map(|error| error.downcast_ref::<T>()).last()
+}
+
+fn unauthenticated(proxy: &Proxy, protocol: &str) -> TransportError {
+    let message = authentication(proxy, protocol);
+    TransportError::unsent(Reason::ProxyAuthentication, message, false).blaming_proxy(true)
+}
+
+pub(crate) fn authentication(proxy: &Proxy, protocol: &str) -> String {
+    let (shown, variable) = (proxy.shown(), proxy.variable);
+    if proxy.credentials().is_some() {
+        format!(
+            "the proxy {shown} rejected the credentials in {variable} ({protocol}); correct the user name and password, and percent-encode special characters in them"
+        )
+    } else {
+        format!(
+            "the proxy {shown} requires authentication ({protocol}), but {variable} has no credentials; put USER:PASSWORD@ before the host in it"
+        )
+    }
+}
+
+/// The proxy in between, as a clause for messages; empty without one.
+pub(super) fn via(proxy: Option<&Proxy>) -> String {
+    proxy.map(|proxy| format!(" through the proxy {}", proxy.shown())).unwrap_or_default()
+}
+
+/// Scheme, host and port of `url`.
+pub(crate) fn origin(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
+/// A status with its usual name, such as `503 Service Unavailable`.
+pub(crate) struct Status(pub u16);
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = reqwest::StatusCode::from_u16(self.0).ok().and_then(|status| status.canonical_reason());
+        match name {
+            Some(name) => write!(f, "{} {name}", self.0),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}
+
+fn out_of_resources(failed: &str, why: &str) -> TransportError {
+    let message = format!("{failed}: this machine is out of resources: {why}; raise the limit or free some");
+    TransportError::unsent(Reason::System, message, false)
+}
