@@ -37,7 +37,7 @@ pub(super) fn report_connection(
     client: &Client,
     failure: Option<&Failure>,
 ) -> Result<(), Failure> {
-    let reached = if failure.is_none() { Phase::Body } else { client.phase() };
+    let reached = if failure.is_none() { Phase::Body } else { client.attempt().phase };
     if let Some(proxy) = client.proxy() {
         if let Some(failure) = failure.filter(|_| client.blames_proxy()) {
             report_hop(list, url, client, reached, None)?;
@@ -53,8 +53,8 @@ pub(super) fn report_connection(
     if let Some(failure) = failure.filter(|_| reached <= Phase::Handshake) {
         return list.step("tls", Err(failure.clone()));
     }
-    let seen = client.verifier().seen().filter(|seen| seen.trusted);
-    match seen.and_then(|seen| certificate_row(&seen.certificate, SystemTime::now())) {
+    let trusted = client.trusted_certificate();
+    match trusted.and_then(|der| certificate_row(&der, SystemTime::now())) {
         Some((text, data)) => list.ok_with("tls", text, data),
         None => list.ok("tls", "the certificate is trusted"),
     }
@@ -101,7 +101,7 @@ fn report_hop(
 
 /// Issuer and days left of a certificate, in words and as figures; `None` if it cannot be read.
 fn certificate_row(der: &[u8], now: SystemTime) -> Option<(String, Value)> {
-    let certificate::About { issuer, not_after, .. } = certificate::read(der)?;
+    let certificate::About { issuer, not_after } = certificate::read(der)?;
     let seconds = |duration: Duration| i64::try_from(duration.as_secs()).ok();
     let not_after = seconds(not_after)?;
     let now = seconds(now.duration_since(UNIX_EPOCH).unwrap_or_default())?;

@@ -6,9 +6,12 @@ use std::time::{Duration, SystemTime};
 use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 
 use super::explain;
+use crate::secret::quoted;
 
 /// How much of a response body is read, unless the request sets another limit.
 pub const MAX_ANSWER_BYTES: usize = 512 * 1024;
+
+const MAX_ENCODING_CHARS: usize = 64;
 
 /// A complete response. It has no `Debug`, because it may hold a token.
 pub struct Answer {
@@ -27,47 +30,37 @@ impl Answer {
 }
 
 pub(super) enum Unreadable {
-    Compressed(String),
-    TooLarge,
+    /// A clause that begins with a verb.
+    Refused(String),
     Broken(reqwest::Error),
 }
 
-/// Reads a body to its end, for at most `patience`. The error includes the part that was read.
+/// Reads the body of a response to its end.
 pub(super) async fn read_body(
-    response: &mut reqwest::Response,
-    headers: &HeaderMap,
-    max_bytes: usize,
-    patience: Option<Duration>,
-) -> Result<Vec<u8>, (Vec<u8>, Unreadable)> {
-    let encoding = headers.get(CONTENT_ENCODING).map(|encoding| String::from_utf8_lossy(encoding.as_bytes()));
-    if let Some(encoding) = encoding.filter(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
-        return Err((Vec::new(), Unreadable::Compressed(encoding.into_owned())));
-    }
-    let expected = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
-    let mut body = Vec::with_capacity(expected.min(max_bytes.min(MAX_ANSWER_BYTES)));
-    let end = read_into(&mut body, response, headers, max_bytes);
-    let result = match patience {
-        Some(patience) => tokio::time::timeout(patience, end).await.unwrap_or(Ok(())),
-        None => end.await,
-    };
-    match result {
-        Ok(()) => Ok(body),
-        Err(why) => Err((body, why)),
-    }
-}
-
-async fn read_into(
     body: &mut Vec<u8>,
     response: &mut reqwest::Response,
-    headers: &HeaderMap,
     max_bytes: usize,
 ) -> Result<(), Unreadable> {
+    if let Some(encoding) = response.headers().get(CONTENT_ENCODING)
+        && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
+    {
+        let encoding = quoted(encoding.as_bytes(), MAX_ENCODING_CHARS);
+        let why = format!("responded with Content-Encoding {encoding}, which was not requested");
+        return Err(Unreadable::Refused(why));
+    }
+    let expected = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+    body.reserve(expected.min(max_bytes.min(MAX_ANSWER_BYTES)));
     loop {
         match response.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() > max_bytes => return Err(Unreadable::TooLarge),
+            Ok(Some(chunk)) if body.len() + chunk.len() > max_bytes => {
+                let (limit, status) = (max_bytes / 1024, response.status().as_u16());
+                return Err(Unreadable::Refused(format!(
+                    "returned a response larger than {limit} KiB (HTTP {status}); check the URL"
+                )));
+            }
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
             Ok(None) => return Ok(()),
-            Err(error) if ends_with_connection(headers) && is_end_of_file(&error) => return Ok(()),
+            Err(error) if ends_with_connection(response.headers()) && is_end_of_file(&error) => return Ok(()),
             Err(error) => return Err(Unreadable::Broken(error)),
         }
     }

@@ -1,6 +1,5 @@
 //! One attempt to get a response, as plain data: the connector records it, messages and `check` read it.
 
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,28 +21,24 @@ pub enum Phase {
     Body,
 }
 
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Phase::Lookup => "resolving the host name",
-            Phase::Connect => "connecting",
-            Phase::ProxyHandshake => "in the TLS handshake with the proxy",
-            Phase::Handshake => "in the TLS handshake",
-            Phase::Answer => "waiting for the response",
-            Phase::Body => "reading the response",
-        })
-    }
-}
-
 impl Phase {
-    pub fn advice(self) -> &'static str {
+    /// The step, and advice for a request that stops there.
+    pub(super) fn words(self) -> (&'static str, &'static str) {
         match self {
-            Phase::Lookup => "check this machine's DNS",
-            Phase::Connect => "check for a firewall in between, and that the host is up",
-            Phase::ProxyHandshake => "check that the proxy speaks TLS on this port",
-            Phase::Handshake => "check that this is an https port, and for a proxy or firewall in between",
-            Phase::Answer => "the server accepts connections but does not respond; it may be overloaded",
-            Phase::Body => "the response did not end in time",
+            Phase::Lookup => ("resolving the host name", "check this machine's DNS"),
+            Phase::Connect => ("connecting", "check for a firewall in between, and that the host is up"),
+            Phase::ProxyHandshake => {
+                ("in the TLS handshake with the proxy", "check that the proxy speaks TLS on this port")
+            }
+            Phase::Handshake => (
+                "in the TLS handshake",
+                "check that this is an https port, and for a proxy or firewall in between",
+            ),
+            Phase::Answer => (
+                "waiting for the response",
+                "the server accepts connections but does not respond; it may be overloaded",
+            ),
+            Phase::Body => ("reading the response", "the response did not end in time"),
         }
     }
 }

@@ -1,18 +1,33 @@
-//! Describes a certificate for people.
+//! One certificate: what it says, and what it may be used for. The checks are those in which Go's crypto/x509 is stricter
+//! than the verifier.
+//!
+//! Text from a certificate comes from an unauthenticated peer, so each part of it is quoted, escaped and cut off.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use rsa::pkcs1::RsaPublicKey;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_cert::der::Decode as _;
 use x509_cert::der::asn1::ObjectIdentifier;
+use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName};
 use x509_cert::name::Name;
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
-use x509_cert::{Certificate, TbsCertificate};
+use x509_cert::{Certificate, TbsCertificate, Version};
 
-use crate::failure::shortened;
+use crate::failure::{Reason, shortened};
 use crate::secret::scrub;
+
+/// id-kp-serverAuth and anyExtendedKeyUsage (RFC 5280, 4.2.1.12).
+pub(super) const FOR_SERVERS: [ObjectIdentifier; 2] =
+    [ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1"), ObjectIdentifier::new_unwrap("2.5.29.37.0")];
+
+/// The critical extensions that Go knows, below 2.5.29. A CA with another one is rejected.
+const KNOWN_EXTENSIONS: [u32; 11] = [15, 17, 19, 30, 31, 32, 33, 35, 36, 37, 54];
+
+/// The extensions that the verifier knows in certificates sent by a server, below 2.5.29.
+const VERIFIED_EXTENSIONS: [u32; 6] = [15, 17, 19, 30, 31, 37];
 
 /// The attributes that name a CA, the preferred one first: commonName, organizationName (RFC 5280, appendix A.1).
 const NAMES: [ObjectIdentifier; 2] =
@@ -20,37 +35,38 @@ const NAMES: [ObjectIdentifier; 2] =
 
 /// The issuer of a certificate decides how long its names are, so they are cut off.
 const NAME_CHARS: usize = 200;
+const NAMES_SHOWN: usize = 3;
+
+/// Why a certificate is not accepted: a clause that begins with a verb.
+#[derive(Debug, thiserror::Error)]
+#[error("{clause}")]
+pub(super) struct Flaw {
+    pub reason: Reason,
+    pub clause: String,
+}
+
+impl Flaw {
+    /// The certificate cannot be used for this purpose.
+    fn unfit(clause: impl Into<String>) -> Flaw {
+        Flaw { reason: Reason::TlsCertificate, clause: clause.into() }
+    }
+
+    pub(super) fn malformed() -> Flaw {
+        Flaw::unfit("cannot be parsed")
+    }
+}
 
 pub(crate) struct About {
     /// The issuer's whole name (RFC 4514, the most specific part first).
     pub issuer: String,
-    /// The issuer's common name, or its organization if it has none.
-    pub issuer_name: Option<String>,
     /// The expiry, since 1970.
     pub not_after: Duration,
-}
-
-/// The certificates that a server sent, and the server.
-#[derive(Clone, Copy)]
-pub(crate) struct Chain<'a> {
-    pub leaf: &'a CertificateDer<'a>,
-    pub intermediates: &'a [CertificateDer<'a>],
-    pub name: &'a ServerName<'a>,
-    pub now: UnixTime,
-}
-
-pub(super) fn host(name: &ServerName<'_>) -> String {
-    match name {
-        ServerName::IpAddress(address) => IpAddr::from(*address).to_string(),
-        other => other.to_str().into_owned(),
-    }
 }
 
 pub(crate) fn read(der: &[u8]) -> Option<About> {
     let certificate = parse(der)?;
     Some(About {
         issuer: shortened(certificate.issuer.to_string(), NAME_CHARS),
-        issuer_name: known_as(&certificate.issuer),
         not_after: certificate.validity.not_after.to_unix_duration(),
     })
 }
@@ -59,6 +75,7 @@ pub(super) fn parse(der: &[u8]) -> Option<TbsCertificate> {
     Some(Certificate::from_der(der).ok()?.tbs_certificate)
 }
 
+/// The common name, or the organization if there is none.
 fn known_as(name: &Name) -> Option<String> {
     NAMES.iter().find_map(|&oid| {
         let found = name.0.iter().flat_map(|part| part.0.iter()).find(|attribute| attribute.oid == oid)?;
@@ -67,7 +84,7 @@ fn known_as(name: &Name) -> Option<String> {
 }
 
 /// Text from a certificate, quoted, with invisible characters escaped, and cut off.
-pub(super) fn quoted(text: &str) -> String {
+fn quoted(text: &str) -> String {
     let escaped = format!("{:?}", shortened(scrub(text), NAME_CHARS));
     format!("\"{}\"", shortened(escaped[1..escaped.len() - 1].to_owned(), NAME_CHARS))
 }
@@ -76,7 +93,106 @@ pub(super) fn shown_name(name: &Name) -> String {
     quoted(&known_as(name).unwrap_or_else(|| name.to_string()))
 }
 
-pub(super) fn unsupported_signature(certificate: &TbsCertificate) -> Option<String> {
+/// A flaw of a server's own certificate, which is shown with its issuer.
+pub(super) fn of_leaf(der: &CertificateDer<'_>, flaw: Flaw) -> Flaw {
+    match parse(der).and_then(|leaf| known_as(&leaf.issuer)) {
+        Some(name) => Flaw { clause: format!("(issuer {}) {flaw}", quoted(&name)), ..flaw },
+        None => flaw,
+    }
+}
+
+/// Checks that a certificate may sign a server's certificate, with this number of intermediates between them. Go
+/// accepts version 1 certificates as roots; as intermediates, the verifier has already refused them.
+pub(super) fn check_issuer(der: &CertificateDer<'_>, below: usize, now: UnixTime) -> Result<(), Flaw> {
+    let certificate = parse(der).ok_or_else(Flaw::malformed)?;
+    check_critical_extensions(&certificate, &KNOWN_EXTENSIONS)?;
+    check_dates(&certificate, now)?;
+    let constraints = certificate.get::<BasicConstraints>().map_err(|_| Flaw::malformed())?;
+    let is_ca = constraints.as_ref().map_or(certificate.version != Version::V3, |(_, found)| found.ca);
+    if !is_ca {
+        return Err(Flaw::unfit("is not a CA certificate (basicConstraints is not CA:TRUE)"));
+    }
+    if let Some(allowed) = constraints.and_then(|(_, found)| found.path_len_constraint)
+        && below > usize::from(allowed)
+    {
+        return Err(Flaw::unfit(format!(
+            "does not allow this many intermediate certificates below it (path length constraint: {allowed}, found: {below})"
+        )));
+    }
+    let usage = certificate.get::<KeyUsage>().map_err(|_| Flaw::malformed())?;
+    if usage.is_some_and(|(_, usage)| !usage.key_cert_sign()) {
+        return Err(Flaw::unfit("may not sign certificates (keyUsage lacks keyCertSign)"));
+    }
+    check_purpose(&certificate)
+}
+
+pub(super) fn check_dates(certificate: &TbsCertificate, now: UnixTime) -> Result<(), Flaw> {
+    let not_before = certificate.validity.not_before.to_unix_duration().as_secs();
+    let not_after = certificate.validity.not_after.to_unix_duration().as_secs();
+    let clause = match now.as_secs() {
+        now if now > not_after => format!("expired on {}, or the local clock is ahead", date(not_after)),
+        now if now < not_before => {
+            format!("is not valid before {}, or the local clock is behind", date(not_before))
+        }
+        _ => return Ok(()),
+    };
+    Err(Flaw { reason: Reason::TlsExpired, clause })
+}
+
+fn date(unix_seconds: u64) -> String {
+    // HTTP dates end with the year 9999, which some CAs use for "never".
+    const LAST: u64 = 253_402_300_799;
+    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(unix_seconds.min(LAST)))
+}
+
+/// Checks that a certificate may be used for servers, or to sign for servers.
+pub(super) fn check_purpose(certificate: &TbsCertificate) -> Result<(), Flaw> {
+    match certificate.get::<ExtendedKeyUsage>() {
+        Ok(None) => Ok(()),
+        Ok(Some((_, usage))) if usage.0.iter().any(|purpose| FOR_SERVERS.contains(purpose)) => Ok(()),
+        Ok(Some(_)) => Err(Flaw::unfit("may not be used for servers (extendedKeyUsage lacks serverAuth)")),
+        Err(_) => Err(Flaw::malformed()),
+    }
+}
+
+/// Checks that a server's certificate is not that of a CA, which the verifier does not accept.
+pub(super) fn check_not_ca(certificate: &TbsCertificate) -> Result<(), Flaw> {
+    match certificate.get::<BasicConstraints>() {
+        Ok(Some((_, BasicConstraints { ca: true, .. }))) => Err(Flaw::unfit(
+            "is a CA certificate; issue it with basicConstraints=CA:FALSE, or pin it with -ca-file or SSL_CERT_FILE",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Rejects unknown critical extensions, and all that are not below 2.5.29.
+fn check_critical_extensions(certificate: &TbsCertificate, known: &[u32]) -> Result<(), Flaw> {
+    let standard = ObjectIdentifier::new_unwrap("2.5.29");
+    let unknown = certificate.extensions.iter().flatten().find(|extension| {
+        let oid = extension.extn_id;
+        let is_known =
+            oid.parent() == Some(standard) && oid.arcs().last().is_some_and(|arc| known.contains(&arc));
+        extension.critical && !is_known
+    });
+    unknown.map_or(Ok(()), |extension| {
+        let oid = extension.extn_id;
+        Err(Flaw::unfit(format!("has a critical extension that monitoring-token does not support ({oid})")))
+    })
+}
+
+/// Why the verifier cannot read a certificate that a server sent.
+pub(super) fn unreadable(der: &CertificateDer<'_>) -> Flaw {
+    let Some(certificate) = parse(der) else { return Flaw::malformed() };
+    if certificate.version != Version::V3 {
+        let version = certificate.version as u8 + 1;
+        return Flaw::unfit(format!(
+            "is an X.509 version {version} certificate, but only version 3 is supported"
+        ));
+    }
+    check_critical_extensions(&certificate, &VERIFIED_EXTENSIONS).err().unwrap_or_else(Flaw::malformed)
+}
+
+pub(super) fn unsupported_signature(certificate: &TbsCertificate) -> Option<Flaw> {
     let oid = certificate.signature.oid.to_string();
     let name = match oid.as_str() {
         "1.2.840.113549.1.1.10"
@@ -97,11 +213,16 @@ pub(super) fn unsupported_signature(certificate: &TbsCertificate) -> Option<Stri
         "1.3.101.113" => "Ed448",
         other => other,
     };
-    Some(name.to_owned())
+    Some(Flaw::unfit(format!("is signed with an algorithm that is not supported ({name})")))
 }
 
-/// Why a key cannot be used: a clause that begins with a verb.
-pub(super) fn unsupported_key(key: &SubjectPublicKeyInfoOwned) -> Option<String> {
+/// A flaw if a key of this type or size cannot be used; `whose` names the key.
+pub(super) fn unsupported_key(certificate: &TbsCertificate, whose: &str) -> Option<Flaw> {
+    let why = why_unsupported(&certificate.subject_public_key_info)?;
+    Some(Flaw::unfit(format!("cannot be used: {whose} {why}")))
+}
+
+fn why_unsupported(key: &SubjectPublicKeyInfoOwned) -> Option<String> {
     let parameters = key.algorithm.parameters.as_ref();
     let curve = parameters.and_then(|any| any.decode_as::<ObjectIdentifier>().ok());
     let curve = curve.map(|oid| oid.to_string()).unwrap_or_default();
@@ -135,11 +256,72 @@ fn unsupported_rsa(key: &SubjectPublicKeyInfoOwned) -> Option<String> {
     }
 }
 
+/// The certificate is for other hosts.
+pub(super) fn wrong_name(certificate: &TbsCertificate, name: &ServerName<'_>) -> Flaw {
+    Flaw { reason: Reason::TlsName, clause: why_wrong_name(certificate, &name.to_str()) }
+}
+
+fn why_wrong_name(certificate: &TbsCertificate, host: &str) -> String {
+    let address = host.parse::<IpAddr>().ok();
+    let entry = if address.is_some() { format!("IP:{host}") } else { format!("DNS:{host}") };
+    let advice = format!("issue it with subjectAltName={entry}");
+    let listed = match certificate.get::<SubjectAltName>() {
+        Ok(Some((_, listed))) => listed.0,
+        Ok(None) => {
+            return format!("has no subject alternative name (a common name does not count); {advice}");
+        }
+        Err(_) => return format!("is not valid for {host}: its subject alternative name cannot be parsed"),
+    };
+    if address.is_some() && listed.iter().any(|listed| is_dns_name_of(listed, address)) {
+        return format!("lists {host} as a DNS name, not as an IP address; {advice}");
+    }
+    let names: Vec<String> = listed.iter().filter_map(shown_entry).collect();
+    if names.is_empty() {
+        return format!(
+            "is not valid for {host}: its subject alternative name has no DNS name or IP address; {advice}"
+        );
+    }
+    let more = match names.len().saturating_sub(NAMES_SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let shown = names.into_iter().take(NAMES_SHOWN).collect::<Vec<_>>().join(", ");
+    format!("is not valid for {host}, only for {shown}{more}")
+}
+
+fn is_dns_name_of(listed: &GeneralName, address: Option<IpAddr>) -> bool {
+    matches!(listed, GeneralName::DnsName(name)
+        if name.as_str().trim_matches(['[', ']']).parse::<IpAddr>().ok() == address)
+}
+
+/// An entry of a subject alternative name that is compared with the host.
+fn shown_entry(listed: &GeneralName) -> Option<String> {
+    match listed {
+        GeneralName::DnsName(name) => {
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._*".contains(c);
+            let quoted = quoted(name.as_str());
+            Some(if name.as_str().chars().all(is_plain) {
+                quoted.trim_matches('"').to_owned()
+            } else {
+                quoted
+            })
+        }
+        GeneralName::IpAddress(bytes) => {
+            let bytes = bytes.as_bytes();
+            let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+            let address = v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from));
+            Some(address.map_or_else(|_| "an invalid IP address".to_owned(), |address| address.to_string()))
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rcgen::{CertificateParams, DnType, KeyPair};
 
-    use super::read;
+    use super::*;
+    use crate::http::roots::each_certificate;
 
     #[test]
     fn an_issuer_is_known_by_its_common_name_or_else_by_its_organization() {
@@ -160,8 +342,21 @@ mod tests {
                 params.distinguished_name.push(kind.clone(), *name);
             }
             let der = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
-            assert_eq!(read(der.der()).unwrap().issuer_name.as_deref(), expected);
+            assert_eq!(known_as(&parse(der.der()).unwrap().issuer).as_deref(), expected);
         }
         assert!(read(b"no certificate").is_none());
+    }
+
+    /// The parser of candidates must not be stricter than real CAs are.
+    #[test]
+    fn each_root_of_this_machine_can_be_looked_at() {
+        let Ok(pem) = std::fs::read("/etc/ssl/certs/ca-certificates.crt") else { return };
+        each_certificate(pem.as_slice(), |root| match check_issuer(root, 0, UnixTime::now()) {
+            Ok(()) | Err(Flaw { reason: Reason::TlsExpired, .. }) => {}
+            Err(why) => {
+                let name = parse(root).map(|root| root.subject.to_string());
+                panic!("{name:?} {why}");
+            }
+        });
     }
 }

@@ -1,4 +1,5 @@
-//! Decides whether a server's certificate chain is trusted, by the rules of Go's `crypto/x509`.
+//! Decides whether a server's certificate chain is trusted, by the rules of Go's `crypto/x509`, and says why if it is
+//! not.
 //!
 //! rustls-webpki builds the paths and checks signatures, dates, names, name constraints and path lengths; but a trust
 //! anchor is only a name and a key for it, and it ignores keyUsage. This module checks for each candidate path whether
@@ -6,75 +7,215 @@
 
 use std::cell::RefCell;
 
-use rustls::pki_types::{SignatureVerificationAlgorithm, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, SignatureVerificationAlgorithm, UnixTime};
 use webpki::{EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, VerifiedPath};
+use x509_cert::TbsCertificate;
 
-use super::certificate::{self, Chain};
-use super::fitness::{FOR_SERVERS, Unfit, check_dates, check_issuer, check_purpose};
+use super::certificate::{
+    self, FOR_SERVERS, Flaw, check_dates, check_issuer, check_not_ca, check_purpose, parse, shown_name,
+};
 use super::roots::Roots;
-use super::untrusted::{Place, Untrusted, unreadable};
+use super::trust::TrustStore;
+use crate::failure::Reason;
 
-pub(crate) fn verify(
-    chain: Chain<'_>,
-    roots: &Roots<'_>,
-    algorithms: &[&dyn SignatureVerificationAlgorithm],
-) -> Result<(), Untrusted> {
-    let leaf = EndEntityCert::try_from(chain.leaf).map_err(|_| Untrusted::Leaf(unreadable(chain.leaf)))?;
-    if roots.pinned {
-        verify_pinned(chain)?;
-    } else {
-        verify_path(chain, &leaf, roots, algorithms)?;
-    }
-    leaf.verify_is_valid_for_subject_name(chain.name).map_err(|_| Untrusted::wrong_name(chain))
+const SENT: &str = "sent by the server";
+
+/// The certificates that a server sent, and the server.
+#[derive(Clone, Copy)]
+pub(super) struct Chain<'a> {
+    pub leaf: &'a CertificateDer<'a>,
+    pub intermediates: &'a [CertificateDer<'a>],
+    pub name: &'a ServerName<'a>,
+    pub now: UnixTime,
 }
 
-/// A certificate in the trust store is trusted for its own server, whoever signed it.
-fn verify_pinned(chain: Chain<'_>) -> Result<(), Untrusted> {
-    let certificate = certificate::parse(chain.leaf).ok_or(Untrusted::Leaf(Unfit::Malformed))?;
-    check_dates(&certificate, chain.now).and_then(|()| check_purpose(&certificate)).map_err(Untrusted::Leaf)
-}
-
-fn verify_path(
-    chain: Chain<'_>,
-    leaf: &EndEntityCert<'_>,
-    roots: &Roots<'_>,
-    algorithms: &[&dyn SignatureVerificationAlgorithm],
-) -> Result<(), Untrusted> {
-    // The reason for rejecting the first path whose signatures are valid.
-    let rejected: RefCell<Option<Untrusted>> = RefCell::new(None);
-    let check = |path: &VerifiedPath<'_>| {
-        check_issuers(path, roots, chain.now).map_err(|why| {
-            rejected.borrow_mut().get_or_insert(why);
-            Error::UnknownIssuer
+impl<'a> Chain<'a> {
+    /// The error follows "the certificate of URL"; `places` is for its text.
+    pub(super) fn verify(
+        self,
+        roots: &Roots<'_>,
+        algorithms: &[&dyn SignatureVerificationAlgorithm],
+        places: &TrustStore,
+    ) -> Result<(), Flaw> {
+        let unreadable = |_| self.of_leaf(certificate::unreadable(self.leaf));
+        let leaf = EndEntityCert::try_from(self.leaf).map_err(unreadable)?;
+        if roots.pinned {
+            self.verify_pinned().map_err(|flaw| self.of_leaf(flaw))?;
+        } else {
+            self.verify_path(&leaf, roots, algorithms, places)?;
+        }
+        leaf.verify_is_valid_for_subject_name(self.name).map_err(|_| {
+            let certificate = parse(self.leaf);
+            self.of_leaf(
+                certificate.map_or_else(Flaw::malformed, |it| certificate::wrong_name(&it, self.name)),
+            )
         })
-    };
-    let verified = leaf.verify_for_usage(
-        algorithms,
-        &roots.anchors,
-        chain.intermediates,
-        chain.now,
-        ForServers,
-        None,
-        Some(&check),
-    );
-    let Err(error) = verified else { return Ok(()) };
-    Err(rejected.take().unwrap_or_else(|| Untrusted::diagnose(&error, chain, roots)))
+    }
+
+    /// A certificate in the trust store is trusted for its own server, whoever signed it.
+    fn verify_pinned(self) -> Result<(), Flaw> {
+        let certificate = parse(self.leaf).ok_or_else(Flaw::malformed)?;
+        check_dates(&certificate, self.now)?;
+        check_purpose(&certificate)
+    }
+
+    fn verify_path(
+        self,
+        leaf: &EndEntityCert<'_>,
+        roots: &Roots<'_>,
+        algorithms: &[&dyn SignatureVerificationAlgorithm],
+        places: &TrustStore,
+    ) -> Result<(), Flaw> {
+        // The reason for rejecting the first path whose signatures are valid.
+        let rejected: RefCell<Option<Flaw>> = RefCell::new(None);
+        let check = |path: &VerifiedPath<'_>| {
+            self.check_issuers(path, roots).map_err(|why| {
+                rejected.borrow_mut().get_or_insert(why);
+                Error::UnknownIssuer
+            })
+        };
+        let verified = leaf.verify_for_usage(
+            algorithms,
+            &roots.anchors,
+            self.intermediates,
+            self.now,
+            ForServers,
+            None,
+            Some(&check),
+        );
+        let Err(error) = verified else { return Ok(()) };
+        Err(rejected.take().unwrap_or_else(|| self.diagnose(&error, roots, places)))
+    }
+
+    fn check_issuers(self, path: &VerifiedPath<'_>, roots: &Roots<'_>) -> Result<(), Flaw> {
+        let mut below = 0;
+        for intermediate in path.intermediate_certificates() {
+            let der = intermediate.der();
+            check_issuer(&der, below, self.now).map_err(|flaw| of_issuer(&der, SENT, &flaw))?;
+            below += 1;
+        }
+        // Two candidates may differ only in their dates, so they are compared by their place in the list.
+        let at = roots.anchors.iter().position(|anchor| std::ptr::eq(anchor, path.anchor()));
+        let Some(root) = at.and_then(|at| roots.found.get(at)) else {
+            return Err(self.unverified("ends at no trust anchor"));
+        };
+        check_issuer(&root.der, below, self.now)
+            .map_err(|flaw| of_issuer(&root.der, &root.shown_place(), &flaw))
+    }
+
+    fn of_leaf(self, flaw: Flaw) -> Flaw {
+        certificate::of_leaf(self.leaf, flaw)
+    }
+
+    fn unverified(self, what: &str) -> Flaw {
+        self.of_leaf(untrusted(format!("its chain {what}")))
+    }
+
+    fn diagnose(self, error: &Error, roots: &Roots<'_>, places: &TrustStore) -> Flaw {
+        let path = self.path();
+        let Some((_, leaf)) = path.first() else { return Flaw::malformed() };
+        let checked =
+            check_dates(leaf, self.now).and_then(|()| check_purpose(leaf)).and_then(|()| check_not_ca(leaf));
+        if let Err(flaw) = checked {
+            return self.of_leaf(flaw);
+        }
+        self.unverified(match error {
+            Error::UnknownIssuer => return unknown_authority(&path, places),
+            Error::NameConstraintViolation => "has a CA whose name constraints do not allow the names in it",
+            Error::MaximumPathDepthExceeded => "has more than 6 intermediate certificates",
+            Error::MaximumSignatureChecksExceeded
+            | Error::MaximumPathBuildCallsExceeded
+            | Error::MaximumNameConstraintComparisonsExceeded => "takes too many steps to verify",
+            Error::CertDistrusted => "has a CA that is known to be compromised",
+            _ => {
+                let found = self.unfit_intermediate(&path).or_else(|| self.wrong_signature(&path, roots));
+                return found.unwrap_or_else(|| self.unverified("cannot be verified"));
+            }
+        })
+    }
+
+    /// The certificates from the server, from its own to the last one whose issuer it also sent.
+    fn path(self) -> Vec<Parsed<'a>> {
+        let sent: Vec<Parsed<'a>> =
+            self.intermediates.iter().filter_map(|der| Some((der, parse(der)?))).collect();
+        let mut path: Vec<Parsed<'a>> = parse(self.leaf).map(|leaf| (self.leaf, leaf)).into_iter().collect();
+        while let Some((_, last)) = path.last() {
+            let next = sent.iter().find(|(der, next)| {
+                next.subject == last.issuer && path.iter().all(|(before, _)| before != der)
+            });
+            let Some(next) = next else { break };
+            path.push(next.clone());
+        }
+        path
+    }
+
+    fn unfit_intermediate(self, path: &[Parsed<'_>]) -> Option<Flaw> {
+        path.iter().skip(1).enumerate().find_map(|(below, (der, _))| {
+            let flaw = match EndEntityCert::try_from(*der) {
+                Ok(_) => check_issuer(der, below, self.now).err()?,
+                Err(_) => certificate::unreadable(der),
+            };
+            Some(of_issuer(der, SENT, &flaw))
+        })
+    }
+
+    fn wrong_signature(self, path: &[Parsed<'_>], roots: &Roots<'_>) -> Option<Flaw> {
+        if let Some(flaw) = certificate::unsupported_key(&path.first()?.1, "the server's key") {
+            return Some(self.of_leaf(flaw));
+        }
+        // The certificates from the server usually fit together, so the step to the trust store counts most.
+        let mut other_key = None;
+        for (at, (der, certificate)) in path.iter().enumerate() {
+            // A root that was sent along.
+            if at > 0 && certificate.issuer == certificate.subject {
+                continue;
+            }
+            if let Some(flaw) = certificate::unsupported_signature(certificate) {
+                return Some(if at == 0 { self.of_leaf(flaw) } else { of_issuer(der, SENT, &flaw) });
+            }
+            let sent = path.get(at + 1).map(|(der, _)| (*der, SENT.to_owned()));
+            let found = roots.found.iter().map(|root| (&root.der, root.shown_place()));
+            for (der, place) in sent.into_iter().chain(found) {
+                let Some(issuer) = parse(der).filter(|issuer| issuer.subject == certificate.issuer) else {
+                    continue;
+                };
+                if let Some(flaw) = certificate::unsupported_key(&issuer, "its key") {
+                    return Some(of_issuer(der, &place, &flaw));
+                }
+                other_key = Some(untrusted(format!(
+                    "certificate signed by unknown authority: the CA {}, {place}, has the same name but another key; trust the right one with -ca-file or SSL_CERT_FILE",
+                    shown_name(&issuer.subject)
+                )));
+            }
+        }
+        other_key
+    }
 }
 
-fn check_issuers(path: &VerifiedPath<'_>, roots: &Roots<'_>, now: UnixTime) -> Result<(), Untrusted> {
-    let mut below = 0;
-    for intermediate in path.intermediate_certificates() {
-        let der = intermediate.der();
-        check_issuer(&der, below, now).map_err(|why| Untrusted::issuer(&der, Place::Sent, why))?;
-        below += 1;
-    }
-    // Two candidates may differ only in their dates, so they are compared by their place in the list.
-    let at = roots.anchors.iter().position(|anchor| std::ptr::eq(anchor, path.anchor()));
-    let Some(root) = at.and_then(|at| roots.found.get(at)) else {
-        return Err(Untrusted::Path("ends at no trust anchor"));
+type Parsed<'a> = (&'a CertificateDer<'a>, TbsCertificate);
+
+fn untrusted(why: impl std::fmt::Display) -> Flaw {
+    Flaw { reason: Reason::TlsUntrusted, clause: format!("is not trusted: {why}") }
+}
+
+/// The issuer is known and its signature is valid, but it may not sign this certificate.
+fn of_issuer(der: &CertificateDer<'_>, place: &str, flaw: &Flaw) -> Flaw {
+    let name = parse(der).map(|certificate| shown_name(&certificate.subject)).unwrap_or_default();
+    Flaw { reason: flaw.reason, clause: format!("is not trusted: its issuer {name}, {place}, {flaw}") }
+}
+
+/// No certificate in the trust store has the name of the issuer.
+fn unknown_authority(path: &[Parsed<'_>], places: &TrustStore) -> Flaw {
+    let Some((_, last)) = path.last() else { return Flaw::malformed() };
+    let is_alone = path.len() == 1;
+    let (why, or) = if is_alone && last.issuer == last.subject {
+        ("it is self-signed".to_owned(), "")
+    } else {
+        let why = format!("certificate signed by unknown authority {}", shown_name(&last.issuer));
+        (why, if is_alone { ", or let the server send its intermediate certificates" } else { "" })
     };
-    check_issuer(&root.der, below, now)
-        .map_err(|why| Untrusted::issuer(&root.der, Place::Found(root.place.to_path_buf()), why))
+    let searched = places.describe();
+    untrusted(format!("{why}, not found in {searched}; trust it with -ca-file or SSL_CERT_FILE{or}"))
 }
 
 /// Extended key usage as in Go: absent, or for servers or any purpose, on each certificate of the path.

@@ -17,14 +17,12 @@ use super::explain::{
 use super::proxy::Proxy;
 use super::resolve::Resolver;
 use super::second_look::literal_address;
-use super::trust::{Verifier, client_config};
+use super::tls::{Verifier, client_config};
 use super::{LoadedHttp, plain_http_host};
 use crate::failure::Reason;
-use crate::secret::quoted;
 
 /// How long to wait for the body of an error: the status says the most, and must not get lost.
 const ERROR_BODY_PATIENCE: Duration = Duration::from_secs(2);
-const MAX_ENCODING_CHARS: usize = 64;
 /// How many headers the HTTP library accepts in a response. Go has no such limit.
 const USUAL_MAX_HEADERS: usize = 100;
 /// The limit for headers when the usual one is too low. It is not the default, because room for that many headers costs
@@ -162,17 +160,6 @@ impl Client {
         self.setup.progress.begin(phase, Vec::new());
     }
 
-    pub fn phase(&self) -> Phase {
-        self.setup.progress.note(|attempt| attempt.phase)
-    }
-
-    pub fn advice(&self) -> &'static str {
-        match (self.phase(), self.proxy()) {
-            (Phase::Connect, Some(_)) => "check that the proxy is up and can reach the server",
-            (phase, _) => phase.advice(),
-        }
-    }
-
     pub fn attempt(&self) -> Attempt {
         self.setup.progress.note(|attempt| attempt.clone())
     }
@@ -205,7 +192,16 @@ impl Client {
     pub fn doing(&self, url: &Url) -> String {
         let Attempt { phase, status, .. } = self.attempt();
         let status = status.map(|status| format!(", HTTP {}", explain::Status(status))).unwrap_or_default();
-        format!("{phase} ({}{}{status})", origin(url), self.via())
+        format!("{} ({}{}{status})", phase.words().0, origin(url), self.via())
+    }
+
+    /// As [`Client::doing`], with advice for a request that stops there.
+    pub fn stuck(&self, url: &Url) -> String {
+        let advice = match (self.attempt().phase, self.proxy()) {
+            (Phase::Connect, Some(_)) => "check that the proxy is up and can reach the server",
+            (phase, _) => phase.words().1,
+        };
+        format!("{}: {advice}", self.doing(url))
     }
 
     /// The host that gets a token over plain HTTP, unless it is this machine. A name such as `x.localhost` may belong
@@ -215,8 +211,9 @@ impl Client {
         plain_http_host(url).or_else(|| left().map(str::to_owned))
     }
 
-    pub fn verifier(&self) -> &Verifier {
-        &self.setup.verifier
+    /// The certificate of the last TLS handshake, of the proxy or of the server, if it was trusted.
+    pub fn trusted_certificate(&self) -> Option<Vec<u8>> {
+        self.setup.verifier.trusted()
     }
 
     /// Sends a request, and reads the response. Dropped, it stops at once.
@@ -247,26 +244,18 @@ impl Client {
         let date = headers.get(DATE).and_then(|date| date.to_str().ok());
         let clock_offset_seconds = date.and_then(|date| clock_offset_seconds(date, received));
         self.clock_offset_seconds.set(clock_offset_seconds.or(self.clock_offset_seconds.get()));
-        let is_error = !(200..300).contains(&status);
-        let patience = is_error.then_some(ERROR_BODY_PATIENCE);
-        let max_bytes = request.max_answer_bytes;
-        let body = match read_body(&mut response, &headers, max_bytes, patience).await {
-            Ok(body) => body,
-            // The status and the part of the body that arrived say more than the error in the rest.
-            Err((body, _)) if is_error => body,
-            Err((_, Unreadable::Compressed(encoding))) => {
-                let encoding = quoted(encoding.as_bytes(), MAX_ENCODING_CHARS);
-                let message = format!("responded with Content-Encoding {encoding}, which was not requested");
-                return Err(TransportError::answer(&request.url, &message));
+        let mut body = Vec::new();
+        let end = read_body(&mut body, &mut response, request.max_answer_bytes);
+        if (200..300).contains(&status) {
+            match end.await {
+                Ok(()) => {}
+                Err(Unreadable::Refused(why)) => return Err(TransportError::answer(&request.url, &why)),
+                Err(Unreadable::Broken(error)) => return Err(self.explain(&error, &request.url).await),
             }
-            Err((_, Unreadable::TooLarge)) => {
-                let limit = max_bytes / 1024;
-                let message =
-                    format!("returned a response larger than {limit} KiB (HTTP {status}); check the URL");
-                return Err(TransportError::answer(&request.url, &message));
-            }
-            Err((_, Unreadable::Broken(error))) => return Err(self.explain(&error, &request.url).await),
-        };
+        } else {
+            // The status and the part of the body that arrived say more than an error in the rest.
+            let _ = tokio::time::timeout(ERROR_BODY_PATIENCE, end).await;
+        }
         Ok(Answer { status, headers, body, clock_offset_seconds })
     }
 
@@ -291,7 +280,6 @@ impl Client {
     }
 
     async fn explain(&self, error: &reqwest::Error, url: &Url) -> TransportError {
-        let verifier = self.verifier();
         let circumstances = Circumstances {
             url,
             proxy: self.proxy(),
@@ -299,8 +287,6 @@ impl Client {
             max_headers: self.setup.max_headers.get(),
             // With a progress of its own: a second look must not change how far the attempt came.
             tls: client_config(&self.setup.verifier, &Arc::default()),
-            seen: verifier.seen(),
-            places: &verifier.trust.places,
         };
         circumstances.explain(error).await
     }

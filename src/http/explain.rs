@@ -16,12 +16,11 @@ use crate::failure::{Failure, Reason, Stage, io_words, is_out_of_resources};
 
 use super::attempt::{Attempt, Phase};
 use super::connection::RefusedRedirect;
-use super::explain_tls;
 use super::proxy::Proxy;
-use super::resolve::{LookupError, look_up};
+use super::resolve::{LookupError, QueryError, look_up};
 use super::retry::is_retryable;
 use super::second_look::{self, Hop};
-use super::trust::{Seen, TrustStore};
+use super::tls::{self, ONLY_HTTP2};
 
 /// How many bytes of headers the HTTP library reads.
 const MAX_HEAD_BYTES: usize = 408 * 1024;
@@ -30,7 +29,6 @@ const MAX_TUNNEL_HEAD_BYTES: usize = 8 * 1024;
 
 const NOT_HTTP1: &str = "it does not begin with HTTP/1";
 const NOT_SOCKS5: &str = "it does not speak SOCKS5";
-const ONLY_HTTP2: &str = "speaks only HTTP/2, which is not supported; use an endpoint that speaks HTTP/1.1";
 const CLOSED: &str = "it closed the connection";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,9 +76,6 @@ pub(super) struct Circumstances<'a> {
     pub max_headers: usize,
     /// For a second look.
     pub tls: ClientConfig,
-    /// The last certificate of a TLS handshake, of the proxy or of the server.
-    pub seen: Option<Seen>,
-    pub places: &'a TrustStore,
 }
 
 impl Circumstances<'_> {
@@ -102,7 +97,7 @@ impl Circumstances<'_> {
         }
         let with_proxy = self.attempt.phase == Phase::ProxyHandshake;
         if let Some(tls) = find::<rustls::Error>(error) {
-            return self.tls(with_proxy, tls).blaming_proxy(with_proxy);
+            return self.tls(with_proxy, tls);
         }
         // When the tunnel is requested, the handshake with an https proxy is over.
         if let Some((proxy, text)) = proxy_said("tunnel error: ")
@@ -142,9 +137,9 @@ impl Circumstances<'_> {
             Some(proxy) => ("the proxy ", proxy.variable),
             None => ("", "the host name"),
         };
-        let LookupError { host, why, .. } = error;
-        if error.is_exhausted {
-            return out_of_resources(&format!("cannot resolve {whose}{host}"), why);
+        let LookupError { host, why } = error;
+        if let QueryError::Exhausted(error) = why {
+            return out_of_resources(&format!("cannot resolve {whose}{host}"), &io_words(error));
         }
         let message = format!("cannot resolve {whose}{host}: {why}; check {variable} and DNS");
         TransportError::unsent(Reason::Dns, message, true)
@@ -192,14 +187,8 @@ impl Circumstances<'_> {
     }
 
     fn tls(&self, with_proxy: bool, error: &rustls::Error) -> TransportError {
-        let at = self.peer(with_proxy);
-        let message = match error {
-            rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol) => {
-                format!("{at} {ONLY_HTTP2}")
-            }
-            error => explain_tls::explain(error, &at, self),
-        };
-        TransportError::unsent(explain_tls::reason(error), message, false)
+        let (reason, message) = tls::explain(error, &self.peer(with_proxy), self.attempt.wants_certificate);
+        TransportError::unsent(reason, message, false).blaming_proxy(with_proxy)
     }
 
     /// The connection broke in a TLS handshake.
@@ -216,7 +205,7 @@ impl Circumstances<'_> {
 
     /// A clause for a connection that breaks after the server has asked for a client certificate.
     fn client_certificate(&self) -> Option<String> {
-        self.attempt.wants_certificate.then(|| format!("; {}", explain_tls::WANTS_CERTIFICATE))
+        self.attempt.wants_certificate.then(|| format!("; {}", tls::WANTS_CERTIFICATE))
     }
 
     /// A SOCKS proxy refused: the error of the library's SOCKS client, or the reply of the proxy (RFC 1928, section 6).

@@ -2,7 +2,7 @@
 //!
 //! A [`Client`] makes one request for each connection with the HTTP library (reqwest): no cookies, no decompression, no
 //! redirect to another origin (the token must not be sent there). The parts of the library that are replaced note in an
-//! [`Attempt`] how far it came: the resolver (`resolve`), the verifier of certificates (`trust`), and a layer around the
+//! [`Attempt`] how far it came: the resolver (`resolve`), the verifier of certificates (`tls`), and a layer around the
 //! connector (`connection`). A response is read whole, within limits, and becomes an [`Answer`]. Without one, `explain`
 //! turns the library's error and the attempt into a [`TransportError`](explain::TransportError), after a second look at
 //! the proxy or the server if the library says too little. The caller limits the time by dropping the request, and
@@ -15,15 +15,13 @@ mod chain;
 mod client;
 mod connection;
 pub(crate) mod explain;
-mod explain_tls;
-mod fitness;
 pub mod proxy;
 mod resolve;
 pub mod retry;
 pub mod roots;
 mod second_look;
+mod tls;
 pub(crate) mod trust;
-mod untrusted;
 
 use std::time::{Duration, Instant};
 

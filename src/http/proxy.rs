@@ -75,14 +75,6 @@ impl Proxy {
         let (user, password) = self.credentials()?;
         Some(format!("Proxy-Authorization: Basic {}\r\n", STANDARD.encode(format!("{user}:{password}"))))
     }
-
-    pub fn credentials_advice(&self) -> String {
-        let variable = self.variable;
-        match self.credentials() {
-            Some(_) => format!("it rejected the user name and password in {variable}; correct them"),
-            None => format!("no credentials were sent; put USER:PASSWORD@ before the host in {variable}"),
-        }
-    }
 }
 
 impl ProxyRules {

@@ -103,6 +103,12 @@ pub fn each_certificate(pem: impl Read, mut seen: impl FnMut(&CertificateDer<'_>
     });
 }
 
+pub(super) fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
+    let mut certificates = Vec::new();
+    each_certificate(pem, |der| certificates.push(der.clone().into_owned()));
+    certificates
+}
+
 /// Passes the base64 of each certificate on. An error of `pem` counts as its end.
 fn each_base64(mut pem: impl Read, mut seen: impl FnMut(&mut Vec<u8>)) {
     let (begin, end) = (Finder::new("-----BEGIN CERTIFICATE-----"), Finder::new("-----END CERTIFICATE-----"));
@@ -182,6 +188,12 @@ pub(crate) struct Root {
     pub place: Rc<PathBuf>,
 }
 
+impl Root {
+    pub(super) fn shown_place(&self) -> String {
+        format!("in {}", self.place.display())
+    }
+}
+
 impl<'a> Roots<'a> {
     /// An empty set for the chain that begins with `leaf`. A certificate that cannot be parsed has no issuer.
     pub(crate) fn for_chain(leaf: &'a CertificateDer<'a>, intermediates: &[CertificateDer<'_>]) -> Roots<'a> {
@@ -199,6 +211,10 @@ impl<'a> Roots<'a> {
             anchors: Vec::new(),
             found: Vec::new(),
         }
+    }
+
+    pub(super) fn has_candidates(&self) -> bool {
+        self.pinned || !self.found.is_empty()
     }
 
     /// Adds the certificates of a file that matter for the chain.

@@ -89,12 +89,12 @@ impl Api {
 
     /// As [`Api::doing`], with advice for a request that stops there.
     pub(crate) fn stuck(&self) -> String {
-        format!("{}: {}", self.doing(), self.client.advice())
+        self.client.stuck(&self.base)
     }
 
     /// True if the server may have received (part of) the current request.
     pub(crate) fn maybe_sent(&self) -> bool {
-        Leftover::of_interruption(self.client.phase()).is_some()
+        Leftover::of_interruption(self.client.attempt().phase).is_some()
     }
 
     /// The URL of a resource; the segments are escaped.
@@ -151,9 +151,9 @@ impl Api {
     ) -> Result<T, CreateError> {
         let (result, _) = self.send(&self.headers, Method::POST, url, Some(json), deadline).await;
         let answer = result.map_err(|error| CreateError {
-            leftover: error
-                .maybe_sent
-                .then(|| Leftover::of_interruption(self.client.phase()).unwrap_or(Leftover::Unanswered)),
+            leftover: error.maybe_sent.then(|| {
+                Leftover::of_interruption(self.client.attempt().phase).unwrap_or(Leftover::Unanswered)
+            }),
             failure: error.into_failure(),
         })?;
         read(&answer, status).filter(usable).ok_or_else(|| CreateError {

@@ -134,5 +134,5 @@ fn exchange(
 }
 
 fn while_asking(locate: &LocateConfig, client: &Client) -> String {
-    format!("while {}: {}", client.doing(&locate.endpoint.url), client.advice())
+    format!("while {}", client.stuck(&locate.endpoint.url))
 }

@@ -153,7 +153,7 @@ fn create(
         let leftover = match answer {
             Ok(Ok(token)) => Some(Leftover::Token(token)),
             Ok(Err(error)) => error.leftover,
-            Err(_) => Leftover::of_interruption(issuer.api().client().phase()),
+            Err(_) => Leftover::of_interruption(issuer.api().client().attempt().phase),
         };
         Err((CreateError { failure, leftover }, Some(ended_at)))
     });

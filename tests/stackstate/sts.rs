@@ -2,6 +2,7 @@
 //! `docs/service-tokens.md` is run.
 
 use std::fs;
+use std::io::Write as _;
 use std::process::Command;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -13,8 +14,8 @@ use super::{CONTROL, stackstate, token_of};
 use crate::support::api::{environment, relay};
 use crate::support::issuer::STACKSTATE;
 use crate::support::job::Folder;
-use crate::support::tls::Authority;
-use crate::support::{Ended, Sandbox, run};
+use crate::support::tls::{Authority, server_params};
+use crate::support::{Ended, Sandbox, http, read_head_of, run, token};
 
 /// A user's folder with saved contexts and a CA certificate.
 struct Stage {
@@ -200,6 +201,32 @@ fn a_context_gives_exec_its_url_and_token_and_flags_count_more() {
     let mut list = stage.sandbox.token();
     in_home(&mut list);
     run(list.args(["stackstate", "list"])).failed_with(125, &["context default has skip-ssl: true"]);
+}
+
+/// The private CA of a server may be given as data, in a flag, a variable or a context.
+#[test]
+fn a_server_is_trusted_by_a_ca_certificate_in_base64() {
+    let authority = Authority::new("CA of these tests");
+    let server = authority.issue(&server_params(&["127.0.0.1"])).serve(|mut stream| {
+        read_head_of(&mut stream);
+        let _ = stream.write_all(http("200 OK", "", "[]").as_bytes());
+    });
+    let folder = Folder::new();
+    let list = || {
+        let mut list = token();
+        list.env("HOME", folder.root()).env("SSL_CERT_FILE", "/dev/null").env("SSL_CERT_DIR", "/nowhere");
+        list.env("STS_CLI_URL", format!("https://{server}")).env("STS_CLI_API_TOKEN", "x");
+        list.args(["stackstate", "list", "-retries=0"]);
+        list
+    };
+    let data = STANDARD.encode(authority.pem());
+    run(&mut list()).failed_with(125, &["certificate signed by unknown authority"]);
+    run(list().args(["--ca-cert-base64-data", &data])).succeeded();
+    run(list().env("STS_CA_CERT_BASE64_DATA", &data)).succeeded();
+    let context = format!("url: https://{server}\napi-token: x\nca-cert-base64-data: {data}\n");
+    fs::create_dir_all(folder.path(".config/stackstate-cli")).unwrap();
+    fs::write(folder.path(".config/stackstate-cli/config.yaml"), context).unwrap();
+    run(list().env_remove("STS_CLI_URL")).succeeded();
 }
 
 /// `sts` looks at three variables, and fails if two are set.

@@ -14,20 +14,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use config::Config;
-use query::QueryError;
+pub(super) use query::QueryError;
 
 use super::attempt::{Phase, Progress};
-use crate::failure::{io_words, is_out_of_resources};
+use crate::failure::is_out_of_resources;
 
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[error("{why}")]
 pub(crate) struct LookupError {
     pub host: String,
-    pub why: String,
-    /// This machine had no descriptor or memory left.
-    pub is_exhausted: bool,
+    pub why: QueryError,
 }
 
 pub(super) struct Resolver(pub Arc<Progress>);
@@ -47,15 +45,7 @@ impl reqwest::dns::Resolve for Resolver {
 
 /// The addresses of `host`, the preferred ones first.
 pub(crate) async fn look_up(host: &str) -> Result<Vec<IpAddr>, LookupError> {
-    resolve(host).await.map_err(|error| {
-        let host = host.to_owned();
-        match error {
-            QueryError::Io(error) if is_out_of_resources(&error) => {
-                LookupError { host, why: io_words(&error), is_exhausted: true }
-            }
-            error => LookupError { host, why: error.to_string(), is_exhausted: false },
-        }
-    })
+    resolve(host).await.map_err(|why| LookupError { host: host.to_owned(), why })
 }
 
 async fn resolve(host: &str) -> Result<Vec<IpAddr>, QueryError> {
@@ -70,13 +60,14 @@ async fn resolve(host: &str) -> Result<Vec<IpAddr>, QueryError> {
         "invalid" | "onion" | "" => return Err(QueryError::NoSuchHost),
         _ => {}
     }
-    let config = Config::parse(&read(Path::new("/etc/resolv.conf"))?, &hostname());
+    let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let config = Config::parse(&read(Path::new("/etc/resolv.conf"))?, &hostname);
     let mut failure = None;
     for name in config.names(host) {
         match query::addresses(&config, &name).await {
             Ok((v4, v6)) => return Ok(ordered(v4, v6)),
             // The error of the original name says more than the one with a search domain.
-            Err(error) if error.is_final() => return Err(error),
+            Err(error @ QueryError::Exhausted(_)) => return Err(error),
             Err(error) => {
                 let is_given = name.trim_end_matches('.') == host.trim_end_matches('.');
                 if failure.is_none() || is_given {
@@ -104,14 +95,10 @@ fn read(path: &Path) -> Result<String, QueryError> {
     let mut bytes = Vec::new();
     let read = std::fs::File::open(path).and_then(|file| file.take(MAX_FILE_BYTES).read_to_end(&mut bytes));
     match read {
-        Err(error) if is_out_of_resources(&error) => Err(QueryError::Io(error)),
+        Err(error) if is_out_of_resources(&error) => Err(error.into()),
         // As in Go, an unreadable file counts as empty.
         _ => Ok(String::from_utf8_lossy(&bytes).into_owned()),
     }
-}
-
-fn hostname() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// IPv6 comes first if this machine has a route for it (RFC 6724, rule 1). Nothing is sent.

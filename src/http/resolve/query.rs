@@ -9,14 +9,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 
 use super::config::Config;
-use crate::failure::{is_out_of_resources, system_error};
+use crate::failure::{io_words, is_out_of_resources, system_error};
 
 /// More than servers send over UDP to a client that does not announce a larger buffer; some send more than 512 bytes
 /// anyway.
 const MAX_UDP_BYTES: usize = 4096;
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum QueryError {
+pub(crate) enum QueryError {
     #[error("no such host")]
     NoSuchHost,
     /// It exists, but has no address.
@@ -33,16 +33,22 @@ pub(super) enum QueryError {
     /// No server can be asked.
     #[error("the DNS server cannot be reached: {}", system_error(.0).to_lowercase())]
     Io(io::Error),
+    /// This machine has no descriptor or memory left, so another name cannot help, either.
+    #[error("{}", io_words(.0))]
+    Exhausted(io::Error),
+}
+
+impl From<io::Error> for QueryError {
+    fn from(error: io::Error) -> QueryError {
+        if is_out_of_resources(&error) { QueryError::Exhausted(error) } else { QueryError::Io(error) }
+    }
 }
 
 impl QueryError {
-    /// True if neither another name nor another server can help.
-    pub(super) fn is_final(&self) -> bool {
-        matches!(self, QueryError::Io(error) if is_out_of_resources(error))
-    }
-
-    fn is_of_name(&self) -> bool {
-        matches!(self, QueryError::NoSuchHost | QueryError::NoAddress | QueryError::NotAName)
+    /// True if another server cannot help.
+    fn is_final(&self) -> bool {
+        use QueryError::{Exhausted, NoAddress, NoSuchHost, NotAName};
+        matches!(self, NoSuchHost | NoAddress | NotAName | Exhausted(_))
     }
 }
 
@@ -72,7 +78,7 @@ async fn ask_all(config: &Config, name: &str, kind: TYPE) -> Result<Vec<IpAddr>,
             let answer = tokio::time::timeout(config.timeout, ask(config.tcp, server, name, kind));
             match answer.await.unwrap_or(Err(QueryError::NoAnswer(server))) {
                 Ok(addresses) => return Ok(addresses),
-                Err(error) if error.is_of_name() || error.is_final() => return Err(error),
+                Err(error) if error.is_final() => return Err(error),
                 Err(error) => failure = error,
             }
         }
@@ -88,7 +94,7 @@ async fn ask(tcp: bool, server: SocketAddr, name: &str, kind: TYPE) -> Result<Ve
     let reach = |error: io::Error| match error.kind() {
         // The port is closed: an ICMP message arrived.
         io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => QueryError::NoAnswer(server),
-        _ => QueryError::Io(error),
+        _ => error.into(),
     };
     if !tcp {
         let answer = over_udp(server, id, &question).await.map_err(reach)?;
