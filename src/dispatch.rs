@@ -1,21 +1,24 @@
 //! From the first argument to the command that it selects.
 
+mod refused;
+
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 
+use clap::{Command, CommandFactory, FromArgMatches, Parser};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::admin::rotate::Rotation;
-use crate::check::{self, Checked};
+use crate::check::{self, Check};
 use crate::child::lookup;
-use crate::cli::flags::{CheckFlags, ExplainFlags, MainFlags, ReportFlags};
+use crate::cli::flags::{
+    ExplainFlags, GenerateFlags, InspectFlags, MainFlags, PublicFlags, check_command, check_flags,
+};
 use crate::cli::syntax::scan;
 use crate::cli::{
-    self, CheckExec, CommandLine, Diagnostics, FlagsEnd, GafaelfawrVerb, KeyVerb, Line, StackStateVerb, Stop,
-    Verb, format_of_refused, suggest,
+    self, Line, PROGRAM, Stop, asks_for_json, command, described, finished, gafaelfawr, log_format, or,
+    stackstate, suggest,
 };
-use crate::config::refused::{asks_for_json, write_metrics};
-use crate::config::stackstate::Administered;
 use crate::config::{self, Purpose};
 use crate::failure::{ExitStatus, Failure, Reason, brief, system_error};
 use crate::issuer::gafaelfawr::is_token_key;
@@ -24,6 +27,7 @@ use crate::run::token::TokenRun;
 use crate::stdout::{print, report};
 use crate::sys::signal::Signals;
 use crate::{admin, explain};
+use refused::write_metrics;
 
 /// Executes `args` (without the program name), and reports failures on stderr.
 pub fn main(args: Vec<OsString>) -> ExitStatus {
@@ -47,66 +51,175 @@ pub fn main(args: Vec<OsString>) -> ExitStatus {
     })
 }
 
+/// Gets the arguments after the word that selects it.
+type Act = fn(Vec<OsString>, &mut Log) -> Result<ExitStatus, Stop>;
+
+/// A subcommand, or a verb of one.
+struct Entry {
+    name: &'static str,
+    command: fn() -> Command,
+    act: Act,
+}
+
+const fn entry<F: CommandFactory>(name: &'static str, act: Act) -> Entry {
+    Entry { name, command: command::<F>, act }
+}
+
+impl Entry {
+    fn command(&self) -> Command {
+        (self.command)().name(self.name)
+    }
+}
+
+/// First arguments that are not the command to run.
+static SUBCOMMANDS: [Entry; 5] = [
+    Entry { name: "check", command: check_command, act: check },
+    entry::<ExplainFlags>("explain", |args, log| {
+        act_offline(args, log, |line: &Line<ExplainFlags>| explain::text(&line.operands))
+    }),
+    Entry { name: KEY.name, command: || KEY.command(), act: |args, log| KEY.act(args, log) },
+    Entry {
+        name: GAFAELFAWR.name,
+        command: || GAFAELFAWR.command(),
+        act: |args, log| GAFAELFAWR.act(args, log),
+    },
+    Entry {
+        name: STACKSTATE.name,
+        command: || STACKSTATE.command(),
+        act: |args, log| STACKSTATE.act(args, log),
+    },
+];
+
+/// Accepted in place of a subcommand or a verb.
+const HELP: &str = "help";
+
+/// A subcommand with verbs.
+struct Group {
+    name: &'static str,
+    about: &'static str,
+    /// A word in the place of a verb may be a token, and is not shown.
+    takes_tokens: bool,
+    verbs: &'static [Entry],
+}
+
+static KEY: Group = Group {
+    name: "key",
+    about: "Make and inspect the keys that sign monitoring requests",
+    takes_tokens: false,
+    verbs: &[
+        entry::<GenerateFlags>("generate", |args, log| act_offline(args, log, admin::key::generate)),
+        entry::<PublicFlags>("public", |args, log| act_offline(args, log, admin::key::public)),
+        entry::<InspectFlags>("inspect", |args, log| act_offline(args, log, admin::key::inspect)),
+    ],
+};
+
+static GAFAELFAWR: Group = Group {
+    name: "gafaelfawr",
+    about: "Service tokens of a Rubin Phalanx environment",
+    takes_tokens: true,
+    verbs: &[
+        entry::<gafaelfawr::Create>("create", |args, log| administer(args, log, admin::gafaelfawr::create)),
+        entry::<gafaelfawr::List>("list", |args, log| administer(args, log, admin::gafaelfawr::list)),
+        entry::<gafaelfawr::Delete>("delete", |args, log| {
+            administer(keys_last(args), log, admin::gafaelfawr::delete)
+        }),
+        entry::<gafaelfawr::Exec>("exec", |args, log| run_exec(args, log, config::gafaelfawr::exec)),
+        entry::<gafaelfawr::Rotate>("rotate", |args, log| rotate(args, log, Rotation::of_gafaelfawr)),
+    ],
+};
+
+static STACKSTATE: Group = Group {
+    name: "stackstate",
+    about: "Service tokens of StackState (Rancher Observability, SUSE Observability)",
+    takes_tokens: true,
+    verbs: &[
+        entry::<stackstate::Create>("create", |args, log| administer(args, log, admin::stackstate::create)),
+        entry::<stackstate::List>("list", |args, log| administer(args, log, admin::stackstate::list)),
+        entry::<stackstate::Delete>("delete", |args, log| administer(args, log, admin::stackstate::delete)),
+        entry::<stackstate::Bootstrap>("bootstrap", |args, log| {
+            administer(args, log, admin::bootstrap::print)
+        }),
+        entry::<stackstate::Exec>("exec", |args, log| run_exec(args, log, config::stackstate::exec)),
+        entry::<stackstate::Rotate>("rotate", |args, log| rotate(args, log, Rotation::of_stackstate)),
+    ],
+};
+
+impl Group {
+    fn command(&self) -> Command {
+        let program = format!("{PROGRAM} {}", self.name);
+        let names: Vec<&str> = self.verbs.iter().map(|verb| verb.name).collect();
+        finished(Command::new(self.name))
+            .about(self.about)
+            .override_usage(format!("{program} {} [flags]", names.join("|")))
+            .bin_name(program)
+            .subcommands(self.verbs.iter().map(Entry::command))
+    }
+
+    fn act(&self, mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
+        if args.first().is_some_and(|word| word == HELP) {
+            args.remove(0);
+            args.push("-help".into());
+        }
+        if let Some(verb) = args.first().and_then(|word| self.verbs.iter().find(|verb| word == verb.name)) {
+            args.remove(0);
+            return (verb.act)(args, log);
+        }
+        let Line { operands, .. } = parse::<()>(|| self.command(), args, log)?;
+        let names: Vec<&str> = self.verbs.iter().map(|verb| verb.name).collect();
+        let expected = if self.takes_tokens {
+            format!("{} {}", self.name, or(&names))
+        } else {
+            or(&names.iter().map(|name| format!("{} {name}", self.name)).collect::<Vec<_>>())
+        };
+        let message = match operands.first() {
+            None => format!("missing subcommand: expected {expected}"),
+            Some(word) => {
+                let shown = if self.takes_tokens { String::new() } else { brief(word) + "; " };
+                let hint = suggestion(word, names);
+                format!("unknown subcommand of {}: {shown}expected {expected}{hint}", self.name)
+            }
+        };
+        Err(Failure::usage(message).into())
+    }
+}
+
+/// The subcommands of `monitoring-token` with their verbs, for man pages, completions and documentation tests.
+pub fn subcommands() -> Vec<Command> {
+    described(|| SUBCOMMANDS.iter().map(Entry::command).collect())
+}
+
+/// `monitoring-token` with all its subcommands.
+pub fn full_command() -> Command {
+    cli::main_command().subcommands(subcommands())
+}
+
 fn dispatch(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
     // Subcommands are recognized only as the very first argument.
-    let Some(first) = args.first().cloned() else { return run(args, log) };
-    if let Some(failure) = mistyped(&first) {
-        let format = format_of_refused(&[], false);
+    let Some(first) = args.first() else { return run(args, log) };
+    if let Some(failure) = mistyped(first) {
+        let format = log_format(&[], false);
         return Err(Stop::Refused { failure, format, words: Vec::new() });
     }
-    let Some((_, act)) = SUBCOMMANDS.iter().find(|(name, _)| first == *name) else { return run(args, log) };
+    let subcommand = SUBCOMMANDS.iter().find(|subcommand| first == subcommand.name);
+    let act = match subcommand {
+        Some(subcommand) => subcommand.act,
+        None if first == HELP => help,
+        None => return run(args, log),
+    };
     args.remove(0);
     act(args, log)
 }
 
-fn run(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
-    let read = |line| config::locate_run(line, MainFlags::PROGRAM, Purpose::Run);
-    let (run, signals) = configure(args, log, read)?;
-    Ok(run.execute(&signals, *log))
-}
-
-/// Parses and reads a command line. If it cannot be run, writes the metrics that it asks for.
-fn configure<F: CommandLine, T>(
-    args: Vec<OsString>,
-    log: &mut Log,
-    read: impl FnOnce(Line<F>) -> Result<T, Failure>,
-) -> Result<(T, Signals), Stop> {
-    let noted = |failure, words: &[OsString]| write_metrics(failure, &cli::command::<F>(), F::PROGRAM, words);
-    let (mut line, signals) = begin(args, log).map_err(|stop| match stop {
-        Stop::Refused { failure, format, words } => {
-            Stop::Refused { failure: noted(failure, &words), format, words }
-        }
-        stop => stop,
-    })?;
-    let words = std::mem::take(&mut line.words);
-    let what = read(line).map_err(|failure| noted(failure, &words))?;
-    Ok((what, signals))
-}
-
-/// Accepted in place of a subcommand.
-const HELP: &str = "help";
-/// First arguments that are not the command to run, and their actions, which get the arguments after them.
-const SUBCOMMANDS: [(&str, Act); 6] = [
-    ("check", check),
-    ("explain", explain),
-    ("key", key),
-    ("gafaelfawr", gafaelfawr),
-    ("stackstate", stackstate),
-    (HELP, help),
-];
-
-type Act = fn(Vec<OsString>, &mut Log) -> Result<ExitStatus, Stop>;
-
-fn is_subcommand(word: &OsStr) -> bool {
-    SUBCOMMANDS.iter().any(|(name, _)| word == *name)
+fn words_for_subcommands() -> impl Iterator<Item = &'static str> {
+    SUBCOMMANDS.iter().map(|subcommand| subcommand.name).chain([HELP])
 }
 
 /// Rewrites `help COMMAND [VERB]` to `COMMAND [VERB] -help`.
 fn help(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
     args.push("-help".into());
     let first = &args[0];
-    if args.len() > 1 && !is_subcommand(first) {
-        let hint = suggestion(first, SUBCOMMANDS.map(|(name, _)| name));
+    if args.len() > 1 && words_for_subcommands().all(|name| first != name) {
+        let hint = suggestion(first, words_for_subcommands());
         return Err(Failure::usage(format!("help: unknown command {}{hint}", brief(first))).into());
     }
     dispatch(args, log)
@@ -115,10 +228,10 @@ fn help(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
 /// The failure for a first argument that is nearly a subcommand, unless a program has that name.
 fn mistyped(word: &OsStr) -> Option<Failure> {
     let bytes = word.as_bytes();
-    if bytes.starts_with(b"-") || bytes.contains(&b'/') || is_subcommand(word) {
+    if bytes.starts_with(b"-") || bytes.contains(&b'/') || words_for_subcommands().any(|name| word == name) {
         return None;
     }
-    let name = suggest::closest(word.to_str()?, SUBCOMMANDS.map(|(name, _)| name))?;
+    let name = suggest::closest(word.to_str()?, words_for_subcommands())?;
     lookup::find(word)
         .is_err()
         .then(|| Failure::usage(format!("unknown command {}; did you mean {name}?", brief(word))))
@@ -130,99 +243,48 @@ fn suggestion<'a>(word: &OsStr, known: impl IntoIterator<Item = &'a str>) -> Str
     closest.map(|name| format!("; did you mean {name}?")).unwrap_or_default()
 }
 
-fn check(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
-    if let Some((check, args)) = check_of(&args) {
-        return check(args, log);
-    }
-    let take = |CheckFlags { main, report }| (main, report);
-    let read = |line| config::locate_run(line, CheckFlags::PROGRAM, Purpose::Check);
-    print_check(args, log, take, read, Checked::of_locate, check::locate)
+fn run(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
+    let (run, signals) =
+        configure(args, log, |line: Line<MainFlags>| config::locate_run(line, Purpose::Run))?;
+    Ok(run.execute(&signals, *log))
 }
 
-/// Checks a command line, and prints the result: also of one that is invalid.
-fn print_check<F: CommandLine, G, T>(
+/// Parses the command line of an `exec`.
+type ReadExec<F> = fn(Line<F>, Purpose) -> Result<TokenRun, Failure>;
+
+fn run_exec<F: Parser>(args: Vec<OsString>, log: &mut Log, read: ReadExec<F>) -> Result<ExitStatus, Stop> {
+    let (run, signals) = configure(args, log, |line| read(line, Purpose::Run))?;
+    Ok(run.execute(&signals, *log))
+}
+
+/// Executes a verb that makes no requests, and prints its result.
+fn act_offline<F: Parser>(
     args: Vec<OsString>,
     log: &mut Log,
-    take: fn(F) -> (G, ReportFlags),
-    read: impl FnOnce(Line<G>) -> Result<T, Failure>,
-    refused: fn(Failure) -> Checked,
-    check: fn(T, &Signals, Log) -> Checked,
+    act: fn(&Line<F>) -> Result<String, Failure>,
 ) -> Result<ExitStatus, Stop> {
-    let (Line { flags, operands, words }, signals) = begin(args, log).map_err(|stop| match &stop {
-        Stop::Refused { failure, words, .. } if asks_for_json(words) => {
-            print(&refused(failure.clone()).json()).err().map_or(stop, Stop::Failed)
-        }
-        _ => stop,
-    })?;
-    let (flags, report) = take(flags);
-    let what = read(Line { flags, operands, words });
-    let checked = what.map_or_else(refused, |what| check(what, &signals, *log));
-    if report.json.unwrap_or_default() {
-        print(&checked.json())?;
-    } else if checked.failure.as_ref().is_none_or(|failure| failure.reason != Reason::Usage) {
-        print(&checked.table())?;
-    }
-    checked.failure.map_or(Ok(ExitStatus::SUCCESS), |failure| Err(failure.into()))
-}
-
-fn explain(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
-    let line = parse::<ExplainFlags>(args, log)?;
-    print(&explain::text(&line.operands)?)?;
+    print(&act(&parse(command::<F>, args, log)?)?)?;
     Ok(ExitStatus::SUCCESS)
 }
 
-fn gafaelfawr(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
-    use config::gafaelfawr::{create, delete, exec, list, rotation};
-    let (verb, args) = verb(args, log)?;
-    let act = |(administration, action), signals: &Signals, _| {
-        admin::gafaelfawr::act(administration, action, signals)
-    };
-    match verb {
-        GafaelfawrVerb::Create => administer(args, log, create, act),
-        GafaelfawrVerb::List => administer(args, log, list, act),
-        GafaelfawrVerb::Delete => administer(keys_last(args), log, delete, act),
-        GafaelfawrVerb::Exec => run_exec(args, log, exec),
-        GafaelfawrVerb::Rotate => rotate(args, log, rotation),
-    }
-}
-
-fn stackstate(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
-    use config::stackstate::{bootstrap, create, delete, exec, list, rotation};
-    let (verb, args) = verb(args, log)?;
-    let act = |Administered { administration, api_path, kind, action }: Administered,
-               signals: &Signals,
-               _| { admin::stackstate::act(administration, &api_path, kind, action, signals) };
-    match verb {
-        StackStateVerb::Create => administer(args, log, create, act),
-        StackStateVerb::List => administer(args, log, list, act),
-        StackStateVerb::Delete => administer(args, log, delete, act),
-        StackStateVerb::Bootstrap => {
-            administer(args, log, bootstrap, |values, signals, _| values.print(signals))
-        }
-        StackStateVerb::Exec => run_exec(args, log, exec),
-        StackStateVerb::Rotate => rotate(args, log, rotation),
-    }
-}
-
 /// Executes a verb that runs no command, and prints its result.
-fn administer<F: CommandLine, T>(
+fn administer<F: Parser>(
     args: Vec<OsString>,
     log: &mut Log,
-    read: impl FnOnce(Line<F>) -> Result<T, Failure>,
-    act: impl FnOnce(T, &Signals, Log) -> Result<String, Failure>,
+    act: fn(Line<F>, &Signals) -> Result<String, Failure>,
 ) -> Result<ExitStatus, Stop> {
-    let (what, signals) = configure(args, log, read)?;
-    let text = act(what, &signals, *log)?;
+    let (line, signals) = begin(command::<F>, args, log)?;
+    let text = act(line, &signals)?;
     // From here on, signals end the program: a reader may stop reading a long list.
     signals.release();
     report(&text)?;
     Ok(ExitStatus::SUCCESS)
 }
 
-fn rotate<F: CommandLine>(
+fn rotate<F: Parser>(
     args: Vec<OsString>,
     log: &mut Log,
-    read: impl FnOnce(Line<F>) -> Result<Rotation, Failure>,
+    read: fn(Line<F>) -> Result<Rotation, Failure>,
 ) -> Result<ExitStatus, Stop> {
     let (rotation, signals) = configure(args, log, read)?;
     let (text, written) = rotation.run(&signals, *log)?;
@@ -231,20 +293,15 @@ fn rotate<F: CommandLine>(
     Ok(ExitStatus::SUCCESS)
 }
 
-/// Parses the command line of an `exec`.
-type ReadExec<F> = fn(Line<F>, Purpose) -> Result<TokenRun, Failure>;
-
-fn run_exec<F: CommandLine>(
-    args: Vec<OsString>,
-    log: &mut Log,
-    read: ReadExec<F>,
-) -> Result<ExitStatus, Stop> {
-    let (run, signals) = configure(args, log, |line| read(line, Purpose::Run))?;
-    Ok(run.execute(&signals, *log))
+fn check(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
+    if let Some((check, args)) = check_of(&args) {
+        return check(args, log);
+    }
+    print_check(check_command, args, log, config::locate_run, &check::LOCATE)
 }
 
 /// `check` in front of `exec`.
-fn check_exec<F: CommandLine>(
+fn check_exec<F: Parser>(
     mut args: Vec<OsString>,
     log: &mut Log,
     service: &str,
@@ -254,8 +311,7 @@ fn check_exec<F: CommandLine>(
         return Err(Failure::usage(format!("check {service} must be followed by exec")).into());
     }
     args.remove(0);
-    let take = |CheckExec { exec, report }: CheckExec<F>| (exec, report);
-    print_check(args, log, take, |line| read(line, Purpose::Check), Checked::of_token, check::token)
+    print_check(check_flags::<F>, args, log, read, &check::TOKEN)
 }
 
 fn check_named(service: &OsString) -> Option<Act> {
@@ -273,9 +329,9 @@ fn check_of(args: &[OsString]) -> Option<(Act, Vec<OsString>)> {
     if let Some(check) = check_named(first) {
         return Some((check, rest.to_vec()));
     }
-    let mut command = cli::command::<CheckFlags>();
+    let mut command = check_command();
     command.build();
-    let (split, _) = scan(&command, args.iter().cloned(), FlagsEnd::FirstWord);
+    let (split, _) = scan(&command, args.iter().cloned());
     let (name, rest) = split.operands.split_first()?;
     let (exec, rest) = rest.split_first()?;
     let check = check_named(name).filter(|_| exec == "exec")?;
@@ -285,6 +341,33 @@ fn check_of(args: &[OsString]) -> Option<(Act, Vec<OsString>)> {
     }
     let moved = [exec].into_iter().chain(&args[..at]).chain(rest);
     Some((check, moved.cloned().collect()))
+}
+
+/// Checks a command line, and prints the result: also of one that is invalid.
+fn print_check<F: FromArgMatches, T>(
+    command: fn() -> Command,
+    args: Vec<OsString>,
+    log: &mut Log,
+    read: fn(Line<F>, Purpose) -> Result<T, Failure>,
+    check: &Check<T>,
+) -> Result<ExitStatus, Stop> {
+    let (line, signals) = begin(command, args, log).map_err(|stop| match &stop {
+        Stop::Refused { failure, words, .. } if asks_for_json(words) => {
+            print(&check.refused(failure.clone()).json()).err().map_or(stop, Stop::Failed)
+        }
+        _ => stop,
+    })?;
+    let as_json = asks_for_json(&line.words);
+    let checked = match read(line, Purpose::Check) {
+        Ok(what) => check.make(what, &signals, *log),
+        Err(failure) => check.refused(failure),
+    };
+    if as_json {
+        print(&checked.json())?;
+    } else if checked.failure.as_ref().is_none_or(|failure| failure.reason != Reason::Usage) {
+        print(&checked.table())?;
+    }
+    checked.failure.map_or(Ok(ExitStatus::SUCCESS), |failure| Err(failure.into()))
 }
 
 /// A key may begin with a dash. Arguments that look like a key and not like a flag are moved after `--`.
@@ -302,67 +385,56 @@ fn keys_last(args: Vec<OsString>) -> Vec<OsString> {
     rest
 }
 
-fn key(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
-    let (verb, args) = verb::<KeyVerb>(args, log)?;
-    let action = match verb {
-        KeyVerb::Generate => config::key::generate(parse(args, log)?),
-        KeyVerb::Public => config::key::public(&parse(args, log)?),
-        KeyVerb::Inspect => config::key::inspect(&parse(args, log)?),
-    };
-    print(&admin::key::act(action?)?)?;
-    Ok(ExitStatus::SUCCESS)
+/// Parses and reads a command line. If it cannot be run, writes the metrics that it asks for.
+fn configure<F: Parser, T>(
+    args: Vec<OsString>,
+    log: &mut Log,
+    read: impl FnOnce(Line<F>) -> Result<T, Failure>,
+) -> Result<(T, Signals), Stop> {
+    let noted = |failure, words: &[OsString]| write_metrics(failure, &command::<F>(), words);
+    let (mut line, signals) = begin(command::<F>, args, log).map_err(|stop| match stop {
+        Stop::Refused { failure, format, words } => {
+            Stop::Refused { failure: noted(failure, &words), format, words }
+        }
+        stop => stop,
+    })?;
+    let words = std::mem::take(&mut line.words);
+    let what = read(line).map_err(|failure| noted(failure, &words))?;
+    Ok((what, signals))
 }
 
 /// Common start of the commands that make requests: signals are caught before anything is read.
-fn begin<F: CommandLine>(args: Vec<OsString>, log: &mut Log) -> Result<(Line<F>, Signals), Stop> {
+fn begin<F: FromArgMatches>(
+    command: fn() -> Command,
+    args: Vec<OsString>,
+    log: &mut Log,
+) -> Result<(Line<F>, Signals), Stop> {
     let signals = Signals::catch();
-    let line = parse(args, log)?;
+    let line = parse(command, args, log)?;
     match signals {
         Ok(signals) => Ok((line, signals)),
         Err(error) => {
             let message = format!("cannot catch signals: {}", system_error(&error));
             let failure = Failure::local(Reason::System, message);
-            Err(Stop::Refused { failure, format: log.format(), words: line.words })
+            Err(Stop::Refused { failure, format: line.format, words: line.words })
         }
     }
 }
 
-fn parse<F: CommandLine>(args: Vec<OsString>, log: &mut Log) -> Result<Line<F>, Stop> {
-    let line = cli::parse::<F>(args)?;
-    start_log(line.flags.diagnostics(), log)?;
+fn parse<F: FromArgMatches>(
+    command: impl Fn() -> Command,
+    args: Vec<OsString>,
+    log: &mut Log,
+) -> Result<Line<F>, Stop> {
+    let line = cli::parse(command, args)?;
+    *log = Log::start(line.format, line.debug);
     Ok(line)
 }
 
-fn start_log(diagnostics: Diagnostics, log: &mut Log) -> Result<(), Failure> {
-    *log = Log::start(config::log_format(diagnostics)?, diagnostics.debug);
-    Ok(())
-}
-
-/// The verb of a subcommand, and the arguments after it.
-fn verb<V: Verb>(mut args: Vec<OsString>, log: &mut Log) -> Result<(V, Vec<OsString>), Stop> {
-    if args.first().is_some_and(|word| word == HELP) {
-        args.remove(0);
-        args.push("-help".into());
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_definitions_are_sound() {
+        super::full_command().debug_assert();
     }
-    let named = |word: &OsString| V::from_str(word.to_str()?, false).ok();
-    if let Some(verb) = args.first().and_then(named) {
-        args.remove(0);
-        return Ok((verb, args));
-    }
-    let line =
-        cli::parse_untyped(V::subcommand(), args, FlagsEnd::DoubleDash).map_err(|stop| match stop {
-            Stop::Help => Stop::Print(V::subcommand().render_help().to_string()),
-            stop => stop,
-        })?;
-    start_log(Diagnostics::default(), log)?;
-    let expected = V::expected();
-    Err(Stop::Failed(Failure::usage(match line.operands.first() {
-        None => format!("missing subcommand: expected {expected}"),
-        Some(word) => format!(
-            "unknown subcommand of {}: {}expected {expected}{}",
-            V::SUBCOMMAND,
-            V::shown(word),
-            suggestion(word, V::names().iter().map(String::as_str))
-        ),
-    })))
 }

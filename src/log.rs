@@ -76,10 +76,6 @@ impl Log {
         Log { format }
     }
 
-    pub(crate) fn format(self) -> LogFormat {
-        self.format
-    }
-
     pub(crate) fn failure(self, failure: &Failure) {
         match self.format {
             LogFormat::Text => write_message("", &failure.message),

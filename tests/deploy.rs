@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use monitoring_token::cli;
+use monitoring_token::{cli, dispatch};
 use saphyr::{LoadableYamlNode as _, Yaml};
 
 use crate::docs::lines::{all_are_taken, in_text, in_yaml};
@@ -52,7 +52,7 @@ fn every_command_line_is_one_that_the_program_takes() {
         if name == "alerts.yml" || name.ends_with("prometheusrule.yaml") {
             // Its texts are for people and may mention the program without a command.
             let names: Vec<String> =
-                cli::subcommands().iter().map(|command| command.get_name().to_owned()).collect();
+                dispatch::subcommands().iter().map(|command| command.get_name().to_owned()).collect();
             lines.retain(|line| line[0].starts_with('-') || names.contains(&line[0]));
         }
         all_are_taken(&format!("deploy/{name}"), &lines);

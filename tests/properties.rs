@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use clap::ArgMatches;
-use monitoring_token::cli::{self, FlagsEnd, Line, Stop, syntax};
+use monitoring_token::cli::{self, Line, Stop, syntax};
 use monitoring_token::failure::{Failure, printable};
 use monitoring_token::go::duration::{self, GoDuration};
 use monitoring_token::http::clock_offset_seconds;
@@ -98,7 +98,7 @@ fn go_rules(args: &[&str]) -> Option<(Vec<Flag>, Vec<String>)> {
 /// `None` is a text to print.
 fn parse(args: &[&str]) -> Result<Option<Line<ArgMatches>>, Failure> {
     let args = args.iter().map(OsString::from).collect();
-    match cli::parse_untyped(cli::main_command(), args, FlagsEnd::FirstWord) {
+    match cli::parse_untyped(cli::main_command(), args) {
         Ok(line) => Ok(Some(line)),
         Err(Stop::Help | Stop::Print(_)) => Ok(None),
         Err(Stop::Refused { failure, .. } | Stop::Failed(failure)) => Err(failure),
@@ -136,7 +136,7 @@ proptest! {
         let args: Vec<&str> = words.iter().map(String::as_str).collect();
         let mut command = cli::main_command();
         command.build();
-        let (split, _) = syntax::scan(&command, args.iter().map(OsString::from), FlagsEnd::FirstWord);
+        let (split, _) = syntax::scan(&command, args.iter().map(OsString::from));
         // clap reads the values.
         let ours = parse(&args).map(|_| split);
         let text = |words: Vec<OsString>| -> Vec<String> {
@@ -172,7 +172,7 @@ proptest! {
         for (name, given_alone) in [("machine", ""), ("service", ""), ("service-url", "true"), ("logx.debug", "true")] {
             let last = flags.iter().rev().find(|(flag, _)| flag == name);
             if let Some((_, value)) = last {
-                let id = if name == "logx.debug" { "debug".to_owned() } else { name.replace('-', "_") };
+                let id = name.replace('-', "_");
                 let ours = line.flags.get_raw(&id).and_then(|mut texts| texts.next()).map(OsString::from);
                 prop_assert_eq!(ours, Some(OsString::from(value.clone().unwrap_or(given_alone.to_owned()))));
             }

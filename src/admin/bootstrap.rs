@@ -4,12 +4,15 @@
 use std::fmt::Write as _;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::output::SecretFile;
+use crate::cli::Line;
+use crate::cli::stackstate::{Bootstrap, PRINT, Printed, TTL};
+use crate::config;
 use crate::failure::{Failure, Reason, Stage, system_error};
 use crate::issuer::credential::token_in;
 use crate::issuer::stackstate::SERVICE_TOKEN_PREFIX;
@@ -21,74 +24,64 @@ use crate::sys::signal::Signals;
 /// 192 bits: 32 characters.
 const RANDOM_BYTES: usize = 24;
 
-/// The bootstrap token and how it is given to the chart.
-pub(crate) struct Bootstrap {
-    pub roles: Vec<String>,
-    /// Lifetime of the token: one number and one unit.
-    pub ttl: String,
-    /// The subject to create for this token; empty for none.
-    pub dedicated_subject: String,
-    /// The file that holds the token, or will hold the new one; `-` is standard input.
-    pub token_file: Option<PathBuf>,
-    pub print: Print,
-}
-
-/// The documents that `--print` selects.
-pub(crate) enum Print {
-    /// The Helm values, with the token in them.
-    Values,
-    /// The Secret of this name, and values that refer to it.
-    Both { secret: String },
-    /// The Secret alone.
-    Secret { secret: String },
-    /// The values that refer to the Secret, without the Secret.
-    ExternalValues { secret: String },
-}
-
 /// A placeholder, because the chart writes the bootstrap block only if the values have a token.
 const PLACEHOLDER: &str = "read-from-the-secret";
 
-impl Bootstrap {
-    pub(crate) fn print(self, signals: &Signals) -> Result<String, Failure> {
-        if let Print::ExternalValues { secret } = &self.print {
-            return Ok(self.values(PLACEHOLDER, Some(secret)));
-        }
-        let token = match &self.token_file {
-            None => random_token()?,
-            Some(path) => kept_token(path, signals)?,
-        };
-        let token = token.expose_secret();
-        Ok(match &self.print {
-            Print::Values | Print::ExternalValues { .. } => self.values(token, None),
-            Print::Secret { secret } => secret_manifest(secret, token),
-            Print::Both { secret } => {
-                let values = self.values(PLACEHOLDER, Some(secret));
-                format!("{}---\n{values}", secret_manifest(secret, token))
-            }
-        })
+/// Prints the documents that `--print` selects.
+pub(crate) fn print(line: Line<Bootstrap>, signals: &Signals) -> Result<String, Failure> {
+    let Bootstrap { mut subject, ttl, token_file, external_secret, print } = line.flags;
+    if external_secret.is_none() && print.is_some() {
+        return Err(Failure::usage("--print needs --external-secret"));
     }
+    let print = PRINT.or(print);
+    let secret = external_secret.as_deref();
+    let needs_no_roles = subject.roles.is_empty() && secret.is_some() && print == Printed::Secret;
+    let roles = std::mem::take(&mut subject.roles);
+    let roles = if needs_no_roles { Vec::new() } else { config::stackstate::roles(roles)? };
+    let values = |token: &str| {
+        values(token, secret, &roles, &TTL.or(ttl.clone()), subject.dedicated_subject.as_deref())
+    };
+    if secret.is_some() && print == Printed::Values {
+        return Ok(values(PLACEHOLDER));
+    }
+    let token = match &token_file {
+        None => random_token()?,
+        Some(path) => kept_token(path, signals)?,
+    };
+    let token = token.expose_secret();
+    Ok(match secret {
+        None => values(token),
+        Some(name) if print == Printed::Secret => secret_manifest(name, token),
+        Some(name) => format!("{}---\n{}", secret_manifest(name, token), values(PLACEHOLDER)),
+    })
+}
 
-    /// `authentication.yaml` of the Helm chart.
-    fn values(&self, token: &str, secret: Option<&str>) -> String {
-        let mut yaml =
-            String::from("# Helm values: helm upgrade --values FILE.\nstackstate:\n  authentication:\n");
-        if let Some(secret) = secret {
-            let _ = writeln!(yaml, "    fromExternalSecret: {}", quoted(secret));
-        }
-        let _ = write!(
-            yaml,
-            "    serviceToken:\n      bootstrap:\n        token: {}\n        roles:\n",
-            quoted(token)
-        );
-        for role in &self.roles {
-            let _ = writeln!(yaml, "          - {}", quoted(&hocon_word(role)));
-        }
-        let _ = writeln!(yaml, "        ttl: {}", quoted(&self.ttl));
-        if !self.dedicated_subject.is_empty() {
-            let _ = writeln!(yaml, "        dedicatedSubject: {}", quoted(&self.dedicated_subject));
-        }
-        yaml
+/// `authentication.yaml` of the Helm chart.
+fn values(
+    token: &str,
+    secret: Option<&str>,
+    roles: &[String],
+    ttl: &str,
+    dedicated_subject: Option<&str>,
+) -> String {
+    let mut yaml =
+        String::from("# Helm values: helm upgrade --values FILE.\nstackstate:\n  authentication:\n");
+    if let Some(secret) = secret {
+        let _ = writeln!(yaml, "    fromExternalSecret: {}", quoted(secret));
     }
+    let _ = write!(
+        yaml,
+        "    serviceToken:\n      bootstrap:\n        token: {}\n        roles:\n",
+        quoted(token)
+    );
+    for role in roles {
+        let _ = writeln!(yaml, "          - {}", quoted(&hocon_word(role)));
+    }
+    let _ = writeln!(yaml, "        ttl: {}", quoted(ttl));
+    if let Some(subject) = dedicated_subject.filter(|subject| !subject.is_empty()) {
+        let _ = writeln!(yaml, "        dedicatedSubject: {}", quoted(subject));
+    }
+    yaml
 }
 
 fn secret_manifest(name: &str, token: &str) -> String {

@@ -1,89 +1,49 @@
 //! `gafaelfawr create|list|delete`.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::output::{Format, LastColumn, json, json_list, table};
-use super::{Administration, Place, Session, deliver};
+use super::output::{LastColumn, json, json_list, table};
+use super::{Place, Session, Shown};
+use crate::cli::flags::TIMEOUT;
+use crate::cli::gafaelfawr::{Create, Delete, GafaelfawrFlags, LIFETIME, List};
+use crate::cli::{AdminFlags, FORMAT, Format, Line};
+use crate::config::{self, gafaelfawr::new_token};
 use crate::date::{self, unix_now};
 use crate::failure::{Failure, Reason, Stage};
-use crate::issuer::api::Access;
-use crate::issuer::gafaelfawr::{Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, NewToken, TokenInfo, token_key_of};
-use crate::secret::ExposeSecret as _;
+use crate::issuer::gafaelfawr::{
+    Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, TokenInfo, delete_command, is_token_key, list_command,
+    token_key_of,
+};
 use crate::sys::signal::Signals;
 
 /// Added to the shortest lifetime, because the server counts from the moment it gets the request.
 pub(super) const LIFETIME_MARGIN: Duration = Duration::from_secs(10);
 
-pub(crate) enum Action {
-    Create {
-        new: NewToken,
-        /// `None`: it never expires.
-        lifetime: Option<Duration>,
-        /// The file to write the token to; `None` is stdout.
-        out: Option<PathBuf>,
-    },
-    List {
-        username: String,
-    },
-    Delete {
-        username: String,
-        key: String,
-    },
-}
-
-/// Performs the action. Returns the text for stdout, or an empty one if a token was already delivered there.
-pub(crate) fn act(
-    administration: Administration,
-    action: Action,
+/// The environment, the session of the verb, and the format of its output.
+fn begin(
+    access: GafaelfawrFlags,
+    admin: AdminFlags,
     signals: &Signals,
-) -> Result<String, Failure> {
-    let Administration { url, format, timeout, http, credential } = administration;
-    let session = Session::begin(timeout, signals);
-    let gafaelfawr = || {
-        let (http, credential) = session.read(http, credential)?;
-        Gafaelfawr::new(Access { http: &http, url, credential: &credential })
-    };
-    match action {
-        Action::Create { new, lifetime, out } => {
-            let place = Place::reserve(out)?;
-            create(&gafaelfawr()?, session, &new, lifetime, place, format)
-        }
-        Action::List { username } => {
-            let gafaelfawr = gafaelfawr()?;
-            let tokens = session.wait(gafaelfawr.api(), gafaelfawr.list(&username, session.deadline))?;
-            Ok(match format {
-                Format::Json => json_list(&tokens),
-                Format::Text if tokens.is_empty() => format!("no tokens of {username}\n"),
-                Format::Text => table(&rows(&tokens, unix_now()), "  ", LastColumn::Trimmed),
-            })
-        }
-        Action::Delete { username, key } => {
-            let gafaelfawr = gafaelfawr()?;
-            let work = gafaelfawr.delete(&username, &key, session.deadline);
-            let see = format!("see: monitoring-token gafaelfawr list --username {username}");
-            if !session.change(gafaelfawr.api(), work, &format!("{key} may be deleted, {see}"))? {
-                let message = format!("{username} has no token {key}; {see}");
-                return Err(Failure::failed(Stage::Exchange, Reason::TokenNotFound, message));
-            }
-            Ok(match format {
-                Format::Json => json(&json!({"deleted": key, "username": username})),
-                Format::Text => format!("deleted {key} of {username}\n"),
-            })
-        }
-    }
+) -> Result<(Gafaelfawr, Session<'_>, Format), Failure> {
+    let site = config::gafaelfawr::site(access, admin.http)?;
+    let session = Session::begin(TIMEOUT.or(admin.timeout), signals);
+    Ok((session.connect(site, Gafaelfawr::new)?, session, FORMAT.or(admin.output)))
 }
 
-fn create(
-    gafaelfawr: &Gafaelfawr,
-    session: Session<'_>,
-    new: &NewToken,
-    lifetime: Option<Duration>,
-    place: Place,
-    format: Format,
-) -> Result<String, Failure> {
+pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Failure> {
+    let Create { gafaelfawr, service, lifetime, no_expiry, out, admin } = line.flags;
+    let lifetime = match (lifetime, no_expiry.unwrap_or_default()) {
+        (Some(_), true) => {
+            return Err(Failure::usage("--lifetime and --no-expiry exclude each other: give one"));
+        }
+        (None, true) => None,
+        (lifetime, false) => Some(LIFETIME.or(lifetime)),
+    };
+    let new = new_token(service);
+    let (gafaelfawr, session, format) = begin(gafaelfawr, admin, signals)?;
+    let place = Place::reserve(out.out)?;
     let username = &new.username;
     let expires = match lifetime {
         None => None,
@@ -95,46 +55,70 @@ fn create(
             Some(server_now.saturating_add(lifetime).min(MAX_EXPIRES))
         }
     };
-    let open =
-        format!("a token may have been created, see: monitoring-token gafaelfawr list --username {username}");
-    let work = gafaelfawr.create(new, expires, session.deadline);
+    let open = format!("a token may have been created, see: {}", list_command(username));
+    let work = gafaelfawr.create(&new, expires, session.deadline);
     let token = session.make(gafaelfawr.api(), work, &open)?;
     let key = token_key_of(&token).unwrap_or_default();
-    let shown = |member: &str, value: &str| {
-        json(&json!({
-            member: value, "key": key, "username": username, "scopes": new.scopes, "expires": expires
-        }))
-    };
-    match place {
-        Place::File(mut file) => {
-            file.fill(&token).map_err(|failure| failure.and(&lost(username, key)))?;
-            let path = file.path().display().to_string();
+    let shown = |what: Shown<'_>| match (format, what) {
+        (Format::Text, Shown::Token(token)) => format!("{token}\n"),
+        (Format::Text, Shown::Path(path)) => {
             let expiry = expires.map_or_else(|| "never".to_owned(), date::time);
-            Ok(match format {
-                Format::Text => format!("token {key} of {username} is in {path}; expires: {expiry}\n"),
-                Format::Json => shown("out", &path),
-            })
+            format!("token {key} of {username} is in {path}; expires: {expiry}\n")
         }
-        Place::Stdout => {
-            let text = match format {
-                Format::Text => format!("{}\n", token.expose_secret()),
-                Format::Json => shown("token", token.expose_secret()),
+        (Format::Json, what) => {
+            let (member, value) = match what {
+                Shown::Token(token) => ("token", token),
+                Shown::Path(path) => ("out", path),
             };
-            deliver(&text, || {
-                let session = Session::begin(session.timeout, session.signals);
-                let work = gafaelfawr.delete(username, key, session.deadline);
-                match session.wait(gafaelfawr.api(), work) {
-                    Ok(_) => format!("the token {key} is deleted again; check --out"),
-                    Err(failure) => format!("{}; {failure}", lost(username, key)),
-                }
-            })?;
-            Ok(String::new())
+            json(&json!({
+                member: value, "key": key, "username": username, "scopes": new.scopes, "expires": expires
+            }))
         }
-    }
+    };
+    let lost = format!("the token is lost, delete it: {}", delete_command(username, key));
+    place.deliver(&token, shown, &lost, || {
+        let session = Session::begin(session.timeout, session.signals);
+        let work = gafaelfawr.delete(username, key, session.deadline);
+        match session.wait(gafaelfawr.api(), work) {
+            Ok(_) => format!("the token {key} is deleted again; check --out"),
+            Err(failure) => format!("{lost}; {failure}"),
+        }
+    })
 }
 
-fn lost(username: &str, key: &str) -> String {
-    format!("the token is lost, delete it: monitoring-token gafaelfawr delete --username {username} -- {key}")
+pub(crate) fn list(line: Line<List>, signals: &Signals) -> Result<String, Failure> {
+    let List { gafaelfawr, username, admin } = line.flags;
+    let (gafaelfawr, session, format) = begin(gafaelfawr, admin, signals)?;
+    let tokens = session.wait(gafaelfawr.api(), gafaelfawr.list(&username, session.deadline))?;
+    Ok(match format {
+        Format::Json => json_list(&tokens),
+        Format::Text if tokens.is_empty() => format!("no tokens of {username}\n"),
+        Format::Text => table(&rows(&tokens, unix_now()), "  ", LastColumn::Trimmed),
+    })
+}
+
+pub(crate) fn delete(line: Line<Delete>, signals: &Signals) -> Result<String, Failure> {
+    let [word] = line.operands.as_slice() else {
+        return Err(Failure::usage("expected one KEY, as shown by gafaelfawr list"));
+    };
+    // It may be the whole token, so it is not shown.
+    let key = word.to_str().filter(|key| is_token_key(key)).ok_or_else(|| {
+        Failure::usage(
+            "delete expects the KEY of a token: the 22 characters between gt- and the dot, never the whole token",
+        )
+    })?;
+    let Delete { gafaelfawr, username, admin } = line.flags;
+    let (gafaelfawr, session, format) = begin(gafaelfawr, admin, signals)?;
+    let deletion = gafaelfawr.delete(&username, key, session.deadline);
+    let see = format!("see: {}", list_command(&username));
+    if !session.change(gafaelfawr.api(), deletion, &format!("{key} may be deleted, {see}"))? {
+        let message = format!("{username} has no token {key}; {see}");
+        return Err(Failure::failed(Stage::Exchange, Reason::TokenNotFound, message));
+    }
+    Ok(match format {
+        Format::Json => json(&json!({"deleted": key, "username": username})),
+        Format::Text => format!("deleted {key} of {username}\n"),
+    })
 }
 
 fn rows(tokens: &[TokenInfo], now: u64) -> Vec<Vec<String>> {

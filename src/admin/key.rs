@@ -4,50 +4,36 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use zeroize::Zeroizing;
 
-use crate::failure::{Failure, Reason, Stage, printable, system_error};
+use crate::cli::Line;
+use crate::cli::flags::{ALGORITHM, GenerateFlags, InspectFlags, KeyFileFlags, PublicFlags, TIMEOUT};
+use crate::failure::{Failure, Reason, Stage, brief, printable, system_error};
 use crate::key::convert::{public_half, read, thumbprint, to_json};
 use crate::key::generate::private_jwk;
-use crate::key::inspect::inspect;
 use crate::key::load::read_file;
-use crate::key::{Algorithm, Unusable, algorithm};
+use crate::key::{self, Unusable, algorithm};
 use crate::new_file::NewFile;
 use crate::read::Until;
 
-pub(crate) enum Action {
-    Generate {
-        algorithm: Algorithm,
-        /// `None`: the key's thumbprint.
-        key_id: Option<String>,
-        /// Where to write the private key; `None`: a name made of algorithm and key ID.
-        out: Option<PathBuf>,
-    },
-    Public {
-        file: KeyFile,
-        /// Print a JWK set instead of one JWK.
-        as_set: bool,
-    },
-    Inspect {
-        file: KeyFile,
-    },
-}
-
-/// A file with a JWK.
-pub(crate) struct KeyFile {
-    /// May be a pipe.
-    pub path: PathBuf,
-    /// How long to wait for a pipe.
-    pub patience: Duration,
+/// The JWK file of a command line, and its content.
+struct KeyFile {
+    path: PathBuf,
+    json: Zeroizing<Vec<u8>>,
 }
 
 impl KeyFile {
-    fn read(&self) -> Result<Zeroizing<Vec<u8>>, Failure> {
-        read_file(&self.path, &Until::in_time(self.patience), "give the path of a JWK")
+    fn read(flags: &KeyFileFlags, operands: &[OsString]) -> Result<KeyFile, Failure> {
+        let [path] = operands else {
+            return Err(Failure::usage("missing FILE: expected the path of one JWK"));
+        };
+        let path = PathBuf::from(path);
+        let until = Until::in_time(TIMEOUT.or(flags.timeout));
+        let json = read_file(&path, &until, "give the path of a JWK")?;
+        Ok(KeyFile { path, json })
     }
 
     fn refuse(&self, refusal: &Unusable) -> Failure {
@@ -55,30 +41,41 @@ impl KeyFile {
     }
 }
 
-/// Performs the action and returns the text for stdout.
-pub(crate) fn act(action: Action) -> Result<String, Failure> {
-    match action {
-        Action::Generate { algorithm, key_id, out } => generate(algorithm, key_id, out),
-        Action::Public { file, as_set } => {
-            let json = file.read()?;
-            let public = read(&json).and_then(|jwk| public_half(&jwk)).and_then(|public| to_json(&public));
-            let public = public.map_err(|refusal| file.refuse(&refusal))?;
-            Ok(if as_set { format!("{{\"keys\":[{public}]}}\n") } else { public + "\n" })
-        }
-        Action::Inspect { file } => inspect(&file.read()?).map_err(|refusal| file.refuse(&refusal)),
-    }
+pub(crate) fn public(line: &Line<PublicFlags>) -> Result<String, Failure> {
+    let file = KeyFile::read(&line.flags.file, &line.operands)?;
+    let public = read(&file.json).and_then(|jwk| public_half(&jwk)).and_then(|public| to_json(&public));
+    let public = public.map_err(|refusal| file.refuse(&refusal))?;
+    let as_set = line.flags.jwks.unwrap_or_default();
+    Ok(if as_set { format!("{{\"keys\":[{public}]}}\n") } else { public + "\n" })
+}
+
+pub(crate) fn inspect(line: &Line<InspectFlags>) -> Result<String, Failure> {
+    let file = KeyFile::read(&line.flags.file, &line.operands)?;
+    key::inspect::inspect(&file.json).map_err(|refusal| file.refuse(&refusal))
 }
 
 /// Writes FILE (0600) and FILE.pub, and says so.
-fn generate(kind: Algorithm, key_id: Option<String>, out: Option<PathBuf>) -> Result<String, Failure> {
+pub(crate) fn generate(line: &Line<GenerateFlags>) -> Result<String, Failure> {
+    if let Some(word) = line.operands.first() {
+        return Err(Failure::usage(format!(
+            "key generate takes no argument {}; name the file with --out",
+            brief(word)
+        )));
+    }
+    let GenerateFlags { alg, kid: key_id, out } = &line.flags;
+    if out.is_none() && key_id.as_ref().is_some_and(|key_id| key_id.contains('/')) {
+        return Err(Failure::usage("-kid: must not contain a slash unless --out names the file"));
+    }
+    let kind = ALGORITHM.or(*alg);
     let mut jwk = private_jwk(kind).map_err(not_created)?;
     let key_id = match key_id {
-        Some(key_id) => key_id,
+        Some(key_id) => key_id.clone(),
         // As `jwk-keygen --kid-rand`: padded.
         None => URL_SAFE.encode(thumbprint(&jwk).map_err(not_created)?),
     };
     jwk.set_key_id(&key_id);
-    let private_path = out.unwrap_or_else(|| format!("jwk_sig_{}_{key_id}", algorithm::name(kind)).into());
+    let private_path =
+        out.clone().unwrap_or_else(|| format!("jwk_sig_{}_{key_id}", algorithm::name(kind)).into());
     let public_path = with_suffix(&private_path, ".pub");
     let private_json = Zeroizing::new(to_json(&jwk).map_err(not_created)?);
     let public_json = public_half(&jwk).and_then(|public| to_json(&public)).map_err(not_created)?;

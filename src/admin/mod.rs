@@ -13,32 +13,16 @@ pub(crate) mod stackstate;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use reqwest::Url;
-
 use crate::failure::{ExitStatus, Failure, Stage};
 use crate::go::duration;
-use crate::http::{HttpConfig, LoadedHttp};
-use crate::issuer::CreateError;
-use crate::issuer::api::Api;
-use crate::issuer::credential::Credential;
+use crate::issuer::api::{Access, Api};
+use crate::issuer::{CreateError, Site};
 use crate::read::Until;
 use crate::runtime::block_on;
-use crate::secret::SecretString;
+use crate::secret::{ExposeSecret as _, SecretString};
 use crate::stdout;
 use crate::sys::signal::Signals;
-use output::{Format, SecretFile};
-
-/// The settings that every request to a service needs.
-pub(crate) struct Administration {
-    /// Base URL of the service.
-    pub url: Url,
-    /// `--output`.
-    pub format: Format,
-    /// `--timeout`.
-    pub timeout: Duration,
-    pub http: HttpConfig,
-    pub credential: Credential,
-}
+use output::SecretFile;
 
 /// The time limit of a verb, and the signals that can end it early.
 #[derive(Clone, Copy)]
@@ -54,10 +38,15 @@ impl<'a> Session<'a> {
         Session { timeout, deadline: Instant::now() + timeout, signals }
     }
 
-    /// Reads the files that may be pipes: `-ca-file` and the credential.
-    fn read(self, http: HttpConfig, credential: Credential) -> Result<(LoadedHttp, SecretString), Failure> {
+    /// Reads the files that may be pipes, `-ca-file` and the credential, and calls `connect` with them.
+    fn connect<T>(
+        self,
+        Site { url, http, credential }: Site,
+        connect: impl FnOnce(Access<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let until = self.until();
-        Ok((http.load(&until)?, credential.read(&until)?))
+        let (http, credential) = (http.load(&until)?, credential.read(&until)?);
+        connect(Access { http: &http, url, credential: &credential })
     }
 
     fn until(&self) -> Until<'a> {
@@ -138,9 +127,33 @@ impl Place {
             Failure::unwritten(message)
         })
     }
+
+    /// Writes a new token. If that fails, the message has a clause about the lost token: `lost`, and for stdout what
+    /// `undo` reports. Returns the text for stdout, which is `shown` with the path of the file; with the token, it has
+    /// already been written there.
+    fn deliver(
+        self,
+        token: &SecretString,
+        shown: impl Fn(Shown<'_>) -> String,
+        lost: &str,
+        undo: impl FnOnce() -> String,
+    ) -> Result<String, Failure> {
+        match self {
+            Place::File(mut file) => {
+                file.fill(token).map_err(|failure| failure.and(lost))?;
+                Ok(shown(Shown::Path(&file.path().display().to_string())))
+            }
+            Place::Stdout => {
+                let text = shown(Shown::Token(token.expose_secret()));
+                stdout::deliver(&text).map_err(|error| stdout::unwritten(&error).and(&undo()))?;
+                Ok(String::new())
+            }
+        }
+    }
 }
 
-/// Writes a new token to stdout. If that fails, the message says what `undo` reports about the lost token.
-fn deliver(text: &str, undo: impl FnOnce() -> String) -> Result<(), Failure> {
-    stdout::deliver(text).map_err(|error| stdout::unwritten(&error).and(&undo()))
+/// The part of the text about a new token that depends on its place.
+enum Shown<'a> {
+    Path(&'a str),
+    Token(&'a str),
 }

@@ -10,14 +10,6 @@ use crate::failure::{Failure, system_error};
 use crate::new_file::NewFile;
 use crate::secret::{ExposeSecret as _, SecretString, clean_foreign, clean_json};
 
-/// `--output`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Format {
-    #[default]
-    Text,
-    Json,
-}
-
 /// JSON, indented as by `sts`.
 pub(crate) fn json(value: &impl Serialize) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default() + "\n"

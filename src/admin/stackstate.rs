@@ -1,90 +1,109 @@
 //! `stackstate create|list|delete`: prints what `sts service-token` prints, also into a pipe.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Instant;
 
 use serde::Serialize;
 use serde_json::json;
 
-use super::output::{Format, LastColumn, json, json_list, table};
-use super::{Administration, Place, Session, deliver};
+use super::output::{LastColumn, json, json_list, table};
+use super::{Place, Session, Shown};
+use crate::cli::flags::TIMEOUT;
+use crate::cli::stackstate::{Create, Delete, List, StackStateFlags, parse_id};
+use crate::cli::{AdminFlags, FORMAT, Format, Line};
+use crate::config::{self, stackstate::new_token};
 use crate::date;
 use crate::failure::{Failure, Reason, Stage, printable};
-use crate::issuer::api::Access;
-use crate::issuer::stackstate::{Created, CredentialKind, NewToken, ServiceToken, StackState};
-use crate::secret::{ExposeSecret as _, scrub};
+use crate::issuer::stackstate::{Created, ServiceToken, StackState};
+use crate::secret::scrub;
 use crate::sys::signal::Signals;
 
-pub(crate) enum Action {
-    Create {
-        new: NewToken,
-        /// The file to write the token to; `None` is stdout.
-        out: Option<PathBuf>,
-    },
-    List,
-    Delete(Which),
+const SEE_LIST: &str = "see: monitoring-token stackstate list";
+
+/// The installation, the session of the verb, and the format of its output.
+fn begin(
+    access: StackStateFlags,
+    admin: AdminFlags,
+    signals: &Signals,
+) -> Result<(StackState, Session<'_>, Format), Failure> {
+    let (site, api) = config::stackstate::site(access, admin.http)?;
+    let session = Session::begin(TIMEOUT.or(admin.timeout), signals);
+    let stackstate = session.connect(site, |access| StackState::new(access, api))?;
+    Ok((stackstate, session, FORMAT.or(admin.output)))
 }
 
-pub(crate) enum Which {
+pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Failure> {
+    let Create { stackstate, name, subject, expiration, out, admin } = line.flags;
+    let new = new_token(name, subject, expiration)?;
+    let (stackstate, session, format) = begin(stackstate, admin, signals)?;
+    let place = Place::reserve(out.out)?;
+    let open = format!("the token {} may have been created, {SEE_LIST}", new.name);
+    let work = stackstate.create(&new, session.deadline);
+    let Created { name, token, expiration } = session.make(stackstate.api(), work, &open)?;
+    let shown = |what: Shown<'_>| match (format, what) {
+        (Format::Text, Shown::Path(shown) | Shown::Token(shown)) => {
+            format!("✅ Service token created: {shown}\n")
+        }
+        (Format::Json, what) => {
+            let token = match what {
+                Shown::Token(token) => Some(token),
+                Shown::Path(_) => None,
+            };
+            // `json!` would sort the fields.
+            json(&BTreeMap::from([("service-token", CreatedToken { name: &name, token, expiration })]))
+        }
+    };
+    let lost = format!(
+        "the token {} is lost, delete it by the ID that monitoring-token stackstate list shows",
+        printable(&name)
+    );
+    // The response has no ID, and other tokens may have the same name, so the token is not deleted here.
+    place.deliver(&token, shown, &lost, || lost.clone())
+}
+
+pub(crate) fn list(line: Line<List>, signals: &Signals) -> Result<String, Failure> {
+    let (stackstate, session, format) = begin(line.flags.stackstate, line.flags.admin, signals)?;
+    let tokens = session.wait(stackstate.api(), stackstate.list(session.deadline))?;
+    Ok(match format {
+        Format::Json => json_list(&json!({"service-tokens": tokens})),
+        Format::Text if tokens.is_empty() => "No service tokens found.\n".to_owned(),
+        Format::Text => table(&rows(&tokens), " | ", LastColumn::Padded),
+    })
+}
+
+pub(crate) fn delete(line: Line<Delete>, signals: &Signals) -> Result<String, Failure> {
+    let Delete { stackstate, id, name, admin } = line.flags;
+    let which = match (name, id, line.operands.as_slice()) {
+        (Some(name), None, []) => Which::Named(name),
+        (None, Some(id), []) => Which::Id(id),
+        // It may be a token, so it is not shown.
+        (None, None, [word]) => Which::Id(word.to_str().and_then(parse_id).ok_or_else(|| {
+            Failure::usage("delete expects the ID of a token, a decimal number as shown by stackstate list")
+        })?),
+        _ => return Err(Failure::usage("expected one ID or --name, as shown by stackstate list")),
+    };
+    let (stackstate, session, format) = begin(stackstate, admin, signals)?;
+    let work = delete_which(&stackstate, which, session.deadline);
+    let id = session.change(stackstate.api(), work, &format!("the token may be deleted, {SEE_LIST}"))?;
+    Ok(match format {
+        Format::Text => format!("✅ Service token deleted: {id}\n"),
+        Format::Json => json(&json!({"deleted-service-token": id})),
+    })
+}
+
+enum Which {
     Id(i64),
     /// Must match exactly one token.
     Named(String),
 }
 
-/// Performs the action at the API below `api_path`. Returns the text for stdout, or an empty one if a token was already
-/// delivered there.
-pub(crate) fn act(
-    administration: Administration,
-    api_path: &str,
-    kind: Option<CredentialKind>,
-    action: Action,
-    signals: &Signals,
-) -> Result<String, Failure> {
-    let Administration { url, format, timeout, http, credential } = administration;
-    let session = Session::begin(timeout, signals);
-    let stackstate = || {
-        let (http, credential) = session.read(http, credential)?;
-        let kind = kind.unwrap_or_else(|| CredentialKind::of(&credential));
-        StackState::new(Access { http: &http, url, credential: &credential }, api_path, kind)
-    };
-    match action {
-        Action::Create { new, out } => {
-            let place = Place::reserve(out)?;
-            create(&stackstate()?, session, &new, place, format)
-        }
-        Action::List => {
-            let stackstate = stackstate()?;
-            let tokens = session.wait(stackstate.api(), stackstate.list(session.deadline))?;
-            Ok(match format {
-                Format::Json => json_list(&json!({"service-tokens": tokens})),
-                Format::Text if tokens.is_empty() => "No service tokens found.\n".to_owned(),
-                Format::Text => table(&rows(&tokens), " | ", LastColumn::Padded),
-            })
-        }
-        Action::Delete(which) => {
-            let stackstate = stackstate()?;
-            let work = delete(&stackstate, which, session.deadline);
-            let id =
-                session.change(stackstate.api(), work, &format!("the token may be deleted, {SEE_LIST}"))?;
-            Ok(match format {
-                Format::Text => format!("✅ Service token deleted: {id}\n"),
-                Format::Json => json(&json!({"deleted-service-token": id})),
-            })
-        }
-    }
-}
-
-const SEE_LIST: &str = "see: monitoring-token stackstate list";
-
 /// Deletes the token and returns its ID.
-async fn delete(stackstate: &StackState, which: Which, deadline: Instant) -> Result<i64, Failure> {
+async fn delete_which(stackstate: &StackState, which: Which, deadline: Instant) -> Result<i64, Failure> {
     let refuse = |why: String| Err(Failure::failed(Stage::Exchange, Reason::TokenNotFound, why));
     let id = match which {
         Which::Id(id) => id,
         Which::Named(name) => {
-            let listed = stackstate.list(deadline).await?;
-            let ids: Vec<i64> = listed.iter().filter(|t| t.name == name).filter_map(|t| t.id).collect();
+            let ids = stackstate.ids_of(&name, deadline).await?;
             let name = printable(&name);
             match ids.as_slice() {
                 [id] => *id,
@@ -126,48 +145,9 @@ fn is_rounded(id: i64, listed: i64) -> bool {
     id as f64 == listed as f64
 }
 
-fn create(
-    stackstate: &StackState,
-    session: Session<'_>,
-    new: &NewToken,
-    place: Place,
-    format: Format,
-) -> Result<String, Failure> {
-    let open = format!("the token {} may have been created, see: monitoring-token stackstate list", new.name);
-    let work = stackstate.create(new, session.deadline);
-    let Created { name, token, expiration } = session.make(stackstate.api(), work, &open)?;
-    let text = |place: &str, token: Option<&str>| match format {
-        Format::Text => format!("✅ Service token created: {place}\n"),
-        Format::Json => {
-            let shown = Shown { name: &name, token, expiration };
-            // `json!` would sort the fields.
-            json(&BTreeMap::from([("service-token", shown)]))
-        }
-    };
-    match place {
-        Place::File(mut file) => {
-            file.fill(&token).map_err(|failure| failure.and(&lost(&name)))?;
-            Ok(text(&file.path().display().to_string(), None))
-        }
-        Place::Stdout => {
-            let token = token.expose_secret();
-            // The response has no ID, and other tokens may have the same name, so the token is not deleted here.
-            deliver(&text(token, Some(token)), || lost(&name))?;
-            Ok(String::new())
-        }
-    }
-}
-
-fn lost(name: &str) -> String {
-    format!(
-        "the token {} is lost, delete it by the ID that monitoring-token stackstate list shows",
-        printable(name)
-    )
-}
-
 /// The order of the fields is that of `sts`.
 #[derive(Serialize)]
-struct Shown<'a> {
+struct CreatedToken<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     expiration: Option<i64>,
     name: &'a str,

@@ -12,8 +12,10 @@ use crate::deadline::Timeline;
 use crate::failure::{ExitStatus, Failure, Reason, Stage, brief};
 use crate::go::duration;
 use crate::http::Client;
+use crate::log::Log;
 use crate::run::command::{refuse_command, shown};
 use crate::secret::{clean, clean_json, scrub_stack};
+use crate::sys::signal::Signals;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -102,31 +104,38 @@ impl Checklist {
     }
 }
 
-pub(crate) struct Checked {
-    pub rows: Vec<Row>,
-    /// The failure that would end the run before its command.
-    pub failure: Option<Failure>,
+/// The check of one kind of run.
+pub(crate) struct Check<T> {
+    pub(super) names: &'static [&'static str],
+    /// Fills the rows.
+    pub(super) steps: fn(T, &Signals, Log, &mut Checklist) -> Result<(), Failure>,
 }
 
-impl Checked {
-    /// The result of `steps`, which fill the rows.
-    pub(super) fn of(
-        names: &'static [&'static str],
-        steps: impl FnOnce(&mut Checklist) -> Result<(), Failure>,
-    ) -> Checked {
-        let mut list = Checklist::new(names);
-        let failure = steps(&mut list).err();
+impl<T> Check<T> {
+    pub(crate) fn make(&self, what: T, signals: &Signals, log: Log) -> Checked {
+        let mut list = Checklist::new(self.names);
+        let failure = (self.steps)(what, signals, log, &mut list).err();
         scrub_stack();
         Checked { rows: list.rows(), failure }
     }
 
     /// The check of a command line that cannot be run.
-    pub(super) fn refused(names: &'static [&'static str], failure: Failure) -> Checked {
+    pub(crate) fn refused(&self, failure: Failure) -> Checked {
         let step = ["key", "credential"].into_iter().find(|step| failure.reason.name().starts_with(step));
         let step = if failure.reason == Reason::StsConfigInvalid { Some("credential") } else { step };
-        Checked::of(names, |list| list.step(step.unwrap_or(FLAGS), Err(failure)))
+        let mut list = Checklist::new(self.names);
+        let failure = list.step(step.unwrap_or(FLAGS), Err::<(), _>(failure)).err();
+        Checked { rows: list.rows(), failure }
     }
+}
 
+pub(crate) struct Checked {
+    rows: Vec<Row>,
+    /// The failure that would end the run before its command.
+    pub failure: Option<Failure>,
+}
+
+impl Checked {
     pub(crate) fn table(&self) -> String {
         let width = self.rows.iter().map(|row| row.name.len()).max().unwrap_or_default();
         let mut text = String::new();

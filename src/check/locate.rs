@@ -3,7 +3,7 @@
 use reqwest::Url;
 use serde_json::json;
 
-use super::checklist::{Checked, Checklist, report_clock, report_command, report_timeout};
+use super::checklist::{Check, Checklist, report_clock, report_command, report_timeout};
 use super::network::{report_connection, set_up};
 use super::target;
 use crate::failure::Failure;
@@ -17,20 +17,14 @@ use crate::run::{Observer, Run, noting_plain_http};
 use crate::secret::scrub;
 use crate::sys::signal::Signals;
 
-const STEPS: &[&str] = &[
-    "timeout", "command", "key", "key_id", "signing", "roots", "proxy", "dns", "tcp", "tls", "clock",
-    "exchange", "url_keys", "target",
-];
-
-impl Checked {
-    pub(crate) fn of_locate(failure: Failure) -> Checked {
-        Checked::refused(STEPS, failure)
-    }
-}
-
-pub(crate) fn locate(what: LocateRun, signals: &Signals, log: Log) -> Checked {
-    Checked::of(STEPS, |list| steps(what, signals, log, list))
-}
+/// The check of the main command.
+pub(crate) static LOCATE: Check<LocateRun> = Check {
+    names: &[
+        "timeout", "command", "key", "key_id", "signing", "roots", "proxy", "dns", "tcp", "tls", "clock",
+        "exchange", "url_keys", "target",
+    ],
+    steps,
+};
 
 fn steps(what: LocateRun, signals: &Signals, log: Log, list: &mut Checklist) -> Result<(), Failure> {
     let LocateRun { locate, http, run: config, .. } = what;
@@ -40,7 +34,7 @@ fn steps(what: LocateRun, signals: &Signals, log: Log, list: &mut Checklist) -> 
     let (_, granted) =
         credentials(&mut run, &locate, http, &mut Steps { list, locate: &locate, insecure: None })?;
     let Some(granted) = granted else {
-        for &step in STEPS.iter().skip_while(|step| **step != "roots") {
+        for &step in LOCATE.names.iter().skip_while(|step| **step != "roots") {
             list.skip(step, "no request is made (-exchange=false)");
         }
         return Ok(());

@@ -11,6 +11,6 @@ mod network;
 mod target;
 mod token;
 
-pub(crate) use checklist::Checked;
-pub(crate) use locate::locate;
-pub(crate) use token::token;
+pub(crate) use checklist::Check;
+pub(crate) use locate::LOCATE;
+pub(crate) use token::TOKEN;

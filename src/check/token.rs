@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::checklist::{Checked, Checklist, report_clock, report_command, report_timeout};
+use super::checklist::{Check, Checklist, report_clock, report_command, report_timeout};
 use super::network::{report_connection, set_up};
 use crate::failure::{Failure, Reason, Stage};
 use crate::go::duration;
@@ -14,27 +14,31 @@ use crate::run::token::{TokenRun, connect, needed, prepare, while_checking};
 use crate::run::{Observer, Run, noting_plain_http};
 use crate::sys::signal::Signals;
 
-const STEPS: &[&str] =
-    &["timeout", "command", "credential", "roots", "proxy", "dns", "tcp", "tls", "clock", "token", "server"];
-
-impl Checked {
-    pub(crate) fn of_token(failure: Failure) -> Checked {
-        Checked::refused(STEPS, failure)
-    }
-}
-
-/// Makes the requests that a run makes before it creates a token, and reports how each step went.
-pub(crate) fn token(what: TokenRun, signals: &Signals, log: Log) -> Checked {
-    Checked::of(STEPS, |list| steps(what, signals, log, list))
-}
+/// The check of `exec`. It makes the requests that a run makes before it creates a token.
+pub(crate) static TOKEN: Check<TokenRun> = Check {
+    names: &[
+        "timeout",
+        "command",
+        "credential",
+        "roots",
+        "proxy",
+        "dns",
+        "tcp",
+        "tls",
+        "clock",
+        "token",
+        "server",
+    ],
+    steps,
+};
 
 fn steps(what: TokenRun, signals: &Signals, log: Log, list: &mut Checklist) -> Result<(), Failure> {
-    let TokenRun { credential, http, url, run: config, issuer, .. } = what;
+    let TokenRun { site, run: config, issuer, .. } = what;
     let mut run = list.step("timeout", Run::begin(&config, signals, log))?;
     let deadline = report_timeout(list, &run.timeline);
     report_command(list, &config.command);
-    let mut steps = Steps { list, url: url.clone(), insecure: plain_http_host(&url) };
-    let issuer = connect(&mut run, credential, http, url, issuer, &mut steps)?;
+    let mut steps = Steps { list, url: site.url.clone(), insecure: plain_http_host(&site.url) };
+    let issuer = connect(&mut run, site, issuer, &mut steps)?;
     prepare(&run, issuer.as_ref(), &mut steps)?;
     let describe = async { Ok(issuer.describe(deadline).await) };
     let told = run.attempt(Stage::Exchange, describe, || while_checking(issuer.api()));

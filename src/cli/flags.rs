@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
-use clap::{Arg, ArgAction, Args, Parser, ValueHint, value_parser};
+use clap::{Arg, ArgAction, Args, Command, CommandFactory, Parser, ValueHint, value_parser};
 
-use super::parse::{CommandLine, Diagnostics, command_line};
-use super::syntax::{DEBUG_FLAG, FlagsEnd, LOG_FORMAT_FLAG, LOG_FORMAT_VARIABLE};
+use super::parse::command;
+use super::syntax::{DEBUG_FLAG, JSON_FLAG, LOG_FORMAT_FLAG, LOG_FORMAT_VARIABLE};
 use super::values::{
-    Flag as _, Given, Preset, Why, anything, count, duration, filled, given, one_of, path, positive_duration,
-    read,
+    Flag as _, Given, Preset, Why, anything, count, described, duration, filled, given, one_of, path,
+    positive_duration, read,
 };
 use crate::VERSION;
 use crate::child::OutputPolicy;
@@ -23,7 +23,11 @@ use crate::log::LogFormat;
 use crate::metrics;
 use crate::reason::Reason;
 
+/// The name of this program.
+pub(crate) const PROGRAM: &str = "monitoring-token";
+
 pub(super) const RUN: &str = "Running the command";
+const DIAGNOSTICS: &str = "Diagnostics";
 
 pub(crate) const LOCATE_URL: &str = "http://localhost:8080/v2/platform/monitoring/";
 pub(crate) const SERVICE: &str = "ndt/ndt5";
@@ -47,7 +51,9 @@ pub(crate) const ALGORITHM: Preset<Algorithm> = Preset { text: "EdDSA", parse: k
         \n\
         Exit status: the command's own; 128+N if it died of signal N; 124 timeout; 125 monitoring-token\n\
         failed, the target was not tested; 126 COMMAND cannot be run; 127 not found; 2 usage error.",
-    arg = command_operands()
+    bin_name = PROGRAM,
+    arg = command_operands(),
+    args = log_flags()
 )]
 pub(crate) struct MainFlags {
     /// Print the version, its commit and date
@@ -67,36 +73,30 @@ pub(crate) struct MainFlags {
     pub(crate) run: RunFlags,
     #[command(flatten)]
     pub(crate) cache: CacheFlags,
-    #[command(flatten)]
-    pub(crate) log: LogFlags,
 }
 
-command_line!(MainFlags, "monitoring-token", FirstWord, |self| Diagnostics::from(&self.log));
-
-/// Make the request of a run and show how each step went, without running the command
-#[derive(Parser)]
-#[command(
-    override_usage = "monitoring-token check [flags] [--] [COMMAND ARG...]",
-    after_help = "Put check in front of the failing line, also before gafaelfawr exec or stackstate exec. COMMAND is not run\n\
-        and no token is created. The exit status is what the run would have had before its command: 0, 124 timeout,\n\
-        125 failure, 2 usage error."
-)]
-pub(crate) struct CheckFlags {
-    #[command(flatten)]
-    pub(crate) main: MainFlags,
-    #[command(flatten)]
-    pub(crate) report: ReportFlags,
+/// `monitoring-token` without its subcommands.
+pub fn main_command() -> Command {
+    described(command::<MainFlags>)
 }
 
-command_line!(CheckFlags, "monitoring-token check", FirstWord, |self| self.main.diagnostics());
+/// The flags of `check`: those of `run`, and its own.
+pub(crate) fn check_flags<R: CommandFactory>() -> Command {
+    let json = Arg::new(JSON_FLAG).long(JSON_FLAG).help("Print JSON instead of a table");
+    command::<R>().arg(json.boolean(false).help_heading(DIAGNOSTICS))
+}
 
-/// Flags of every `check`.
-#[derive(Args)]
-#[group(skip)]
-pub(crate) struct ReportFlags {
-    /// Print JSON instead of a table
-    #[arg(long, boolean(false), help_heading = LogFlags::HEADING)]
-    pub(crate) json: Option<bool>,
+/// `check` in front of the main command.
+pub(crate) fn check_command() -> Command {
+    check_flags::<MainFlags>()
+        .bin_name("monitoring-token check")
+        .about("Make the request of a run and show how each step went, without running the command")
+        .override_usage("monitoring-token check [flags] [--] [COMMAND ARG...]")
+        .after_help(
+            "Put check in front of the failing line, also before gafaelfawr exec or stackstate exec. COMMAND is not run\n\
+            and no token is created. The exit status is what the run would have had before its command: 0, 124 timeout,\n\
+            125 failure, 2 usage error.",
+        )
 }
 
 /// The original's flags, and `-exchange`. As in the original, values that are text are parsed late: if a flag is given
@@ -161,7 +161,7 @@ pub(crate) struct RunFlags {
 
 #[derive(Args)]
 #[group(skip)]
-#[command(next_help_heading = LogFlags::HEADING)]
+#[command(next_help_heading = DIAGNOSTICS)]
 pub(crate) struct MetricsFlags {
     /// Write metrics of the run for the node_exporter's textfile collector
     #[arg(long, value_name = "FILE", variable("MONITORING_TOKEN_METRICS_TEXTFILE"), value_hint = ValueHint::FilePath, value_parser = read(path))]
@@ -188,38 +188,36 @@ pub(crate) struct CacheFlags {
     pub(crate) cache_dir: Option<PathBuf>,
 }
 
-#[derive(Args)]
-#[group(skip)]
-#[command(next_help_heading = LogFlags::HEADING)]
-pub(crate) struct LogFlags {
-    /// Show each step on stderr, and the command's output
-    #[arg(long = DEBUG_FLAG, variable("LOGX_DEBUG"), boolean(false))]
-    pub(crate) debug: Option<bool>,
-    /// Format of the lines on stderr: text or json
-    #[arg(long = LOG_FORMAT_FLAG, value_name = "FORMAT", variable(LOG_FORMAT_VARIABLE), default("text"), value_parser = read(log_format))]
-    pub(crate) log_format: Option<LogFormat>,
-}
-
-impl From<&LogFlags> for Diagnostics {
-    fn from(log: &LogFlags) -> Diagnostics {
-        Diagnostics { debug: log.debug.unwrap_or_default(), format: log.log_format }
-    }
-}
-
-impl LogFlags {
-    const HEADING: &'static str = "Diagnostics";
+/// Read by the parser, for every command.
+pub(super) fn log_flags() -> [Arg; 2] {
+    let debug = Arg::new(DEBUG_FLAG).long(DEBUG_FLAG).variable("LOGX_DEBUG").boolean(false);
+    let format =
+        Arg::new(LOG_FORMAT_FLAG).long(LOG_FORMAT_FLAG).variable(LOG_FORMAT_VARIABLE).default("text");
+    [
+        debug.help("Show each step on stderr, and the command's output"),
+        format
+            .value_name("FORMAT")
+            .help("Format of the lines on stderr: text or json")
+            .value_parser(read(log_format)),
+    ]
+    .map(|flag| flag.help_heading(DIAGNOSTICS))
 }
 
 /// Explain a reason for a failure: its likely causes and what to check
 #[derive(Parser)]
-#[command(after_help = "Without REASON, all reasons are listed. No network is used.", arg = reason_operand())]
+#[command(
+    bin_name = "monitoring-token explain",
+    after_help = "Without REASON, all reasons are listed. No network is used.",
+    arg = reason_operand()
+)]
 pub(crate) struct ExplainFlags {}
-
-command_line!(ExplainFlags, "monitoring-token explain");
 
 /// Make a key pair: FILE holds the private key (0600), FILE.pub the public one
 #[derive(Parser)]
-#[command(arg = operands("FILE", "Refused: use --out FILE").hide(true))]
+#[command(
+    bin_name = "monitoring-token key generate",
+    arg = operands("FILE", "Refused: use --out FILE").hide(true)
+)]
 pub(crate) struct GenerateFlags {
     /// EdDSA, ES256 or RS256
     #[arg(long, value_name = "ALG", default(ALGORITHM.text), value_parser = read(ALGORITHM.parse))]
@@ -232,10 +230,9 @@ pub(crate) struct GenerateFlags {
     pub(crate) out: Option<PathBuf>,
 }
 
-command_line!(GenerateFlags, "monitoring-token key generate");
-
 /// Print the public key that belongs to a private one
 #[derive(Parser)]
+#[command(bin_name = "monitoring-token key public")]
 pub(crate) struct PublicFlags {
     /// Print a JWK set
     #[arg(long, boolean(false))]
@@ -244,16 +241,13 @@ pub(crate) struct PublicFlags {
     pub(crate) file: KeyFileFlags,
 }
 
-command_line!(PublicFlags, "monitoring-token key public");
-
 /// Print type, algorithm, key ID and thumbprint; never private parts
 #[derive(Parser)]
+#[command(bin_name = "monitoring-token key inspect")]
 pub(crate) struct InspectFlags {
     #[command(flatten)]
     pub(crate) file: KeyFileFlags,
 }
-
-command_line!(InspectFlags, "monitoring-token key inspect");
 
 #[derive(Args)]
 #[group(skip)]

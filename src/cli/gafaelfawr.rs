@@ -8,8 +8,6 @@ use clap::{Args, Parser, ValueHint};
 use reqwest::Url;
 
 use super::flags::operands;
-use super::parse::{CommandLine, Diagnostics, command_line};
-use super::syntax::FlagsEnd;
 use super::token::{
     AdminFlags, DEFAULT_LIFETIME, ExecFlags, OutFlags, RotateFlags, limit_of_rotate, public, refused,
     refused_flag, token_file,
@@ -53,6 +51,7 @@ pub(crate) struct ServiceFlags {
 
 /// Create a service token and print it once
 #[derive(Parser)]
+#[command(bin_name = "monitoring-token gafaelfawr create")]
 pub(crate) struct Create {
     #[command(flatten)]
     pub(crate) gafaelfawr: GafaelfawrFlags,
@@ -70,10 +69,9 @@ pub(crate) struct Create {
     pub(crate) admin: AdminFlags,
 }
 
-command_line!(Create, "monitoring-token gafaelfawr create", |self| Diagnostics::from(&self.admin.log));
-
 /// List the tokens of a user; expired ones are marked
 #[derive(Parser)]
+#[command(bin_name = "monitoring-token gafaelfawr list")]
 pub(crate) struct List {
     #[command(flatten)]
     pub(crate) gafaelfawr: GafaelfawrFlags,
@@ -84,11 +82,9 @@ pub(crate) struct List {
     pub(crate) admin: AdminFlags,
 }
 
-command_line!(List, "monitoring-token gafaelfawr list", |self| Diagnostics::from(&self.admin.log));
-
 /// Delete a token
 #[derive(Parser)]
-#[command(arg = operands("KEY", "Key of the token: the 22 characters after gt-"))]
+#[command(bin_name = "monitoring-token gafaelfawr delete", arg = operands("KEY", "Key of the token: the 22 characters after gt-"))]
 pub(crate) struct Delete {
     #[command(flatten)]
     pub(crate) gafaelfawr: GafaelfawrFlags,
@@ -99,11 +95,10 @@ pub(crate) struct Delete {
     pub(crate) admin: AdminFlags,
 }
 
-command_line!(Delete, "monitoring-token gafaelfawr delete", |self| Diagnostics::from(&self.admin.log));
-
 /// Run COMMAND with a service token that is deleted afterwards
 #[derive(Parser)]
 #[command(
+    bin_name = "monitoring-token gafaelfawr exec",
     override_usage = "monitoring-token gafaelfawr exec --username bot-NAME --scopes A,B [flags] -- COMMAND [ARG...]"
 )]
 pub(crate) struct Exec {
@@ -115,11 +110,10 @@ pub(crate) struct Exec {
     pub(crate) run: ExecFlags,
 }
 
-command_line!(Exec, "monitoring-token gafaelfawr exec", FirstWord, |self| Diagnostics::from(&self.run.log));
-
 /// Keep a working token in FILE: replace it before it expires, then delete it
 #[derive(Parser)]
 #[command(
+    bin_name = "monitoring-token gafaelfawr rotate",
     mut_arg("timeout", limit_of_rotate),
     override_usage = "monitoring-token gafaelfawr rotate --token-file FILE --username bot-NAME --scopes A,B [flags]",
     arg = refused_flag("no-expiry", expiring).boolean(false).value_parser(read(expiring))
@@ -134,8 +128,6 @@ pub(crate) struct Rotate {
     #[command(flatten)]
     pub(crate) admin: AdminFlags,
 }
-
-command_line!(Rotate, "monitoring-token gafaelfawr rotate", |self| Diagnostics::from(&self.admin.log));
 
 fn expiring(text: &OsStr) -> Result<(), Why> {
     let why = "a token that is rotated must expire; use --lifetime";

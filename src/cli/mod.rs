@@ -11,13 +11,12 @@ pub(crate) mod suggest;
 pub mod syntax;
 mod token;
 pub(crate) mod values;
-mod verbs;
 
-pub(crate) use parse::{CommandLine, Diagnostics, command, format_of_refused, parse, raw_values};
+pub(crate) use flags::PROGRAM;
+pub use flags::main_command;
 pub use parse::{Line, Stop, parse_untyped};
-pub use syntax::FlagsEnd;
+pub(crate) use parse::{asks_for_json, command, finished, log_format, parse, raw_values};
 pub(crate) use token::{
-    AdminFlags, CheckExec, EXEC_ENV_NAME, EXEC_OUTPUT, EXEC_TIMEOUT, ExecFlags, FORMAT, LIFETIME, RotateFlags,
+    AdminFlags, EXEC_ENV_NAME, EXEC_OUTPUT, EXEC_TIMEOUT, ExecFlags, FORMAT, Format, LIFETIME, RotateFlags,
 };
-pub(crate) use verbs::{GafaelfawrVerb, KeyVerb, StackStateVerb, Verb};
-pub use verbs::{full_command, main_command, subcommands};
+pub(crate) use values::{described, or};

@@ -5,45 +5,16 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use clap::builder::Resettable;
 use clap::error::ErrorKind;
-use clap::{Arg, ArgMatches, Args, Command, Parser};
+use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches};
 
-use super::syntax::{self, FlagsEnd, LOG_FORMAT_FLAG, LOG_FORMAT_VARIABLE};
+use super::flags::PROGRAM;
+use super::syntax::{self, DEBUG_FLAG, JSON_FLAG, LOG_FORMAT_FLAG, LOG_FORMAT_VARIABLE, VERBOSE_FLAG};
 use super::values::{self, described, is_damaged_bool};
 use crate::failure::Failure;
 use crate::go::flag::parse_bool;
 use crate::issuer::locate::SERVICE_URL;
 use crate::issuer::stackstate::SKIP_SSL;
 use crate::log::LogFormat;
-
-pub(crate) trait CommandLine: Parser + Args {
-    /// The words that select it.
-    const PROGRAM: &'static str;
-    const END: FlagsEnd = FlagsEnd::DoubleDash;
-
-    fn diagnostics(&self) -> Diagnostics {
-        Diagnostics::default()
-    }
-}
-
-macro_rules! command_line {
-    ($flags:ty, $program:literal $(, $end:ident)? $(, |$self:ident| $diagnostics:expr)?) => {
-        impl CommandLine for $flags {
-            const PROGRAM: &'static str = $program;
-            $(const END: FlagsEnd = FlagsEnd::$end;)?
-            $(fn diagnostics(&$self) -> Diagnostics { $diagnostics })?
-        }
-    };
-}
-pub(super) use command_line;
-
-/// The flags that control the lines on stderr.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Diagnostics {
-    /// `-logx.debug`.
-    pub(crate) debug: bool,
-    /// The format of failures; `None` if no flag sets it.
-    pub(crate) format: Option<LogFormat>,
-}
 
 /// A command line: flags, with their variables as fallback, and operands (POSIX, 12.1).
 pub struct Line<F> {
@@ -52,6 +23,18 @@ pub struct Line<F> {
     pub operands: Vec<OsString>,
     /// The flags on the command line, each as `--name` or `--name=value`.
     pub words: Vec<OsString>,
+    /// `-logx.debug`.
+    pub(crate) debug: bool,
+    /// The format of the lines on stderr.
+    pub(crate) format: LogFormat,
+}
+
+impl<F> Line<F> {
+    /// The flags, and the rest.
+    pub(crate) fn split(self) -> (F, Line<()>) {
+        let Line { flags, operands, words, debug, format } = self;
+        (flags, Line { flags: (), operands, words, debug, format })
+    }
 }
 
 pub enum Stop {
@@ -73,14 +56,13 @@ impl From<Failure> for Stop {
 }
 
 /// The clap definition of `F`.
-pub(crate) fn command<F: CommandLine>() -> Command {
-    finished(F::command().name(F::PROGRAM.rsplit(' ').next().unwrap_or_default()), F::PROGRAM)
+pub(crate) fn command<F: CommandFactory>() -> Command {
+    finished(F::command())
 }
 
 /// Settings of all commands: Go's rules for repeated flags, and `-help`.
-pub(super) fn finished(command: Command, program: &str) -> Command {
+pub(crate) fn finished(command: Command) -> Command {
     command
-        .bin_name(program)
         .args_override_self(true)
         .disable_help_subcommand(true)
         .disable_version_flag(true)
@@ -88,42 +70,39 @@ pub(super) fn finished(command: Command, program: &str) -> Command {
         .term_width(100)
 }
 
-/// Parses `args` (without the program name) by Go's rules and the flags of `F`.
-pub(crate) fn parse<F: CommandLine>(args: Vec<OsString>) -> Result<Line<F>, Stop> {
-    let line = parse_untyped(command::<F>(), args, F::END).map_err(|stop| match stop {
-        Stop::Help => Stop::Print(described(command::<F>).render_help().to_string()),
+/// Parses `args` (without the program name) by Go's rules and the flags of `command`, which has those of `F`.
+pub(crate) fn parse<F: FromArgMatches>(
+    command: impl Fn() -> Command,
+    args: Vec<OsString>,
+) -> Result<Line<F>, Stop> {
+    let line = parse_untyped(command(), args).map_err(|stop| match stop {
+        Stop::Help => Stop::Print(described(command).render_help().to_string()),
         stop => stop,
-    });
-    let Line { flags: mut matches, operands, words } = line?;
+    })?;
+    let Line { flags: mut matches, operands, words, debug, format } = line;
     let flags = F::from_arg_matches_mut(&mut matches);
-    let flags = flags.map_err(|error| Failure::usage(values::message(&error, F::PROGRAM)))?;
-    Ok(Line { flags, operands, words })
+    let flags = flags.map_err(|error| Failure::usage(values::message(&error, PROGRAM)))?;
+    Ok(Line { flags, operands, words, debug, format })
 }
 
 /// As [`parse`], for a command without a struct of flags.
-pub fn parse_untyped(
-    mut command: Command,
-    args: Vec<OsString>,
-    end: FlagsEnd,
-) -> Result<Line<ArgMatches>, Stop> {
+pub fn parse_untyped(mut command: Command, args: Vec<OsString>) -> Result<Line<ArgMatches>, Stop> {
     // `build` adds -help, and the scanner must know it.
     command.build();
-    let (split, wrong) = syntax::scan(&command, args, end);
-    let refused = |command: &Command, failure| {
-        // On exec, which has no -o, --output is not a format.
-        let has_format = command.get_arguments().any(|arg| arg.get_short() == Some('o'));
-        let format = format_of_refused(&split.flags, syntax::is_of_sts(command) && has_format);
-        Err(Stop::Refused { failure, format, words: split.flags.clone() })
-    };
+    let (split, wrong) = syntax::scan(&command, args);
+    // On exec, which has no -o, --output is not a format.
+    let has_format = command.get_arguments().any(|arg| arg.get_short() == Some('o'));
+    let format = log_format(&split.flags, has_format && syntax::is_of_sts(&command));
+    let refused = |failure| Err(Stop::Refused { failure, format, words: split.flags.clone() });
     if let Some(failure) = wrong {
-        return refused(&command, failure);
+        return refused(failure);
     }
     let takes_operands = command.has_subcommands() || command.get_positionals().next().is_some();
     if !takes_operands && !split.operands.is_empty() {
         // They may be tokens, so they are not shown.
-        let verb = command.get_bin_name().unwrap_or_default().trim_start_matches("monitoring-token ");
+        let verb = command.get_bin_name().unwrap_or_default().trim_start_matches(PROGRAM).trim_start();
         let message = format!("{verb} takes only flags; {verb} -help lists them");
-        return refused(&command, Failure::usage(message));
+        return refused(Failure::usage(message));
     }
     let name = command.get_name().to_owned();
     let words = || std::iter::once(OsStr::new(&name)).chain(split.flags.iter().map(OsString::as_os_str));
@@ -137,12 +116,16 @@ pub fn parse_untyped(
         matches = command.try_get_matches_from_mut(words());
     }
     match matches {
-        Ok(flags) => Ok(Line { flags, operands: split.operands, words: split.flags }),
+        Ok(flags) => {
+            let is_set = |name| flags.try_get_one(name).is_ok_and(|value| value == Some(&true));
+            let debug = is_set(DEBUG_FLAG) || is_set(VERBOSE_FLAG);
+            Ok(Line { flags, operands: split.operands, words: split.flags, debug, format })
+        }
         Err(error) if error.kind() == ErrorKind::DisplayHelp => Err(Stop::Help),
         Err(error) if !error.use_stderr() => Err(Stop::Print(error.to_string())),
         Err(error) => {
             let message = values::message(&error, command.get_bin_name().unwrap_or_default());
-            refused(&command, Failure::usage(message))
+            refused(Failure::usage(message))
         }
     }
 }
@@ -166,13 +149,25 @@ pub(crate) fn raw_values<'a>(words: &'a [OsString], name: &'a str) -> impl Itera
     })
 }
 
-/// The format of failures if `flags` could not be parsed; errors in the format itself are ignored.
-pub(crate) fn format_of_refused(flags: &[OsString], is_of_sts: bool) -> LogFormat {
-    let last = |name| raw_values(flags, name).filter_map(OsStr::to_str).last().map(str::to_owned);
+/// True if the words ask for JSON; the other flags may be invalid.
+pub(crate) fn asks_for_json(words: &[OsString]) -> bool {
+    let given =
+        |word: &OsString| match word.as_bytes().strip_prefix(b"--")?.strip_prefix(JSON_FLAG.as_bytes())? {
+            b"" => Some(true),
+            value => parse_bool(OsStr::from_bytes(value.strip_prefix(b"=")?)),
+        };
+    words.iter().rev().find_map(given).unwrap_or_default()
+}
+
+/// The format of the lines on stderr. The flags may be invalid; an error in the format itself is ignored here.
+///
+/// With `-o json`, the commands that replace `sts` report failures in its JSON format, unless `-log-format` is given.
+pub(crate) fn log_format(flags: &[OsString], is_of_sts: bool) -> LogFormat {
+    let last = |name| raw_values(flags, name).filter_map(OsStr::to_str).last();
     let variable = || std::env::var(LOG_FORMAT_VARIABLE).ok().filter(|value| !value.is_empty());
-    match last(LOG_FORMAT_FLAG).or_else(variable).as_deref() {
+    match last(LOG_FORMAT_FLAG).map(str::to_owned).or_else(variable).as_deref() {
         Some("json") => LogFormat::Json,
-        None if is_of_sts && last("output").as_deref() == Some("json") => LogFormat::Sts,
+        None if is_of_sts && last("output") == Some("json") => LogFormat::Sts,
         _ => LogFormat::Text,
     }
 }

@@ -8,9 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use clap::{Arg, Args, Parser, ValueHint};
 use reqwest::Url;
 
-use super::flags::{LogFlags, operands};
-use super::parse::{CommandLine, Diagnostics, command_line};
-use super::syntax::{FlagsEnd, STS_FLAG};
+use super::flags::{log_flags, operands};
+use super::syntax::{STS_FLAG, VERBOSE_FLAG};
 use super::token::{
     AdminFlags, DEFAULT_LIFETIME, ExecFlags, OutFlags, RotateFlags, limit_of_rotate, public, refused,
     refused_flag, token_file,
@@ -19,11 +18,9 @@ use super::values::{
     CommaList, Flag as _, Given, Preset, SERVICE, STS, TOKEN, Why, base_url, boolean, filled, given, line,
     list, one_of, only, parse_lifetime, path, read, text,
 };
-use crate::admin::output::Format;
 use crate::date::millis_of_day;
 use crate::failure::or_list;
 use crate::issuer::stackstate::{API_PATH, CREDENTIALS, DEFAULT_API_PATH, SKIP_SSL, URL};
-use crate::log::LogFormat;
 
 pub(crate) const TTL: Preset<String> = Preset { text: DEFAULT_LIFETIME, parse: ttl };
 pub(crate) const PRINT: Preset<Printed> = Preset { text: "both", parse: printed };
@@ -50,7 +47,7 @@ pub(crate) struct StackStateFlags {
 /// The flags that `sts` has on every command.
 #[derive(Args)]
 #[group(skip)]
-#[command(next_help_heading = STS, args = without_effect())]
+#[command(next_help_heading = STS, args = without_value())]
 pub(crate) struct StsFlags {
     /// Context of sts to use [default: its current context]
     #[arg(long, short = 'c', value_name = "NAME", variable("STS_CLI_CONTEXT"), value_parser = read(text))]
@@ -64,9 +61,6 @@ pub(crate) struct StsFlags {
     /// Same as -ca-file, with the PEM file in base64
     #[arg(long, value_name = "BASE64", variable("STS_CA_CERT_BASE64_DATA"), value_parser = given(base64_pem))]
     pub(crate) ca_cert_base64_data: Option<Given<Vec<u8>>>,
-    /// Same as -logx.debug
-    #[arg(long, short = 'v', boolean(false))]
-    pub(crate) verbose: Option<bool>,
 }
 
 /// Flags that describe a new token.
@@ -84,6 +78,7 @@ pub(crate) struct SubjectFlags {
 
 /// Create a service token and print it once
 #[derive(Parser)]
+#[command(bin_name = "monitoring-token stackstate create")]
 pub(crate) struct Create {
     #[command(flatten)]
     pub(crate) stackstate: StackStateFlags,
@@ -101,13 +96,9 @@ pub(crate) struct Create {
     pub(crate) admin: AdminFlags,
 }
 
-command_line!(Create, "monitoring-token stackstate create", |self| diagnostics(
-    &self.stackstate,
-    &self.admin
-));
-
 /// List the service tokens
 #[derive(Parser)]
+#[command(bin_name = "monitoring-token stackstate list")]
 pub(crate) struct List {
     #[command(flatten)]
     pub(crate) stackstate: StackStateFlags,
@@ -115,11 +106,9 @@ pub(crate) struct List {
     pub(crate) admin: AdminFlags,
 }
 
-command_line!(List, "monitoring-token stackstate list", |self| diagnostics(&self.stackstate, &self.admin));
-
 /// Delete a service token
 #[derive(Parser)]
-#[command(arg = operands("ID", "ID of the token"))]
+#[command(bin_name = "monitoring-token stackstate delete", arg = operands("ID", "ID of the token"))]
 pub(crate) struct Delete {
     #[command(flatten)]
     pub(crate) stackstate: StackStateFlags,
@@ -133,13 +122,9 @@ pub(crate) struct Delete {
     pub(crate) admin: AdminFlags,
 }
 
-command_line!(Delete, "monitoring-token stackstate delete", |self| diagnostics(
-    &self.stackstate,
-    &self.admin
-));
-
 /// Print the Helm values for a bootstrap token, with a new random token
 #[derive(Parser)]
+#[command(bin_name = "monitoring-token stackstate bootstrap", args = log_flags())]
 pub(crate) struct Bootstrap {
     #[command(flatten)]
     pub(crate) subject: SubjectFlags,
@@ -155,15 +140,14 @@ pub(crate) struct Bootstrap {
     /// With --external-secret: both, secret or values
     #[arg(long, value_name = "WHAT", default(PRINT.text), value_parser = read(PRINT.parse), help_heading = TOKEN)]
     pub(crate) print: Option<Printed>,
-    #[command(flatten)]
-    pub(crate) log: LogFlags,
 }
-
-command_line!(Bootstrap, "monitoring-token stackstate bootstrap", |self| Diagnostics::from(&self.log));
 
 /// Run COMMAND with a service token that is deleted afterwards
 #[derive(Parser)]
-#[command(override_usage = "monitoring-token stackstate exec --roles A,B [flags] -- COMMAND [ARG...]")]
+#[command(
+    bin_name = "monitoring-token stackstate exec",
+    override_usage = "monitoring-token stackstate exec --roles A,B [flags] -- COMMAND [ARG...]"
+)]
 pub(crate) struct Exec {
     #[command(flatten)]
     pub(crate) stackstate: StackStateFlags,
@@ -176,14 +160,10 @@ pub(crate) struct Exec {
     pub(crate) run: ExecFlags,
 }
 
-command_line!(Exec, "monitoring-token stackstate exec", FirstWord, |self| {
-    let own = Diagnostics::from(&self.run.log);
-    Diagnostics { debug: own.debug || self.stackstate.sts.verbose.unwrap_or_default(), ..own }
-});
-
 /// Keep a working token in FILE: replace it before it expires, then delete it
 #[derive(Parser)]
 #[command(
+    bin_name = "monitoring-token stackstate rotate",
     mut_arg("timeout", limit_of_rotate),
     override_usage = "monitoring-token stackstate rotate --token-file FILE --name NAME --roles A,B [flags]"
 )]
@@ -204,18 +184,6 @@ pub(crate) struct Rotate {
     pub(crate) admin: AdminFlags,
 }
 
-command_line!(Rotate, "monitoring-token stackstate rotate", |self| diagnostics(
-    &self.stackstate,
-    &self.admin
-));
-
-/// With `-o json`, the commands that replace `sts` report failures in its JSON format, unless `-log-format` is given.
-fn diagnostics(access: &StackStateFlags, admin: &AdminFlags) -> Diagnostics {
-    let own = Diagnostics::from(&admin.log);
-    let of_sts = (admin.output == Some(Format::Json)).then_some(LogFormat::Sts);
-    Diagnostics { debug: own.debug || access.sts.verbose.unwrap_or_default(), format: own.format.or(of_sts) }
-}
-
 fn token(_: &OsStr) -> Result<(), Why> {
     Err(public(&or_list(&CREDENTIALS), ""))
 }
@@ -224,9 +192,10 @@ fn admin_token_file(text: &OsStr) -> Result<PathBuf, Why> {
     token_file(text, &or_list(&CREDENTIALS))
 }
 
-/// Flags of `sts` that have no effect here, or that monitoring-token refuses.
-fn without_effect() -> [Arg; 3] {
+/// Flags of `sts` that only the parser reads, that have no effect here, or that monitoring-token refuses.
+fn without_value() -> [Arg; 4] {
     [
+        Arg::new(VERBOSE_FLAG).long(VERBOSE_FLAG).short('v').help("Same as -logx.debug").boolean(false),
         Arg::new(STS_FLAG).long(STS_FLAG).help("Accepted; the output has no colors").boolean(false),
         refused_flag("skip-ssl", skip_ssl).boolean(false).value_parser(read(skip_ssl)).variable(SKIP_SSL),
         refused_flag("k8s-sa-token-path", ignored_by_sts),

@@ -14,14 +14,6 @@ use super::values::spelled;
 use crate::failure::{Failure, brief};
 use crate::go::flag::{Word, parse_bool};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FlagsEnd {
-    /// At `--`, or at the first argument that is not a flag, as in Go.
-    FirstWord,
-    /// At `--`; before it, operands and flags may be mixed.
-    DoubleDash,
-}
-
 #[derive(Debug, PartialEq, Eq)]
 pub struct Split {
     /// Each as `--name` or `--name=value`.
@@ -32,6 +24,10 @@ pub struct Split {
 
 /// The only flag that accepts a boolean as its next argument.
 pub const DEBUG_FLAG: &str = "logx.debug";
+/// The name that `sts` has for it.
+pub const VERBOSE_FLAG: &str = "verbose";
+/// Sets the format of `check`, also for errors of other flags.
+pub const JSON_FLAG: &str = "json";
 /// Sets the format of failures, including those of other flags.
 pub const LOG_FORMAT_FLAG: &str = "log-format";
 /// Also read by commands that do not have the flag.
@@ -63,11 +59,11 @@ fn find<'a>(command: &'a Command, name: &[u8]) -> Option<&'a Arg> {
 
 /// Splits `args` by the flags of `command`; also returns the first error. The arguments after an error are still read,
 /// because they may set the format to report it in.
-pub fn scan(
-    command: &Command,
-    args: impl IntoIterator<Item = OsString>,
-    end: FlagsEnd,
-) -> (Split, Option<Failure>) {
+///
+/// The flags of a command that runs another one end at `--` or at the first argument that is not a flag, as in Go; those
+/// of the others end at `--`, and before it, operands and flags may be mixed.
+pub fn scan(command: &Command, args: impl IntoIterator<Item = OsString>) -> (Split, Option<Failure>) {
+    let end_at_word = command.get_positionals().any(Arg::is_trailing_var_arg_set);
     let mut args = args.into_iter().peekable();
     let mut split = Split { flags: Vec::new(), operands: Vec::new() };
     let mut wrong = None;
@@ -85,7 +81,7 @@ pub fn scan(
                 wrong = wrong.or(Some(refuse_boolean_word(flag, &word)));
             }
             split.operands.push(word);
-            if end == FlagsEnd::FirstWord {
+            if end_at_word {
                 split.operands.extend(args);
                 break;
             }

@@ -4,25 +4,22 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Arg, Args, Parser, ValueHint};
+use clap::{Arg, Args, ValueHint};
 
 use super::flags::{
-    HttpFlags, LogFlags, MetricsFlags, OUTPUT_VARIABLE, RUN, ReportFlags, RunFlags, TIMEOUT,
-    command_operands, output,
+    HttpFlags, MetricsFlags, OUTPUT_VARIABLE, RUN, RunFlags, TIMEOUT, command_operands, log_flags, output,
 };
-use super::parse::{CommandLine, Diagnostics};
-use super::syntax::FlagsEnd;
+use super::syntax::DEBUG_FLAG;
 use super::values::{
     Flag as _, Given, Parse, Preset, SERVICE, TOKEN, Why, anything, given, lifetime, one_of, only, path,
     positive_duration, read,
 };
-use crate::admin::output::Format;
 use crate::child::OutputPolicy;
 
 /// Flags of `exec`, for every issuer.
 #[derive(Args)]
 #[group(skip)]
-#[command(arg = command_operands())]
+#[command(arg = command_operands(), args = log_flags())]
 pub(crate) struct ExecFlags {
     /// Environment variable that receives the token
     #[arg(long, value_name = "NAME", default(EXEC_ENV_NAME), value_parser = given(anything), help_heading = TOKEN)]
@@ -37,14 +34,12 @@ pub(crate) struct ExecFlags {
     pub(crate) output: Option<Given<OutputPolicy>>,
     #[command(flatten)]
     pub(crate) run: RunFlags,
-    #[command(flatten)]
-    pub(crate) log: LogFlags,
 }
 
 /// Flags of the verbs that make requests but run no command.
 #[derive(Args)]
 #[group(skip)]
-#[command(mut_arg("debug", |debug| debug.help("Show each step on stderr")))]
+#[command(args = log_flags(), mut_arg(DEBUG_FLAG, |debug| debug.help("Show each step on stderr")))]
 pub(crate) struct AdminFlags {
     /// Output format: text or json; on exec, --output is a destination
     #[arg(long, short = 'o', value_name = "FORMAT", default(FORMAT.text), value_parser = read(FORMAT.parse), help_heading = None::<&str>)]
@@ -54,8 +49,6 @@ pub(crate) struct AdminFlags {
     /// Limit for the request
     #[arg(long, value_name = "DURATION", variable("TIMEOUT"), default(TIMEOUT.text), value_parser = read(TIMEOUT.parse), help_heading = SERVICE)]
     pub(crate) timeout: Option<Duration>,
-    #[command(flatten)]
-    pub(crate) log: LogFlags,
 }
 
 #[derive(Args)]
@@ -100,24 +93,6 @@ fn rotated_lifetime(text: &OsStr) -> Result<Duration, Why> {
     only(lifetime, lifetime >= MIN_ROTATED_LIFETIME, "expected at least 5m")
 }
 
-/// Flags of `check` in front of `exec`.
-#[derive(Parser)]
-pub(crate) struct CheckExec<F: Args> {
-    #[command(flatten)]
-    pub(crate) exec: F,
-    #[command(flatten)]
-    pub(crate) report: ReportFlags,
-}
-
-impl<F: CommandLine> CommandLine for CheckExec<F> {
-    const PROGRAM: &'static str = F::PROGRAM;
-    const END: FlagsEnd = F::END;
-
-    fn diagnostics(&self) -> Diagnostics {
-        self.exec.diagnostics()
-    }
-}
-
 pub(crate) const EXEC_ENV_NAME: &str = "SERVICE_TOKEN";
 pub(crate) const EXEC_TIMEOUT: Preset<Duration> = Preset { text: "1h", parse: positive_duration };
 pub(crate) const EXEC_OUTPUT: Preset<OutputPolicy> = Preset { text: "masked", parse: output };
@@ -148,6 +123,13 @@ pub(super) fn token_file(text: &OsStr, variables: &str) -> Result<PathBuf, Why> 
 pub(super) fn public(variables: &str, expected: &str) -> Why {
     let advice = "or use --admin-token-file FILE (- for standard input)";
     Why::Hidden(format!("{expected}command lines are public; set {variables}, {advice}").into())
+}
+
+/// `--output` of the verbs that run no command.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Text,
+    Json,
 }
 
 fn format(text: &OsStr) -> Result<Format, Why> {

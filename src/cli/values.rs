@@ -114,7 +114,7 @@ thread_local! {
 }
 
 /// Runs `build` with defaults included in the definitions.
-pub(super) fn described<T>(build: impl FnOnce() -> T) -> T {
+pub(crate) fn described<T>(build: impl FnOnce() -> T) -> T {
     DESCRIBING.set(true);
     let described = build();
     DESCRIBING.set(false);
@@ -361,7 +361,7 @@ pub(super) fn one_of<T: Copy>(words: &[(&str, T)], text: &OsStr) -> Result<T, Wh
 }
 
 /// Joins words with commas and "or".
-pub(super) fn or<W: AsRef<str>>(words: &[W]) -> String {
+pub(crate) fn or<W: AsRef<str>>(words: &[W]) -> String {
     let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
     match words.as_slice() {
         [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),

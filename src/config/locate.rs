@@ -3,21 +3,20 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use reqwest::Url;
 
 use super::Purpose;
 use super::http::http;
 use super::key_text::{is_inline_jwk, is_url, looks_like_a_key};
-use super::run::{self, RunLine};
+use super::run;
 use crate::cache::Cache;
-use crate::child::{InputPolicy, OutputPolicy};
+use crate::child::OutputPolicy;
 use crate::cli::flags::{
     CacheFlags, ENV_NAME, EXCHANGE, LOCATE_URL, LocateFlags, MainFlags, OUTPUT, SERVICE, TIMEOUT,
 };
 use crate::cli::values::{Given, Why, check_host, is_damaged_bool, stray_character, variable_name, word};
-use crate::cli::{CommandLine as _, Line};
+use crate::cli::{Line, PROGRAM};
 use crate::failure::{Failure, Reason, Stage};
 use crate::go::flag::parse_bool;
 use crate::http::HttpConfig;
@@ -28,27 +27,16 @@ use crate::run::RunConfig;
 use crate::run::locate::LocateRun;
 use crate::secret::{SecretString, overwrite_variable, protect_url, redact_url, scrub_own};
 
-/// The main command, or `check` in front of it; `program` is the name for messages.
-pub(crate) fn locate_run(
-    Line { flags, operands: command, .. }: Line<MainFlags>,
-    program: &'static str,
-    purpose: Purpose,
-) -> Result<LocateRun, Failure> {
-    let debug = flags.diagnostics().debug;
+/// The main command, or `check` in front of it.
+pub(crate) fn locate_run(line: Line<MainFlags>, purpose: Purpose) -> Result<LocateRun, Failure> {
+    run::check_command(&line, PROGRAM, purpose)?;
+    let Line { flags, operands: command, debug, .. } = line;
     let MainFlags { locate: locate_flags, http: http_flags, timeout, output, run: run_flags, cache, .. } =
         flags;
-    let line = RunLine {
-        program,
-        command,
-        timeout: TIMEOUT.or(timeout),
-        input: InputPolicy::Null,
-        output: run::output(output, &OUTPUT, debug.then_some(OutputPolicy::Inherit)),
-        revoke_limit: Duration::ZERO,
-        flags: run_flags,
-    };
-    let run = run::run(line, purpose)?;
+    let run = run::run(run_flags, TIMEOUT.or(timeout), command, purpose)?;
     let locate = locate(&locate_flags)?;
     let run = RunConfig {
+        output: run::output(output, &OUTPUT, debug.then_some(OutputPolicy::Inherit)),
         labels: Labels {
             machine: scrub_own(&locate.machine),
             service: scrub_own(&locate.endpoint.service),

@@ -3,22 +3,17 @@
 
 pub(crate) mod gafaelfawr;
 mod http;
-pub(crate) mod key;
 mod key_text;
 mod locate;
-pub(crate) mod refused;
-mod run;
+pub(crate) mod run;
 pub(crate) mod stackstate;
 mod sts;
-mod token;
+pub(crate) mod token;
 
 use std::path::PathBuf;
 
-use crate::cli::syntax::LOG_FORMAT_VARIABLE;
 use crate::cli::values::stray_character;
-use crate::cli::{Diagnostics, format_of_refused};
 use crate::failure::Failure;
-use crate::log::LogFormat;
 pub(crate) use locate::locate_run;
 
 /// A variable that is set and not empty. One that is not valid UTF-8 is an error: treating it as unset would bypass a
@@ -40,14 +35,6 @@ fn clean_variable(name: &str) -> Result<Option<String>, Failure> {
     match value.as_deref().and_then(stray_character) {
         Some(why) => Err(Failure::usage(format!("{name}: {why}"))),
         None => Ok(value),
-    }
-}
-
-pub(crate) fn log_format(diagnostics: Diagnostics) -> Result<LogFormat, Failure> {
-    match diagnostics.format {
-        Some(format) => Ok(format),
-        // The variable also applies to commands that do not have the flag.
-        None => clean_variable(LOG_FORMAT_VARIABLE).map(|_| format_of_refused(&[], false)),
     }
 }
 

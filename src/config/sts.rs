@@ -81,7 +81,7 @@ impl Context {
             }
         };
         let token = one_word(token.trim(), &self.origin)?;
-        Ok(Some((Credential::Context(self.origin.clone(), token), kind)))
+        Ok(Some((Credential::Context(token), kind)))
     }
 
     /// Fails if the context disables the verification of certificates.

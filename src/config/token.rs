@@ -1,64 +1,61 @@
 //! Rules of the flags that `gafaelfawr` and `stackstate` share.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::Url;
 
-use super::run::{self, RunLine, metrics_labels};
+use super::run;
 use super::{Purpose, variable};
-use crate::admin::Administration;
-use crate::admin::rotate::{IssuerConfig, Rotation};
 use crate::child::{InputPolicy, OutputPolicy};
 use crate::cli::values::{parse_base_url, variable_name};
-use crate::cli::{EXEC_ENV_NAME, EXEC_OUTPUT, EXEC_TIMEOUT, ExecFlags, RotateFlags};
+use crate::cli::{EXEC_ENV_NAME, EXEC_OUTPUT, EXEC_TIMEOUT, ExecFlags, Line};
+use crate::deadline::Limits;
 use crate::failure::{Failure, Reason, Stage};
 use crate::issuer::credential::{Credential, one_word};
+use crate::issuer::{IssuerConfig, Site};
 use crate::metrics::Labels;
 use crate::run::RunConfig;
+use crate::run::token::TokenRun;
 use crate::secret::{overwrite_variable, scrub_own};
 
 const REVOKE_LIMIT: Duration = Duration::from_secs(5);
 
-/// The run of `exec`, or of `check` in front of it, and the variable that receives the token. In the metrics, `whose`
-/// distinguishes the tokens of an issuer.
+/// The run of `exec`, or of `check` in front of it.
 pub(super) fn exec(
     flags: ExecFlags,
-    (program, command): (&'static str, Vec<OsString>),
+    line: Line<()>,
     purpose: Purpose,
-    issuer: (&str, &Url),
-    whose: (&'static str, &str),
-    debug: bool,
-) -> Result<(RunConfig, OsString), Failure> {
+    site: Site,
+    issuer: IssuerConfig,
+) -> Result<TokenRun, Failure> {
     let ExecFlags { env_name, timeout, output, run: flags, .. } = flags;
+    let run = run::run(flags, EXEC_TIMEOUT.or(timeout), line.operands, purpose)?;
     // The defaults that users of similar tools expect: the command behaves as without this program, and shows no token.
-    let line = RunLine {
-        program,
-        command,
-        timeout: EXEC_TIMEOUT.or(timeout),
+    let run = RunConfig {
+        limits: Limits { revoke_limit: REVOKE_LIMIT, ..run.limits },
         input: InputPolicy::Inherit,
-        output: run::output(output, &EXEC_OUTPUT, debug.then_some(OutputPolicy::Masked)),
-        revoke_limit: REVOKE_LIMIT,
-        flags,
+        output: run::output(output, &EXEC_OUTPUT, line.debug.then_some(OutputPolicy::Masked)),
+        labels: labels(run.labels.added, issuer.service(), Some(&site.url), issuer.owner()),
+        ..run
     };
-    let run = run::run(line, purpose)?;
-    let labels = labels(run.labels.added, (issuer.0, Some(issuer.1)), whose);
     let env_name = env_name.map_or(Ok(EXEC_ENV_NAME.into()), |name| name.read(variable_name))?;
-    Ok((RunConfig { labels, ..run }, env_name))
+    Ok(TokenRun { site, run, issuer, env_name })
 }
 
-/// The labels of a token's metrics. `whose` distinguishes the tokens of `issuer`.
-pub(super) fn labels(
+/// The labels of a token's metrics. The `owner` distinguishes the tokens of an issuer.
+pub(crate) fn labels(
     added: Vec<(String, String)>,
-    (service, url): (&str, Option<&Url>),
-    whose: (&'static str, &str),
+    service: &str,
+    url: Option<&Url>,
+    owner: (&'static str, &str),
 ) -> Labels {
     let issuer = url.map_or("", |url| url.as_str().trim_end_matches('/'));
     Labels {
         machine: String::new(),
         service: service.to_owned(),
-        token: vec![("issuer", scrub_own(issuer)), (whose.0, scrub_own(whose.1))],
+        token: vec![("issuer", scrub_own(issuer)), (owner.0, scrub_own(owner.1))],
         added,
     }
 }
@@ -78,24 +75,6 @@ pub(super) fn base_url(
             "missing URL: set {variable} or --url to the base URL of the service"
         ))),
     }
-}
-
-pub(super) fn rotation(
-    administration: Administration,
-    flags: RotateFlags,
-    (service, whose): (&str, (&'static str, &str)),
-    issuer: IssuerConfig,
-) -> Result<Rotation, Failure> {
-    let added = metrics_labels(flags.metrics.metrics_label)?;
-    Ok(Rotation {
-        labels: labels(added, (service, Some(&administration.url)), whose),
-        administration,
-        file: flags.token_file,
-        renew_before: flags.renew_before,
-        keep_old: flags.keep_old.unwrap_or_default(),
-        metrics_textfile: flags.metrics.metrics_textfile,
-        issuer,
-    })
 }
 
 /// The credential from `--admin-token-file`, from the variable in `variables` that is set, or else `other`. Overwrites

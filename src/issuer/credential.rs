@@ -15,27 +15,17 @@ pub(crate) enum Credential {
     /// A file, which may be a pipe.
     File(PathBuf),
     StandardInput,
-    /// The token of a context of `sts`; the text names the context.
-    Context(String, SecretString),
+    /// The token of a context of `sts`.
+    Context(SecretString),
 }
 
 impl Credential {
-    pub(crate) fn describe(&self) -> String {
-        match self {
-            Credential::Variable(name, _) => (*name).to_owned(),
-            Credential::File(path) => path.display().to_string(),
-            Credential::StandardInput => "standard input".to_owned(),
-            Credential::Context(name, _) => name.clone(),
-        }
-    }
-
     /// Reads the credential, which may wait for a pipe.
     pub(crate) fn read(self, until: &Until<'_>) -> Result<SecretString, Failure> {
-        let at = self.describe();
-        let file = match self {
-            Credential::Variable(_, token) | Credential::Context(_, token) => return Ok(token),
-            Credential::File(path) => read::open_secret(&path),
-            Credential::StandardInput => read::standard_input(),
+        let (file, at) = match self {
+            Credential::Variable(_, token) | Credential::Context(token) => return Ok(token),
+            Credential::File(path) => (read::open_secret(&path), path.display().to_string()),
+            Credential::StandardInput => (read::standard_input(), "standard input".to_owned()),
         };
         token_in(file, &at, "the admin token", "--admin-token-file", until)
     }

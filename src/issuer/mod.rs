@@ -14,26 +14,59 @@ mod status;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
+use reqwest::Url;
+
 pub(crate) use lease::{CreateError, Lease, Leftover};
 
-use api::{Access, Api};
-
 use crate::failure::Failure;
+use crate::http::HttpConfig;
 use crate::secret::SecretString;
-use gafaelfawr::exec::RunToken;
+use api::{Access, Api};
+use credential::Credential;
 
-/// The issuer of a run's token, and the token, before a connection is made.
+/// How to reach an issuer, before anything is read that may be a pipe.
+pub(crate) struct Site {
+    /// The base URL.
+    pub url: Url,
+    pub http: HttpConfig,
+    pub credential: Credential,
+}
+
+/// An issuer and the tokens to create, before a connection is made.
 pub(crate) enum IssuerConfig {
     Gafaelfawr(gafaelfawr::NewToken),
-    StackState(stackstate::exec::RunTokenConfig),
+    /// The name of `new` is the prefix of each token's name, and its expiry is set later.
+    StackState {
+        new: stackstate::NewToken,
+        api: stackstate::ApiConfig,
+    },
 }
 
 impl IssuerConfig {
     pub(crate) fn connect(self, access: Access<'_>, needed: Duration) -> Result<Box<dyn Issuer>, Failure> {
         Ok(match self {
-            IssuerConfig::Gafaelfawr(new) => Box::new(RunToken::connect(new, access, needed)?),
-            IssuerConfig::StackState(config) => Box::new(config.connect(access, needed)?),
+            IssuerConfig::Gafaelfawr(new) => {
+                Box::new(gafaelfawr::exec::RunToken::connect(new, access, needed)?)
+            }
+            IssuerConfig::StackState { new, api } => {
+                Box::new(stackstate::exec::RunToken::connect(new, api, access, needed)?)
+            }
         })
+    }
+
+    pub(crate) fn service(&self) -> &'static str {
+        match self {
+            IssuerConfig::Gafaelfawr(_) => "gafaelfawr",
+            IssuerConfig::StackState { .. } => "stackstate",
+        }
+    }
+
+    /// The label that distinguishes the tokens of an issuer in the metrics.
+    pub(crate) fn owner(&self) -> (&'static str, &str) {
+        match self {
+            IssuerConfig::Gafaelfawr(new) => ("user", &new.username),
+            IssuerConfig::StackState { new, .. } => ("name", &new.name),
+        }
     }
 }
 

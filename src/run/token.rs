@@ -5,16 +5,14 @@ use std::ffi::OsString;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use reqwest::Url;
-
 use super::{Observer, Run, RunConfig, command};
 use crate::child::InputPolicy;
 use crate::failure::{ExitStatus, Failure, Reason, Stage, Warning};
 use crate::go::duration;
-use crate::http::{HttpConfig, plain_http_host};
+use crate::http::plain_http_host;
 use crate::issuer::api::{Access, Api};
 use crate::issuer::credential::Credential;
-use crate::issuer::{CreateError, Issuer, IssuerConfig, Leftover};
+use crate::issuer::{CreateError, Issuer, IssuerConfig, Leftover, Site};
 use crate::log::Log;
 use crate::runtime::block_on;
 use crate::secret::{SecretString, scrub_stack};
@@ -22,9 +20,7 @@ use crate::sys::memory::give_back_freed;
 use crate::sys::signal::{Signal, Signals};
 
 pub(crate) struct TokenRun {
-    pub credential: Credential,
-    pub http: HttpConfig,
-    pub url: Url,
+    pub site: Site,
     pub run: RunConfig,
     pub issuer: IssuerConfig,
     /// The variable that receives the token.
@@ -33,13 +29,13 @@ pub(crate) struct TokenRun {
 
 impl TokenRun {
     pub(crate) fn execute(self, signals: &Signals, log: Log) -> ExitStatus {
-        let TokenRun { credential, http, url, run: mut config, issuer, env_name } = self;
-        if matches!(credential, Credential::StandardInput) {
+        let TokenRun { site, run: mut config, issuer, env_name } = self;
+        if matches!(site.credential, Credential::StandardInput) {
             // If stdin is a file, the command could read the admin token again from its beginning.
             config.input = InputPolicy::Null;
         }
         Run::to_completion(&config, signals, log, |run| {
-            let issuer = connect(run, credential, http, url, issuer, &mut ());
+            let issuer = connect(run, site, issuer, &mut ());
             scrub_stack();
             with_token(run, issuer?.as_ref(), env_name)
         })
@@ -49,9 +45,7 @@ impl TokenRun {
 /// The issuer of the token, connected with the administrator's credential.
 pub(crate) fn connect(
     run: &mut Run<'_>,
-    credential: Credential,
-    http: HttpConfig,
-    url: Url,
+    Site { url, http, credential }: Site,
     issuer: IssuerConfig,
     observer: &mut impl Observer,
 ) -> Result<Box<dyn Issuer>, Failure> {

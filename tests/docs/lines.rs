@@ -3,7 +3,8 @@
 
 use std::ffi::OsString;
 
-use monitoring_token::cli::{self, FlagsEnd, Stop};
+use monitoring_token::cli::{self, Stop};
+use monitoring_token::dispatch;
 use saphyr::{LoadableYamlNode as _, Yaml};
 
 use crate::support::{run, token};
@@ -77,7 +78,7 @@ fn walk(node: &Yaml<'_>, found: &mut Vec<Vec<String>>) {
 /// Describes an error in these arguments of `monitoring-token`.
 pub fn check(args: &[String]) -> Result<(), String> {
     let first = args.first().map(String::as_str).unwrap_or_default();
-    let known = cli::subcommands();
+    let known = dispatch::subcommands();
     let Some(subcommand) = known.iter().find(|command| command.get_name() == first) else {
         if !first.starts_with('-') {
             return Err(format!("{first} is not a subcommand of monitoring-token"));
@@ -92,11 +93,7 @@ pub fn check(args: &[String]) -> Result<(), String> {
             subcommand.find_subcommand(verb).ok_or_else(|| format!("{verb} is not a command of {first}"))?;
         rest = &rest[1..];
     }
-    let end = match command.get_name() {
-        "check" | "exec" => FlagsEnd::FirstWord,
-        _ => FlagsEnd::DoubleDash,
-    };
-    let line = parse(command.clone(), rest, end)?;
+    let line = parse(command.clone(), rest)?;
     match (command.get_name(), line) {
         ("exec", Some(words)) if words.is_empty() => Err("exec without a command".to_owned()),
         _ => Ok(()),
@@ -104,8 +101,8 @@ pub fn check(args: &[String]) -> Result<(), String> {
 }
 
 /// The operands; `None` for `-help`.
-fn parse(command: clap::Command, args: &[String], end: FlagsEnd) -> Result<Option<Vec<OsString>>, String> {
-    match cli::parse_untyped(command, args.iter().map(OsString::from).collect(), end) {
+fn parse(command: clap::Command, args: &[String]) -> Result<Option<Vec<OsString>>, String> {
+    match cli::parse_untyped(command, args.iter().map(OsString::from).collect()) {
         Ok(line) => Ok(Some(line.operands)),
         Err(Stop::Help | Stop::Print(_)) => Ok(None),
         Err(Stop::Refused { failure, .. } | Stop::Failed(failure)) => Err(failure.message),
@@ -114,7 +111,7 @@ fn parse(command: clap::Command, args: &[String], end: FlagsEnd) -> Result<Optio
 
 /// The program parses the complete line, including values, and stops at the missing key.
 fn check_main(args: &[String]) -> Result<(), String> {
-    if parse(cli::main_command(), args, FlagsEnd::FirstWord)?.is_none() {
+    if parse(cli::main_command(), args)?.is_none() {
         return Ok(());
     }
     let ended = run(token().args(args).env("MONITORING_SIGNER_KEY", "/proc/nonexistent/key"));

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::parser::ValueSource;
-use monitoring_token::cli::{self, FlagsEnd};
+use monitoring_token::cli;
 use serde_json::{Value, json};
 
 use crate::go::Go;
@@ -59,7 +59,7 @@ fn forms() -> Vec<Vec<String>> {
 /// The program's reading of a command line, in the format of the Go peer; null if it is refused.
 fn ours(words: &[String]) -> Value {
     let args = words.iter().map(OsString::from).collect();
-    let Ok(line) = cli::parse_untyped(cli::main_command(), args, FlagsEnd::FirstWord) else {
+    let Ok(line) = cli::parse_untyped(cli::main_command(), args) else {
         return Value::Null;
     };
     let mut given = json!({});

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
-use monitoring_token::cli;
+use monitoring_token::dispatch;
 
 use super::offline;
 use crate::support::{Sandbox, run, token};
@@ -38,7 +38,7 @@ fn a_variable_that_is_not_utf8_is_never_taken_for_one_that_is_not_set() {
 /// client's.
 #[test]
 fn no_variable_of_a_flag_is_dropped_because_it_cannot_be_decoded() {
-    let main = cli::full_command();
+    let main = dispatch::full_command();
     for arg in main.get_arguments() {
         let Some(variable) = arg.get_env().and_then(OsStr::to_str) else { continue };
         let is_path = matches!(arg.get_value_hint(), clap::ValueHint::FilePath | clap::ValueHint::DirPath);

@@ -6,12 +6,12 @@ use std::path::Path;
 use clap::Command;
 use clap_complete::{Generator, Shell, generate};
 use monitoring_sandbox::flags;
-use monitoring_token::cli;
+use monitoring_token::dispatch;
 
 pub fn write(folder: &Path) -> Result<(), String> {
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         let name = "monitoring-token";
-        let text = script(shell, cli::full_command(), name);
+        let text = script(shell, dispatch::full_command(), name);
         super::save(folder, &shell.file_name(name), one_dash(shell, &text)?.as_bytes())?;
         // The sandbox's flags have two dashes.
         let name = "monitoring-sandbox";

@@ -5,13 +5,13 @@ use std::path::Path;
 use clap::Command;
 use clap_mangen::Man;
 use monitoring_token::VERSION;
-use monitoring_token::cli;
+use monitoring_token::dispatch;
 
 /// Replaced by the section that all pages of `monitoring-token` share.
 const EXIT_STATUS: &str = ".\\\" EXIT STATUS\n";
 
 pub fn write(folder: &Path) -> Result<(), String> {
-    let mut main = cli::full_command();
+    let mut main = dispatch::full_command();
     main.build();
     page(folder, "monitoring-token", &main, &[])?;
     for subcommand in main.get_subcommands() {

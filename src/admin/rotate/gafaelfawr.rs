@@ -4,14 +4,11 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use reqwest::Url;
-
 use super::issuer::{Found, Others, Rotates, SETTLED_AFTER_SECONDS, Seen};
 use super::state::{Known, PlannedCreation};
 use crate::admin::gafaelfawr::LIFETIME_MARGIN;
 use crate::failure::{Failure, Reason};
-use crate::http::LoadedHttp;
-use crate::issuer::api::{Access, Api};
+use crate::issuer::api::Api;
 use crate::issuer::gafaelfawr::orphan::{
     self, CREATED_SLACK_SECONDS, EXPIRY_SPREAD_SECONDS, Verdict, draw_free,
 };
@@ -25,28 +22,10 @@ const SPREAD_DIVISOR: u64 = 24;
 /// With a smaller spread, another token could have the same expiry by chance.
 const MIN_PROVING_SPREAD_SECONDS: u64 = 1000;
 
-pub(crate) struct Config {
+pub(super) struct Environment {
+    pub admin: Gafaelfawr,
     pub new: NewToken,
     pub lifetime: Duration,
-}
-
-impl Config {
-    pub(super) fn connect(
-        self,
-        http: &LoadedHttp,
-        url: Url,
-        credential: &SecretString,
-    ) -> Result<Environment, Failure> {
-        let admin = Gafaelfawr::new(Access { http, url, credential })?;
-        let Config { new, lifetime } = self;
-        Ok(Environment { admin, new, lifetime })
-    }
-}
-
-pub(super) struct Environment {
-    admin: Gafaelfawr,
-    new: NewToken,
-    lifetime: Duration,
 }
 
 impl Environment {

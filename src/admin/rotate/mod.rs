@@ -20,9 +20,9 @@
 //! elsewhere and be using it there.
 
 mod files;
-pub(crate) mod gafaelfawr;
+mod gafaelfawr;
 mod issuer;
-pub(crate) mod stackstate;
+mod stackstate;
 mod state;
 
 use std::collections::BTreeSet;
@@ -31,12 +31,21 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::output::{Format, json};
-use super::{Administration, Session};
+use self::gafaelfawr::Environment;
+use self::stackstate::Installation;
+use super::Session;
+use super::output::json;
+use crate::cli::flags::TIMEOUT;
+use crate::cli::{self, FORMAT, Format, LIFETIME, Line, RotateFlags};
+use crate::config;
+use crate::config::run::metrics_labels;
+use crate::config::token::labels;
 use crate::date::time;
 use crate::failure::{ExitStatus, Failure, Reason, Stage, Warning, system_error};
 use crate::go::duration;
-use crate::issuer::Leftover;
+use crate::issuer::gafaelfawr::Gafaelfawr;
+use crate::issuer::stackstate::StackState;
+use crate::issuer::{IssuerConfig, Leftover, Site};
 use crate::log::Log;
 use crate::metrics::{self, Figures, Labels};
 use crate::read::Until;
@@ -51,19 +60,13 @@ const CLEAN_UP_LIMIT: Duration = Duration::from_secs(5);
 
 /// The settings of `rotate`, from flags and environment.
 pub(crate) struct Rotation {
-    pub administration: Administration,
-    /// `--token-file`.
-    pub file: PathBuf,
-    pub renew_before: Option<Duration>,
-    pub keep_old: bool,
-    pub metrics_textfile: Option<PathBuf>,
-    pub labels: Labels,
-    pub issuer: IssuerConfig,
-}
-
-pub(crate) enum IssuerConfig {
-    Gafaelfawr(gafaelfawr::Config),
-    StackState(stackstate::Config),
+    site: Site,
+    format: Format,
+    timeout: Duration,
+    flags: RotateFlags,
+    labels: Labels,
+    issuer: IssuerConfig,
+    lifetime: Duration,
 }
 
 /// When the token in FILE expires, according to `FILE.state`.
@@ -117,27 +120,64 @@ struct Done {
 }
 
 impl Rotation {
+    pub(crate) fn of_gafaelfawr(line: Line<cli::gafaelfawr::Rotate>) -> Result<Rotation, Failure> {
+        let cli::gafaelfawr::Rotate { gafaelfawr, rotation: flags, service, admin } = line.flags;
+        let issuer = IssuerConfig::Gafaelfawr(config::gafaelfawr::new_token(service));
+        let site = config::gafaelfawr::site(gafaelfawr, admin.http)?;
+        Rotation::new(site, admin.output, admin.timeout, flags, issuer)
+    }
+
+    pub(crate) fn of_stackstate(line: Line<cli::stackstate::Rotate>) -> Result<Rotation, Failure> {
+        let cli::stackstate::Rotate { stackstate, rotation: flags, name, subject, expiration, admin } =
+            line.flags;
+        if expiration.is_some() && flags.lifetime.is_some() {
+            return Err(Failure::usage("--lifetime and --expiration exclude each other: give one"));
+        }
+        let new = config::stackstate::new_token(name, subject, expiration)?;
+        let (site, api) = config::stackstate::site(stackstate, admin.http)?;
+        let issuer = IssuerConfig::StackState { new, api };
+        Rotation::new(site, admin.output, admin.timeout, flags, issuer)
+    }
+
+    fn new(
+        site: Site,
+        format: Option<Format>,
+        timeout: Option<Duration>,
+        mut flags: RotateFlags,
+        issuer: IssuerConfig,
+    ) -> Result<Rotation, Failure> {
+        let added = metrics_labels(std::mem::take(&mut flags.metrics.metrics_label))?;
+        let labels = labels(added, issuer.service(), Some(&site.url), issuer.owner());
+        let (format, timeout) = (FORMAT.or(format), TIMEOUT.or(timeout));
+        let lifetime = LIFETIME.or(flags.lifetime);
+        Ok(Rotation { site, format, timeout, flags, labels, issuer, lifetime })
+    }
+
     /// Returns the text for stdout, and what to do if it cannot be printed. Writes warnings and metrics.
     pub(crate) fn run(self, signals: &Signals, log: Log) -> Result<(String, Written), Failure> {
-        let Rotation { administration, file, renew_before, keep_old, metrics_textfile, labels, issuer } =
-            self;
-        let Administration { url, format, timeout, http, credential } = administration;
+        let Rotation { site, format, timeout, flags, labels, issuer, lifetime } = self;
+        let RotateFlags { token_file: file, renew_before, keep_old, metrics, .. } = flags;
+        let (keep_old, metrics_textfile) = (keep_old.unwrap_or_default(), metrics.metrics_textfile);
         let session = Session::begin(timeout, signals);
         let mut notes = Notes::default();
         let result = (|| {
             let files = Files::at(&file)?;
-            let (http, credential) = session.read(http, credential)?;
-            let issuer_name = url.as_str().trim_end_matches('/').to_owned();
-            let (issuer, user): (Box<dyn Rotates>, _) = match issuer {
-                IssuerConfig::Gafaelfawr(config) => {
-                    let user = config.new.username.clone();
-                    (Box::new(config.connect(&http, url, &credential)?), Some(user))
-                }
-                IssuerConfig::StackState(config) => {
-                    (Box::new(config.connect(&http, url, &credential)?), None)
-                }
+            let issuer_name = site.url.as_str().trim_end_matches('/').to_owned();
+            let user = match &issuer {
+                IssuerConfig::Gafaelfawr(new) => Some(new.username.clone()),
+                IssuerConfig::StackState { .. } => None,
             };
             let empty = State::new(issuer_name, user);
+            let issuer = session.connect(site, |access| {
+                Ok::<Box<dyn Rotates>, _>(match issuer {
+                    IssuerConfig::Gafaelfawr(new) => {
+                        Box::new(Environment { admin: Gafaelfawr::new(access)?, new, lifetime })
+                    }
+                    IssuerConfig::StackState { new, api } => {
+                        Box::new(Installation { admin: StackState::new(access, api)?, new, lifetime })
+                    }
+                })
+            })?;
             let issuer = issuer.as_ref();
             let rotate = Rotate { issuer, files: &files, session, renew_before, keep_old };
             let done = rotate.to_completion(empty, &mut notes);

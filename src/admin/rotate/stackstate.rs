@@ -4,53 +4,21 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use reqwest::Url;
-
 use super::issuer::{Found, Others, Rotates, Seen};
 use super::state::{Known, PlannedCreation};
 use crate::date::time;
 use crate::failure::{Failure, Reason, Stage};
-use crate::http::LoadedHttp;
-use crate::issuer::api::{Access, Api};
-use crate::issuer::stackstate::{CredentialKind, NewToken, SERVICE_TOKEN_PREFIX, StackState, unique_name};
+use crate::issuer::api::Api;
+use crate::issuer::stackstate::{NewToken, SERVICE_TOKEN_PREFIX, StackState, unique_name};
 use crate::issuer::{BoxFuture, CreateError};
 use crate::secret::{ExposeSecret as _, SecretString};
 
-pub(crate) struct Config {
-    pub api_path: String,
-    /// The kind of the credential, if its origin tells.
-    pub kind: Option<CredentialKind>,
+pub(super) struct Installation {
+    pub admin: StackState,
     /// Its name is the prefix of each token's name.
     pub new: NewToken,
-    pub expiry: Expiry,
-}
-
-/// When a new token expires.
-#[derive(Clone, Copy)]
-pub(crate) enum Expiry {
-    Lifetime(Duration),
-    /// `--expiration`, in Unix seconds.
-    At(u64),
-}
-
-impl Config {
-    pub(super) fn connect(
-        self,
-        http: &LoadedHttp,
-        url: Url,
-        credential: &SecretString,
-    ) -> Result<Installation, Failure> {
-        let Config { api_path, kind, new, expiry } = self;
-        let kind = kind.unwrap_or_else(|| CredentialKind::of(credential));
-        let admin = StackState::new(Access { http, url, credential }, &api_path, kind)?;
-        Ok(Installation { admin, new, expiry })
-    }
-}
-
-pub(super) struct Installation {
-    admin: StackState,
-    new: NewToken,
-    expiry: Expiry,
+    /// Unless `new` has an expiry.
+    pub lifetime: Duration,
 }
 
 impl Installation {
@@ -75,7 +43,7 @@ impl Installation {
         let Some(listed) = listed.iter().find(|token| token.name == known.id) else {
             return Ok(Seen::Invalid);
         };
-        let expires = listed.expiration.map(|millis| u64::try_from(millis / 1000).unwrap_or_default());
+        let expires = listed.expiration.map(unix_seconds);
         if expires.is_some_and(|expires| expires <= self.now()) {
             return Ok(Seen::Invalid);
         }
@@ -84,29 +52,22 @@ impl Installation {
 
     async fn plan(&self, valid_until: Option<u64>, deadline: Instant) -> Result<PlannedCreation, Failure> {
         let name = unique_name(&self.new.name)?;
-        let listed = self.admin.list(deadline).await?;
-        if listed.iter().any(|token| token.name == name) {
+        self.admin.check_unused(&name, deadline).await?;
+        let began = self.now();
+        let day = self.new.expiry_date.map(unix_seconds);
+        if let (Some(day), Some(until)) = (day, valid_until)
+            && until >= day
+        {
             return Err(Failure::failed(
                 Stage::Exchange,
-                Reason::TokenExists,
-                format!("a token named {name} already exists; run the command again"),
+                Reason::InvalidExpiry,
+                format!(
+                    "--expiration: the token in the file is valid until {}; choose a later day, or use --lifetime",
+                    time(until)
+                ),
             ));
         }
-        let began = self.now();
-        let expires = match self.expiry {
-            Expiry::Lifetime(lifetime) => began.saturating_add(lifetime.as_secs()),
-            Expiry::At(day) if valid_until.is_some_and(|until| until >= day) => {
-                return Err(Failure::failed(
-                    Stage::Exchange,
-                    Reason::InvalidExpiry,
-                    format!(
-                        "--expiration: the token in the file is valid until {}; choose a later day, or use --lifetime",
-                        time(valid_until.unwrap_or_default())
-                    ),
-                ));
-            }
-            Expiry::At(day) => day,
-        };
+        let expires = day.unwrap_or_else(|| began.saturating_add(self.lifetime.as_secs()));
         Ok(PlannedCreation {
             began,
             expires,
@@ -117,11 +78,10 @@ impl Installation {
             answered: false,
         })
     }
+}
 
-    async fn ids(&self, name: &str, deadline: Instant) -> Result<Vec<i64>, Failure> {
-        let listed = self.admin.list(deadline).await?;
-        Ok(listed.iter().filter(|token| token.name == name).filter_map(|token| token.id).collect())
-    }
+fn unix_seconds(millis: i64) -> u64 {
+    u64::try_from(millis / 1000).unwrap_or_default()
 }
 
 impl Rotates for Installation {
@@ -139,12 +99,9 @@ impl Rotates for Installation {
     }
 
     fn renew_before(&self, created: Option<u64>, expires: u64) -> Duration {
-        match self.expiry {
-            Expiry::Lifetime(lifetime) => lifetime / 3,
-            Expiry::At(_) => {
-                let lifetime = created.map_or(0, |created| expires.saturating_sub(created));
-                Duration::from_secs(lifetime / 3)
-            }
+        match self.new.expiry_date {
+            None => self.lifetime / 3,
+            Some(_) => Duration::from_secs(created.map_or(0, |created| expires.saturating_sub(created)) / 3),
         }
     }
 
@@ -182,14 +139,14 @@ impl Rotates for Installation {
     ) -> BoxFuture<'a, Result<Found, Failure>> {
         Box::pin(async move {
             let name = attempt.name.as_deref().unwrap_or_default();
-            let is_listed = !self.ids(name, deadline).await?.is_empty();
+            let is_listed = !self.admin.ids_of(name, deadline).await?.is_empty();
             Ok(if is_listed { Found::Created(name.to_owned()) } else { Found::NotListed })
         })
     }
 
     fn delete<'a>(&'a self, id: &'a str, deadline: Instant) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
-            for id in self.ids(id, deadline).await? {
+            for id in self.admin.ids_of(id, deadline).await? {
                 self.admin.delete(id, deadline).await?;
             }
             Ok(())

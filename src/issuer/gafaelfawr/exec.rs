@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::orphan::{CREATED_SLACK_SECONDS, Creation, Verdict, draw_expiry};
 use super::{
-    ADMIN_SCOPE, ADMIN_TOKEN, Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, NewToken, TokenInfo, URL, is_token_key,
-    token_key_of,
+    ADMIN_SCOPE, ADMIN_TOKEN, Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, NewToken, TokenInfo, URL,
+    delete_command, is_token_key, list_command, token_key_of,
 };
 use crate::date::{time, unix_now};
 use crate::failure::{Failure, Reason, Stage};
@@ -160,13 +160,8 @@ impl RunToken {
     }
 
     fn delete_by_hand(&self, key: &str) -> String {
-        // A key may begin with a dash.
-        let end = if key.starts_with('-') { "-- " } else { "" };
-        let username = &self.new.username;
-        format!(
-            "it expires at {}, or delete it: monitoring-token gafaelfawr delete --username {username} {end}{key}",
-            time(self.before().expires)
-        )
+        let (expires, command) = (time(self.before().expires), delete_command(&self.new.username, key));
+        format!("it expires at {expires}, or delete it: {command}")
     }
 }
 
@@ -216,10 +211,10 @@ impl Issuer for RunToken {
         match leftover {
             Leftover::Token(token) => self.delete_by_hand(token_key_of(token).unwrap_or_default()),
             Leftover::Answered(_) | Leftover::Unanswered => format!(
-                "a token of {} that expires at {} may be left; see: monitoring-token gafaelfawr list --username {}",
+                "a token of {} that expires at {} may be left; see: {}",
                 self.new.username,
                 time(self.before().expires),
-                self.new.username
+                list_command(&self.new.username)
             ),
         }
     }

@@ -68,6 +68,17 @@ pub(crate) fn token_key_of(token: &SecretString) -> Option<&str> {
     (is_token_key(key) && is_token_key(secret)).then_some(key)
 }
 
+/// The command line that lists the tokens of a user, for messages.
+pub(crate) fn list_command(username: &str) -> String {
+    format!("monitoring-token gafaelfawr list --username {username}")
+}
+
+pub(crate) fn delete_command(username: &str, key: &str) -> String {
+    // A key may begin with a dash.
+    let end = if key.starts_with('-') { "-- " } else { "" };
+    format!("monitoring-token gafaelfawr delete --username {username} {end}{key}")
+}
+
 /// True for a valid username: lower case, digits, single dashes within.
 pub(crate) fn is_username(name: &str) -> bool {
     name.len() <= MAX_USERNAME_CHARS

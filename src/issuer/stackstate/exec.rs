@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    API_PATH, API_TOKEN, CredentialKind, DEFAULT_API_PATH, K8S_TOKEN, K8S_TOKEN_PATH, NewToken,
-    SERVICE_TOKEN, StackState, URL, unique_name,
+    API_PATH, API_TOKEN, ApiConfig, DEFAULT_API_PATH, K8S_TOKEN, K8S_TOKEN_PATH, NewToken, SERVICE_TOKEN,
+    StackState, URL, unique_name,
 };
-use crate::failure::{Failure, Reason, Stage};
+use crate::failure::Failure;
 use crate::issuer::api::{Access, Api};
 use crate::issuer::{BoxFuture, CreateError, Issuer, Lease, Leftover};
 use crate::secret::{ExposeSecret as _, SecretString};
@@ -17,35 +17,24 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 pub(crate) struct RunToken {
     stackstate: StackState,
-    api_path: Option<String>,
     new: NewToken,
     /// Until when the token must be valid, by the local clock.
     needed_until: Duration,
 }
 
-/// The token of a run, before its issuer is connected.
-pub(crate) struct RunTokenConfig {
-    /// The path of the API, if it is not the default; it is passed on to the command.
-    pub api_path: Option<String>,
-    /// The kind of the credential, if its origin tells.
-    pub kind: Option<CredentialKind>,
-    /// Its name is the prefix of the token's name, and its expiry is set later.
-    pub new: NewToken,
-}
-
-impl RunTokenConfig {
-    pub(crate) fn connect(self, access: Access<'_>, needed: Duration) -> Result<RunToken, Failure> {
-        let RunTokenConfig { api_path, kind, mut new } = self;
-        let kind = kind.unwrap_or_else(|| CredentialKind::of(access.credential));
-        let path = api_path.as_deref().unwrap_or(DEFAULT_API_PATH);
-        let stackstate = StackState::new(access, path, kind)?;
-        new.name = unique_name(&new.name)?;
-        let needed_until = crate::date::since_epoch().saturating_add(needed).saturating_add(EXPIRY_MARGIN);
-        Ok(RunToken { stackstate, api_path, new, needed_until })
-    }
-}
-
 impl RunToken {
+    pub(crate) fn connect(
+        new: NewToken,
+        api: ApiConfig,
+        access: Access<'_>,
+        needed: Duration,
+    ) -> Result<RunToken, Failure> {
+        let stackstate = StackState::new(access, api)?;
+        let new = NewToken { name: unique_name(&new.name)?, ..new };
+        let needed_until = crate::date::since_epoch().saturating_add(needed).saturating_add(EXPIRY_MARGIN);
+        Ok(RunToken { stackstate, new, needed_until })
+    }
+
     /// In Unix milliseconds, by the server's clock if a response had a date.
     fn expiry(&self) -> i64 {
         let offset = self.api().client().usable_clock_offset_seconds().unwrap_or_default();
@@ -53,15 +42,10 @@ impl RunToken {
         local.saturating_sub(offset.saturating_mul(1000))
     }
 
-    async fn ids(&self, deadline: Instant) -> Result<Vec<i64>, Failure> {
-        let listed = self.stackstate.list(deadline).await?;
-        Ok(listed.iter().filter(|token| token.name == self.new.name).filter_map(|token| token.id).collect())
-    }
-
     async fn revoke_listed(&self, leftover: &Leftover, deadline: Instant) -> Result<(), String> {
         let failed = |failure: Failure| format!("{failure}; {}", self.manual_cleanup_hint(leftover));
         loop {
-            let ids = self.ids(deadline).await.map_err(failed)?;
+            let ids = self.stackstate.ids_of(&self.new.name, deadline).await.map_err(failed)?;
             for id in &ids {
                 if !self.stackstate.delete(*id, deadline).await.map_err(failed)? {
                     tracing::debug!(id, "the token had already been deleted");
@@ -87,16 +71,7 @@ impl Issuer for RunToken {
     }
 
     fn prepare(&self, deadline: Instant) -> BoxFuture<'_, Result<(), Failure>> {
-        Box::pin(async move {
-            if self.ids(deadline).await?.is_empty() {
-                return Ok(());
-            }
-            Err(Failure::failed(
-                Stage::Exchange,
-                Reason::TokenExists,
-                format!("a token named {} already exists; run the command again", self.new.name),
-            ))
-        })
+        Box::pin(self.stackstate.check_unused(&self.new.name, deadline))
     }
 
     fn describe(&self, deadline: Instant) -> BoxFuture<'_, Vec<(&'static str, String)>> {
@@ -140,7 +115,9 @@ impl Issuer for RunToken {
             // `sts` accepts only one of them.
             remove: vec![API_TOKEN.into(), K8S_TOKEN.into(), K8S_TOKEN_PATH.into()],
         };
-        lease.set.extend(self.api_path.as_deref().map(|path| (API_PATH.into(), SecretString::from(path))));
+        if self.stackstate.api_path != DEFAULT_API_PATH {
+            lease.set.push((API_PATH.into(), SecretString::from(self.stackstate.api_path.as_str())));
+        }
         lease
     }
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::CreateError;
 use super::api::{Access, Api};
 use super::refusal::Doing;
-use crate::failure::{Failure, Reason};
+use crate::failure::{Failure, Reason, Stage};
 use crate::random;
 use crate::secret::{ExposeSecret as _, SecretString, protect};
 
@@ -107,32 +107,38 @@ pub(crate) struct Created {
 
 const SERVICE_HEADER: &str = "x-api-key";
 
+/// How to use the API, from flags, variables and a context of `sts`.
+pub(crate) struct ApiConfig {
+    /// The path of the API below the URL.
+    pub path: String,
+    /// The kind of the credential, if its origin tells.
+    pub kind: Option<CredentialKind>,
+}
+
 pub(crate) struct StackState {
     api: Api,
     /// The base URL, without the API's path.
     url: Url,
+    api_path: String,
 }
 
 impl StackState {
     pub(crate) fn new(
         access: Access<'_>,
-        api_path: &str,
-        kind: CredentialKind,
+        ApiConfig { path, kind }: ApiConfig,
     ) -> Result<StackState, Failure> {
-        let header = match kind {
+        let Access { http, url, credential } = access;
+        let header = match kind.unwrap_or_else(|| CredentialKind::of(credential)) {
             CredentialKind::Api => "x-api-token",
             CredentialKind::Service => SERVICE_HEADER,
             CredentialKind::Kubernetes => "x-api-servicebearer",
         };
-        let Access { http, url, credential } = access;
         let mut base = url.clone();
-        if let Ok(mut path) = base.path_segments_mut() {
-            path.pop_if_empty().extend(api_path.split('/').filter(|segment| !segment.is_empty()));
+        if let Ok(mut segments) = base.path_segments_mut() {
+            segments.pop_if_empty().extend(path.split('/').filter(|segment| !segment.is_empty()));
         }
-        Ok(StackState {
-            api: Api::new(&error::DIALECT, Access { http, url: base, credential }, (header, ""))?,
-            url,
-        })
+        let api = Api::new(&error::DIALECT, Access { http, url: base, credential }, (header, ""))?;
+        Ok(StackState { api, url, api_path: path })
     }
 
     pub(crate) fn api(&self) -> &Api {
@@ -168,6 +174,21 @@ impl StackState {
         let mut tokens: Vec<ServiceToken> = self.api.get(&self.tokens(), Doing::List, deadline).await?;
         tokens.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(tokens)
+    }
+
+    /// The IDs of the tokens with this name.
+    pub(crate) async fn ids_of(&self, name: &str, deadline: Instant) -> Result<Vec<i64>, Failure> {
+        let listed = self.list(deadline).await?;
+        Ok(listed.iter().filter(|token| token.name == name).filter_map(|token| token.id).collect())
+    }
+
+    /// Fails if a token has this name, which must be unique.
+    pub(crate) async fn check_unused(&self, name: &str, deadline: Instant) -> Result<(), Failure> {
+        if self.ids_of(name, deadline).await?.is_empty() {
+            return Ok(());
+        }
+        let message = format!("a token named {name} already exists; run the command again");
+        Err(Failure::failed(Stage::Exchange, Reason::TokenExists, message))
     }
 
     /// Creates a token. It is not repeated if it may have arrived.

@@ -2,30 +2,23 @@
 //! Only the raw flags and variables are used, because the others may be what is invalid.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use clap::Command;
 
-use super::token;
 use crate::admin::rotate;
 use crate::cli::flags::{self, LabelList, SERVICE};
 use crate::cli::raw_values;
 use crate::cli::stackstate::NAME;
 use crate::cli::values::parse_base_url;
+use crate::config::token::labels;
 use crate::failure::Failure;
-use crate::go::flag::parse_bool;
 use crate::metrics::{self, Figures, Labels};
 use crate::secret::scrub;
 
 /// Writes the metrics of `command`, if the flags in `words` or the variables ask for them. A problem with that is added
 /// to `failure`.
-pub(crate) fn write_metrics(
-    failure: Failure,
-    command: &Command,
-    program: &str,
-    words: &[OsString],
-) -> Failure {
+pub(super) fn write_metrics(failure: Failure, command: &Command, words: &[OsString]) -> Failure {
     let value = |name| values(command, words, name).pop();
     let Some(file) = value("metrics-textfile") else { return failure };
     let text = |name| value(name).map(|value| value.to_string_lossy().into_owned());
@@ -38,15 +31,15 @@ pub(crate) fn write_metrics(
             added.push((name, scrub(&value)));
         }
     }
-    let labels = match program.split(' ').nth(1) {
+    let labels = match command.get_bin_name().and_then(|program| program.split(' ').nth(1)) {
         Some(issuer) => {
             let url = value("url").and_then(|url| parse_base_url(&url).ok());
-            let whose = match text("username") {
+            let owner = match text("username") {
                 Some(user) => ("user", user),
                 None if issuer == "gafaelfawr" => ("user", String::new()),
                 None => ("name", NAME.or(text("name"))),
             };
-            token::labels(added, (issuer, url.as_ref()), (whose.0, &whose.1))
+            labels(added, issuer, url.as_ref(), (owner.0, &owner.1))
         }
         None => Labels {
             machine: scrub(&text("machine").unwrap_or_default()),
@@ -74,12 +67,4 @@ fn values(command: &Command, words: &[OsString], name: &str) -> Vec<OsString> {
     }
     values.retain(|value| !value.is_empty());
     values
-}
-
-pub(crate) fn asks_for_json(words: &[OsString]) -> bool {
-    let given = |word: &OsString| match word.as_bytes().strip_prefix(b"--json")? {
-        b"" => Some(true),
-        value => parse_bool(OsStr::from_bytes(value.strip_prefix(b"=")?)),
-    };
-    words.iter().rev().find_map(given).unwrap_or_default()
 }
