@@ -8,12 +8,14 @@ use super::issuer::{Found, Others, Rotates, SETTLED_AFTER_SECONDS, Seen};
 use super::state::{Known, PlannedCreation};
 use crate::admin::gafaelfawr::LIFETIME_MARGIN;
 use crate::failure::{Failure, Reason};
+use crate::issuer::CreateError;
 use crate::issuer::api::Api;
 use crate::issuer::gafaelfawr::orphan::{
     self, CREATED_SLACK_SECONDS, EXPIRY_SPREAD_SECONDS, Verdict, draw_free,
 };
-use crate::issuer::gafaelfawr::{Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, NewToken, TokenInfo, token_key_of};
-use crate::issuer::{BoxFuture, CreateError};
+use crate::issuer::gafaelfawr::{
+    Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, NewToken, TokenInfo, delete_command, list_command, token_key_of,
+};
 use crate::secret::SecretString;
 
 /// The expiry is shortened by a random amount, which identifies the token if the response to its creation is lost: up
@@ -28,8 +30,17 @@ pub(super) struct Environment {
     pub lifetime: Duration,
 }
 
-impl Environment {
-    async fn look(&self, token: &SecretString, deadline: Instant) -> Result<Seen, Failure> {
+impl Rotates for Environment {
+    fn api(&self) -> &Api {
+        self.admin.api()
+    }
+
+    async fn look_at(
+        &self,
+        token: &SecretString,
+        _: Option<&Known>,
+        deadline: Instant,
+    ) -> Result<Seen, Failure> {
         let Some(key) = token_key_of(token) else {
             return Err(Failure::local(
                 Reason::TokenFileRefused,
@@ -52,7 +63,16 @@ impl Environment {
         Ok(Seen::Valid { id: key.to_owned(), created: info.created, expires: info.expires, other_scopes })
     }
 
-    async fn plan(&self, open: &[PlannedCreation], deadline: Instant) -> Result<PlannedCreation, Failure> {
+    fn renew_before(&self, _: Option<u64>, _: u64) -> Duration {
+        self.lifetime / 3
+    }
+
+    async fn plan(
+        &self,
+        open: &[PlannedCreation],
+        _: Option<u64>,
+        deadline: Instant,
+    ) -> Result<PlannedCreation, Failure> {
         let listed = self.admin.list(&self.new.username, deadline).await?;
         let began = self.now();
         let lifetime = self.lifetime.max(MIN_LIFETIME + LIFETIME_MARGIN).as_secs();
@@ -68,6 +88,16 @@ impl Environment {
         let listed_before = listed.iter().filter(is_near).map(|token| token.token.clone()).collect();
         let scopes = self.new.scopes.clone();
         Ok(PlannedCreation { began, expires, name: None, scopes, listed_before, spread, answered: false })
+    }
+
+    async fn create(
+        &self,
+        attempt: &PlannedCreation,
+        deadline: Instant,
+    ) -> Result<(SecretString, String), CreateError> {
+        let token = self.admin.create(&self.new, Some(attempt.expires), deadline).await?;
+        let key = token_key_of(&token).unwrap_or_default().to_owned();
+        Ok((token, key))
     }
 
     async fn find(
@@ -103,72 +133,17 @@ impl Environment {
             Verdict::NotListed => Found::NotListed,
         })
     }
-}
 
-fn created_since(token: &TokenInfo, began: u64) -> bool {
-    token.created.is_none_or(|created| created >= began.saturating_sub(CREATED_SLACK_SECONDS))
-}
-
-impl Rotates for Environment {
-    fn api(&self) -> &Api {
-        self.admin.api()
-    }
-
-    fn look_at<'a>(
-        &'a self,
-        token: &'a SecretString,
-        _: Option<&'a Known>,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<Seen, Failure>> {
-        Box::pin(self.look(token, deadline))
-    }
-
-    fn renew_before(&self, _: Option<u64>, _: u64) -> Duration {
-        self.lifetime / 3
-    }
-
-    fn plan<'a>(
-        &'a self,
-        open: &'a [PlannedCreation],
-        _: Option<u64>,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<PlannedCreation, Failure>> {
-        Box::pin(self.plan(open, deadline))
-    }
-
-    fn create<'a>(
-        &'a self,
-        attempt: &'a PlannedCreation,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<(SecretString, String), CreateError>> {
-        Box::pin(async move {
-            let token = self.admin.create(&self.new, Some(attempt.expires), deadline).await?;
-            let key = token_key_of(&token).unwrap_or_default().to_owned();
-            Ok((token, key))
-        })
-    }
-
-    fn find<'a>(
-        &'a self,
-        attempt: &'a PlannedCreation,
-        others: &'a Others,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<Found, Failure>> {
-        Box::pin(self.find(attempt, others, deadline))
-    }
-
-    fn delete<'a>(&'a self, id: &'a str, deadline: Instant) -> BoxFuture<'a, Result<(), Failure>> {
-        Box::pin(async move { self.admin.delete(&self.new.username, id, deadline).await.map(drop) })
+    async fn delete(&self, id: &str, deadline: Instant) -> Result<(), Failure> {
+        self.admin.delete(&self.new.username, id, deadline).await.map(drop)
     }
 
     fn delete_hint(&self, id: &str) -> String {
-        // A key may begin with a dash.
-        let end = if id.starts_with('-') { "-- " } else { "" };
-        format!("monitoring-token gafaelfawr delete --username {} {end}{id}", self.new.username)
+        delete_command(&self.new.username, id)
     }
 
     fn list_hint(&self) -> String {
-        format!("monitoring-token gafaelfawr list --username {}", self.new.username)
+        list_command(&self.new.username)
     }
 
     fn without_state(&self, file: &Path) -> String {
@@ -178,4 +153,8 @@ impl Rotates for Environment {
             self.list_hint()
         )
     }
+}
+
+fn created_since(token: &TokenInfo, began: u64) -> bool {
+    token.created.is_none_or(|created| created >= began.saturating_sub(CREATED_SLACK_SECONDS))
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::state::{Known, PlannedCreation};
 use crate::date::unix_now;
 use crate::failure::Failure;
+use crate::issuer::CreateError;
 use crate::issuer::api::Api;
-use crate::issuer::{BoxFuture, CreateError};
 use crate::secret::SecretString;
 
 /// How long a request may still take effect after its client has gone.
@@ -60,41 +60,41 @@ pub(super) trait Rotates {
     }
 
     /// `known` is the entry of the token in `FILE.state`.
-    fn look_at<'a>(
-        &'a self,
-        token: &'a SecretString,
-        known: Option<&'a Known>,
+    async fn look_at(
+        &self,
+        token: &SecretString,
+        known: Option<&Known>,
         deadline: Instant,
-    ) -> BoxFuture<'a, Result<Seen, Failure>>;
+    ) -> Result<Seen, Failure>;
 
     /// How long before its expiry a token is replaced, if `--renew-before` is not set.
     fn renew_before(&self, created: Option<u64>, expires: u64) -> Duration;
 
     /// The next creation, which must not be mistaken for one of the `open` ones. The token in FILE is valid until
     /// `valid_until`, if it is valid.
-    fn plan<'a>(
-        &'a self,
-        open: &'a [PlannedCreation],
+    async fn plan(
+        &self,
+        open: &[PlannedCreation],
         valid_until: Option<u64>,
         deadline: Instant,
-    ) -> BoxFuture<'a, Result<PlannedCreation, Failure>>;
+    ) -> Result<PlannedCreation, Failure>;
 
     /// Creates the token; returns it with the ID that deletes it.
-    fn create<'a>(
-        &'a self,
-        attempt: &'a PlannedCreation,
+    async fn create(
+        &self,
+        attempt: &PlannedCreation,
         deadline: Instant,
-    ) -> BoxFuture<'a, Result<(SecretString, String), CreateError>>;
+    ) -> Result<(SecretString, String), CreateError>;
 
-    fn find<'a>(
-        &'a self,
-        attempt: &'a PlannedCreation,
-        others: &'a Others,
+    async fn find(
+        &self,
+        attempt: &PlannedCreation,
+        others: &Others,
         deadline: Instant,
-    ) -> BoxFuture<'a, Result<Found, Failure>>;
+    ) -> Result<Found, Failure>;
 
     /// Deletes a token. It is not an error if there is none.
-    fn delete<'a>(&'a self, id: &'a str, deadline: Instant) -> BoxFuture<'a, Result<(), Failure>>;
+    async fn delete(&self, id: &str, deadline: Instant) -> Result<(), Failure>;
 
     /// The command line that deletes the token.
     fn delete_hint(&self, id: &str) -> String;

@@ -156,37 +156,31 @@ impl Rotation {
     /// Returns the text for stdout, and what to do if it cannot be printed. Writes warnings and metrics.
     pub(crate) fn run(self, signals: &Signals, log: Log) -> Result<(String, Written), Failure> {
         let Rotation { site, format, timeout, flags, labels, issuer, lifetime } = self;
-        let RotateFlags { token_file: file, renew_before, keep_old, metrics, .. } = flags;
-        let (keep_old, metrics_textfile) = (keep_old.unwrap_or_default(), metrics.metrics_textfile);
         let session = Session::begin(timeout, signals);
         let mut notes = Notes::default();
         let result = (|| {
-            let files = Files::at(&file)?;
-            let issuer_name = site.url.as_str().trim_end_matches('/').to_owned();
-            let user = match &issuer {
-                IssuerConfig::Gafaelfawr(new) => Some(new.username.clone()),
-                IssuerConfig::StackState { .. } => None,
+            let files = Files::at(&flags.token_file)?;
+            let url = site.url.as_str().trim_end_matches('/').to_owned();
+            let flags = &flags;
+            let done = match issuer {
+                IssuerConfig::Gafaelfawr(new) => {
+                    let empty = State::new(url, Some(new.username.clone()));
+                    let admin = session.connect(site, Gafaelfawr::new)?;
+                    let issuer = Environment { admin, new, lifetime };
+                    Rotate { issuer, files: &files, session, flags }.to_completion(empty, &mut notes)
+                }
+                IssuerConfig::StackState { new, api } => {
+                    let empty = State::new(url, None);
+                    let admin = session.connect(site, |access| StackState::new(access, api))?;
+                    let issuer = Installation { admin, new, lifetime };
+                    Rotate { issuer, files: &files, session, flags }.to_completion(empty, &mut notes)
+                }
             };
-            let empty = State::new(issuer_name, user);
-            let issuer = session.connect(site, |access| {
-                Ok::<Box<dyn Rotates>, _>(match issuer {
-                    IssuerConfig::Gafaelfawr(new) => {
-                        Box::new(Environment { admin: Gafaelfawr::new(access)?, new, lifetime })
-                    }
-                    IssuerConfig::StackState { new, api } => {
-                        Box::new(Installation { admin: StackState::new(access, api)?, new, lifetime })
-                    }
-                })
-            })?;
-            let issuer = issuer.as_ref();
-            let rotate = Rotate { issuer, files: &files, session, renew_before, keep_old };
-            let done = rotate.to_completion(empty, &mut notes);
-            notes.clock_offset_seconds = issuer.api().client().clock_offset_seconds();
-            rotate.warn_of_extras(&mut notes);
             Ok((done?, files.path().display().to_string()))
         })();
+        let metrics_textfile = flags.metrics.metrics_textfile;
         if !notes.is_token_seen && metrics_textfile.is_some() {
-            notes.expires = known_expiry(&file);
+            notes.expires = known_expiry(&flags.token_file);
         }
         let figures = figures(&result, &notes, session);
         let written = Written { metrics: metrics_textfile, labels, figures };
@@ -260,16 +254,22 @@ fn report(done: &Done, path: &str, notes: &Notes, format: Format) -> String {
 }
 
 /// One `rotate`, connected to its issuer.
-struct Rotate<'a> {
-    issuer: &'a dyn Rotates,
+struct Rotate<'a, I> {
+    issuer: I,
     files: &'a Files,
     session: Session<'a>,
-    renew_before: Option<Duration>,
-    keep_old: bool,
+    flags: &'a RotateFlags,
 }
 
-impl Rotate<'_> {
+impl<I: Rotates> Rotate<'_, I> {
     fn to_completion(&self, empty: State, notes: &mut Notes) -> Result<Done, Failure> {
+        let done = self.try_all(empty, notes);
+        notes.clock_offset_seconds = self.issuer.api().client().clock_offset_seconds();
+        self.warn_of_extras(notes);
+        done
+    }
+
+    fn try_all(&self, empty: State, notes: &mut Notes) -> Result<Done, Failure> {
         let _lock = self.lock()?;
         let until = self.session.until();
         let (before, damage) = match self.files.state(&until) {
@@ -377,7 +377,7 @@ impl Rotate<'_> {
         let (id, expires) = (known.id.clone(), known.expires);
         let mut old = state.tokens.clone();
         for known in &mut state.tokens {
-            known.keep = self.keep_old;
+            known.keep = self.flags.keep_old.unwrap_or_default();
         }
         state.tokens.push(known.clone());
         let saved = self.files.save_into(new_state, state);
@@ -408,7 +408,7 @@ impl Rotate<'_> {
     fn is_fresh(&self, created: Option<u64>, expires: Option<u64>) -> bool {
         expires.is_none_or(|expires| {
             let renew_before =
-                self.renew_before.unwrap_or_else(|| self.issuer.renew_before(created, expires));
+                self.flags.renew_before.unwrap_or_else(|| self.issuer.renew_before(created, expires));
             expires > self.issuer.now().saturating_add(renew_before.as_secs())
         })
     }

@@ -8,9 +8,9 @@ use super::issuer::{Found, Others, Rotates, Seen};
 use super::state::{Known, PlannedCreation};
 use crate::date::time;
 use crate::failure::{Failure, Reason, Stage};
+use crate::issuer::CreateError;
 use crate::issuer::api::Api;
 use crate::issuer::stackstate::{NewToken, SERVICE_TOKEN_PREFIX, StackState, unique_name};
-use crate::issuer::{BoxFuture, CreateError};
 use crate::secret::{ExposeSecret as _, SecretString};
 
 pub(super) struct Installation {
@@ -21,8 +21,12 @@ pub(super) struct Installation {
     pub lifetime: Duration,
 }
 
-impl Installation {
-    async fn look(
+impl Rotates for Installation {
+    fn api(&self) -> &Api {
+        self.admin.api()
+    }
+
+    async fn look_at(
         &self,
         token: &SecretString,
         known: Option<&Known>,
@@ -50,7 +54,19 @@ impl Installation {
         Ok(Seen::Valid { id: known.id.clone(), created: known.created, expires, other_scopes: None })
     }
 
-    async fn plan(&self, valid_until: Option<u64>, deadline: Instant) -> Result<PlannedCreation, Failure> {
+    fn renew_before(&self, created: Option<u64>, expires: u64) -> Duration {
+        match self.new.expiry_date {
+            None => self.lifetime / 3,
+            Some(_) => Duration::from_secs(created.map_or(0, |created| expires.saturating_sub(created)) / 3),
+        }
+    }
+
+    async fn plan(
+        &self,
+        _: &[PlannedCreation],
+        valid_until: Option<u64>,
+        deadline: Instant,
+    ) -> Result<PlannedCreation, Failure> {
         let name = unique_name(&self.new.name)?;
         self.admin.check_unused(&name, deadline).await?;
         let began = self.now();
@@ -78,79 +94,33 @@ impl Installation {
             answered: false,
         })
     }
-}
 
-fn unix_seconds(millis: i64) -> u64 {
-    u64::try_from(millis / 1000).unwrap_or_default()
-}
-
-impl Rotates for Installation {
-    fn api(&self) -> &Api {
-        self.admin.api()
-    }
-
-    fn look_at<'a>(
-        &'a self,
-        token: &'a SecretString,
-        known: Option<&'a Known>,
+    async fn create(
+        &self,
+        attempt: &PlannedCreation,
         deadline: Instant,
-    ) -> BoxFuture<'a, Result<Seen, Failure>> {
-        Box::pin(self.look(token, known, deadline))
-    }
-
-    fn renew_before(&self, created: Option<u64>, expires: u64) -> Duration {
-        match self.new.expiry_date {
-            None => self.lifetime / 3,
-            Some(_) => Duration::from_secs(created.map_or(0, |created| expires.saturating_sub(created)) / 3),
+    ) -> Result<(SecretString, String), CreateError> {
+        let name = attempt.name.clone().unwrap_or_default();
+        let expiry_date = i64::try_from(attempt.expires.saturating_mul(1000)).unwrap_or(i64::MAX);
+        let mut new = NewToken { name: name.clone(), expiry_date: Some(expiry_date), ..self.new.clone() };
+        // It is deleted with its token, so the next token needs another one.
+        if !new.dedicated_subject.is_empty() {
+            new.dedicated_subject.push_str(name.strip_prefix(&self.new.name).unwrap_or_default());
         }
+        Ok((self.admin.create(&new, deadline).await?.token, name))
     }
 
-    fn plan<'a>(
-        &'a self,
-        _: &'a [PlannedCreation],
-        valid_until: Option<u64>,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<PlannedCreation, Failure>> {
-        Box::pin(self.plan(valid_until, deadline))
+    async fn find(&self, attempt: &PlannedCreation, _: &Others, deadline: Instant) -> Result<Found, Failure> {
+        let name = attempt.name.as_deref().unwrap_or_default();
+        let is_listed = !self.admin.ids_of(name, deadline).await?.is_empty();
+        Ok(if is_listed { Found::Created(name.to_owned()) } else { Found::NotListed })
     }
 
-    fn create<'a>(
-        &'a self,
-        attempt: &'a PlannedCreation,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<(SecretString, String), CreateError>> {
-        Box::pin(async move {
-            let name = attempt.name.clone().unwrap_or_default();
-            let expiry_date = i64::try_from(attempt.expires.saturating_mul(1000)).unwrap_or(i64::MAX);
-            let mut new = NewToken { name: name.clone(), expiry_date: Some(expiry_date), ..self.new.clone() };
-            // It is deleted with its token, so the next token needs another one.
-            if !new.dedicated_subject.is_empty() {
-                new.dedicated_subject.push_str(name.strip_prefix(&self.new.name).unwrap_or_default());
-            }
-            Ok((self.admin.create(&new, deadline).await?.token, name))
-        })
-    }
-
-    fn find<'a>(
-        &'a self,
-        attempt: &'a PlannedCreation,
-        _: &'a Others,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<Found, Failure>> {
-        Box::pin(async move {
-            let name = attempt.name.as_deref().unwrap_or_default();
-            let is_listed = !self.admin.ids_of(name, deadline).await?.is_empty();
-            Ok(if is_listed { Found::Created(name.to_owned()) } else { Found::NotListed })
-        })
-    }
-
-    fn delete<'a>(&'a self, id: &'a str, deadline: Instant) -> BoxFuture<'a, Result<(), Failure>> {
-        Box::pin(async move {
-            for id in self.admin.ids_of(id, deadline).await? {
-                self.admin.delete(id, deadline).await?;
-            }
-            Ok(())
-        })
+    async fn delete(&self, id: &str, deadline: Instant) -> Result<(), Failure> {
+        for id in self.admin.ids_of(id, deadline).await? {
+            self.admin.delete(id, deadline).await?;
+        }
+        Ok(())
     }
 
     fn delete_hint(&self, id: &str) -> String {
@@ -168,4 +138,8 @@ impl Rotates for Installation {
             self.list_hint()
         )
     }
+}
+
+fn unix_seconds(millis: i64) -> u64 {
+    u64::try_from(millis / 1000).unwrap_or_default()
 }
