@@ -14,8 +14,8 @@ REMAP_FLAGS := --remap-path-prefix=$(CURDIR)=/monitoring-token \
 	--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo \
 	--remap-path-prefix=$(shell rustc --print sysroot)=/rust
 TARGET_VARIABLE := CARGO_TARGET_$(shell echo '$(TARGET)' | tr 'a-z-' 'A-Z_')_RUSTFLAGS
-# The functions of a run stand next to each other, and share pages: the code of a run without exchange takes 12 page
-# faults instead of 34. `make layout` writes the order anew.
+# The functions of a run are placed next to each other, and share pages: the code of a run without exchange takes 12
+# page faults instead of 34. `make layout` rewrites the order.
 LAYOUT := $(CURDIR)/scripts/layout.ld
 RELEASE_ENV := MONITORING_TOKEN_LAYOUT=$(LAYOUT) \
 	$(TARGET_VARIABLE)="$(strip $(REMAP_FLAGS) $(if $(filter 1,$(STATIC)),$(STATIC_FLAGS)))"
@@ -31,7 +31,7 @@ build: ## Build the static release binaries
 	$(RELEASE_ENV) $(CARGO) build --release --locked --target $(TARGET)
 	$(RELEASE_ENV) $(CARGO) build --release --locked --target $(TARGET) --package monitoring-sandbox
 
-demo: ## Run the main job on the embedded sandbox
+demo: ## Run a probe against the sandbox
 	$(CARGO) build --locked --package monitoring-token --package monitoring-sandbox
 	scripts/demo.sh target/debug
 
@@ -85,7 +85,7 @@ guard: build ## Count the instructions of a run against the committed figures (n
 	@command -v valgrind >/dev/null || { echo 'make guard: valgrind is missing; install it (Debian: apt-get install valgrind)' >&2; exit 1; }
 	RELEASE=$(CURDIR)/$(RELEASE) $(CARGO) bench --locked --profile dev --bench instructions
 
-layout: ## Write the order of the functions of the program anew (needs valgrind)
+layout: ## Rewrite the order of the functions in the program (needs valgrind)
 	rm -rf target/profiles && mkdir -p target/profiles
 	$(RELEASE_ENV) $(CARGO) rustc --release --locked --target $(TARGET) --bin monitoring-token -- -C strip=none
 	-PROFILES=$(CURDIR)/target/profiles RELEASE=$(CURDIR)/$(RELEASE) $(CARGO) bench --locked --profile dev --bench instructions

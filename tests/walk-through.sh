@@ -29,7 +29,8 @@ cp tests/stand-ins/ndt7-client "$work/usr/bin/"
 
 # The commands. The package is already built, and the sandbox takes the place of M-Lab's Locate.
 awk '/^```/{code = !code; next} code' docs/run/systemd.md |
-    grep -vx 'make deb' | sed "s|https://locate-dot-mlab-sandbox.appspot.com|'\$SANDBOX_URL'|" >"$work/commands"
+    grep -vx 'make deb' | sed -e "s|https://locate-dot-mlab-sandbox.appspot.com|'\$SANDBOX_URL'|" \
+    -e 's|https://data.example.org|$SANDBOX_URL|' -e 's| admin-token | /srv/admin-token |' >"$work/commands"
 [ "$(grep -c systemctl "$work/commands")" -ge 3 ] || fail 'no commands in docs/run/systemd.md'
 {
     cat <<'END'
@@ -43,7 +44,7 @@ dpkg-deb -x target/packages/*.deb /opt
 . ./start-sandbox.sh
 start_sandbox /run/sandbox.env /opt/usr/bin/monitoring-sandbox
 trap 'kill "$sandbox"; wait "$sandbox" || :' EXIT
-(. /run/sandbox.env; cp "$MONITORING_SIGNER_KEY" monitoring-signer-key.json)
+(. /run/sandbox.env; cp "$MONITORING_SIGNER_KEY" monitoring-signer-key.json; printf %s "$GAFAELFAWR_ADMIN_TOKEN" >admin-token)
 SANDBOX_URL=$(. /run/sandbox.env; echo "$SANDBOX_URL")
 END
     cat "$work/commands"
@@ -54,6 +55,10 @@ has run_success 1
 [ "$(stat -c '%U %a' "$file")" = 'monitoring-token 644' ]
 systemctl is-active "$unit.timer"
 [ -L "/etc/systemd/system/timers.target.wants/$unit.timer" ]
+# The token in a file.
+systemctl is-active monitoring-token-rotate@sasquatch.timer
+[ "$(stat -c '%U %a' /var/lib/monitoring-token/sasquatch/token)" = 'monitoring-token 600' ]
+grep -q '^gt-' /var/lib/monitoring-token/sasquatch/token
 # The next result comes from the cache.
 systemctl start "$unit.service"
 has cached 1

@@ -38,7 +38,7 @@ pub fn command() -> Command {
             Arg::new("fault")
                 .long("fault")
                 .value_name("JSON")
-                .help("Misbehave: {\"delay_ms\":0,\"status\":503,\"body\":\"…\",\"header\":[\"Retry-After\",\"1\"],\"times\":1}"),
+                .help("Misbehave: {\"delay_ms\":0,\"status\":503,\"body\":\"…\",\"header\":[\"Retry-After\",\"1\"],\"times\":1,\"only\":\"POST /auth/\",\"after\":false}"),
         )
         .arg(
             Arg::new("until-eof")

@@ -414,7 +414,7 @@ pub fn differences() -> Vec<Difference> {
             }
         }),
         diff(
-            "blanks and control characters",
+            "spaces and control characters",
             refused!(
                 2,
                 [

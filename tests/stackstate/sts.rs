@@ -87,7 +87,8 @@ fn is_variable(word: &str) -> bool {
 #[test]
 fn each_row_of_the_comparison_is_true() {
     let page = include_str!("../../docs/service-tokens.md");
-    let table = page.split("\n| `sts service-token` | here | |\n").nth(1).expect("the table");
+    let table =
+        page.split("\n| `sts service-token` | monitoring-token | notes |\n").nth(1).expect("the table");
     let rows: Vec<(&str, &str)> = table
         .lines()
         .skip(1)
