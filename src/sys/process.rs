@@ -6,9 +6,9 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
-use std::sync::atomic::{AtomicI32, Ordering};
 
-use rustix::io::Errno;
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::{Errno, read, write};
 use rustix::process::{
     Pid, Signal as RustixSignal, getpgid, getppid, getsid, set_parent_process_death_signal, setsid,
 };
@@ -62,7 +62,7 @@ impl Image {
             inherited: Inherited::at_start(),
             parent: rustix::process::getpid(),
             leads: false,
-            news: News::shared()?,
+            news: News::new()?,
         };
         match birth.in_group_of_another() {
             // Emulators of other processors cannot do that.
@@ -70,10 +70,10 @@ impl Image {
             child => return Ok(child?),
         }
         birth.leads = true;
-        birth.news.error.store(0, Ordering::Relaxed);
-        // SAFETY: as above.
+        // SAFETY: see `clone`.
         let pid = unsafe { birth.clone::<COMMAND_STACK>(be_born, libc::SIGCHLD) }?;
-        Ok(birth.begun(Child { pid, group: pid })?)
+        let (_, outcome) = birth.news.read();
+        Ok(begun(Child { pid, group: pid }, outcome)?)
     }
 }
 
@@ -90,30 +90,41 @@ struct Birth<'a> {
     parent: Pid,
     /// True if the command creates its session itself.
     leads: bool,
-    news: &'static News,
+    news: News,
 }
 
-/// The report of the children. It is in shared memory, because under valgrind their memory is a copy.
-struct News {
-    /// The process that becomes the program.
-    command: AtomicI32,
-    /// Why there is no program.
-    error: AtomicI32,
-}
+/// The report of the children: a counter in the kernel (eventfd(2)), because under valgrind and emulators their memory
+/// is a copy. Its lower half is the process that becomes the program, and its upper half the error, if it does not.
+struct News(OwnedFd);
 
 impl News {
-    /// For as long as this process lives, which starts one command.
-    fn shared() -> io::Result<&'static News> {
-        let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
-        // SAFETY: nobody else knows this new memory. It is full of zeros, which is a value, and never unmapped.
-        unsafe {
-            let page = libc::mmap(std::ptr::null_mut(), size_of::<News>(), access, flags, -1, 0);
-            if page == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(&*page.cast()) }
-        }
+    fn new() -> rustix::io::Result<News> {
+        eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map(News)
+    }
+
+    fn report(&self, command: Pid) {
+        self.add(command.as_raw_nonzero().get().unsigned_abs().into());
     }
 
     fn fail(&self, error: Errno) {
-        self.error.store(error.raw_os_error(), Ordering::Relaxed);
+        self.add(u64::from(error.raw_os_error().unsigned_abs()) << 32);
+    }
+
+    fn add(&self, number: u64) {
+        // A counter that is far from its limit always accepts a number.
+        let _ = write(&self.0, &number.to_ne_bytes());
+    }
+
+    /// Also forgets the report.
+    fn read(&self) -> (Option<Pid>, rustix::io::Result<()>) {
+        let mut bytes = [0; 8];
+        // Without a report, it fails.
+        let _ = read(&self.0, &mut bytes);
+        let number = u64::from_ne_bytes(bytes);
+        let [command, error] =
+            [number & u64::from(u32::MAX), number >> 32].map(|half| i32::try_from(half).unwrap_or_default());
+        let outcome = if error == 0 { Ok(()) } else { Err(Errno::from_raw_os_error(error)) };
+        (Pid::from_raw(command), outcome)
     }
 }
 
@@ -124,7 +135,7 @@ extern "C" fn lead(birth: *mut c_void) -> c_int {
     // SAFETY: see `Birth::clone`.
     let begun = setsid().and_then(|_| unsafe { birth.clone::<COMMAND_STACK>(be_born, libc::CLONE_PARENT) });
     match begun {
-        Ok(command) => birth.news.command.store(command.as_raw_nonzero().get(), Ordering::Relaxed),
+        Ok(command) => birth.news.report(command),
         Err(error) => birth.news.fail(error),
     }
     // SAFETY: nothing of what our parent shares with us is cleaned up.
@@ -147,20 +158,9 @@ impl Birth<'_> {
         // SAFETY: see `clone`. Its end sends no SIGCHLD, because it is waited for here.
         let group = unsafe { self.clone::<LEADER_STACK>(lead, 0) }?;
         reap(group);
-        match Pid::from_raw(self.news.command.load(Ordering::Relaxed)) {
-            Some(pid) => self.begun(Child { pid, group }),
-            None => Err(Errno::from_raw_os_error(self.news.error.load(Ordering::Relaxed))),
-        }
-    }
-
-    /// The child, if it has become the program.
-    fn begun(&self, child: Child) -> rustix::io::Result<Child> {
-        match self.news.error.load(Ordering::Relaxed) {
-            0 => Ok(child),
-            error => {
-                reap(child.pid);
-                Err(Errno::from_raw_os_error(error))
-            }
+        match self.news.read() {
+            (Some(pid), outcome) => begun(Child { pid, group }, outcome),
+            (None, outcome) => Err(outcome.err().unwrap_or(Errno::CHILD)),
         }
     }
 
@@ -211,6 +211,11 @@ impl Birth<'_> {
         unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
         Err(last_errno())
     }
+}
+
+/// The child, if it has become the program.
+fn begun(child: Child, outcome: rustix::io::Result<()>) -> rustix::io::Result<Child> {
+    outcome.map(|()| child).inspect_err(|_| reap(child.pid))
 }
 
 fn last_errno() -> Errno {
