@@ -98,7 +98,8 @@ pub(crate) fn scrub_stack() {
 fn lowest_in_use(to: usize) -> usize {
     const SMALLEST_PAGE_BYTES: usize = 4096;
     let from = to - SCRUBBED_BYTES;
-    let page = rustix::param::page_size();
+    // SAFETY: sysconf accesses no memory of ours. (rustix asks the kernel, the C library knows.)
+    let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(SMALLEST_PAGE_BYTES);
     let (first, end) = (from & !(page - 1), to & !(page - 1));
     let mut in_use = [0_u8; SCRUBBED_BYTES / SMALLEST_PAGE_BYTES + 1];
     // SAFETY: the range consists of whole pages, and there is a byte for each of them.

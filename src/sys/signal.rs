@@ -204,12 +204,16 @@ fn raw_sigprocmask(how: i32, new: Option<&KernelSet>) -> KernelSet {
 static BLOCKED_AT_START: AtomicU64 = AtomicU64::new(0);
 static IGNORED_AT_START: AtomicU64 = AtomicU64::new(0);
 
+fn is_ignored(signal: i32) -> bool {
+    raw_sigaction(signal, None).is_some_and(|action| action.handler == libc::SIG_IGN)
+}
+
 /// Records the inherited signal state, then ignores SIGPIPE and SIGXFSZ: a stderr without a reader, or a file size
-/// limit, must not end a run. Must be called before anything changes a mask or a disposition.
+/// limit, must not end a run. Must be called before anything changes a mask or a disposition. The dispositions of
+/// real-time signals never change, so nothing asks for them until one arrives: 31 system calls less in each run.
 pub fn record_inherited() {
-    let ignored = (1..=LAST_SIGNAL)
-        .filter(|&signal| raw_sigaction(signal, None).is_some_and(|action| action.handler == libc::SIG_IGN))
-        .fold(0, |set, signal| set | bit(signal));
+    let ignored =
+        (1..FIRST_REAL_TIME).filter(|&signal| is_ignored(signal)).fold(0, |set, signal| set | bit(signal));
     IGNORED_AT_START.store(ignored, Ordering::Relaxed);
     BLOCKED_AT_START.store(raw_sigprocmask(libc::SIG_BLOCK, None), Ordering::Relaxed);
     let ignore = KernelAction { handler: libc::SIG_IGN, flags: 0, restorer: 0, mask: 0 };
@@ -305,6 +309,10 @@ impl Signals {
 
     /// The next pending signal, if there is one.
     pub fn take(&self) -> Option<Signal> {
+        std::iter::from_fn(|| self.read()).find(|signal| signal.0 < FIRST_REAL_TIME || !is_ignored(signal.0))
+    }
+
+    fn read(&self) -> Option<Signal> {
         let mut info = MaybeUninit::<libc::signalfd_siginfo>::uninit();
         let size = size_of::<libc::signalfd_siginfo>();
         // SAFETY: the buffer has the given size.

@@ -68,6 +68,27 @@ fn an_ignored_or_blocked_sigchld_does_not_lose_the_exit_status() {
 }
 
 #[test]
+fn an_ignored_real_time_signal_does_not_end_the_run() {
+    let script = "echo $PPID >$D/ready; until [ -e $D/go ]; do sleep 0.05; done";
+    let prepare = |ignored| {
+        let mut command = without_exchange(&[]);
+        ignore_and_block(&mut command, ignored, 0);
+        Job::prepare(command, &["sh", "-c", script], |_| {})
+    };
+    for signal in [34, 50, 64] {
+        let mut job = prepare(&[34, 50, 64]);
+        job.note("ready");
+        job.signal(signal);
+        job.leave("go");
+        assert_eq!(job.finish().status, 0, "{signal}");
+        let mut job = prepare(&[]);
+        job.note("ready");
+        job.signal(signal);
+        assert_eq!(job.finish().status, 128 + signal);
+    }
+}
+
+#[test]
 fn umask_directory_and_limits_are_as_under_env() {
     let folder = Folder::new();
     let shown = is_as_under_env(&["sh", "-c", "umask; pwd; ulimit -c; ulimit -n; nice"], |command| {
