@@ -101,7 +101,7 @@ fn report_hop(
 
 /// Issuer and days left of a certificate, in words and as figures; `None` if it cannot be read.
 fn certificate_row(der: &[u8], now: SystemTime) -> Option<(String, Value)> {
-    let certificate::About { issuer, not_after } = certificate::read(der)?;
+    let (issuer, not_after) = certificate::issuer_and_expiry(der)?;
     let seconds = |duration: Duration| i64::try_from(duration.as_secs()).ok();
     let not_after = seconds(not_after)?;
     let now = seconds(now.duration_since(UNIX_EPOCH).unwrap_or_default())?;

@@ -56,19 +56,10 @@ impl Flaw {
     }
 }
 
-pub(crate) struct About {
-    /// The issuer's whole name (RFC 4514, the most specific part first).
-    pub issuer: String,
-    /// The expiry, since 1970.
-    pub not_after: Duration,
-}
-
-pub(crate) fn read(der: &[u8]) -> Option<About> {
-    let certificate = parse(der)?;
-    Some(About {
-        issuer: shortened(certificate.issuer.to_string(), NAME_CHARS),
-        not_after: certificate.validity.not_after.to_unix_duration(),
-    })
+/// The issuer's whole name (RFC 4514, the most specific part first), and the expiry since 1970.
+pub(crate) fn issuer_and_expiry(der: &[u8]) -> Option<(String, Duration)> {
+    let TbsCertificate { issuer, validity, .. } = parse(der)?;
+    Some((shortened(issuer.to_string(), NAME_CHARS), validity.not_after.to_unix_duration()))
 }
 
 pub(super) fn parse(der: &[u8]) -> Option<TbsCertificate> {
@@ -298,13 +289,9 @@ fn is_dns_name_of(listed: &GeneralName, address: Option<IpAddr>) -> bool {
 fn shown_entry(listed: &GeneralName) -> Option<String> {
     match listed {
         GeneralName::DnsName(name) => {
-            let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._*".contains(c);
+            let is_plain = name.as_str().chars().all(|c| c.is_ascii_alphanumeric() || "-._*".contains(c));
             let quoted = quoted(name.as_str());
-            Some(if name.as_str().chars().all(is_plain) {
-                quoted.trim_matches('"').to_owned()
-            } else {
-                quoted
-            })
+            Some(if is_plain { quoted.trim_matches('"').to_owned() } else { quoted })
         }
         GeneralName::IpAddress(bytes) => {
             let bytes = bytes.as_bytes();
@@ -344,7 +331,7 @@ mod tests {
             let der = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
             assert_eq!(known_as(&parse(der.der()).unwrap().issuer).as_deref(), expected);
         }
-        assert!(read(b"no certificate").is_none());
+        assert!(issuer_and_expiry(b"no certificate").is_none());
     }
 
     /// The parser of candidates must not be stricter than real CAs are.

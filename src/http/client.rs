@@ -6,13 +6,13 @@ use std::time::{Duration, SystemTime};
 
 use reqwest::header::{ACCEPT, CONNECTION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, USER_AGENT};
 use reqwest::{Method, Url};
-use tower_layer::layer_fn;
+use tower::util::MapFutureLayer;
 
 use super::answer::{Answer, MAX_ANSWER_BYTES, Unreadable, clock_offset_seconds, is_usable, read_body};
 use super::attempt::{Attempt, PRODUCT, Phase, Progress};
-use super::connection::{Connecting, Redirects};
+use super::connection::{Redirects, watched};
 use super::explain::{
-    self, Circumstances, TransportError, is_head_too_large, is_without_credentials, origin, via,
+    Circumstances, TransportError, is_head_too_large, is_without_credentials, named_status, origin, via,
 };
 use super::proxy::Proxy;
 use super::resolve::Resolver;
@@ -89,10 +89,7 @@ impl Setup {
             .connect_timeout(self.connect_within)
             .referer(false)
             .redirect(self.redirects.policy())
-            .connector_layer(layer_fn(move |connector| Connecting {
-                connector,
-                progress: Arc::clone(&progress),
-            }))
+            .connector_layer(MapFutureLayer::new(move |it| watched(it, Arc::clone(&progress))))
             .dns_resolver(Arc::new(Resolver(Arc::clone(&self.progress))))
             .no_proxy();
         if let Some(proxy) = &self.proxy {
@@ -191,7 +188,7 @@ impl Client {
     /// its body is being read.
     pub fn doing(&self, url: &Url) -> String {
         let Attempt { phase, status, .. } = self.attempt();
-        let status = status.map(|status| format!(", HTTP {}", explain::Status(status))).unwrap_or_default();
+        let status = status.map(|status| format!(", {}", named_status(status))).unwrap_or_default();
         format!("{} ({}{}{status})", phase.words().0, origin(url), self.via())
     }
 

@@ -1,12 +1,9 @@
 //! The parts of the HTTP library that are replaced or wrapped, beside the resolver and the verifier: its policy for
 //! redirects, and its connector.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use reqwest::{Url, redirect};
-use tower_service::Service;
 
 use super::attempt::{Phase, Progress};
 use crate::secret::shown;
@@ -61,37 +58,17 @@ fn same_origin(attempt: redirect::Attempt<'_>) -> redirect::Action {
 /// second. A TLS record has up to 16 KiB.
 const RECEIVE_BUFFER_BYTES: usize = 32 * 1024;
 
-/// Wraps the connector: when it has finished, the connection is established (including TLS), and the request follows.
-#[derive(Clone)]
-pub(super) struct Connecting<S> {
-    pub connector: S,
-    pub progress: Arc<Progress>,
-}
-
-impl<S, T> Service<T> for Connecting<S>
-where
-    S: Service<T>,
-    S::Future: Send + 'static,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.connector.poll_ready(context)
+/// Wraps the work of the connector: notes when it begins, and when the connection is established (including TLS), so
+/// that the request follows.
+pub(super) async fn watched<C, E>(
+    connecting: impl Future<Output = Result<C, E>>,
+    progress: Arc<Progress>,
+) -> Result<C, E> {
+    progress.begin(Phase::Connect, Vec::new());
+    let connection = connecting.await?;
+    progress.connected(Phase::Answer);
+    if !progress.has_tls() {
+        bound_receive_buffers(RECEIVE_BUFFER_BYTES);
     }
-
-    fn call(&mut self, target: T) -> Self::Future {
-        let progress = Arc::clone(&self.progress);
-        progress.begin(Phase::Connect, Vec::new());
-        let connected = self.connector.call(target);
-        Box::pin(async move {
-            let connection = connected.await?;
-            progress.connected(Phase::Answer);
-            if !progress.has_tls() {
-                bound_receive_buffers(RECEIVE_BUFFER_BYTES);
-            }
-            Ok(connection)
-        })
-    }
+    Ok(connection)
 }

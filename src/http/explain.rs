@@ -5,7 +5,6 @@
 //! the server is asked once more ([`super::second_look`]).
 
 use std::error::Error as StdError;
-use std::fmt;
 use std::io;
 use std::net::IpAddr;
 
@@ -28,7 +27,6 @@ const MAX_HEAD_BYTES: usize = 408 * 1024;
 const MAX_TUNNEL_HEAD_BYTES: usize = 8 * 1024;
 
 const NOT_HTTP1: &str = "it does not begin with HTTP/1";
-const NOT_SOCKS5: &str = "it does not speak SOCKS5";
 const CLOSED: &str = "it closed the connection";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,28 +145,29 @@ impl Circumstances<'_> {
 
     fn connect(&self, error: &io::Error) -> TransportError {
         let at = origin(self.url);
-        let (destination, reason) = match (self.proxy, error.kind()) {
-            (Some(proxy), _) => (format!("the proxy {} for {at}", proxy.shown()), Reason::ProxyFailed),
-            (None, io::ErrorKind::ConnectionRefused) => (at, Reason::ConnectionRefused),
-            (None, _) => (at, Reason::ConnectionFailed),
-        };
+        let destination =
+            self.proxy.map_or(at.clone(), |proxy| format!("the proxy {} for {at}", proxy.shown()));
         let (failed, why) = (format!("cannot connect to {destination}"), io_words(error));
         if is_out_of_resources(error) {
             return out_of_resources(&failed, &why);
         }
-        let advice = match (self.proxy, error.kind()) {
-            (Some(proxy), _) => &format!("; check {} and NO_PROXY", proxy.variable),
+        let check_proxy = self.proxy.map(|proxy| format!("; check {} and NO_PROXY", proxy.variable));
+        let (reason, advice) = match (&check_proxy, error.kind()) {
+            (Some(check), _) => (Reason::ProxyFailed, check.as_str()),
             (None, io::ErrorKind::ConnectionRefused) => {
-                "; check that the server is running and the port is correct"
+                (Reason::ConnectionRefused, "; check that the server is running and the port is correct")
             }
             (None, io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable) => {
-                "; check the network of this machine"
+                (Reason::ConnectionFailed, "; check the network of this machine")
             }
-            (None, io::ErrorKind::TimedOut) => "; check for a firewall in between",
-            (None, _) if self.is_link_local() => {
-                "; name this machine's network interface in the URL: http://[fe80::1%25eth0]/"
+            (None, io::ErrorKind::TimedOut) => {
+                (Reason::ConnectionFailed, "; check for a firewall in between")
             }
-            _ => "",
+            (None, _) if self.is_link_local() => (
+                Reason::ConnectionFailed,
+                "; name this machine's network interface in the URL: http://[fe80::1%25eth0]/",
+            ),
+            (None, _) => (Reason::ConnectionFailed, ""),
         };
         TransportError::unsent(reason, format!("{failed}: {why}{advice}"), true)
     }
@@ -217,10 +216,8 @@ impl Circumstances<'_> {
             | "server implements authentication incorrectly"
             | "credentials not accepted" => return unauthenticated(proxy, "SOCKS5"),
             "failed parsing server response" => {
-                return match second_look::socks(self.hop(), proxy, self.url).await.as_deref() {
-                    Some(reply) => self.not_connected(proxy, &other_socks(reply), false),
-                    None => self.not_connected(proxy, NOT_SOCKS5, false),
-                };
+                let why = other_socks(&second_look::socks(self.hop(), proxy, self.url).await);
+                return self.not_connected(proxy, &why, false);
             }
             "io error during SOCKS handshake" => (CLOSED, true),
             "failed serialize request" => ("the user name or the password is longer than 255 bytes", false),
@@ -264,7 +261,7 @@ impl Circumstances<'_> {
             }
             _ => {}
         }
-        let reply = second_look::tunnel(self.hop(), proxy, self.url).await.unwrap_or_default();
+        let reply = second_look::tunnel(self.hop(), proxy, self.url).await;
         if let Some((it_speaks, _)) = other_protocol(&reply) {
             return self.not_connected(proxy, it_speaks, false);
         }
@@ -273,7 +270,7 @@ impl Circumstances<'_> {
             return unauthenticated(proxy, "HTTP 407");
         }
         let (shown, at, variable) = (proxy.shown(), origin(self.url), proxy.variable);
-        let label = status.map(|status| format!(" (HTTP {})", Status(status))).unwrap_or_default();
+        let label = status.map(|status| format!(" ({})", named_status(status))).unwrap_or_default();
         let message = format!(
             "the proxy {shown} refused to connect to {at}{label}; check its rules, {variable} and NO_PROXY"
         );
@@ -322,9 +319,9 @@ impl Circumstances<'_> {
         if let Some((_, why)) = invalid.iter().find(|(words, _)| says(words)) {
             let begin = match *why {
                 NOT_HTTP1 if self.proxy.is_none() => second_look::first_bytes(self.hop(), self.url).await,
-                _ => None,
+                _ => Vec::new(),
             };
-            let message = match begin.as_deref().and_then(other_protocol) {
+            let message = match other_protocol(&begin) {
                 Some((_, speaks)) => format!("{at} {speaks}"),
                 None => {
                     format!(
@@ -372,7 +369,7 @@ fn other_socks(reply: &[u8]) -> String {
         [5, 1, ..] => "it requires GSSAPI authentication, which is not supported".to_owned(),
         [5, 3..=0xfe, ..] => "it requires an authentication method that is not supported".to_owned(),
         [5, 0, 5, code @ 9..=0xff, ..] => format!("it refused with the unknown SOCKS5 reply code {code}"),
-        _ => NOT_SOCKS5.to_owned(),
+        _ => "it does not speak SOCKS5".to_owned(),
     }
 }
 
@@ -437,17 +434,10 @@ pub(crate) fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
 
-/// A status with its usual name, such as `503 Service Unavailable`.
-pub(crate) struct Status(pub u16);
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = reqwest::StatusCode::from_u16(self.0).ok().and_then(|status| status.canonical_reason());
-        match name {
-            Some(name) => write!(f, "{} {name}", self.0),
-            None => write!(f, "{}", self.0),
-        }
-    }
+/// A status with its usual name, such as `HTTP 503 Service Unavailable`.
+pub(crate) fn named_status(status: u16) -> String {
+    let name = reqwest::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+    name.map_or_else(|| format!("HTTP {status}"), |name| format!("HTTP {status} {name}"))
 }
 
 fn out_of_resources(failed: &str, why: &str) -> TransportError {

@@ -100,9 +100,9 @@ pub(crate) async fn repeat<T>(
     }
 }
 
-/// `Retry-After` (RFC 9110, 10.2.3): seconds, or a date, as the time from `now`.
-pub fn retry_after(answer: &Answer, now: SystemTime) -> Option<Duration> {
-    parse_retry_after(answer.header(reqwest::header::RETRY_AFTER)?, now)
+/// `Retry-After` (RFC 9110, 10.2.3): seconds, or a date, as the time from now.
+pub(crate) fn retry_after(answer: &Answer) -> Option<Duration> {
+    parse_retry_after(answer.header(reqwest::header::RETRY_AFTER)?, SystemTime::now())
 }
 
 /// Parses a `Retry-After` value. A date in the past means no pause; an invalid value is ignored.

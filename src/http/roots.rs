@@ -5,93 +5,17 @@
 //! only a match is decoded and parsed. Parsing all of Debian's bundle took 0.7 million instructions more, the loader of
 //! rustls 6.3 million more, before names were compared in base64.
 
-use std::fs::{DirEntry, File};
-use std::io::{Read, Take};
-use std::os::unix::fs::FileTypeExt as _;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use memchr::{memchr, memchr3, memmem::Finder};
 use rustls::pki_types::{CertificateDer, TrustAnchor};
 
-use crate::failure::{Failure, Stage};
-use crate::read::{self, Ended, ReadError, Until};
-
-/// A larger file is not a bundle (for example `/dev/zero`).
-pub(crate) const MAX_BUNDLE_BYTES: usize = 16 * 1024 * 1024;
-
-/// The limit for all files of `SSL_CERT_DIR` together. They are read during a handshake, where neither the deadline nor
-/// a signal can interrupt.
-const MAX_DIRECTORY_BYTES: u64 = 2 * MAX_BUNDLE_BYTES as u64;
-
 /// How much of a bundle is in memory at a time. All of Debian's would cost 50 more page faults, for 220 KB.
 const PIECE_BYTES: usize = 16 * 1024;
-
-const PIPE_PATIENCE: Duration = Duration::from_secs(1);
-
-/// Reads `SSL_CERT_FILE` before any connection if it is a pipe, which can be read only once and may block. Returns
-/// `None` for other files, which are read when needed.
-pub(crate) fn read_pipe(path: &Path, until: &Until<'_>) -> Result<Option<Vec<u8>>, Failure> {
-    if !std::fs::metadata(path).is_ok_and(|about| about.file_type().is_fifo()) {
-        return Ok(None);
-    }
-    let patience = Until::in_time(PIPE_PATIENCE);
-    let until = Until { deadline: until.deadline.min(patience.deadline), ..*until };
-    match read::open(path).and_then(|file| read::all(file, MAX_BUNDLE_BYTES, &until)) {
-        Ok(bytes) => Ok(Some(bytes.to_vec())),
-        Err(ReadError::Ended(ended @ (Ended::Interrupted(_) | Ended::Orphaned))) => {
-            Err(ended.failure(Stage::Exchange, &format!("SSL_CERT_FILE {}", path.display())))
-        }
-        Err(_) => Ok(Some(Vec::new())),
-    }
-}
-
-/// A regular file with certificates, which is read up to a limit.
-pub(crate) type Bundle = Take<File>;
-
-/// Opens a regular file. Type and size are checked on the open file, because the path may change in between.
-pub(crate) fn open_bundle(path: &Path, max_bytes: u64) -> Option<Bundle> {
-    let file = read::open(path).ok()?;
-    file.metadata().ok().filter(|about| about.is_file() && about.len() <= max_bytes)?;
-    Some(file.take(max_bytes))
-}
-
-/// Reads each file of a directory. As in Go, links to files in the same directory are skipped, because their targets
-/// are read.
-pub(crate) fn each_bundle(dir: &Path, mut seen: impl FnMut(&Path, &mut Bundle)) {
-    let is_link_to_neighbor = |entry: &DirEntry| {
-        entry.file_type().is_ok_and(|kind| kind.is_symlink())
-            && std::fs::read_link(entry.path()).is_ok_and(|target| target.components().count() == 1)
-    };
-    let mut left = MAX_DIRECTORY_BYTES;
-    for entry in dir.read_dir().into_iter().flatten().flatten() {
-        if is_link_to_neighbor(&entry) {
-            continue;
-        }
-        let path = entry.path();
-        let most = left.min(MAX_BUNDLE_BYTES as u64);
-        if let Some(mut bundle) = open_bundle(&path, most) {
-            seen(&path, &mut bundle);
-            left -= most - bundle.limit();
-        }
-    }
-}
-
-/// Why a bundle cannot be read, for the message that lists the places that were searched.
-pub(crate) fn unreadable(path: &Path) -> Option<String> {
-    let Ok(about) = read::open(path).and_then(|file| file.metadata().map_err(ReadError::Io)) else {
-        return Some("which cannot be read".to_owned());
-    };
-    let is_pipe = about.file_type().is_fifo();
-    if !(about.is_file() || is_pipe) {
-        return Some("which is not a file".to_owned());
-    }
-    let too_large = about.len() > MAX_BUNDLE_BYTES as u64;
-    too_large.then(|| format!("which is larger than {} MiB", MAX_BUNDLE_BYTES / 1024 / 1024))
-}
 
 /// Passes each certificate of a PEM file (RFC 7468) on as DER. Like Go, skips invalid base64.
 pub fn each_certificate(pem: impl Read, mut seen: impl FnMut(&CertificateDer<'_>)) {

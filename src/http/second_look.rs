@@ -38,15 +38,17 @@ impl Hop<'_> {
         tokio::time::timeout(PATIENCE, TcpStream::connect(&addresses[..])).await.unwrap_or(Err(timed_out()))
     }
 
-    /// Sends a request, perhaps over TLS, and gives the beginning of what comes back.
-    async fn ask(self, request: &[u8], enough: usize) -> Option<Vec<u8>> {
-        let stream = self.connect().await.ok()?;
-        let Some(tls) = self.tls else { return Some(exchange(stream, request, enough).await) };
-        let name = self.url.host_str()?.trim_matches(['[', ']']).to_owned();
-        let name = ServerName::try_from(name).ok()?;
+    /// Sends a request, perhaps over TLS, and gives the beginning of what comes back: nothing if that fails.
+    async fn ask(self, request: &[u8], enough: usize) -> Vec<u8> {
+        let Ok(stream) = self.connect().await else { return Vec::new() };
+        let Some(tls) = self.tls else { return exchange(stream, request, enough).await };
+        let name = self.url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        let Ok(name) = ServerName::try_from(name) else { return Vec::new() };
         let handshake = TlsConnector::from(Arc::new(tls)).connect(name, stream);
-        let stream = tokio::time::timeout(PATIENCE, handshake).await.ok()?.ok()?;
-        Some(exchange(stream, request, enough).await)
+        match tokio::time::timeout(PATIENCE, handshake).await {
+            Ok(Ok(stream)) => exchange(stream, request, enough).await,
+            _ => Vec::new(),
+        }
     }
 }
 
@@ -60,29 +62,30 @@ fn port_of(url: &Url) -> u16 {
 }
 
 /// Requests a tunnel once more to learn how the proxy refuses. Nothing is sent through the tunnel.
-pub(super) async fn tunnel(hop: Hop<'_>, proxy: &Proxy, target: &Url) -> Option<Vec<u8>> {
-    let authority = format!("{}:{}", target.host_str()?, port_of(target));
+pub(super) async fn tunnel(hop: Hop<'_>, proxy: &Proxy, target: &Url) -> Vec<u8> {
+    let (host, port) = (target.host_str().unwrap_or_default(), port_of(target));
     let authorization = proxy.authorization().unwrap_or_default();
     let request = format!(
-        "CONNECT {authority} HTTP/1.1\r\nUser-Agent: {PRODUCT}\r\nHost: {authority}\r\n{authorization}\r\n"
+        "CONNECT {host}:{port} HTTP/1.1\r\nUser-Agent: {PRODUCT}\r\nHost: {host}:{port}\r\n{authorization}\r\n"
     );
     hop.ask(request.as_bytes(), ENOUGH_BYTES).await
 }
 
 /// Asks a SOCKS proxy once more, to learn what it responds where that is nothing that the HTTP library knows.
-pub(super) async fn socks(hop: Hop<'_>, proxy: &Proxy, target: &Url) -> Option<Vec<u8>> {
-    let (host, port) = (target.host_str()?, port_of(target).to_be_bytes());
-    // RFC 1928, sections 3 and 4: the only method that is offered, and the request to connect.
-    let (greeting, connect) = ([5, 1], [5, 1, 0, 3, u8::try_from(host.len()).ok()?]);
+pub(super) async fn socks(hop: Hop<'_>, proxy: &Proxy, target: &Url) -> Vec<u8> {
+    // RFC 1928, section 3: the only method that is offered.
     if proxy.has_socks_credentials() {
-        return hop.ask(&[&greeting[..], &[2]].concat(), 2).await;
+        return hop.ask(&[5, 1, 2], 2).await;
     }
-    hop.ask(&[&greeting[..], &[0], &connect, host.as_bytes(), &port].concat(), 4).await
+    let (host, port) = (target.host_str().unwrap_or_default(), port_of(target).to_be_bytes());
+    let Ok(length) = u8::try_from(host.len()) else { return Vec::new() };
+    // Section 4: the request to connect.
+    hop.ask(&[&[5, 1, 0, 5, 1, 0, 3, length], host.as_bytes(), &port].concat(), 4).await
 }
 
 /// The beginning of a server's response.
-pub(super) async fn first_bytes(hop: Hop<'_>, url: &Url) -> Option<Vec<u8>> {
-    let (host, port) = (url.host_str()?, port_of(url));
+pub(super) async fn first_bytes(hop: Hop<'_>, url: &Url) -> Vec<u8> {
+    let (host, port) = (url.host_str().unwrap_or_default(), port_of(url));
     let request = format!(
         "GET / HTTP/1.1\r\nHost: {host}:{port}\r\nUser-Agent: {PRODUCT}\r\nConnection: close\r\n\r\n"
     );

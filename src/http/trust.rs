@@ -1,13 +1,17 @@
 //! The trusted roots: the system's, found as Go's `crypto/x509` finds them, and `-ca-file`.
 
+use std::fs::{DirEntry, File};
+use std::io::{Read as _, Take};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 
-use super::roots::{self, MAX_BUNDLE_BYTES, Roots};
+use super::roots::{self, Roots};
 use crate::failure::{Failure, Reason, Stage, system_error};
-use crate::read::{self, ReadError, Until};
+use crate::read::{self, Ended, ReadError, Until};
 
 /// The bundles that Go tries on Linux (`crypto/x509/root_linux.go`, Go 1.26); the first readable one is used.
 const SYSTEM_FILES: [&str; 6] = [
@@ -21,6 +25,15 @@ const SYSTEM_FILES: [&str; 6] = [
 
 /// The directories of single roots that Go reads on Linux; all are used.
 const SYSTEM_DIRS: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
+
+/// A larger file is not a bundle (for example `/dev/zero`).
+const MAX_BUNDLE_BYTES: usize = 16 * 1024 * 1024;
+
+/// The limit for all files of `SSL_CERT_DIR` together. They are read during a handshake, where neither the deadline nor
+/// a signal can interrupt.
+const MAX_DIRECTORY_BYTES: u64 = 2 * MAX_BUNDLE_BYTES as u64;
+
+const PIPE_PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug)]
 pub struct TrustStore {
@@ -61,34 +74,29 @@ impl TrustStore {
         }
         // The system's own bundles are several, and regular files.
         if let [named] = self.files.as_slice()
-            && let Some(pem) = roots::read_pipe(named, until)?
+            && let Some(certificates) = read_pipe(named, until)?
         {
-            read.push((named.clone(), roots::certificates(&pem)));
+            read.push((named.clone(), certificates));
         }
         Ok(LoadedTrust { places: self, read })
     }
 
     /// The places that were searched, for messages, and the error if none could be read.
     pub fn describe(&self) -> String {
-        let shown = |path: &Path, why: Option<String>| match why {
-            Some(why) => format!("{} ({why})", path.display()),
-            None => path.display().to_string(),
-        };
-        // A single file comes from SSL_CERT_FILE; several are possible places of a bundle.
-        let bundle = match self.files.as_slice() {
-            [named] => Some(shown(named, roots::unreadable(named))),
-            system => system
-                .iter()
-                .find(|file| roots::unreadable(file).is_none())
-                .map(|file| file.display().to_string()),
-        };
-        let dirs = self.dirs.iter().filter_map(|dir| match dir.read_dir() {
-            Ok(_) => Some(shown(dir, None)),
-            Err(_) if SYSTEM_DIRS.iter().any(|system| Path::new(system) == dir) => None,
-            Err(_) => Some(shown(dir, Some("which cannot be read".to_owned()))),
-        });
         let origin = self.extra_pem.as_ref().map(|(origin, _)| origin.clone());
-        let extra = self.extra.as_deref().map(|path| shown(path, None)).or(origin);
+        let extra = self.extra.as_ref().map(|path| path.display().to_string()).or(origin);
+        // A single file comes from SSL_CERT_FILE; several are possible places of a bundle.
+        let is_named = self.files.len() == 1;
+        let mut bundles = self.files.iter().filter_map(|file| match unreadable(file) {
+            None => Some(file.display().to_string()),
+            Some(why) => is_named.then(|| format!("{} ({why})", file.display())),
+        });
+        let bundle = bundles.next();
+        let dirs = self.dirs.iter().filter_map(|dir| match dir.read_dir() {
+            Ok(_) => Some(dir.display().to_string()),
+            Err(_) if SYSTEM_DIRS.iter().any(|system| Path::new(system) == dir) => None,
+            Err(_) => Some(format!("{} (which cannot be read)", dir.display())),
+        });
         let places: Vec<String> = extra.into_iter().chain(bundle).chain(dirs).collect();
         if places.is_empty() { "any place that was searched".to_owned() } else { places.join(", ") }
     }
@@ -113,16 +121,68 @@ impl LoadedTrust {
         }
         let mut files = self.places.files.iter();
         if let Some((pem, path)) =
-            files.find_map(|path| Some((roots::open_bundle(path, MAX_BUNDLE_BYTES as u64)?, path)))
+            files.find_map(|path| Some((open_bundle(path, MAX_BUNDLE_BYTES as u64)?, path)))
         {
             roots.take_all(pem, path);
         }
     }
 
+    /// Searches each file of the directories. As in Go, links to files in the same directory are skipped, because their
+    /// targets are read.
     pub(super) fn search_dirs(&self, roots: &mut Roots<'_>) {
         for dir in &self.places.dirs {
-            roots::each_bundle(dir, |path, pem| roots.take_all(pem, path));
+            let mut left = MAX_DIRECTORY_BYTES;
+            let entries = dir.read_dir().into_iter().flatten().flatten();
+            for path in entries.filter(|entry| !is_link_to_neighbor(entry)).map(|entry| entry.path()) {
+                let most = left.min(MAX_BUNDLE_BYTES as u64);
+                if let Some(mut bundle) = open_bundle(&path, most) {
+                    roots.take_all(&mut bundle, &path);
+                    left -= most - bundle.limit();
+                }
+            }
         }
+    }
+}
+
+fn is_link_to_neighbor(entry: &DirEntry) -> bool {
+    entry.file_type().is_ok_and(|kind| kind.is_symlink())
+        && std::fs::read_link(entry.path()).is_ok_and(|target| target.components().count() == 1)
+}
+
+/// Opens a regular file. Type and size are checked on the open file, because the path may change in between.
+fn open_bundle(path: &Path, max_bytes: u64) -> Option<Take<File>> {
+    let file = read::open(path).ok()?;
+    file.metadata().ok().filter(|about| about.is_file() && about.len() <= max_bytes)?;
+    Some(file.take(max_bytes))
+}
+
+/// Why a bundle cannot be read, for the message that lists the places that were searched.
+fn unreadable(path: &Path) -> Option<String> {
+    let Ok(about) = read::open(path).and_then(|file| file.metadata().map_err(ReadError::Io)) else {
+        return Some("which cannot be read".to_owned());
+    };
+    let is_pipe = about.file_type().is_fifo();
+    if !(about.is_file() || is_pipe) {
+        return Some("which is not a file".to_owned());
+    }
+    let too_large = about.len() > MAX_BUNDLE_BYTES as u64;
+    too_large.then(|| format!("which is larger than {} MiB", MAX_BUNDLE_BYTES / 1024 / 1024))
+}
+
+/// Reads `SSL_CERT_FILE` before any connection if it is a pipe, which can be read only once and may block. Returns
+/// `None` for other files, which are read when needed.
+fn read_pipe(path: &Path, until: &Until<'_>) -> Result<Option<Vec<CertificateDer<'static>>>, Failure> {
+    if !std::fs::metadata(path).is_ok_and(|about| about.file_type().is_fifo()) {
+        return Ok(None);
+    }
+    let patience = Until::in_time(PIPE_PATIENCE);
+    let until = Until { deadline: until.deadline.min(patience.deadline), ..*until };
+    match read::open(path).and_then(|file| read::all(file, MAX_BUNDLE_BYTES, &until)) {
+        Ok(pem) => Ok(Some(roots::certificates(&pem))),
+        Err(ReadError::Ended(ended @ (Ended::Interrupted(_) | Ended::Orphaned))) => {
+            Err(ended.failure(Stage::Exchange, &format!("SSL_CERT_FILE {}", path.display())))
+        }
+        Err(_) => Ok(Some(Vec::new())),
     }
 }
 

@@ -2,7 +2,7 @@
 //! that is safe.
 
 use std::cell::Cell;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use reqwest::Method;
 use reqwest::Url;
@@ -198,7 +198,7 @@ impl Api {
         let tried = retry::repeat(pauses, deadline, async || {
             let result = self.try_once(headers.clone(), method.clone(), url, json).await;
             let again = if may_repeat(&method, &result) {
-                Again::After(result.as_ref().ok().and_then(|answer| retry_after(answer, SystemTime::now())))
+                Again::After(result.as_ref().ok().and_then(retry_after))
             } else {
                 Again::No
             };

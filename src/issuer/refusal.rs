@@ -1,7 +1,5 @@
 //! Explains why an issuer refused a request: the texts that all issuers share.
 
-use std::time::SystemTime;
-
 use super::quote::{first_words, shown};
 use super::status;
 use crate::failure::Reason;
@@ -151,7 +149,7 @@ pub(super) fn proxy_authentication(proxy: Option<&Proxy>, at: &str) -> String {
 }
 
 fn when_to_ask(answer: &Answer) -> String {
-    match retry::retry_after(answer, SystemTime::now()).filter(|asked| !asked.is_zero()) {
+    match retry::retry_after(answer).filter(|asked| !asked.is_zero()) {
         Some(asked) => format!("it asks to wait {}", duration::show(asked)),
         None => "try again later, and less often".to_owned(),
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::failure::Reason;
 use crate::go::duration;
-use crate::http::explain::Status;
+use crate::http::explain::named_status;
 use crate::http::{self, Answer};
 
 /// The action of the server, after its name, and the advice: by default `check_url`, for the service's URL and the proxies
@@ -52,7 +52,7 @@ pub(super) fn label(status: u16) -> String {
     if (400..500).contains(&status) || status < 300 || is_redirect(status) {
         format!("HTTP {status}")
     } else {
-        format!("HTTP {}", Status(status))
+        named_status(status)
     }
 }
 

@@ -9,7 +9,7 @@ const MAX_NDOTS: usize = 15;
 const MAX_NAME_BYTES: usize = 254;
 const PORT: u16 = 53;
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Default)]
 pub(super) struct Config {
     pub servers: Vec<SocketAddr>,
     /// Search domains, each with a trailing dot.
@@ -28,16 +28,8 @@ pub(super) struct Config {
 
 impl Config {
     pub(super) fn parse(file: &str, hostname: &str) -> Config {
-        let mut config = Config {
-            servers: Vec::new(),
-            search: Vec::new(),
-            ndots: 1,
-            timeout: Duration::from_secs(5),
-            attempts: 2,
-            rotate: false,
-            single_request: false,
-            tcp: false,
-        };
+        let mut config =
+            Config { ndots: 1, timeout: Duration::from_secs(5), attempts: 2, ..Config::default() };
         let mut search: Option<Vec<String>> = None;
         for line in file.lines().filter(|line| !line.starts_with([';', '#'])) {
             let mut words = line.split_whitespace();

@@ -152,14 +152,15 @@ fn read(answer: &[u8], server: SocketAddr, id: u16, kind: TYPE) -> Result<Option
     if packet.has_flags(PacketFlag::TRUNCATION) {
         return Ok(None);
     }
+    let refused = |name| Err(QueryError::Refused(server, name));
     match packet.rcode() {
         RCODE::NoError => {}
         RCODE::NameError => return Err(QueryError::NoSuchHost),
-        RCODE::ServerFailure => return Err(QueryError::Refused(server, "SERVFAIL")),
-        RCODE::Refused => return Err(QueryError::Refused(server, "REFUSED")),
-        RCODE::FormatError => return Err(QueryError::Refused(server, "FORMERR")),
-        RCODE::NotImplemented => return Err(QueryError::Refused(server, "NOTIMP")),
-        _ => return Err(QueryError::Refused(server, "an error")),
+        RCODE::ServerFailure => return refused("SERVFAIL"),
+        RCODE::Refused => return refused("REFUSED"),
+        RCODE::FormatError => return refused("FORMERR"),
+        RCODE::NotImplemented => return refused("NOTIMP"),
+        _ => return refused("an error"),
     }
     let found: Vec<IpAddr> = packet
         .answers

@@ -1,6 +1,6 @@
 //! Requests service URLs from Locate, with retries.
 
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use super::{LocateConfig, Offer, Signed};
 use crate::failure::Failure;
@@ -70,7 +70,7 @@ impl Locate<'_> {
         );
         self.read(&answer).map_err(|failure| {
             let again = if retry::is_retryable(answer.status) {
-                Again::After(retry::retry_after(&answer, SystemTime::now()))
+                Again::After(retry::retry_after(&answer))
             } else {
                 Again::No
             };
