@@ -7,7 +7,7 @@ trap 'rm -rf "$work"' EXIT
 home=${CARGO_HOME:-$HOME/.cargo}
 target=${TARGET:-$(rustc --print host-tuple)}
 for folder in first "another/folder/with a longer name"; do
-    # RUSTFLAGS cannot hold a path with blanks.
+    # RUSTFLAGS cannot hold a path with spaces.
     folder=$work/$(printf %s "$folder" | tr ' ' _)
     mkdir -p "$folder/home"
     # The crates are shared, under different paths.

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The main job on the embedded sandbox: a temporary key, a sandbox on a free port, one run with debug on. Succeeds only
-# if the target server accepted the token. Usage: scripts/demo.sh FOLDER-OF-BINARIES
+# A probe against the sandbox: a temporary key, a sandbox on a free port, one run with debug on. Succeeds only if the
+# target server accepted the token. Usage: scripts/demo.sh FOLDER-OF-BINARIES
 set -eu
 
 . "$(dirname "$0")/start-sandbox.sh"
