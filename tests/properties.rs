@@ -13,7 +13,7 @@ use monitoring_token::go::duration::{self, GoDuration};
 use monitoring_token::http::clock_offset_seconds;
 use monitoring_token::http::proxy::ProxyRules;
 use monitoring_token::http::retry::parse_retry_after;
-use monitoring_token::http::roots::each_certificate;
+use monitoring_token::http::roots;
 use monitoring_token::issuer::locate::{Endpoint, ORIGINAL_DEFAULT_KEY, choose_key};
 use monitoring_token::key::PrivateKey;
 use monitoring_token::secret::{ExposeSecret as _, SecretString, Secrets, redact_url};
@@ -374,8 +374,7 @@ proptest! {
             let lines: Vec<&str> = (0..base64.len()).step_by(width).map(|at| &base64[at..base64.len().min(at + width)]).collect();
             write!(pem, "-----BEGIN CERTIFICATE-----{end}{}{end}-----END CERTIFICATE-----{end}{text}{end}", lines.join(between)).unwrap();
         }
-        let mut found: Vec<Vec<u8>> = Vec::new();
-        each_certificate(pem.as_bytes(), |der| found.push(der.to_vec()));
+        let found: Vec<Vec<u8>> = roots::certificates(pem.as_bytes()).iter().map(|der| der.to_vec()).collect();
         prop_assert_eq!(found, certificates);
     }
 

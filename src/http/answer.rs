@@ -9,7 +9,7 @@ use super::explain;
 use crate::secret::quoted;
 
 /// How much of a response body is read, unless the request sets another limit.
-pub const MAX_ANSWER_BYTES: usize = 512 * 1024;
+pub(super) const MAX_ANSWER_BYTES: usize = 512 * 1024;
 
 const MAX_ENCODING_CHARS: usize = 64;
 

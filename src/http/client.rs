@@ -29,7 +29,6 @@ const USUAL_MAX_HEADERS: usize = 100;
 /// time in each response.
 const MAX_HEADERS: usize = 2048;
 
-#[derive(Clone)]
 pub struct Request<'a> {
     pub method: Method,
     /// The complete URL; its query may hold a token.
@@ -214,9 +213,9 @@ impl Client {
     }
 
     /// Sends a request, and reads the response. Dropped, it stops at once.
-    pub async fn send(&self, request: Request<'_>) -> Result<Answer, TransportError> {
+    pub async fn send(&self, request: &Request<'_>) -> Result<Answer, TransportError> {
         self.blames_proxy.set(false);
-        let result = self.exchange(&request).await;
+        let result = self.exchange(request).await;
         self.blames_proxy.set(match &result {
             Ok(answer) => answer.status == 407 && self.proxy().is_some(),
             Err(error) => error.blames_proxy,

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 use reqwest::Url;
 
 pub(crate) use answer::is_usable;
-pub use answer::{Answer, MAX_ANSWER_BYTES, clock_offset_seconds};
+pub use answer::{Answer, clock_offset_seconds};
 pub use attempt::{Attempt, Phase};
 pub use client::{Client, Request};
 pub use connection::Redirects;

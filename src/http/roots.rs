@@ -17,20 +17,15 @@ use rustls::pki_types::{CertificateDer, TrustAnchor};
 /// How much of a bundle is in memory at a time. All of Debian's would cost 50 more page faults, for 220 KB.
 const PIECE_BYTES: usize = 16 * 1024;
 
-/// Passes each certificate of a PEM file (RFC 7468) on as DER. Like Go, skips invalid base64.
-pub fn each_certificate(pem: impl Read, mut seen: impl FnMut(&CertificateDer<'_>)) {
-    let mut der = Vec::new();
+/// The certificates of a PEM file (RFC 7468) as DER. Like Go, skips invalid base64.
+pub fn certificates(pem: impl Read) -> Vec<CertificateDer<'static>> {
+    let (mut found, mut der) = (Vec::new(), Vec::new());
     each_base64(pem, |base64| {
         if decode(base64, &mut der) {
-            seen(&CertificateDer::from(der.as_slice()));
+            found.push(CertificateDer::from(der.clone()));
         }
     });
-}
-
-pub(super) fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
-    let mut certificates = Vec::new();
-    each_certificate(pem, |der| certificates.push(der.clone().into_owned()));
-    certificates
+    found
 }
 
 /// Passes the base64 of each certificate on. An error of `pem` counts as its end.
@@ -189,8 +184,7 @@ mod tests {
         };
         let lengths: Vec<usize> = (0..400).chain([3 * PIECE_BYTES, 1, PIECE_BYTES]).collect();
         let pem: String = lengths.iter().map(|&length| certificate(length)).collect();
-        let mut found = Vec::new();
-        each_certificate(pem.as_bytes(), |der| found.push(der.len()));
+        let found: Vec<usize> = certificates(pem.as_bytes()).iter().map(|der| der.len()).collect();
         assert_eq!(found, lengths);
     }
 

@@ -178,7 +178,7 @@ fn read_pipe(path: &Path, until: &Until<'_>) -> Result<Option<Vec<CertificateDer
     let patience = Until::in_time(PIPE_PATIENCE);
     let until = Until { deadline: until.deadline.min(patience.deadline), ..*until };
     match read::open(path).and_then(|file| read::all(file, MAX_BUNDLE_BYTES, &until)) {
-        Ok(pem) => Ok(Some(roots::certificates(&pem))),
+        Ok(pem) => Ok(Some(roots::certificates(&pem[..]))),
         Err(ReadError::Ended(ended @ (Ended::Interrupted(_) | Ended::Orphaned))) => {
             Err(ended.failure(Stage::Exchange, &format!("SSL_CERT_FILE {}", path.display())))
         }

@@ -14,7 +14,7 @@ use super::{CreateError, Leftover};
 use crate::failure::{Failure, Reason, Stage};
 use crate::http::explain::TransportError;
 use crate::http::retry::{self, Again, Pauses, Tried, is_retryable, retry_after};
-use crate::http::{Answer, Client, LoadedHttp, MAX_ANSWER_BYTES, Redirects, Request};
+use crate::http::{Answer, Client, LoadedHttp, Redirects, Request};
 use crate::secret::{ExposeSecret as _, SecretString, redact_url};
 
 /// Large enough for a list of a hundred thousand tokens with 150 bytes each.
@@ -112,7 +112,7 @@ impl Api {
         doing: Doing,
         deadline: Instant,
     ) -> Result<T, Failure> {
-        let answer = self.ask(&self.headers, url, deadline).await?;
+        let answer = self.ask(self.request(url), deadline).await?;
         let read = read(&answer, 200).ok_or_else(|| self.refused(&answer, url, doing))?;
         self.accepted.set(true);
         Ok(read)
@@ -127,7 +127,8 @@ impl Api {
         is_invalid: fn(&Answer) -> bool,
         deadline: Instant,
     ) -> Result<Option<T>, Failure> {
-        let answer = self.ask(&authentication(scheme, token)?, url, deadline).await?;
+        let headers = authentication(scheme, token)?;
+        let answer = self.ask(Request { headers, ..self.request(url) }, deadline).await?;
         if is_invalid(&answer) {
             return Ok(None);
         }
@@ -136,7 +137,7 @@ impl Api {
 
     /// How far the local clock is ahead of the server's; zero if no response had a credible date.
     pub(crate) async fn clock_offset_seconds(&self, url: &Url, deadline: Instant) -> Result<i64, Failure> {
-        self.ask(&self.headers, url, deadline).await?;
+        self.ask(self.request(url), deadline).await?;
         Ok(self.client.usable_clock_offset_seconds().unwrap_or_default())
     }
 
@@ -149,8 +150,8 @@ impl Api {
         usable: impl Fn(&T) -> bool,
         deadline: Instant,
     ) -> Result<T, CreateError> {
-        let (result, _) = self.send(&self.headers, Method::POST, url, Some(json), deadline).await;
-        let answer = result.map_err(|error| CreateError {
+        let request = Request { method: Method::POST, json: Some(json), ..self.request(url) };
+        let answer = self.send(&request, deadline).await.0.map_err(|error| CreateError {
             leftover: error.maybe_sent.then(|| {
                 Leftover::of_interruption(self.client.attempt().phase).unwrap_or(Leftover::Unanswered)
             }),
@@ -164,7 +165,8 @@ impl Api {
 
     /// Deletes the resource at `url`. `false`: it did not exist.
     pub(crate) async fn delete(&self, url: &Url, deadline: Instant) -> Result<bool, Failure> {
-        let (result, repeated) = self.send(&self.headers, Method::DELETE, url, None, deadline).await;
+        let request = Request { method: Method::DELETE, ..self.request(url) };
+        let (result, repeated) = self.send(&request, deadline).await;
         let answer = result.map_err(TransportError::into_failure)?;
         match answer.status {
             204 => Ok(true),
@@ -180,24 +182,26 @@ impl Api {
         Failure::failed(Stage::Exchange, refusal.reason(), refusal.explain())
     }
 
-    async fn ask(&self, headers: &HeaderMap, url: &Url, deadline: Instant) -> Result<Answer, Failure> {
-        self.send(headers, Method::GET, url, None, deadline).await.0.map_err(TransportError::into_failure)
+    fn request(&self, url: &Url) -> Request<'static> {
+        Request { headers: self.headers.clone(), ..Request::get(url.clone()) }
+    }
+
+    async fn ask(&self, request: Request<'_>, deadline: Instant) -> Result<Answer, Failure> {
+        let request = Request { max_answer_bytes: MAX_LIST_BYTES, ..request };
+        self.send(&request, deadline).await.0.map_err(TransportError::into_failure)
     }
 
     /// Makes a request, and repeats it while [`may_repeat`] and `deadline` allow it. Returns the last result, and
     /// whether the request was repeated.
-    async fn send(
-        &self,
-        headers: &HeaderMap,
-        method: Method,
-        url: &Url,
-        json: Option<&[u8]>,
-        deadline: Instant,
-    ) -> (Result<Answer, TransportError>, bool) {
+    async fn send(&self, request: &Request<'_>, deadline: Instant) -> (Result<Answer, TransportError>, bool) {
         let pauses = self.retries.get().map_or_else(Pauses::until_deadline, Pauses::new);
         let tried = retry::repeat(pauses, deadline, async || {
-            let result = self.try_once(headers.clone(), method.clone(), url, json).await;
-            let again = if may_repeat(&method, &result) {
+            tracing::debug!(method = %request.method, url = redact_url(&request.url), "asking");
+            let result = self.client.send(request).await;
+            if let Ok(answer) = &result {
+                tracing::debug!(status = answer.status, bytes = answer.body.len(), "answered");
+            }
+            let again = if may_repeat(&request.method, &result) {
                 Again::After(result.as_ref().ok().and_then(retry_after))
             } else {
                 Again::No
@@ -206,23 +210,6 @@ impl Api {
         });
         let Tried { result, tries, .. } = tried.await;
         (result, tries > 1)
-    }
-
-    async fn try_once(
-        &self,
-        headers: HeaderMap,
-        method: Method,
-        url: &Url,
-        json: Option<&[u8]>,
-    ) -> Result<Answer, TransportError> {
-        tracing::debug!(%method, url = redact_url(url), "asking");
-        let max_answer_bytes = if method == Method::GET { MAX_LIST_BYTES } else { MAX_ANSWER_BYTES };
-        let url = url.clone();
-        let result = self.client.send(Request { method, url, headers, json, max_answer_bytes }).await;
-        if let Ok(answer) = &result {
-            tracing::debug!(status = answer.status, bytes = answer.body.len(), "answered");
-        }
-        result
     }
 }
 

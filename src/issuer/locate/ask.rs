@@ -58,7 +58,7 @@ impl Locate<'_> {
 
     async fn try_once(&self, signed: &Signed) -> Result<Offer, (Failure, Again)> {
         tracing::debug!(url = redact_url(&signed.url), "asking locate");
-        let answer = self.client.send(Request::get(signed.url.clone())).await.map_err(|error| {
+        let answer = self.client.send(&Request::get(signed.url.clone())).await.map_err(|error| {
             let again = if error.retryable { Again::After(None) } else { Again::No };
             (error.into_failure(), again)
         })?;
