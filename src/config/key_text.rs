@@ -62,12 +62,32 @@ fn holds_base64(text: &[u8]) -> bool {
                 && piece.iter().any(u8::is_ascii_uppercase)
                 && piece.iter().any(u8::is_ascii_lowercase)
                 && piece.iter().any(u8::is_ascii_digit)
+                && !is_name(piece)
         };
         BEGINNINGS.iter().any(|beginning| word.starts_with(beginning))
-            || !word.contains(&b'/')
+            || (!word.contains(&b'/') && !is_name(word))
             || (!is_absolute_path && is_random(word, SHORTEST_SECRET))
             || pieces.into_iter().any(|piece| is_random(piece, SHORTEST_SECRET / 2))
     })
+}
+
+/// True if the text is one or more names of files: that of `key generate`, or words and numbers with dashes between them.
+fn is_name(text: &[u8]) -> bool {
+    /// How many characters may be neither words nor numbers, such as `EdDSA`.
+    const MAX_OTHERS: usize = 10;
+    const GENERATED: &[u8] = b"jwk_sig_";
+    let names = text.split(|&byte| byte == b'/').filter(|name| !name.starts_with(GENERATED));
+    let words = names.flat_map(|name| name.split(|byte| matches!(byte, b'-' | b'_')));
+    words.filter(|word| !is_word(word)).map(<[u8]>::len).sum::<usize>() <= MAX_OTHERS
+}
+
+/// True for letters in one case, except perhaps for the first, with perhaps a number behind them; and for a number alone.
+fn is_word(text: &[u8]) -> bool {
+    let letters = text.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+    let (letters, number) = text.split_at(letters);
+    let rest = letters.get(1..).unwrap_or_default();
+    let is_one_case = rest.iter().all(u8::is_ascii_lowercase) || letters.iter().all(u8::is_ascii_uppercase);
+    is_one_case && number.iter().all(u8::is_ascii_digit)
 }
 
 #[cfg(test)]
@@ -90,6 +110,11 @@ mod tests {
             "@-----BEGIN PRIVATE KEY-----".to_owned(),
             "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg".to_owned(),
             "eyJrdHkiOiJPS1AiLCJjcnYiOiJFZDI1NTE5IiwiZCI6Im5X".to_owned(),
+            format!("/keys/{url_safe}"),
+            format!("keys/{url_safe}"),
+            "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60".to_owned(),
+            // With a dash in most places where it may be one, and words between them.
+            "/Ab1-c2D_eF-3gh-IjK4_lmN-oP5q-rS_tu6-Vw-X7yz-12-abc".to_owned(),
         ] {
             assert!(looks_like_a_key(text.as_ref()), "{text}");
         }
@@ -100,6 +125,12 @@ mod tests {
             "relative/folder/of/keys/that/is/deep/monitoring-signer-key.json",
             "@/keys/k.json",
             "key",
+            "/etc/monitoring/jwk_sig_EdDSA_monitoring_20240101",
+            "/keys/jwk_sig_EdDSA_VHnDJRcb8kYLPfWb0b7cSg5fN1q7T2k9x0w3y4z5A6B",
+            "jwk_sig_ES256_VHnDJRcb8kYLPfWb0b7cSg5fN1q7T2k9x0w3y4z5A6B",
+            "keys/jwk_sig_RS256_VHnDJRcb8kYLPfWb0b7cSg5fN1q7T2k9x0w3y4z5A6B",
+            "/run/secrets/MLab-Staging_EdDSA_Signer-Key-2024-01-01",
+            "locate-monitoring-signer-key-of-production-2024",
         ] {
             assert!(!looks_like_a_key(text.as_ref()), "{text}");
             assert!(!is_url(text.as_ref()), "{text}");
