@@ -175,10 +175,14 @@ fn every_error_says_what_to_do() {
     }
 }
 
+/// The response to a creation has no ID, and another token has the same name.
 #[test]
 fn a_token_that_does_not_get_to_stdout_is_an_error_that_names_it() {
     let sandbox = Sandbox::start(&[]);
-    let ended = finish(into_no_reader(sandbox.token().args(["stackstate", "create", "-n=x", "--roles=a"])));
+    let create = ["create", "-n=x", "--roles=a"];
+    stackstate(&sandbox, &create).succeeded();
+    let ended = finish(into_no_reader(sandbox.token().arg("stackstate").args(create)));
     ended.failed_with(125, &["cannot write to stdout", "the token x is lost", "stackstate list"]);
     assert!(!ended.stderr.contains("svctok-"), "{ended:?}");
+    assert_eq!(sandbox.made_tokens(CONTROL).len(), 2);
 }

@@ -7,7 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::support::api::{Gate, proxy, relay, shell};
 use crate::support::issuer::ISSUERS;
 use crate::support::job::Folder;
-use crate::support::{Sandbox, eventually, file_line, finish, http, kill, run, serve_bytes, start, token};
+use crate::support::{
+    Sandbox, eventually, file_line, finish, http, into_no_reader, kill, run, serve_bytes, start, token,
+};
 
 /// A server that shifts the `Date` of every response by `offset_seconds`.
 fn with_date(upstream: &str, offset_seconds: i64) -> String {
@@ -407,5 +409,36 @@ fn the_time_left_before_the_deadline_is_used_for_the_deletion() {
         let mut exec = issuer.exec(&sandbox);
         run(exec.env("SCRIPT_DEADLINE", deadline.to_string()).args(["--", "true"])).succeeded();
         issuer.made_and_deleted(&sandbox);
+    }
+}
+
+/// With `--out`, the token stayed valid.
+#[test]
+fn a_new_token_that_cannot_be_written_is_deleted_again() {
+    for issuer in ISSUERS {
+        let sandbox = Sandbox::start(&[]);
+        let folder = Folder::new();
+        let out = folder.path("token");
+        for (name, flags) in [("text", &[][..]), ("json", &["-o=json"])] {
+            let create = || {
+                let mut create = issuer.create(&sandbox);
+                create.args(flags);
+                create
+            };
+            let mut limited = Command::new("prlimit");
+            limited.arg("--fsize=4").arg(create().get_program()).args(create().get_args());
+            limited.env_clear().envs(create().get_envs().filter_map(|(name, value)| Some((name, value?))));
+            let to_file = run(limited.arg("--out").arg(&out));
+            assert!(!out.exists(), "{name}");
+            for (ended, begin) in [
+                (to_file, format!("cannot write {}: File too large; check --out; the token ", out.display())),
+                (finish(into_no_reader(&mut create())), "cannot write to stdout: Broken pipe".to_owned()),
+            ] {
+                ended.failed_with(125, &[&begin, " is deleted again"]);
+                assert!(!ended.stderr.contains(issuer.prefix), "{ended:?}");
+                issuer.nothing_is_left(&sandbox);
+            }
+        }
+        assert_eq!(issuer.creations(&sandbox), 4);
     }
 }

@@ -76,11 +76,11 @@ pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Fa
         }
     };
     let lost = format!("the token is lost, delete it: {}", delete_command(username, key));
-    place.deliver(&token, shown, &lost, || {
+    place.deliver(&token, shown, |advice| {
         let session = Session::begin(session.timeout, session.signals);
         let work = gafaelfawr.delete(username, key, session.deadline);
         match session.wait(gafaelfawr.api(), work) {
-            Ok(_) => format!("the token {key} is deleted again; check --out"),
+            Ok(_) => format!("the token {key} is deleted again{advice}"),
             Err(failure) => format!("{lost}; {failure}"),
         }
     })

@@ -128,24 +128,24 @@ impl Place {
         })
     }
 
-    /// Writes a new token. If that fails, the message has a clause about the lost token: `lost`, and for stdout what
-    /// `undo` reports. Returns the text for stdout, which is `shown` with the path of the file; with the token, it has
-    /// already been written there.
+    /// Writes a new token. If that fails, `undo` deletes it, and returns a clause about that, with the advice that it gets.
+    /// Returns the text for stdout, which is `shown` with the path of the file; with the token, it has already been
+    /// written there.
     fn deliver(
         self,
         token: &SecretString,
         shown: impl Fn(Shown<'_>) -> String,
-        lost: &str,
-        undo: impl FnOnce() -> String,
+        undo: impl FnOnce(&str) -> String,
     ) -> Result<String, Failure> {
         match self {
             Place::File(mut file) => {
-                file.fill(token).map_err(|failure| failure.and(lost))?;
+                file.fill(token).map_err(|failure| failure.and(&undo("")))?;
                 Ok(shown(Shown::Path(&file.path().display().to_string())))
             }
             Place::Stdout => {
                 let text = shown(Shown::Token(token.expose_secret()));
-                stdout::deliver(&text).map_err(|error| stdout::unwritten(&error).and(&undo()))?;
+                stdout::deliver(&text)
+                    .map_err(|error| stdout::unwritten(&error).and(&undo("; check --out")))?;
                 Ok(String::new())
             }
         }

@@ -57,8 +57,23 @@ pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Fa
         "the token {} is lost, delete it by the ID that monitoring-token stackstate list shows",
         printable(&name)
     );
-    // The response has no ID, and other tokens may have the same name, so the token is not deleted here.
-    place.deliver(&token, shown, &lost, || lost.clone())
+    place.deliver(&token, shown, |advice| {
+        let session = Session::begin(session.timeout, session.signals);
+        // The response has no ID.
+        match session.wait(stackstate.api(), delete_only(&stackstate, &name, session.deadline)) {
+            Ok(true) => format!("the token {} is deleted again{advice}", printable(&name)),
+            Ok(false) => lost,
+            Err(failure) => format!("{lost}; {failure}"),
+        }
+    })
+}
+
+/// Deletes the token of this name, if there is only one; otherwise returns false.
+async fn delete_only(stackstate: &StackState, name: &str, deadline: Instant) -> Result<bool, Failure> {
+    match stackstate.ids_of(name, deadline).await?[..] {
+        [id] => stackstate.delete(id, deadline).await,
+        _ => Ok(false),
+    }
 }
 
 pub(crate) fn list(line: Line<List>, signals: &Signals) -> Result<String, Failure> {
