@@ -434,7 +434,9 @@ fn a_new_token_that_cannot_be_written_is_deleted_again() {
                 (to_file, format!("cannot write {}: File too large; check --out; the token ", out.display())),
                 (finish(into_no_reader(&mut create())), "cannot write to stdout: Broken pipe".to_owned()),
             ] {
-                ended.failed_with(125, &[&begin, " is deleted again"]);
+                assert_eq!(ended.status, 125, "{ended:?}");
+                assert!(ended.stderr.contains(&begin), "{ended:?}");
+                assert!(ended.stderr.contains(" is deleted again"), "{ended:?}");
                 assert!(!ended.stderr.contains(issuer.prefix), "{ended:?}");
                 issuer.nothing_is_left(&sandbox);
             }

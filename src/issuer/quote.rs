@@ -1,5 +1,7 @@
 //! Limits how much text from others a message quotes.
 
+use reqwest::header::HeaderValue;
+
 use crate::secret;
 
 const SHOWN_TEXT: usize = 200;
@@ -13,6 +15,11 @@ const SHOWN_NAME: usize = 64;
 /// Text from others, safe to show: on one line, without tokens, and not too long.
 pub(super) fn shown(text: &str) -> String {
     secret::shown(text, SHOWN_TEXT)
+}
+
+/// The Location of a redirect, which may hold a session.
+pub(super) fn shown_location(location: &HeaderValue) -> String {
+    shown(&secret::redact_reference(&String::from_utf8_lossy(location.as_bytes())))
 }
 
 pub(super) fn quoted_name(name: &str) -> String {

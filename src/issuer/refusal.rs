@@ -1,6 +1,8 @@
 //! Explains why an issuer refused a request: the texts that all issuers share.
 
-use super::quote::{first_words, shown};
+use reqwest::header::LOCATION;
+
+use super::quote::{first_words, shown, shown_location};
 use super::status;
 use crate::failure::Reason;
 use crate::go::duration;
@@ -110,7 +112,8 @@ impl Refusal<'_> {
         let (summary, advice) = status::meaning(answer.status, dialect.advice);
         match answer.status {
             status if status::is_redirect(status) => {
-                let to = answer.header("location").map_or_else(|| "elsewhere".to_owned(), shown);
+                let to = answer.headers.get(LOCATION);
+                let to = to.map_or_else(|| "elsewhere".to_owned(), shown_location);
                 format!(
                     "{origin} redirects to {to}, and the token must not be sent there; check --url and its scheme"
                 )

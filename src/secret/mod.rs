@@ -18,6 +18,7 @@
 //! callbacks of the HTTP library, errors of parsers. A function without the list would leak silently; a global list
 //! cannot be forgotten. [`Secrets`] is the same as a value, for tests.
 
+mod lists;
 mod mask;
 mod normalize;
 mod patterns;
@@ -30,11 +31,12 @@ use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use mask::{MASK, Mask};
-use patterns::{Extent, Patterns};
+use patterns::{Extent, Patterns, merge};
 pub use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 pub use shapes::REDACTED;
 pub use shown::{MAX_LINE_BYTES, capped, printable};
+pub(crate) use url::redact_reference;
 pub use url::{protect_url, redact_url};
 
 pub(crate) use crate::sys::memory::{overwrite_variable, scrub_stack};
@@ -50,37 +52,46 @@ pub struct Secrets {
     known: Vec<SecretString>,
     /// Created at the first search: a run that shows nothing does not need them.
     patterns: Option<Arc<Patterns>>,
+    /// Also those of the bytes behind them, which only messages are searched for.
+    for_messages: Option<Arc<[Arc<Patterns>; 2]>>,
 }
 
 impl Secrets {
     /// An empty set.
     pub const fn new() -> Secrets {
-        Secrets { known: Vec::new(), patterns: None }
+        Secrets { known: Vec::new(), patterns: None, for_messages: None }
     }
 
     /// Adds `secret` to the set.
     pub fn protect(&mut self, secret: &str) {
         if !self.known.iter().any(|known| known.expose_secret() == secret) {
             self.known.push(SecretString::from(secret));
-            self.patterns = None;
+            (self.patterns, self.for_messages) = (None, None);
         }
     }
 
     fn patterns(&mut self) -> Arc<Patterns> {
-        let Secrets { known, patterns } = self;
+        let Secrets { known, patterns, .. } = self;
         let made = patterns
             .get_or_insert_with(|| Arc::new(Patterns::new(known.iter().map(ExposeSecret::expose_secret))));
         Arc::clone(made)
     }
 
+    fn for_messages(&mut self) -> Arc<[Arc<Patterns>; 2]> {
+        let patterns = self.patterns();
+        let Secrets { known, for_messages, .. } = self;
+        let decoded = || Patterns::of_decoded(known.iter().map(ExposeSecret::expose_secret));
+        Arc::clone(for_messages.get_or_insert_with(|| Arc::new([patterns, Arc::new(decoded())])))
+    }
+
     /// `text` without the secrets, and without text that looks like one.
     pub fn scrub(&mut self, text: &str) -> String {
-        scrub_with(&self.patterns(), text, Extent::SecretPart)
+        scrub_with(&*self.for_messages(), text, Extent::SecretPart)
     }
 
     /// The same of a text of ours.
     pub fn scrub_own(&mut self, text: &str) -> String {
-        scrub_with(&self.patterns(), text, Extent::LongSecretPart)
+        scrub_with(&*self.for_messages(), text, Extent::LongSecretPart)
     }
 
     /// A mask for a stream.
@@ -90,7 +101,7 @@ impl Secrets {
 
     /// `bytes` without the secrets. Complete tokens are replaced completely.
     pub fn scrub_bytes(&mut self, bytes: &[u8]) -> Vec<u8> {
-        replace(bytes, &self.patterns(), Extent::Whole, REDACTED)
+        replace(bytes, &*self.for_messages(), Extent::Whole, REDACTED)
     }
 }
 
@@ -108,8 +119,8 @@ pub fn protect(secret: &str) {
 
 /// `text` without the secrets of this run, and without text that looks like one. For short text: see [`shown`].
 pub fn scrub(text: &str) -> String {
-    let patterns = of_this_run(Secrets::patterns);
-    scrub_with(&patterns, text, Extent::SecretPart)
+    let patterns = of_this_run(Secrets::for_messages);
+    scrub_with(&*patterns, text, Extent::SecretPart)
 }
 
 /// The same of a text of ours, or of the user's: a short secret may be one of its words.
@@ -119,8 +130,8 @@ pub fn scrub_own(text: &str) -> String {
 
 /// Output of the command without the secrets of this run.
 pub fn scrub_bytes(bytes: &[u8]) -> Vec<u8> {
-    let patterns = of_this_run(Secrets::patterns);
-    replace(bytes, &patterns, Extent::Whole, REDACTED)
+    let patterns = of_this_run(Secrets::for_messages);
+    replace(bytes, &*patterns, Extent::Whole, REDACTED)
 }
 
 /// A mask for a stream of the command.
@@ -128,7 +139,7 @@ pub fn mask() -> Mask {
     of_this_run(Secrets::mask)
 }
 
-fn scrub_with(patterns: &Patterns, text: &str, extent: Extent) -> String {
+fn scrub_with(patterns: &[Arc<Patterns>], text: &str, extent: Extent) -> String {
     let scrubbed = replace(text.as_bytes(), patterns, extent, REDACTED);
     // Replaced parts begin and end between characters.
     shapes::redact(&String::from_utf8_lossy(&scrubbed))
@@ -153,7 +164,8 @@ fn shown_bytes(bytes: &[u8], max_chars: usize) -> String {
         Cow::Owned(text) if is_cut => text.trim_end_matches('\u{fffd}').to_owned(),
         text => text.into_owned(),
     };
-    let mut words = scrub(&text).split_whitespace().collect::<Vec<_>>().join(" ");
+    let words = scrub(&text).split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut words = url::redact_links(&words);
     if is_cut {
         words.push('…');
     }
@@ -189,10 +201,11 @@ pub fn clean_json(value: Value) -> Value {
     }
 }
 
-fn replace(bytes: &[u8], patterns: &Patterns, extent: Extent, by: &str) -> Vec<u8> {
+fn replace(bytes: &[u8], patterns: &[Arc<Patterns>], extent: Extent, by: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut copied = 0;
-    for range in patterns.find(bytes, extent) {
+    let found = patterns.iter().flat_map(|of| [of.find(bytes, extent), of.find_listed(bytes, extent)]);
+    for range in merge(found.flatten().collect()) {
         out.extend_from_slice(&bytes[copied..range.start]);
         out.extend_from_slice(by.as_bytes());
         copied = range.end;

@@ -21,7 +21,7 @@ pub(super) const MAX_SEQUENCE_BYTES: usize = 32;
 /// How many bytes are searched one by one.
 const NEAR_BYTES: usize = 16;
 /// Stands for a gap. No secret contains it.
-const GAP: u8 = 0;
+pub(super) const GAP: u8 = 0;
 
 /// Where each byte of a stream begins and ends in the text.
 pub(super) type Spans = Vec<(u32, u32)>;
@@ -210,7 +210,7 @@ impl<P: Places> Stream<P> {
     }
 
     #[inline]
-    fn push(&mut self, byte: u8, (from, to): (u32, u32)) {
+    pub(super) fn push(&mut self, byte: u8, (from, to): (u32, u32)) {
         if from > self.end + span(0, MAX_GAP_BYTES).1 {
             self.bytes.push(GAP);
             self.spans.add((from, from));
@@ -260,7 +260,7 @@ pub(super) fn has_gap(characters: &[u8]) -> bool {
     memchr::memchr(GAP, characters).is_some()
 }
 
-fn span(from: usize, to: usize) -> (u32, u32) {
+pub(super) fn span(from: usize, to: usize) -> (u32, u32) {
     let narrow = |at| u32::try_from(at).unwrap_or(u32::MAX);
     (narrow(from), narrow(to))
 }

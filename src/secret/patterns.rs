@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use memchr::memmem;
 
+use super::lists::{self, is_kept};
 use super::normalize::{Stream, fold};
 use super::shown::floor;
 
@@ -102,6 +103,21 @@ impl Patterns {
         patterns
     }
 
+    /// The forms of the bytes that secrets are base64 of, such as those of a signature.
+    pub(super) fn of_decoded<'a>(secrets: impl Iterator<Item = &'a str>) -> Patterns {
+        let mut patterns = Patterns::default();
+        let decoded = secrets.filter_map(|secret| URL_SAFE_NO_PAD.decode(split(secret).1).ok());
+        for bytes in decoded.filter(|bytes| bytes.len() >= PIECE_CHARS) {
+            patterns.add_form(bytes.iter().copied().filter(|byte| is_kept(*byte)).map(fold).collect(), false);
+            // In a text whose characters are the bytes.
+            let latin: String = bytes.iter().copied().map(char::from).collect();
+            patterns.add_form(Stream::of(latin.as_bytes()).bytes, false);
+            patterns.add_form(hex(&bytes), false);
+        }
+        patterns.filter = Filter::of(&patterns.text);
+        patterns
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.text.is_empty() && self.short.is_empty()
     }
@@ -162,8 +178,7 @@ impl Patterns {
             let certain = form.len() - usize::from(depends);
             self.add_encoded_form(if certain < PIECE_CHARS { form[..certain].to_vec() } else { form });
         }
-        let digit = |half: u8| b"0123456789abcdef"[usize::from(half)];
-        self.add_encoded_form(secret.iter().flat_map(|byte| [byte >> 4, byte & 15].map(digit)).collect());
+        self.add_encoded_form(hex(secret));
     }
 
     fn add_encoded_form(&mut self, form: Vec<u8>) {
@@ -187,11 +202,26 @@ impl Patterns {
 
     /// The positions of secrets in `text`, in order, without overlaps.
     pub(super) fn find(&self, text: &[u8], extent: Extent) -> Vec<Range<usize>> {
-        let mut found = Vec::new();
+        if self.is_empty() { Vec::new() } else { self.find_in(Stream::levels(text), text, extent) }
+    }
+
+    /// As [`Patterns::find`], in the lists of bytes.
+    pub(super) fn find_listed(&self, text: &[u8], extent: Extent) -> Vec<Range<usize>> {
+        let shortest = self.short.iter().map(|short| short.form.len()).min().unwrap_or(PIECE_CHARS);
         if self.is_empty() {
-            return found;
+            return Vec::new();
         }
-        for stream in Stream::levels(text) {
+        self.find_in(lists::streams(text, shortest), text, extent)
+    }
+
+    fn find_in(
+        &self,
+        streams: impl Iterator<Item = Stream>,
+        text: &[u8],
+        extent: Extent,
+    ) -> Vec<Range<usize>> {
+        let mut found = Vec::new();
+        for stream in streams {
             let mut pieces = Vec::new();
             self.find_pieces(&stream, extent, &mut pieces);
             let mut further: Vec<Range<usize>> =
@@ -299,6 +329,11 @@ impl Patterns {
         });
         of_token.chain(of_piece).chain(of_short).max().unwrap_or_default()
     }
+}
+
+fn hex(bytes: &[u8]) -> Vec<u8> {
+    let digit = |half: u8| b"0123456789abcdef"[usize::from(half)];
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15].map(digit)).collect()
 }
 
 /// Splits a token into its public beginning and its secret part.

@@ -1,5 +1,7 @@
 //! Makes URLs safe to show, and finds the secrets in them.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
@@ -17,16 +19,57 @@ const SECRET_NAMES: [&str; 8] = ["token", "key", "secret", "password", "passwd",
 /// `url` without user and password, and without the values of query parameters, except those that are known to be
 /// public.
 pub fn redact_url(url: &Url) -> String {
-    let mut shown = url.clone();
-    if !url.username().is_empty() || url.password().is_some() {
-        // Fails only for URLs that cannot have a user.
-        let _ = shown.set_password(None);
-        let _ = shown.set_username(REDACTED);
+    scrub_own(&redact_reference(url.as_str()))
+}
+
+/// The same of a text that should be a URL or a relative one. The scheme may be missing, and the text may not be valid:
+/// the parser would take the user in `user:password@host` for a scheme.
+pub(crate) fn redact_reference(text: &str) -> String {
+    let (text, fragment) = text.split_once('#').map_or((text, ""), |(text, _)| (text, "#"));
+    let (address, query) = text.split_once('?').map_or((text, None), |(text, query)| (text, Some(query)));
+    let mut shown = without_user(address).split('/').map(redact_segment).collect::<Vec<_>>().join("/");
+    if let Some(query) = query {
+        shown.push('?');
+        shown += &query.split('&').map(redact_pair).collect::<Vec<_>>().join("&");
     }
-    let query = url.query().map(|query| query.split('&').map(redact_pair).collect::<Vec<_>>().join("&"));
-    shown.set_query(query.as_deref());
-    shown.set_fragment(url.fragment().map(|_| REDACTED));
-    scrub_own(shown.as_str())
+    if fragment.is_empty() { shown } else { shown + fragment + REDACTED }
+}
+
+/// Redacts the URLs in a text from others.
+pub(super) fn redact_links(text: &str) -> String {
+    let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '<' | '>');
+    let redact = |word: &str| {
+        let has = |before, after| word.split_once(before).is_some_and(|(_, rest)| rest.contains(after));
+        if word.contains("://") || has('?', '=') || has(':', '@') {
+            let end = word.len() - word.chars().next_back().filter(|c| ends(*c)).map_or(0, char::len_utf8);
+            redact_reference(&word[..end]) + &word[end..]
+        } else {
+            word.to_owned()
+        }
+    };
+    text.split_inclusive(ends).map(redact).collect()
+}
+
+/// `address` without the text before its last `@`, unless that `@` must be part of the path. A password may hold a slash
+/// that should have been escaped.
+fn without_user(address: &str) -> Cow<'_, str> {
+    let escaped = address.rfind("%40").map(|at| at + "%40".len());
+    let Some(end) = address.rfind('@').map(|at| at + 1).max(escaped) else { return address.into() };
+    let scheme = address.split_once("//").map(|(scheme, _)| scheme);
+    let is_scheme = |scheme: &&str| scheme.is_empty() || scheme.find(':') == Some(scheme.len() - 1);
+    let begin = scheme.filter(is_scheme).map_or(0, |scheme| scheme.len() + "//".len());
+    let authority = address[begin..].split('/').next().unwrap_or_default();
+    if begin > 0 && !authority.is_empty() && !authority.contains(['@', ':', '%']) {
+        return address.into();
+    }
+    format!("{}{REDACTED}@{}", &address[..begin.min(end)], &address[end..]).into()
+}
+
+/// A part of the path, whose parameters may hold a session: `login;jsessionid=…`.
+fn redact_segment(segment: &str) -> String {
+    let mut parts = segment.split(';');
+    let name = parts.next().unwrap_or_default().to_owned();
+    parts.fold(name, |shown, parameter| shown + ";" + &redact_pair(parameter))
 }
 
 fn redact_pair(pair: &str) -> String {
@@ -77,8 +120,47 @@ mod tests {
             ),
             ("http://token@h/?token#token", "http://REDACTED@h/?REDACTED#REDACTED"),
             ("http://h/p", "http://h/p"),
+            ("https://h/@scope/p", "https://h/@scope/p"),
+            (
+                "https://h/login;jsessionid=1A53;v=2/x;y",
+                "https://h/login;jsessionid=REDACTED;v=REDACTED/x;REDACTED",
+            ),
+            // Without a scheme, or with a damaged one.
+            ("user:pw@h/p?a=1", "REDACTED@h/p?a=REDACTED"),
+            ("user:p/w@h:443/p", "REDACTED@h:443/p"),
+            ("user:p@w@h", "REDACTED@h"),
+            ("user:pw%40h/p", "REDACTED@h/p"),
+            ("unix:///user:pw@h/p", "unix://REDACTED@h/p"),
+            ("htps:/user:pw@h/p", "REDACTED@h/p"),
+            ("h:80/p", "h:80/p"),
+            // The password begins like a port.
+            ("http://user:12/pw@h/p", "http://REDACTED@h/p"),
         ] {
             assert_eq!(redact_url(&url.parse().unwrap()), shown);
+        }
+        for (text, shown) in [
+            ("//u:pw@h/p", "//REDACTED@h/p"),
+            ("/login?state=x", "/login?state=REDACTED"),
+            ("/\\u:pw@h", "REDACTED@h"),
+            ("//@", "//REDACTED@"),
+            ("@//", "REDACTED@//"),
+        ] {
+            assert_eq!(redact_reference(text), shown);
+        }
+    }
+
+    #[test]
+    fn urls_in_a_text_are_redacted() {
+        for (text, shown) in [
+            ("Found. Redirecting to /login?state=x now", "Found. Redirecting to /login?state=REDACTED now"),
+            (
+                "{\"url\":\"https://u:pw@h/?a=1\",\"b\":2}",
+                "{\"url\":\"https://REDACTED@h/?a=REDACTED\",\"b\":2}",
+            ),
+            ("see https://h/p: why? a=b", "see https://h/p: why? a=b"),
+            ("no user:pw@h/p?x, or a@b", "no REDACTED@h/p?REDACTED or a@b"),
+        ] {
+            assert_eq!(redact_links(text), shown);
         }
     }
 }

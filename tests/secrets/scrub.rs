@@ -110,6 +110,47 @@ pub const BASE64: &[Form] = &[
     }),
 ];
 
+/// Lists of bytes, as programs print them. They are replaced in messages, and not in a stream.
+pub const LISTED: &[Form] = &[
+    ("Go", |s| listed(s, "[", " ", "]", |byte| byte.to_string())),
+    ("Go, %#v", |s| listed(s, "[]byte{", ", ", "}", |byte| format!("{byte:#x}"))),
+    ("Go, %# x", |s| listed(s, "", " ", "", |byte| format!("{byte:#x}"))),
+    ("Go, %b", |s| listed(s, "[", " ", "]", |byte| format!("{byte:b}"))),
+    ("Python and Rust", |s| listed(s, "[", ", ", "]", |byte| byte.to_string())),
+    ("Rust, {:#?}", |s| listed(s, "[\n    ", ",\n    ", ",\n]", |byte| byte.to_string())),
+    ("Rust, {:x?}", |s| listed(s, "[", ", ", "]", |byte| format!("{byte:x}"))),
+    ("Rust, with types", |s| listed(s, "[", ", ", "]", |byte| format!("{byte}u8"))),
+    ("Scala", |s| listed(s, "ByteString(", ", ", ")", |byte| byte.cast_signed().to_string())),
+    ("JavaScript", |s| listed(s, "Uint8Array(30) [\n  ", ", ", "\n]", |byte| byte.to_string())),
+    ("JavaScript, toString", |s| listed(s, "", ",", "", |byte| byte.to_string())),
+    ("a Buffer", |s| listed(s, "{\"type\":\"Buffer\",\"data\":[", ",", "]}", |byte| byte.to_string())),
+    ("an Uint8Array in JSON", |s| {
+        let members = s.bytes().enumerate().map(|(at, byte)| format!("\"{at}\":{byte}"));
+        format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+    }),
+    ("PHP", |s| {
+        let items = s.bytes().enumerate().map(|(at, byte)| format!("    [{}] => {byte}\n", at + 1));
+        format!("Array\n(\n{})", items.collect::<String>())
+    }),
+    ("Erlang", |s| listed(s, "<<", ",", ">>", |byte| byte.to_string())),
+    ("Erlang, in hex", |s| listed(s, "<<", ",", ">>", |byte| format!("16#{byte:X}"))),
+    ("C#", |s| listed(s, "", "-", "", |byte| format!("{byte:02X}"))),
+    ("colons", |s| listed(s, "", ":", "", |byte| format!("{byte:02x}"))),
+    ("a dump in octal", |s| listed(s, "", " ", "", |byte| format!("{byte:03o}"))),
+    ("a dump of words", |s| {
+        let digits = listed(s, "", "", "", |byte| format!("{byte:02x}"));
+        wrapped(&digits, 4, "|")
+    }),
+    ("decimal escapes", |s| listed(s, "\"\\", "\\", "\"", |byte| byte.to_string())),
+    ("UTF-16", |s| listed(s, "[", " ", "]", |byte| format!("{byte} 0"))),
+    ("a table", |s| listed(s, "<td>", "</td><td>", "</td>", |byte| byte.to_string())),
+    ("percent of a list", |s| listed(s, "%5B", "%2C", "%5D", |byte| byte.to_string())),
+];
+
+fn listed(secret: &str, begin: &str, between: &str, end: &str, write: impl Fn(u8) -> String) -> String {
+    begin.to_owned() + &secret.bytes().map(write).collect::<Vec<_>>().join(between) + end
+}
+
 fn percent_of(c: char) -> String {
     percent(&c.to_string())
 }
@@ -137,6 +178,63 @@ fn a_secret_is_replaced_in_every_form() {
         let scrubbed = secrets(SECRET).scrub(&format!("before {} after", write(SECRET)));
         let left = scrubbed.replace(REDACTED, "").len() - "before  after".len();
         assert!(scrubbed.contains(REDACTED) && left <= 10, "{name}: {scrubbed}");
+    }
+}
+
+/// The numbers in a text, with those of a hexadecimal notation.
+fn numbers(text: &str) -> usize {
+    text.split(|c: char| !c.is_ascii_hexdigit())
+        .filter(|word| word.contains(|c: char| c.is_ascii_digit()))
+        .count()
+}
+
+#[test]
+fn a_secret_is_replaced_in_every_list_of_bytes() {
+    for (name, write) in LISTED {
+        let scrubbed = secrets(SECRET).scrub(&format!("before {} after", write(SECRET)));
+        assert!(scrubbed.starts_with("before ") && scrubbed.ends_with(" after"), "{name}: {scrubbed:?}");
+        assert!(scrubbed.contains(REDACTED) && numbers(&scrubbed) <= 3, "{name}: {scrubbed:?}");
+        // A part of it is too much, too.
+        let part = secrets(SECRET).scrub(&format!("before {} after", write(&SECRET[5..19])));
+        assert!(part.contains(REDACTED) && numbers(&part) <= 3, "{name}: {part:?}");
+        assert_eq!(
+            secrets(SECRET).scrub(&write("another text, not secret")),
+            write("another text, not secret")
+        );
+    }
+    let password = "wörd-Ü";
+    for (name, write) in LISTED {
+        let scrubbed = secrets(password).scrub(&write(password));
+        assert!(scrubbed.contains(REDACTED) && numbers(&scrubbed) <= 3, "{name}: {scrubbed:?}");
+    }
+}
+
+/// The bytes of a signature, which a JWT has as base64.
+#[test]
+fn the_bytes_of_a_signature_are_replaced_in_every_form() {
+    let bytes: Vec<u8> = (0..64_u8).map(|at| at.wrapping_mul(167).wrapping_add(90)).collect();
+    let jwt = format!("eyJhbGciOiJFZERTQSJ9.eyJpc3MiOiJsb2NhdGUifQ.{}", URL_SAFE_NO_PAD.encode(&bytes));
+    let each =
+        |write: fn(&u8) -> String, between: &str| bytes.iter().map(write).collect::<Vec<_>>().join(between);
+    for text in [
+        each(|byte| format!("{byte:02x}"), ""),
+        each(|byte| format!("{byte:02X}"), ""),
+        each(|byte| format!("{byte:02X}"), ":"),
+        each(|byte| format!("{byte:02x}"), "-"),
+        each(|byte| format!("{byte:#x}"), ", "),
+        each(u8::to_string, " "),
+        each(|byte| byte.cast_signed().to_string(), ", "),
+        each(|byte| format!("\\x{byte:02x}"), ""),
+        each(|byte| format!("%{byte:02X}"), ""),
+        each(|byte| format!("\\u{byte:04x}"), ""),
+        each(|byte| byte.escape_ascii().to_string(), ""),
+        each(|byte| char::from(*byte).to_string(), ""),
+        STANDARD.encode(&bytes),
+    ] {
+        let scrubbed = secrets(&jwt).scrub(&format!("bad signature {text}!"));
+        assert!(scrubbed.starts_with("bad signature ") && scrubbed.contains(REDACTED), "{text}: {scrubbed}");
+        let left = scrubbed.replace(REDACTED, "").chars().count() - "bad signature !".len();
+        assert!(left <= 16, "{text}: {scrubbed}");
     }
 }
 

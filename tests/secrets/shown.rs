@@ -233,6 +233,12 @@ fn passwords_in_urls_are_not_shown() {
         ("LOCATE_URL", format!("http://user:{PASSWORD}@127.0.0.1:99999/")),
         ("LOCATE_URL", format!("http://127.0.0.1:9/?access_token={PASSWORD}")),
         ("LOCATE_URL", format!("ftp://127.0.0.1:9/?access_token={PASSWORD}")),
+        ("LOCATE_URL", format!("user:{PASSWORD}@127.0.0.1:9/v2/")),
+        ("LOCATE_URL", format!("user:{PASSWORD}%40127.0.0.1:9/v2/")),
+        ("LOCATE_URL", format!("user:1/{PASSWORD}@127.0.0.1:9/v2/")),
+        ("LOCATE_URL", format!("htps:/user:{PASSWORD}@127.0.0.1:9/v2/")),
+        ("LOCATE_URL", format!("unix:///user:{PASSWORD}@127.0.0.1/")),
+        ("LOCATE_URL", format!("http://127.0.0.1:12/{PASSWORD}@127.0.0.1:9/")),
         ("HTTP_PROXY", format!("http://user:{PASSWORD}@127.0.0.1:9/")),
         ("HTTP_PROXY", format!("nonsense://user:{PASSWORD}@127.0.0.1:9/")),
         ("HTTP_PROXY", format!("http://user:{PASSWORD}@127.0.0.1:99999/")),
@@ -248,6 +254,49 @@ fn passwords_in_urls_are_not_shown() {
                 shows_nothing_of(ended, &[PASSWORD]);
             },
         );
+    }
+}
+
+/// The redirect of a login in front of an issuer was shown with its state, its session and its password.
+#[test]
+fn a_redirect_is_shown_without_what_is_secret_in_it() {
+    const STATE: &str = "St4te-of-a-login";
+    let key = Key::make("EdDSA");
+    let commands: [&[&str]; 5] = [
+        &["gafaelfawr", "list", "--username=bot-x"],
+        &["gafaelfawr", "create", "--username=bot-x", "--scopes=read:all"],
+        &["gafaelfawr", "exec", "--username=bot-x", "--scopes=read:all", "--", "true"],
+        &["stackstate", "delete", "--id=7"],
+        &["-service=ndt/ndt7", "--", "true"],
+    ];
+    for (location, shown) in [
+        (format!("https://svc:{PASSWORD}@sso.example/login?state={STATE}"), "sso.example"),
+        (format!("//svc:{PASSWORD}@sso.example/login?rd={STATE}&x=y#{STATE}"), "sso.example"),
+        (format!("/login?session={STATE}"), "/login"),
+        (format!("/login;jsessionid={STATE}?{STATE}"), "/login;jsessionid=REDACTED?REDACTED"),
+        (format!("ftp:?session={STATE}"), "ftp:"),
+        (format!("http://svc:{PASSWORD}@[sso/x?session={STATE}"), "[sso/x?session=REDACTED"),
+        (format!("mailto:x?subject={STATE}"), "mailto:"),
+        (format!("svc:{PASSWORD}@sso.example/\u{e9}?{STATE}"), ""),
+    ] {
+        let body = format!("Found. Redirecting to {location}");
+        let address =
+            crate::support::serve_bytes(http("302 Found", &format!("Location: {location}\r\n"), &body));
+        for args in commands {
+            let mut command = token();
+            let (issuer, url) = (args[0], format!("http://{address}"));
+            command.env("MONITORING_SIGNER_KEY", &key.path).env("LOCATE_URL", &url);
+            command.env("GAFAELFAWR_URL", &url).env("GAFAELFAWR_ADMIN_TOKEN", "gt-a.b");
+            command.env("STS_CLI_URL", &url).env("STS_CLI_API_TOKEN", "token");
+            // The main command follows what it can.
+            let is_main = issuer.starts_with('-');
+            let first: &[&str] = if is_main { &["-log-format=json"] } else { &[] };
+            let ended = run(command.args(first).args(args));
+            assert_eq!(ended.status, 125, "{location}: {ended:?}");
+            assert!(is_main || ended.stderr.contains(shown), "{location}: {ended:?}");
+            assert!(ended.stderr.contains("redirect"), "{location}: {ended:?}");
+            shows_nothing_of(&ended, &[PASSWORD, STATE]);
+        }
     }
 }
 

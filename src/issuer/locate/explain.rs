@@ -8,7 +8,7 @@ use super::config::failed;
 use crate::failure::{Failure, Reason};
 use crate::go::duration;
 use crate::http::Answer;
-use crate::issuer::quote::{first_words, quoted_name, shown};
+use crate::issuer::quote::{first_words, quoted_name, shown, shown_location};
 use crate::issuer::refusal::proxy_authentication;
 use crate::issuer::status::{self, meaning};
 use crate::key::KeySource;
@@ -127,8 +127,8 @@ impl Locate<'_> {
             ),
             407 => proxy_authentication(self.client.proxy(), &self.at()),
             status if status::is_redirect(status) => {
-                let to = match answer.header(reqwest::header::LOCATION) {
-                    Some(to) => format!("to {}, which is not a valid URL", first_words(to.as_bytes())),
+                let to = match answer.headers.get(reqwest::header::LOCATION) {
+                    Some(to) => format!("to \"{}\", which is not a valid URL", shown_location(to)),
                     None => "without a Location".to_owned(),
                 };
                 format!("{at} redirects {to} {said}; {advice}")
