@@ -209,7 +209,10 @@ reasons! {
     }
     ProxyAuthentication "proxy-authentication" {
         meaning: "The proxy requires a user and password",
-        causes: ["the proxy variable has no credentials, or the wrong ones"],
+        causes: [
+            "the proxy variable has no credentials, or the wrong ones",
+            "the proxy offers only authentication that is not supported, such as Negotiate or NTLM",
+        ],
         checks: ["set the proxy variable to http://USER:PASSWORD@HOST:PORT"],
     }
     TlsUntrusted "tls-untrusted" {

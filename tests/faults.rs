@@ -303,6 +303,7 @@ fn the_faults_of_the_connection_are_those_of_the_manual() {
         ("cannot resolve HOST: this machine is out of resources", "tests/network.rs"),
         ("cannot connect to URL: this machine is out of resources", "tests/network.rs"),
         ("the proxy URL2 requires authentication (SOCKS5)", "tests/network.rs"),
+        ("the proxy URL2 requires … authentication (HTTP 407), which is not supported", "tests/network.rs"),
         ("the proxy URL2 rejected the credentials in VARIABLE", "tests/network.rs"),
         ("the proxy URL2 did not connect to URL: …", "tests/network.rs"),
         ("refusing to use VARIABLE because REQUEST_METHOD is set", "tests/network.rs"),

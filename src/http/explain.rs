@@ -9,22 +9,23 @@ use std::io;
 use std::net::IpAddr;
 
 use reqwest::Url;
+use reqwest::header::PROXY_AUTHENTICATE;
 use rustls::ClientConfig;
 
-use crate::failure::{Failure, Reason, Stage, io_words, is_out_of_resources};
+use crate::failure::{Failure, Reason, Stage, io_words, is_out_of_resources, or_list};
+use crate::secret;
 
+use super::answer::Answer;
 use super::attempt::{Attempt, Phase};
 use super::connection::RefusedRedirect;
 use super::proxy::Proxy;
 use super::resolve::{LookupError, QueryError, look_up};
 use super::retry::is_retryable;
-use super::second_look::{self, Hop};
+use super::second_look::{self, Hop, MAX_TUNNEL_HEAD_BYTES};
 use super::tls::{self, ONLY_HTTP2};
 
 /// How many bytes of headers the HTTP library reads.
 const MAX_HEAD_BYTES: usize = 408 * 1024;
-/// The same for a proxy's response to CONNECT.
-const MAX_TUNNEL_HEAD_BYTES: usize = 8 * 1024;
 
 const NOT_HTTP1: &str = "it does not begin with HTTP/1";
 const CLOSED: &str = "it closed the connection";
@@ -214,14 +215,15 @@ impl Circumstances<'_> {
             // It mentions a password even if none was offered.
             "server does not support user/pass authentication"
             | "server implements authentication incorrectly"
-            | "credentials not accepted" => return unauthenticated(proxy, "SOCKS5"),
+            | "credentials not accepted" => return unauthenticated(proxy, "SOCKS5", &[]),
             "failed parsing server response" => {
                 let why = other_socks(&second_look::socks(self.hop(), proxy, self.url).await);
                 return self.not_connected(proxy, &why, false);
             }
             "io error during SOCKS handshake" => (CLOSED, true),
-            "failed serialize request" => ("the user name or the password is longer than 255 bytes", false),
-            "host address is more than 255 characters" => ("the host name is longer than 255 bytes", false),
+            "failed serialize request" | "host address is more than 255 characters" => {
+                return self.not_connected(proxy, &self.too_long_for_socks(proxy), false);
+            }
             "connection not allowed" => ("its rules do not allow that", false),
             "network unreachable" | "host unreachable" | "connection refused" => (text, true),
             "ttl expired" => ("TTL expired", true),
@@ -231,6 +233,32 @@ impl Circumstances<'_> {
             _ => ("it did not respond as a SOCKS5 server", false),
         };
         self.not_connected(proxy, why, retryable)
+    }
+
+    /// The HTTP library's messages to a SOCKS proxy have at most 262 bytes together.
+    fn too_long_for_socks(&self, proxy: &Proxy) -> String {
+        /// With and without credentials, beside the address.
+        const MAX_BYTES: (usize, usize) = (253, 256);
+        /// Of a host name, beside its letters.
+        const NAME_BYTES: usize = 4;
+        let host = self.url.host_str().unwrap_or_default().len();
+        let address = match second_look::literal_address(self.url) {
+            Some(IpAddr::V4(_)) => 7,
+            Some(IpAddr::V6(_)) => 19,
+            None => host + NAME_BYTES,
+        };
+        match proxy.credentials().filter(|_| proxy.has_socks_credentials()) {
+            Some((user, password)) if address < MAX_BYTES.0 => {
+                let (length, limit) = (user.len() + password.len(), MAX_BYTES.0 - address);
+                format!(
+                    "the user name and password have {length} bytes together, and with this host name at most {limit} are supported"
+                )
+            }
+            _ => {
+                let limit = MAX_BYTES.1 - NAME_BYTES;
+                format!("the host name has {host} bytes, and at most {limit} are supported")
+            }
+        }
     }
 
     /// A SOCKS proxy was not reached, which is all that the library says.
@@ -248,7 +276,7 @@ impl Circumstances<'_> {
     /// An HTTP proxy did not open a tunnel.
     async fn tunnel(&self, proxy: &Proxy, text: &str, error: &reqwest::Error) -> TransportError {
         match text {
-            "proxy authorization required" => return unauthenticated(proxy, "HTTP 407"),
+            "proxy authorization required" => return self.unauthenticated_tunnel(proxy).await,
             "proxy response headers too long" => {
                 let limit = MAX_TUNNEL_HEAD_BYTES / 1024;
                 let why = format!("its response has more than {limit} KiB of headers");
@@ -267,7 +295,7 @@ impl Circumstances<'_> {
         }
         let status = second_look::status(&reply);
         if status == Some(407) {
-            return unauthenticated(proxy, "HTTP 407");
+            return self.unauthenticated_tunnel(proxy).await;
         }
         let (shown, at, variable) = (proxy.shown(), origin(self.url), proxy.variable);
         let label = status.map(|status| format!(" ({})", named_status(status))).unwrap_or_default();
@@ -276,6 +304,10 @@ impl Circumstances<'_> {
         );
         let retryable = status.is_none_or(is_retryable);
         TransportError::unsent(Reason::ProxyFailed, message, retryable).blaming_proxy(true)
+    }
+
+    async fn unauthenticated_tunnel(&self, proxy: &Proxy) -> TransportError {
+        unauthenticated(proxy, "HTTP 407", &second_look::offered_schemes(self.hop(), self.url).await)
     }
 
     /// The proxy was reached, but did not connect to the server.
@@ -406,13 +438,23 @@ pub(super) fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static
     chain(error).filter_map(|error| error.downcast_ref::<T>()).last()
 }
 
-fn unauthenticated(proxy: &Proxy, protocol: &str) -> TransportError {
-    let message = authentication(proxy, protocol);
+fn unauthenticated(proxy: &Proxy, protocol: &str, offered: &[String]) -> TransportError {
+    let message = authentication(proxy, protocol, offered);
     TransportError::unsent(Reason::ProxyAuthentication, message, false).blaming_proxy(true)
 }
 
-pub(crate) fn authentication(proxy: &Proxy, protocol: &str) -> String {
+/// Why a proxy did not accept a request without credentials, or with those of its URL. `offered` are the schemes that it
+/// accepts, if it says so.
+fn authentication(proxy: &Proxy, protocol: &str, offered: &[String]) -> String {
+    const MAX_NAMES_CHARS: usize = 60;
     let (shown, variable) = (proxy.shown(), proxy.variable);
+    if !offered.is_empty() && !offered.iter().any(|scheme| scheme.eq_ignore_ascii_case("basic")) {
+        let names: Vec<&str> = offered.iter().map(String::as_str).collect();
+        let names = secret::shown(&or_list(&names), MAX_NAMES_CHARS);
+        return format!(
+            "the proxy {shown} requires {names} authentication ({protocol}), which is not supported; let it accept Basic authentication or this machine's address, or use another proxy in {variable}"
+        );
+    }
     if proxy.credentials().is_some() {
         format!(
             "the proxy {shown} rejected the credentials in {variable} ({protocol}); correct the user name and password, and percent-encode special characters in them"
@@ -422,6 +464,12 @@ pub(crate) fn authentication(proxy: &Proxy, protocol: &str) -> String {
             "the proxy {shown} requires authentication ({protocol}), but {variable} has no credentials; put USER:PASSWORD@ before the host in it"
         )
     }
+}
+
+/// A 407 in a response that came through a proxy.
+pub(crate) fn proxy_authentication(proxy: &Proxy, answer: &Answer) -> String {
+    let values = answer.headers.get_all(PROXY_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
+    authentication(proxy, "HTTP 407", &second_look::schemes(values))
 }
 
 /// The proxy in between, as a clause for messages; empty without one.

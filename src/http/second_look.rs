@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use memchr::memmem;
 use reqwest::Url;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -20,6 +21,8 @@ use super::proxy::Proxy;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How many bytes of a response suffice to detect its status or protocol.
 const ENOUGH_BYTES: usize = 64;
+/// The most bytes of headers in a proxy's response to CONNECT, as in the HTTP library.
+pub(super) const MAX_TUNNEL_HEAD_BYTES: usize = 8 * 1024;
 
 /// The proxy or the server.
 pub(super) struct Hop<'a> {
@@ -63,12 +66,46 @@ fn port_of(url: &Url) -> u16 {
 
 /// Requests a tunnel once more to learn how the proxy refuses. Nothing is sent through the tunnel.
 pub(super) async fn tunnel(hop: Hop<'_>, proxy: &Proxy, target: &Url) -> Vec<u8> {
-    let (host, port) = (target.host_str().unwrap_or_default(), port_of(target));
     let authorization = proxy.authorization().unwrap_or_default();
+    connect(hop, target, &authorization, ENOUGH_BYTES).await
+}
+
+/// The schemes of authentication that an HTTP proxy offers. The credentials that it rejected are not sent again: that
+/// might lock the account.
+pub(super) async fn offered_schemes(hop: Hop<'_>, target: &Url) -> Vec<String> {
+    let head = connect(hop, target, "", MAX_TUNNEL_HEAD_BYTES).await;
+    let head = String::from_utf8_lossy(&head);
+    let headers = head.lines().skip(1).take_while(|line| !line.is_empty());
+    let fields = headers.filter_map(|line| line.split_once(':'));
+    schemes(
+        fields.filter(|(name, _)| name.eq_ignore_ascii_case("proxy-authenticate")).map(|(_, value)| value),
+    )
+}
+
+/// The schemes in the values of a Proxy-Authenticate (RFC 9110, 11.6.1): the words before a space, a comma or the end that
+/// do not begin a parameter.
+pub(super) fn schemes<'a>(values: impl Iterator<Item = &'a str>) -> Vec<String> {
+    // Commas in quoted texts separate nothing.
+    let unquoted = values.map(|value| value.split('"').step_by(2).collect::<Vec<_>>().join("\"\""));
+    let mut schemes: Vec<String> = Vec::new();
+    for value in unquoted {
+        for part in value.split(',') {
+            let word = part.trim().split([' ', '\t']).next().unwrap_or_default();
+            let is_scheme = !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+            if is_scheme && !schemes.iter().any(|known| known.eq_ignore_ascii_case(word)) {
+                schemes.push(word.to_owned());
+            }
+        }
+    }
+    schemes
+}
+
+async fn connect(hop: Hop<'_>, target: &Url, authorization: &str, enough: usize) -> Vec<u8> {
+    let (host, port) = (target.host_str().unwrap_or_default(), port_of(target));
     let request = format!(
         "CONNECT {host}:{port} HTTP/1.1\r\nUser-Agent: {PRODUCT}\r\nHost: {host}:{port}\r\n{authorization}\r\n"
     );
-    hop.ask(request.as_bytes(), ENOUGH_BYTES).await
+    hop.ask(request.as_bytes(), enough).await
 }
 
 /// Asks a SOCKS proxy once more, to learn what it responds where that is nothing that the HTTP library knows.
@@ -98,6 +135,7 @@ async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &[u8
         let _ = stream.write_all(request).await;
         let mut buffer = [0; ENOUGH_BYTES];
         while bytes.len() < enough
+            && memmem::find(&bytes, b"\r\n\r\n").is_none()
             && let Ok(read) = stream.read(&mut buffer).await
             && read > 0
         {
@@ -116,7 +154,21 @@ pub(super) fn status(bytes: &[u8]) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use super::status;
+    use super::{schemes, status};
+
+    #[test]
+    fn the_schemes_of_a_challenge_are_told_from_its_parameters() {
+        for (values, expected) in [
+            (&["Negotiate", "NTLM"][..], &["Negotiate", "NTLM"][..]),
+            (&["Negotiate, NTLM , negotiate"], &["Negotiate", "NTLM"]),
+            (&["Digest realm=\"a, Basic b\", qop=\"auth,auth-int\", stale=false"], &["Digest"]),
+            (&["Digest realm=\"x\", Basic realm=\"y\""], &["Digest", "Basic"]),
+            (&["Negotiate YII=", "basic"], &["Negotiate", "basic"]),
+            (&["", ", ,", "\"", "a b/c", "x="], &["a"]),
+        ] {
+            assert_eq!(schemes(values.iter().copied()), expected, "{values:?}");
+        }
+    }
 
     #[test]
     fn a_status_line_is_read() {

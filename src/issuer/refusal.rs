@@ -6,7 +6,7 @@ use super::quote::{first_words, shown, shown_location};
 use super::status;
 use crate::failure::Reason;
 use crate::go::duration;
-use crate::http::explain::authentication;
+use crate::http::explain;
 use crate::http::proxy::Proxy;
 use crate::http::{Answer, retry};
 
@@ -125,7 +125,7 @@ impl Refusal<'_> {
                 "{server} did not accept the token in the file {said}, without saying that it is invalid; {}",
                 dialect.advice
             ),
-            407 => proxy_authentication(*proxy, origin),
+            407 => proxy_authentication(*proxy, origin, answer),
             429 => format!("{server} {summary} {said}; {}", when_to_ask(answer)),
             500.. => {
                 let when = match doing {
@@ -142,9 +142,9 @@ impl Refusal<'_> {
 }
 
 /// A 407, from a known proxy or from something in between.
-pub(super) fn proxy_authentication(proxy: Option<&Proxy>, at: &str) -> String {
+pub(super) fn proxy_authentication(proxy: Option<&Proxy>, at: &str, answer: &Answer) -> String {
     match proxy {
-        Some(proxy) => authentication(proxy, "HTTP 407"),
+        Some(proxy) => explain::proxy_authentication(proxy, answer),
         None => format!(
             "{at} requires proxy authentication (HTTP 407), but no proxy is set; check the URL and what is in between"
         ),

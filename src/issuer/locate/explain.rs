@@ -125,7 +125,7 @@ impl Locate<'_> {
                 "{} at {at} {summary} {said}; check -locate-url and -service",
                 shown(self.config.endpoint.url.path())
             ),
-            407 => proxy_authentication(self.client.proxy(), &self.at()),
+            407 => proxy_authentication(self.client.proxy(), &self.at(), answer),
             status if status::is_redirect(status) => {
                 let to = match answer.headers.get(reqwest::header::LOCATION) {
                     Some(to) => format!("to \"{}\", which is not a valid URL", shown_location(to)),
