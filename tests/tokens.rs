@@ -444,3 +444,39 @@ fn a_new_token_that_cannot_be_written_is_deleted_again() {
         assert_eq!(issuer.creations(&sandbox), 4);
     }
 }
+
+#[test]
+fn a_token_in_place_of_its_file_is_not_shown() {
+    for issuer in ISSUERS {
+        for given in [
+            "8UaK74tbRebApWbgi4s0jt7e5uWHAOm8",
+            "0b6a0c1e-3a43-4d0b-8d3e-0f6b0a3f1b1a",
+            "Zq3-vU8_xT5.kR0mN7pL2wJ9yH4",
+        ] {
+            let mut command = token();
+            command.arg(issuer.name).args(issuer.verbs[0]).args([
+                "--url=http://127.0.0.1:1",
+                "--admin-token-file",
+                given,
+            ]);
+            let ended = run(&mut command);
+            ended.failed_with(2, &["--admin-token-file: expected a file, not the token"]);
+            assert!(!ended.stderr.contains(&given[..4]), "{ended:?}");
+        }
+        let folder = Folder::new();
+        // The name of a file that exists, and of one that may be missing.
+        std::fs::write(folder.path("8UaK74tbRebApWbgi4s0jt7e5uWHAOm8"), "x y").unwrap();
+        for (file, words) in [
+            ("8UaK74tbRebApWbgi4s0jt7e5uWHAOm8", "8UaK74tbRebApWbgi4s0jt7e5uWHAOm8: not a token"),
+            (
+                "stackstate-admin-token-2024.txt",
+                "cannot read the admin token from stackstate-admin-token-2024.txt",
+            ),
+        ] {
+            let mut command = token();
+            command.current_dir(folder.root()).arg(issuer.name).args(issuer.verbs[0]);
+            run(command.args(["--url=http://127.0.0.1:1", "--admin-token-file", file]))
+                .failed_with(125, &[words]);
+        }
+    }
+}

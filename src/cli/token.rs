@@ -1,7 +1,8 @@
 //! Flags that `gafaelfawr` and `stackstate` share.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Arg, Args, ValueHint};
@@ -15,6 +16,7 @@ use super::values::{
     positive_duration, read,
 };
 use crate::child::OutputPolicy;
+use crate::secret::is_file_name;
 
 /// Flags of `exec`, for every issuer.
 #[derive(Args)]
@@ -113,11 +115,24 @@ pub(super) fn refused_flag(name: &'static str, parse: Parse<()>) -> Arg {
 
 /// `variables` names the variables that may hold the token itself, for messages.
 pub(super) fn token_file(text: &OsStr, variables: &str) -> Result<PathBuf, Why> {
-    let shown = text.to_string_lossy();
-    if shown.starts_with("svctok-") || (shown.starts_with("gt-") && shown.contains('.')) {
+    if is_token(text) {
         return Err(public(variables, "expected a file, not the token; "));
     }
     path(text)
+}
+
+/// True if this is a token, or more likely one than the name of a file that does not exist.
+fn is_token(text: &OsStr) -> bool {
+    /// Shorter ones are not used.
+    const MIN_TOKEN_CHARS: usize = 16;
+    let shown = text.to_string_lossy();
+    let is_random = || {
+        let bytes = text.as_bytes();
+        bytes.len() >= MIN_TOKEN_CHARS && !bytes.contains(&b'/') && !is_file_name(bytes)
+    };
+    shown.starts_with("svctok-")
+        || (shown.starts_with("gt-") && shown.contains('.'))
+        || (is_random() && Path::new(text).symlink_metadata().is_err())
 }
 
 pub(super) fn public(variables: &str, expected: &str) -> Why {

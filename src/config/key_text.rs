@@ -8,6 +8,7 @@ use percent_encoding::percent_decode;
 use zeroize::Zeroizing;
 
 use crate::read::BYTE_ORDER_MARK;
+use crate::secret::is_file_name;
 
 /// The `d` of an Ed25519 key has 43 characters.
 const SHORTEST_SECRET: usize = 40;
@@ -62,32 +63,13 @@ fn holds_base64(text: &[u8]) -> bool {
                 && piece.iter().any(u8::is_ascii_uppercase)
                 && piece.iter().any(u8::is_ascii_lowercase)
                 && piece.iter().any(u8::is_ascii_digit)
-                && !is_name(piece)
+                && !is_file_name(piece)
         };
         BEGINNINGS.iter().any(|beginning| word.starts_with(beginning))
-            || (!word.contains(&b'/') && !is_name(word))
+            || (!word.contains(&b'/') && !is_file_name(word))
             || (!is_absolute_path && is_random(word, SHORTEST_SECRET))
             || pieces.into_iter().any(|piece| is_random(piece, SHORTEST_SECRET / 2))
     })
-}
-
-/// True if the text is one or more names of files: that of `key generate`, or words and numbers with dashes between them.
-fn is_name(text: &[u8]) -> bool {
-    /// How many characters may be neither words nor numbers, such as `EdDSA`.
-    const MAX_OTHERS: usize = 10;
-    const GENERATED: &[u8] = b"jwk_sig_";
-    let names = text.split(|&byte| byte == b'/').filter(|name| !name.starts_with(GENERATED));
-    let words = names.flat_map(|name| name.split(|byte| matches!(byte, b'-' | b'_')));
-    words.filter(|word| !is_word(word)).map(<[u8]>::len).sum::<usize>() <= MAX_OTHERS
-}
-
-/// True for letters in one case, except perhaps for the first, with perhaps a number behind them; and for a number alone.
-fn is_word(text: &[u8]) -> bool {
-    let letters = text.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
-    let (letters, number) = text.split_at(letters);
-    let rest = letters.get(1..).unwrap_or_default();
-    let is_one_case = rest.iter().all(u8::is_ascii_lowercase) || letters.iter().all(u8::is_ascii_uppercase);
-    is_one_case && number.iter().all(u8::is_ascii_digit)
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ use patterns::{Extent, Patterns, merge};
 pub use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 pub use shapes::REDACTED;
+pub(crate) use shapes::is_file_name;
 pub use shown::{MAX_LINE_BYTES, capped, printable};
 pub(crate) use url::redact_reference;
 pub use url::{protect_url, redact_url};

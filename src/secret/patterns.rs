@@ -202,7 +202,7 @@ impl Patterns {
 
     /// The positions of secrets in `text`, in order, without overlaps.
     pub(super) fn find(&self, text: &[u8], extent: Extent) -> Vec<Range<usize>> {
-        if self.is_empty() { Vec::new() } else { self.find_in(Stream::levels(text), text, extent) }
+        if self.is_empty() { Vec::new() } else { self.find_in(Stream::levels(text), extent) }
     }
 
     /// As [`Patterns::find`], in the lists of bytes.
@@ -211,15 +211,10 @@ impl Patterns {
         if self.is_empty() {
             return Vec::new();
         }
-        self.find_in(lists::streams(text, shortest), text, extent)
+        self.find_in(lists::streams(text, shortest), extent)
     }
 
-    fn find_in(
-        &self,
-        streams: impl Iterator<Item = Stream>,
-        text: &[u8],
-        extent: Extent,
-    ) -> Vec<Range<usize>> {
+    fn find_in(&self, streams: impl Iterator<Item = Stream>, extent: Extent) -> Vec<Range<usize>> {
         let mut found = Vec::new();
         for stream in streams {
             let mut pieces = Vec::new();
@@ -227,7 +222,7 @@ impl Patterns {
             let mut further: Vec<Range<usize>> =
                 pieces.into_iter().map(|piece| piece.beside(&found)).collect();
             for short in self.short.iter().filter(|_| extent != Extent::LongSecretPart) {
-                find_short(short, &stream, text, extent, &mut further);
+                find_short(short, &stream, extent, &mut further);
             }
             if !further.is_empty() {
                 found.append(&mut further);
@@ -357,16 +352,18 @@ fn split(secret: &str) -> (&str, &str) {
     }
 }
 
-fn find_short(short: &Short, stream: &Stream, text: &[u8], extent: Extent, found: &mut Vec<Range<usize>>) {
+fn find_short(short: &Short, stream: &Stream, extent: Extent, found: &mut Vec<Range<usize>>) {
     let needs_word = short.as_word && extent == Extent::SecretPart;
-    for at in memmem::find_iter(&stream.bytes, &short.form) {
-        let from = stream.spans[at].0 as usize;
-        let to = stream.spans[at + short.form.len() - 1].1 as usize;
-        // Not part of `https_proxy`, which messages use.
-        let alone =
-            |byte: Option<&u8>| !byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
-        if !needs_word || (alone(text[..from].last()) && alone(text.get(to))) {
-            found.push(from..to);
+    // Not part of `https_proxy`, which messages use. An escape is not a letter before it.
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    for begin in memmem::find_iter(&stream.bytes, &short.form) {
+        let end = begin + short.form.len();
+        let (from, to) = (stream.spans[begin].0, stream.spans[end - 1].1);
+        let before = begin.checked_sub(1).filter(|at| stream.spans[*at].1 == from);
+        let after = stream.spans.get(end).filter(|span| span.0 == to).map(|_| end);
+        let is_alone = || [before, after].into_iter().flatten().all(|at| !is_part(stream.bytes[at]));
+        if !needs_word || is_alone() {
+            found.push(from as usize..to as usize);
         }
     }
 }

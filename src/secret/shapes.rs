@@ -98,9 +98,48 @@ fn end_of_word(text: &str, at: usize, is_in: impl Fn(char) -> bool) -> usize {
     at + text[at..].find(|c| !is_in(c)).unwrap_or(text.len() - at)
 }
 
+/// True if the text is one or more names of files: that of `key generate`, or words and numbers with dashes between them.
+pub(crate) fn is_file_name(text: &[u8]) -> bool {
+    /// How many characters may be neither words nor numbers, such as `EdDSA`.
+    const MAX_OTHERS: usize = 10;
+    const GENERATED: &[u8] = b"jwk_sig_";
+    let names = text.split(|&byte| byte == b'/').filter(|name| !name.starts_with(GENERATED));
+    let words = names.flat_map(|name| name.split(|byte| matches!(byte, b'-' | b'_' | b'.')));
+    words.filter(|word| !is_plain(word)).map(<[u8]>::len).sum::<usize>() <= MAX_OTHERS
+}
+
+/// True for letters in one case, except perhaps for the first, with perhaps a number behind them; and for a number alone.
+fn is_plain(text: &[u8]) -> bool {
+    /// A longer word may be a token in one case.
+    const MAX_WORD_CHARS: usize = 24;
+    let letters = text.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+    let (letters, number) = text.split_at(letters);
+    let rest = letters.get(1..).unwrap_or_default();
+    let is_one_case = rest.iter().all(u8::is_ascii_lowercase) || letters.iter().all(u8::is_ascii_uppercase);
+    text.len() <= MAX_WORD_CHARS && is_one_case && number.iter().all(u8::is_ascii_digit)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::redact;
+    use super::{is_file_name, redact};
+
+    #[test]
+    fn a_token_is_told_from_the_name_of_a_file() {
+        for name in
+            ["admin-token.json", "token_2024-01-01.bak", "STS-Token", "EdDSA_monitoring1", "tokenfile"]
+        {
+            assert!(is_file_name(name.as_bytes()), "{name}");
+        }
+        for token in [
+            "8UaK74tbRebApWbgi4s0jt7e5uWHAOm8",
+            "Zq3-vU8_xT5.kR0mN7pL2wJ9yH4",
+            "0b6a0c1e-3a43-4d0b-8d3e-0f6b0a3f1b1a",
+            "abcdefghijklmnopqrstuvwxyzabcdef",
+            "JBSWY3DPEHPK3PXPJBSW",
+        ] {
+            assert!(!is_file_name(token.as_bytes()), "{token}");
+        }
+    }
 
     #[test]
     fn text_that_looks_like_a_token_is_replaced() {

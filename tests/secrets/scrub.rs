@@ -238,6 +238,25 @@ fn the_bytes_of_a_signature_are_replaced_in_every_form() {
     }
 }
 
+/// The `A` of `%3A` was taken for a letter before the password.
+#[test]
+fn a_short_password_behind_an_escape_is_replaced() {
+    for (text, left) in [
+        ("user%3Ahunter2", "user%3AREDACTED"),
+        ("user%253Ahunter2%2540", "user%253AREDACTED%2540"),
+        ("http%3A%2F%2Fuser%3Ahunter2%40proxy%2F", "http%3A%2F%2Fuser%3AREDACTED%40proxy%2F"),
+        ("user\\u003ahunter2\\u0040", "user\\u003aREDACTED\\u0040"),
+        ("x\\nhunter2\\tx", "x\\nREDACTED\\tx"),
+        ("p%3Dhunter2%26x", "p%3DREDACTED%26x"),
+        ("&colon;hunter2&quot;", "&colon;REDACTED&quot;"),
+        ("%5Fhunter2", "%5Fhunter2"),
+        ("whunter2 hunter2w hunter22 _hunter2", "whunter2 hunter2w hunter22 _hunter2"),
+        ("\\u0077hunter2", "\\u0077hunter2"),
+    ] {
+        assert_eq!(secrets("hunter2").scrub(text), left, "{text}");
+    }
+}
+
 #[test]
 fn only_what_is_secret_counts_in_messages_and_whole_tokens_in_output() {
     let key = "abcdefghijklmnopqrstuv";
