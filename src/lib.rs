@@ -36,6 +36,7 @@ pub mod key;
 mod log;
 mod metrics;
 mod new_file;
+mod owner;
 mod random;
 mod read;
 pub mod reason;

@@ -18,6 +18,7 @@ use rustix::io::Errno;
 
 use crate::failure::{Failure, Reason, Stage, Warning, system_error};
 use crate::new_file::replace;
+use crate::owner::is_trusted;
 
 const PREFIX: &str = "monitoring_token";
 /// The collector runs as another user.
@@ -105,7 +106,6 @@ fn replace_file(path: &Path, labels: &Labels, figures: &Figures) -> io::Result<(
 pub(crate) fn follow_links(path: &Path) -> io::Result<PathBuf> {
     /// The kernel's limit.
     const MAX_LINKS: u32 = 40;
-    let us = rustix::process::geteuid().as_raw();
     let mut links = 0;
     let mut done = PathBuf::new();
     // The last component is processed last.
@@ -117,7 +117,7 @@ pub(crate) fn follow_links(path: &Path) -> io::Result<PathBuf> {
             done = next;
             continue;
         };
-        if metadata.uid() != us && metadata.uid() != 0 {
+        if !is_trusted(metadata.uid()) {
             let uid = metadata.uid();
             return Err(io::Error::other(format!(
                 "{} is a symbolic link of another user (uid {uid}), which is not followed",

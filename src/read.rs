@@ -114,8 +114,16 @@ pub(crate) fn standard_input() -> Result<File, ReadError> {
 
 /// Opens a file without waiting for a writer.
 pub(crate) fn open(path: &Path) -> Result<File, ReadError> {
-    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-    let flags = flags.bits().cast_signed();
+    open_with(path, OFlags::empty())
+}
+
+/// As [`open`], if `path` is not a symbolic link.
+pub(crate) fn open_without_link(path: &Path) -> Result<File, ReadError> {
+    open_with(path, OFlags::NOFOLLOW)
+}
+
+fn open_with(path: &Path, flags: OFlags) -> Result<File, ReadError> {
+    let flags = (flags | OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
     std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(ReadError::Io)
 }
 

@@ -398,6 +398,7 @@ reasons! {
             "it holds a token of another user, service or program",
             "it is a directory, device or pipe",
             "FILE.state is damaged or unreadable, or belongs to another issuer",
+            "another user may have put FILE, FILE.state or FILE.lock there: the directory is open to other users",
         ],
         checks: ["the error line says what the file holds, or what to do about FILE.state", "use another --token-file"],
     }

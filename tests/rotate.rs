@@ -3,6 +3,7 @@
 
 mod crash;
 mod faults;
+mod trust;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};

@@ -36,7 +36,7 @@ use crate::support::job::before_exec;
 use crate::support::{run, testdata, token};
 
 /// A user other than root. Root of a user namespace without other users cannot become one.
-const NOBODY: u32 = 65534;
+pub(crate) const NOBODY: u32 = 65534;
 
 /// The binary, with a key and without an exchange.
 fn offline(flags: &[&str]) -> Command {
@@ -57,7 +57,7 @@ fn write_executable(path: &Path, text: &[u8]) {
 }
 
 /// True if tests can act as another user: root can, but not in a namespace without other users.
-fn has_other_users() -> bool {
+pub(crate) fn has_other_users() -> bool {
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     let has_nobody = map.lines().any(|line| {
         let numbers: Vec<u64> = line.split_whitespace().filter_map(|number| number.parse().ok()).collect();

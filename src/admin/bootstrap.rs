@@ -16,6 +16,7 @@ use crate::config;
 use crate::failure::{Failure, Reason, Stage, system_error};
 use crate::issuer::credential::token_in;
 use crate::issuer::stackstate::SERVICE_TOKEN_PREFIX;
+use crate::owner::is_trusted;
 use crate::random;
 use crate::read::{self, DEFAULT_PATIENCE, ReadError, Until};
 use crate::secret::{ExposeSecret as _, SecretString, protect};
@@ -133,8 +134,7 @@ fn check_ours(file: &File, at: &str) -> Result<(), Failure> {
         Failure::failed(Stage::Sign, Reason::CredentialInvalid, message)
     };
     let metadata = file.metadata().map_err(|error| refuse(system_error(&error)))?;
-    let us = rustix::process::geteuid().as_raw();
-    if metadata.uid() != us && metadata.uid() != 0 {
+    if !is_trusted(metadata.uid()) {
         return Err(refuse(format!("it belongs to another user (uid {})", metadata.uid())));
     }
     if metadata.is_file() && metadata.mode() & WRITABLE_BY_OTHERS != 0 {

@@ -25,6 +25,8 @@ use entry::Entry;
 use lock::Lock;
 use ring::digest::{Context, SHA256};
 
+use crate::owner::is_trusted;
+
 const DIR_MODE: u32 = 0o700;
 /// Pauses between tries to lock a file that another process has locked: they grow from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
@@ -180,8 +182,6 @@ impl Cache {
 /// Fails if `dir` belongs to another user, or if every user can write to it: they could forge results and block runs.
 fn check_private(dir: &Path) -> io::Result<()> {
     const WRITABLE_BY_OTHERS: u32 = 0o002;
-    let us = rustix::process::geteuid().as_raw();
-    let is_trusted = |uid: u32| uid == us || uid == 0;
     let link = dir.symlink_metadata()?;
     let metadata = if link.is_symlink() { dir.metadata()? } else { link.clone() };
     if let Some(uid) = [link.uid(), metadata.uid()].into_iter().find(|&uid| !is_trusted(uid)) {

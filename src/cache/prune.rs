@@ -37,7 +37,8 @@ pub(super) fn prune(dir: &Path, now: SystemTime) {
 
 fn touch(stamp: &Path, now: SystemTime) -> io::Result<()> {
     let mut options = File::options();
-    options.create(true).truncate(false).write(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    options.create(true).truncate(false).write(true);
+    options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
     options.open(stamp)?.set_modified(now)
 }
 

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::Sandbox;
 
 /// An issuer of service tokens in the sandbox.
+#[derive(Clone, Copy)]
 pub struct Issuer {
     /// The subcommand.
     pub name: &'static str,

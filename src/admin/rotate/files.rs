@@ -1,19 +1,21 @@
 //! FILE and its neighbors: `FILE.lock`, `FILE.state` and `FILE.new`, the token before it is renamed to FILE.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions, Permissions, TryLockError};
-use std::io::{self, ErrorKind, Seek as _, Write as _};
+use std::fs::{File, Metadata, OpenOptions, Permissions, TryLockError};
+use std::io::{self, ErrorKind, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use super::state::State;
 use crate::failure::{Failure, Reason, Stage, system_error};
 use crate::issuer::credential::token_in;
 use crate::metrics::follow_links;
 use crate::new_file::NewFile;
+use crate::owner::distrust;
 use crate::read::{self, ReadError, Until};
 use crate::secret::{ExposeSecret as _, SecretString};
 
@@ -68,44 +70,54 @@ impl Files {
     /// Tries once; `None` if another process holds the lock. The lock file is never removed: a process that waits for
     /// it would then hold another lock than the next one. flock(2) on a file that is open for writing also works
     /// between hosts that share an NFS mount.
-    pub(super) fn try_lock(&self) -> io::Result<Option<Lock>> {
+    pub(super) fn try_lock(&self) -> Result<Option<Lock>, Failure> {
+        let path = self.neighbor(".lock");
+        let unlocked = |error: io::Error| {
+            let why = system_error(&error);
+            Failure::unwritten(format!("cannot lock {}: {why}; check --token-file", path.display()))
+        };
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(MODE);
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let file = options.custom_flags(flags.bits().cast_signed()).open(self.neighbor(".lock"))?;
+        let file = options.custom_flags(flags.bits().cast_signed()).open(&path).map_err(unlocked)?;
+        let metadata = file.metadata().map_err(unlocked)?;
+        check_trust(&path, &metadata)?;
         // A umask of 0777 would lock out the next rotate.
-        if file.metadata()?.permissions().mode() & MODE != MODE {
+        if metadata.permissions().mode() & MODE != MODE {
             let _ = file.set_permissions(Permissions::from_mode(MODE));
         }
         match file.try_lock() {
             Ok(()) => Ok(Some(Lock { _file: file })),
             Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error),
+            Err(TryLockError::Error(error)) => Err(unlocked(error)),
         }
     }
 
     /// The token in FILE; `None` if FILE is missing or blank: `echo > FILE` leaves a newline.
     pub(super) fn token(&self, until: &Until<'_>) -> Result<Option<SecretString>, Failure> {
         const BLANK_BYTES: u64 = 8;
-        match self.path.metadata() {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Ok(metadata)
-                if metadata.len() <= BLANK_BYTES
-                    && std::fs::read(&self.path).is_ok_and(|text| text.trim_ascii().is_empty()) =>
-            {
-                return Ok(None);
+        let mut file = open_trusted(&self.path)?;
+        match &mut file {
+            Err(ReadError::Io(error)) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Ok(file) if file.metadata().is_ok_and(|found| found.is_file() && found.len() <= BLANK_BYTES) => {
+                let mut text = Vec::new();
+                if file.read_to_end(&mut text).is_ok() && text.trim_ascii().is_empty() {
+                    return Ok(None);
+                }
+                let _ = file.rewind();
             }
             _ => {}
         }
         let at = self.path.display().to_string();
-        token_in(read::open(&self.path), &at, "the token", "--token-file", until).map(Some)
+        token_in(file, &at, "the token", "--token-file", until).map(Some)
     }
 
     /// `None` if there is no state file yet.
     pub(super) fn state(&self, until: &Until<'_>) -> Result<Option<State>, StateError> {
         let path = self.neighbor(".state");
         let shown = path.display();
-        let bytes = read::open(&path).and_then(|file| read::all(file, MAX_STATE_BYTES, until));
+        let file = open_trusted(&path).map_err(StateError::Unreadable)?;
+        let bytes = file.and_then(|file| read::all(file, MAX_STATE_BYTES, until));
         let refuse = |message| Failure::local(Reason::TokenFileRefused, message);
         match bytes {
             Ok(bytes) => State::parse(&bytes).map(Some).ok_or_else(|| {
@@ -188,6 +200,30 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// Opens FILE or a file beside it, unless another user may have put it there.
+fn open_trusted(path: &Path) -> Result<Result<File, ReadError>, Failure> {
+    let file = read::open_without_link(path);
+    match &file {
+        Ok(file) => check_trust(path, &file.metadata().map_err(unwritten(path))?)?,
+        Err(ReadError::Io(error)) if Errno::from_io_error(error) == Some(Errno::LOOP) => {
+            return Err(distrusted(path, "it is a symbolic link"));
+        }
+        Err(_) => {}
+    }
+    Ok(file)
+}
+
+fn check_trust(path: &Path, metadata: &Metadata) -> Result<(), Failure> {
+    let why = distrust(path, metadata).map_err(unwritten(path))?;
+    why.map_or(Ok(()), |why| Err(distrusted(path, &why)))
+}
+
+fn distrusted(path: &Path, why: &str) -> Failure {
+    let message =
+        format!("cannot trust {}: {why}; use a directory that no other user can write to", path.display());
+    Failure::local(Reason::TokenFileRefused, message)
+}
+
 fn unwritten(path: &Path) -> impl Fn(io::Error) -> Failure {
     move |error| {
         let why = system_error(&error);
@@ -215,9 +251,13 @@ impl Replacement {
         remove(path)?;
         let new = NewFile::private(path)?;
         // Every user who could read the old file must be able to read the new one.
-        if let (Ok(old), new_metadata) = (target.metadata(), new.file().metadata()?)
+        if let (Ok(old), new_metadata) = (target.symlink_metadata(), new.file().metadata()?)
             && (old.uid(), old.gid()) != (new_metadata.uid(), new_metadata.gid())
         {
+            // It may have been put there since it was read.
+            if let Some(why) = distrust(target, &old)? {
+                return Err(io::Error::other(why));
+            }
             let to_group = (old.gid() != new_metadata.gid()).then_some(old.gid());
             let to_user = (old.uid() != new_metadata.uid()).then_some(old.uid());
             match std::os::unix::fs::fchown(new.file(), to_user, to_group) {

@@ -41,7 +41,7 @@ use crate::config;
 use crate::config::run::metrics_labels;
 use crate::config::token::labels;
 use crate::date::time;
-use crate::failure::{ExitStatus, Failure, Reason, Stage, Warning, system_error};
+use crate::failure::{ExitStatus, Failure, Reason, Stage, Warning};
 use crate::go::duration;
 use crate::issuer::gafaelfawr::Gafaelfawr;
 use crate::issuer::stackstate::StackState;
@@ -660,15 +660,8 @@ impl<I: Rotates> Rotate<'_, I> {
         let Session { timeout, deadline, signals } = self.session;
         let waiting = format!("while waiting for another rotate of {path}");
         loop {
-            match self.files.try_lock() {
-                Ok(Some(lock)) => return Ok(lock),
-                Ok(None) => {}
-                Err(error) => {
-                    let why = system_error(&error);
-                    return Err(Failure::unwritten(format!(
-                        "cannot lock {path}.lock: {why}; check --token-file"
-                    )));
-                }
+            if let Some(lock) = self.files.try_lock()? {
+                return Ok(lock);
             }
             if Instant::now() >= deadline {
                 let after = duration::show(timeout);
