@@ -351,6 +351,22 @@ fn retry_after_as_a_date_is_waited_for() {
     assert!(record.pause() >= Duration::from_millis(200), "{:?}", record.pause());
 }
 
+/// A local clock that is an hour off made the request for a second one for an hour, or for nothing.
+#[test]
+fn a_retry_after_date_is_measured_by_the_date_of_its_response() {
+    for hour in [3600, -3600_i64] {
+        let record = Record::default();
+        let now = SystemTime::now();
+        let server = if hour > 0 { now + Duration::from_secs(3600) } else { now - Duration::from_secs(3600) };
+        let (date, after) =
+            (httpdate::fmt_http_date(server), httpdate::fmt_http_date(server + Duration::from_secs(1)));
+        let later = http("503 Service Unavailable", &format!("Date: {date}\r\nRetry-After: {after}\r\n"), "");
+        let address = record.serve(vec![later, ok()]);
+        run(asks(&format!("http://{address}")).args(["--", "true"])).succeeded();
+        assert!(record.pause() >= Duration::from_secs(1), "{:?}", record.pause());
+    }
+}
+
 #[test]
 fn a_retry_after_beyond_the_timeout_fails_now() {
     let record = Record::default();

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use backon::BackoffBuilder as _;
+use reqwest::header::{DATE, RETRY_AFTER};
 
 use super::Answer;
 use crate::go::duration;
@@ -100,9 +101,10 @@ pub(crate) async fn repeat<T>(
     }
 }
 
-/// `Retry-After` (RFC 9110, 10.2.3): seconds, or a date, as the time from now.
+/// `Retry-After` (RFC 9110, 10.2.3): seconds, or a date, which the server has chosen by its own clock.
 pub(crate) fn retry_after(answer: &Answer) -> Option<Duration> {
-    parse_retry_after(answer.header(reqwest::header::RETRY_AFTER)?, SystemTime::now())
+    let date = answer.header(DATE).and_then(|date| httpdate::parse_http_date(date).ok());
+    parse_retry_after(answer.header(RETRY_AFTER)?, date.unwrap_or_else(SystemTime::now))
 }
 
 /// Parses a `Retry-After` value. A date in the past means no pause; an invalid value is ignored.
