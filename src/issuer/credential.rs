@@ -4,6 +4,11 @@
 use std::fs::File;
 use std::path::PathBuf;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use serde::de::IgnoredAny;
+use zeroize::Zeroizing;
+
 use crate::failure::{Failure, Reason, Stage, resource_advice, system_error};
 use crate::read::{self, NotText, ReadError, Until, as_text};
 use crate::secret::{SecretString, protect};
@@ -63,6 +68,34 @@ pub(crate) fn token_in(
     one_word(text.trim_ascii(), at)
 }
 
+/// A secret that was mistaken for a token: sent as one, a signing key would leave this machine.
+fn other_than_token(text: &str) -> Option<&'static str> {
+    let bare = text.trim_end_matches('=');
+    let is_json = |text: &[u8]| text.starts_with(b"{") || text.starts_with(b"[");
+    let decoded =
+        [STANDARD_NO_PAD.decode(bare), URL_SAFE_NO_PAD.decode(bare)].into_iter().find_map(Result::ok);
+    let is_in_base64 = decoded.map(Zeroizing::new).is_some_and(|bytes| {
+        is_json(bytes.trim_ascii()) && serde_json::from_slice::<IgnoredAny>(&bytes).is_ok()
+            || bytes.starts_with(b"-----BEGIN ")
+    });
+    if is_json(text.as_bytes()) {
+        Some("JSON, such as a signing key")
+    } else if is_in_base64 {
+        Some("base64 of a key")
+    } else if text.starts_with(['"', '\'']) {
+        Some("in quotation marks; remove them")
+    } else if text.split_once('=').is_some_and(|(_, value)| is_service_token(value.trim_matches(['"', '\''])))
+    {
+        Some("an assignment; leave out NAME=")
+    } else {
+        None
+    }
+}
+
+fn is_service_token(text: &str) -> bool {
+    text.starts_with("gt-") || text.starts_with("svctok-")
+}
+
 fn invalid(message: String) -> Failure {
     Failure::failed(Stage::Sign, Reason::CredentialInvalid, message)
 }
@@ -76,5 +109,47 @@ pub(crate) fn one_word(text: &str, at: &str) -> Result<SecretString, Failure> {
         return Err(invalid(format!("{at}: not a token; expected one word of ASCII")));
     }
     protect(text);
+    if let Some(found) = other_than_token(text) {
+        return Err(invalid(format!("{at}: not a token; it is {found}")));
+    }
     Ok(SecretString::from(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::engine::general_purpose::STANDARD;
+
+    #[test]
+    fn another_secret_is_refused_as_a_token() {
+        let key = r#"{"kty":"OKP","crv":"Ed25519","d":"AAAA"}"#;
+        let pem = "-----BEGIN PRIVATE KEY-----\nMC4CAQ\n-----END PRIVATE KEY-----\n";
+        for (text, found) in [
+            (key.to_owned(), "JSON"),
+            (format!("[{key}]"), "JSON"),
+            (STANDARD.encode(key), "base64 of a key"),
+            (URL_SAFE_NO_PAD.encode(key), "base64 of a key"),
+            (STANDARD.encode(pem), "base64 of a key"),
+            ("\"gt-a.b\"".to_owned(), "quotation marks"),
+            ("GAFAELFAWR_ADMIN_TOKEN=gt-a.b".to_owned(), "assignment"),
+            ("token='svctok-a'".to_owned(), "assignment"),
+            (format!("\u{feff}{key}"), "JSON"),
+        ] {
+            let Err(failure) = one_word(&text, "FILE") else { panic!("{found}") };
+            assert!(failure.message.contains(found) && !failure.message.contains("AAAA"), "{failure}");
+            assert_eq!(failure.reason, Reason::CredentialInvalid);
+        }
+        for token in [
+            "x",
+            "gt-a.b",
+            "svctok-a",
+            "eyJhbGciOiJFZERTQSJ9.e30.c2ln",
+            "eyJh",
+            "YWJj",
+            "8UaK74tbRebApWbgi4s0jt7e5uWHAOm8",
+            "a=b==",
+        ] {
+            assert!(one_word(token, "FILE").is_ok(), "{token}");
+        }
+    }
 }
