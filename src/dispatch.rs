@@ -245,15 +245,15 @@ fn suggestion<'a>(word: &OsStr, known: impl IntoIterator<Item = &'a str>) -> Str
 
 fn run(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
     let (run, signals) =
-        configure(args, log, |line: Line<MainFlags>| config::locate_run(line, Purpose::Run))?;
+        configure(args, log, |line: Line<MainFlags>, _| config::locate_run(line, Purpose::Run))?;
     Ok(run.execute(&signals, *log))
 }
 
 /// Parses the command line of an `exec`.
-type ReadExec<F> = fn(Line<F>, Purpose) -> Result<TokenRun, Failure>;
+type ReadExec<F> = fn(Line<F>, Purpose, &Signals) -> Result<TokenRun, Failure>;
 
 fn run_exec<F: Parser>(args: Vec<OsString>, log: &mut Log, read: ReadExec<F>) -> Result<ExitStatus, Stop> {
-    let (run, signals) = configure(args, log, |line| read(line, Purpose::Run))?;
+    let (run, signals) = configure(args, log, |line, signals| read(line, Purpose::Run, signals))?;
     Ok(run.execute(&signals, *log))
 }
 
@@ -284,7 +284,7 @@ fn administer<F: Parser>(
 fn rotate<F: Parser>(
     args: Vec<OsString>,
     log: &mut Log,
-    read: fn(Line<F>) -> Result<Rotation, Failure>,
+    read: fn(Line<F>, &Signals) -> Result<Rotation, Failure>,
 ) -> Result<ExitStatus, Stop> {
     let (rotation, signals) = configure(args, log, read)?;
     let (text, written) = rotation.run(&signals, *log)?;
@@ -297,7 +297,13 @@ fn check(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
     if let Some((check, args)) = check_of(&args) {
         return check(args, log);
     }
-    print_check(check_command, args, log, config::locate_run, &check::LOCATE)
+    print_check(
+        check_command,
+        args,
+        log,
+        |line, purpose, _| config::locate_run(line, purpose),
+        &check::LOCATE,
+    )
 }
 
 /// `check` in front of `exec`.
@@ -348,7 +354,7 @@ fn print_check<F: FromArgMatches, T>(
     command: fn() -> Command,
     args: Vec<OsString>,
     log: &mut Log,
-    read: fn(Line<F>, Purpose) -> Result<T, Failure>,
+    read: fn(Line<F>, Purpose, &Signals) -> Result<T, Failure>,
     check: &Check<T>,
 ) -> Result<ExitStatus, Stop> {
     let (line, signals) = begin(command, args, log).map_err(|stop| match &stop {
@@ -358,7 +364,7 @@ fn print_check<F: FromArgMatches, T>(
         _ => stop,
     })?;
     let as_json = asks_for_json(&line.words);
-    let checked = match read(line, Purpose::Check) {
+    let checked = match read(line, Purpose::Check, &signals) {
         Ok(what) => check.make(what, &signals, *log),
         Err(failure) => check.refused(failure),
     };
@@ -389,7 +395,7 @@ fn keys_last(args: Vec<OsString>) -> Vec<OsString> {
 fn configure<F: Parser, T>(
     args: Vec<OsString>,
     log: &mut Log,
-    read: impl FnOnce(Line<F>) -> Result<T, Failure>,
+    read: impl FnOnce(Line<F>, &Signals) -> Result<T, Failure>,
 ) -> Result<(T, Signals), Stop> {
     let noted = |failure, words: &[OsString]| write_metrics(failure, &command::<F>(), words);
     let (mut line, signals) = begin(command::<F>, args, log).map_err(|stop| match stop {
@@ -399,7 +405,7 @@ fn configure<F: Parser, T>(
         stop => stop,
     })?;
     let words = std::mem::take(&mut line.words);
-    let what = read(line).map_err(|failure| noted(failure, &words))?;
+    let what = read(line, &signals).map_err(|failure| noted(failure, &words))?;
     Ok((what, signals))
 }
 

@@ -119,7 +119,7 @@ enum Place {
 impl Place {
     /// Fails before a token is created if it could not be delivered.
     fn reserve(out: Option<PathBuf>) -> Result<Place, Failure> {
-        if let Some(path) = out {
+        if let Some(path) = out.filter(|path| path.as_os_str() != "-") {
             return SecretFile::reserve(&path, "--out").map(Place::File);
         }
         stdout::check_open().map(|()| Place::Stdout).map_err(|_| {
@@ -140,7 +140,10 @@ impl Place {
         match self {
             Place::File(mut file) => {
                 file.fill(token).map_err(|failure| failure.and(&undo("")))?;
-                Ok(shown(Shown::Path(&file.path().display().to_string())))
+                let path = file.path().display().to_string();
+                let text = shown(Shown::Path(&path));
+                stdout::report(&text).map_err(|failure| failure.and(&format!("the token is in {path}")))?;
+                Ok(String::new())
             }
             Place::Stdout => {
                 let text = shown(Shown::Token(token.expose_secret()));

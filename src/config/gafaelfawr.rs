@@ -10,6 +10,7 @@ use crate::failure::Failure;
 use crate::issuer::gafaelfawr::{ADMIN_TOKEN, NewToken, URL};
 use crate::issuer::{IssuerConfig, Site};
 use crate::run::token::TokenRun;
+use crate::sys::signal::Signals;
 
 pub(crate) fn site(access: GafaelfawrFlags, http_flags: HttpFlags) -> Result<Site, Failure> {
     Ok(Site {
@@ -24,7 +25,7 @@ pub(crate) fn new_token(ServiceFlags { username, name, scopes }: ServiceFlags) -
 }
 
 /// `gafaelfawr exec`, or `check` in front of it.
-pub(crate) fn exec(line: Line<Exec>, purpose: Purpose) -> Result<TokenRun, Failure> {
+pub(crate) fn exec(line: Line<Exec>, purpose: Purpose, _: &Signals) -> Result<TokenRun, Failure> {
     run::check_command(&line, "monitoring-token gafaelfawr exec", purpose)?;
     let (Exec { gafaelfawr, service, run: flags }, line) = line.split();
     let site = site(gafaelfawr, flags.http.clone())?;

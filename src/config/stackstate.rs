@@ -7,22 +7,29 @@ use super::http::http;
 use super::sts::Context;
 use super::token::{self, base_url, credential};
 use super::{Purpose, path_variable, run};
-use crate::cli::Line;
 use crate::cli::flags::HttpFlags;
 use crate::cli::stackstate::{Exec, NAME, StackStateFlags, StsFlags, SubjectFlags, is_api_path};
 use crate::cli::values::CommaList;
-use crate::failure::Failure;
+use crate::cli::{EXEC_TIMEOUT, Line};
+use crate::failure::{Failure, Reason};
 use crate::http::HttpConfig;
 use crate::issuer::credential::Credential;
 use crate::issuer::stackstate::{
-    API_TOKEN, ApiConfig, CREDENTIALS, CredentialKind, DEFAULT_API_PATH, NewToken, SERVICE_TOKEN, URL,
+    API_TOKEN, ApiConfig, CA_DATA, CA_PATH, CREDENTIALS, CredentialKind, DEFAULT_API_PATH, NewToken,
+    SERVICE_TOKEN, URL,
 };
 use crate::issuer::{IssuerConfig, Site};
+use crate::read::Until;
 use crate::run::token::TokenRun;
+use crate::sys::signal::Signals;
 
 /// The installation by flags and variables, completed from a context of `sts`.
-pub(crate) fn site(flags: StackStateFlags, http: HttpFlags) -> Result<(Site, ApiConfig), Failure> {
-    let context = context(&flags)?.unwrap_or_default();
+pub(crate) fn site(
+    flags: StackStateFlags,
+    http: HttpFlags,
+    until: &Until<'_>,
+) -> Result<(Site, ApiConfig), Failure> {
+    let context = context(&flags, until)?.unwrap_or_default();
     context.check()?;
     let url = base_url(flags.url, URL, context.url.as_deref().map(|url| (url, context.origin.as_str())))?;
     let (other, kind) = context.credential()?.unzip();
@@ -41,17 +48,24 @@ pub(crate) fn site(flags: StackStateFlags, http: HttpFlags) -> Result<(Site, Api
         return Err(Failure::usage(format!("{origin}: invalid api-path: expected a path such as /api")));
     }
     let http = connections(http, flags.sts, context)?;
-    Ok((Site { url, http, credential }, ApiConfig { path, kind }))
+    let ca = match (&http.trust.extra, &http.trust.extra_pem) {
+        (Some(path), _) => path.to_str().map(|path| (CA_PATH, path.to_owned())),
+        (None, Some((_, pem))) => Some((CA_DATA, STANDARD.encode(pem))),
+        (None, None) => None,
+    };
+    // The kernel accepts no variable of more than 128 KiB.
+    let ca = ca.filter(|(name, value)| name.len() + value.len() < 128 * 1024 - 2);
+    Ok((Site { url, http, credential }, ApiConfig { path, kind, ca }))
 }
 
 /// The context. If nothing of it is needed, it does not matter that it cannot be read.
-fn context(flags: &StackStateFlags) -> Result<Option<Context>, Failure> {
+fn context(flags: &StackStateFlags, until: &Until<'_>) -> Result<Option<Context>, Failure> {
     let has_credential =
         flags.admin_token_file.is_some() || CREDENTIALS.iter().any(|name| path_variable(name).is_some());
     let is_needed =
         flags.url.is_none() || !has_credential || flags.sts.context.is_some() || flags.sts.config.is_some();
-    match Context::load(&flags.sts) {
-        Err(_) if !is_needed => Ok(None),
+    match Context::load(&flags.sts, until) {
+        Err(failure) if !is_needed && failure.reason == Reason::StsConfigInvalid => Ok(None),
         context => context,
     }
 }
@@ -95,10 +109,11 @@ pub(crate) fn new_token(
 }
 
 /// `stackstate exec`, or `check` in front of it.
-pub(crate) fn exec(line: Line<Exec>, purpose: Purpose) -> Result<TokenRun, Failure> {
+pub(crate) fn exec(line: Line<Exec>, purpose: Purpose, signals: &Signals) -> Result<TokenRun, Failure> {
     run::check_command(&line, "monitoring-token stackstate exec", purpose)?;
     let (Exec { stackstate, name, subject, run: flags }, line) = line.split();
     let new = new_token(NAME.or(name), subject, None)?;
-    let (site, api) = site(stackstate, flags.http.clone())?;
+    let until = Until::in_time(EXEC_TIMEOUT.or(flags.timeout)).or_signal(signals);
+    let (site, api) = site(stackstate, flags.http.clone(), &until)?;
     token::exec(flags, line, purpose, site, IssuerConfig::StackState { new, api })
 }

@@ -1,16 +1,18 @@
 //! The contexts that `sts context save` writes: URL, token and certificate of an installation
 //! (`~/.config/stackstate-cli/config.yaml`). Flags and variables override them, as in `sts`.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
-use saphyr::{LoadableYamlNode as _, Yaml};
+use saphyr::{LoadableYamlNode as _, ScanError, Yaml};
+use saphyr_parser::{Event, Parser};
 
 use super::path_variable;
 use crate::cli::stackstate::StsFlags;
 use crate::failure::{Failure, Reason, Stage, printable, system_error};
 use crate::issuer::credential::{Credential, one_word};
 use crate::issuer::stackstate::CredentialKind;
-use crate::read::{self, DEFAULT_PATIENCE, ReadError, Until};
+use crate::read::{self, BYTE_ORDER_MARK, ReadError, Until};
 
 const MAX_CONFIG_BYTES: usize = 1024 * 1024;
 /// The name of the context in a file without `contexts` (before `sts` 1.0).
@@ -31,7 +33,7 @@ pub(super) struct Context {
 impl Context {
     /// The context that the flags, `STS_CLI_CONTEXT` or the file select; `None` if there is no file and no context was
     /// requested.
-    pub(super) fn load(flags: &StsFlags) -> Result<Option<Context>, Failure> {
+    pub(super) fn load(flags: &StsFlags, until: &Until<'_>) -> Result<Option<Context>, Failure> {
         let (named, given) = (flags.context.as_deref(), flags.config.clone());
         let is_wanted = named.is_some() || given.is_some();
         let Some(path) = given.or_else(default_path) else {
@@ -43,8 +45,7 @@ impl Context {
             };
         };
         let at = path.display().to_string();
-        let file = read::open(&path)
-            .and_then(|file| read::all(file, MAX_CONFIG_BYTES, &Until::in_time(DEFAULT_PATIENCE)));
+        let file = read::open_secret(&path).and_then(|file| read::all(file, MAX_CONFIG_BYTES, until));
         let bytes = match file {
             Ok(bytes) => bytes,
             Err(ReadError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound && !is_wanted => {
@@ -62,7 +63,8 @@ impl Context {
                 });
             }
         };
-        let text = String::from_utf8_lossy(&bytes);
+        // Go's YAML library skips it, too.
+        let text = String::from_utf8_lossy(bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes));
         let found =
             find(&text, named).map_err(|why| failure(format!("{why} in the configuration of sts {at}")))?;
         Ok(Some(Context { origin: format!("{at}: context {}", found.origin), ..found }))
@@ -110,9 +112,13 @@ fn default_path() -> Option<PathBuf> {
 /// The context with this name, or the current one. Its `origin` is its name. An error never quotes the file, which
 /// holds tokens.
 fn find(text: &str, named: Option<&str>) -> Result<Context, String> {
-    let documents = Yaml::load_from_str(text).map_err(|error| {
+    let invalid = |error: ScanError| {
         format!("invalid YAML at line {}, column {}", error.marker().line(), error.marker().col() + 1)
-    })?;
+    };
+    if text.contains('*') && !is_small(text).map_err(invalid)? {
+        return Err("invalid YAML: aliases that expand to too much".to_owned());
+    }
+    let documents = Yaml::load_from_str(text).map_err(invalid)?;
     let root = documents.first().filter(|root| root.is_mapping()).ok_or("no context")?;
     let Some(contexts) = member(root, "contexts") else {
         return match named {
@@ -132,6 +138,36 @@ fn find(text: &str, named: Option<&str>) -> Result<Context, String> {
         Some((name, context)) => Ok(read_context(context, name)),
         None => Err(missing(named, &contexts.iter().map(|(name, _)| *name).collect::<Vec<_>>())),
     }
+}
+
+/// False if `text` grows too much where its aliases are replaced by what they stand for, as on loading.
+fn is_small(text: &str) -> Result<bool, ScanError> {
+    const MAX_WEIGHT: usize = 16 * MAX_CONFIG_BYTES;
+    /// A node without content.
+    const NODE: usize = 16;
+    let mut weights = HashMap::new();
+    // The collections that are open, within the stream, each with its anchor.
+    let mut open = vec![(0, 0_usize)];
+    for event in Parser::new_from_str(text) {
+        let (anchor, weight) = match event?.0 {
+            Event::Scalar(value, _, anchor, _) => (anchor, NODE + value.len()),
+            Event::Alias(anchor) => (0, weights.get(&anchor).copied().unwrap_or(NODE)),
+            Event::SequenceStart(anchor, _) | Event::MappingStart(anchor, _) => {
+                open.push((anchor, NODE));
+                continue;
+            }
+            Event::SequenceEnd | Event::MappingEnd => open.pop().unwrap_or_default(),
+            _ => continue,
+        };
+        weights.insert(anchor, weight);
+        if let Some((_, sum)) = open.last_mut() {
+            *sum = sum.saturating_add(weight);
+            if *sum > MAX_WEIGHT {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
 }
 
 fn missing(named: &str, known: &[&str]) -> String {
@@ -181,6 +217,22 @@ mod tests {
         let old = find("url: http://c\napi-token: 123\n", None).unwrap();
         assert_eq!((old.url.as_deref(), old.api_token.as_deref()), (Some("http://c"), Some("123")));
         assert!(find("url: http://c\nskip-ssl: true\n", None).unwrap().check().is_err());
+    }
+
+    #[test]
+    fn aliases_are_read_unless_they_expand_to_too_much() {
+        let few = "a: &t secret\nurl: http://c\napi-token: *t\n";
+        assert_eq!(find(few, None).unwrap().api_token.as_deref(), Some("secret"));
+        let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for level in 1..12 {
+            let last = level - 1;
+            bomb += &format!("a{level}: &a{level} [{}]\n", format!("*a{last}, ").repeat(10));
+        }
+        let long = format!("a: &a \"{}\"\nb: [{}]\n", "\u{e9}".repeat(100_000), "*a, ".repeat(1000));
+        for text in [bomb, long] {
+            let why = find(&text, None).err().expect("refused");
+            assert_eq!(why, "invalid YAML: aliases that expand to too much");
+        }
     }
 
     #[test]

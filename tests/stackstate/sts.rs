@@ -12,10 +12,10 @@ use serde_json::Value;
 
 use super::{CONTROL, stackstate, token_of};
 use crate::support::api::{environment, relay};
-use crate::support::issuer::STACKSTATE;
+use crate::support::issuer::{ISSUERS, STACKSTATE};
 use crate::support::job::Folder;
 use crate::support::tls::{Authority, server_params};
-use crate::support::{Ended, Sandbox, http, read_head_of, run, token};
+use crate::support::{Ended, Sandbox, finish, http, kill, read_head_of, run, start, testdata, token};
 
 /// A user's folder with saved contexts and a CA certificate.
 struct Stage {
@@ -228,6 +228,125 @@ fn a_server_is_trusted_by_a_ca_certificate_in_base64() {
     fs::create_dir_all(folder.path(".config/stackstate-cli")).unwrap();
     fs::write(folder.path(".config/stackstate-cli/config.yaml"), context).unwrap();
     run(list().env_remove("STS_CLI_URL")).succeeded();
+}
+
+/// `--config <(vault read …)`: a pipe whose writer hangs was read beyond the timeout, and no signal but SIGKILL ended
+/// that.
+#[test]
+fn a_configuration_that_is_a_pipe_is_read_until_the_timeout_or_a_signal() {
+    let folder = Folder::new();
+    let pipe = folder.path(".config/stackstate-cli/config.yaml");
+    fs::create_dir_all(pipe.parent().unwrap()).unwrap();
+    run(Command::new("mkfifo").arg(&pipe)).succeeded();
+    let exec: &[&str] = &["exec", "--name=a", "--roles=r"];
+    for verb in [
+        &["list"][..],
+        exec,
+        &["create", "--name=a", "--roles=r"],
+        &["rotate", "--token-file=t", "--name=a", "--roles=r"],
+    ] {
+        let command = |timeout: &str| {
+            let mut command = token();
+            command.env("HOME", folder.root()).current_dir(folder.root()).arg("stackstate").args(verb);
+            command.arg(timeout);
+            if verb == exec {
+                command.args(["--", "true"]);
+            }
+            command
+        };
+        run(&mut command("--timeout=500ms")).failed_with(
+            124,
+            &["timed out after 500ms while reading the configuration of sts", "if it is a pipe"],
+        );
+        let child = start(&mut command("--timeout=60s"));
+        // Opening waits until it is read.
+        let writer = fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+        kill(child.id(), libc::SIGTERM);
+        finish(child).failed_with(143, &["interrupted by SIGTERM while reading the configuration of sts"]);
+        drop(writer);
+    }
+}
+
+/// Go's YAML library skips a byte order mark.
+#[test]
+fn a_configuration_with_a_byte_order_mark_is_read() {
+    let sandbox = Sandbox::start(&[]);
+    let folder = Folder::new();
+    let (url, token) = (sandbox.var("STS_CLI_URL"), sandbox.var("STS_CLI_API_TOKEN"));
+    let config = folder.write("config", format!("\u{feff}url: {url}\r\napi-token: {token}\r\n"));
+    let mut list = self::token();
+    run(list.args(["stackstate", "list", "--config"]).arg(config)).succeeded();
+}
+
+/// A signing key was sent to the server if it was named as the admin token by mistake.
+#[test]
+fn a_signing_key_is_not_sent_as_a_token() {
+    let sandbox = Sandbox::start(&[]);
+    let key = fs::read_to_string(testdata("keys/eddsa.json")).unwrap();
+    let key = serde_json::from_str::<Value>(&key).unwrap();
+    let folder = Folder::new();
+    let file = folder.write("key", format!("{key}\n"));
+    for issuer in ISSUERS {
+        let list = || issuer.command(&sandbox, issuer.verbs[0]);
+        run(list().arg("--admin-token-file").arg(&file))
+            .failed_with(125, &["/key: not a token; it is JSON, such as a signing key"]);
+        let variable =
+            if issuer.name == "gafaelfawr" { "GAFAELFAWR_ADMIN_TOKEN" } else { "STS_CLI_API_TOKEN" };
+        run(list().env(variable, STANDARD.encode(key.to_string())))
+            .failed_with(125, &[&format!("{variable}: not a token; it is base64 of a key")]);
+        let mut rotate = issuer.command(&sandbox, &[&["rotate"], issuer.new].concat());
+        run(rotate.arg("--token-file").arg(&file)).failed_with(125, &["/key: not a token; it is JSON"]);
+        assert_eq!(fs::read_to_string(&file).unwrap(), format!("{key}\n"));
+    }
+    assert_eq!(sandbox.requests().len(), 0);
+}
+
+/// `sts` in the command could not reach a server with a private CA that `exec` had just used.
+#[test]
+fn the_command_finds_the_ca_certificate() {
+    let sandbox = Sandbox::start(&[]);
+    let folder = Folder::new();
+    let pem = Authority::new("a CA").pem();
+    let (file, data) = (folder.write("ca.pem", &pem), STANDARD.encode(&pem));
+    let path = file.to_str().unwrap();
+    let (url, token) = (sandbox.var("STS_CLI_URL"), sandbox.var("STS_CLI_API_TOKEN"));
+    let context = format!("url: {url}\napi-token: {token}\nca-cert-base64-data: {data}\n");
+    let config = folder.write("config", context);
+    for (flags, path, data) in [
+        (&[][..], None, None),
+        (&["--ca-cert-path", path][..], Some(path), None),
+        (&["-ca-file", path][..], Some(path), None),
+        (&["--ca-cert-base64-data", &data][..], None, Some(&data)),
+        (&["--config", config.to_str().unwrap()][..], None, Some(&data)),
+    ] {
+        let seen = environment(STACKSTATE.exec(&sandbox).args(flags));
+        assert_eq!(seen.get("STS_CA_CERT_PATH").map(String::as_str), path, "{flags:?}");
+        assert_eq!(seen.get("STS_CA_CERT_BASE64_DATA"), data, "{flags:?}");
+    }
+}
+
+/// A script that saw only `cannot write to stdout` created another token.
+#[test]
+fn a_token_in_a_file_is_named_if_that_cannot_be_printed() {
+    for issuer in ISSUERS {
+        let sandbox = Sandbox::start(&[]);
+        let folder = Folder::new();
+        let create = |out: &std::path::Path| {
+            let mut create = issuer.command(&sandbox, &[&["create"], issuer.new].concat());
+            create.arg("--out").arg(out).current_dir(folder.root());
+            create
+        };
+        let file = folder.path("token");
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let child = create(&file).stdout(full).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        finish(child).failed_with(
+            125,
+            &["cannot write to stdout: No space left on device; the token is in ", "/token"],
+        );
+        assert!(fs::read_to_string(&file).unwrap().starts_with(issuer.prefix));
+        let ended = run(&mut create(std::path::Path::new("-")));
+        assert!(ended.succeeded().stdout.contains(issuer.prefix) && !folder.path("-").exists());
+    }
 }
 
 /// `sts` looks at three variables, and fails if two are set.

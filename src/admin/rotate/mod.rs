@@ -120,21 +120,28 @@ struct Done {
 }
 
 impl Rotation {
-    pub(crate) fn of_gafaelfawr(line: Line<cli::gafaelfawr::Rotate>) -> Result<Rotation, Failure> {
+    pub(crate) fn of_gafaelfawr(
+        line: Line<cli::gafaelfawr::Rotate>,
+        _: &Signals,
+    ) -> Result<Rotation, Failure> {
         let cli::gafaelfawr::Rotate { gafaelfawr, rotation: flags, service, admin } = line.flags;
         let issuer = IssuerConfig::Gafaelfawr(config::gafaelfawr::new_token(service));
         let site = config::gafaelfawr::site(gafaelfawr, admin.http)?;
         Rotation::new(site, admin.output, admin.timeout, flags, issuer)
     }
 
-    pub(crate) fn of_stackstate(line: Line<cli::stackstate::Rotate>) -> Result<Rotation, Failure> {
+    pub(crate) fn of_stackstate(
+        line: Line<cli::stackstate::Rotate>,
+        signals: &Signals,
+    ) -> Result<Rotation, Failure> {
         let cli::stackstate::Rotate { stackstate, rotation: flags, name, subject, expiration, admin } =
             line.flags;
         if expiration.is_some() && flags.lifetime.is_some() {
             return Err(Failure::usage("--lifetime and --expiration exclude each other: give one"));
         }
+        let until = Until::in_time(TIMEOUT.or(admin.timeout)).or_signal(signals);
         let new = config::stackstate::new_token(name, subject, expiration)?;
-        let (site, api) = config::stackstate::site(stackstate, admin.http)?;
+        let (site, api) = config::stackstate::site(stackstate, admin.http, &until)?;
         let issuer = IssuerConfig::StackState { new, api };
         Rotation::new(site, admin.output, admin.timeout, flags, issuer)
     }

@@ -118,6 +118,9 @@ impl Issuer for RunToken {
         if self.stackstate.api_path != DEFAULT_API_PATH {
             lease.set.push((API_PATH.into(), SecretString::from(self.stackstate.api_path.as_str())));
         }
+        if let Some((name, value)) = &self.stackstate.ca {
+            lease.set.push(((*name).into(), SecretString::from(value.as_str())));
+        }
         lease
     }
 }

@@ -19,6 +19,8 @@ use crate::secret::{ExposeSecret as _, SecretString, protect};
 
 pub(crate) const URL: &str = "STS_CLI_URL";
 pub(crate) const API_PATH: &str = "STS_CLI_API_PATH";
+pub(crate) const CA_PATH: &str = "STS_CA_CERT_PATH";
+pub(crate) const CA_DATA: &str = "STS_CA_CERT_BASE64_DATA";
 pub(crate) const DEFAULT_API_PATH: &str = "/api";
 /// The variable with a person's API token.
 pub(crate) const API_TOKEN: &str = "STS_CLI_API_TOKEN";
@@ -113,6 +115,8 @@ pub(crate) struct ApiConfig {
     pub path: String,
     /// The kind of the credential, if its origin tells.
     pub kind: Option<CredentialKind>,
+    /// The variable that names the server's certificate authority for `sts`, and its value.
+    pub ca: Option<(&'static str, String)>,
 }
 
 pub(crate) struct StackState {
@@ -120,12 +124,13 @@ pub(crate) struct StackState {
     /// The base URL, without the API's path.
     url: Url,
     api_path: String,
+    ca: Option<(&'static str, String)>,
 }
 
 impl StackState {
     pub(crate) fn new(
         access: Access<'_>,
-        ApiConfig { path, kind }: ApiConfig,
+        ApiConfig { path, kind, ca }: ApiConfig,
     ) -> Result<StackState, Failure> {
         let Access { http, url, credential } = access;
         let header = match kind.unwrap_or_else(|| CredentialKind::of(credential)) {
@@ -138,7 +143,7 @@ impl StackState {
             segments.pop_if_empty().extend(path.split('/').filter(|segment| !segment.is_empty()));
         }
         let api = Api::new(&error::DIALECT, Access { http, url: base, credential }, (header, ""))?;
-        Ok(StackState { api, url, api_path: path })
+        Ok(StackState { api, url, api_path: path, ca })
     }
 
     pub(crate) fn api(&self) -> &Api {
