@@ -210,7 +210,7 @@ fn dispatch(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> 
     act(args, log)
 }
 
-fn words_for_subcommands() -> impl Iterator<Item = &'static str> {
+fn first_words() -> impl Iterator<Item = &'static str> {
     SUBCOMMANDS.iter().map(|subcommand| subcommand.name).chain([HELP])
 }
 
@@ -218,8 +218,8 @@ fn words_for_subcommands() -> impl Iterator<Item = &'static str> {
 fn help(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
     args.push("-help".into());
     let first = &args[0];
-    if args.len() > 1 && words_for_subcommands().all(|name| first != name) {
-        let hint = suggestion(first, words_for_subcommands());
+    if args.len() > 1 && first_words().all(|name| first != name) {
+        let hint = suggestion(first, first_words());
         return Err(Failure::usage(format!("help: unknown command {}{hint}", brief(first))).into());
     }
     dispatch(args, log)
@@ -228,10 +228,10 @@ fn help(mut args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
 /// The failure for a first argument that is nearly a subcommand, unless a program has that name.
 fn mistyped(word: &OsStr) -> Option<Failure> {
     let bytes = word.as_bytes();
-    if bytes.starts_with(b"-") || bytes.contains(&b'/') || words_for_subcommands().any(|name| word == name) {
+    if bytes.starts_with(b"-") || bytes.contains(&b'/') || first_words().any(|name| word == name) {
         return None;
     }
-    let name = suggest::closest(word.to_str()?, words_for_subcommands())?;
+    let name = suggest::closest(word.to_str()?, first_words())?;
     lookup::find(word)
         .is_err()
         .then(|| Failure::usage(format!("unknown command {}; did you mean {name}?", brief(word))))

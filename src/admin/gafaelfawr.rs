@@ -1,7 +1,5 @@
 //! `gafaelfawr create|list|delete`.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use super::output::{LastColumn, json, json_list, table};
@@ -13,13 +11,10 @@ use crate::config::{self, gafaelfawr::new_token};
 use crate::date::{self, unix_now};
 use crate::failure::{Failure, Reason, Stage};
 use crate::issuer::gafaelfawr::{
-    Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, TokenInfo, delete_command, is_token_key, list_command,
+    Gafaelfawr, MAX_EXPIRES, SHORTEST_LIFETIME, TokenInfo, delete_command, is_token_key, list_command,
     token_key_of,
 };
 use crate::sys::signal::Signals;
-
-/// Added to the shortest lifetime, because the server counts from the moment it gets the request.
-pub(super) const LIFETIME_MARGIN: Duration = Duration::from_secs(10);
 
 /// The environment, the session of the verb, and the format of its output.
 fn begin(
@@ -51,7 +46,7 @@ pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Fa
             // By the server's clock.
             let clock = gafaelfawr.clock_offset_seconds(session.deadline);
             let server_now = unix_now().saturating_add_signed(-session.wait(gafaelfawr.api(), clock)?);
-            let lifetime = lifetime.max(MIN_LIFETIME + LIFETIME_MARGIN).as_secs();
+            let lifetime = lifetime.max(SHORTEST_LIFETIME).as_secs();
             Some(server_now.saturating_add(lifetime).min(MAX_EXPIRES))
         }
     };

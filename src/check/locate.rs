@@ -17,14 +17,13 @@ use crate::run::{Observer, Run, noting_plain_http};
 use crate::secret::scrub;
 use crate::sys::signal::Signals;
 
+const STEPS: &[&str] = &[
+    "timeout", "command", "key", "key_id", "signing", "roots", "proxy", "dns", "tcp", "tls", "clock",
+    "exchange", "url_keys", "target",
+];
+
 /// The check of the main command.
-pub(crate) static LOCATE: Check<LocateRun> = Check {
-    names: &[
-        "timeout", "command", "key", "key_id", "signing", "roots", "proxy", "dns", "tcp", "tls", "clock",
-        "exchange", "url_keys", "target",
-    ],
-    steps,
-};
+pub(crate) static LOCATE: Check<LocateRun> = Check { names: STEPS, steps };
 
 fn steps(what: LocateRun, signals: &Signals, log: Log, list: &mut Checklist) -> Result<(), Failure> {
     let LocateRun { locate, http, run: config, .. } = what;
@@ -34,7 +33,7 @@ fn steps(what: LocateRun, signals: &Signals, log: Log, list: &mut Checklist) -> 
     let (_, granted) =
         credentials(&mut run, &locate, http, &mut Steps { list, locate: &locate, insecure: None })?;
     let Some(granted) = granted else {
-        for &step in LOCATE.names.iter().skip_while(|step| **step != "roots") {
+        for &step in STEPS.iter().skip_while(|step| **step != "roots") {
             list.skip(step, "no request is made (-exchange=false)");
         }
         return Ok(());

@@ -14,23 +14,11 @@ use crate::run::token::{TokenRun, connect, needed, prepare, while_checking};
 use crate::run::{Observer, Run, noting_plain_http};
 use crate::sys::signal::Signals;
 
+const STEPS: &[&str] =
+    &["timeout", "command", "credential", "roots", "proxy", "dns", "tcp", "tls", "clock", "token", "server"];
+
 /// The check of `exec`. It makes the requests that a run makes before it creates a token.
-pub(crate) static TOKEN: Check<TokenRun> = Check {
-    names: &[
-        "timeout",
-        "command",
-        "credential",
-        "roots",
-        "proxy",
-        "dns",
-        "tcp",
-        "tls",
-        "clock",
-        "token",
-        "server",
-    ],
-    steps,
-};
+pub(crate) static TOKEN: Check<TokenRun> = Check { names: STEPS, steps };
 
 fn steps(what: TokenRun, signals: &Signals, log: Log, list: &mut Checklist) -> Result<(), Failure> {
     let TokenRun { site, run: config, issuer, .. } = what;

@@ -1,5 +1,5 @@
-//! Turns flags and environment into configuration: all defaults, and all rules between flags. No later code reads the
-//! environment.
+//! Turns flags and environment into the configuration of a run, and into what is needed to reach an issuer. No later code
+//! reads the environment.
 
 pub(crate) mod gafaelfawr;
 mod http;

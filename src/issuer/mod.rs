@@ -70,6 +70,11 @@ impl IssuerConfig {
     }
 }
 
+/// Converts a Unix time of the local clock to the issuer's clock, if that is known.
+pub(crate) fn server_time(api: &Api, local: u64) -> u64 {
+    local.saturating_add_signed(-api.client().usable_clock_offset_seconds().unwrap_or_default())
+}
+
 /// One type for the results of all issuers, so that the code that awaits them is compiled only once.
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use super::issuer::{Found, Others, Rotates, SETTLED_AFTER_SECONDS, Seen};
 use super::state::{Known, PlannedCreation};
-use crate::admin::gafaelfawr::LIFETIME_MARGIN;
 use crate::failure::{Failure, Reason};
 use crate::issuer::CreateError;
 use crate::issuer::api::Api;
@@ -14,7 +13,8 @@ use crate::issuer::gafaelfawr::orphan::{
     self, CREATED_SLACK_SECONDS, EXPIRY_SPREAD_SECONDS, Verdict, draw_free,
 };
 use crate::issuer::gafaelfawr::{
-    Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, NewToken, TokenInfo, delete_command, list_command, token_key_of,
+    Gafaelfawr, MAX_EXPIRES, NewToken, SHORTEST_LIFETIME, TokenInfo, delete_command, list_command,
+    token_key_of,
 };
 use crate::secret::SecretString;
 
@@ -63,10 +63,6 @@ impl Rotates for Environment {
         Ok(Seen::Valid { id: key.to_owned(), created: info.created, expires: info.expires, other_scopes })
     }
 
-    fn renew_before(&self, _: Option<u64>, _: u64) -> Duration {
-        self.lifetime / 3
-    }
-
     async fn plan(
         &self,
         open: &[PlannedCreation],
@@ -75,8 +71,8 @@ impl Rotates for Environment {
     ) -> Result<PlannedCreation, Failure> {
         let listed = self.admin.list(&self.new.username, deadline).await?;
         let began = self.now();
-        let lifetime = self.lifetime.max(MIN_LIFETIME + LIFETIME_MARGIN).as_secs();
-        let least = (MIN_LIFETIME + LIFETIME_MARGIN).as_secs();
+        let least = SHORTEST_LIFETIME.as_secs();
+        let lifetime = self.lifetime.as_secs().max(least);
         let spread = (lifetime / SPREAD_DIVISOR).min(EXPIRY_SPREAD_SECONDS).min(lifetime - least);
         let draw = || began.saturating_add(lifetime - fastrand::u64(..=spread)).min(MAX_EXPIRES);
         // An open creation must not find this token by its expiry.

@@ -1,13 +1,13 @@
 //! The operations of an issuer that `rotate` needs.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::state::{Known, PlannedCreation};
 use crate::date::unix_now;
 use crate::failure::Failure;
-use crate::issuer::CreateError;
 use crate::issuer::api::Api;
+use crate::issuer::{CreateError, server_time};
 use crate::secret::SecretString;
 
 /// How long a request may still take effect after its client has gone.
@@ -55,8 +55,7 @@ pub(super) trait Rotates {
     fn api(&self) -> &Api;
 
     fn now(&self) -> u64 {
-        let offset = self.api().client().usable_clock_offset_seconds();
-        unix_now().saturating_add_signed(-offset.unwrap_or_default())
+        server_time(self.api(), unix_now())
     }
 
     /// `known` is the entry of the token in `FILE.state`.
@@ -67,8 +66,10 @@ pub(super) trait Rotates {
         deadline: Instant,
     ) -> Result<Seen, Failure>;
 
-    /// How long before its expiry a token is replaced, if `--renew-before` is not set.
-    fn renew_before(&self, created: Option<u64>, expires: u64) -> Duration;
+    /// The next token expires on a day, whatever `--lifetime` is.
+    fn has_fixed_expiry(&self) -> bool {
+        false
+    }
 
     /// The next creation, which must not be mistaken for one of the `open` ones. The token in FILE is valid until
     /// `valid_until`, if it is valid.

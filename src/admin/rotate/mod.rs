@@ -413,11 +413,16 @@ impl<I: Rotates> Rotate<'_, I> {
     }
 
     fn is_fresh(&self, created: Option<u64>, expires: Option<u64>) -> bool {
-        expires.is_none_or(|expires| {
-            let renew_before =
-                self.flags.renew_before.unwrap_or_else(|| self.issuer.renew_before(created, expires));
-            expires > self.issuer.now().saturating_add(renew_before.as_secs())
-        })
+        let Some(expires) = expires else { return true };
+        let renew_before = self.flags.renew_before.unwrap_or_else(|| {
+            let lifetime = if self.issuer.has_fixed_expiry() {
+                Duration::from_secs(created.map_or(0, |created| expires.saturating_sub(created)))
+            } else {
+                LIFETIME.or(self.flags.lifetime)
+            };
+            lifetime / 3
+        });
+        expires > self.issuer.now().saturating_add(renew_before.as_secs())
     }
 
     /// Creates a token and reserves space for the state that includes it. If the response is lost, looks for the token

@@ -54,11 +54,8 @@ impl Rotates for Installation {
         Ok(Seen::Valid { id: known.id.clone(), created: known.created, expires, other_scopes: None })
     }
 
-    fn renew_before(&self, created: Option<u64>, expires: u64) -> Duration {
-        match self.new.expiry_date {
-            None => self.lifetime / 3,
-            Some(_) => Duration::from_secs(created.map_or(0, |created| expires.saturating_sub(created)) / 3),
-        }
+    fn has_fixed_expiry(&self) -> bool {
+        self.new.expiry_date.is_some()
     }
 
     async fn plan(

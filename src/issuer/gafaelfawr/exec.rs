@@ -13,7 +13,7 @@ use crate::date::{time, unix_now};
 use crate::failure::{Failure, Reason, Stage};
 use crate::issuer::api::{Access, Api};
 use crate::issuer::quote::shown;
-use crate::issuer::{BoxFuture, CreateError, Issuer, Lease, Leftover};
+use crate::issuer::{BoxFuture, CreateError, Issuer, Lease, Leftover, server_time};
 use crate::secret::{ExposeSecret as _, SecretString};
 
 /// Added to the minimum lifetime, for a slow creation.
@@ -57,9 +57,8 @@ impl RunToken {
         }
     }
 
-    /// Converts a time of the local clock to the server's clock, if that is known.
     fn server_time(&self, local: u64) -> u64 {
-        local.saturating_add_signed(-self.api().client().usable_clock_offset_seconds().unwrap_or_default())
+        server_time(self.api(), local)
     }
 
     /// Fails if the admin token may be unable to delete the token after the run.

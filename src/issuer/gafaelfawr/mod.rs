@@ -21,6 +21,8 @@ pub(crate) const ADMIN_TOKEN: &str = "GAFAELFAWR_ADMIN_TOKEN";
 pub(crate) const URL: &str = "GAFAELFAWR_URL";
 pub(crate) const ADMIN_SCOPE: &str = "admin:token";
 pub(crate) const MIN_LIFETIME: Duration = Duration::from_secs(300);
+/// [`MIN_LIFETIME`] with a margin, because the server counts from the moment it gets the request.
+pub(crate) const SHORTEST_LIFETIME: Duration = Duration::from_secs(310);
 /// Larger integers would be read as milliseconds.
 pub(crate) const MAX_EXPIRES: u64 = 20_000_000_000;
 /// Length of a token's key, and of its secret.
@@ -167,10 +169,7 @@ impl Gafaelfawr {
 
     /// Deletes a token. `false`: it did not exist.
     pub(crate) async fn delete(&self, username: &str, key: &str, deadline: Instant) -> Result<bool, Failure> {
-        let mut url = self.user_tokens(username);
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.push(key);
-        }
+        let url = self.api.at(&["auth", "api", "v1", "users", username, "tokens", key]);
         self.api.delete(&url, deadline).await
     }
 }
