@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use saphyr::{LoadableYamlNode as _, ScanError, Yaml};
+use saphyr::{ScalarStyle, ScanError, Yaml, YamlLoader};
 use saphyr_parser::{Event, Parser};
 
 use super::path_variable;
@@ -118,7 +118,10 @@ fn find(text: &str, named: Option<&str>) -> Result<Context, String> {
     if text.contains('*') && !is_small(text).map_err(invalid)? {
         return Err("invalid YAML: aliases that expand to too much".to_owned());
     }
-    let documents = Yaml::load_from_str(text).map_err(invalid)?;
+    let mut loader = YamlLoader::default();
+    loader.early_parse(false);
+    Parser::new_from_str(text).load(&mut loader, true).map_err(invalid)?;
+    let documents: Vec<Yaml<'_>> = loader.into_documents();
     let root = documents.first().filter(|root| root.is_mapping()).ok_or("no context")?;
     let Some(contexts) = member(root, "contexts") else {
         return match named {
@@ -130,9 +133,9 @@ fn find(text: &str, named: Option<&str>) -> Result<Context, String> {
         .as_sequence()
         .into_iter()
         .flatten()
-        .filter_map(|entry| Some((member(entry, "name")?.as_str()?, member(entry, "context")?)))
+        .filter_map(|entry| Some((text_of(member(entry, "name")?)?, member(entry, "context")?)))
         .collect();
-    let current = member(root, "current-context").and_then(Yaml::as_str).filter(|name| !name.is_empty());
+    let current = member(root, "current-context").and_then(text_of).filter(|name| !name.is_empty());
     let Some(named) = named.or(current) else { return Err("no current context".to_owned()) };
     match contexts.iter().find(|(name, _)| *name == named) {
         Some((name, context)) => Ok(read_context(context, name)),
@@ -175,25 +178,32 @@ fn missing(named: &str, known: &[&str]) -> String {
 }
 
 fn member<'a>(node: &'a Yaml<'a>, name: &str) -> Option<&'a Yaml<'a>> {
-    node.as_mapping()?.iter().find(|(key, _)| key.as_str() == Some(name)).map(|(_, value)| value)
+    node.as_mapping()?.iter().find(|(key, _)| text_of(key) == Some(name)).map(|(_, value)| value)
+}
+
+/// The text of a scalar as it is written: a token may look like a number.
+fn text_of<'a>(node: &'a Yaml<'_>) -> Option<&'a str> {
+    const NULL: [&str; 5] = ["", "~", "null", "Null", "NULL"];
+    match node {
+        Yaml::Representation(text, ScalarStyle::Plain, _) if NULL.contains(&text.as_ref()) => None,
+        Yaml::Representation(text, ..) => Some(text),
+        _ => None,
+    }
 }
 
 fn read_context(node: &Yaml<'_>, name: &str) -> Context {
+    /// Go's library accepts these for a boolean.
+    const TRUE: [&str; 10] = ["true", "True", "TRUE", "y", "Y", "yes", "Yes", "on", "On", "ON"];
     let text = |name: &str| {
-        let value = member(node, name)?;
-        let text = match value.as_str() {
-            Some(text) => text.to_owned(),
-            // A token that consists of digits.
-            None => value.as_integer()?.to_string(),
-        };
-        (!text.is_empty()).then_some(text)
+        let text = text_of(member(node, name)?)?;
+        (!text.is_empty()).then(|| text.to_owned())
     };
     Context {
         origin: printable(name),
         url: text("url"),
         api_path: text("api-path"),
         ca_base64: text("ca-cert-base64-data"),
-        skips_verification: member(node, "skip-ssl").and_then(Yaml::as_bool).unwrap_or(false),
+        skips_verification: text("skip-ssl").is_some_and(|value| TRUE.contains(&&*value)),
         api_token: text("api-token"),
         service_token: text("service-token"),
     }
@@ -217,6 +227,18 @@ mod tests {
         let old = find("url: http://c\napi-token: 123\n", None).unwrap();
         assert_eq!((old.url.as_deref(), old.api_token.as_deref()), (Some("http://c"), Some("123")));
         assert!(find("url: http://c\nskip-ssl: true\n", None).unwrap().check().is_err());
+    }
+
+    #[test]
+    fn a_token_may_look_like_a_number() {
+        for token in ["12345678901234567890", "1e5", "true", "0x10", "0123", "1_000", ".5", "2026-11-26"] {
+            let found = find(&format!("url: http://c\napi-token: {token}\n"), None).unwrap();
+            assert_eq!(found.api_token.as_deref(), Some(token));
+        }
+        for nothing in ["", "~", "null", "\"\""] {
+            let found = find(&format!("url: http://c\napi-token: {nothing}\n"), None).unwrap();
+            assert_eq!(found.api_token, None, "{nothing}");
+        }
     }
 
     #[test]
