@@ -25,7 +25,7 @@ use crate::key::KeySource;
 use crate::metrics::Labels;
 use crate::run::RunConfig;
 use crate::run::locate::LocateRun;
-use crate::secret::{SecretString, overwrite_variable, protect_url, redact_url, scrub_own};
+use crate::secret::{SecretString, overwrite_variable, protect_url, redact_url, scrub_name};
 
 /// The main command, or `check` in front of it.
 pub(crate) fn locate_run(line: Line<MainFlags>, purpose: Purpose) -> Result<LocateRun, Failure> {
@@ -38,8 +38,8 @@ pub(crate) fn locate_run(line: Line<MainFlags>, purpose: Purpose) -> Result<Loca
     let run = RunConfig {
         output: run::output(output, &OUTPUT, debug.then_some(OutputPolicy::Inherit)),
         labels: Labels {
-            machine: scrub_own(&locate.machine),
-            service: scrub_own(&locate.endpoint.service),
+            machine: scrub_name(&locate.machine),
+            service: scrub_name(&locate.endpoint.service),
             ..run.labels
         },
         ..run

@@ -12,7 +12,7 @@ use crate::deadline::{Limits, parse_script_deadline};
 use crate::failure::Failure;
 use crate::metrics::Labels;
 use crate::run::RunConfig;
-use crate::secret::scrub_own;
+use crate::secret::scrub_name;
 
 /// Where the output goes. Someone who debugs wants to see it; only `-output` on the same command line overrides that.
 pub(super) fn output(
@@ -65,7 +65,7 @@ pub(crate) fn metrics_labels(lists: Vec<Given<LabelList>>) -> Result<LabelList, 
             if labels.iter().any(|(other, _)| other == name) {
                 return Err(list.refuse("this label is given twice"));
             }
-            labels.push((name.clone(), scrub_own(value)));
+            labels.push((name.clone(), scrub_name(value)));
         }
     }
     Ok(labels)

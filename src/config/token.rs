@@ -18,7 +18,7 @@ use crate::issuer::{IssuerConfig, Site};
 use crate::metrics::Labels;
 use crate::run::RunConfig;
 use crate::run::token::TokenRun;
-use crate::secret::{overwrite_variable, scrub_own};
+use crate::secret::{overwrite_variable, scrub_name};
 
 const REVOKE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -55,7 +55,7 @@ pub(crate) fn labels(
     Labels {
         machine: String::new(),
         service: service.to_owned(),
-        token: vec![("issuer", scrub_own(issuer)), (owner.0, scrub_own(owner.1))],
+        token: vec![("issuer", scrub_name(issuer)), (owner.0, scrub_name(owner.1))],
         added,
     }
 }

@@ -28,6 +28,7 @@ mod shown;
 mod url;
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use mask::{MASK, Mask};
@@ -140,6 +141,12 @@ pub fn mask() -> Mask {
     of_this_run(Secrets::mask)
 }
 
+/// A name of the user's, such as a label of the metrics: nobody writes a secret as a list of bytes there.
+pub(crate) fn scrub_name(text: &str) -> String {
+    let found = of_this_run(Secrets::patterns).find(text.as_bytes(), Extent::LongSecretPart);
+    shapes::redact(&String::from_utf8_lossy(&replace_at(text.as_bytes(), found, REDACTED)))
+}
+
 fn scrub_with(patterns: &[Arc<Patterns>], text: &str, extent: Extent) -> String {
     let scrubbed = replace(text.as_bytes(), patterns, extent, REDACTED);
     // Replaced parts begin and end between characters.
@@ -203,10 +210,14 @@ pub fn clean_json(value: Value) -> Value {
 }
 
 fn replace(bytes: &[u8], patterns: &[Arc<Patterns>], extent: Extent, by: &str) -> Vec<u8> {
+    let found = patterns.iter().flat_map(|of| [of.find(bytes, extent), of.find_listed(bytes, extent)]);
+    replace_at(bytes, merge(found.flatten().collect()), by)
+}
+
+fn replace_at(bytes: &[u8], found: Vec<Range<usize>>, by: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut copied = 0;
-    let found = patterns.iter().flat_map(|of| [of.find(bytes, extent), of.find_listed(bytes, extent)]);
-    for range in merge(found.flatten().collect()) {
+    for range in found {
         out.extend_from_slice(&bytes[copied..range.start]);
         out.extend_from_slice(by.as_bytes());
         copied = range.end;

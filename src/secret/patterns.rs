@@ -208,7 +208,8 @@ impl Patterns {
     /// As [`Patterns::find`], in the lists of bytes.
     pub(super) fn find_listed(&self, text: &[u8], extent: Extent) -> Vec<Range<usize>> {
         let shortest = self.short.iter().map(|short| short.form.len()).min().unwrap_or(PIECE_CHARS);
-        if self.is_empty() {
+        // A digit for each byte, and a character between two of them.
+        if self.is_empty() || text.len() < 2 * shortest - 1 {
             return Vec::new();
         }
         self.find_in(lists::streams(text, shortest), extent)
