@@ -36,7 +36,7 @@ use self::stackstate::Installation;
 use super::Session;
 use super::output::json;
 use crate::cli::flags::TIMEOUT;
-use crate::cli::{self, FORMAT, Format, LIFETIME, Line, RotateFlags};
+use crate::cli::{self, AdminFlags, FORMAT, Format, LIFETIME, Line, RotateFlags};
 use crate::config;
 use crate::config::run::metrics_labels;
 use crate::config::token::labels;
@@ -61,12 +61,10 @@ const CLEAN_UP_LIMIT: Duration = Duration::from_secs(5);
 /// The settings of `rotate`, from flags and environment.
 pub(crate) struct Rotation {
     site: Site,
-    format: Format,
-    timeout: Duration,
-    flags: RotateFlags,
-    labels: Labels,
     issuer: IssuerConfig,
-    lifetime: Duration,
+    flags: RotateFlags,
+    admin: AdminFlags,
+    labels: Labels,
 }
 
 /// When the token in FILE expires, according to `FILE.state`.
@@ -126,8 +124,8 @@ impl Rotation {
     ) -> Result<Rotation, Failure> {
         let cli::gafaelfawr::Rotate { gafaelfawr, rotation: flags, service, admin } = line.flags;
         let issuer = IssuerConfig::Gafaelfawr(config::gafaelfawr::new_token(service));
-        let site = config::gafaelfawr::site(gafaelfawr, admin.http)?;
-        Rotation::new(site, admin.output, admin.timeout, flags, issuer)
+        let site = config::gafaelfawr::site(gafaelfawr, admin.http.clone())?;
+        Rotation::new(site, issuer, flags, admin)
     }
 
     pub(crate) fn of_stackstate(
@@ -141,29 +139,26 @@ impl Rotation {
         }
         let until = Until::in_time(TIMEOUT.or(admin.timeout)).or_signal(signals);
         let new = config::stackstate::new_token(name, subject, expiration)?;
-        let (site, api) = config::stackstate::site(stackstate, admin.http, &until)?;
-        let issuer = IssuerConfig::StackState { new, api };
-        Rotation::new(site, admin.output, admin.timeout, flags, issuer)
+        let (site, api) = config::stackstate::site(stackstate, admin.http.clone(), &until)?;
+        Rotation::new(site, IssuerConfig::StackState { new, api }, flags, admin)
     }
 
     fn new(
         site: Site,
-        format: Option<Format>,
-        timeout: Option<Duration>,
-        mut flags: RotateFlags,
         issuer: IssuerConfig,
+        mut flags: RotateFlags,
+        admin: AdminFlags,
     ) -> Result<Rotation, Failure> {
         let added = metrics_labels(std::mem::take(&mut flags.metrics.metrics_label))?;
         let labels = labels(added, issuer.service(), Some(&site.url), issuer.owner());
-        let (format, timeout) = (FORMAT.or(format), TIMEOUT.or(timeout));
-        let lifetime = LIFETIME.or(flags.lifetime);
-        Ok(Rotation { site, format, timeout, flags, labels, issuer, lifetime })
+        Ok(Rotation { site, issuer, flags, admin, labels })
     }
 
     /// Returns the text for stdout, and what to do if it cannot be printed. Writes warnings and metrics.
     pub(crate) fn run(self, signals: &Signals, log: Log) -> Result<(String, Written), Failure> {
-        let Rotation { site, format, timeout, flags, labels, issuer, lifetime } = self;
-        let session = Session::begin(timeout, signals);
+        let Rotation { site, issuer, flags, admin, labels } = self;
+        let (format, lifetime) = (FORMAT.or(admin.output), LIFETIME.or(flags.lifetime));
+        let session = Session::begin(TIMEOUT.or(admin.timeout), signals);
         let mut notes = Notes::default();
         let result = (|| {
             let files = Files::at(&flags.token_file)?;
@@ -223,23 +218,21 @@ impl Written {
 
 fn figures<T>(result: &Result<T, Failure>, notes: &Notes, session: Session<'_>) -> Figures {
     let failure = result.as_ref().err();
-    let left = session.deadline.saturating_duration_since(Instant::now());
-    // An interruption says nothing about the issuer.
-    let failed = failure.filter(|failure| failure.reason != Reason::Interrupted);
-    let mut failed: Vec<Stage> = failed.map(|failure| failure.stage).into_iter().collect();
-    let mut failures: Vec<_> = failure.map(|failure| (failure.stage, failure.reason)).into_iter().collect();
-    if !notes.undeleted.is_empty() {
-        failed.push(Stage::Revoke);
-        failures.push((Stage::Revoke, Reason::TokenNotDeleted));
+    let mut figures = failure.map(Figures::of_failure).unwrap_or_default();
+    if failure.is_some_and(|failure| failure.reason == Reason::Interrupted) {
+        // It says nothing about the issuer.
+        figures.failed.clear();
     }
+    if !notes.undeleted.is_empty() {
+        figures.failed.push(Stage::Revoke);
+        figures.failures.push((Stage::Revoke, Reason::TokenNotDeleted));
+    }
+    let left = session.deadline.saturating_duration_since(Instant::now());
     Figures {
-        exit_status: failure.map_or(ExitStatus::SUCCESS, |failure| failure.status).code(),
-        failed,
-        failures,
         clock_offset_seconds: notes.clock_offset_seconds,
         deadline_margin_seconds: left.as_secs_f64(),
         token_expiry: notes.expires,
-        ..Figures::default()
+        ..figures
     }
 }
 
