@@ -351,6 +351,28 @@ fn retry_after_as_a_date_is_waited_for() {
     assert!(record.pause() >= Duration::from_millis(200), "{:?}", record.pause());
 }
 
+/// A gateway without room responds on accept. If its response came before the request, the message said that it was
+/// not valid HTTP.
+#[test]
+fn a_response_before_the_request_is_reported_with_its_status() {
+    for (status, words) in [
+        ("503 Service Unavailable", "returned a server error (HTTP 503"),
+        ("429 Too Many Requests", "is rate limiting requests (HTTP 429"),
+        ("408 Request Timeout", "timed out waiting for the request (HTTP 408"),
+        ("403 Forbidden", "HTTP 403"),
+    ] {
+        let address = serve(move |mut stream| {
+            let _ = stream.write_all(http(status, "", "no room").as_bytes());
+            read_head(&mut stream);
+        });
+        // The order of request and response is a race.
+        for _ in 0..8 {
+            run(asks(&format!("http://{address}")).args(["-retries=0", "--", "true"]))
+                .failed_with(125, &[words]);
+        }
+    }
+}
+
 /// A local clock that is an hour off made the request for a second one for an hour, or for nothing.
 #[test]
 fn a_retry_after_date_is_measured_by_the_date_of_its_response() {

@@ -338,6 +338,9 @@ impl Circumstances<'_> {
             let message = format!("the connection to {at} broke {during}: {why}{advice}");
             return TransportError::unsent(Reason::ConnectionBroken, message, true);
         }
+        if says("unexpected message") && self.proxy.is_none() {
+            return self.early().await;
+        }
         let invalid = [
             ("invalid HTTP version", NOT_HTTP1),
             ("unexpected message", NOT_HTTP1),
@@ -374,6 +377,31 @@ impl Circumstances<'_> {
         let advice = if is_plain { "; check that this is not an https port" } else { "" };
         let message = format!("{at} closed the connection {during}{advice}{}", asked.unwrap_or_default());
         TransportError::unsent(Reason::ConnectionBroken, message, true)
+    }
+}
+
+impl Circumstances<'_> {
+    /// The response began before the request was sent, as of a gateway without room for another connection. The HTTP
+    /// library does not read it.
+    async fn early(&self) -> TransportError {
+        let (at, begin) = (self.at(), second_look::greeting(self.hop()).await);
+        if let Some((_, speaks)) = other_protocol(&begin) {
+            return TransportError::unsent(Reason::NotHttp, format!("{at} {speaks}"), false);
+        }
+        let Some(status) = second_look::status(&begin) else {
+            let message = format!(
+                "{at} did not respond with valid HTTP: {NOT_HTTP1}; check the scheme and port of the URL"
+            );
+            return TransportError::unsent(Reason::NotHttp, message, false);
+        };
+        let (reason, what) = match status {
+            408 => (Reason::ConnectionBroken, "timed out waiting for the request"),
+            429 => (Reason::RateLimited, "is rate limiting requests"),
+            500.. => (Reason::ServerError, "returned a server error"),
+            _ => (Reason::UnexpectedResponse, "did not respond with valid HTTP: it responded"),
+        };
+        let message = format!("{at} {what} ({}) before it received the request", named_status(status));
+        TransportError::unsent(reason, message, is_retryable(status))
     }
 }
 

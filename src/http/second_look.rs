@@ -129,6 +129,11 @@ pub(super) async fn first_bytes(hop: Hop<'_>, url: &Url) -> Vec<u8> {
     hop.ask(request.as_bytes(), ENOUGH_BYTES).await
 }
 
+/// The bytes that a server sends without a request.
+pub(super) async fn greeting(hop: Hop<'_>) -> Vec<u8> {
+    hop.ask(&[], ENOUGH_BYTES).await
+}
+
 async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &[u8], enough: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     let work = async {
