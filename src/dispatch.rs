@@ -12,7 +12,7 @@ use crate::admin::rotate::Rotation;
 use crate::check::{self, Check};
 use crate::child::lookup;
 use crate::cli::flags::{
-    ExplainFlags, GenerateFlags, InspectFlags, MainFlags, PublicFlags, check_command, check_flags,
+    ExplainFlags, GenerateFlags, InspectFlags, MainFlags, PublicFlags, check_command, check_exec_command,
 };
 use crate::cli::syntax::scan;
 use crate::cli::{
@@ -97,7 +97,7 @@ const HELP: &str = "help";
 struct Group {
     name: &'static str,
     about: &'static str,
-    /// A word in the place of a verb may be a token, and is not shown.
+    /// A word in the place of a verb may be a token.
     takes_tokens: bool,
     verbs: &'static [Entry],
 }
@@ -164,22 +164,32 @@ impl Group {
             args.remove(0);
             return (verb.act)(args, log);
         }
-        let Line { operands, .. } = parse::<()>(|| self.command(), args, log)?;
+        let first = args.first().filter(|word| !word.as_bytes().starts_with(b"-")).cloned();
+        let Line { operands, .. } = match (parse::<()>(|| self.command(), args, log), first) {
+            (Err(Stop::Print(_)), Some(word)) => return Err(self.unknown(Some(&word)).into()),
+            (line, _) => line?,
+        };
+        Err(self.unknown(operands.first()).into())
+    }
+
+    fn unknown(&self, word: Option<&OsString>) -> Failure {
         let names: Vec<&str> = self.verbs.iter().map(|verb| verb.name).collect();
         let expected = if self.takes_tokens {
             format!("{} {}", self.name, or(&names))
         } else {
             or(&names.iter().map(|name| format!("{} {name}", self.name)).collect::<Vec<_>>())
         };
-        let message = match operands.first() {
+        Failure::usage(match word {
             None => format!("missing subcommand: expected {expected}"),
             Some(word) => {
-                let shown = if self.takes_tokens { String::new() } else { brief(word) + "; " };
+                // A token has digits, or is long.
+                let is_word = word.len() < 12 && word.as_bytes().iter().all(u8::is_ascii_lowercase);
+                let is_shown = !self.takes_tokens || is_word;
+                let shown = if is_shown { brief(word) + "; " } else { String::new() };
                 let hint = suggestion(word, names);
                 format!("unknown subcommand of {}: {shown}expected {expected}{hint}", self.name)
             }
-        };
-        Err(Failure::usage(message).into())
+        })
     }
 }
 
@@ -297,6 +307,13 @@ fn check(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
     if let Some((check, args)) = check_of(&args) {
         return check(args, log);
     }
+    if let Some(first) = args.first().filter(|word| first_words().any(|name| *word == name)) {
+        let name = brief(first);
+        return Err(Failure::usage(format!(
+            "check works only for a run and for exec, not for {name}; to check a command called {name}, use: {PROGRAM} check -- {name}"
+        ))
+        .into());
+    }
     print_check(
         check_command,
         args,
@@ -310,20 +327,31 @@ fn check(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
 fn check_exec<F: Parser>(
     mut args: Vec<OsString>,
     log: &mut Log,
-    service: &str,
+    (group, required): (&Group, &str),
     read: ReadExec<F>,
 ) -> Result<ExitStatus, Stop> {
     if args.first().is_none_or(|word| word != "exec") {
-        return Err(Failure::usage(format!("check {service} must be followed by exec")).into());
+        let verb = args.first().and_then(|word| group.verbs.iter().find(|verb| word == verb.name));
+        let not = verb.map(|verb| format!(", not for {}", verb.name)).unwrap_or_default();
+        let exec = format!("{} exec", group.name);
+        return Err(Failure::usage(format!(
+            "check works only for {exec}{not}; use: {PROGRAM} check {exec} {required} -- true"
+        ))
+        .into());
     }
     args.remove(0);
-    print_check(check_flags::<F>, args, log, read, &check::TOKEN)
+    print_check(check_exec_command::<F>, args, log, read, &check::TOKEN)
 }
 
 fn check_named(service: &OsString) -> Option<Act> {
     match service.as_bytes() {
-        b"gafaelfawr" => Some(|args, log| check_exec(args, log, "gafaelfawr", config::gafaelfawr::exec)),
-        b"stackstate" => Some(|args, log| check_exec(args, log, "stackstate", config::stackstate::exec)),
+        b"gafaelfawr" => Some(|args, log| {
+            let group = (&GAFAELFAWR, "--username NAME --scopes A,B");
+            check_exec(args, log, group, config::gafaelfawr::exec)
+        }),
+        b"stackstate" => {
+            Some(|args, log| check_exec(args, log, (&STACKSTATE, "--roles A,B"), config::stackstate::exec))
+        }
         _ => None,
     }
 }

@@ -1,6 +1,6 @@
 //! The metrics of a run, as a file for node_exporter's textfile collector.
 //!
-//! Each run writes the whole file anew and renames it into place, so that a scrape sees one run or the next, never half
+//! Each run writes a new file and renames it into place, so that a scrape sees one run or the next, never half
 //! of one. Unknown values have no sample.
 
 use std::ffi::OsString;
@@ -16,6 +16,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 use rustix::io::Errno;
 
+use crate::VERSION;
 use crate::failure::{Failure, Reason, Stage, Warning, system_error};
 use crate::new_file::replace;
 use crate::owner::is_trusted;
@@ -36,8 +37,8 @@ pub(crate) struct Labels {
 }
 
 /// The label names that this program uses itself.
-pub(crate) const RESERVED_LABELS: [&str; 7] =
-    ["machine", "service", "issuer", "user", "name", "stage", "reason"];
+pub(crate) const RESERVED_LABELS: [&str; 9] =
+    ["machine", "service", "issuer", "user", "name", "stage", "reason", "version", "commit"];
 
 /// True if Prometheus accepts this as the name of a label.
 pub(crate) fn is_label_name(name: &str) -> bool {
@@ -147,6 +148,15 @@ fn registry(labels: &Labels) -> Registry {
 
 fn encode(labels: &Labels, figures: &Figures, now: SystemTime) -> String {
     let mut registry = registry(labels);
+    // With the labels of the run: two runs on one host must not write the same sample.
+    let (version, commit) = VERSION.split_once(" (").unwrap_or((VERSION, ""));
+    let commit = commit.split(' ').next().unwrap_or_default();
+    let build = [("version".into(), version.into()), ("commit".into(), commit.into())];
+    registry.sub_registry_with_labels(build.into_iter()).register(
+        "build_info",
+        "Version and commit of monitoring-token",
+        ConstGauge::new(1),
+    );
     let durations = StageFamily::default();
     for (stage, seconds) in &figures.stage_seconds {
         durations.get_or_create(&[("stage", stage.label())]).set(*seconds);
@@ -164,7 +174,7 @@ fn encode(labels: &Labels, figures: &Figures, now: SystemTime) -> String {
     gauge("cached", "Whether the result was taken from the cache", f64::from(u8::from(figures.cached)));
     gauge(
         "deadline_margin_seconds",
-        "Time that was left until the timeout would have ended the last run",
+        "Time left until the timeout when the last run ended",
         figures.deadline_margin_seconds,
     );
     if let Some(offset) = figures.clock_offset_seconds {
@@ -173,11 +183,7 @@ fn encode(labels: &Labels, figures: &Figures, now: SystemTime) -> String {
     }
     if let Some(expiry) = figures.token_expiry {
         #[expect(clippy::cast_precision_loss, reason = "times are far below 2^52 seconds")]
-        gauge(
-            "token_expiry_timestamp_seconds",
-            "When the token in the file of rotate expires",
-            expiry as f64,
-        );
+        gauge("token_expiry_timestamp_seconds", "When the token in --token-file expires", expiry as f64);
     }
     let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     gauge(

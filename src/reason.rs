@@ -71,11 +71,11 @@ reasons! {
         meaning: "The file with the signing key cannot be read",
         causes: [
             "the path is wrong, or the secret is not mounted",
-            "this user may not read the file",
+            "this user cannot read the file",
         ],
         checks: [
             "run ls -l on the path as the user that runs the job",
-            "make the file readable by that user only (mode 0400 or 0600)",
+            "make it readable by that user and nobody else: mode 0400, or 0440 if root owns it and the user is in its group",
         ],
     }
     KeyInvalid "key-invalid" {
@@ -99,7 +99,7 @@ reasons! {
     }
     CredentialUnreadable "credential-unreadable" {
         meaning: "The file with the admin token, or the one in --token-file, cannot be read",
-        causes: ["the path is wrong, or the secret is not mounted", "this user may not read the file"],
+        causes: ["the path is wrong, or the secret is not mounted", "this user cannot read the file"],
         checks: ["run ls -l on the path as the user that runs the job"],
     }
     CredentialInvalid "credential-invalid" {
@@ -123,7 +123,7 @@ reasons! {
         ],
     }
     CredentialForbidden "credential-forbidden" {
-        meaning: "The admin token is valid but may not do this",
+        meaning: "The admin token is valid but does not permit this",
         causes: [
             "Gafaelfawr: the admin token lacks the scope admin:token",
             "StackState: the roles of the token do not permit managing service tokens",
@@ -147,7 +147,7 @@ reasons! {
     CaFileInvalid "ca-file-invalid" {
         meaning: "The configured CA certificates cannot be read",
         causes: [
-            "the path in -ca-file is wrong, or this user may not read the file",
+            "the path in -ca-file is wrong, or this user cannot read the file",
             "the file holds no PEM certificates, or a damaged one",
         ],
         checks: ["run openssl x509 -in FILE -noout -subject on the file"],
@@ -164,14 +164,18 @@ reasons! {
             "DNS does not work on this machine or in this container",
         ],
         checks: [
-            "run dig HOST: only /etc/hosts and the servers in /etc/resolv.conf are asked, unlike by getent",
+            "run dig HOST, and look for HOST in /etc/hosts: unlike getent, monitoring-token uses nothing else, such as mDNS or LDAP",
             "check the host in -locate-url, --url or the proxy variable",
             "check /etc/resolv.conf and the network policy",
         ],
     }
     ConnectionRefused "connection-refused" {
-        meaning: "The machine was reached, but no server listens on this port",
-        causes: ["the server is not running or is restarting", "the port in the URL is wrong"],
+        meaning: "The connection was refused: no server listens on this port, or a firewall rejects it",
+        causes: [
+            "the server is not running or is restarting",
+            "the port in the URL is wrong",
+            "a firewall rejects connections to this port",
+        ],
         checks: ["check that the server is running", "check the host and port in -locate-url or --url"],
     }
     ConnectionFailed "connection-failed" {
@@ -187,9 +191,9 @@ reasons! {
         meaning: "The connection was lost before the response was complete",
         causes: [
             "the server or a load balancer in front of it restarted or gave up",
-            "a firewall or proxy in between cut the connection, or was too slow (HTTP 408)",
+            "a firewall or proxy on the path cut the connection, or was too slow (HTTP 408)",
         ],
-        checks: ["run the job again", "check the load balancer and the proxies in between if this lasts"],
+        checks: ["run the job again", "check the load balancer and the proxies on the path if this lasts"],
     }
     NotHttp "not-http" {
         meaning: "The server on this port does not speak HTTP",
@@ -201,6 +205,7 @@ reasons! {
         causes: [
             "the proxy is down, or the proxy variable is wrong",
             "the rules of the proxy do not allow this host or port",
+            "the proxy cannot reach the server (HTTP 502, 503 or 504)",
         ],
         checks: [
             "check HTTP_PROXY and HTTPS_PROXY",
@@ -220,7 +225,7 @@ reasons! {
         causes: [
             "the server has a certificate of a private CA, or a self-signed one",
             "the server does not send its intermediate certificates",
-            "something in between intercepts TLS",
+            "something on the path intercepts TLS",
         ],
         checks: [
             "trust the CA with -ca-file or SSL_CERT_FILE",
@@ -274,7 +279,7 @@ reasons! {
         ],
     }
     ClockSkew "clock-skew" {
-        meaning: "The clock of this machine is off by about a minute or more, so tokens have expired when they arrive",
+        meaning: "The clock of this machine is about a minute or more behind, so tokens have already expired when they arrive",
         causes: ["time synchronization does not run on this machine"],
         checks: ["run timedatectl or chronyc tracking, and correct the clock"],
     }
@@ -290,7 +295,11 @@ reasons! {
     }
     ServiceNotEnforced "service-not-enforced" {
         meaning: "This Locate does not enforce tokens for the service, so it cannot be monitored there",
-        causes: ["Locate v0.19 enforces tokens only for ndt/ndt7 and wehe/replay", "-service is misspelled"],
+        causes: [
+            "-service is not set (the default is ndt/ndt5), or comes after COMMAND",
+            "Locate v0.19 enforces tokens only for ndt/ndt7 and wehe/replay",
+            "-service is misspelled, or a variable in it is not set",
+        ],
         checks: ["check -service", "use a Locate that enforces tokens for it"],
     }
     NoTarget "no-target" {
@@ -327,7 +336,10 @@ reasons! {
     NotFound "not-found" {
         meaning: "The server has nothing at this path (HTTP 404 or 405)",
         causes: ["the path in -locate-url, --url or --api-path is wrong", "-service is misspelled"],
-        checks: ["compare the path in the error line with the documentation of the server"],
+        checks: [
+            "Locate: the path in -locate-url must end in /v2/platform/monitoring/",
+            "Gafaelfawr and StackState: check that --url is the base URL alone, and check --api-path",
+        ],
     }
     RateLimited "rate-limited" {
         meaning: "The server refuses requests for a while because there were too many (HTTP 429)",
@@ -369,7 +381,7 @@ reasons! {
         checks: ["run the subcommand list to see the tokens"],
     }
     InvalidExpiry "invalid-expiry" {
-        meaning: "The expiry of the service token is not acceptable",
+        meaning: "The requested expiry of the service token was rejected",
         causes: [
             "the lifetime is too short or too long",
             "the clock of this machine is wrong",
@@ -383,17 +395,17 @@ reasons! {
         checks: ["check --scopes"],
     }
     TokenNotDeleted "token-not-deleted" {
-        meaning: "A service token could not be deleted, or must not be, and remains valid until it expires",
+        meaning: "A service token was not deleted, because that failed or it may be in use; it is valid until it expires",
         causes: [
             "the issuer could not be reached after the run",
             "the admin token expired during the run",
             "rotate: the token may be in use elsewhere, or may not be its own",
         ],
         checks: ["the line says when the token expires and how to delete it",
-            "rotate replaces a working token again once the other one is deleted or has expired"],
+            "rotate resumes once the extra token is deleted or expires"],
     }
     TokenFileRefused "token-file-refused" {
-        meaning: "rotate must not replace the file in --token-file, and left it alone",
+        meaning: "rotate refused to replace the file in --token-file, and left it unchanged",
         causes: [
             "it holds a token of another user, service or program",
             "it is a directory, device or pipe",
@@ -421,7 +433,7 @@ reasons! {
         checks: ["run the command with -output=inherit to see where it waits", "use a larger -timeout"],
     }
     TimeoutCache "timeout-cache" {
-        meaning: "The timeout ended the run while another process was still doing the same run",
+        meaning: "The timeout ended the run while it waited for another process to finish the same run",
         causes: ["runs of the same machine, service and command start faster than they end",
             "the other run has a larger -timeout"],
         checks: ["start the job less often"],
@@ -490,7 +502,7 @@ reasons! {
     OutputFailed "output-failed" {
         meaning: "The result could not be written",
         causes: [
-            "the disk is full, or this user may not write there",
+            "the disk is full, or this user cannot write there",
             "the file already exists, and it is never overwritten",
             "the reader of standard output has exited",
         ],

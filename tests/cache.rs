@@ -362,7 +362,7 @@ fn a_signal_ends_a_run_that_waits() {
         kill(waiter.id(), signal);
         let ended = finish(waiter);
         assert_eq!(ended.status, 128 + signal, "{ended:?}");
-        assert!(ended.stderr.contains("waiting for the result"), "{ended:?}");
+        assert!(ended.stderr.contains("waiting for another process to finish the same run"), "{ended:?}");
     }
     assert_eq!(bench.runs(), 1);
     end(child);
@@ -464,7 +464,8 @@ fn an_unusable_cache_is_one_warning_and_the_command_runs() {
     for dir in ["/proc/nowhere", "/dev/null/x", &file.display().to_string()] {
         let mut line = bench.sandbox.token();
         line.args([&format!("-cache-dir={dir}"), "-cache-ttl=1h", "--", "sh", "-c"]);
-        run(line.arg("exit 5")).failed_with(5, &["warning: cannot keep results", dir, "running without"]);
+        run(line.arg("exit 5"))
+            .failed_with(5, &["warning: cannot keep results", dir, "the cache is off for this run"]);
     }
     assert!(run(token().args(["-cache-dir=", "-cache-ttl=1h", "true"])).status == 2);
 }

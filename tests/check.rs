@@ -343,7 +343,7 @@ fn a_token_check_that_runs_out_of_time_says_at_which_step() {
     for (line, _, _) in EXECS {
         sandbox.misbehave(&json!({"delay_ms": 60_000, "only": "GET /"}).to_string());
         let words = format!(
-            "while checking the admin token, waiting for the response ({})",
+            "while checking the admin token, waiting for {} to respond: ",
             sandbox.var("SANDBOX_URL")
         );
         let in_time = |command: &mut Command| {

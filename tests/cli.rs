@@ -391,7 +391,7 @@ fn a_usage_error_is_one_line_and_status_2() {
         ),
         (
             &["-locate-url=127.0.0.1:1/path", "true"],
-            &["-locate-url: invalid URL: expected a URL that begins with http://"],
+            &["-locate-url: invalid URL \"127.0.0.1:1/path\": expected a URL that begins with http://"],
         ),
         (
             &["-locate-url=ftp://h/", "true"],
@@ -514,6 +514,30 @@ fn help_names_every_flag_with_its_variable_and_default() {
         ("cache-ttl", "off"),
     ] {
         assert!(paragraph(name).contains(&format!("[default: {default}]")), "{}", paragraph(name));
+    }
+}
+
+#[test]
+fn usage_lines_show_the_required_flags_and_operands() {
+    let usage_of = |words: &str| {
+        let ended = run(token().args(words.split(' ')).arg("-help"));
+        ended.succeeded();
+        let (_, usage) = ended.stdout.split_once("Usage: monitoring-token ").expect("a usage line");
+        usage.split("\n\n").next().unwrap_or_default().to_owned()
+    };
+    for (words, usage) in [
+        ("check gafaelfawr exec", "--username NAME --scopes A,B [flags] [-- COMMAND [ARG...]]"),
+        ("check stackstate exec", "--roles A,B [flags] [-- COMMAND [ARG...]]"),
+        ("gafaelfawr create", "--username NAME --scopes A,B [flags]"),
+        ("gafaelfawr delete", "--username NAME [flags] KEY"),
+        ("gafaelfawr exec", "--username NAME --scopes A,B [flags] -- COMMAND [ARG...]"),
+        ("gafaelfawr rotate", "--token-file FILE --username NAME --scopes A,B [flags]"),
+        ("stackstate create", "--name NAME --roles A,B [flags]"),
+        ("stackstate bootstrap", "--roles A,B [flags]"),
+        ("stackstate list", "[flags]"),
+        ("key inspect", "[flags] FILE"),
+    ] {
+        assert_eq!(usage_of(words), format!("{words} {usage}"));
     }
 }
 

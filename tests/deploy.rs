@@ -679,7 +679,7 @@ fn deploy_files_use_existing_metrics_and_show_all_of_them() {
     assert_eq!(run(sandbox.token().args(rotate).arg(rotated_file).arg(flag)).status, 0);
     text += &fs::read_to_string(rotated).unwrap();
     let written: BTreeSet<&str> = words(&text, "monitoring_token_");
-    assert_eq!(written.len(), 10, "{written:?}");
+    assert_eq!(written.len(), 11, "{written:?}");
     let files: Vec<(PathBuf, String)> =
         files(&deploy()).into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect();
     for (path, text) in &files {

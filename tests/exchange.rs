@@ -437,6 +437,9 @@ fn plain_http_to_another_host_brings_a_warning() {
         let expected = "monitoring-token: warning: token sent to example.test over plain HTTP; use https\n";
         assert_eq!(ended.stderr, expected);
     }
+    let mut unsent = asks("http://example.test");
+    let ended = run(unsent.env("HTTP_PROXY", "http://127.0.0.1:1").args(["-retries=0", "--", "true"]));
+    ended.failed_with(125, &["connection refused; check HTTP_PROXY and NO_PROXY\n"]);
     // The proxy gets the whole URL (RFC 9112, 3.2.2), and its own credentials.
     let heads = record.heads();
     assert!(heads[0].starts_with("GET http://example.test/v2/platform/monitoring/ndt/ndt7?"), "{heads:?}");

@@ -331,8 +331,8 @@ fn the_faults_of_tls_are_those_of_the_manual() {
 #[test]
 fn the_faults_of_the_command_are_those_of_the_manual() {
     let elsewhere = [
-        ("timed out after T while waiting for the result of the same run", "tests/cache.rs"),
-        ("interrupted by SIGNAL while waiting for the result of the same run", "tests/cache.rs"),
+        ("timed out after T while waiting for another process to finish the same run", "tests/cache.rs"),
+        ("interrupted by SIGNAL while waiting for another process to finish the same run", "tests/cache.rs"),
         ("… (the result of T ago)", "tests/cache.rs"),
         ("timed out after T; cannot terminate COMMAND: it runs as USER", "tests/wild/supervision.rs"),
         ("cannot terminate COMMAND: it runs as USER", "tests/wild/supervision.rs"),

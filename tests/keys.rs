@@ -319,7 +319,7 @@ fn every_verb_refuses_files_that_are_not_keys() {
         ("array.json", "expected one JSON object, found a list"),
         ("without-kty.json", "\"kty\" is missing"),
         ("kid-number.json", "\"kid\" must be a string, not a number"),
-        ("nowhere.json", "cannot read the key"),
+        ("nowhere.json", "cannot read key file"),
     ] {
         for verb in ["public", "inspect"] {
             let ended = run(token().args(["key", verb]).arg(key(name)));
@@ -344,7 +344,7 @@ fn a_usage_error_of_key_is_one_line_and_status_2() {
         (&["generate", "--kid=a/b"], &["must not contain a slash", "--out"]),
         (&["generate", "--nope"], &["unknown flag -nope", "monitoring-token key generate -help"]),
         (&["public"], &["missing FILE"]),
-        (&["inspect", "a", "b"], &["missing FILE"]),
+        (&["inspect", "a", "b"], &["expected one FILE, got 2: a b"]),
     ] {
         let folder = Folder::new();
         run(&mut key_command(folder.root(), args)).failed_with(2, words);

@@ -82,6 +82,13 @@ impl Metrics {
     #[track_caller]
     fn read(path: &Path, machine: &str, service: &str) -> Metrics {
         let samples = parse(&fs::read_to_string(path).expect("the metrics are written"));
+        let is_build = |(name, labels): &&(String, BTreeMap<String, String>)| {
+            name == "monitoring_token_build_info" && labels["version"] == env!("CARGO_PKG_VERSION")
+        };
+        assert!(
+            samples.keys().any(|sample| is_build(&sample) && sample.1.contains_key("commit")),
+            "{samples:?}"
+        );
         for (name, labels) in samples.keys() {
             assert!(name.starts_with("monitoring_token_"), "{name}");
             assert_eq!(
@@ -448,6 +455,7 @@ fn an_added_label_is_on_the_main_job_too_and_a_wrong_one_is_refused() {
         ("__a=x", "reserved"),
         ("machine=x", "reserved"),
         ("stage=x", "reserved"),
+        ("version=x", "reserved"),
         ("a=x,a=y", "given twice"),
         ("a=x\ny", "control characters"),
         ("a=\"x", "quotation mark"),

@@ -285,7 +285,7 @@ fn a_rotate_that_waits_for_another_one_can_be_interrupted() {
         let gate = Gate::start(rotated.sandbox.var(rotated.issuer.url), rotated.issuer.create, false);
         let holder = start(rotated.command(&[DUE]).env(rotated.issuer.url, &gate.url).arg("--timeout=25s"));
         // Another base URL is another issuer.
-        finish(holder).failed_with(125, &["holds a token of", "is left alone"]);
+        finish(holder).failed_with(125, &["holds a token of", "left it unchanged"]);
         fs::remove_file(rotated.folder.path("token.state")).unwrap();
         fs::remove_file(rotated.file()).unwrap();
         let holder = start(rotated.command(&[]).env(rotated.issuer.url, &gate.url).arg("--timeout=25s"));
@@ -415,13 +415,13 @@ fn a_token_of_someone_else_is_left_alone() {
         let rotated = Rotated::missing(issuer);
         for (text, words) in [
             ("two words\n", "not a token"),
-            ("-----BEGIN-PRIVATE-KEY-----\n", "and is left alone"),
-            ("http://example.org/a.b\n", "left alone"),
+            ("-----BEGIN-PRIVATE-KEY-----\n", "left it unchanged"),
+            ("http://example.org/a.b\n", "left it unchanged"),
         ] {
             fs::write(rotated.file(), text).unwrap();
             let ended = rotated.rotate(&[DUE]);
             assert_eq!((ended.status, ended.stderr.lines().count()), (125, 1), "{ended:?}");
-            assert!(ended.stderr.contains(words) || ended.stderr.contains("left alone"), "{ended:?}");
+            assert!(ended.stderr.contains(words) || ended.stderr.contains("left it unchanged"), "{ended:?}");
             assert_eq!(fs::read_to_string(rotated.file()).unwrap(), text);
         }
         assert_eq!(rotated.tokens(), Vec::<Value>::new());
@@ -439,7 +439,7 @@ fn a_token_of_someone_else_is_left_alone() {
         let mut command = GAFAELFAWR.command(&rotated.sandbox, &other);
         run(command.arg("--token-file").arg(rotated.file()))
     };
-    as_other().failed_with(125, &["holds a token of user bot-x", "is left alone"]);
+    as_other().failed_with(125, &["holds a token of user bot-x", "left it unchanged"]);
     fs::remove_file(rotated.folder.path("token.state")).unwrap();
     as_other().failed_with(125, &["a service token of bot-x, not a service token of bot-y"]);
     // The administrator's own.

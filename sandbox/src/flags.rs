@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+use crate::fault::Fault;
 use crate::locate::Version;
 
 /// `monitoring-sandbox`
@@ -38,6 +39,7 @@ pub fn command() -> Command {
             Arg::new("fault")
                 .long("fault")
                 .value_name("JSON")
+                .value_parser(fault)
                 .help("Misbehave: {\"delay_ms\":0,\"status\":503,\"body\":\"…\",\"header\":[\"Retry-After\",\"1\"],\"times\":1,\"only\":\"POST /auth/\",\"after\":false}"),
         )
         .arg(
@@ -51,6 +53,11 @@ pub fn command() -> Command {
                 .about("Open the WebSocket of a service URL; succeed if the target accepts its token")
                 .arg(Arg::new("url").value_name("URL").help("[default: $SERVICE_URL]")),
         )
+}
+
+/// Refuses a fault that is not valid, as a usage error.
+fn fault(json: &str) -> Result<String, serde_json::Error> {
+    serde_json::from_str::<Fault>(json).map(|_| json.to_owned())
 }
 
 /// The value of `--locate-version`.

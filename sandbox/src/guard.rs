@@ -9,7 +9,7 @@ use axum::http::uri::{Authority, Uri};
 /// The reason to reject a request, if there is one.
 pub(crate) fn refusal(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     if let Some(origin) = headers.get("origin") {
-        return Some(format!("it has an Origin ({origin:?}): web pages may not use the sandbox"));
+        return Some(format!("it has an Origin ({origin:?}): web pages are not allowed to use the sandbox"));
     }
     let mut hosts: Vec<&str> =
         headers.get_all("host").iter().map(|host| host.to_str().unwrap_or("?")).collect();

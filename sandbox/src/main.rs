@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::ArgMatches;
+use clap::error::ErrorKind;
 use monitoring_sandbox::server::{Options, Server};
 use monitoring_sandbox::{flags, probe};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -27,9 +28,10 @@ fn main() -> ExitCode {
 
 fn run_probe(matches: &ArgMatches) -> Result<(), String> {
     let given = matches.get_one::<String>("url").cloned();
-    let url = given
-        .or_else(|| std::env::var("SERVICE_URL").ok())
-        .ok_or("missing URL: give one, or set SERVICE_URL")?;
+    let url = given.or_else(|| std::env::var("SERVICE_URL").ok()).unwrap_or_else(|| {
+        let message = "missing URL: give one, or set SERVICE_URL";
+        flags::command().error(ErrorKind::MissingRequiredArgument, message).exit()
+    });
     let status = probe::probe(&url)?;
     writeln!(std::io::stdout(), "the target answered: {status}").map_err(|error| error.to_string())
 }

@@ -123,3 +123,11 @@ fn a_signal_ends_it_and_its_key_goes() {
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
     }
 }
+
+#[test]
+fn a_usage_error_has_status_2() {
+    for args in [&["--fault", r#"{"foo":1}"#][..], &["--nope"], &["probe"]] {
+        let status = program().args(args).status().expect("the sandbox starts");
+        assert_eq!(status.code(), Some(2), "{args:?}");
+    }
+}

@@ -75,7 +75,7 @@ pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Fa
         let session = Session::begin(session.timeout, session.signals);
         let work = gafaelfawr.delete(username, key, session.deadline);
         match session.wait(gafaelfawr.api(), work) {
-            Ok(_) => format!("the token {key} is deleted again{advice}"),
+            Ok(_) => format!("the token {key} has been deleted{advice}"),
             Err(failure) => format!("{lost}; {failure}"),
         }
     })

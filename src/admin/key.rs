@@ -27,12 +27,16 @@ struct KeyFile {
 
 impl KeyFile {
     fn read(flags: &KeyFileFlags, operands: &[OsString]) -> Result<KeyFile, Failure> {
-        let [path] = operands else {
-            return Err(Failure::usage("missing FILE: expected the path of one JWK"));
+        let path = match operands {
+            [path] => PathBuf::from(path),
+            [] => return Err(Failure::usage("missing FILE: expected the path of one JWK")),
+            many => {
+                let words = many.iter().map(|word| brief(word)).collect::<Vec<_>>().join(" ");
+                return Err(Failure::usage(format!("expected one FILE, got {}: {words}", many.len())));
+            }
         };
-        let path = PathBuf::from(path);
         let until = Until::in_time(TIMEOUT.or(flags.timeout));
-        let json = read_file(&path, &until, "give the path of a JWK")?;
+        let json = read_file(&path, &until, || "give the path of a JWK".to_owned())?;
         Ok(KeyFile { path, json })
     }
 

@@ -63,7 +63,7 @@ pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Fa
         let session = Session::begin(session.timeout, session.signals);
         // The response has no ID.
         match session.wait(stackstate.api(), delete_only(&stackstate, &name, session.deadline)) {
-            Ok(true) => format!("the token {} is deleted again{advice}", printable(&name)),
+            Ok(true) => format!("the token {} has been deleted{advice}", printable(&name)),
             Ok(false) => lost,
             Err(failure) => format!("{lost}; {failure}"),
         }

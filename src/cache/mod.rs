@@ -154,7 +154,7 @@ impl Cache {
     /// Creates the folder if it is missing, and fails if other users could have written to it.
     fn open(&self) -> io::Result<&Path> {
         let dir = self.dir.as_deref().ok_or_else(|| {
-            io::Error::other("none of XDG_CACHE_HOME, CACHE_DIRECTORY and HOME is an absolute path")
+            io::Error::other("none of XDG_CACHE_HOME, CACHE_DIRECTORY and HOME is set to an absolute path")
         })?;
         if let Err(error) = check_private(dir) {
             if error.kind() != io::ErrorKind::NotFound {
@@ -188,7 +188,7 @@ fn check_private(dir: &Path) -> io::Result<()> {
         return Err(io::Error::other(format!("it belongs to another user (uid {uid})")));
     }
     if metadata.is_dir() && metadata.mode() & WRITABLE_BY_OTHERS != 0 {
-        return Err(io::Error::other("every user may write to it (chmod 700)"));
+        return Err(io::Error::other("every user can write to it (run chmod 700 on it)"));
     }
     Ok(())
 }

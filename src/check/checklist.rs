@@ -146,6 +146,13 @@ impl Checked {
             let line = format!("{name:width$}  {outcome:7}  {}", row.detail);
             let _ = writeln!(text, "{}", line.trim_end());
         }
+        if let Some(failure) = &self.failure {
+            let reason = failure.reason.name();
+            let _ = writeln!(
+                text,
+                "\nThe reason is {reason}. For likely causes and what to check, run: monitoring-token explain {reason}"
+            );
+        }
         text
     }
 
@@ -217,7 +224,9 @@ mod tests {
         let result: Result<(), Failure> =
             list.step("key_id", Err(Failure::failed(Stage::Sign, Reason::KeyInvalid, "no")));
         let checked = Checked { rows: list.rows(), failure: result.err() };
-        assert_eq!(checked.table(), "key       ok       a\\nb\nkey id    failed   no\nexchange  skipped\n");
+        let rows = "key       ok       a\\nb\nkey id    failed   no\nexchange  skipped\n";
+        let advice = "For likely causes and what to check, run: monitoring-token explain key-invalid";
+        assert_eq!(checked.table(), format!("{rows}\nThe reason is key-invalid. {advice}\n"));
         let json: Value = serde_json::from_str(&checked.json()).unwrap();
         assert_eq!(json["exit_status"], 125);
         assert_eq!(json["steps"][1]["outcome"], "failed");

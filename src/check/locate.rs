@@ -8,7 +8,7 @@ use super::network::{report_connection, set_up};
 use super::target;
 use crate::failure::Failure;
 use crate::http::explain::origin;
-use crate::http::{Client, LoadedHttp, plain_http_host};
+use crate::http::{Client, LoadedHttp};
 use crate::issuer::locate::{FATAL_CLOCK_LAG, Granted, LocateConfig};
 use crate::key::PrivateKey;
 use crate::log::Log;
@@ -30,8 +30,7 @@ fn steps(what: LocateRun, signals: &Signals, log: Log, list: &mut Checklist) -> 
     let mut run = list.step("timeout", Run::begin(&config, signals, log))?;
     report_timeout(list, &run.timeline);
     report_command(list, &config.command);
-    let (_, granted) =
-        credentials(&mut run, &locate, http, &mut Steps { list, locate: &locate, insecure: None })?;
+    let (_, granted) = credentials(&mut run, &locate, http, &mut Steps { list, locate: &locate })?;
     let Some(granted) = granted else {
         for &step in STEPS.iter().skip_while(|step| **step != "roots") {
             list.skip(step, "no request is made (-exchange=false)");
@@ -44,14 +43,11 @@ fn steps(what: LocateRun, signals: &Signals, log: Log, list: &mut Checklist) -> 
 struct Steps<'a> {
     list: &'a mut Checklist,
     locate: &'a LocateConfig,
-    /// The host that gets a token over plain HTTP, once there is a token.
-    insecure: Option<String>,
 }
 
 impl Observer for Steps<'_> {
     fn step<T>(&mut self, step: &'static str, result: Result<T, Failure>) -> Result<T, Failure> {
-        let noted = result.map_err(|failure| noting_plain_http(failure, self.insecure.as_deref()));
-        self.list.step(step, noted)
+        self.list.step(step, result)
     }
 
     fn loaded(&mut self, locate: &LocateConfig, key: &PrivateKey) {
@@ -71,20 +67,20 @@ impl Observer for Steps<'_> {
             machine => format!("the machine {machine:?}"),
         };
         self.list.ok("signing", format!("{}, for {machine}{}", key.alg(), key.remark()));
-        self.insecure = plain_http_host(&locate.endpoint.url);
     }
 
     fn set_up(&mut self, http: &LoadedHttp, url: &Url) -> Result<(), Failure> {
-        set_up(self.list, http, url, |failure| noting_plain_http(failure, self.insecure.as_deref()))
+        set_up(self.list, http, url)
     }
 
     fn answered<T>(&mut self, client: &Client, result: Result<T, Failure>) -> Result<T, Failure> {
         let LocateConfig { endpoint, .. } = self.locate;
-        let result = result.map_err(|failure| noting_plain_http(failure, self.insecure.as_deref()));
+        let insecure = client.plain_http_host(&endpoint.url);
+        let result = result.map_err(|failure| noting_plain_http(failure, insecure.as_deref()));
         report_connection(self.list, &endpoint.url, client, result.as_ref().err())?;
         report_clock(self.list, client, result.as_ref().err().map(|_| FATAL_CLOCK_LAG));
         let answer = self.list.step("exchange", result)?;
-        let readable = match client.plain_http_host(&endpoint.url) {
+        let readable = match insecure {
             Some(_) => "; the tokens were sent over plain HTTP, where they can be read: use https",
             None => "",
         };

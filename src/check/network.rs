@@ -13,16 +13,10 @@ use crate::http::{Client, LoadedHttp, Phase, certificate};
 
 const DAY_SECONDS: i64 = 24 * 3600;
 
-/// Adds the row `roots`, and `proxy` if that is known before a connection to `url`. `noting` adds to a failure what the
-/// run adds.
-pub(super) fn set_up(
-    list: &mut Checklist,
-    http: &LoadedHttp,
-    url: &Url,
-    noting: impl Fn(Failure) -> Failure,
-) -> Result<(), Failure> {
+/// Adds the row `roots`, and `proxy` if that is known before a connection to `url`.
+pub(super) fn set_up(list: &mut Checklist, http: &LoadedHttp, url: &Url) -> Result<(), Failure> {
     list.ok("roots", http.trust.places.describe());
-    let invalid = |why| noting(Failure::failed(Stage::Exchange, Reason::ProxyInvalid, why));
+    let invalid = |why| Failure::failed(Stage::Exchange, Reason::ProxyInvalid, why);
     if list.step("proxy", http.proxies.proxy_for(url).map_err(invalid))?.is_none() {
         list.ok("proxy", "none");
     }

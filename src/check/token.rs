@@ -8,7 +8,7 @@ use super::checklist::{Check, Checklist, report_clock, report_command, report_ti
 use super::network::{report_connection, set_up};
 use crate::failure::{Failure, Reason, Stage};
 use crate::go::duration;
-use crate::http::{Client, LoadedHttp, plain_http_host};
+use crate::http::{Client, LoadedHttp};
 use crate::log::Log;
 use crate::run::token::{TokenRun, connect, needed, prepare, while_checking};
 use crate::run::{Observer, Run, noting_plain_http};
@@ -25,7 +25,7 @@ fn steps(what: TokenRun, signals: &Signals, log: Log, list: &mut Checklist) -> R
     let mut run = list.step("timeout", Run::begin(&config, signals, log))?;
     let deadline = report_timeout(list, &run.timeline);
     report_command(list, &config.command);
-    let mut steps = Steps { list, url: site.url.clone(), insecure: plain_http_host(&site.url) };
+    let mut steps = Steps { list, url: site.url.clone() };
     let issuer = connect(&mut run, site, issuer, &mut steps)?;
     prepare(&run, issuer.as_ref(), &mut steps)?;
     let describe = async { Ok(issuer.describe(deadline).await) };
@@ -40,7 +40,6 @@ fn steps(what: TokenRun, signals: &Signals, log: Log, list: &mut Checklist) -> R
 struct Steps<'a> {
     list: &'a mut Checklist,
     url: Url,
-    insecure: Option<String>,
 }
 
 impl Observer for Steps<'_> {
@@ -48,16 +47,17 @@ impl Observer for Steps<'_> {
         self.list.step(step, result)
     }
 
-    fn read_credential(&mut self) {
-        self.list.ok("credential", "read");
+    fn read_credential(&mut self, origin: &str) {
+        self.list.ok("credential", format!("from {origin}"));
     }
 
     fn set_up(&mut self, http: &LoadedHttp, url: &Url) -> Result<(), Failure> {
-        set_up(self.list, http, url, |failure| failure)
+        set_up(self.list, http, url)
     }
 
     fn answered<T>(&mut self, client: &Client, result: Result<T, Failure>) -> Result<T, Failure> {
-        let result = result.map_err(|failure| noting_plain_http(failure, self.insecure.as_deref()));
+        let insecure = client.plain_http_host(&self.url);
+        let result = result.map_err(|failure| noting_plain_http(failure, insecure.as_deref()));
         report_connection(self.list, &self.url, client, result.as_ref().err())?;
         result.or_else(|failure| {
             report_clock(self.list, client, None);

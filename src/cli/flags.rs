@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, Args, Command, CommandFactory, Parser, ValueHint, value_parser};
 
-use super::parse::command;
+use super::parse::{command, with_usage};
 use super::syntax::{DEBUG_FLAG, JSON_FLAG, LOG_FORMAT_FLAG, LOG_FORMAT_VARIABLE};
 use super::values::{
     Flag as _, Given, Preset, Why, anything, count, described, duration, filled, given, one_of, path,
@@ -45,7 +45,14 @@ pub(crate) const ALGORITHM: Preset<Algorithm> = Preset { text: "EdDSA", parse: k
     version = VERSION,
     override_usage = "monitoring-token [flags] [--] COMMAND [ARG...]\n       \
         monitoring-token help [check|explain|key|gafaelfawr|stackstate]",
-    after_help = "A flag takes one dash or two, and its value after = or as the next argument (a BOOL only after =).\n\
+    after_help = "Commands:\n  \
+        check       Make the request of a run and show how each step went, without running the command\n  \
+        explain     Explain a reason for a failure: its likely causes and what to check\n  \
+        key         Make and inspect the keys that sign monitoring requests\n  \
+        gafaelfawr  Run a command with a service token of a Phalanx environment, or manage tokens\n  \
+        stackstate  The same for StackState (Rancher Observability, SUSE Observability)\n\
+        \n\
+        A flag takes one dash or two, and its value after = or as the next argument (a BOOL only after =).\n\
         A flag overrides its variable. If a flag is given twice, the last one counts.\n\
         Durations are Go durations: 250ms, 5s, 1m30s.\n\
         \n\
@@ -93,10 +100,19 @@ pub(crate) fn check_command() -> Command {
         .about("Make the request of a run and show how each step went, without running the command")
         .override_usage("monitoring-token check [flags] [--] [COMMAND ARG...]")
         .after_help(
-            "Put check in front of the failing line, also before gafaelfawr exec or stackstate exec. COMMAND is not run\n\
-            and no token is created. The exit status is what the run would have had before its command: 0, 124 timeout,\n\
-            125 failure, 2 usage error.",
+            "To check a command line that fails, insert check after monitoring-token, also before gafaelfawr exec and stackstate exec. \
+            COMMAND is not run, and no token is created. The exit status is the one that the run would have had before its \
+            command: 0, 124 timeout, 125 failure, 2 usage error.",
         )
+}
+
+/// `check` in front of an `exec`.
+pub(crate) fn check_exec_command<R: CommandFactory>() -> Command {
+    let exec = check_flags::<R>();
+    let program = exec.get_bin_name().unwrap_or_default().replacen(PROGRAM, "monitoring-token check", 1);
+    with_usage(exec.bin_name(program).about(
+        "Check each step of exec up to the creation of a token, without creating one or running COMMAND",
+    ))
 }
 
 /// The original's flags, and `-exchange`. As in the original, values that are text are parsed late: if a flag is given
@@ -126,7 +142,7 @@ pub(crate) struct LocateFlags {
     /// Key in target.urls [default: the service's own]
     #[arg(long, value_name = "KEY", variable("SERVICE_URL_KEY_NAME"), value_parser = given(anything))]
     pub(crate) service_url_key_name: Option<Given>,
-    /// Ask Locate for the service URL first; false does exactly what the original does by default
+    /// Ask Locate for the service URL first; false only signs the monitoring URL, as m-lab's monitoring-token does by default
     #[arg(long, variable("MONITORING_TOKEN_EXCHANGE"), boolean(EXCHANGE))]
     pub(crate) exchange: Option<bool>,
 }
@@ -183,7 +199,7 @@ pub(crate) struct CacheFlags {
     /// Skip the run if the same run failed within this time [default: off]
     #[arg(long, value_name = "DURATION", variable("MONITORING_TOKEN_CACHE_FAILURE_TTL"), value_parser = read(duration))]
     pub(crate) cache_failure_ttl: Option<Duration>,
-    /// Where results are kept [default: $XDG_CACHE_HOME/monitoring-token]
+    /// Where results are kept [default: $XDG_CACHE_HOME/monitoring-token, $CACHE_DIRECTORY or ~/.cache/monitoring-token]
     #[arg(long, value_name = "DIR", variable("MONITORING_TOKEN_CACHE_DIR"), value_hint = ValueHint::DirPath, value_parser = read(path))]
     pub(crate) cache_dir: Option<PathBuf>,
 }
@@ -207,6 +223,7 @@ pub(super) fn log_flags() -> [Arg; 2] {
 #[derive(Parser)]
 #[command(
     bin_name = "monitoring-token explain",
+    override_usage = "monitoring-token explain [REASON]",
     after_help = "Without REASON, all reasons are listed. No network is used.",
     arg = reason_operand()
 )]
@@ -222,7 +239,7 @@ pub(crate) struct GenerateFlags {
     /// EdDSA, ES256 or RS256
     #[arg(long, value_name = "ALG", default(ALGORITHM.text), value_parser = read(ALGORITHM.parse))]
     pub(crate) alg: Option<Algorithm>,
-    /// Key ID [default: the key's thumbprint, RFC 7638]
+    /// Key ID [default: the key's thumbprint (RFC 7638), padded with = as jwk-keygen does]
     #[arg(long, value_name = "ID", value_parser = read(key_id))]
     pub(crate) kid: Option<String>,
     /// File to write, never overwritten [default: jwk_sig_ALG_KID]
@@ -251,7 +268,7 @@ pub(crate) struct InspectFlags {
 
 #[derive(Args)]
 #[group(skip)]
-#[command(arg = operands("FILE", "JWK file").value_hint(ValueHint::FilePath))]
+#[command(arg = operands("FILE", "JWK file").num_args(0..=1).value_hint(ValueHint::FilePath))]
 pub(crate) struct KeyFileFlags {
     /// Limit for reading FILE, which may be a pipe
     #[arg(long, value_name = "DURATION", default(TIMEOUT.text), value_parser = read(TIMEOUT.parse))]
@@ -275,7 +292,7 @@ pub(super) fn command_operands() -> Arg {
 }
 
 fn reason_operand() -> Arg {
-    operands("REASON", "The reason, as in the logs, the metrics and check --json")
+    operands("REASON", "The reason, as in the logs, the metrics and the output of check")
         .num_args(0..=1)
         .value_parser(PossibleValuesParser::new(Reason::ALL.iter().map(|reason| reason.name())))
         .hide_possible_values(true)

@@ -84,7 +84,7 @@ pub(crate) struct List {
 
 /// Delete a token
 #[derive(Parser)]
-#[command(bin_name = "monitoring-token gafaelfawr delete", arg = operands("KEY", "Key of the token: the 22 characters after gt-"))]
+#[command(bin_name = "monitoring-token gafaelfawr delete", arg = operands("KEY", "Key of the token: the 22 characters after gt-").num_args(0..=1))]
 pub(crate) struct Delete {
     #[command(flatten)]
     pub(crate) gafaelfawr: GafaelfawrFlags,
@@ -97,10 +97,7 @@ pub(crate) struct Delete {
 
 /// Run COMMAND with a service token that is deleted afterwards
 #[derive(Parser)]
-#[command(
-    bin_name = "monitoring-token gafaelfawr exec",
-    override_usage = "monitoring-token gafaelfawr exec --username bot-NAME --scopes A,B [flags] -- COMMAND [ARG...]"
-)]
+#[command(bin_name = "monitoring-token gafaelfawr exec")]
 pub(crate) struct Exec {
     #[command(flatten)]
     pub(crate) gafaelfawr: GafaelfawrFlags,
@@ -115,7 +112,6 @@ pub(crate) struct Exec {
 #[command(
     bin_name = "monitoring-token gafaelfawr rotate",
     mut_arg("timeout", limit_of_rotate),
-    override_usage = "monitoring-token gafaelfawr rotate --token-file FILE --username bot-NAME --scopes A,B [flags]",
     arg = refused_flag("no-expiry", expiring).boolean(false).value_parser(read(expiring))
 )]
 pub(crate) struct Rotate {

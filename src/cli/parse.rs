@@ -9,7 +9,7 @@ use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches};
 
 use super::flags::PROGRAM;
 use super::syntax::{self, DEBUG_FLAG, JSON_FLAG, LOG_FORMAT_FLAG, LOG_FORMAT_VARIABLE, VERBOSE_FLAG};
-use super::values::{self, described, is_damaged_bool};
+use super::values::{self, described, is_damaged_bool, is_described};
 use crate::failure::Failure;
 use crate::go::flag::parse_bool;
 use crate::issuer::locate::SERVICE_URL;
@@ -62,12 +62,37 @@ pub(crate) fn command<F: CommandFactory>() -> Command {
 
 /// Settings of all commands: Go's rules for repeated flags, and `-help`.
 pub(crate) fn finished(command: Command) -> Command {
+    let command = if command.get_overridden_usage().is_none() { with_usage(command) } else { command };
     command
         .args_override_self(true)
         .disable_help_subcommand(true)
         .disable_version_flag(true)
         .next_line_help(false)
         .term_width(100)
+}
+
+/// Gives a command that is to be described its usage line: `PROGRAM --required VALUE [flags] OPERAND`.
+pub(super) fn with_usage(command: Command) -> Command {
+    if !is_described() {
+        return command;
+    }
+    let program = command.get_bin_name().unwrap_or_default();
+    let mut text = program.to_owned();
+    // The rule that asks for roles has an exception, so it is not clap's.
+    for arg in command.get_arguments().filter(|arg| arg.is_required_set() || arg.get_long() == Some("roles"))
+    {
+        let value = arg.get_value_names().unwrap_or_default().join(" ");
+        text += &format!(" --{} {value}", arg.get_long().unwrap_or_default());
+    }
+    text += " [flags]";
+    for operand in command.get_positionals().filter(|operand| !operand.is_hide_set()) {
+        text += &match (operand.is_trailing_var_arg_set(), program.starts_with("monitoring-token check ")) {
+            (true, true) => " [-- COMMAND [ARG...]]".to_owned(),
+            (true, false) => " -- COMMAND [ARG...]".to_owned(),
+            (false, _) => format!(" {}", operand.get_value_names().unwrap_or_default().join(" ")),
+        };
+    }
+    command.override_usage(text)
 }
 
 /// Parses `args` (without the program name) by Go's rules and the flags of `command`, which has those of `F`.

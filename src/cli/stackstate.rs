@@ -9,10 +9,10 @@ use clap::{Arg, Args, Parser, ValueHint};
 use reqwest::Url;
 
 use super::flags::{log_flags, operands};
-use super::syntax::{STS_FLAG, VERBOSE_FLAG};
+use super::syntax::{DEBUG_FLAG, STS_FLAG, VERBOSE_FLAG};
 use super::token::{
-    AdminFlags, DEFAULT_LIFETIME, ExecFlags, OutFlags, RotateFlags, limit_of_rotate, public, refused,
-    refused_flag, token_file,
+    AdminFlags, DEFAULT_LIFETIME, ExecFlags, OutFlags, RotateFlags, SHOW_STEPS, limit_of_rotate, public,
+    refused, refused_flag, token_file,
 };
 use super::values::{
     CommaList, Flag as _, Given, Preset, SERVICE, STS, TOKEN, Why, base_url, boolean, filled, given, line,
@@ -108,7 +108,12 @@ pub(crate) struct List {
 
 /// Delete a service token
 #[derive(Parser)]
-#[command(bin_name = "monitoring-token stackstate delete", arg = operands("ID", "ID of the token"))]
+#[command(
+    bin_name = "monitoring-token stackstate delete",
+    override_usage = "monitoring-token stackstate delete [flags] ID\n       \
+        monitoring-token stackstate delete --name NAME [flags]",
+    arg = operands("ID", "ID of the token").num_args(0..=1)
+)]
 pub(crate) struct Delete {
     #[command(flatten)]
     pub(crate) stackstate: StackStateFlags,
@@ -124,7 +129,11 @@ pub(crate) struct Delete {
 
 /// Print the Helm values for a bootstrap token, with a new random token
 #[derive(Parser)]
-#[command(bin_name = "monitoring-token stackstate bootstrap", args = log_flags())]
+#[command(
+    bin_name = "monitoring-token stackstate bootstrap",
+    args = log_flags(),
+    mut_arg(DEBUG_FLAG, |debug| debug.help(SHOW_STEPS))
+)]
 pub(crate) struct Bootstrap {
     #[command(flatten)]
     pub(crate) subject: SubjectFlags,
@@ -144,10 +153,7 @@ pub(crate) struct Bootstrap {
 
 /// Run COMMAND with a service token that is deleted afterwards
 #[derive(Parser)]
-#[command(
-    bin_name = "monitoring-token stackstate exec",
-    override_usage = "monitoring-token stackstate exec --roles A,B [flags] -- COMMAND [ARG...]"
-)]
+#[command(bin_name = "monitoring-token stackstate exec")]
 pub(crate) struct Exec {
     #[command(flatten)]
     pub(crate) stackstate: StackStateFlags,
@@ -162,11 +168,7 @@ pub(crate) struct Exec {
 
 /// Keep a working token in FILE: replace it before it expires, then delete it
 #[derive(Parser)]
-#[command(
-    bin_name = "monitoring-token stackstate rotate",
-    mut_arg("timeout", limit_of_rotate),
-    override_usage = "monitoring-token stackstate rotate --token-file FILE --name NAME --roles A,B [flags]"
-)]
+#[command(bin_name = "monitoring-token stackstate rotate", mut_arg("timeout", limit_of_rotate))]
 pub(crate) struct Rotate {
     #[command(flatten)]
     pub(crate) stackstate: StackStateFlags,

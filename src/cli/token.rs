@@ -38,12 +38,15 @@ pub(crate) struct ExecFlags {
     pub(crate) run: RunFlags,
 }
 
+/// Help of `-logx.debug` where no command is run.
+pub(super) const SHOW_STEPS: &str = "Show each step on stderr";
+
 /// Flags of the verbs that make requests but run no command.
 #[derive(Args)]
 #[group(skip)]
-#[command(args = log_flags(), mut_arg(DEBUG_FLAG, |debug| debug.help("Show each step on stderr")))]
+#[command(args = log_flags(), mut_arg(DEBUG_FLAG, |debug| debug.help(SHOW_STEPS)))]
 pub(crate) struct AdminFlags {
-    /// Output format: text or json; on exec, --output is a destination
+    /// Output format: text or json
     #[arg(long, short = 'o', value_name = "FORMAT", default(FORMAT.text), value_parser = read(FORMAT.parse), help_heading = None::<&str>)]
     pub(crate) output: Option<Format>,
     #[command(flatten)]

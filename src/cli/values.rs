@@ -94,7 +94,7 @@ impl Flag for Arg {
     }
 
     fn default(self, text: &'static str) -> Arg {
-        if DESCRIBING.get() { self.default_value(text) } else { self }
+        if is_described() { self.default_value(text) } else { self }
     }
 
     fn boolean(self, default: bool) -> Arg {
@@ -111,6 +111,11 @@ impl Flag for Arg {
 thread_local! {
     /// clap gets the defaults only when it prints them: in a run, they would cost 3 % of the instructions.
     static DESCRIBING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// True if the definitions are for help, man pages or completions.
+pub(super) fn is_described() -> bool {
+    DESCRIBING.get()
 }
 
 /// Runs `build` with defaults included in the definitions.
@@ -370,11 +375,17 @@ pub(crate) fn or<W: AsRef<str>>(words: &[W]) -> String {
 }
 
 pub(super) fn base_url(text: &OsStr) -> Result<Url, Why> {
-    parse_base_url(text).map_err(|why| Why::Hidden(why.into()))
+    let kind = if shown_url(text).is_some() { Why::Shown } else { Why::Hidden };
+    parse_base_url(text).map_err(|why| kind(why.into()))
 }
 
-/// As [`base_url`], for a URL that does not come from a flag. The value is not shown, because a malformed URL may hold
-/// a secret.
+/// A malformed URL for messages; `None` if it may hold a secret. No token has a dot or a colon and no capital letter.
+pub(crate) fn shown_url(text: &OsStr) -> Option<&str> {
+    let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b".:/-_".contains(&b);
+    text.to_str().filter(|text| text.contains(['.', ':']) && text.bytes().all(is_plain))
+}
+
+/// As [`base_url`], for a URL that does not come from a flag.
 pub(crate) fn parse_base_url(text: &OsStr) -> Result<Url, String> {
     let text = text.to_str();
     if let Some(why) = text.and_then(stray_character) {

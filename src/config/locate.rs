@@ -15,7 +15,9 @@ use crate::child::OutputPolicy;
 use crate::cli::flags::{
     CacheFlags, ENV_NAME, EXCHANGE, LOCATE_URL, LocateFlags, MainFlags, OUTPUT, SERVICE, TIMEOUT,
 };
-use crate::cli::values::{Given, Why, check_host, is_damaged_bool, stray_character, variable_name, word};
+use crate::cli::values::{
+    Given, Why, check_host, is_damaged_bool, shown_url, stray_character, variable_name, word,
+};
 use crate::cli::{Line, PROGRAM};
 use crate::failure::{Failure, Reason, Stage};
 use crate::go::flag::parse_bool;
@@ -120,10 +122,11 @@ fn endpoint(given: Option<&Given>, service: &str) -> Result<Endpoint, Failure> {
         let refuse = |why| Failure::usage(format!("-locate-url: invalid URL: {why}"));
         return Endpoint::new(LOCATE_URL, service).map_err(refuse);
     };
-    // The URL may hold a password, so it is shown only if it can be parsed.
+    // It may hold a password, which is not shown.
     let refuse = |why: &str| {
-        let url = given.text.to_str().and_then(|text| Url::parse(text).ok());
-        let shown = url.map(|url| format!(" {:?}", redact_url(&url))).unwrap_or_default();
+        let url = given.text.to_str().and_then(|text| Url::parse(text).ok()).filter(Url::has_host);
+        let shown = url.map(|url| redact_url(&url)).or_else(|| shown_url(&given.text).map(str::to_owned));
+        let shown = shown.map(|url| format!(" {url:?}")).unwrap_or_default();
         Failure::usage(format!("{}: invalid URL{shown}: {why}", given.origin))
     };
     let text = given.text.to_str().ok_or_else(|| refuse("it is not UTF-8"))?;
@@ -146,6 +149,7 @@ fn key(given: Option<&Given>) -> Result<KeySource, Failure> {
     let Some(given) = given.filter(|given| !given.text.is_empty()) else {
         return Ok(KeySource::Missing);
     };
+    let origin = if given.is_variable() { SIGNER_KEY } else { "-monitoring-signer-key" };
     let kind = if given.text.as_bytes().starts_with(b"file:") { "file: URL" } else { "URL" };
     let source = match (is_inline_jwk(&given.text), given.is_variable()) {
         (false, _) if looks_like_a_key(&given.text) => Err(Failure::failed(
@@ -161,7 +165,7 @@ fn key(given: Option<&Given>) -> Result<KeySource, Failure> {
             Reason::KeyUnreadable,
             format!("{}: expected the path of the private JWK, not a {kind}; it is not shown", given.origin),
         )),
-        (false, _) => Ok(KeySource::File(PathBuf::from(&given.text))),
+        (false, _) => Ok(KeySource::File(PathBuf::from(&given.text), origin)),
         (true, false) => Err(Failure::usage(
             "-monitoring-signer-key: expected a file, not the key; command lines are public, so give the key itself in MONITORING_SIGNER_KEY",
         )),

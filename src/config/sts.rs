@@ -9,7 +9,7 @@ use saphyr_parser::{Event, Parser};
 
 use super::path_variable;
 use crate::cli::stackstate::StsFlags;
-use crate::failure::{Failure, Reason, Stage, printable, system_error};
+use crate::failure::{Failure, Reason, Stage, or_list, printable, system_error};
 use crate::issuer::credential::{Credential, one_word};
 use crate::issuer::stackstate::CredentialKind;
 use crate::read::{self, BYTE_ORDER_MARK, ReadError, Until};
@@ -40,7 +40,7 @@ impl Context {
             return match named {
                 None => Ok(None),
                 Some(_) => {
-                    Err(failure("no configuration file of sts: HOME is not set; use --config".to_owned()))
+                    Err(failure("no sts configuration file: HOME is not set; use --config".to_owned()))
                 }
             };
         };
@@ -52,7 +52,7 @@ impl Context {
                 return Ok(None);
             }
             Err(error) => {
-                let what = format!("the configuration of sts {at}");
+                let what = format!("the sts configuration {at}");
                 return Err(match error {
                     ReadError::Io(error) => failure(format!(
                         "cannot read {what}: {}; run sts context save, or use --url and STS_CLI_API_TOKEN",
@@ -65,8 +65,7 @@ impl Context {
         };
         // Go's YAML library skips it, too.
         let text = String::from_utf8_lossy(bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes));
-        let found =
-            find(&text, named).map_err(|why| failure(format!("{why} in the configuration of sts {at}")))?;
+        let found = find(&text, named).map_err(|why| failure(format!("sts configuration {at}{why}")))?;
         Ok(Some(Context { origin: format!("{at}: context {}", found.origin), ..found }))
     }
 
@@ -90,7 +89,7 @@ impl Context {
     pub(super) fn check(&self) -> Result<(), Failure> {
         if self.skips_verification {
             return Err(failure(format!(
-                "{} has skip-ssl: true, and certificates are always verified here; save the CA certificate in \
+                "{} has skip-ssl: true, but monitoring-token always verifies certificates; save the CA certificate in \
                  the context (sts context save --ca-cert-path) and remove skip-ssl",
                 self.origin
             )));
@@ -109,20 +108,21 @@ fn default_path() -> Option<PathBuf> {
     Some(folder.join("stackstate-cli/config.yaml"))
 }
 
-/// The context with this name, or the current one. Its `origin` is its name. An error never quotes the file, which
-/// holds tokens.
+/// The context with this name, or the current one. Its `origin` is its name. An error follows the name of the file,
+/// and never quotes it, because it holds tokens.
 fn find(text: &str, named: Option<&str>) -> Result<Context, String> {
     let invalid = |error: ScanError| {
-        format!("invalid YAML at line {}, column {}", error.marker().line(), error.marker().col() + 1)
+        format!(": invalid YAML at line {}, column {}", error.marker().line(), error.marker().col() + 1)
     };
     if text.contains('*') && !is_small(text).map_err(invalid)? {
-        return Err("invalid YAML: aliases that expand to too much".to_owned());
+        return Err(": invalid YAML: aliases that expand to too much".to_owned());
     }
     let mut loader = YamlLoader::default();
     loader.early_parse(false);
     Parser::new_from_str(text).load(&mut loader, true).map_err(invalid)?;
     let documents: Vec<Yaml<'_>> = loader.into_documents();
-    let root = documents.first().filter(|root| root.is_mapping()).ok_or("no context")?;
+    let root =
+        documents.first().filter(|root| root.is_mapping()).ok_or(" has no context; run sts context save")?;
     let Some(contexts) = member(root, "contexts") else {
         return match named {
             None | Some(UNNAMED) => Ok(read_context(root, UNNAMED)),
@@ -136,7 +136,9 @@ fn find(text: &str, named: Option<&str>) -> Result<Context, String> {
         .filter_map(|entry| Some((text_of(member(entry, "name")?)?, member(entry, "context")?)))
         .collect();
     let current = member(root, "current-context").and_then(text_of).filter(|name| !name.is_empty());
-    let Some(named) = named.or(current) else { return Err("no current context".to_owned()) };
+    let Some(named) = named.or(current) else {
+        return Err(" has no current context; choose one with --context or STS_CLI_CONTEXT".to_owned());
+    };
     match contexts.iter().find(|(name, _)| *name == named) {
         Some((name, context)) => Ok(read_context(context, name)),
         None => Err(missing(named, &contexts.iter().map(|(name, _)| *name).collect::<Vec<_>>())),
@@ -174,7 +176,11 @@ fn is_small(text: &str) -> Result<bool, ScanError> {
 }
 
 fn missing(named: &str, known: &[&str]) -> String {
-    format!("no context {} (it has: {})", printable(named), printable(&known.join(", ")))
+    let known = match known {
+        [] => "run sts context save".to_owned(),
+        known => format!("choose {} with --context or STS_CLI_CONTEXT", printable(&or_list(known))),
+    };
+    format!(" has no context {}; {known}", printable(named))
 }
 
 fn member<'a>(node: &'a Yaml<'a>, name: &str) -> Option<&'a Yaml<'a>> {
@@ -253,14 +259,14 @@ mod tests {
         let long = format!("a: &a \"{}\"\nb: [{}]\n", "\u{e9}".repeat(100_000), "*a, ".repeat(1000));
         for text in [bomb, long] {
             let why = find(&text, None).err().expect("refused");
-            assert_eq!(why, "invalid YAML: aliases that expand to too much");
+            assert_eq!(why, ": invalid YAML: aliases that expand to too much");
         }
     }
 
     #[test]
     fn an_error_names_the_contexts_and_never_quotes_the_file() {
         for (text, named, words) in [
-            (TWO, Some("test"), "no context test (it has: default, prod)"),
+            (TWO, Some("test"), " has no context test; choose default or prod with"),
             ("contexts: []\n", None, "no current context"),
             ("contexts: []\ncurrent-context: x\n", None, "no context x"),
             ("", None, "no context"),

@@ -218,9 +218,9 @@ impl GoUrl {
         text
     }
 
-    /// The last two elements of the path as a server reads it, such as `ndt/ndt7`: dot segments and empty elements are
-    /// removed.
-    pub(crate) fn last_two(&self) -> String {
+    /// The end of the path as a server reads it (dot segments and empty elements are removed): the last two elements,
+    /// such as `ndt/ndt7`, or less if these are part of Locate's own `/platform/monitoring/`.
+    pub(crate) fn service(&self) -> String {
         let path = String::from_utf8_lossy(&self.path);
         let mut elements: Vec<&str> = Vec::new();
         for element in path.split('/') {
@@ -230,7 +230,12 @@ impl GoUrl {
                 element => elements.push(element),
             }
         }
-        elements[elements.len().saturating_sub(2)..].join("/")
+        let own = match elements[..] {
+            [.., "platform", "monitoring"] => 0,
+            [.., "platform", "monitoring", _] => 1,
+            _ => 2,
+        };
+        elements[elements.len().saturating_sub(own)..].join("/")
     }
 }
 
@@ -324,7 +329,7 @@ mod tests {
             let url = GoUrl::parse(prefix).unwrap().join(service);
             assert_eq!(url.text(), expected);
             if !service.is_empty() && !service.contains('?') {
-                assert_eq!(url.last_two(), "ndt/ndt7", "{prefix} {service}");
+                assert_eq!(url.service(), "ndt/ndt7", "{prefix} {service}");
             }
         }
     }

@@ -1,6 +1,7 @@
 //! One attempt to get a response, as plain data: the connector records it, messages and `check` read it.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,23 +23,17 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// The step, and advice for a request that stops there.
-    pub(super) fn words(self) -> (&'static str, &'static str) {
+    /// Advice for a request that stops here.
+    pub(super) fn advice(self) -> &'static str {
         match self {
-            Phase::Lookup => ("resolving the host name", "check this machine's DNS"),
-            Phase::Connect => ("connecting", "check for a firewall in between, and that the host is up"),
-            Phase::ProxyHandshake => {
-                ("in the TLS handshake with the proxy", "check that the proxy speaks TLS on this port")
+            Phase::Lookup => "check this machine's DNS",
+            Phase::Connect => "check that the host is up, and look for a firewall on the path",
+            Phase::ProxyHandshake => "check that the proxy speaks TLS on this port",
+            Phase::Handshake => {
+                "check that this is an https port, and look for a proxy or firewall on the path"
             }
-            Phase::Handshake => (
-                "in the TLS handshake",
-                "check that this is an https port, and for a proxy or firewall in between",
-            ),
-            Phase::Answer => (
-                "waiting for the response",
-                "the server accepts connections but does not respond; it may be overloaded",
-            ),
-            Phase::Body => ("reading the response", "the response did not end in time"),
+            Phase::Answer => "the server accepts connections but does not respond; it may be overloaded",
+            Phase::Body => "the response did not end in time",
         }
     }
 }
@@ -65,6 +60,8 @@ pub(super) struct Progress {
     pub(super) attempt: Mutex<Attempt>,
     /// If there are two TLS handshakes, the first is with the proxy; this says whether an only one is.
     pub(super) proxy_speaks_tls: bool,
+    /// Some attempt was connected, so its request may have been sent.
+    pub(super) sent: AtomicBool,
 }
 
 impl Progress {
@@ -74,6 +71,7 @@ impl Progress {
     }
 
     pub(super) fn connected(&self, phase: Phase) {
+        self.sent.fetch_or(phase == Phase::Answer, Ordering::Relaxed);
         self.note(|attempt| {
             attempt.phase = phase;
             attempt.connected = attempt.connected.or(attempt.began.map(|began| began.elapsed()));
@@ -84,6 +82,10 @@ impl Progress {
         let is_with_proxy = self.proxy_speaks_tls && !self.has_tls();
         self.connected(if is_with_proxy { Phase::ProxyHandshake } else { Phase::Handshake });
         self.note(|attempt| attempt.has_tls = true);
+    }
+
+    pub(super) fn has_sent(&self) -> bool {
+        self.sent.load(Ordering::Relaxed)
     }
 
     pub(super) fn has_tls(&self) -> bool {

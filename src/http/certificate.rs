@@ -112,7 +112,7 @@ pub(super) fn check_issuer(der: &CertificateDer<'_>, below: usize, now: UnixTime
     }
     let usage = certificate.get::<KeyUsage>().map_err(|_| Flaw::malformed())?;
     if usage.is_some_and(|(_, usage)| !usage.key_cert_sign()) {
-        return Err(Flaw::unfit("may not sign certificates (keyUsage lacks keyCertSign)"));
+        return Err(Flaw::unfit("is not allowed to sign certificates (keyUsage lacks keyCertSign)"));
     }
     check_purpose(&certificate)
 }
@@ -141,7 +141,7 @@ pub(super) fn check_purpose(certificate: &TbsCertificate) -> Result<(), Flaw> {
     match certificate.get::<ExtendedKeyUsage>() {
         Ok(None) => Ok(()),
         Ok(Some((_, usage))) if usage.0.iter().any(|purpose| FOR_SERVERS.contains(purpose)) => Ok(()),
-        Ok(Some(_)) => Err(Flaw::unfit("may not be used for servers (extendedKeyUsage lacks serverAuth)")),
+        Ok(Some(_)) => Err(Flaw::unfit("is not meant for servers (extendedKeyUsage lacks serverAuth)")),
         Err(_) => Err(Flaw::malformed()),
     }
 }

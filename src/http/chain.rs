@@ -212,7 +212,7 @@ fn unknown_authority(path: &[Parsed<'_>], places: &TrustStore) -> Flaw {
         ("it is self-signed".to_owned(), "")
     } else {
         let why = format!("certificate signed by unknown authority {}", shown_name(&last.issuer));
-        (why, if is_alone { ", or let the server send its intermediate certificates" } else { "" })
+        (why, if is_alone { ", or configure the server to send its intermediate certificates" } else { "" })
     };
     let searched = places.describe();
     untrusted(format!("{why}, not found in {searched}; trust it with -ca-file or SSL_CERT_FILE{or}"))

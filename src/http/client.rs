@@ -183,26 +183,38 @@ impl Client {
         via(self.proxy())
     }
 
-    /// The current step with the server of `url`, such as `connecting (https://h)`, with the status of the response if
+    /// The current step with the server of `url`, such as `connecting to https://h`, with the status of the response if
     /// its body is being read.
     pub fn doing(&self, url: &Url) -> String {
         let Attempt { phase, status, .. } = self.attempt();
-        let status = status.map(|status| format!(", {}", named_status(status))).unwrap_or_default();
-        format!("{} ({}{}{status})", phase.words().0, origin(url), self.via())
+        let (origin, at) = (origin(url), origin(url) + &self.via());
+        let proxy = self.proxy().map(|proxy| format!("the proxy {} for ", proxy.shown())).unwrap_or_default();
+        let status = status.map(|status| format!(" ({})", named_status(status))).unwrap_or_default();
+        match phase {
+            Phase::Lookup => format!("resolving the host name of {proxy}{origin}"),
+            Phase::Connect => format!("connecting to {at}"),
+            Phase::ProxyHandshake => format!("in the TLS handshake with {proxy}{origin}"),
+            Phase::Handshake => format!("in the TLS handshake with {at}"),
+            Phase::Answer => format!("waiting for {at} to respond"),
+            Phase::Body => format!("reading the response of {at}{status}"),
+        }
     }
 
     /// As [`Client::doing`], with advice for a request that stops there.
     pub fn stuck(&self, url: &Url) -> String {
         let advice = match (self.attempt().phase, self.proxy()) {
             (Phase::Connect, Some(_)) => "check that the proxy is up and can reach the server",
-            (phase, _) => phase.words().1,
+            (phase, _) => phase.advice(),
         };
         format!("{}: {advice}", self.doing(url))
     }
 
-    /// The host that gets a token over plain HTTP, unless it is this machine. A name such as `x.localhost` may belong
+    /// The host that got a token over plain HTTP, unless it is this machine. A name such as `x.localhost` may belong
     /// to another machine, which only a connection shows.
     pub fn plain_http_host(&self, url: &Url) -> Option<String> {
+        if !self.setup.progress.has_sent() {
+            return None;
+        }
         let left = || (url.scheme() == "http" && self.left_machine.get()).then(|| url.host_str()).flatten();
         plain_http_host(url).or_else(|| left().map(str::to_owned))
     }

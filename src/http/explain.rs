@@ -140,7 +140,13 @@ impl Circumstances<'_> {
         if let QueryError::Exhausted(error) = why {
             return out_of_resources(&format!("cannot resolve {whose}{host}"), &io_words(error));
         }
-        let message = format!("cannot resolve {whose}{host}: {why}; check {variable} and DNS");
+        // As deployment files have it, in lower case.
+        let advice = if host.starts_with("locate-dot-project.") {
+            "replace PROJECT in the host name with the name of a Google Cloud project".to_owned()
+        } else {
+            format!("check {variable} and DNS")
+        };
+        let message = format!("cannot resolve {whose}{host}: {why}; {advice}");
         TransportError::unsent(Reason::Dns, message, true)
     }
 
@@ -162,7 +168,7 @@ impl Circumstances<'_> {
                 (Reason::ConnectionFailed, "; check the network of this machine")
             }
             (None, io::ErrorKind::TimedOut) => {
-                (Reason::ConnectionFailed, "; check for a firewall in between")
+                (Reason::ConnectionFailed, "; check for a firewall on the path")
             }
             (None, _) if self.is_link_local() => (
                 Reason::ConnectionFailed,
@@ -299,9 +305,14 @@ impl Circumstances<'_> {
         }
         let (shown, at, variable) = (proxy.shown(), origin(self.url), proxy.variable);
         let label = status.map(|status| format!(" ({})", named_status(status))).unwrap_or_default();
-        let message = format!(
-            "the proxy {shown} refused to connect to {at}{label}; check its rules, {variable} and NO_PROXY"
-        );
+        let message = match status {
+            Some(502..=504) => format!(
+                "the proxy {shown} could not connect to {at}{label}; check that the server is up and that the proxy can reach it"
+            ),
+            _ => format!(
+                "the proxy {shown} refused to connect to {at}{label}; check its rules, {variable} and NO_PROXY"
+            ),
+        };
         let retryable = status.is_none_or(is_retryable);
         TransportError::unsent(Reason::ProxyFailed, message, retryable).blaming_proxy(true)
     }
@@ -333,7 +344,7 @@ impl Circumstances<'_> {
         let cut = "end of file before message length reached";
         let io = find::<io::Error>(error).map(io_words).or_else(|| says(cut).then(|| cut.to_owned()));
         if let Some(why) = io {
-            let check = "; check the server, and any proxy or load balancer in between";
+            let check = "; check the server, and any proxy or load balancer on the path";
             let advice = asked.as_deref().unwrap_or(check);
             let message = format!("the connection to {at} broke {during}: {why}{advice}");
             return TransportError::unsent(Reason::ConnectionBroken, message, true);
@@ -500,7 +511,7 @@ pub(crate) fn proxy_authentication(proxy: &Proxy, answer: &Answer) -> String {
     authentication(proxy, "HTTP 407", &second_look::schemes(values))
 }
 
-/// The proxy in between, as a clause for messages; empty without one.
+/// The proxy on the path, as a clause for messages; empty without one.
 pub(super) fn via(proxy: Option<&Proxy>) -> String {
     proxy.map(|proxy| format!(" through the proxy {}", proxy.shown())).unwrap_or_default()
 }

@@ -189,7 +189,7 @@ fn read_pipe(path: &Path, until: &Until<'_>) -> Result<Option<Vec<CertificateDer
 fn read_ca_file(path: &Path, until: &Until<'_>) -> Result<Vec<CertificateDer<'static>>, Failure> {
     let what = format!("the CA file {}", path.display());
     let wrong = |why: String| {
-        Failure::failed(Stage::Exchange, Reason::CaFileInvalid, format!("{what} {why}; set -ca-file"))
+        Failure::failed(Stage::Exchange, Reason::CaFileInvalid, format!("{what} {why}; check -ca-file"))
     };
     let read = read::open(path).and_then(|file| read::all(file, MAX_BUNDLE_BYTES, until));
     let pem = read.map_err(|error| match error {

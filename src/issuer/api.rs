@@ -82,7 +82,7 @@ impl Api {
         &self.client
     }
 
-    /// The current step with the server, such as `connecting (https://h)`.
+    /// The current step with the server, such as `connecting to https://h`.
     pub(crate) fn doing(&self) -> String {
         self.client.doing(&self.base)
     }

@@ -25,12 +25,22 @@ pub(crate) enum Credential {
 }
 
 impl Credential {
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Credential::Variable(name, _) => (*name).to_owned(),
+            Credential::File(path) => path.display().to_string(),
+            Credential::StandardInput => "standard input".to_owned(),
+            Credential::Context(_) => "the context of sts".to_owned(),
+        }
+    }
+
     /// Reads the credential, which may wait for a pipe.
     pub(crate) fn read(self, until: &Until<'_>) -> Result<SecretString, Failure> {
-        let (file, at) = match self {
+        let at = self.describe();
+        let file = match self {
             Credential::Variable(_, token) | Credential::Context(token) => return Ok(token),
-            Credential::File(path) => (read::open_secret(&path), path.display().to_string()),
-            Credential::StandardInput => (read::standard_input(), "standard input".to_owned()),
+            Credential::File(path) => read::open_secret(&path),
+            Credential::StandardInput => read::standard_input(),
         };
         token_in(file, &at, "the admin token", "--admin-token-file", until)
     }

@@ -18,7 +18,7 @@ pub(crate) struct Dialect {
     pub owner: &'static str,
     /// Advice if another server seems to respond.
     pub advice: &'static str,
-    /// True if an error comes from the issuer, and not from a proxy in between.
+    /// True if an error comes from the issuer, and not from a proxy on the path.
     pub is_own: fn(&Answer) -> bool,
     /// True if a 404 is about the token, and not about a missing API.
     pub is_not_found: fn(&Answer) -> bool,
@@ -128,11 +128,7 @@ impl Refusal<'_> {
             407 => proxy_authentication(*proxy, origin, answer),
             429 => format!("{server} {summary} {said}; {}", when_to_ask(answer)),
             500.. => {
-                let when = match doing {
-                    Doing::Create => ", and may not have created a token".to_owned(),
-                    _ => format!(" when asked to {}", self.what()),
-                };
-                format!("{origin} {summary}{when} {said}; {advice}")
+                format!("{origin} {summary} when asked to {} {said}; {advice}", self.what())
             }
             300..=399 | 408 => format!("{server} {summary} {said}; {advice}"),
             _ if (dialect.is_own)(answer) => format!("{server} refused to {} {said}", self.what()),
@@ -146,7 +142,7 @@ pub(super) fn proxy_authentication(proxy: Option<&Proxy>, at: &str, answer: &Ans
     match proxy {
         Some(proxy) => explain::proxy_authentication(proxy, answer),
         None => format!(
-            "{at} requires proxy authentication (HTTP 407), but no proxy is set; check the URL and what is in between"
+            "{at} requires proxy authentication (HTTP 407), but no proxy is set; check the URL, and look for a proxy on the path"
         ),
     }
 }

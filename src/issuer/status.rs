@@ -8,14 +8,14 @@ use crate::http::explain::named_status;
 use crate::http::{self, Answer};
 
 /// The action of the server, after its name, and the advice: by default `check_url`, for the service's URL and the proxies
-/// in between.
+/// on the path.
 pub(super) fn meaning(status: u16, check_url: &str) -> (&'static str, &str) {
     match status {
         300..=399 => ("returned an unexpected status", check_url),
         403 => ("does not allow this request", "check the URL, and that this address is allowed there"),
         404 => ("was not found", check_url),
         405 => ("does not allow this method", check_url),
-        408 => ("timed out waiting for the request", "check the network and any proxy in between"),
+        408 => ("timed out waiting for the request", "check the network and any proxy on the path"),
         429 => ("is rate limiting requests", "probe less often, or spread the probes"),
         511 => (
             "is behind a captive portal, which requires a login to this network",

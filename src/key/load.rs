@@ -13,8 +13,8 @@ use crate::read::{self, ReadError, Until};
 const MAX_KEY_BYTES: usize = 64 * 1024;
 
 pub enum KeySource {
-    /// A file, which may be a pipe.
-    File(PathBuf),
+    /// A file, which may be a pipe, and the flag or variable that named it.
+    File(PathBuf, &'static str),
     /// The JWK itself, from the variable.
     Inline(SecretString),
     /// Neither flag nor variable is set. The run reports this failure itself, so that its metrics include it.
@@ -24,7 +24,7 @@ pub enum KeySource {
 impl KeySource {
     pub fn describe(&self) -> String {
         match self {
-            KeySource::File(path) => path.display().to_string(),
+            KeySource::File(path, _) => path.display().to_string(),
             KeySource::Inline(_) => "in MONITORING_SIGNER_KEY".to_owned(),
             KeySource::Missing => "(none)".to_owned(),
         }
@@ -41,8 +41,8 @@ impl KeySource {
                 ));
             }
             KeySource::Inline(jwk) => PrivateKey::from_jwk(jwk.expose_secret().as_bytes()),
-            KeySource::File(path) => {
-                let advice = "set -monitoring-signer-key or MONITORING_SIGNER_KEY";
+            KeySource::File(path, origin) => {
+                let advice = || format!("correct the path in {origin}");
                 PrivateKey::from_jwk(&read_file(path, until, advice)?)
             }
         };
@@ -56,19 +56,23 @@ impl KeySource {
 }
 
 /// Reads a key file. `advice` is added if the file cannot be read.
-pub(crate) fn read_file(path: &Path, until: &Until<'_>, advice: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+pub(crate) fn read_file(
+    path: &Path,
+    until: &Until<'_>,
+    advice: impl Fn() -> String,
+) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let read = read::open_secret(path).and_then(|file| read::all(file, MAX_KEY_BYTES, until));
     let path = path.display();
     read.map_err(|error| match error {
         ReadError::Io(error) => {
             let advice = match error.kind() {
                 io::ErrorKind::PermissionDenied => {
-                    format!("let uid {} read it", rustix::process::geteuid().as_raw())
+                    format!("make it readable by uid {}", rustix::process::geteuid().as_raw())
                 }
-                _ => resource_advice(&error).unwrap_or(advice).to_owned(),
+                _ => resource_advice(&error).map_or_else(&advice, str::to_owned),
             };
             let error = system_error(&error);
-            let message = format!("cannot read the key {path}: {error}; {advice}");
+            let message = format!("cannot read key file {path}: {error}; {advice}");
             Failure::failed(Stage::Sign, Reason::KeyUnreadable, message)
         }
         ReadError::TooLarge => Failure::failed(

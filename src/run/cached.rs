@@ -48,7 +48,9 @@ fn warn_of(run: &mut Run<'_>, cache: &Cache, error: &std::io::Error) {
         None => String::new(),
     };
     let error = system_error(error);
-    let warning = format!("cannot keep results{place}: {error}; running without the cache, set -cache-dir");
+    let warning = format!(
+        "cannot keep results{place}: {error}; the cache is off for this run, so correct the directory or set -cache-dir"
+    );
     run.report.warnings.push(Warning::new(Reason::OutputFailed, warning));
 }
 
@@ -80,7 +82,7 @@ fn worth_keeping(run: &Run<'_>, result: &Result<ExitStatus, Failure>) -> Option<
 /// Waits up to `at_most` while another process makes the same run. Fails if the time is up, a signal arrives or the
 /// parent process dies.
 fn pause(run: &Run<'_>, at_most: Duration) -> Result<(), Failure> {
-    const DOING: &str = "while waiting for the result of the same run, which another process is making";
+    const DOING: &str = "while waiting for another process to finish the same run";
     let ended = |reason, status, message| Failure { stage: Stage::Prepare, reason, status, message };
     let left = run.timeline.term_at.saturating_duration_since(Instant::now());
     if left.is_zero() {

@@ -5,7 +5,7 @@ use std::io;
 use std::time::Instant;
 
 use super::Run;
-use crate::child::{self, End, Job, StartError, Supervised};
+use crate::child::{self, End, Job, OutputPolicy, StartError, Supervised};
 use crate::failure::{ExitStatus, Failure, Reason, Stage, Warning, brief, system_error};
 use crate::go::duration;
 use crate::issuer::Lease;
@@ -104,9 +104,14 @@ fn judge(run: &Run<'_>, supervised: &Supervised) -> Result<ExitStatus, Failure> 
     }
     match supervised.end {
         End::Died(signal) if supervised.died_by_itself => {
+            let is_shown = run.config.output != OutputPolicy::Discard;
             let hint = match signal {
                 Signal::KILL => {
                     ", which monitoring-token did not send; check whether the host or container ran out of memory"
+                }
+                signal if signal.is_crash() && is_shown => ": it crashed",
+                signal if signal.is_crash() => {
+                    ": it crashed; run it with -output=on-failure to see what it prints"
                 }
                 _ => "",
             };

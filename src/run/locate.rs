@@ -9,7 +9,7 @@ use crate::cache::{Cache, CacheKey, CacheKeyBuilder};
 use crate::child::OutputPolicy;
 use crate::failure::{ExitStatus, Failure, Stage};
 use crate::http::explain::TransportError;
-use crate::http::{Client, HttpConfig, Redirects, plain_http_host};
+use crate::http::{Client, HttpConfig, Redirects};
 use crate::issuer::Lease;
 use crate::issuer::locate::{Exchange, Granted, Locate, LocateConfig, Signed};
 use crate::key::PrivateKey;
@@ -112,7 +112,6 @@ fn exchange(
     observer: &mut impl Observer,
 ) -> Result<(Signed, Option<Granted>), Failure> {
     let url = &locate.endpoint.url;
-    run.report.insecure = plain_http_host(url);
     let began = Instant::now();
     let http = observer.step("roots", http.load(&run.until()))?;
     observer.set_up(&http, url)?;

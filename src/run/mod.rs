@@ -56,7 +56,7 @@ pub(crate) trait Observer {
 
     fn signed(&mut self, _locate: &LocateConfig, _key: &PrivateKey) {}
 
-    fn read_credential(&mut self) {}
+    fn read_credential(&mut self, _origin: &str) {}
 
     /// Roots and proxies for requests to this URL are known.
     fn set_up(&mut self, _http: &LoadedHttp, _url: &Url) -> Result<(), Failure> {

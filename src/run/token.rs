@@ -9,7 +9,6 @@ use super::{Observer, Run, RunConfig, command};
 use crate::child::InputPolicy;
 use crate::failure::{ExitStatus, Failure, Reason, Stage, Warning};
 use crate::go::duration;
-use crate::http::plain_http_host;
 use crate::issuer::api::{Access, Api};
 use crate::issuer::credential::Credential;
 use crate::issuer::{CreateError, Issuer, IssuerConfig, Leftover, Site};
@@ -50,8 +49,9 @@ pub(crate) fn connect(
     observer: &mut impl Observer,
 ) -> Result<Box<dyn Issuer>, Failure> {
     let began = Instant::now();
+    let origin = credential.describe();
     let token = observer.step("credential", credential.read(&run.until()))?;
-    observer.read_credential();
+    observer.read_credential(&origin);
     run.report.took(Stage::Sign, began.elapsed());
     let http = observer.step("roots", http.load(&run.until()))?;
     observer.set_up(&http, &url)?;
@@ -85,7 +85,6 @@ fn revoke_by(run: &Run<'_>) -> Instant {
 }
 
 fn with_token(run: &mut Run<'_>, issuer: &dyn Issuer, env_name: OsString) -> Result<ExitStatus, Failure> {
-    run.report.insecure = plain_http_host(issuer.api().url());
     let began = Instant::now();
     let token = token(run, issuer);
     run.report.took(Stage::Exchange, began.elapsed());
@@ -113,7 +112,9 @@ fn token(run: &mut Run<'_>, issuer: &dyn Issuer) -> Result<SecretString, Failure
     if let Some(leftover) = &leftover {
         // The time reserved for the deletion was used for waiting.
         let began = ended_at.unwrap_or_else(Instant::now);
-        revoke(run, issuer, leftover, began + run.timeline.revoke_limit);
+        if revoke(run, issuer, leftover, began + run.timeline.revoke_limit) {
+            return Err(failure.and("no token is left"));
+        }
     }
     Err(failure)
 }
@@ -154,8 +155,8 @@ fn create(
     made.unwrap_or_else(|failure| Err((CreateError { failure, leftover: None }, None)))
 }
 
-/// Deletes the token. If that fails, the result of the run stays, and there is a warning.
-fn revoke(run: &mut Run<'_>, issuer: &dyn Issuer, leftover: &Leftover, by: Instant) {
+/// Deletes the token. If that fails, the result of the run stays, and there is a warning. True if no token is left.
+fn revoke(run: &mut Run<'_>, issuer: &dyn Issuer, leftover: &Leftover, by: Instant) -> bool {
     let began = Instant::now();
     issuer.api().insist();
     let left = |why: String| Err(format!("{why}; {}", issuer.manual_cleanup_hint(leftover)));
@@ -167,11 +168,15 @@ fn revoke(run: &mut Run<'_>, issuer: &dyn Issuer, leftover: &Leftover, by: Insta
     let result = result.unwrap_or_else(|failure| left(failure.message));
     run.report.took(Stage::Revoke, began.elapsed());
     match result {
-        Ok(()) => tracing::debug!("the token is deleted"),
+        Ok(()) => {
+            tracing::debug!("the token is deleted");
+            true
+        }
         Err(why) => {
             run.report.revocation_failed = true;
             let warning = format!("could not delete the token: {why}");
             run.report.warnings.push(Warning::new(Reason::TokenNotDeleted, warning));
+            false
         }
     }
 }

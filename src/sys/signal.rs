@@ -34,6 +34,12 @@ impl Signal {
     /// SIGTSTP: Ctrl-Z.
     pub(crate) const TSTP: Signal = Signal(libc::SIGTSTP);
 
+    /// True if a program gets it for an error of its own.
+    pub(crate) fn is_crash(self) -> bool {
+        let crashes = [libc::SIGSEGV, libc::SIGABRT, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP];
+        crashes.contains(&self.0)
+    }
+
     /// Signals that are forwarded to the command.
     const FORWARDED: [i32; 8] = [
         libc::SIGTERM,

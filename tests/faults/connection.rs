@@ -127,38 +127,42 @@ pub fn silent(_: &Lab) -> Vec<Fault> {
         fault(
             "before anything",
             At("http://127.0.0.1:1"),
-            &["timed out after", "while connecting (http://127.0.0.1:1)"],
+            &["timed out after", "while connecting to http://127.0.0.1:1: "],
         )
         .with(&["-timeout=1µs"])
         .exits(124),
         fault(
             "before anything, by a proxy",
             At("http://far.invalid/"),
-            &["while connecting (http://far.invalid through the proxy http://[::1]:1/)"],
+            &["while connecting to http://far.invalid through the proxy http://[::1]:1/: "],
         )
         .with(&["-timeout=1µs", "HTTP_PROXY=http://[::1]:1"])
         .exits(124),
         fault(
             "before anything, by a name",
             At("http://localhost:1"),
-            &["while resolving the host name (http://localhost:1)"],
+            &["while resolving the host name of http://localhost:1: "],
         )
         .with(&["-timeout=1µs"])
         .exits(124),
         fault(
             "while connecting",
             full_queue(),
-            &["timed out after", "while connecting (http://127.0.0.1:", "firewall"],
+            &["timed out after", "while connecting to http://127.0.0.1:", "firewall"],
         )
         .with(&["-timeout=700ms"])
         .exits(124),
-        fault("in the TLS handshake", stalls_after_any(), &["in the TLS handshake (https://127.0.0.1:"])
+        fault("in the TLS handshake", stalls_after_any(), &["in the TLS handshake with https://127.0.0.1:"])
             .with(&["-timeout=700ms", "LOCATE_URL=https://{host}/"])
             .exits(124),
-        fault("before the answer", stalls_after(""), &["while waiting for the response (http://127.0.0.1:"])
-            .with(&["-timeout=700ms"])
-            .exits(124),
-        fault("in the head", stalls_after("HTTP/1.1 200 OK\r\n"), &["while waiting for the response"])
+        fault(
+            "before the answer",
+            stalls_after(""),
+            &["while waiting for http://127.0.0.1:", " to respond: "],
+        )
+        .with(&["-timeout=700ms"])
+        .exits(124),
+        fault("in the head", stalls_after("HTTP/1.1 200 OK\r\n"), &["while waiting for http"])
             .with(&["-timeout=700ms"])
             .exits(124),
         fault(
@@ -174,7 +178,7 @@ pub fn silent(_: &Lab) -> Vec<Fault> {
         fault(
             "a proxy that is silent",
             stalls_after(""),
-            &["waiting for the response (http://far.invalid through the proxy http://127.0.0.1:"],
+            &["waiting for http://far.invalid through the proxy http://127.0.0.1:", "to respond: "],
         )
         .with(&["-timeout=700ms", "HTTP_PROXY={url}", "LOCATE_URL=http://far.invalid/"])
         .exits(124),
@@ -182,13 +186,13 @@ pub fn silent(_: &Lab) -> Vec<Fault> {
             "a tunnel that is silent",
             stalls_after(""),
             &[
-                "while connecting (https://far.invalid through the proxy http://127.0.0.1:",
+                "while connecting to https://far.invalid through the proxy http://127.0.0.1:",
                 "check that the proxy is up and can reach the server",
             ],
         )
         .with(&["-timeout=700ms", "HTTPS_PROXY={url}", "LOCATE_URL=https://far.invalid/"])
         .exits(124),
-        fault("by SCRIPT_DEADLINE", stalls_after(""), &["while waiting for the response"])
+        fault("by SCRIPT_DEADLINE", stalls_after(""), &["while waiting for http"])
             .with(&["SCRIPT_DEADLINE={soon}"])
             .exits(124),
     ]
@@ -240,7 +244,7 @@ pub fn proxies(_: &Lab) -> Vec<Fault> {
         fault(
             "a question before a warning",
             proxy("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
-            &["check -locate-url and -service; and note that tokens are sent to far.invalid over plain HTTP"],
+            &["/v2/platform/monitoring/; and note that tokens are sent to far.invalid over plain HTTP"],
         )
         .with(&["HTTP_PROXY={url}", "LOCATE_URL=http://far.invalid/"]),
         fault(
@@ -248,8 +252,7 @@ pub fn proxies(_: &Lab) -> Vec<Fault> {
             At("http://far.invalid/"),
             &[
                 "cannot connect to the proxy http://127.0.0.1:1/ for http://far.invalid",
-                "connection refused",
-                "; and note that tokens are sent to far.invalid over plain HTTP",
+                "connection refused; check HTTP_PROXY and NO_PROXY",
             ],
         )
         .with(&["HTTP_PROXY=http://127.0.0.1:1"]),
@@ -272,6 +275,12 @@ pub fn proxies(_: &Lab) -> Vec<Fault> {
             "a tunnel that is refused",
             proxy("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"),
             &["refused to connect to https://far.invalid (HTTP 403 Forbidden)", "HTTPS_PROXY"],
+        )
+        .with(&["HTTPS_PROXY={url}", "LOCATE_URL=https://far.invalid/"]),
+        fault(
+            "a tunnel to a server that is down",
+            proxy("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"),
+            &["could not connect to https://far.invalid (HTTP 502 Bad Gateway); check that the server is up"],
         )
         .with(&["HTTPS_PROXY={url}", "LOCATE_URL=https://far.invalid/"]),
         fault(

@@ -17,10 +17,13 @@ pub fn keys(lab: &Lab) -> Vec<Fault> {
         fault(
             "no such file",
             none(),
-            &["cannot read the key /proc/nonexistent/key: No such file", "MONITORING_SIGNER_KEY"],
+            &[
+                "cannot read key file /proc/nonexistent/key: No such file",
+                "; correct the path in -monitoring-signer-key",
+            ],
         )
         .with(&["-monitoring-signer-key=/proc/nonexistent/key"]),
-        fault("a folder", none(), &["cannot read the key /", "Is a directory"])
+        fault("a folder", none(), &["cannot read key file /", "Is a directory"])
             .with(&["-monitoring-signer-key={dir}"]),
         fault("too large", none(), &["larger than 64 KiB"])
             .with(&["-monitoring-signer-key={dir}/large.json"]),
@@ -95,6 +98,7 @@ pub fn keys(lab: &Lab) -> Vec<Fault> {
             &["missing FILE: expected the path of one JWK"],
         )
         .exits(2),
+        fault("two files", Line(&["key", "inspect", "a", "b"]), &["expected one FILE, got 2: a b"]).exits(2),
         fault(
             "a file to generate",
             Line(&["key", "generate", "x"]),
@@ -202,7 +206,7 @@ pub fn usage(_: &Lab) -> Vec<Fault> {
         fault("no CA file", At("http://x"), &["-ca-file"]).with(&["-ca-file="]).exits(2),
         fault("an invalid Locate URL", At("nonsense"), &["LOCATE_URL: invalid URL: expected a URL that begins with http:// or https://"]).exits(2),
         fault("a Locate URL of another scheme", At("ftp://h/x"), &["LOCATE_URL: invalid URL \"ftp://h/x\": expected a URL that begins with http:// or https://"]).exits(2),
-        fault("a Locate URL without a host", At("x"), &["-locate-url: invalid URL: it has no host; expected http://HOST/"]).with(&["-locate-url=http://"]).exits(2),
+        fault("a Locate URL without a host", At("x"), &["-locate-url: invalid URL \"http://\": it has no host; expected http://HOST/"]).with(&["-locate-url=http://"]).exits(2),
         fault("a variable that can be none", At("http://x"), &["invalid value \"A=B\" for -env-name: not a valid environment variable name"]).with(&["-env-name=A=B"]).exits(2),
         fault("a service with a blank", At("http://x"), &["invalid value \"ndt/ndt 7\" for -service: contains a space or control character; use <experiment>/<datatype>"]).with(&["-service=ndt/ndt 7"]).exits(2),
         fault("invalid retries", At("http://x"), &["invalid value \"-1\" for -retries: expected a whole number such as 0, 1 or 2"]).with(&["-retries=-1"]).exits(2),
@@ -235,12 +239,16 @@ pub fn usage(_: &Lab) -> Vec<Fault> {
         fault("an invalid format", Line(&["-log-format=xml", "true"]), &["invalid value \"xml\" for -log-format: expected text or json"]).exits(2),
         fault("a service URL without an exchange", Line(&["-service-url", "--", "true"]), &["-service-url (or SERVICE_URL=true) cannot be used with -exchange=false"]).exits(2),
         fault("key without a verb", Line(&["key"]), &["missing subcommand: expected key generate, key public or key inspect"]).exits(2),
+        fault("help for an unknown verb", Line(&["help", "key", "make"]), &["unknown subcommand of key: make; expected"]).exits(2),
+        fault("an unknown verb of gafaelfawr", Line(&["gafaelfawr", "frob"]), &["unknown subcommand of gafaelfawr: frob; expected"]).exits(2),
+        fault("a base URL without a scheme", Line(&["gafaelfawr", "list", "--username=u", "--url=data.example.org"]), &["invalid value \"data.example.org\" for --url: expected an http:// or https:// URL"]).exits(2),
         fault("an unknown verb of key", Line(&["key", "make"]), &["unknown subcommand of key: make; expected key generate"]).exits(2),
         fault("a reason that does not exist", Line(&["explain", "nope"]), &["unknown reason \"nope\"; monitoring-token explain lists the reasons"]).exits(2),
         fault("two reasons", Line(&["explain", "dns", "usage"]), &["explain expects one reason"]).exits(2),
         fault("gafaelfawr without a verb", Line(&["gafaelfawr"]), &["missing subcommand: expected gafaelfawr create"]).exits(2),
         fault("stackstate with an unknown verb", Line(&["stackstate", "exek"]), &["unknown subcommand of stackstate", "did you mean exec?"]).exits(2),
-        fault("check without exec", Line(&["check", "gafaelfawr", "list"]), &["check gafaelfawr must be followed by exec"]).exits(2),
+        fault("check without exec", Line(&["check", "gafaelfawr", "list"]), &["check works only for gafaelfawr exec, not for list; use: monitoring-token check gafaelfawr exec --username"]).exits(2),
+        fault("check before a subcommand without exec", Line(&["check", "key", "inspect", "x"]), &["check works only for a run and for exec, not for key; to check a command called key"]).exits(2),
     ]
 }
 
@@ -367,8 +375,12 @@ pub fn commands(lab: &Lab) -> Vec<Fault> {
         fault("no PATH", Line(&["--", "sh"]), &["cannot run sh: not found: PATH is not set"])
             .with(&["PATH"])
             .exits(127),
-        fault("a crash", Line(&["--", "sh", "-c", "kill -SEGV $$"]), &["sh was killed by SIGSEGV"])
-            .exits(139),
+        fault(
+            "a crash",
+            Line(&["--", "sh", "-c", "kill -SEGV $$"]),
+            &["sh was killed by SIGSEGV: it crashed; run it with -output=on-failure"],
+        )
+        .exits(139),
         fault("no program", Line(&["--", "{dir}/text"]), &["text: Permission denied"]).exits(126),
         fault(
             "a program without end",

@@ -152,12 +152,12 @@ pub fn answers_that_say_no(lab: &Lab) -> Vec<Fault> {
         fault(
             "HTML",
             answers("200 OK", "Content-Type: text/html\r\n", HTML),
-            &["a response that is not Locate JSON (HTTP 200, HTML page \"Error: ", "proxy in between"],
+            &["a response that is not Locate JSON (HTTP 200, HTML page \"Error: ", "proxy on the path"],
         ),
         fault(
             "Cloud Endpoints: unauthorized",
             json("401 Unauthorized", r#"{"code":401,"message":"Jwt is expired"}"#),
-            &["rejected the token (HTTP 401, Jwt is expired)"],
+            &["rejected the token (HTTP 401, Jwt is expired): the token had expired when it arrived"],
         ),
         fault(
             "Cloud Endpoints: forbidden",
@@ -183,6 +183,18 @@ pub fn answers_that_say_no(lab: &Lab) -> Vec<Fault> {
                 "-service",
             ],
         ),
+        fault(
+            "a service without its data type",
+            json("400 Bad Request", &error("claim", "Must provide access_token")),
+            &["for the service \"ndt7\" (HTTP 400, claim: Must provide access_token): expected EXPERIMENT/DATATYPE"],
+        )
+        .with(&["LOCATE_URL={url}/v2/platform/monitoring/", "-service=ndt7"]),
+        fault(
+            "a service from a variable that is not set",
+            json("400 Bad Request", &error("config", "Unknown service")),
+            &["does not know the service \"\" (HTTP 400, config: Unknown service): expected EXPERIMENT/DATATYPE"],
+        )
+        .with(&["LOCATE_URL={url}/v2/platform/monitoring/", "-service="]),
         fault(
             "machine unknown",
             json("400 Bad Request", &error("subject", "Subject must be specified")),

@@ -195,7 +195,7 @@ pub fn certificates(lab: &Lab) -> Vec<Fault> {
                 "127.0.0.1",
                 issue(&with(|p| p.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth])),
             ),
-            &["certificate of https://127.0.0.1:", "may not be used for servers"],
+            &["certificate of https://127.0.0.1:", "is not meant for servers"],
         )
         .with(&["-ca-file={ca}"]),
         fault(

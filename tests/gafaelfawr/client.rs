@@ -265,7 +265,7 @@ fn a_token_that_does_not_get_to_stdout_is_deleted_again() {
     for start in starts {
         // One after the other, because each list is checked.
         let ended = finish(start(sandbox.token().args(CREATE)));
-        ended.failed_with(125, &["cannot write to stdout", "is deleted again", "--out"]);
+        ended.failed_with(125, &["cannot write to stdout", "has been deleted", "--out"]);
         assert!(!ended.stderr.contains("gt-"), "{ended:?}");
         assert_eq!(sandbox.made_tokens(CONTROL), Vec::<Value>::new());
     }

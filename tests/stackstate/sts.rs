@@ -161,7 +161,7 @@ fn an_error_with_json_output_is_that_of_sts() {
     for (line, status, words) in [
         ("delete -i 7 -ojson", 125, "no service token has the ID 7"),
         ("create -n a -o json", 2, "missing --roles"),
-        ("list --context nowhere -o json", 125, "no context nowhere"),
+        ("list --context nowhere -o json", 125, "has no context nowhere"),
     ] {
         let ended = stage.run(line);
         let error: Value = serde_json::from_str(&ended.stderr).unwrap_or_else(|_| panic!("{ended:?}"));
@@ -256,13 +256,13 @@ fn a_configuration_that_is_a_pipe_is_read_until_the_timeout_or_a_signal() {
         };
         run(&mut command("--timeout=500ms")).failed_with(
             124,
-            &["timed out after 500ms while reading the configuration of sts", "if it is a pipe"],
+            &["timed out after 500ms while reading the sts configuration", "if it is a pipe"],
         );
         let child = start(&mut command("--timeout=60s"));
         // Opening waits until it is read.
         let writer = fs::OpenOptions::new().write(true).open(&pipe).unwrap();
         kill(child.id(), libc::SIGTERM);
-        finish(child).failed_with(143, &["interrupted by SIGTERM while reading the configuration of sts"]);
+        finish(child).failed_with(143, &["interrupted by SIGTERM while reading the sts configuration"]);
         drop(writer);
     }
 }

@@ -449,9 +449,9 @@ pub fn intermediates() -> Vec<Case> {
         by("an intermediate that may not sign certificates", |p| {
             p.key_usages = vec![KeyUsagePurpose::CrlSign];
         })
-        .refused(&["its issuer \"intermediate\", sent by the server, may not sign certificates"]),
+        .refused(&["its issuer \"intermediate\", sent by the server, is not allowed to sign certificates"]),
         by("an intermediate for clients", |p| p.extended_key_usages = vec![ClientAuth])
-            .refused(&["its issuer \"intermediate\", sent by the server, may not be used for servers"]),
+            .refused(&["its issuer \"intermediate\", sent by the server, is not meant for servers"]),
         by("an intermediate for anything", |p| p.extended_key_usages = vec![Any]).unlike_openssl(ANY),
         by("an intermediate for another name", |p| p.name_constraints = Some(permit(vec![addresses(10)])))
             .refused(&["its chain has a CA whose name constraints do not allow"]),
@@ -466,7 +466,7 @@ pub fn intermediates() -> Vec<Case> {
             .refused(&["its issuer \"intermediate\", sent by the server, is an X.509 version 1 certificate"]),
         Case::new("a missing intermediate", vec![root.der.clone()], middle.server(&[])).refused(&[
             "certificate signed by unknown authority \"intermediate\"",
-            "or let the server send its intermediate certificates",
+            "or configure the server to send its intermediate certificates",
         ]),
         Case::new("a missing upper intermediate", vec![root.der.clone()], lower.server(&[&lower.der]))
             .refused(&["certificate signed by unknown authority \"intermediate\""]),
@@ -520,7 +520,7 @@ pub fn pinned() -> Vec<Case> {
                 p.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
             }),
         )
-        .refused(&["may not be used for servers"]),
+        .refused(&["is not meant for servers"]),
         of("a pinned certificate without names", own(|p| p.subject_alt_names.clear()))
             .refused(&["has no subject alternative name"]),
         Case::new("a certificate by the same key as the pinned one", vec![pinned.certificate], reissued)
@@ -549,9 +549,8 @@ pub fn leaves() -> Vec<Case> {
     vec![
         by("a server for anything", |p| p.extended_key_usages = vec![Any]).unlike_openssl(ANY),
         by("a server without extended key usage", |p| p.extended_key_usages.clear()),
-        by("a server for clients", |p| p.extended_key_usages = vec![ClientAuth]).refused(&[
-            "(issuer \"the root\") may not be used for servers (extendedKeyUsage lacks serverAuth)",
-        ]),
+        by("a server for clients", |p| p.extended_key_usages = vec![ClientAuth])
+            .refused(&["(issuer \"the root\") is not meant for servers (extendedKeyUsage lacks serverAuth)"]),
         by("a server that is a CA", |p| p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained))
             .refused(&["is a CA certificate", "CA:FALSE"])
             .unlike_go("it takes a CA for a server")

@@ -106,7 +106,7 @@ fn a_carriage_return_or_a_stray_blank_is_refused_and_shown() {
     // The path of the key may hold anything, and is shown.
     let mut command = token();
     command.env("MONITORING_SIGNER_KEY", "/keys/k.json\r").args(["--", "true"]);
-    run(&mut command).failed_with(125, &["cannot read the key /keys/k.json\\r: No such file"]);
+    run(&mut command).failed_with(125, &["cannot read key file /keys/k.json\\r: No such file"]);
     for name in ["URL", "_url", "ndt.url", "ndt-url", "URL2"] {
         run(offline(&["--", "true"]).env("ENV_NAME", name)).succeeded();
     }

@@ -46,7 +46,7 @@ fn a_command_that_dies_by_itself_is_named_with_its_signal() {
         run(&mut offline(&["-output=on-failure", "--", "sh", "-c", "echo why; ulimit -c 0; kill -SEGV $$"]));
     assert_eq!(
         (ended.status, ended.stderr.as_str()),
-        (139, "why\nmonitoring-token: sh was killed by SIGSEGV\n")
+        (139, "why\nmonitoring-token: sh was killed by SIGSEGV: it crashed\n")
     );
     // A shell that reports the crash of its child exits normally.
     let ended = run(&mut offline(&["--", "sh", "-c", "ulimit -c 0; sh -c 'kill -SEGV $$'; exit $?"]));
@@ -64,7 +64,7 @@ fn a_command_that_dies_of_a_forwarded_signal_is_not_named() {
             "trap 'ulimit -c 0; kill -SEGV $$' HUP; echo >ready; while :; do sleep 0.02; done",
             libc::SIGHUP,
             139,
-            "monitoring-token: sh was killed by SIGSEGV\n",
+            "monitoring-token: sh was killed by SIGSEGV: it crashed; run it with -output=on-failure to see what it prints\n",
         ),
     ] {
         let ready = folder.path("ready");

@@ -44,7 +44,7 @@ impl Rotates for Environment {
         let Some(key) = token_key_of(token) else {
             return Err(Failure::local(
                 Reason::TokenFileRefused,
-                "does not hold a Gafaelfawr token, and is left alone; use another file",
+                "does not hold a Gafaelfawr token; rotate left it unchanged; use another --token-file",
             ));
         };
         let Some(info) = self.admin.info_of(token, deadline).await? else { return Ok(Seen::Invalid) };
@@ -52,7 +52,7 @@ impl Rotates for Environment {
             return Err(Failure::local(
                 Reason::TokenFileRefused,
                 format!(
-                    "holds a {} token of {}, not a service token of {}, and is left alone; use another file",
+                    "holds a {} token of {}, not a service token of {}; rotate left it unchanged; use another --token-file",
                     crate::failure::printable(&info.token_type),
                     crate::failure::printable(&info.username),
                     self.new.username

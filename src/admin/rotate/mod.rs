@@ -362,7 +362,7 @@ impl<I: Rotates> Rotate<'_, I> {
             if !notes.undeleted.is_empty() || !notes.unproven.is_empty() {
                 let until = expires.map(|at| format!(" until {}", time(at))).unwrap_or_default();
                 let message = format!(
-                    "did not replace the token in {path}, which is valid{until}: an earlier token is still there, and rotate leaves no more than one"
+                    "did not rotate {path}: an earlier token may still be there, and rotate leaves at most one extra; the token in {path} is valid{until}"
                 );
                 return Err(Failure::failed(Stage::Revoke, Reason::TokenNotDeleted, message));
             }
@@ -691,7 +691,7 @@ impl<I: Rotates> Rotate<'_, I> {
         Failure::local(
             Reason::TokenFileRefused,
             format!(
-                "{path} holds a token of {user}{}, and is left alone; use another --token-file, or remove it and {path}.state",
+                "{path} holds a token of {user}{}; rotate left it unchanged; use another --token-file, or remove it and {path}.state",
                 state.issuer
             ),
         )

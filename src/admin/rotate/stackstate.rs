@@ -40,7 +40,7 @@ impl Rotates for Installation {
             }
             return Err(Failure::local(
                 Reason::TokenFileRefused,
-                "holds a token that its .state file does not list, so it is left alone; use another file, or move it away",
+                "holds a token that its .state file does not list; rotate left it unchanged; use another --token-file, or move it away",
             ));
         };
         let listed = self.admin.list(deadline).await?;

@@ -160,7 +160,7 @@ impl RunToken {
 
     fn delete_by_hand(&self, key: &str) -> String {
         let (expires, command) = (time(self.before().expires), delete_command(&self.new.username, key));
-        format!("it expires at {expires}, or delete it: {command}")
+        format!("it expires at {expires}; to delete it now: {command}")
     }
 }
 
@@ -181,10 +181,11 @@ impl Issuer for RunToken {
     fn describe(&self, deadline: Instant) -> BoxFuture<'_, Vec<(&'static str, String)>> {
         Box::pin(async move {
             let Ok(admin) = self.gafaelfawr.token_info(deadline).await else { return Vec::new() };
-            let expires = admin.expires.map_or("never".to_owned(), time);
+            let expires =
+                admin.expires.map_or("never expires".to_owned(), |at| format!("expires at {}", time(at)));
             let (username, scopes) = (shown(&admin.username), shown(&admin.scopes.join(",")));
             vec![
-                ("token", format!("user {username}, scopes {scopes}, expires {expires}")),
+                ("token", format!("user {username}, scopes {scopes}, {expires}")),
                 ("server", format!("gafaelfawr at {} (version not reported)", self.api().origin())),
             ]
         })

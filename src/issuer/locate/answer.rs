@@ -97,7 +97,7 @@ impl Locate<'_> {
                 } else {
                     let words = first_words(&answer.body);
                     format!(
-                        "{at}{} returned a response that is not Locate JSON (HTTP {}, {words}); check -locate-url, and for a proxy in between",
+                        "{at}{} returned a response that is not Locate JSON (HTTP {}, {words}); check -locate-url, and look for a proxy on the path",
                         self.client.via(),
                         answer.status
                     )

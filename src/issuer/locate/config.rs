@@ -58,7 +58,7 @@ const LONGEST_URL: usize = 32 * 1024;
 /// The endpoint of Locate: prefix and service, which form one URL wherever the user splits them.
 pub struct Endpoint {
     pub url: Url,
-    /// The monitored service, such as `ndt/ndt7`: the last two elements of the path, as Locate reads it.
+    /// The monitored service, such as `ndt/ndt7`: the end of the path, as Locate reads it.
     pub service: String,
     written: GoUrl,
 }
@@ -71,7 +71,17 @@ impl Endpoint {
         if url.as_str().len() > LONGEST_URL {
             return Err(format!("with the service it is longer than {} KiB", LONGEST_URL / 1024));
         }
-        Ok(Endpoint { url, service: written.last_two(), written })
+        Ok(Endpoint { url, service: written.service(), written })
+    }
+
+    /// The service for messages; quoted if it is not of the form that Locate expects.
+    pub(super) fn shown_service(&self) -> String {
+        if self.is_service() { self.service.clone() } else { format!("{:?}", self.service) }
+    }
+
+    /// False if only a part of it is given, often because a variable in a script is not set.
+    pub(super) fn is_service(&self) -> bool {
+        self.service.contains('/')
     }
 
     /// The network interface of an IPv6 address, which `url` cannot hold.

@@ -51,16 +51,26 @@ impl Locate<'_> {
         let comma = if said.is_empty() { "" } else { ", " };
         let said = format!("({label}{comma}{said})");
         let at = self.at();
-        let service = &self.config.endpoint.service;
+        let service = self.config.endpoint.shown_service();
+        let is_whole = self.config.endpoint.is_service();
+        let expected = ": expected EXPERIMENT/DATATYPE, such as ndt/ndt7; check -service";
         let message = match error.kind.as_str() {
-            "claim" => format!(
-                "locate at {at} does not enforce tokens for the service {service} {said}, so the service cannot be monitored there; check -service (v0.19 enforces them only for ndt/ndt7 and wehe/replay)"
-            ),
+            "claim" => {
+                let advice = if is_whole {
+                    ", so the service cannot be monitored there; check -service (v0.19 enforces them only for ndt/ndt7 and wehe/replay)"
+                } else {
+                    expected
+                };
+                format!("locate at {at} does not enforce tokens for the service {service} {said}{advice}")
+            }
             "subject" => format!(
                 "locate at {at} cannot parse the machine name {} {said}; set -machine to an M-Lab host name",
                 quoted_name(&self.config.machine)
             ),
-            "config" => format!("locate at {at} does not know the service {service} {said}; check -service"),
+            "config" => {
+                let advice = if is_whole { "; check -service" } else { expected };
+                format!("locate at {at} does not know the service {service} {said}{advice}")
+            }
             _ if answer.status == 401 => self.explain_unauthorized(answer, &said),
             _ => {
                 let advice = match answer.status {
@@ -77,6 +87,12 @@ impl Locate<'_> {
     fn explain_unauthorized(&self, answer: &Answer, said: &str) -> String {
         let rejected = format!("locate rejected the token {said}");
         let Some(lag) = status::clock_lag(answer).filter(|lag| *lag >= FATAL_CLOCK_LAG) else {
+            // Then the key is known.
+            if said.contains("expired") {
+                let clock = status::clock_clause(answer);
+                let slow = "a clock that is behind, or a slow connection, uses up its 60 seconds";
+                return format!("{rejected}: the token had expired when it arrived: {slow}{clock}");
+            }
             return format!("{rejected}: {}{}", self.explain_key(), status::clock_clause(answer));
         };
         let behind = duration::show(lag);
@@ -92,7 +108,7 @@ impl Locate<'_> {
 
     fn explain_key(&self) -> String {
         let (key, compare) = match &self.config.key {
-            KeySource::File(path) => {
+            KeySource::File(path, _) => {
                 let path = shown(&path.display().to_string());
                 (format!("of {path}"), format!("`monitoring-token key public {path}`"))
             }
@@ -122,7 +138,7 @@ impl Locate<'_> {
         let message = match status {
             401 => self.explain_unauthorized(answer, &said),
             404 => format!(
-                "{} at {at} {summary} {said}; check -locate-url and -service",
+                "{} at {at} {summary} {said}; check -service and -locate-url, whose path normally ends in /v2/platform/monitoring/",
                 shown(self.config.endpoint.url.path())
             ),
             407 => proxy_authentication(self.client.proxy(), &self.at(), answer),

@@ -79,7 +79,7 @@ impl Issuer for RunToken {
             let version = self.stackstate.version(deadline).await;
             let version = version.unwrap_or_else(|| "version not reported".to_owned());
             vec![
-                ("token", "may list service tokens".to_owned()),
+                ("token", "can list service tokens".to_owned()),
                 ("server", format!("StackState at {}: {version}", self.api().origin())),
             ]
         })
