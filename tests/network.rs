@@ -119,8 +119,7 @@ fn informational_responses_are_skipped() {
         }
         let _ = stream.read_to_end(&mut Vec::new());
     });
-    once(asks(&format!("http://{slow}")).arg("-timeout=900ms"))
-        .failed_with(124, &["waiting for the response"]);
+    once(asks(&format!("http://{slow}")).arg("-timeout=900ms")).failed_with(124, &["to respond"]);
 }
 
 /// A server that writes `flood` again and again, after `head`.

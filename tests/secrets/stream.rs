@@ -266,7 +266,9 @@ fn exec_output_is_a_destination_and_not_a_format() {
         command.args(["gafaelfawr", "exec", "--username=bot-x", "--scopes=read:all"]).args(args);
         run(command.args(["--", "true"])).failed_with(2, &["-o"]);
     }
-    for (verb, words) in [("exec", ["masked", "not a format"]), ("create", ["Output format", "on exec"])] {
+    for (verb, words) in
+        [("exec", ["masked", "not a format"]), ("create", ["Output format: text or json", "--out"])]
+    {
         let help = run(token().args(["gafaelfawr", verb, "-help"])).stdout;
         let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
         for word in words {
