@@ -15,7 +15,6 @@ use crate::issuer::locate::{Exchange, Granted, Locate, LocateConfig, Signed};
 use crate::key::PrivateKey;
 use crate::log::Log;
 use crate::secret::scrub_stack;
-use crate::sys::memory::give_back_freed;
 use crate::sys::signal::Signals;
 
 pub(crate) struct LocateRun {
@@ -73,9 +72,6 @@ impl LocateRun {
 #[expect(clippy::needless_pass_by_value, reason = "the key that it may hold goes with it")]
 fn lease(run: &mut Run<'_>, locate: LocateConfig, http: HttpConfig) -> Result<Lease, Failure> {
     let (signed, granted) = credentials(run, &locate, http, &mut ())?;
-    if granted.is_some() {
-        give_back_freed();
-    }
     Ok(locate.lease(signed, granted))
 }
 

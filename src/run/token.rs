@@ -15,7 +15,6 @@ use crate::issuer::{CreateError, Issuer, IssuerConfig, Leftover, Site};
 use crate::log::Log;
 use crate::runtime::block_on;
 use crate::secret::{SecretString, scrub_stack};
-use crate::sys::memory::give_back_freed;
 use crate::sys::signal::{Signal, Signals};
 
 pub(crate) struct TokenRun {
@@ -92,7 +91,6 @@ fn with_token(run: &mut Run<'_>, issuer: &dyn Issuer, env_name: OsString) -> Res
     run.report.insecure = issuer.api().client().plain_http_host(issuer.api().url());
     let token = token?;
     tracing::debug!("got a token");
-    give_back_freed();
     let mut lease = issuer.lease(&token);
     // Comes last, so it wins if --env-name names one of the others.
     lease.set.push((env_name, token.clone()));

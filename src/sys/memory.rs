@@ -1,20 +1,10 @@
-//! Clears memory that held a secret, and returns freed memory.
+//! Clears memory that held a secret.
 
 use std::ffi::{CStr, OsStr, c_char};
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt as _;
 
 use zeroize::Zeroize as _;
-
-/// Returns freed memory to the system, because a run waits much longer than it works. Of the 236 KiB that a run over
-/// https holds while it waits, this returns 40, for 1 % of the run's CPU time.
-pub(crate) fn give_back_freed() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: malloc_trim(3) only accesses the allocator's own state.
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}
 
 /// Overwrites the value of `variable` in the environment block that the kernel shows in `/proc/PID/environ`. The
 /// variable itself stays, with zero bytes for a value. Does nothing if there are other threads, which might read it at
