@@ -145,12 +145,15 @@ static STACKSTATE: Group = Group {
 };
 
 impl Group {
+    fn names(&self) -> Vec<&'static str> {
+        self.verbs.iter().map(|verb| verb.name).collect()
+    }
+
     fn command(&self) -> Command {
         let program = format!("{PROGRAM} {}", self.name);
-        let names: Vec<&str> = self.verbs.iter().map(|verb| verb.name).collect();
         finished(Command::new(self.name))
             .about(self.about)
-            .override_usage(format!("{program} {} [flags]", names.join("|")))
+            .override_usage(format!("{program} {} [flags]", self.names().join("|")))
             .bin_name(program)
             .subcommands(self.verbs.iter().map(Entry::command))
     }
@@ -173,7 +176,7 @@ impl Group {
     }
 
     fn unknown(&self, word: Option<&OsString>) -> Failure {
-        let names: Vec<&str> = self.verbs.iter().map(|verb| verb.name).collect();
+        let names = self.names();
         let expected = if self.takes_tokens {
             format!("{} {}", self.name, or(&names))
         } else {
