@@ -146,7 +146,7 @@ pub(super) fn check_purpose(certificate: &TbsCertificate) -> Result<(), Flaw> {
     }
 }
 
-/// Checks that a server's certificate is not that of a CA, which the verifier does not accept.
+/// Checks that a server's certificate is not a CA certificate, because the verifier rejects those.
 pub(super) fn check_not_ca(certificate: &TbsCertificate) -> Result<(), Flaw> {
     match certificate.get::<BasicConstraints>() {
         Ok(Some((_, BasicConstraints { ca: true, .. }))) => Err(Flaw::unfit(

@@ -329,7 +329,7 @@ impl Circumstances<'_> {
         TransportError::unsent(Reason::ProxyFailed, message, retryable).blaming_proxy(true)
     }
 
-    /// The request was sent, and there was no complete response.
+    /// The request was sent, but no complete response came back.
     async fn broken(&self, error: &reqwest::Error) -> TransportError {
         if let Some(tls) = find::<rustls::Error>(error) {
             return self.tls(false, tls);

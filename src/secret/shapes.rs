@@ -98,7 +98,8 @@ fn end_of_word(text: &str, at: usize, is_in: impl Fn(char) -> bool) -> usize {
     at + text[at..].find(|c| !is_in(c)).unwrap_or(text.len() - at)
 }
 
-/// True if the text is one or more names of files: that of `key generate`, or words and numbers with dashes between them.
+/// True if each part of a path looks like a file name: one that `key generate` makes, or words and numbers joined by
+/// dashes, underscores or dots.
 pub(crate) fn is_file_name(text: &[u8]) -> bool {
     /// How many characters may be neither words nor numbers, such as `EdDSA`.
     const MAX_OTHERS: usize = 10;

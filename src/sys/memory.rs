@@ -88,7 +88,7 @@ pub(crate) fn scrub_stack() {
 fn lowest_in_use(to: usize) -> usize {
     const SMALLEST_PAGE_BYTES: usize = 4096;
     let from = to - SCRUBBED_BYTES;
-    // SAFETY: sysconf accesses no memory of ours. (rustix asks the kernel, the C library knows.)
+    // SAFETY: sysconf accesses no memory of this program. (rustix would ask the kernel; the C library knows the size.)
     let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(SMALLEST_PAGE_BYTES);
     let (first, end) = (from & !(page - 1), to & !(page - 1));
     let mut in_use = [0_u8; SCRUBBED_BYTES / SMALLEST_PAGE_BYTES + 1];
