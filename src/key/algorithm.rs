@@ -15,16 +15,6 @@ const NAMES: [(Algorithm, &str); 9] = [
     (Algorithm::PS512, "PS512"),
 ];
 
-/// The algorithms of an RSA key. The first is the default.
-pub(super) const RSA: [Algorithm; 6] = [
-    Algorithm::RS256,
-    Algorithm::RS384,
-    Algorithm::RS512,
-    Algorithm::PS256,
-    Algorithm::PS384,
-    Algorithm::PS512,
-];
-
 /// The algorithms that every version of Locate accepts.
 pub(crate) const ACCEPTED_EVERYWHERE: [Algorithm; 3] = [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256];
 

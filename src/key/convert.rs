@@ -17,7 +17,7 @@ pub(crate) fn read(json: &[u8]) -> Result<Jwk, Unusable> {
     model(&Members::read(json)?)
 }
 
-pub(super) fn model(members: &Members<'_>) -> Result<Jwk, Unusable> {
+pub(super) fn model(members: &Members) -> Result<Jwk, Unusable> {
     let mut map = Map::new();
     let mut insert = |name: &str, text: String| map.insert(name.to_owned(), Value::String(text));
     for name in NAMES {
@@ -35,7 +35,7 @@ pub(super) fn model(members: &Members<'_>) -> Result<Jwk, Unusable> {
 
 /// The numbers of a public key in the only form that RFC 7518 allows, so that a thumbprint does not depend on how they
 /// were written.
-fn public_numbers(members: &Members<'_>) -> Result<Vec<(&'static str, Bytes)>, Unusable> {
+fn public_numbers(members: &Members) -> Result<Vec<(&'static str, Bytes)>, Unusable> {
     let coordinate = |name, size| members.padded_number(name, size).map(|number| (name, number));
     match (members.text("kty"), members.text("crv")) {
         (Some("OKP"), _) => Ok(vec![("x", members.bytes("x")?)]),

@@ -1,16 +1,17 @@
 //! Generates keys. EdDSA and ES256 keys come from ring; ring cannot generate RSA keys, so they come from the `rsa`
 //! crate. OpenSSL, which josekit could use for all three, would treble the size of the binary.
 
+use ::rsa::traits::{PrivateKeyParts as _, PublicKeyParts as _};
+use ::rsa::{BigUint, RsaPrivateKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use josekit::jwk::Jwk;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
-use rsa::traits::{PrivateKeyParts as _, PublicKeyParts as _};
-use rsa::{BigUint, RsaPrivateKey};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use super::rsa::crt_parts;
 use super::{Algorithm, PrivateKey, algorithm};
 use crate::random;
 
@@ -62,15 +63,13 @@ fn p256() -> Result<Jwk, String> {
 }
 
 fn rsa() -> Result<Jwk, String> {
-    let mut key =
-        RsaPrivateKey::new(&mut rsa::rand_core::OsRng, RSA_BITS).map_err(|error| error.to_string())?;
-    key.precompute().map_err(|error| error.to_string())?;
+    let key =
+        RsaPrivateKey::new(&mut ::rsa::rand_core::OsRng, RSA_BITS).map_err(|error| error.to_string())?;
     let number = |number: &BigUint| encode(Zeroizing::new(number.to_bytes_be()));
     let [p, q] = key.primes() else { return Err("an RSA key has two primes".to_owned()) };
-    let (dp, dq) = key.dp().zip(key.dq()).ok_or("no CRT exponents")?;
-    let qi = key.crt_coefficient().ok_or("no CRT coefficient")?;
+    let [dp, dq, qi] = crt_parts(&key).ok_or("no CRT parts")?;
     jwk(json!({
         "kty": "RSA", "n": number(key.n()), "e": number(key.e()), "d": number(key.d()),
-        "p": number(p), "q": number(q), "dp": number(dp), "dq": number(dq), "qi": number(&qi),
+        "p": number(p), "q": number(q), "dp": encode(dp), "dq": encode(dq), "qi": encode(qi),
     }))
 }

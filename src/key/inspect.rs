@@ -35,7 +35,7 @@ pub fn inspect(json: &[u8]) -> Result<String, Unusable> {
     Ok(text)
 }
 
-fn verdict(members: &Members<'_>) -> String {
+fn verdict(members: &Members) -> String {
     let key = PrivateKey::from_members(members).and_then(|key| key.check().map(|()| key.algorithm));
     match key.map(algorithm::refused_by) {
         Ok(None) => "yes".to_owned(),
@@ -44,7 +44,7 @@ fn verdict(members: &Members<'_>) -> String {
     }
 }
 
-fn size(members: &Members<'_>) -> String {
+fn size(members: &Members) -> String {
     let bits = members.number("n").map(|n| rsa::bits(&n));
     bits.map(|bits| format!(" ({bits} bits)")).unwrap_or_default()
 }

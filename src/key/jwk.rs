@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use jsonwebtoken::EncodingKey;
+use jsonwebtoken::{AlgorithmFamily, EncodingKey};
 
 use super::members::{Bytes, Members, shown};
 use super::{Algorithm, Unusable, algorithm, pair, rsa};
@@ -34,7 +34,7 @@ impl PrivateKey {
         PrivateKey::from_members(&Members::read(json)?)
     }
 
-    pub(super) fn from_members(members: &Members<'_>) -> Result<PrivateKey, Unusable> {
+    pub(super) fn from_members(members: &Members) -> Result<PrivateKey, Unusable> {
         refuse_other_uses(members)?;
         let algorithm = algorithm_of(members)?;
         if members.text("d").is_none() {
@@ -70,7 +70,7 @@ impl PrivateKey {
     }
 }
 
-fn refuse_other_uses(members: &Members<'_>) -> Result<(), Unusable> {
+fn refuse_other_uses(members: &Members) -> Result<(), Unusable> {
     if members.text("kty") == Some("oct") {
         return Err("this is a symmetric key; Locate needs a key with a public half".to_owned());
     }
@@ -78,21 +78,22 @@ fn refuse_other_uses(members: &Members<'_>) -> Result<(), Unusable> {
         return Err(format!("its \"use\" is {}; signing needs \"sig\"", shown(other)));
     }
     let ops = members.key_ops();
-    if ops.is_empty() || ops.iter().any(|op| op == "sign") {
+    if ops.is_empty() || ops.contains(&"sign") {
         return Ok(());
     }
-    let ops: Vec<String> = ops.iter().map(|op| shown(op)).collect();
+    let ops: Vec<String> = ops.into_iter().map(shown).collect();
     Err(format!("its \"key_ops\" are {}; signing needs \"sign\"", ops.join(", ")))
 }
 
 /// The key's `alg`, if it fits the type; without `alg`, the default of its type.
-fn algorithm_of(members: &Members<'_>) -> Result<Algorithm, Unusable> {
+fn algorithm_of(members: &Members) -> Result<Algorithm, Unusable> {
     let (kind, curve) = (members.text("kty").unwrap_or_default(), members.text("crv"));
     let fitting: &[Algorithm] = match (kind, curve) {
         ("OKP", Some("Ed25519")) => &[Algorithm::EdDSA],
         ("EC", Some("P-256")) => &[Algorithm::ES256],
         ("EC", Some("P-384")) => &[Algorithm::ES384],
-        ("RSA", _) => &algorithm::RSA,
+        // The first is the default.
+        ("RSA", _) => AlgorithmFamily::Rsa.algorithms(),
         ("OKP" | "EC", None) => return Err(members.missing("crv")),
         ("OKP", Some(curve)) => return Err(format!("curve {} cannot sign; use Ed25519", shown(curve))),
         ("EC", Some(curve)) => {
@@ -109,7 +110,7 @@ fn algorithm_of(members: &Members<'_>) -> Result<Algorithm, Unusable> {
     })
 }
 
-fn ecdsa(members: &Members<'_>, size: usize) -> Result<Bytes, Unusable> {
+fn ecdsa(members: &Members, size: usize) -> Result<Bytes, Unusable> {
     let d = members.padded_number("d", size)?;
     let (x, y) = (members.padded_number("x", size)?, members.padded_number("y", size)?);
     // An uncompressed point (SEC 1, 2.3.3).

@@ -3,14 +3,13 @@
 //! It tolerates the variations of common tools if the meaning is clear: a byte order mark, a null member, base64url
 //! with padding, line breaks or stray last bits, numbers with leading zeros. Ambiguous keys are refused.
 
-use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::fmt;
 
 use base64::Engine as _;
 use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer as _, MapAccess, Visitor};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::read::{NotText, as_text};
@@ -27,45 +26,33 @@ const LONGEST_SHOWN: usize = 20;
 pub(super) type Bytes = Zeroizing<Vec<u8>>;
 
 /// The members of a JWK. Null counts as absent.
-pub(super) struct Members<'a>(Vec<(Cow<'a, str>, Member<'a>)>);
+pub(super) struct Members(Vec<(String, Value)>);
 
-impl<'a> Members<'a> {
+impl Members {
     /// Reads any JWK, even one that cannot sign.
-    pub(super) fn read(json: &'a [u8]) -> Result<Members<'a>, Unusable> {
+    pub(super) fn read(json: &[u8]) -> Result<Members, Unusable> {
         let json = as_text(json).map_err(explain_encoding)?;
         let mut from = serde_json::Deserializer::from_str(json);
-        let read = Member::deserialize(&mut from).and_then(|read| from.end().map(|()| read));
-        let members = match read.map_err(|error| explain_syntax(json, &error))? {
-            Member::Object(members) => Members(members),
-            Member::List(_) => {
-                return Err(
-                    "expected one JSON object, found a list; extract the one private key from it".into()
-                );
-            }
-            Member::Text(_) => {
-                return Err("expected a JSON object, found a string; remove the quotes around the JWK".into());
-            }
-            other => return Err(format!("expected a JSON object, found {}", other.kind())),
-        };
+        let read = from.deserialize_map(ReadMembers).and_then(|read| from.end().map(|()| read));
+        let members = Members(read.map_err(|_| explain_syntax(json))?);
         members.check_kinds()?;
         members.refuse_containers()?;
         Ok(members)
     }
 
     fn check_kinds(&self) -> Result<(), Unusable> {
-        let mut names = BTreeSet::new();
-        for (name, value) in &self.0 {
-            if !names.insert(name) {
+        for (at, (name, value)) in self.0.iter().enumerate() {
+            if self.0[..at].iter().any(|(other, _)| other == name) {
                 return Err(format!("member {} appears twice", shown(name)));
             }
-            match (name.as_ref(), value) {
-                (_, Member::Null) | ("key_ops", Member::List(_)) => {}
+            match (name.as_str(), value) {
+                (_, Value::Null) | ("key_ops", Value::Array(_)) => {}
                 ("key_ops", other) => {
-                    return Err(format!("\"key_ops\" must be a list, not {}", other.kind()));
+                    return Err(format!("\"key_ops\" must be a list, not {}", kind(other)));
                 }
-                (_, Member::Text(_)) => {}
+                (_, Value::String(_)) => {}
                 (name, value) if TEXTS.contains(&name) || name == "ciphertext" => {
-                    return Err(format!("{name:?} must be a string, not {}", value.kind()));
+                    return Err(format!("{name:?} must be a string, not {}", kind(value)));
                 }
                 _ => {}
             }
@@ -87,26 +74,27 @@ impl<'a> Members<'a> {
         Ok(())
     }
 
-    fn find(&self, name: &str) -> Option<&Member<'a>> {
+    fn find(&self, name: &str) -> Option<&Value> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value)
     }
 
     /// A member that is a name. An empty one counts as absent, as in the original.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         match self.find(name)? {
-            Member::Text(text) if !text.is_empty() => Some(text),
+            Value::String(text) if !text.is_empty() => Some(text),
             _ => None,
         }
     }
 
     /// The permitted operations of the key; empty if it does not list them.
-    pub(super) fn key_ops(&self) -> &[Cow<'a, str>] {
-        if let Some(Member::List(ops)) = self.find("key_ops") { ops } else { &[] }
+    pub(super) fn key_ops(&self) -> Vec<&str> {
+        let ops = self.find("key_ops").and_then(Value::as_array);
+        ops.into_iter().flatten().filter_map(Value::as_str).collect()
     }
 
     /// True if there is such a member, with any value.
     pub(super) fn has(&self, name: &str) -> bool {
-        self.find(name).is_some_and(|value| !matches!(value, Member::Null))
+        self.find(name).is_some_and(|value| !value.is_null())
     }
 
     /// Says that a member is missing; mentions one of that name in other letter case.
@@ -178,8 +166,18 @@ fn explain_encoding(why: NotText) -> Unusable {
     }
 }
 
-/// Explains invalid JSON, which may be recognizable as another format.
-fn explain_syntax(json: &str, error: &serde_json::Error) -> Unusable {
+/// Explains text that is not a JSON object, which may be recognizable as another format.
+fn explain_syntax(json: &str) -> Unusable {
+    let error = match serde_json::from_str(json) {
+        Ok(Value::Array(_)) => {
+            return "expected one JSON object, found a list; extract the one private key from it".to_owned();
+        }
+        Ok(Value::String(_)) => {
+            return "expected a JSON object, found a string; remove the quotes around the JWK".to_owned();
+        }
+        Ok(other) => return format!("expected a JSON object, found {}", kind(&other)),
+        Err(error) => error,
+    };
     let json = json.trim_ascii();
     if json.is_empty() {
         return "it is empty".to_owned();
@@ -196,86 +194,32 @@ fn explain_syntax(json: &str, error: &serde_json::Error) -> Unusable {
     format!("not valid JSON (line {}, column {}); expected a JWK", error.line(), error.column())
 }
 
-/// The value of a member, as far as it is needed.
-enum Member<'a> {
-    Null,
-    Text(Cow<'a, str>),
-    /// The strings in it.
-    List(Vec<Cow<'a, str>>),
-    Object(Vec<(Cow<'a, str>, Member<'a>)>),
-    Other(&'static str),
-}
-
-impl Member<'_> {
-    fn kind(&self) -> &'static str {
-        match self {
-            Member::Null => "null",
-            Member::Text(_) => "a string",
-            Member::List(_) => "a list",
-            Member::Object(_) => "an object",
-            Member::Other(kind) => kind,
-        }
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
     }
 }
 
-impl<'de> Deserialize<'de> for Member<'de> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Member<'de>, D::Error> {
-        from.deserialize_any(ReadMember)
-    }
-}
+/// Reads an object without losing members that appear twice.
+struct ReadMembers;
 
-struct ReadMember;
-
-impl<'de> Visitor<'de> for ReadMember {
-    type Value = Member<'de>;
+impl<'de> Visitor<'de> for ReadMembers {
+    type Value = Vec<(String, Value)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a member")
+        f.write_str("an object")
     }
 
-    fn visit_unit<E>(self) -> Result<Member<'de>, E> {
-        Ok(Member::Null)
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Member<'de>, E> {
-        Ok(Member::Text(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Member<'de>, E> {
-        Ok(Member::Text(Cow::Owned(text.to_owned())))
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Member<'de>, E> {
-        Ok(Member::Other("a boolean"))
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Member<'de>, E> {
-        Ok(Member::Other("a number"))
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Member<'de>, E> {
-        Ok(Member::Other("a number"))
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Member<'de>, E> {
-        Ok(Member::Other("a number"))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Member<'de>, A::Error> {
-        let mut texts = Vec::new();
-        while let Some(item) = items.next_element()? {
-            if let Member::Text(text) = item {
-                texts.push(text);
-            }
-        }
-        Ok(Member::List(texts))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Member<'de>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut members = Vec::new();
-        while let Some((Member::Text(name), value)) = map.next_entry()? {
-            members.push((name, value));
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
         }
-        Ok(Member::Object(members))
+        Ok(members)
     }
 }

@@ -17,7 +17,7 @@ const LEAST_EXPONENT: u64 = 65537;
 const LARGEST_EXPONENT: u64 = (1 << 33) - 1;
 
 /// The parts in the form that [`pair`] reads: n, e, d, p, q, dp, dq, qi.
-pub(super) fn parts(members: &Members<'_>) -> Result<Bytes, Unusable> {
+pub(super) fn parts(members: &Members) -> Result<Bytes, Unusable> {
     let number = |name| members.number(name);
     let [n, e] = [number("n")?, number("e")?];
     check_size(&n)?;
@@ -44,15 +44,15 @@ pub(super) fn parts(members: &Members<'_>) -> Result<Bytes, Unusable> {
 
 /// dp, dq and qi, which some tools leave out (RFC 7518, 6.3.2: they may not, and Go computes them).
 fn derived(given: [&Bytes; 5]) -> Result<[Bytes; 3], Unusable> {
-    let mismatch = || "the public and private parts do not match".to_owned();
     let [n, e, d, p, q] = given.map(|number| BigUint::from_bytes_be(number));
-    let mut key = RsaPrivateKey::from_components(n, e, d, vec![p, q]).map_err(|_| mismatch())?;
-    key.precompute().map_err(|_| mismatch())?;
+    let key = RsaPrivateKey::from_components(n, e, d, vec![p, q]).ok();
+    key.as_ref().and_then(crt_parts).ok_or_else(|| "the public and private parts do not match".to_owned())
+}
+
+/// dp, dq and qi.
+pub(super) fn crt_parts(key: &RsaPrivateKey) -> Option<[Bytes; 3]> {
     let bytes = |number: &BigUint| Zeroizing::new(number.to_bytes_be());
-    match (key.dp(), key.dq(), key.crt_coefficient()) {
-        (Some(dp), Some(dq), Some(qi)) => Ok([bytes(dp), bytes(dq), bytes(&qi)]),
-        _ => Err(mismatch()),
-    }
+    Some([bytes(key.dp()?), bytes(key.dq()?), bytes(&key.crt_coefficient()?)])
 }
 
 /// The length in bits of a number without leading zeros.
