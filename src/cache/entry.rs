@@ -1,6 +1,6 @@
 //! One result on disk.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
@@ -13,7 +13,7 @@ use super::CacheKey;
 use crate::new_file::replace;
 use crate::secret::clean;
 
-const FILE_MODE: u32 = 0o600;
+pub(super) const FILE_MODE: u32 = 0o600;
 /// Entries are much smaller; a larger file was not written by this program.
 const MAX_ENTRY_BYTES: u64 = 16 * 1024;
 
@@ -32,19 +32,13 @@ pub(crate) struct CachedResult {
 }
 
 impl CachedResult {
-    pub(crate) fn now(exit_status: u8, message: Option<String>) -> CachedResult {
+    pub(crate) fn now(exit_status: u8, message: Option<&str>, timed_out: Option<Duration>) -> CachedResult {
         CachedResult {
             exit_status,
-            message: message.map(|message| clean(&message)),
+            message: message.map(clean),
             ended_unix_ms: unix_ms(SystemTime::now()),
-            timed_out_after_ms: None,
+            timed_out_after_ms: timed_out.map(ms),
         }
-    }
-
-    /// The same result, of a run that this timeout ended.
-    #[must_use]
-    pub(crate) fn within(self, timeout: Duration) -> CachedResult {
-        CachedResult { timed_out_after_ms: Some(ms(timeout)), ..self }
     }
 
     /// False if the run timed out and this one has more time: it might succeed.
@@ -97,24 +91,14 @@ impl Entry {
         unix_ms(now) >= self.result.ended_unix_ms.saturating_add(self.max_age_ms)
     }
 
-    /// Reads the entry of `key`; `None` if it cannot be read or another user owns it.
-    pub(super) fn read(path: &Path, key: &CacheKey) -> Option<Entry> {
-        Entry::read_any(path).filter(|entry| entry.is_of(key))
-    }
-
-    pub(super) fn read_any(path: &Path) -> Option<Entry> {
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
-            .open(path)
-            .ok()?;
-        Entry::read_from(&file)
+    /// Reads the entry of any key; `None` if it cannot be read or another user owns it.
+    pub(super) fn read(path: &Path) -> Option<Entry> {
+        Entry::read_from(&open(path, OpenOptions::new().read(true)).ok()?)
     }
 
     /// Reads an entry from an open file, from its beginning.
     pub(super) fn read_from(file: &File) -> Option<Entry> {
-        let metadata = file.metadata().ok()?;
-        if !metadata.is_file() || metadata.uid() != rustix::process::geteuid().as_raw() {
+        if !is_ours(&file.metadata().ok()?) {
             return None;
         }
         let mut json = Vec::new();
@@ -130,6 +114,15 @@ impl Entry {
     pub(super) fn to_json(&self) -> io::Result<Vec<u8>> {
         Ok(serde_json::to_vec(self)?)
     }
+}
+
+/// Opens a file of the cache: no link, and without waiting if it is a pipe.
+pub(super) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()).open(path)
+}
+
+pub(super) fn is_ours(metadata: &Metadata) -> bool {
+    metadata.is_file() && metadata.uid() == rustix::process::geteuid().as_raw()
 }
 
 fn unix_ms(time: SystemTime) -> u64 {
@@ -148,7 +141,7 @@ mod tests {
     const TTL: Duration = Duration::from_secs(3600);
 
     fn entry(now: SystemTime) -> Entry {
-        Entry::new(&CacheKeyBuilder::default().build(), CachedResult::now(0, None), TTL, now)
+        Entry::new(&CacheKeyBuilder::default().build(), CachedResult::now(0, None, None), TTL, now)
     }
 
     #[test]

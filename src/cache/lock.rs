@@ -1,14 +1,12 @@
 //! The lock of one entry, and the note that its holder leaves for the processes that wait.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, Metadata, TryLockError};
 use std::io::{self, Seek as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use rustix::fs::OFlags;
-
 use super::CacheKey;
-use super::entry::Entry;
+use super::entry::{Entry, FILE_MODE, is_ours, open};
 
 /// How often the lock file may be removed between opening and locking it.
 const MAX_TRIES: u32 = 100;
@@ -20,15 +18,10 @@ impl Lock {
     /// Tries once; `None` if another process holds it.
     pub(super) fn acquire(path: &Path) -> io::Result<Option<Lock>> {
         for _ in 0..MAX_TRIES {
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
-                .open(path)?;
-            check_ours(&file)?;
+            let mut options = File::options();
+            options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE);
+            let file = open(path, &mut options)?;
+            check_ours(&file.metadata()?)?;
             match file.try_lock() {
                 Ok(()) if is_at(&file, path) => return Ok(Some(Lock(file))),
                 // It was removed between opening and locking; other processes lock the new one.
@@ -59,9 +52,8 @@ impl Lock {
 
 /// Fails for a file with another owner or another name: the lock file is written to, and this may be a link to some
 /// other file.
-fn check_ours(file: &File) -> io::Result<()> {
-    let metadata = file.metadata()?;
-    if !metadata.is_file() || metadata.uid() != rustix::process::geteuid().as_raw() || metadata.nlink() > 1 {
+fn check_ours(metadata: &Metadata) -> io::Result<()> {
+    if !is_ours(metadata) || metadata.nlink() > 1 {
         return Err(io::Error::other("a lock file in it has another owner or another name, too; remove it"));
     }
     Ok(())

@@ -13,6 +13,7 @@ mod entry;
 mod lock;
 mod prune;
 
+use std::fmt::Write as _;
 use std::fs::{DirBuilder, Permissions};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -68,9 +69,11 @@ impl CacheKeyBuilder {
     }
 
     pub(crate) fn build(self) -> CacheKey {
-        CacheKey(
-            self.0.finish().as_ref().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}")),
-        )
+        let mut hex = String::new();
+        for byte in self.0.finish().as_ref() {
+            let _ = write!(hex, "{byte:02x}");
+        }
+        CacheKey(hex)
     }
 }
 
@@ -168,7 +171,7 @@ impl Cache {
 
     /// The stored result, if it is still valid.
     fn find(&self, dir: &Path, key: &CacheKey, timeout: Duration) -> Option<CachedResult> {
-        let entry = Entry::read(&path(dir, key, "json"), key)?;
+        let entry = Entry::read(&path(dir, key, "json")).filter(|entry| entry.is_of(key))?;
         // The TTL may have become shorter since.
         let is_fresh = entry.is_fresh(SystemTime::now(), self.ttl_of(&entry.result));
         (is_fresh && entry.result.applies_to(timeout)).then_some(entry.result)

@@ -1,14 +1,10 @@
 //! Removes old entries once in a while, so that they do not pile up.
 
 use std::fs::{DirEntry, File};
-use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::OFlags;
-
-use super::entry::{Entry, TEMPORARY};
+use super::entry::{Entry, TEMPORARY, open};
 use super::lock::Lock;
 
 /// Its modification time is the time of the last cleanup.
@@ -27,19 +23,13 @@ pub(super) fn prune(dir: &Path, now: SystemTime) {
     {
         return;
     }
-    if touch(&stamp, now).is_err() {
+    let touched = open(&stamp, File::options().create(true).truncate(false).write(true));
+    if touched.and_then(|file| file.set_modified(now)).is_err() {
         return;
     }
     for file in dir.read_dir().into_iter().flatten().flatten() {
         remove_if_useless(dir, &file, now);
     }
-}
-
-fn touch(stamp: &Path, now: SystemTime) -> io::Result<()> {
-    let mut options = File::options();
-    options.create(true).truncate(false).write(true);
-    options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
-    options.open(stamp)?.set_modified(now)
 }
 
 /// True if `time` differs from `now` by more than `than`; a time in the future means that a clock was wrong.
@@ -69,7 +59,7 @@ fn remove_if_useless(dir: &Path, file: &DirEntry, now: SystemTime) {
     }
     let useless = match name.strip_suffix(".json") {
         Some(key) if is_key(key) => {
-            Entry::read_any(&path).map_or_else(left_behind, |entry| entry.has_expired(now))
+            Entry::read(&path).map_or_else(left_behind, |entry| entry.has_expired(now))
         }
         Some(_) => false,
         None => name.starts_with(TEMPORARY) && left_behind(),
@@ -92,7 +82,7 @@ mod tests {
     fn keep(cache: &Cache, name: &str) -> String {
         let key = CacheKeyBuilder::default().part(name).build();
         match cache.look_up(&key, Duration::ZERO, |_| Err(())) {
-            Ok(Lookup::Miss(claim)) => claim.finish(Some(CachedResult::now(0, None))).unwrap(),
+            Ok(Lookup::Miss(claim)) => claim.finish(Some(CachedResult::now(0, None, None))).unwrap(),
             _ => panic!("nobody else is here"),
         }
         key.0

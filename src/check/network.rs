@@ -1,4 +1,4 @@
-//! The connection to a server: roots, proxy, name, TCP, TLS.
+//! The connection to a server: proxy, name, TCP, TLS.
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,21 +7,11 @@ use reqwest::Url;
 use serde_json::{Value, json};
 
 use super::checklist::Checklist;
-use crate::failure::{Failure, Reason, Stage};
+use crate::failure::Failure;
 use crate::go::duration;
-use crate::http::{Client, LoadedHttp, Phase, certificate};
+use crate::http::{Client, Phase, certificate};
 
 const DAY_SECONDS: i64 = 24 * 3600;
-
-/// Adds the row `roots`, and `proxy` if that is known before a connection to `url`.
-pub(super) fn set_up(list: &mut Checklist, http: &LoadedHttp, url: &Url) -> Result<(), Failure> {
-    list.ok("roots", http.trust.places.describe());
-    let invalid = |why| Failure::failed(Stage::Exchange, Reason::ProxyInvalid, why);
-    if list.step("proxy", http.proxies.proxy_for(url).map_err(invalid))?.is_none() {
-        list.ok("proxy", "none");
-    }
-    Ok(())
-}
 
 /// Adds the rows `proxy`, `dns`, `tcp` and `tls` from the last attempt of a request, which may have ended with `failure`.
 /// Fails if that belongs to one of these steps.

@@ -22,7 +22,6 @@ pub(crate) enum LookupError {
 }
 
 /// The file to execute for `word`. A word with a slash is already a path, and only `execve` decides whether it works.
-/// One with a slash is a path already, and only `execve` judges it.
 pub(crate) fn find(word: &OsStr) -> Result<PathBuf, LookupError> {
     if word.as_bytes().contains(&b'/') {
         return Ok(PathBuf::from(word));

@@ -11,11 +11,11 @@
 pub(crate) mod command;
 pub(crate) mod lookup;
 mod output;
-pub(crate) mod parent;
+mod parent;
 mod remains;
 pub(crate) mod supervise;
 
 pub(crate) use command::examine;
 pub(crate) use command::{InputPolicy, Job, OutputPolicy, StartError};
 pub(crate) use parent::Parent;
-pub(crate) use supervise::{End, Supervised, supervise};
+pub(crate) use supervise::{End, Interference, Supervised, supervise};

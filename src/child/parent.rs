@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::io::Errno;
 use rustix::process::{PidfdFlags, getppid, pidfd_open};
 
 use crate::sys::descriptors::readable;
@@ -10,25 +11,14 @@ use crate::sys::descriptors::readable;
 /// program may end long before the program does.
 pub(crate) struct Parent(OwnedFd);
 
-/// Why the parent cannot be followed.
-#[derive(Debug)]
-pub(crate) enum ParentError {
-    /// It has already died.
-    Gone,
-    /// The kernel cannot do it (pidfd_open(2): Linux 5.3), or the parent is outside this PID namespace.
-    Unsupported,
-}
-
 impl Parent {
-    /// Follows the current parent process.
-    pub(crate) fn follow() -> Result<Parent, ParentError> {
-        let parent = getppid().ok_or(ParentError::Unsupported)?;
-        let fd = pidfd_open(parent, PidfdFlags::empty()).map_err(|errno| match errno {
-            rustix::io::Errno::SRCH => ParentError::Gone,
-            _ => ParentError::Unsupported,
-        })?;
+    /// Follows the current parent process. Fails with ESRCH if it has already died, and with another error if the kernel
+    /// cannot do it (pidfd_open(2): Linux 5.3), or if the parent is outside this PID namespace.
+    pub(crate) fn follow() -> rustix::io::Result<Parent> {
+        let parent = getppid().ok_or(Errno::CHILD)?;
+        let fd = pidfd_open(parent, PidfdFlags::empty())?;
         // The process ID may have been reused in the meantime.
-        if getppid() == Some(parent) { Ok(Parent(fd)) } else { Err(ParentError::Gone) }
+        if getppid() == Some(parent) { Ok(Parent(fd)) } else { Err(Errno::SRCH) }
     }
 
     pub(crate) async fn death(&self) {

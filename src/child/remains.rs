@@ -11,13 +11,6 @@ const LOOKS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(20);
 const SHOWN: usize = 3;
 
-/// A process of the command's session that is still running.
-struct Process {
-    pid: Pid,
-    name: String,
-    why: String,
-}
-
 /// Describes the remaining processes of the sessions of `command`, with the reason they are left; `None` if there are
 /// none or this cannot be found out.
 pub(crate) fn describe(command: Pid, groups: &Groups) -> Option<String> {
@@ -26,7 +19,7 @@ pub(crate) fn describe(command: Pid, groups: &Groups) -> Option<String> {
         let pids = all.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
         pids.filter(|&pid| pid != command).filter_map(|pid| left_behind(pid, groups)).collect()
     };
-    let mut left: Vec<Process> = processes();
+    let mut left: Vec<String> = processes();
     for _ in 1..LOOKS {
         if left.is_empty() {
             return None;
@@ -34,22 +27,14 @@ pub(crate) fn describe(command: Pid, groups: &Groups) -> Option<String> {
         std::thread::sleep(PAUSE);
         left = processes();
     }
-    if left.is_empty() {
-        return None;
-    }
-    let mut shown: Vec<String> = left
-        .iter()
-        .take(SHOWN)
-        .map(|Process { pid, name, why }| format!("{name} (pid {}), which {why}", pid.as_raw_nonzero()))
-        .collect();
-    if left.len() > SHOWN {
-        shown.push(format!("and {} more", left.len() - SHOWN));
-    }
-    Some(shown.join(", "))
+    let more = left.len().saturating_sub(SHOWN);
+    left.truncate(SHOWN);
+    left.extend((more > 0).then(|| format!("and {more} more")));
+    (!left.is_empty()).then(|| left.join(", "))
 }
 
-/// The process, if it belongs to these sessions, is alive, and is not dying of SIGKILL.
-fn left_behind(pid: Pid, groups: &Groups) -> Option<Process> {
+/// The process for messages, if it belongs to these sessions, is alive, and is not dying of SIGKILL.
+fn left_behind(pid: Pid, groups: &Groups) -> Option<String> {
     let number = pid.as_raw_nonzero();
     // proc_pid_stat(5): pid (comm) state ppid pgrp session ...
     let stat = std::fs::read_to_string(format!("/proc/{number}/stat")).ok()?;
@@ -66,8 +51,8 @@ fn left_behind(pid: Pid, groups: &Groups) -> Option<Process> {
         (true, false) => "has left the command's process group".to_owned(),
         (false, _) => format!("runs as {}", user_of(pid)),
     };
-    let name = head.split_once('(').map_or(head, |(_, name)| name).to_owned();
-    Some(Process { pid, name, why })
+    let name = head.split_once('(').map_or(head, |(_, name)| name);
+    Some(format!("{name} (pid {number}), which {why}"))
 }
 
 /// The user of a process, for messages.

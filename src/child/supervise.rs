@@ -25,9 +25,9 @@ pub(crate) enum End {
     OutOfReach(String),
 }
 
-#[derive(Debug)]
-pub(crate) struct Supervised {
-    pub end: End,
+/// Why and how the command was told to end.
+#[derive(Debug, Default)]
+pub(crate) struct Interference {
     /// The timeout ended it.
     pub timed_out: bool,
     /// It was ended because the parent process died.
@@ -36,6 +36,18 @@ pub(crate) struct Supervised {
     pub forwarded: Option<Signal>,
     /// The signal that ended the run, if it is one that is not forwarded.
     pub interrupted: Option<Signal>,
+}
+
+impl Interference {
+    fn any(&self) -> bool {
+        self.timed_out || self.orphaned || self.interrupted.is_some() || self.forwarded.is_some()
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Supervised {
+    pub end: End,
+    pub told: Interference,
     /// It died of a signal that this program neither sent nor forwarded.
     pub died_by_itself: bool,
     /// Processes of its session that are left after it was ended, for messages.
@@ -46,22 +58,12 @@ pub(crate) struct Supervised {
 /// How far the escalation has come.
 #[derive(Clone, Copy, Debug)]
 enum Escalation {
-    /// The command runs; SIGTERM comes at this time.
-    Running { term_at: Instant },
-    /// SIGTERM was sent, or passed on; SIGKILL comes at this time.
-    Terminating { kill_at: Instant },
-    /// SIGKILL was sent; wait until this time.
-    Killed { give_up_at: Instant },
-}
-
-impl Escalation {
-    fn next_at(self) -> Instant {
-        match self {
-            Escalation::Running { term_at: at }
-            | Escalation::Terminating { kill_at: at }
-            | Escalation::Killed { give_up_at: at } => at,
-        }
-    }
+    /// The command runs; the next step is SIGTERM.
+    Running,
+    /// SIGTERM was sent, or passed on; the next step is SIGKILL.
+    Terminating,
+    /// SIGKILL was sent; the next step is to give up.
+    Killed,
 }
 
 /// Supervises a started command until it has ended, and then ends the rest of its process group.
@@ -74,11 +76,9 @@ pub(crate) fn supervise(
     let mut run = Supervision {
         child: started.child,
         timeline,
-        escalation: Escalation::Running { term_at: timeline.term_at },
-        timed_out: false,
-        orphaned: false,
-        forwarded: None,
-        interrupted: None,
+        escalation: Escalation::Running,
+        next_at: timeline.term_at,
+        told: Interference::default(),
         sent: SignalSet::default(),
         out_of_reach: None,
     };
@@ -105,10 +105,7 @@ pub(crate) fn supervise(
     Supervised {
         died_by_itself: matches!(end, End::Died(signal) if !run.sent.contains(signal)),
         end,
-        timed_out: run.timed_out,
-        orphaned: run.orphaned,
-        forwarded: run.forwarded,
-        interrupted: run.interrupted,
+        told: run.told,
         left,
         output,
     }
@@ -118,10 +115,9 @@ struct Supervision<'a> {
     child: Child,
     timeline: &'a Timeline,
     escalation: Escalation,
-    timed_out: bool,
-    orphaned: bool,
-    forwarded: Option<Signal>,
-    interrupted: Option<Signal>,
+    /// When its next step is due.
+    next_at: Instant,
+    told: Interference,
     /// The signals that the group was sent.
     sent: SignalSet,
     /// The user that the command runs as, if a signal could not reach it.
@@ -131,23 +127,20 @@ struct Supervision<'a> {
 impl Supervision<'_> {
     /// Takes the step that is due; returns how the command ended if nothing more can be done.
     fn escalate(&mut self, now: Instant) -> Option<End> {
-        if now < self.escalation.next_at() {
+        if now < self.next_at {
             return None;
         }
         match self.escalation {
-            Escalation::Running { .. } => {
-                self.timed_out = true;
+            Escalation::Running => {
+                self.told.timed_out = true;
                 self.terminate(now);
-                None
             }
-            Escalation::Terminating { .. } => {
-                self.kill(now);
-                None
-            }
-            Escalation::Killed { .. } => {
-                Some(self.out_of_reach.take().map_or(End::Unkillable, End::OutOfReach))
+            Escalation::Terminating => self.kill(now),
+            Escalation::Killed => {
+                return Some(self.out_of_reach.take().map_or(End::Unkillable, End::OutOfReach));
             }
         }
+        None
     }
 
     /// Sends SIGTERM and SIGCONT (so that a stopped group can react), or SIGKILL if there is no grace period.
@@ -159,15 +152,15 @@ impl Supervision<'_> {
         tracing::debug!(kill_after_seconds, "sending SIGTERM to the command's group");
         self.send(Signal::TERM);
         self.send(Signal::CONT);
-        self.escalation = Escalation::Terminating { kill_at: now + self.timeline.kill_after };
+        (self.escalation, self.next_at) = (Escalation::Terminating, now + self.timeline.kill_after);
     }
 
     fn kill(&mut self, now: Instant) {
         tracing::debug!("sending SIGKILL to the command's group");
         self.send(Signal::KILL);
         // If the signal cannot arrive, there is nothing to wait for, and the rest of the time is for the report.
-        let give_up_at = if self.out_of_reach.is_some() { now } else { self.timeline.give_up_at(now) };
-        self.escalation = Escalation::Killed { give_up_at };
+        self.next_at = if self.out_of_reach.is_some() { now } else { self.timeline.give_up_at(now) };
+        self.escalation = Escalation::Killed;
     }
 
     fn forward(&mut self, signal: Signal) {
@@ -175,18 +168,19 @@ impl Supervision<'_> {
         self.send(signal);
         if signal.is_terminating() {
             self.send(Signal::CONT);
-            self.forwarded = Some(signal);
+            self.told.forwarded = Some(signal);
         }
         // A supervisor that sends SIGTERM usually sends SIGKILL soon after; the command must be gone by then.
-        if let (Signal::TERM, Escalation::Running { .. }) = (signal, self.escalation) {
-            self.escalation = Escalation::Terminating { kill_at: Instant::now() + self.timeline.kill_after };
+        if let (Signal::TERM, Escalation::Running) = (signal, self.escalation) {
+            self.escalation = Escalation::Terminating;
+            self.next_at = Instant::now() + self.timeline.kill_after;
         }
     }
 
     /// A signal that is not forwarded, and whose default action would end this program.
     fn interrupt(&mut self, signal: Signal) {
-        if let Escalation::Running { .. } = self.escalation {
-            self.interrupted = Some(signal);
+        if let Escalation::Running = self.escalation {
+            self.told.interrupted = Some(signal);
             self.terminate(Instant::now());
         }
     }
@@ -205,8 +199,8 @@ impl Supervision<'_> {
 
     /// The parent process is gone, so nobody waits for the result.
     fn orphan(&mut self, now: Instant) {
-        if let Escalation::Running { .. } = self.escalation {
-            self.orphaned = true;
+        if let Escalation::Running = self.escalation {
+            self.told.orphaned = true;
             self.terminate(now);
         }
     }
@@ -227,11 +221,9 @@ impl Supervision<'_> {
     /// processes are left alone. Then reaps the command. Returns true if the group was told to end.
     fn sweep(&mut self, end: &End) -> bool {
         // A command that treats SIGHUP as a request to reload its configuration goes on and exits by itself.
-        let died_of_it = |signal: Signal| signal != Signal::HUP || *end != End::Exited(0);
-        let was_ended = self.timed_out
-            || self.orphaned
-            || self.interrupted.is_some()
-            || self.forwarded.is_some_and(died_of_it);
+        let reloaded = self.told.forwarded == Some(Signal::HUP) && *end == End::Exited(0);
+        let told = Interference { forwarded: self.told.forwarded.filter(|_| !reloaded), ..self.told };
+        let was_ended = told.any();
         if was_ended {
             // The command cannot be signaled.
             let _ = self.child.kill_group(Signal::KILL);
@@ -247,12 +239,8 @@ impl Supervision<'_> {
     fn deliver(&self, signals: &Signals, output: &mut Output, mut parent: Option<&Parent>) {
         output.command_ended();
         let began = Instant::now();
-        let mut end_at =
-            if self.timed_out || self.orphaned || self.interrupted.is_some() || self.forwarded.is_some() {
-                began + LAST_WRITE
-            } else {
-                self.timeline.term_at.max(began + LAST_WRITE)
-            };
+        let soon = began + LAST_WRITE;
+        let mut end_at = if self.told.any() { soon } else { self.timeline.term_at.max(soon) };
         loop {
             output.advance();
             let now = Instant::now();
@@ -297,7 +285,7 @@ fn reap_orphans(command: Pid) {
 
 /// Sleeps until something happens, and handles it.
 fn wait(signals: &Signals, output: &mut Output, parent: &mut Option<&Parent>, run: &mut Supervision<'_>) {
-    let left = run.escalation.next_at().saturating_duration_since(Instant::now());
+    let left = run.next_at.saturating_duration_since(Instant::now());
     let parent_gone = poll_once(signals, output, *parent, left);
     while let Some(signal) = signals.take() {
         match signal {

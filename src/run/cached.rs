@@ -19,8 +19,8 @@ pub(super) fn through_cache(
     let timeout = run.config.limits.timeout;
     let claim = match cache.look_up(key, timeout, |at_most| pause(run, at_most))? {
         Lookup::Hit(known) => {
-            run.report.cached = true;
-            run.report.ended = SystemTime::now().checked_sub(known.age());
+            run.report.figures.cached = true;
+            run.report.figures.ended = SystemTime::now().checked_sub(known.age());
             let age = duration::show(known.age());
             tracing::debug!(
                 exit_status = known.exit_status,
@@ -57,26 +57,25 @@ fn warn_of(run: &mut Run<'_>, cache: &Cache, error: &std::io::Error) {
 /// The result for the cache. `None` if it says nothing about the target: a failure of this program, a timeout of
 /// the exchange, a run that a signal ended.
 fn worth_keeping(run: &Run<'_>, result: &Result<ExitStatus, Failure>) -> Option<CachedResult> {
-    if run.report.interruption.is_some() {
-        return None;
-    }
-    // A run whose timeout was shortened says nothing about runs with the full timeout.
-    let shortened = run.timeline.term_at < run.timeline.start + run.config.limits.timeout;
-    match result {
-        Err(failure) if failure.status == ExitStatus::Timeout && shortened => None,
+    let limits = run.config.limits;
+    let (code, message, timed_out) = match result {
+        _ if run.report.interruption.is_some() => return None,
         // If the command is this program, 125 means that the target was not tested.
-        Ok(status) if *status == ExitStatus::Command(ExitStatus::Failed.code()) => None,
-        Ok(ExitStatus::Command(code)) => Some(CachedResult::now(*code, None)),
-        Ok(_) => None,
-        Err(failure) => match (failure.stage, failure.status) {
-            (Stage::Command, ExitStatus::Timeout | ExitStatus::CannotRun | ExitStatus::NotFound) => {
-                let result = CachedResult::now(failure.status.code(), Some(failure.message.clone()));
-                let timed_out = failure.status == ExitStatus::Timeout;
-                Some(if timed_out { result.within(run.config.limits.timeout) } else { result })
-            }
-            _ => None,
-        },
-    }
+        Ok(ExitStatus::Command(code)) if *code != ExitStatus::Failed.code() => (*code, None, None),
+        Err(Failure { stage: Stage::Command, status, message, .. }) => {
+            let timed_out = match status {
+                ExitStatus::CannotRun | ExitStatus::NotFound => None,
+                // A run whose timeout was shortened says nothing about runs with the full timeout.
+                ExitStatus::Timeout if run.timeline.term_at >= run.timeline.start + limits.timeout => {
+                    Some(limits.timeout)
+                }
+                _ => return None,
+            };
+            (status.code(), Some(message.as_str()), timed_out)
+        }
+        _ => return None,
+    };
+    Some(CachedResult::now(code, message, timed_out))
 }
 
 /// Waits up to `at_most` while another process makes the same run. Fails if the time is up, a signal arrives or the

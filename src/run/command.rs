@@ -5,7 +5,7 @@ use std::io;
 use std::time::Instant;
 
 use super::Run;
-use crate::child::{self, End, Job, OutputPolicy, StartError, Supervised};
+use crate::child::{self, End, Interference, Job, OutputPolicy, StartError, Supervised};
 use crate::failure::{ExitStatus, Failure, Reason, Stage, Warning, brief, system_error};
 use crate::go::duration;
 use crate::issuer::Lease;
@@ -24,10 +24,10 @@ pub(super) fn run(run: &mut Run<'_>, lease: &Lease) -> Result<ExitStatus, Failur
         input: run.config.input,
         output: run.config.output,
     };
-    let name = shown(&run.config.command[0]);
+    let name = || shown(&run.config.command[0]);
     tracing::debug!(command = shell_words(&run.config.command), "running");
     let began = Instant::now();
-    let started = job.start().map_err(|error| refuse_command(&name, &error))?;
+    let started = job.start().map_err(|error| refuse_command(&name(), &error))?;
     let supervised = child::supervise(started, run.signals, run.parent.as_ref(), &run.timeline);
     run.report.took(Stage::Command, began.elapsed());
     run.report.interruption = interruption(&supervised);
@@ -37,14 +37,20 @@ pub(super) fn run(run: &mut Run<'_>, lease: &Lease) -> Result<ExitStatus, Failur
         End::Unkillable | End::OutOfReach(_) => (None, None),
     };
     let seconds = began.elapsed().as_secs_f64();
-    tracing::debug!(exit_status, signal, timed_out = supervised.timed_out, seconds, "the command has ended");
-    if supervised.orphaned {
+    tracing::debug!(
+        exit_status,
+        signal,
+        timed_out = supervised.told.timed_out,
+        seconds,
+        "the command has ended"
+    );
+    if supervised.told.orphaned {
         let warning = "the parent process died; terminated the command (-die-with-parent)";
         run.report.warnings.push(Warning::new(Reason::ParentDied, warning));
     }
     if let Some(error) = &supervised.output.unwritten {
         let error = system_error(error);
-        let warning = format!("cannot write the output of {name}: {error}");
+        let warning = format!("cannot write the output of {}: {error}", name());
         run.report.warnings.push(Warning::new(Reason::OutputFailed, warning));
     }
     let left = supervised.left.as_ref().map(|left| format!("left running: {left}"));
@@ -65,45 +71,40 @@ pub(super) fn run(run: &mut Run<'_>, lease: &Lease) -> Result<ExitStatus, Failur
 }
 
 /// The reason if the run was told to end, so that the end of the command says nothing about the target.
-fn interruption(supervised: &Supervised) -> Option<Reason> {
+fn interruption(Supervised { end, told, died_by_itself, .. }: &Supervised) -> Option<Reason> {
     // A forwarded SIGUSR1, for example, kills a command that does not handle it.
-    let died_of_forwarded =
-        matches!(supervised.end, End::Died(_)) && !supervised.died_by_itself && !supervised.timed_out;
-    if supervised.orphaned {
-        Some(Reason::ParentDied)
-    } else {
-        (supervised.forwarded.is_some() || supervised.interrupted.is_some() || died_of_forwarded)
-            .then_some(Reason::Interrupted)
+    let died_of_forwarded = matches!(end, End::Died(_)) && !died_by_itself && !told.timed_out;
+    match told {
+        Interference { orphaned: true, .. } => Some(Reason::ParentDied),
+        Interference { forwarded: None, interrupted: None, .. } if !died_of_forwarded => None,
+        _ => Some(Reason::Interrupted),
     }
 }
 
 fn judge(run: &Run<'_>, supervised: &Supervised) -> Result<ExitStatus, Failure> {
-    let name = shown(&run.config.command[0]);
-    let stuck = match &supervised.end {
-        End::Unkillable => Some(format!("{name} did not exit even after SIGKILL and is still running")),
+    let Supervised { end, told, died_by_itself, .. } = supervised;
+    let name = || shown(&run.config.command[0]);
+    let how = || match end {
+        End::Died(signal) => format!("terminated {} ({signal})", name()),
+        End::Exited(status) => format!("terminated {} (exit status {status} after SIGTERM)", name()),
+        End::Unkillable => format!("{} did not exit even after SIGKILL and is still running", name()),
         End::OutOfReach(user) => {
-            Some(format!("cannot terminate {name}: it runs as {user} and is still running"))
+            format!("cannot terminate {}: it runs as {user} and is still running", name())
         }
-        End::Exited(_) | End::Died(_) => None,
     };
-    if supervised.timed_out {
+    if told.timed_out {
         let after = duration::show(run.timeline.term_at - run.timeline.start);
-        let what = stuck.unwrap_or_else(|| match &supervised.end {
-            End::Died(signal) => format!("terminated {name} ({signal})"),
-            End::Exited(status) => format!("terminated {name} (exit status {status} after SIGTERM)"),
-            End::Unkillable | End::OutOfReach(_) => format!("terminated {name}"),
-        });
-        return Err(Failure::timeout(Stage::Command, format!("timed out after {after}; {what}")));
+        return Err(Failure::timeout(Stage::Command, format!("timed out after {after}; {}", how())));
     }
-    if let Some(stuck) = stuck {
-        return Err(Failure::failed(Stage::Command, Reason::CommandStuck, stuck));
-    }
-    if let Some(signal) = supervised.interrupted {
-        let message = format!("interrupted by {signal}; terminated {name}");
-        return Err(Failure { message, ..Failure::signal(Stage::Command, signal) });
-    }
-    match supervised.end {
-        End::Died(signal) if supervised.died_by_itself => {
+    match (end, told.interrupted) {
+        (End::Unkillable | End::OutOfReach(_), _) => {
+            Err(Failure::failed(Stage::Command, Reason::CommandStuck, how()))
+        }
+        (_, Some(signal)) => {
+            let message = format!("interrupted by {signal}; terminated {}", name());
+            Err(Failure { message, ..Failure::signal(Stage::Command, signal) })
+        }
+        (&End::Died(signal), None) if *died_by_itself => {
             let is_shown = run.config.output != OutputPolicy::Discard;
             let hint = match signal {
                 Signal::KILL => {
@@ -115,15 +116,14 @@ fn judge(run: &Run<'_>, supervised: &Supervised) -> Result<ExitStatus, Failure> 
                 }
                 _ => "",
             };
-            let message = format!("{name} was killed by {signal}{hint}");
+            let message = format!("{} was killed by {signal}{hint}", name());
             let reason = Reason::CommandKilled;
             Err(Failure { reason, message, ..Failure::signal(Stage::Command, signal) })
         }
-        End::Died(signal) => Ok(ExitStatus::Signal(signal.number())),
+        (End::Died(signal), None) => Ok(ExitStatus::Signal(signal.number())),
         // It was told to stop, so it did not do its job, whatever it says.
-        End::Exited(0) if supervised.orphaned => Ok(ExitStatus::Signal(Signal::TERM.number())),
-        End::Exited(status) => Ok(ExitStatus::Command(status)),
-        End::Unkillable | End::OutOfReach(_) => Ok(ExitStatus::Failed),
+        (End::Exited(0), None) if told.orphaned => Ok(ExitStatus::Signal(Signal::TERM.number())),
+        (End::Exited(status), None) => Ok(ExitStatus::Command(*status)),
     }
 }
 
@@ -139,14 +139,6 @@ fn shell_words(words: &[OsString]) -> String {
         word => format!("'{}'", word.replace('\'', r"'\''")),
     });
     quoted.collect::<Vec<_>>().join(" ")
-}
-
-fn with_advice(error: &io::Error) -> String {
-    let advice = match error.kind() {
-        io::ErrorKind::PermissionDenied => "; make it executable, and check noexec mounts",
-        _ => "",
-    };
-    system_error(error) + advice
 }
 
 pub(crate) fn refuse_command(name: &str, error: &StartError) -> Failure {
@@ -186,9 +178,13 @@ pub(crate) fn refuse_command(name: &str, error: &StartError) -> Failure {
             "not an executable for this machine, or a script without a #! line".to_owned()
         }
         StartError::IsADirectory => "it is a directory; give the path of a program".to_owned(),
-        StartError::CannotRun(path, error) if path.as_os_str() == name => with_advice(error),
         StartError::CannotRun(path, error) => {
-            format!("{}: {}", brief(path.as_os_str()), with_advice(error))
+            let place = if path.as_os_str() == name { String::new() } else { brief(path.as_os_str()) + ": " };
+            let advice = match error.kind() {
+                io::ErrorKind::PermissionDenied => "; make it executable, and check noexec mounts",
+                _ => "",
+            };
+            format!("{place}{}{advice}", system_error(error))
         }
         StartError::TooLarge(what) => what.clone(),
         StartError::Ours(error) if is_missing(error) => system_error(error),

@@ -11,7 +11,7 @@ use crate::failure::{ExitStatus, Failure, Stage};
 use crate::http::explain::TransportError;
 use crate::http::{Client, HttpConfig, Redirects};
 use crate::issuer::Lease;
-use crate::issuer::locate::{Exchange, Granted, Locate, LocateConfig, Signed};
+use crate::issuer::locate::{Exchange, FATAL_CLOCK_LAG, Granted, Locate, LocateConfig, Signed};
 use crate::key::PrivateKey;
 use crate::log::Log;
 use crate::secret::scrub_stack;
@@ -115,19 +115,16 @@ fn exchange(
     let client = observer.step("exchange", client)?;
     let asked = Locate { config: locate, client: &client, key };
     let ask = asked.ask(signed, http.retries, run.timeline.term_at);
-    let result = run.attempt(Stage::Exchange, ask, || while_asking(locate, &client));
+    let result = run.attempt(Stage::Exchange, ask, || format!("while {}", client.stuck(url)));
     // It may have signed again.
     scrub_stack();
     run.report.took(Stage::Exchange, began.elapsed());
-    run.report.clock_offset_seconds = client.clock_offset_seconds();
+    run.report.figures.clock_offset_seconds = client.clock_offset_seconds();
     run.report.insecure = client.plain_http_host(url);
-    let (signed, offer) = observer.answered(&client, result)?;
+    let (signed, offer) = observer.answered("exchange", &client, url, Some(FATAL_CLOCK_LAG), result)?;
+    observer.exchanged(locate, &client);
     let granted = observer.step("url_keys", locate.choose(offer))?;
     tracing::debug!(url_key = granted.key, host = granted.hostname, "got the service URL");
     observer.chosen(&granted);
     Ok((signed, Some(granted)))
-}
-
-fn while_asking(locate: &LocateConfig, client: &Client) -> String {
-    format!("while {}", client.stuck(&locate.endpoint.url))
 }

@@ -10,13 +10,14 @@ pub(crate) mod token;
 use std::ffi::OsString;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::Url;
+use rustix::io::Errno;
 
 pub(crate) use report::Report;
 
-use crate::child::{InputPolicy, OutputPolicy, Parent, parent::ParentError};
+use crate::child::{InputPolicy, OutputPolicy, Parent};
 use crate::deadline::{Limits, Timeline};
 use crate::failure::{ExitStatus, Failure, Reason, Stage, Warning};
 use crate::go::duration;
@@ -63,9 +64,20 @@ pub(crate) trait Observer {
         Ok(())
     }
 
-    fn answered<T>(&mut self, _client: &Client, result: Result<T, Failure>) -> Result<T, Failure> {
+    /// A request to this URL has ended, which is this step. If it failed, a clock that is behind by `_fatal_lag` is to
+    /// blame.
+    fn answered<T>(
+        &mut self,
+        _step: &'static str,
+        _client: &Client,
+        _url: &Url,
+        _fatal_lag: Option<Duration>,
+        result: Result<T, Failure>,
+    ) -> Result<T, Failure> {
         result
     }
+
+    fn exchanged(&mut self, _locate: &LocateConfig, _client: &Client) {}
 
     fn chosen(&mut self, _granted: &Granted) {}
 }
@@ -122,8 +134,8 @@ impl<'a> Run<'a> {
         let parent = match config.die_with_parent.then(Parent::follow) {
             None => None,
             Some(Ok(parent)) => Some(parent),
-            Some(Err(ParentError::Gone)) => return Err(Failure::orphaned(Stage::Prepare)),
-            Some(Err(ParentError::Unsupported)) => {
+            Some(Err(Errno::SRCH)) => return Err(Failure::orphaned(Stage::Prepare)),
+            Some(Err(_)) => {
                 let warning = "-die-with-parent: the parent process cannot be followed here; running without";
                 report.warnings.push(Warning::new(Reason::System, warning));
                 None

@@ -1,6 +1,6 @@
 //! Collects the data of a run for its metrics and warnings.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crate::deadline::Timeline;
 use crate::failure::{ExitStatus, Failure, Reason, Stage, Warning};
@@ -8,16 +8,12 @@ use crate::metrics::Figures;
 
 #[derive(Debug, Default)]
 pub(crate) struct Report {
-    stage_seconds: Vec<(Stage, f64)>,
-    /// How far the local clock is ahead of the issuer's, in seconds.
-    pub clock_offset_seconds: Option<i64>,
+    /// Those that are known before the end of the run.
+    pub figures: Figures,
     /// The host that got a token over plain HTTP, unless it is loopback.
     pub insecure: Option<String>,
     /// Problems that do not change the result.
     pub warnings: Vec<Warning>,
-    /// When the run ended whose result came from the cache.
-    pub ended: Option<SystemTime>,
-    pub cached: bool,
     /// The reason if a signal, or the death of the parent process, ended the run.
     pub interruption: Option<Reason>,
     /// The token could not be deleted, which the result does not say.
@@ -26,7 +22,7 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn took(&mut self, stage: Stage, duration: Duration) {
-        self.stage_seconds.push((stage, duration.as_secs_f64()));
+        self.figures.stage_seconds.push((stage, duration.as_secs_f64()));
     }
 
     /// The values for the metrics of a run that ends with `result` at `now`.
@@ -55,7 +51,6 @@ impl Report {
         let over = now.saturating_duration_since(timeline.term_at).as_secs_f64();
         Figures {
             exit_status: status.code(),
-            stage_seconds: self.stage_seconds.clone(),
             // A command that was told to stop says nothing about the target.
             failed: stage
                 .filter(|_| self.interruption.is_none())
@@ -63,11 +58,8 @@ impl Report {
                 .chain(self.revocation_failed.then_some(Stage::Revoke))
                 .collect(),
             failures,
-            clock_offset_seconds: self.clock_offset_seconds,
             deadline_margin_seconds: left - over,
-            cached: self.cached,
-            token_expiry: None,
-            ended: self.ended,
+            ..self.figures.clone()
         }
     }
 

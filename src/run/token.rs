@@ -65,7 +65,7 @@ pub(crate) fn prepare(
 ) -> Result<(), Failure> {
     let work = issuer.prepare(run.timeline.term_at);
     let result = run.attempt(Stage::Exchange, work, || while_checking(issuer.api()));
-    observer.answered(issuer.api().client(), result)
+    observer.answered("token", issuer.api().client(), issuer.api().url(), None, result)
 }
 
 /// The time from now until the last request of this run.
@@ -87,7 +87,7 @@ fn with_token(run: &mut Run<'_>, issuer: &dyn Issuer, env_name: OsString) -> Res
     let began = Instant::now();
     let token = token(run, issuer);
     run.report.took(Stage::Exchange, began.elapsed());
-    run.report.clock_offset_seconds = issuer.api().client().clock_offset_seconds();
+    run.report.figures.clock_offset_seconds = issuer.api().client().clock_offset_seconds();
     run.report.insecure = issuer.api().client().plain_http_host(issuer.api().url());
     let token = token?;
     tracing::debug!("got a token");
@@ -160,7 +160,8 @@ fn revoke(run: &mut Run<'_>, issuer: &dyn Issuer, leftover: &Leftover, by: Insta
     let left = |why: String| Err(format!("{why}; {}", issuer.manual_cleanup_hint(leftover)));
     let result = block_on(Stage::Revoke, async {
         tokio::time::timeout_at(by.into(), issuer.revoke(leftover, by)).await.unwrap_or_else(|_| {
-            left(format!("gave up after {} while {}", duration::show(began.elapsed()), doing(issuer)))
+            let after = duration::show(began.elapsed());
+            left(format!("gave up after {after} while {}", issuer.api().doing()))
         })
     });
     let result = result.unwrap_or_else(|failure| left(failure.message));
@@ -195,8 +196,4 @@ fn remember_signal(run: &Run<'_>, result: Result<ExitStatus, Failure>) -> Result
 
 pub(crate) fn while_checking(api: &Api) -> String {
     format!("while checking the admin token, {}", api.stuck())
-}
-
-fn doing(issuer: &dyn Issuer) -> String {
-    issuer.api().doing()
 }
