@@ -7,21 +7,8 @@ use std::ops::Range;
 
 use super::normalize::{GAP, Stream, fold, span};
 
-/// A system in which numbers are written.
-struct Notation {
-    radix: u32,
-    /// The most digits of a byte.
-    max_digits: usize,
-    /// Digits of several bytes may follow each other, and letters beside them make them a word.
-    is_hex: bool,
-}
-
-const NOTATIONS: [Notation; 4] = [
-    Notation { radix: 10, max_digits: 3, is_hex: false },
-    Notation { radix: 16, max_digits: 2, is_hex: true },
-    Notation { radix: 8, max_digits: 4, is_hex: false },
-    Notation { radix: 2, max_digits: 8, is_hex: false },
-];
+/// The systems in which numbers are written: the radix, and the most digits of a byte.
+const NOTATIONS: [(u32, usize); 4] = [(10, 3), (16, 2), (8, 4), (2, 8)];
 
 /// A number in a text: the byte that it stands for, if it stands for one, and its position.
 type Number = (Option<u8>, (u32, u32));
@@ -29,7 +16,7 @@ type Number = (Option<u8>, (u32, u32));
 /// The bytes of the lists in `text` in all notations, if there are lists of at least `least` bytes. Every other number may
 /// be an index, the fraction of a float, or the digits of a prefix or suffix, such as in `16#61` or `97u8`.
 pub(super) fn streams(text: &[u8], least: usize) -> impl Iterator<Item = Stream> {
-    let lists = NOTATIONS.iter().map(|notation| notation.numbers(text));
+    let lists = NOTATIONS.iter().map(|&(radix, max_digits)| numbers(text, radix, max_digits));
     let long = lists.filter(move |numbers| numbers.len() >= least);
     long.flat_map(|numbers| [(0, 1), (0, 2), (1, 2)].map(|(first, step)| stream(&numbers, first, step)))
 }
@@ -51,42 +38,31 @@ pub(super) fn is_kept(byte: u8) -> bool {
     byte > b' ' && byte != 0x7f
 }
 
-impl Notation {
-    fn numbers(&self, text: &[u8]) -> Vec<Number> {
-        let mut numbers = Vec::new();
-        let mut at = 0;
-        while at < text.len() {
-            let digits = text[at..].iter().take_while(|byte| self.is_digit(**byte)).count();
-            if digits == 0 {
-                at += 1;
-                continue;
-            }
-            let range = at..at + digits;
-            at += digits;
-            if !self.is_hex {
-                let value = self.value(&text[range.clone()]).filter(|_| digits <= self.max_digits);
-                let is_negative = is_signed(&text[..range.start]);
-                numbers
-                    .push((value.and_then(|value| byte(value, is_negative)), span(range.start, range.end)));
-            } else if !is_word(text, &range) {
-                let is_odd = digits % 2 == 1;
-                for from in range.clone().step_by(self.max_digits) {
-                    let to = range.end.min(from + self.max_digits);
-                    let value = self.value(&text[from..to]).filter(|_| !is_odd || digits == 1);
-                    numbers.push((value.and_then(|value| byte(value, false)), span(from, to)));
-                }
-            }
+fn numbers(text: &[u8], radix: u32, max_digits: usize) -> Vec<Number> {
+    // Digits of several bytes may follow each other, and letters beside them make them a word.
+    let is_hex = radix == 16;
+    let read = |range: Range<usize>, is_negative| {
+        let digits = std::str::from_utf8(&text[range]).ok().filter(|digits| digits.len() <= max_digits)?;
+        byte(u32::from_str_radix(digits, radix).ok()?, is_negative)
+    };
+    let mut numbers = Vec::new();
+    let mut at = 0;
+    while at < text.len() {
+        let digits = text[at..].iter().take_while(|byte| char::from(**byte).is_digit(radix)).count();
+        let range = at..at + digits;
+        at += digits.max(1);
+        if digits == 0 || (is_hex && is_word(text, &range)) {
+            continue;
         }
-        numbers
+        let (step, is_negative) =
+            if is_hex { (max_digits, false) } else { (digits, is_signed(&text[..range.start])) };
+        let is_odd = is_hex && digits > 1 && digits % 2 == 1;
+        for from in range.clone().step_by(step) {
+            let to = range.end.min(from + step);
+            numbers.push((read(from..to, is_negative).filter(|_| !is_odd), span(from, to)));
+        }
     }
-
-    fn is_digit(&self, byte: u8) -> bool {
-        char::from(byte).is_digit(self.radix)
-    }
-
-    fn value(&self, digits: &[u8]) -> Option<u32> {
-        std::str::from_utf8(digits).ok().and_then(|digits| u32::from_str_radix(digits, self.radix).ok())
-    }
+    numbers
 }
 
 /// True if a minus sign stands before the number: Java's bytes have one. Between two numbers, it is a dash.

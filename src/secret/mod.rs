@@ -54,56 +54,56 @@ pub struct Secrets {
     known: Vec<SecretString>,
     /// Created at the first search: a run that shows nothing does not need them.
     patterns: Option<Arc<Patterns>>,
-    /// Also those of the bytes behind them, which only messages are searched for.
-    for_messages: Option<Arc<[Arc<Patterns>; 2]>>,
+    /// Those of the bytes behind them, which only messages are searched for.
+    decoded: Option<Patterns>,
 }
 
 impl Secrets {
     /// An empty set.
     pub const fn new() -> Secrets {
-        Secrets { known: Vec::new(), patterns: None, for_messages: None }
+        Secrets { known: Vec::new(), patterns: None, decoded: None }
     }
 
     /// Adds `secret` to the set.
     pub fn protect(&mut self, secret: &str) {
         if !self.known.iter().any(|known| known.expose_secret() == secret) {
             self.known.push(SecretString::from(secret));
-            (self.patterns, self.for_messages) = (None, None);
+            (self.patterns, self.decoded) = (None, None);
         }
     }
 
-    fn patterns(&mut self) -> Arc<Patterns> {
+    fn patterns(&mut self) -> &Arc<Patterns> {
         let Secrets { known, patterns, .. } = self;
-        let made = patterns
-            .get_or_insert_with(|| Arc::new(Patterns::new(known.iter().map(ExposeSecret::expose_secret))));
-        Arc::clone(made)
+        patterns.get_or_insert_with(|| Arc::new(Patterns::new(known.iter().map(ExposeSecret::expose_secret))))
     }
 
-    fn for_messages(&mut self) -> Arc<[Arc<Patterns>; 2]> {
-        let patterns = self.patterns();
-        let Secrets { known, for_messages, .. } = self;
-        let decoded = || Patterns::of_decoded(known.iter().map(ExposeSecret::expose_secret));
-        Arc::clone(for_messages.get_or_insert_with(|| Arc::new([patterns, Arc::new(decoded())])))
+    fn replace(&mut self, bytes: &[u8], extent: Extent) -> Vec<u8> {
+        let patterns = Arc::clone(self.patterns());
+        let Secrets { known, decoded, .. } = self;
+        let decoded = decoded
+            .get_or_insert_with(|| Patterns::of_decoded(known.iter().map(ExposeSecret::expose_secret)));
+        let found = [&*patterns, decoded].map(|of| [of.find(bytes, extent), of.find_listed(bytes, extent)]);
+        replace_at(bytes, merge(found.into_iter().flatten().flatten().collect()))
     }
 
     /// `text` without the secrets, and without text that looks like one.
     pub fn scrub(&mut self, text: &str) -> String {
-        scrub_with(&*self.for_messages(), text, Extent::SecretPart)
+        redacted(&self.replace(text.as_bytes(), Extent::SecretPart))
     }
 
-    /// The same of a text of ours.
+    /// The same of a text of ours, or of the user's: a short secret may be one of its words.
     pub fn scrub_own(&mut self, text: &str) -> String {
-        scrub_with(&*self.for_messages(), text, Extent::LongSecretPart)
+        redacted(&self.replace(text.as_bytes(), Extent::LongSecretPart))
     }
 
     /// A mask for a stream.
     pub fn mask(&mut self) -> Mask {
-        Mask::new(self.patterns())
+        Mask::new(Arc::clone(self.patterns()))
     }
 
     /// `bytes` without the secrets. Complete tokens are replaced completely.
     pub fn scrub_bytes(&mut self, bytes: &[u8]) -> Vec<u8> {
-        replace(bytes, &*self.for_messages(), Extent::Whole, REDACTED)
+        self.replace(bytes, Extent::Whole)
     }
 }
 
@@ -119,38 +119,33 @@ pub fn protect(secret: &str) {
     of_this_run(|secrets| secrets.protect(secret));
 }
 
-/// `text` without the secrets of this run, and without text that looks like one. For short text: see [`shown`].
+/// As [`Secrets::scrub`], for the secrets of this run. For short text: see [`shown`].
 pub fn scrub(text: &str) -> String {
-    let patterns = of_this_run(Secrets::for_messages);
-    scrub_with(&*patterns, text, Extent::SecretPart)
+    of_this_run(|secrets| secrets.scrub(text))
 }
 
-/// The same of a text of ours, or of the user's: a short secret may be one of its words.
 pub fn scrub_own(text: &str) -> String {
     of_this_run(|secrets| secrets.scrub_own(text))
 }
 
-/// Output of the command without the secrets of this run.
+/// For the output of the command.
 pub fn scrub_bytes(bytes: &[u8]) -> Vec<u8> {
-    let patterns = of_this_run(Secrets::for_messages);
-    replace(bytes, &*patterns, Extent::Whole, REDACTED)
+    of_this_run(|secrets| secrets.scrub_bytes(bytes))
 }
 
-/// A mask for a stream of the command.
 pub fn mask() -> Mask {
     of_this_run(Secrets::mask)
 }
 
 /// A name of the user's, such as a label of the metrics: nobody writes a secret as a list of bytes there.
 pub(crate) fn scrub_name(text: &str) -> String {
-    let found = of_this_run(Secrets::patterns).find(text.as_bytes(), Extent::LongSecretPart);
-    shapes::redact(&String::from_utf8_lossy(&replace_at(text.as_bytes(), found, REDACTED)))
+    let found = of_this_run(|secrets| secrets.patterns().find(text.as_bytes(), Extent::LongSecretPart));
+    redacted(&replace_at(text.as_bytes(), found))
 }
 
-fn scrub_with(patterns: &[Arc<Patterns>], text: &str, extent: Extent) -> String {
-    let scrubbed = replace(text.as_bytes(), patterns, extent, REDACTED);
-    // Replaced parts begin and end between characters.
-    shapes::redact(&String::from_utf8_lossy(&scrubbed))
+/// A text without secrets (the replaced parts begin and end between characters), also without what looks like one.
+fn redacted(scrubbed: &[u8]) -> String {
+    shapes::redact(&String::from_utf8_lossy(scrubbed))
 }
 
 /// At most `max_chars` of `text`: scrubbed, on one line, with invisible characters escaped.
@@ -209,17 +204,12 @@ pub fn clean_json(value: Value) -> Value {
     }
 }
 
-fn replace(bytes: &[u8], patterns: &[Arc<Patterns>], extent: Extent, by: &str) -> Vec<u8> {
-    let found = patterns.iter().flat_map(|of| [of.find(bytes, extent), of.find_listed(bytes, extent)]);
-    replace_at(bytes, merge(found.flatten().collect()), by)
-}
-
-fn replace_at(bytes: &[u8], found: Vec<Range<usize>>, by: &str) -> Vec<u8> {
+fn replace_at(bytes: &[u8], found: Vec<Range<usize>>) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut copied = 0;
     for range in found {
         out.extend_from_slice(&bytes[copied..range.start]);
-        out.extend_from_slice(by.as_bytes());
+        out.extend_from_slice(REDACTED.as_bytes());
         copied = range.end;
     }
     out.extend_from_slice(&bytes[copied..]);

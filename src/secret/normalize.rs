@@ -23,52 +23,12 @@ const NEAR_BYTES: usize = 16;
 /// Stands for a gap. No secret contains it.
 pub(super) const GAP: u8 = 0;
 
-/// Where each byte of a stream begins and ends in the text.
-pub(super) type Spans = Vec<(u32, u32)>;
-
-/// The record of these positions; `()` if only the bytes are needed.
-pub(super) trait Places: Default {
-    fn add(&mut self, from_to: (u32, u32));
-    fn add_all(&mut self, others: &Self, range: Range<usize>);
-    fn of(&self, range: Range<usize>) -> (u32, u32);
-    fn clear(&mut self);
-}
-
-impl Places for Spans {
-    fn add(&mut self, from_to: (u32, u32)) {
-        self.push(from_to);
-    }
-
-    fn add_all(&mut self, others: &Spans, range: Range<usize>) {
-        self.extend_from_slice(&others[range]);
-    }
-
-    fn of(&self, range: Range<usize>) -> (u32, u32) {
-        (self[range.start].0, self[range.end - 1].1)
-    }
-
-    fn clear(&mut self) {
-        self.clear();
-    }
-}
-
-impl Places for () {
-    fn add(&mut self, _: (u32, u32)) {}
-
-    fn add_all(&mut self, (): &(), _: Range<usize>) {}
-
-    fn of(&self, _: Range<usize>) -> (u32, u32) {
-        (0, 0)
-    }
-
-    fn clear(&mut self) {}
-}
-
 /// A text at one level.
 #[derive(Default)]
-pub(super) struct Stream<P = Spans> {
+pub(super) struct Stream<const HAS_SPANS: bool = true> {
     pub bytes: Vec<u8>,
-    pub spans: P,
+    /// Where each byte begins and ends in the text.
+    pub spans: Vec<(u32, u32)>,
     /// The end of the part that was pushed last.
     end: u32,
 }
@@ -106,9 +66,12 @@ impl Stream {
                 },
                 0x1b => left_out(&text[at..]).max(1),
                 0..=0x20 | 0x7f => 1,
-                0x80.. => {
-                    let length = char_length(&text[at..]);
-                    stream.push_bytes(&text[at..at + length], span(at, at + length));
+                byte @ 0x80.. => {
+                    let (one, length) = first_char(&text[at..]);
+                    match one {
+                        Some(c) => stream.push_char(c, span(at, at + length)),
+                        None => stream.push(byte, span(at, at + length)),
+                    }
                     length
                 }
             };
@@ -129,7 +92,8 @@ impl Stream {
             let this = next.take()?;
             if left > 0 {
                 left -= 1;
-                next = this.decoded();
+                let mut decoded = Stream::default();
+                next = this.decode_into(&mut decoded).then_some(decoded);
             }
             Some(this)
         });
@@ -137,15 +101,9 @@ impl Stream {
     }
 }
 
-impl<P: Places> Stream<P> {
-    /// The stream with one layer of escapes removed; `None` if it has none.
-    fn decoded(&self) -> Option<Stream<P>> {
-        let mut next = Stream::default();
-        self.decode_into(&mut next).then_some(next)
-    }
-
-    /// Writes it into `next`; returns false if the stream has no escapes.
-    pub(super) fn decode_into(&self, next: &mut Stream<P>) -> bool {
+impl<const HAS_SPANS: bool> Stream<HAS_SPANS> {
+    /// Writes the stream with one layer of escapes removed into `next`; returns false if it has none.
+    pub(super) fn decode_into(&self, next: &mut Stream<HAS_SPANS>) -> bool {
         // Most streams are plain.
         let is_simple = self.bytes.is_ascii() && !has_gap(&self.bytes);
         let special = |rest: &[u8]| {
@@ -181,13 +139,12 @@ impl<P: Places> Stream<P> {
                     None => (1, Decoded::Byte(first)),
                 },
                 0x80.. => {
-                    let length = char_length(rest);
-                    let one = std::str::from_utf8(&rest[..length]).ok().and_then(|text| text.chars().next());
+                    let (one, length) = first_char(rest);
                     (length, one.map_or(Decoded::Byte(rest[0]), Decoded::Char))
                 }
                 first => (1, Decoded::Byte(first)),
             };
-            let from_to = self.spans.of(at..at + length);
+            let from_to = self.span(at..at + length);
             changed |= length > 1 && rest[0] < 0x80;
             let before = next.bytes.len();
             match decoded {
@@ -213,27 +170,31 @@ impl<P: Places> Stream<P> {
     pub(super) fn push(&mut self, byte: u8, (from, to): (u32, u32)) {
         if from > self.end + span(0, MAX_GAP_BYTES).1 {
             self.bytes.push(GAP);
-            self.spans.add((from, from));
+            self.add_span((from, from));
         }
         self.bytes.push(byte);
-        self.spans.add((from, to));
+        self.add_span((from, to));
         self.end = to;
     }
 
-    /// Copies bytes of `other` that stand for themselves.
-    fn push_plain(&mut self, other: &Stream<P>, range: Range<usize>) {
-        self.push(other.bytes[range.start], other.spans.of(range.start..range.start + 1));
-        let rest = range.start + 1..range.end;
-        self.end = other.spans.of(range).1;
-        self.bytes.extend_from_slice(&other.bytes[rest.clone()]);
-        self.spans.add_all(&other.spans, rest);
+    fn add_span(&mut self, from_to: (u32, u32)) {
+        if HAS_SPANS {
+            self.spans.push(from_to);
+        }
     }
 
-    /// A character of more than one byte, or an invalid sequence.
-    fn push_bytes(&mut self, bytes: &[u8], from_to: (u32, u32)) {
-        match std::str::from_utf8(bytes).ok().and_then(|text| text.chars().next()) {
-            Some(c) => self.push_char(c, from_to),
-            None => bytes.iter().for_each(|&byte| self.push(byte, from_to)),
+    fn span(&self, range: Range<usize>) -> (u32, u32) {
+        if HAS_SPANS { (self.spans[range.start].0, self.spans[range.end - 1].1) } else { (0, 0) }
+    }
+
+    /// Copies bytes of `other` that stand for themselves.
+    fn push_plain(&mut self, other: &Stream<HAS_SPANS>, range: Range<usize>) {
+        self.push(other.bytes[range.start], other.span(range.start..range.start + 1));
+        let rest = range.start + 1..range.end;
+        self.end = other.span(range).1;
+        self.bytes.extend_from_slice(&other.bytes[rest.clone()]);
+        if HAS_SPANS {
+            self.spans.extend_from_slice(&other.spans[rest]);
         }
     }
 
@@ -287,18 +248,16 @@ pub(super) const fn is_introducer(byte: u8) -> bool {
     matches!(byte, b'%' | b'\\' | b'&')
 }
 
-/// The length of the UTF-8 character at the beginning of `text`; 1 if it is invalid.
-fn char_length(text: &[u8]) -> usize {
+/// The UTF-8 character at the beginning of `text`, and its length; 1 if it is invalid.
+fn first_char(text: &[u8]) -> (Option<char>, usize) {
     let length = match text[0] {
         0xc2..=0xdf => 2,
         0xe0..=0xef => 3,
         0xf0..=0xf4 => 4,
         _ => 1,
     };
-    match text.get(..length) {
-        Some(one) if std::str::from_utf8(one).is_ok() => length,
-        _ => 1,
-    }
+    let one = text.get(..length).and_then(|one| std::str::from_utf8(one).ok()?.chars().next());
+    (one, if one.is_some() { length } else { 1 })
 }
 
 /// Characters without a width: controls, formats, and those that Unicode calls default ignorable.
@@ -326,9 +285,8 @@ fn seen_as(c: char) -> Option<u8> {
 
 /// The ASCII character that the multi-byte character at the beginning of `text` stands for, and its length.
 pub(super) fn visible(text: &[u8]) -> Option<(u8, usize)> {
-    let length = char_length(text);
-    let c = std::str::from_utf8(&text[..length]).ok()?.chars().next()?;
-    Some((fold(seen_as(c)?), length))
+    let (one, length) = first_char(text);
+    Some((fold(seen_as(one?)?), length))
 }
 
 /// The length of the invisible part or line wrap at the beginning of `text`.
@@ -442,10 +400,8 @@ fn reference(text: &[u8]) -> Option<(Decoded, usize)> {
         let is_hex = text.get(2) == Some(&b'x');
         let begin = if is_hex { 3 } else { 2 };
         let digit = |byte: &&u8| if is_hex { byte.is_ascii_hexdigit() } else { byte.is_ascii_digit() };
-        let digits = text[begin.min(text.len())..].iter().take_while(digit).count();
-        let number = &text[begin.min(text.len())..][..digits];
-        let value = if is_hex { hex(number)? } else { decimal(number)? };
-        let end = begin + digits;
+        let end = begin + text[begin..].iter().take_while(digit).count();
+        let value = number(&text[begin..end], if is_hex { 16 } else { 10 })?;
         return Some((code_point(value), end + usize::from(text.get(end) == Some(&b';'))));
     }
     text.get(1).filter(|byte| byte.is_ascii_lowercase())?;
@@ -472,10 +428,6 @@ const NAMED: &[(&str, char)] = &[
 /// At most eight digits, and at least one.
 fn hex(digits: &[u8]) -> Option<u32> {
     number(digits, 16)
-}
-
-fn decimal(digits: &[u8]) -> Option<u32> {
-    number(digits, 10)
 }
 
 #[inline]

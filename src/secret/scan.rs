@@ -17,23 +17,12 @@ const MANY_STOPS: u32 = 12;
 #[derive(Default)]
 pub(super) struct Scanner {
     /// The characters of the last block, and some before it.
-    seen: Stream<()>,
+    seen: Stream<false>,
     /// Line wraps and terminal sequences: position and length.
     wraps: Vec<(usize, usize)>,
     /// The same characters without them, or without escapes. The room is kept.
-    unwrapped: Stream<()>,
-    decoded: [Stream<()>; 2],
-}
-
-enum Special {
-    /// More bytes are needed to decide.
-    CutOff,
-    /// This many invisible bytes.
-    Unseen(usize),
-    /// The character that the first bytes stand for, and their number.
-    Seen(u8, usize),
-    /// A line wrap or terminal sequence of this many bytes.
-    Wrap(usize),
+    unwrapped: Stream<false>,
+    decoded: [Stream<false>; 2],
 }
 
 impl Scanner {
@@ -162,17 +151,23 @@ impl Scanner {
     }
 
     fn read_special(&mut self, text: &[u8], count: &mut usize) -> Option<usize> {
-        if text[0] == 0x1b {
-            return self.read_sequence(text, count);
-        }
-        let (character, length) = match special(text) {
-            Special::CutOff => return None,
-            Special::Unseen(length) => return Some(length),
-            Special::Seen(character, length) => (character, length),
-            Special::Wrap(length) => {
-                self.wraps
-                    .push((*count, text[..length].iter().filter(|byte| byte.is_ascii_graphic()).count()));
-                (fold(text[0]), 1)
+        let (character, length) = match text[0] {
+            0x1b => return self.read_sequence(text, count),
+            b'=' | b'\\' if matches!(text, [_] | [_, b'\r']) => return None,
+            b'<' if TAGS.iter().any(|tag| is_cut_off(tag, text)) => return None,
+            0x80.. => match std::str::from_utf8(&text[..text.len().min(3)]) {
+                Err(error) if error.valid_up_to() == 0 && error.error_len().is_none() => return None,
+                _ => match visible(text) {
+                    Some(seen) => seen,
+                    None => return Some(1),
+                },
+            },
+            first => {
+                let wrap = &text[..wrap_length(text)];
+                if !wrap.is_empty() {
+                    self.wraps.push((*count, wrap.iter().filter(|byte| byte.is_ascii_graphic()).count()));
+                }
+                (fold(first), 1)
             }
         };
         self.seen.bytes[*count] = character;
@@ -208,7 +203,7 @@ impl Scanner {
 }
 
 /// Copies the characters of `seen` without the line wraps and terminal sequences.
-fn unwrap(seen: &Stream<()>, wraps: &[(usize, usize)], unwrapped: &mut Stream<()>) {
+fn unwrap(seen: &Stream<false>, wraps: &[(usize, usize)], unwrapped: &mut Stream<false>) {
     let seen = &seen.bytes;
     unwrapped.bytes.clear();
     unwrapped.bytes.reserve(seen.len());
@@ -221,24 +216,6 @@ fn unwrap(seen: &Stream<()>, wraps: &[(usize, usize)], unwrapped: &mut Stream<()
         }
     }
     unwrapped.bytes.extend_from_slice(&seen[at..]);
-}
-
-/// The sequence that a special byte at the beginning of `text` introduces.
-fn special(text: &[u8]) -> Special {
-    let first = text[0];
-    match first {
-        b'=' | b'\\' if matches!(text, [_] | [_, b'\r']) => Special::CutOff,
-        b'<' if TAGS.iter().any(|tag| is_cut_off(tag, text)) => Special::CutOff,
-        0x80.. => match std::str::from_utf8(&text[..text.len().min(3)]) {
-            Err(error) if error.valid_up_to() == 0 && error.error_len().is_none() => Special::CutOff,
-            _ => visible(text)
-                .map_or(Special::Unseen(1), |(character, length)| Special::Seen(character, length)),
-        },
-        _ => match wrap_length(text) {
-            0 => Special::Seen(fold(first), 1),
-            length => Special::Wrap(length),
-        },
-    }
 }
 
 fn is_cut_off(whole: &[u8], text: &[u8]) -> bool {
