@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use time::{Date, Month, OffsetDateTime};
+use x509_cert::der::DateTime;
 
 /// The time since 1970; zero if the clock is before that.
 pub(crate) fn since_epoch() -> Duration {
@@ -15,37 +15,27 @@ pub(crate) fn unix_now() -> u64 {
 
 /// `2026-11-22 04:05:06Z`; a number outside the calendar is shown as it is.
 pub(crate) fn time(unix_seconds: u64) -> String {
-    let time = i64::try_from(unix_seconds).ok().and_then(|s| OffsetDateTime::from_unix_timestamp(s).ok());
-    match time {
-        Some(t) => format!("{} {:02}:{:02}:{:02}Z", t.date(), t.hour(), t.minute(), t.second()),
-        None => unix_seconds.to_string(),
-    }
+    let time = DateTime::from_unix_duration(Duration::from_secs(unix_seconds));
+    time.map_or_else(|_| unix_seconds.to_string(), |time| time.to_string().replace('T', " "))
 }
 
-/// `2026-11-22T04:05:06.000123Z` (RFC 3339).
-pub(crate) fn with_micros(time: SystemTime) -> String {
-    let t = OffsetDateTime::from(time);
-    let (date, micros) = (t.date(), t.microsecond());
-    format!("{date}T{:02}:{:02}:{:02}.{micros:06}Z", t.hour(), t.minute(), t.second())
+/// A time since 1970 as `2026-11-22T04:05:06.000123Z` (RFC 3339).
+pub(crate) fn with_micros(since_epoch: Duration) -> String {
+    let second = time(since_epoch.as_secs()).replace(' ', "T");
+    format!("{}.{:06}Z", second.trim_end_matches('Z'), since_epoch.subsec_micros())
 }
 
-/// The day of a time in Unix milliseconds, as `2026-11-22`.
+/// The day of a time in Unix milliseconds, as `2026-11-22`; a number outside the calendar is shown as it is.
 pub(crate) fn day_of_millis(unix_millis: i64) -> String {
-    let time = OffsetDateTime::from_unix_timestamp(unix_millis.div_euclid(1000));
-    time.map_or_else(|_| unix_millis.to_string(), |time| time.date().to_string())
+    let time = u64::try_from(unix_millis).ok().map(Duration::from_millis);
+    let day = time.and_then(|time| DateTime::from_unix_duration(time).ok());
+    day.map_or_else(|| unix_millis.to_string(), |day| day.to_string()[.."YYYY-MM-DD".len()].to_owned())
 }
 
 /// Midnight (UTC) of a day given as `YYYY-MM-DD`, in Unix milliseconds.
 pub(crate) fn millis_of_day(text: &str) -> Option<i64> {
-    let (year, rest) = text.split_once('-')?;
-    let (month, day) = rest.split_once('-')?;
-    let digits = |text: &str, count| text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
-    if !(digits(year, 4) && digits(month, 2) && digits(day, 2)) {
-        return None;
-    }
-    let month = Month::try_from(month.parse::<u8>().ok()?).ok()?;
-    let date = Date::from_calendar_date(year.parse().ok()?, month, day.parse().ok()?).ok()?;
-    Some(date.midnight().assume_utc().unix_timestamp() * 1000)
+    let midnight: DateTime = format!("{text}T00:00:00Z").parse().ok()?;
+    i64::try_from(midnight.unix_duration().as_millis()).ok()
 }
 
 #[cfg(test)]
@@ -65,7 +55,7 @@ mod tests {
             assert_eq!(millis_of_day(text), None, "{text}");
         }
         assert_eq!(time(1_795_309_001), "2026-11-22 00:56:41Z");
-        let micros = UNIX_EPOCH + Duration::from_micros(1_795_309_001_000_123);
+        let micros = Duration::from_micros(1_795_309_001_000_123);
         assert_eq!(with_micros(micros), "2026-11-22T00:56:41.000123Z");
     }
 }

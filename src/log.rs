@@ -4,7 +4,7 @@
 use std::fmt::{self, Write as _};
 use std::io::{IsTerminal as _, StderrLock, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::field::{Field, Visit};
@@ -129,7 +129,7 @@ impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
-        let (time, level) = (date::with_micros(SystemTime::now()), event.metadata().level().as_str());
+        let (time, level) = (date::with_micros(date::since_epoch()), event.metadata().level().as_str());
         write_line(match self.format {
             LogFormat::Text | LogFormat::Sts => fields.text(&time, level),
             LogFormat::Json => fields.json(&time, level),
