@@ -92,17 +92,12 @@ fn split_port(rule: &str) -> Option<(&str, &str)> {
 }
 
 fn in_network(address: IpAddr, network: IpAddr, bits: u32) -> bool {
-    match (address, network) {
-        (IpAddr::V4(a), IpAddr::V4(n)) if bits <= 32 => {
-            let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
-            a.to_bits() & mask == n.to_bits() & mask
-        }
-        (IpAddr::V6(a), IpAddr::V6(n)) if bits <= 128 => {
-            let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
-            a.to_bits() & mask == n.to_bits() & mask
-        }
-        _ => false,
-    }
+    let (width, differing) = match (address, network) {
+        (IpAddr::V4(a), IpAddr::V4(n)) => (u32::BITS, u128::from(a.to_bits() ^ n.to_bits())),
+        (IpAddr::V6(a), IpAddr::V6(n)) => (u128::BITS, a.to_bits() ^ n.to_bits()),
+        _ => return false,
+    };
+    bits <= width && differing.checked_shr(width - bits).unwrap_or(0) == 0
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_encode_byte;
+
 /// An http or https URL, split as Go does it. Parts are unescaped bytes.
 #[derive(Clone)]
 pub(crate) struct GoUrl {
@@ -55,7 +57,6 @@ impl Part {
     }
 
     fn escape(self, bytes: &[u8]) -> String {
-        const HEX: &[u8; 16] = b"0123456789ABCDEF";
         // The longest part is a token, which needs no escapes.
         if !bytes.iter().any(|&byte| self.escapes(byte)) {
             return String::from_utf8_lossy(bytes).into_owned();
@@ -67,8 +68,7 @@ impl Part {
             } else if byte == b' ' && self == Part::QueryComponent {
                 out.push('+');
             } else {
-                let digit = |four: u8| char::from(HEX[usize::from(four)]);
-                out.extend(['%', digit(byte >> 4), digit(byte & 15)]);
+                out.push_str(percent_encode_byte(byte));
             }
         }
         out
