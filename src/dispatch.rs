@@ -16,11 +16,11 @@ use crate::cli::flags::{
 };
 use crate::cli::syntax::scan;
 use crate::cli::{
-    self, Line, PROGRAM, Stop, asks_for_json, command, described, finished, gafaelfawr, log_format, or,
+    self, Line, PROGRAM, Stop, asks_for_json, command, described, finished, gafaelfawr, log_format,
     stackstate, suggest,
 };
 use crate::config::{self, Purpose};
-use crate::failure::{ExitStatus, Failure, Reason, brief, system_error};
+use crate::failure::{ExitStatus, Failure, Reason, brief, or_list, system_error};
 use crate::issuer::gafaelfawr::is_token_key;
 use crate::log::Log;
 use crate::run::token::TokenRun;
@@ -178,9 +178,9 @@ impl Group {
     fn unknown(&self, word: Option<&OsString>) -> Failure {
         let names = self.names();
         let expected = if self.takes_tokens {
-            format!("{} {}", self.name, or(&names))
+            format!("{} {}", self.name, or_list(&names))
         } else {
-            or(&names.iter().map(|name| format!("{} {name}", self.name)).collect::<Vec<_>>())
+            or_list(&names.iter().map(|name| format!("{} {name}", self.name)).collect::<Vec<_>>())
         };
         Failure::usage(match word {
             None => format!("missing subcommand: expected {expected}"),

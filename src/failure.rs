@@ -1,6 +1,8 @@
 //! How a run ends: a failure with its one line of text, and the exit status.
 
+use std::borrow::Borrow;
 use std::ffi::OsStr;
+use std::fmt::Display;
 
 use rustix::io::Errno;
 
@@ -223,7 +225,7 @@ pub fn brief(word: &OsStr) -> String {
 }
 
 /// The names as a list in words: `A, B or C`.
-pub(crate) fn or_list(names: &[&str]) -> String {
+pub(crate) fn or_list<S: Borrow<str> + Display>(names: &[S]) -> String {
     match names {
         [names @ .., last] if !names.is_empty() => format!("{} or {last}", names.join(", ")),
         _ => names.concat(),

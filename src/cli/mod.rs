@@ -19,4 +19,4 @@ pub(crate) use parse::{asks_for_json, command, finished, log_format, parse, raw_
 pub(crate) use token::{
     AdminFlags, EXEC_ENV_NAME, EXEC_OUTPUT, EXEC_TIMEOUT, ExecFlags, FORMAT, Format, LIFETIME, RotateFlags,
 };
-pub(crate) use values::{described, or};
+pub(crate) use values::described;

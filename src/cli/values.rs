@@ -13,7 +13,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, Command};
 use reqwest::Url;
 
-use crate::failure::{Failure, brief};
+use crate::failure::{Failure, brief, or_list};
 use crate::go::csv;
 use crate::go::duration::{self, GoDuration};
 use crate::go::flag::parse_bool;
@@ -361,17 +361,8 @@ pub(super) fn one_of<T: Copy>(words: &[(&str, T)], text: &OsStr) -> Result<T, Wh
     let text = filled(text)?;
     words.iter().find(|(word, _)| *word == text).map(|&(_, value)| value).ok_or_else(|| {
         let words: Vec<&str> = words.iter().map(|&(word, _)| word).collect();
-        Why::Shown(format!("expected {}", or(&words)).into())
+        Why::Shown(format!("expected {}", or_list(&words)).into())
     })
-}
-
-/// Joins words with commas and "or".
-pub(crate) fn or<W: AsRef<str>>(words: &[W]) -> String {
-    let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
-    match words.as_slice() {
-        [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
-        _ => words.concat(),
-    }
 }
 
 pub(super) fn base_url(text: &OsStr) -> Result<Url, Why> {
