@@ -130,9 +130,13 @@ fn usage_errors_do_not_show_tokens() {
         (&["exec", "--roles=a"], "monitoring-token stackstate exec [flags] -- COMMAND"),
         (
             &["list", "--url=http://u:secret@127.0.0.1"],
-            "--url: the URL must not contain a user or a password",
+            "invalid value \"http://REDACTED@127.0.0.1\" for --url: the URL must not contain a user or a password",
         ),
-        (&["list", "--url=http://127.0.0.1/?a=secret"], "--url: the URL must not contain a query"),
+        (
+            &["list", "--url=http://127.0.0.1/?a=secret"],
+            "invalid value \"http://127.0.0.1/?a=REDACTED\" for --url: the URL must not contain a query",
+        ),
+        (&["list", "--url=secret8UaK74tb"], "--url: expected an http:// or https:// URL"),
     ] {
         let ended = run(token()
             .arg("stackstate")

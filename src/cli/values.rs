@@ -18,10 +18,13 @@ use crate::go::csv;
 use crate::go::duration::{self, GoDuration};
 use crate::go::flag::parse_bool;
 use crate::go::proxy::has_sound_host;
+use crate::secret::shown_url;
 
 pub(crate) enum Why {
     /// An explanation, shown after the value.
     Shown(Cow<'static, str>),
+    /// The value as it may be shown, and an explanation.
+    Redacted(String, String),
     /// An explanation without the value, which may be a secret.
     Hidden(Cow<'static, str>),
     /// The value is empty, usually because a variable in a script is not set.
@@ -42,6 +45,7 @@ impl Why {
     fn message(self, text: &OsStr, origin: &str) -> String {
         match self {
             Why::Shown(why) => format!("invalid value \"{}\" for {origin}: {why}", brief(text)),
+            Why::Redacted(shown, why) => Why::Shown(why.into()).message(OsStr::new(&shown), origin),
             Why::Hidden(why) => format!("{origin}: {why}"),
             Why::Empty => format!("empty value for {origin}: give a value or leave the flag out"),
         }
@@ -366,14 +370,10 @@ pub(super) fn one_of<T: Copy>(words: &[(&str, T)], text: &OsStr) -> Result<T, Wh
 }
 
 pub(super) fn base_url(text: &OsStr) -> Result<Url, Why> {
-    let kind = if shown_url(text).is_some() { Why::Shown } else { Why::Hidden };
-    parse_base_url(text).map_err(|why| kind(why.into()))
-}
-
-/// A malformed URL for messages; `None` if it may hold a secret. No token has a dot or a colon and no capital letter.
-pub(crate) fn shown_url(text: &OsStr) -> Option<&str> {
-    let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b".:/-_".contains(&b);
-    text.to_str().filter(|text| text.contains(['.', ':']) && text.bytes().all(is_plain))
+    parse_base_url(text).map_err(|why| match shown_url(text) {
+        Some(shown) => Why::Redacted(shown, why),
+        None => Why::Hidden(why.into()),
+    })
 }
 
 /// As [`base_url`], for a URL that does not come from a flag.

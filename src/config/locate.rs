@@ -15,9 +15,7 @@ use crate::child::OutputPolicy;
 use crate::cli::flags::{
     CacheFlags, ENV_NAME, EXCHANGE, LOCATE_URL, LocateFlags, MainFlags, OUTPUT, SERVICE, TIMEOUT,
 };
-use crate::cli::values::{
-    Given, Why, check_host, is_damaged_bool, shown_url, stray_character, variable_name, word,
-};
+use crate::cli::values::{Given, Why, check_host, is_damaged_bool, stray_character, variable_name, word};
 use crate::cli::{Line, PROGRAM};
 use crate::failure::{Failure, Reason, Stage};
 use crate::go::flag::parse_bool;
@@ -27,7 +25,7 @@ use crate::key::KeySource;
 use crate::metrics::Labels;
 use crate::run::RunConfig;
 use crate::run::locate::LocateRun;
-use crate::secret::{SecretString, overwrite_variable, protect_url, redact_url, scrub_name};
+use crate::secret::{SecretString, overwrite_variable, protect_url, scrub_name, shown_url};
 
 /// The main command, or `check` in front of it.
 pub(crate) fn locate_run(line: Line<MainFlags>, purpose: Purpose) -> Result<LocateRun, Failure> {
@@ -124,9 +122,7 @@ fn endpoint(given: Option<&Given>, service: &str) -> Result<Endpoint, Failure> {
     };
     // It may hold a password, which is not shown.
     let refuse = |why: &str| {
-        let url = given.text.to_str().and_then(|text| Url::parse(text).ok()).filter(Url::has_host);
-        let shown = url.map(|url| redact_url(&url)).or_else(|| shown_url(&given.text).map(str::to_owned));
-        let shown = shown.map(|url| format!(" {url:?}")).unwrap_or_default();
+        let shown = shown_url(&given.text).map(|url| format!(" {url:?}")).unwrap_or_default();
         Failure::usage(format!("{}: invalid URL{shown}: {why}", given.origin))
     };
     let text = given.text.to_str().ok_or_else(|| refuse("it is not UTF-8"))?;

@@ -1,6 +1,7 @@
 //! Makes URLs safe to show, and finds the secrets in them.
 
 use std::borrow::Cow;
+use std::ffi::OsStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -33,6 +34,17 @@ pub(crate) fn redact_reference(text: &str) -> String {
         shown += &query.split('&').map(redact_pair).collect::<Vec<_>>().join("&");
     }
     if fragment.is_empty() { shown } else { shown + fragment + REDACTED }
+}
+
+/// The same of a value that a user gave as a URL, valid or not; `None` if it may be another secret. No token has a dot or
+/// a colon and no capital letter.
+pub(crate) fn shown_url(text: &OsStr) -> Option<String> {
+    let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b".:/-_".contains(&b);
+    let is_shown = |text: &&str| {
+        Url::parse(text).is_ok_and(|url| url.has_host())
+            || (text.contains(['.', ':']) && text.bytes().all(is_plain))
+    };
+    text.to_str().filter(is_shown).map(|text| scrub_own(&redact_reference(text)))
 }
 
 /// Redacts the URLs in a text from others.

@@ -225,6 +225,7 @@ pub fn usage(_: &Lab) -> Vec<Fault> {
         fault("an empty key name", At("http://x"), &["-service-url-key-name: the key is empty"]).with(&["-service-url-key-name="]).exits(2),
         fault("a host with an unexpanded variable", At("http://locate-dot-${PROJECT}.example/"), &["LOCATE_URL: invalid URL", "invalid host locate-dot-${project}.example; a variable in it was not expanded"]).exits(2),
         fault("the same in a flag", At("http://x"), &["-locate-url: invalid URL", "invalid host $host"]).with(&["-locate-url=http://$HOST/"]).exits(2),
+        fault("a user of a Locate URL", At("http://x"), &["-locate-url: invalid URL \"http://REDACTED@$HOST/?a=REDACTED\": invalid host $host"]).with(&["-locate-url=http://u:hunter2@$HOST/?a=b"]).exits(2),
         fault("the same of another service", Line(&["gafaelfawr", "list", "-username=u", "-url=http://{{host}}/"]), &["-url: invalid host"]).with(&["GAFAELFAWR_ADMIN_TOKEN=gt-a.b"]).exits(2),
         fault("an unknown flag", Line(&["-nope", "true"]), &["unknown flag -nope", "-help"]).exits(2),
         fault("three dashes", Line(&["---machine=m", "true"]), &["invalid flag syntax: ---machine=…"]).exits(2),
