@@ -493,3 +493,37 @@ fn a_token_in_place_of_its_file_is_not_shown() {
         }
     }
 }
+
+/// A token of one issuer was sent to the other if the wrong variable or file was named.
+#[test]
+fn a_token_of_the_other_issuer_is_not_sent() {
+    let sandbox = Sandbox::start(&[]);
+    let folder = Folder::new();
+    for (issuer, variable, other, name) in [
+        (ISSUERS[0], "GAFAELFAWR_ADMIN_TOKEN", "svctok-secretsecretsecret", "StackState"),
+        (ISSUERS[1], "STS_CLI_API_TOKEN", "gt-secretsecret.secretsecret", "Gafaelfawr"),
+    ] {
+        let file = folder.write("admin", other);
+        let rotate = [&["rotate", "--token-file=t"], issuer.new].concat();
+        for args in [issuer.verbs[0], &rotate, &[&["exec"], issuer.new, &["true"]].concat()] {
+            let command = || {
+                let mut command = issuer.command(&sandbox, &args[..1]);
+                command.current_dir(folder.root());
+                command
+            };
+            let words = format!(
+                "the admin token looks like a token of {name}, so it was not sent to {}",
+                issuer.name
+            );
+            let given = [
+                run(command().args(&args[1..]).env(variable, other)),
+                run(command().env_remove(variable).arg("--admin-token-file").arg(&file).args(&args[1..])),
+            ];
+            for ended in given {
+                ended.failed_with(125, &[&words]);
+                assert!(!ended.stderr.contains("secret"), "{ended:?}");
+            }
+        }
+    }
+    assert_eq!(sandbox.requests().len(), 0);
+}

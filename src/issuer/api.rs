@@ -9,6 +9,7 @@ use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::de::DeserializeOwned;
 
+use super::credential::issuer_of;
 use super::refusal::{Dialect, Doing, Refusal};
 use super::{CreateError, Leftover};
 use crate::failure::{Failure, Reason, Stage};
@@ -54,6 +55,14 @@ impl Api {
     /// The API below the URL of `access`.
     pub(crate) fn new(dialect: &'static Dialect, access: Access<'_>, scheme: Scheme) -> Result<Api, Failure> {
         let Access { http, url: base, credential } = access;
+        if let Some(other) = issuer_of(credential.expose_secret()).filter(|other| *other != dialect.owner) {
+            let Dialect { name, owner, .. } = dialect;
+            let message = format!(
+                "the admin token looks like a token of {other}, so it was not sent to {name} at {}; set the admin token of {owner}",
+                crate::http::explain::origin(&base)
+            );
+            return Err(Failure::failed(Stage::Sign, Reason::CredentialInvalid, message));
+        }
         let client = Client::new(http, &base, Redirects::No).map_err(TransportError::into_failure)?;
         let headers = authentication(scheme, credential)?;
         let retries = Cell::new(Some(http.retries));

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde::de::IgnoredAny;
 use zeroize::Zeroizing;
 
+use super::stackstate::SERVICE_TOKEN_PREFIX;
 use crate::failure::{Failure, Reason, Stage, resource_advice, system_error};
 use crate::read::{self, NotText, ReadError, Until, as_text};
 use crate::secret::{SecretString, protect};
@@ -94,7 +95,9 @@ fn other_than_token(text: &str) -> Option<&'static str> {
         Some("base64 of a key")
     } else if text.starts_with(['"', '\'']) {
         Some("in quotation marks; remove them")
-    } else if text.split_once('=').is_some_and(|(_, value)| is_service_token(value.trim_matches(['"', '\''])))
+    } else if text
+        .split_once('=')
+        .is_some_and(|(_, value)| issuer_of(value.trim_matches(['"', '\''])).is_some())
     {
         Some("an assignment; leave out NAME=")
     } else {
@@ -102,8 +105,10 @@ fn other_than_token(text: &str) -> Option<&'static str> {
     }
 }
 
-fn is_service_token(text: &str) -> bool {
-    text.starts_with("gt-") || text.starts_with("svctok-")
+/// The issuer whose service tokens begin like `token`.
+pub(super) fn issuer_of(token: &str) -> Option<&'static str> {
+    let prefixes = [("gt-", "Gafaelfawr"), (SERVICE_TOKEN_PREFIX, "StackState")];
+    prefixes.into_iter().find(|(prefix, _)| token.starts_with(prefix)).map(|(_, issuer)| issuer)
 }
 
 fn invalid(message: String) -> Failure {
