@@ -25,6 +25,8 @@ pub(crate) struct Timeline {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
+    /// When the timeout began, by both clocks: before the first file was read that may be a pipe.
+    pub began: (Instant, SystemTime),
     /// For exchange and command together.
     pub timeout: Duration,
     /// The time from SIGTERM to SIGKILL.
@@ -45,8 +47,9 @@ impl Timeline {
 }
 
 impl Limits {
-    /// The timeline of a run that begins now, or `None` if `SCRIPT_DEADLINE` has passed.
-    pub(crate) fn begin(self, start: Instant, now: SystemTime) -> Option<Timeline> {
+    /// The timeline of the run, or `None` if `SCRIPT_DEADLINE` had passed before it began.
+    pub(crate) fn timeline(&self) -> Option<Timeline> {
+        let (start, now) = self.began;
         let timeout_at = start.checked_add(self.timeout).unwrap_or(start + FOREVER);
         let mut timeline = Timeline {
             start,
@@ -92,12 +95,13 @@ mod tests {
     fn begin(timeout: u32, kill_after: u32, revoke: u32, left: Option<Duration>) -> Option<Timeline> {
         let now = SystemTime::now();
         let limits = Limits {
+            began: (Instant::now(), now),
             timeout: S * timeout,
             kill_after: S * kill_after,
             revoke_limit: S * revoke,
             script_deadline: left.map(|left| now + left),
         };
-        limits.begin(Instant::now(), now)
+        limits.timeline()
     }
 
     #[test]

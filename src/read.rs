@@ -42,11 +42,6 @@ impl Until<'_> {
         let now = Instant::now();
         Until { since: now, ..Until::at(now.checked_add(patience).unwrap_or(now + DEFAULT_PATIENCE)) }
     }
-
-    pub(crate) fn or_signal(self, signals: &Signals) -> Until<'_> {
-        let Until { since, deadline, .. } = self;
-        Until { since, deadline, signals: Some(signals), parent: None }
-    }
 }
 
 /// Some editors write this in front of a text (Unicode, 23.8).

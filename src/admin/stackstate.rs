@@ -15,7 +15,6 @@ use crate::config::{self, stackstate::new_token};
 use crate::date;
 use crate::failure::{Failure, Reason, Stage, printable};
 use crate::issuer::stackstate::{Created, ServiceToken, StackState};
-use crate::read::Until;
 use crate::secret::scrub;
 use crate::sys::signal::Signals;
 
@@ -27,9 +26,8 @@ fn begin(
     admin: AdminFlags,
     signals: &Signals,
 ) -> Result<(StackState, Session<'_>, Format), Failure> {
-    let until = Until::in_time(TIMEOUT.or(admin.timeout)).or_signal(signals);
-    let (site, api) = config::stackstate::site(access, admin.http, &until)?;
     let session = Session::begin(TIMEOUT.or(admin.timeout), signals);
+    let (site, api) = config::stackstate::site(access, admin.http, &session.until())?;
     let stackstate = session.connect(site, |access| StackState::new(access, api))?;
     Ok((stackstate, session, FORMAT.or(admin.output)))
 }

@@ -148,7 +148,7 @@ pub(crate) struct LocateFlags {
 }
 
 /// Flags of every command that makes requests.
-#[derive(Args, Clone)]
+#[derive(Args)]
 #[group(skip)]
 #[command(next_help_heading = "Connecting")]
 pub(crate) struct HttpFlags {

@@ -28,6 +28,7 @@ pub(crate) fn new_token(ServiceFlags { username, name, scopes }: ServiceFlags) -
 pub(crate) fn exec(line: Line<Exec>, purpose: Purpose, _: &Signals) -> Result<TokenRun, Failure> {
     run::check_command(&line, "monitoring-token gafaelfawr exec", purpose)?;
     let (Exec { gafaelfawr, service, run: flags }, line) = line.split();
-    let site = site(gafaelfawr, flags.http.clone())?;
-    token::exec(flags, line, purpose, site, IssuerConfig::Gafaelfawr(new_token(service)))
+    token::exec(flags, line, purpose, |http, _| {
+        Ok((site(gafaelfawr, http)?, IssuerConfig::Gafaelfawr(new_token(service))))
+    })
 }

@@ -1,7 +1,7 @@
 //! Rules of the flags that control the run of COMMAND, for every issuer.
 
 use std::ffi::OsString;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use super::{Purpose, variable};
 use crate::child::{InputPolicy, OutputPolicy};
@@ -42,6 +42,7 @@ pub(super) fn run(
     purpose: Purpose,
 ) -> Result<RunConfig, Failure> {
     let limits = Limits {
+        began: (Instant::now(), SystemTime::now()),
         timeout,
         kill_after: KILL_AFTER.or(flags.kill_after),
         revoke_limit: Duration::ZERO,

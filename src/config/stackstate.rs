@@ -7,10 +7,10 @@ use super::http::http;
 use super::sts::Context;
 use super::token::{self, base_url, credential};
 use super::{Purpose, path_variable, run};
+use crate::cli::Line;
 use crate::cli::flags::HttpFlags;
 use crate::cli::stackstate::{Exec, NAME, StackStateFlags, StsFlags, SubjectFlags, is_api_path};
 use crate::cli::values::CommaList;
-use crate::cli::{EXEC_TIMEOUT, Line};
 use crate::failure::{Failure, Reason};
 use crate::http::HttpConfig;
 use crate::issuer::credential::Credential;
@@ -113,7 +113,8 @@ pub(crate) fn exec(line: Line<Exec>, purpose: Purpose, signals: &Signals) -> Res
     run::check_command(&line, "monitoring-token stackstate exec", purpose)?;
     let (Exec { stackstate, name, subject, run: flags }, line) = line.split();
     let new = new_token(NAME.or(name), subject, None)?;
-    let until = Until::in_time(EXEC_TIMEOUT.or(flags.timeout)).or_signal(signals);
-    let (site, api) = site(stackstate, flags.http.clone(), &until)?;
-    token::exec(flags, line, purpose, site, IssuerConfig::StackState { new, api })
+    token::exec(flags, line, purpose, |http, run| {
+        let (site, api) = site(stackstate, http, &run.until(signals))?;
+        Ok((site, IssuerConfig::StackState { new, api }))
+    })
 }

@@ -9,9 +9,9 @@ use reqwest::Url;
 use super::run;
 use super::{Purpose, variable};
 use crate::child::{InputPolicy, OutputPolicy};
+use crate::cli::flags::HttpFlags;
 use crate::cli::values::{parse_base_url, variable_name};
 use crate::cli::{EXEC_ENV_NAME, EXEC_OUTPUT, EXEC_TIMEOUT, ExecFlags, Line};
-use crate::deadline::Limits;
 use crate::failure::{Failure, Reason, Stage};
 use crate::issuer::credential::{Credential, one_word};
 use crate::issuer::{IssuerConfig, Site};
@@ -27,14 +27,14 @@ pub(super) fn exec(
     flags: ExecFlags,
     line: Line<()>,
     purpose: Purpose,
-    site: Site,
-    issuer: IssuerConfig,
+    issuer: impl FnOnce(HttpFlags, &RunConfig) -> Result<(Site, IssuerConfig), Failure>,
 ) -> Result<TokenRun, Failure> {
-    let ExecFlags { env_name, timeout, output, run: flags, .. } = flags;
-    let run = run::run(flags, EXEC_TIMEOUT.or(timeout), line.operands, purpose)?;
+    let ExecFlags { env_name, http, timeout, output, run: flags } = flags;
+    let mut run = run::run(flags, EXEC_TIMEOUT.or(timeout), line.operands, purpose)?;
+    run.limits.revoke_limit = REVOKE_LIMIT;
+    let (site, issuer) = issuer(http, &run)?;
     // The defaults that users of similar tools expect: the command behaves as without this program, and shows no token.
     let run = RunConfig {
-        limits: Limits { revoke_limit: REVOKE_LIMIT, ..run.limits },
         input: InputPolicy::Inherit,
         output: run::output(output, &EXEC_OUTPUT, line.debug.then_some(OutputPolicy::Masked)),
         labels: labels(run.labels.added, issuer.service(), Some(&site.url), issuer.owner()),

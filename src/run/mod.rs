@@ -10,7 +10,7 @@ pub(crate) mod token;
 use std::ffi::OsString;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use reqwest::Url;
 use rustix::io::Errno;
@@ -41,6 +41,13 @@ pub(crate) struct RunConfig {
 }
 
 impl RunConfig {
+    /// Until when a file may be read before the run begins.
+    pub(crate) fn until<'a>(&self, signals: &'a Signals) -> Until<'a> {
+        let (since, _) = self.limits.began;
+        let deadline = self.limits.timeline().map_or(since, |timeline| timeline.term_at);
+        Until { since, signals: Some(signals), ..Until::at(deadline) }
+    }
+
     /// Writes the metrics, if requested. If they cannot be written, returns a warning; the run goes on.
     fn write_metrics(&self, figures: impl FnOnce() -> Figures) -> Option<Warning> {
         metrics::write(self.metrics_textfile.as_ref()?, &self.labels, &figures()).err()
@@ -126,7 +133,7 @@ impl<'a> Run<'a> {
     }
 
     fn try_begin(config: &'a RunConfig, signals: &'a Signals, log: Log) -> Result<Run<'a>, Failure> {
-        let timeline = config.limits.begin(Instant::now(), SystemTime::now()).ok_or_else(|| {
+        let timeline = config.limits.timeline().ok_or_else(|| {
             let message = "SCRIPT_DEADLINE had passed before the run began; nothing was run";
             Failure { reason: Reason::DeadlinePassed, ..Failure::timeout(Stage::Prepare, message) }
         })?;

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::process::Command;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::{CONTROL, stackstate, token_of};
 use crate::support::api::{environment, relay};
 use crate::support::issuer::{ISSUERS, STACKSTATE};
-use crate::support::job::Folder;
+use crate::support::job::{Folder, make_fifo};
 use crate::support::tls::{Authority, server_params};
 use crate::support::{Ended, Sandbox, finish, http, kill, read_head_of, run, start, testdata, token};
 
@@ -265,6 +265,39 @@ fn a_configuration_that_is_a_pipe_is_read_until_the_timeout_or_a_signal() {
         finish(child).failed_with(143, &["interrupted by SIGTERM while reading the sts configuration"]);
         drop(writer);
     }
+}
+
+/// The time that the configuration takes did not count, so that a run could last for twice its timeout.
+#[test]
+fn a_slow_configuration_uses_up_the_timeout() {
+    const TIMEOUT: Duration = Duration::from_secs(8);
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = format!("url: http://{}\napi-token: x\n", silent.local_addr().unwrap());
+    let began = Instant::now();
+    let started = [
+        &["list"][..],
+        &["rotate", "--token-file=t", "--name=a", "--roles=r"],
+        &["exec", "--roles=r", "--", "true"],
+    ]
+    .map(|verb| {
+        let folder = Folder::new();
+        let pipe = make_fifo(&folder);
+        let mut command = token();
+        command.current_dir(folder.root()).arg("stackstate").args(&verb[..1]).arg("--config").arg(&pipe);
+        let child = start(command.arg("--timeout=8s").args(&verb[1..]));
+        // Opening waits until it is read.
+        let writer = fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+        (child, writer, folder)
+    });
+    std::thread::sleep((TIMEOUT * 3 / 4).saturating_sub(began.elapsed()));
+    let configured = started.map(|(child, mut writer, folder)| {
+        writer.write_all(config.as_bytes()).unwrap();
+        (child, folder)
+    });
+    for (child, _folder) in configured {
+        finish(child).failed_with(124, &["timed out after 8s while "]);
+    }
+    assert!(began.elapsed() < TIMEOUT * 3 / 2, "{:?}", began.elapsed());
 }
 
 /// Go's YAML library skips a byte order mark.

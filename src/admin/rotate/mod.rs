@@ -36,7 +36,7 @@ use self::stackstate::Installation;
 use super::Session;
 use super::output::json;
 use crate::cli::flags::TIMEOUT;
-use crate::cli::{self, AdminFlags, FORMAT, Format, LIFETIME, Line, RotateFlags};
+use crate::cli::{self, FORMAT, Format, LIFETIME, Line, RotateFlags};
 use crate::config;
 use crate::config::run::metrics_labels;
 use crate::config::token::labels;
@@ -63,7 +63,9 @@ pub(crate) struct Rotation {
     site: Site,
     issuer: IssuerConfig,
     flags: RotateFlags,
-    admin: AdminFlags,
+    format: Format,
+    timeout: Duration,
+    deadline: Instant,
     labels: Labels,
 }
 
@@ -120,12 +122,13 @@ struct Done {
 impl Rotation {
     pub(crate) fn of_gafaelfawr(
         line: Line<cli::gafaelfawr::Rotate>,
-        _: &Signals,
+        signals: &Signals,
     ) -> Result<Rotation, Failure> {
         let cli::gafaelfawr::Rotate { gafaelfawr, rotation: flags, service, admin } = line.flags;
         let issuer = IssuerConfig::Gafaelfawr(config::gafaelfawr::new_token(service));
-        let site = config::gafaelfawr::site(gafaelfawr, admin.http.clone())?;
-        Rotation::new(site, issuer, flags, admin)
+        let site = config::gafaelfawr::site(gafaelfawr, admin.http)?;
+        let session = Session::begin(TIMEOUT.or(admin.timeout), signals);
+        Rotation::new(site, issuer, flags, admin.output, session)
     }
 
     pub(crate) fn of_stackstate(
@@ -137,28 +140,30 @@ impl Rotation {
         if expiration.is_some() && flags.lifetime.is_some() {
             return Err(Failure::usage("--lifetime and --expiration exclude each other: give one"));
         }
-        let until = Until::in_time(TIMEOUT.or(admin.timeout)).or_signal(signals);
+        let session = Session::begin(TIMEOUT.or(admin.timeout), signals);
         let new = config::stackstate::new_token(name, subject, expiration)?;
-        let (site, api) = config::stackstate::site(stackstate, admin.http.clone(), &until)?;
-        Rotation::new(site, IssuerConfig::StackState { new, api }, flags, admin)
+        let (site, api) = config::stackstate::site(stackstate, admin.http, &session.until())?;
+        Rotation::new(site, IssuerConfig::StackState { new, api }, flags, admin.output, session)
     }
 
     fn new(
         site: Site,
         issuer: IssuerConfig,
         mut flags: RotateFlags,
-        admin: AdminFlags,
+        format: Option<Format>,
+        Session { timeout, deadline, .. }: Session<'_>,
     ) -> Result<Rotation, Failure> {
         let added = metrics_labels(std::mem::take(&mut flags.metrics.metrics_label))?;
         let labels = labels(added, issuer.service(), Some(&site.url), issuer.owner());
-        Ok(Rotation { site, issuer, flags, admin, labels })
+        let format = FORMAT.or(format);
+        Ok(Rotation { site, issuer, flags, format, timeout, deadline, labels })
     }
 
     /// Returns the text for stdout, and what to do if it cannot be printed. Writes warnings and metrics.
     pub(crate) fn run(self, signals: &Signals, log: Log) -> Result<(String, Written), Failure> {
-        let Rotation { site, issuer, flags, admin, labels } = self;
-        let (format, lifetime) = (FORMAT.or(admin.output), LIFETIME.or(flags.lifetime));
-        let session = Session::begin(TIMEOUT.or(admin.timeout), signals);
+        let Rotation { site, issuer, flags, format, timeout, deadline, labels } = self;
+        let lifetime = LIFETIME.or(flags.lifetime);
+        let session = Session { timeout, deadline, signals };
         let mut notes = Notes::default();
         let result = (|| {
             let files = Files::at(&flags.token_file)?;
