@@ -110,7 +110,8 @@ fn without_the_flag_or_with_zero_nothing_is_kept() {
 #[test]
 fn arguments_with_blanks_are_not_mixed_up() {
     let bench = Bench::new();
-    let lines: [&[&str]; 6] = [&["a b"], &["a", "b"], &["a  b"], &["a", "b", ""], &["", "a b"], &["a\nb"]];
+    let lines: [&[&str]; 8] =
+        [&["a b"], &["a", "b"], &["ab"], &["a  b"], &["a", "b", ""], &["a b", ""], &["", "a b"], &["a\nb"]];
     for _ in 0..2 {
         for words in lines {
             run(bench.token(TTL, ":").args(words)).succeeded();
@@ -251,6 +252,7 @@ fn an_expired_future_or_torn_entry_is_ignored() {
         (sound.clone(), true),
         (with_age(29 * 60), true),
         (with_age(3601), false),
+        (with_age(-60), false),
         (with_age(-3600), false),
         (with_age(-100 * 24 * 3600), false),
         (String::new(), false),

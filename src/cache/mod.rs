@@ -91,8 +91,6 @@ pub(crate) enum Lookup<'a> {
     Hit(CachedResult),
     /// This process has to make the run.
     Miss(Claim<'a>),
-    /// The cache cannot be used; make the run without it.
-    Unusable(io::Error),
 }
 
 /// The right, and the duty, to make a run while other processes wait for its result: it holds the lock of the entry.
@@ -105,53 +103,41 @@ pub(crate) struct Claim<'a> {
 
 impl Cache {
     /// Looks for a result that applies to a run with this `timeout`. If there is none, claims the run, or waits for the
-    /// process that has claimed it. `pause` waits for that long, or fails if the run has to end; its error is returned.
+    /// process that has claimed it. `pause` waits for that long, or fails if the run has to end; its error is the inner
+    /// one. With the outer error, the cache cannot be used; the run is to be made without it.
     pub(crate) fn look_up<'a, E>(
         &'a self,
         key: &'a CacheKey,
         timeout: Duration,
         mut pause: impl FnMut(Duration) -> Result<(), E>,
-    ) -> Result<Lookup<'a>, E> {
-        let dir = match self.open() {
-            Ok(dir) => dir,
-            Err(error) => return Ok(Lookup::Unusable(error)),
-        };
+    ) -> io::Result<Result<Lookup<'a>, E>> {
+        let dir = self.open()?;
         if let Some(result) = self.find(dir, key, timeout) {
-            return Ok(Lookup::Hit(result));
+            return Ok(Ok(Lookup::Hit(result)));
         }
         let began = SystemTime::now();
         let mut waited = None;
         let lock = loop {
-            match Lock::acquire(&path(dir, key, "lock")) {
-                Ok(Some(lock)) => break lock,
-                Ok(None) => {
-                    let next = waited.map_or(FIRST_PAUSE, |last: Duration| (last * 2).min(LONGEST_PAUSE));
-                    if waited.is_none() {
-                        tracing::debug!(
-                            "the same run is being made by another process; waiting for its result"
-                        );
-                    }
-                    waited = Some(next);
-                    pause(next)?;
-                }
-                Err(error) => return Ok(Lookup::Unusable(error)),
+            if let Some(lock) = Lock::acquire(&path(dir, key, "lock"))? {
+                break lock;
+            }
+            if waited.is_none() {
+                tracing::debug!("the same run is being made by another process; waiting for its result");
+            }
+            let next = waited.map_or(FIRST_PAUSE, |last: Duration| (last * 2).min(LONGEST_PAUSE));
+            waited = Some(next);
+            if let Err(ended) = pause(next) {
+                return Ok(Err(ended));
             }
         };
-        if waited.is_some()
-            && let Some(entry) = lock
-                .read(key)
-                .filter(|entry| entry.was_written_since(began) && entry.result.applies_to(timeout))
-        {
-            return Ok(Lookup::Hit(entry.result));
+        let left = waited.and_then(|_| lock.read(key)).filter(|entry| entry.was_written_since(began));
+        let left = left.map(|entry| entry.result).filter(|result| result.applies_to(timeout));
+        // It may also have been stored in the meantime.
+        if let Some(result) = left.or_else(|| self.find(dir, key, timeout)) {
+            return Ok(Ok(Lookup::Hit(result)));
         }
-        // It may have been written in the meantime.
-        if let Some(result) = self.find(dir, key, timeout) {
-            return Ok(Lookup::Hit(result));
-        }
-        if let Err(error) = lock.clear() {
-            return Ok(Lookup::Unusable(error));
-        }
-        Ok(Lookup::Miss(Claim { cache: self, dir, key, lock }))
+        lock.clear()?;
+        Ok(Ok(Lookup::Miss(Claim { cache: self, dir, key, lock })))
     }
 
     /// Creates the folder if it is missing, and fails if other users could have written to it.
@@ -238,27 +224,11 @@ impl Claim<'_> {
 mod tests {
     use super::*;
 
-    fn key(parts: &[&str]) -> CacheKey {
-        parts.iter().fold(CacheKeyBuilder::default(), CacheKeyBuilder::part).build()
-    }
-
     #[test]
-    fn blanks_and_empty_parts_make_another_run() {
-        let keys = [
-            key(&["a b"]),
-            key(&["a", "b"]),
-            key(&["a b", ""]),
-            key(&["", "a b"]),
-            key(&["ab"]),
-            key(&["a", "b", ""]),
-            CacheKeyBuilder::default().optional(None).build(),
-            CacheKeyBuilder::default().optional(Some("")).build(),
-            CacheKeyBuilder::default().optional(Some("absent")).build(),
-        ];
-        for (i, one) in keys.iter().enumerate() {
-            assert_eq!(one.0.len(), 64, "hex of SHA-256");
-            assert!(keys[i + 1..].iter().all(|other| other != one), "{i}");
-        }
-        assert_eq!(key(&["a b"]), key(&["a b"]));
+    fn a_missing_part_is_not_an_empty_one() {
+        let key = |part| CacheKeyBuilder::default().optional(part).build();
+        let (missing, empty, word) = (key(None), key(Some("")), key(Some("absent")));
+        assert!(missing != empty && missing != word && empty != word);
+        assert_eq!((missing.0.len(), key(None)), (64, missing), "hex of SHA-256");
     }
 }

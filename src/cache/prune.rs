@@ -81,7 +81,7 @@ mod tests {
 
     fn keep(cache: &Cache, name: &str) -> String {
         let key = CacheKeyBuilder::default().part(name).build();
-        match cache.look_up(&key, Duration::ZERO, |_| Err(())) {
+        match cache.look_up(&key, Duration::ZERO, |_| Err(())).unwrap() {
             Ok(Lookup::Miss(claim)) => claim.finish(Some(CachedResult::now(0, None, None))).unwrap(),
             _ => panic!("nobody else is here"),
         }

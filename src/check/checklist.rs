@@ -30,14 +30,16 @@ struct Row {
     data: Value,
 }
 
-pub(super) struct Checklist {
+pub(crate) struct Checklist {
     steps: &'static [&'static str],
     rows: Vec<Row>,
+    /// The failure that would end the run before its command.
+    pub failure: Option<Failure>,
 }
 
 impl Checklist {
     fn new(steps: &'static [&'static str]) -> Checklist {
-        Checklist { steps, rows: Vec::new() }
+        Checklist { steps, rows: Vec::new(), failure: None }
     }
 
     fn push(&mut self, name: &'static str, outcome: &'static str, detail: &str) -> &mut Row {
@@ -71,50 +73,17 @@ impl Checklist {
         })
     }
 
-    /// All rows; steps that were not reached are marked as skipped.
-    fn rows(mut self) -> Vec<Row> {
+    /// The list with all rows; steps that were not reached are marked as skipped.
+    fn completed(mut self, result: Result<(), Failure>) -> Checklist {
         for name in self.steps {
             if !self.rows.iter().any(|row| row.name == *name) {
                 self.skip(name, "");
             }
         }
         self.rows.sort_by_key(|row| self.steps.iter().position(|name| *name == row.name));
-        self.rows
-    }
-}
-
-/// The check of one kind of run.
-pub(crate) struct Check<T> {
-    pub(super) names: &'static [&'static str],
-    /// Fills the rows.
-    pub(super) steps: fn(T, &Signals, Log, &mut Checklist) -> Result<(), Failure>,
-}
-
-impl<T> Check<T> {
-    pub(crate) fn make(&self, what: T, signals: &Signals, log: Log) -> Checked {
-        let mut list = Checklist::new(self.names);
-        let failure = (self.steps)(what, signals, log, &mut list).err();
-        scrub_stack();
-        Checked { rows: list.rows(), failure }
+        Checklist { failure: result.err(), ..self }
     }
 
-    /// The check of a command line that cannot be run.
-    pub(crate) fn refused(&self, failure: Failure) -> Checked {
-        let step = ["key", "credential"].into_iter().find(|step| failure.reason.name().starts_with(step));
-        let step = if failure.reason == Reason::StsConfigInvalid { Some("credential") } else { step };
-        let mut list = Checklist::new(self.names);
-        let failure = list.step(step.unwrap_or(FLAGS), Err::<(), _>(failure)).err();
-        Checked { rows: list.rows(), failure }
-    }
-}
-
-pub(crate) struct Checked {
-    rows: Vec<Row>,
-    /// The failure that would end the run before its command.
-    pub failure: Option<Failure>,
-}
-
-impl Checked {
     pub(crate) fn table(&self) -> String {
         let width = self.rows.iter().map(|row| row.name.len()).max().unwrap_or_default();
         let mut text = String::new();
@@ -149,6 +118,31 @@ impl Checked {
     }
 }
 
+/// The check of one kind of run.
+pub(crate) struct Check<T> {
+    pub(super) names: &'static [&'static str],
+    /// Fills the rows.
+    pub(super) steps: fn(T, &Signals, Log, &mut Checklist) -> Result<(), Failure>,
+}
+
+impl<T> Check<T> {
+    pub(crate) fn make(&self, what: T, signals: &Signals, log: Log) -> Checklist {
+        let mut list = Checklist::new(self.names);
+        let result = (self.steps)(what, signals, log, &mut list);
+        scrub_stack();
+        list.completed(result)
+    }
+
+    /// The check of a command line that cannot be run.
+    pub(crate) fn refused(&self, failure: Failure) -> Checklist {
+        let step = ["key", "credential"].into_iter().find(|step| failure.reason.name().starts_with(step));
+        let step = if failure.reason == Reason::StsConfigInvalid { Some("credential") } else { step };
+        let mut list = Checklist::new(self.names);
+        let result = list.step(step.unwrap_or(FLAGS), Err(failure));
+        list.completed(result)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,16 +152,10 @@ mod tests {
     fn steps_after_a_failure_are_skipped_and_columns_align() {
         let mut list = Checklist::new(&["key", "key_id", "exchange"]);
         list.ok("key", "a\nb");
-        let result: Result<(), Failure> =
-            list.step("key_id", Err(Failure::failed(Stage::Sign, Reason::KeyInvalid, "no")));
-        let checked = Checked { rows: list.rows(), failure: result.err() };
+        let result = list.step("key_id", Err(Failure::failed(Stage::Sign, Reason::KeyInvalid, "no")));
+        let checked = list.completed(result);
         let rows = "key       ok       a\\nb\nkey id    failed   no\nexchange  skipped\n";
         let advice = "For likely causes and what to check, run: monitoring-token explain key-invalid";
         assert_eq!(checked.table(), format!("{rows}\nThe reason is key-invalid. {advice}\n"));
-        let json: Value = serde_json::from_str(&checked.json()).unwrap();
-        assert_eq!(json["exit_status"], 125);
-        assert_eq!(json["steps"][1]["outcome"], "failed");
-        assert_eq!(json["steps"][1]["reason"], "key-invalid");
-        assert_eq!(json["reason"], "key-invalid");
     }
 }

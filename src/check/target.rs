@@ -41,14 +41,12 @@ pub(super) fn report(list: &mut Checklist, run: &Run<'_>, granted: &Granted) -> 
 }
 
 async fn reach(host: &str, port: u16) -> Result<SocketAddr, String> {
-    let addresses = if let Ok(address) = host.parse() {
-        vec![SocketAddr::new(address, port)]
-    } else {
-        let found = look_up(host).await.map_err(|error| format!("cannot resolve {host}: {error}"))?;
-        found.into_iter().map(|address| SocketAddr::new(address, port)).collect()
+    let addresses = match host.parse() {
+        Ok(address) => vec![address],
+        Err(_) => look_up(host).await.map_err(|error| format!("cannot resolve {host}: {error}"))?,
     };
     let mut last = format!("cannot resolve {host}: no address");
-    for address in addresses {
+    for address in addresses.into_iter().map(|address| SocketAddr::new(address, port)) {
         match tokio::net::TcpStream::connect(address).await {
             Ok(_) => return Ok(address),
             Err(error) => {

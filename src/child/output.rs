@@ -44,10 +44,10 @@ impl Output {
     pub(crate) fn interests(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
         let (tail, masked) = match self {
             Output::Direct => (None, [].as_slice()),
-            Output::Tail(tail) => (tail.fd(), [].as_slice()),
+            Output::Tail(tail) => (tail.pipe.as_ref(), [].as_slice()),
             Output::Masked(both) => (None, both.as_slice()),
         };
-        let tail = tail.map(|fd| (fd, PollFlags::IN));
+        let tail = tail.map(|pipe| (pipe.as_fd(), PollFlags::IN));
         tail.into_iter().chain(masked.iter().filter_map(Masked::interest))
     }
 
@@ -79,7 +79,7 @@ impl Output {
 
     /// True if the command may have got SIGPIPE because its reader closed the pipe, as in a pipeline.
     pub(crate) fn is_cut(&self) -> bool {
-        matches!(self, Output::Masked(both) if both.iter().any(|one| one.is_cut))
+        matches!(self, Output::Masked(both) if both.iter().any(|one| one.cut.is_some()))
     }
 
     /// True if everything was passed on.
@@ -139,8 +139,7 @@ pub(crate) struct Masked {
     /// The size of a write where that is not possible.
     piece_bytes: usize,
     /// The reader is gone, so the command gets SIGPIPE.
-    is_cut: bool,
-    failed: Option<io::Error>,
+    cut: Option<Errno>,
     /// True if the last line is unfinished.
     in_line: bool,
 }
@@ -165,8 +164,7 @@ impl Masked {
             ready: Vec::new(),
             to,
             piece_bytes,
-            is_cut: false,
-            failed: None,
+            cut: None,
             in_line: false,
         }
     }
@@ -222,14 +220,12 @@ impl Masked {
             }
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) if self.left_to_read.is_none() => {}
-            _ => self.close(),
+            // The end of the stream.
+            _ => {
+                self.pipe = None;
+                self.mask.release(&mut self.ready);
+            }
         }
-    }
-
-    /// The end of the stream.
-    fn close(&mut self) {
-        self.pipe = None;
-        self.mask.release(&mut self.ready);
     }
 
     /// Writes as much as the reader takes now.
@@ -240,9 +236,10 @@ impl Masked {
                 Ok(length) => written += length,
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => break,
+                // The reader takes no more. The command gets SIGPIPE at its next write.
                 Err(error) => {
-                    self.give_up(error);
-                    return;
+                    (self.pipe, self.held_since, self.cut) = (None, None, Some(error));
+                    return self.ready.clear();
                 }
             }
         }
@@ -265,37 +262,27 @@ impl Masked {
                 result => return result,
             }
         }
-        if !self.takes_bytes() {
+        let mut fds = [PollFd::from_borrowed_fd(self.to, PollFlags::OUT)];
+        if poll(&mut fds, Some(&Timespec::default())) != Ok(1) {
             return Err(Errno::AGAIN);
         }
         let end = (from + self.piece_bytes).min(self.ready.len());
         rustix::io::write(self.to, &self.ready[from..end])
     }
 
-    fn takes_bytes(&self) -> bool {
-        let mut fds = [PollFd::from_borrowed_fd(self.to, PollFlags::OUT)];
-        poll(&mut fds, Some(&Timespec::default())) == Ok(1)
-    }
-
     fn failure(self) -> Option<io::Error> {
-        let late = (!self.is_done()).then(|| io::Error::other("its reader did not take all of it in time"));
-        self.failed.or(late)
-    }
-
-    /// The reader takes no more. The command gets SIGPIPE at its next write.
-    fn give_up(&mut self, error: Errno) {
-        self.pipe = None;
-        self.is_cut = true;
-        self.ready.clear();
-        self.held_since = None;
-        if error != Errno::PIPE {
-            self.failed = Some(error.into());
+        match self.cut {
+            Some(Errno::PIPE) => None,
+            Some(error) => Some(error.into()),
+            None if self.is_done() => None,
+            None => Some(io::Error::other("its reader did not take all of it in time")),
         }
     }
 }
 
 /// A pipe whose last bytes are kept.
 pub(crate) struct Tail {
+    /// `None` once nobody can write to it.
     pipe: Option<OwnedFd>,
     incoming: Vec<u8>,
     kept: VecDeque<u8>,
@@ -306,11 +293,6 @@ impl Tail {
         Tail { pipe: Some(pipe), incoming: Vec::new(), kept: VecDeque::new() }
     }
 
-    /// The descriptor to wait on, while somebody can write to it.
-    fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.pipe.as_ref().map(AsFd::as_fd)
-    }
-
     /// Reads once; returns the number of bytes, 0 if there are none now.
     fn read(&mut self) -> usize {
         let Some(pipe) = &self.pipe else { return 0 };
@@ -318,18 +300,14 @@ impl Tail {
         self.incoming.clear();
         self.incoming.reserve_exact(READ_BYTES);
         match rustix::io::read(pipe, spare_capacity(&mut self.incoming)) {
-            Ok(0) => {
-                self.pipe = None;
-                0
-            }
-            Ok(length) => {
+            Ok(length @ 1..) => {
                 self.kept.extend(&self.incoming);
                 let surplus = self.kept.len().saturating_sub(KEPT_BYTES);
                 self.kept.drain(..surplus);
                 length
             }
             Err(Errno::AGAIN | Errno::INTR) => 0,
-            Err(_) => {
+            _ => {
                 self.pipe = None;
                 0
             }

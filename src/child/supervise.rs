@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus, waitid};
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use super::Parent;
 use super::command::Started;
@@ -75,6 +75,9 @@ pub(crate) fn supervise(
 ) -> Supervised {
     let mut run = Supervision {
         child: started.child,
+        output: started.output,
+        signals,
+        parent,
         timeline,
         escalation: Escalation::Running,
         next_at: timeline.term_at,
@@ -82,8 +85,6 @@ pub(crate) fn supervise(
         sent: SignalSet::default(),
         out_of_reach: None,
     };
-    let mut output = started.output;
-    let mut parent = parent;
     let end = loop {
         reap_orphans(run.child.pid);
         if let Some(end) = ended(run.child.pid) {
@@ -92,15 +93,15 @@ pub(crate) fn supervise(
         if let Some(end) = run.escalate(Instant::now()) {
             break end;
         }
-        wait(signals, &mut output, &mut parent, &mut run);
+        run.wait();
     };
-    if output.is_cut() {
+    if run.output.is_cut() {
         run.sent.insert(Signal::PIPE);
     }
     let groups = run.child.groups();
     let was_ended = run.sweep(&end);
-    run.deliver(signals, &mut output, parent);
-    let output = output.finish();
+    run.deliver();
+    let output = run.output.finish();
     let left = was_ended.then(|| remains::describe(run.child.pid, &groups)).flatten();
     Supervised {
         died_by_itself: matches!(end, End::Died(signal) if !run.sent.contains(signal)),
@@ -113,6 +114,10 @@ pub(crate) fn supervise(
 
 struct Supervision<'a> {
     child: Child,
+    output: Output,
+    signals: &'a Signals,
+    /// `None` once it is gone.
+    parent: Option<&'a Parent>,
     timeline: &'a Timeline,
     escalation: Escalation,
     /// When its next step is due.
@@ -236,24 +241,56 @@ impl Supervision<'_> {
 
     /// Passes on the output that the command wrote before its end. A slow reader has the time of the run for that; if
     /// the run was ended early, it has little.
-    fn deliver(&self, signals: &Signals, output: &mut Output, mut parent: Option<&Parent>) {
-        output.command_ended();
+    fn deliver(&mut self) {
+        self.output.command_ended();
         let began = Instant::now();
         let soon = began + LAST_WRITE;
         let mut end_at = if self.told.any() { soon } else { self.timeline.term_at.max(soon) };
         loop {
-            output.advance();
+            self.output.advance();
             let now = Instant::now();
-            if output.is_done() || now >= end_at {
+            if self.output.is_done() || now >= end_at {
                 return;
             }
-            let parent_gone = poll_once(signals, output, parent, end_at - now);
-            let told_to_stop = std::iter::from_fn(|| signals.take()).any(Signal::is_terminating);
+            let parent_gone = self.poll(end_at - now);
+            let told_to_stop = std::iter::from_fn(|| self.signals.take()).any(Signal::is_terminating);
             if parent_gone || told_to_stop {
-                parent = None;
+                self.parent = None;
                 end_at = end_at.min(Instant::now() + LAST_WRITE);
             }
         }
+    }
+
+    /// Sleeps until something happens, and handles it.
+    fn wait(&mut self) {
+        let parent_gone = self.poll(self.next_at.saturating_duration_since(Instant::now()));
+        while let Some(signal) = self.signals.take() {
+            match signal {
+                Signal::CHLD => {}
+                Signal::TSTP => self.suspend(),
+                signal if signal.is_forwarded() => self.forward(signal),
+                signal => self.interrupt(signal),
+            }
+        }
+        self.output.advance();
+        if parent_gone {
+            self.parent = None;
+            self.orphan(Instant::now());
+        }
+    }
+
+    /// Waits for a signal, for output of the command, for the death of the parent, or for `at_most`. Returns true if the
+    /// parent is gone.
+    fn poll(&self, at_most: Duration) -> bool {
+        let due = self.output.due_at().map(|due| due.saturating_duration_since(Instant::now()));
+        let at_most = due.map_or(at_most, |due| due.min(at_most));
+        let mut fds = vec![PollFd::new(self.signals, PollFlags::IN)];
+        fds.extend(self.output.interests().map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags)));
+        fds.extend(self.parent.map(|parent| PollFd::new(parent, PollFlags::IN)));
+        // After an error (EINTR, out of memory), everything is checked again.
+        let polled = poll(&mut fds, Timespec::try_from(at_most).ok().as_ref());
+        let last = fds.last().filter(|_| self.parent.is_some() && polled.is_ok());
+        last.is_some_and(|parent| !parent.revents().is_empty())
     }
 }
 
@@ -264,15 +301,11 @@ const LAST_WRITE: Duration = Duration::from_secs(1);
 fn ended(command: Pid) -> Option<End> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     let status = waitid(WaitId::Pid(command), options).ok().flatten()?;
-    Some(end_of(&status))
-}
-
-fn end_of(status: &WaitIdStatus) -> End {
-    match (status.exit_status(), status.terminating_signal()) {
+    Some(match (status.exit_status(), status.terminating_signal()) {
         // The kernel keeps the low eight bits.
         (Some(code), _) => End::Exited(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
         (None, signal) => End::Died(Signal::from_number(signal.unwrap_or_default())),
-    }
+    })
 }
 
 /// Reaps every child but the command: PID 1 of a container inherits its orphans.
@@ -281,38 +314,4 @@ fn reap_orphans(command: Pid) {
     while let Some(pid) = ended_child().filter(|&pid| pid != command) {
         let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
     }
-}
-
-/// Sleeps until something happens, and handles it.
-fn wait(signals: &Signals, output: &mut Output, parent: &mut Option<&Parent>, run: &mut Supervision<'_>) {
-    let left = run.next_at.saturating_duration_since(Instant::now());
-    let parent_gone = poll_once(signals, output, *parent, left);
-    while let Some(signal) = signals.take() {
-        match signal {
-            Signal::CHLD => {}
-            Signal::TSTP => run.suspend(),
-            signal if signal.is_forwarded() => run.forward(signal),
-            signal => run.interrupt(signal),
-        }
-    }
-    output.advance();
-    if parent_gone {
-        *parent = None;
-        run.orphan(Instant::now());
-    }
-}
-
-/// Waits for a signal, for output of the command, for the death of the parent, or for `at_most`. Returns true if the
-/// parent is gone.
-fn poll_once(signals: &Signals, output: &Output, parent: Option<&Parent>, at_most: Duration) -> bool {
-    let due = output.due_at().map(|due| due.saturating_duration_since(Instant::now()));
-    let at_most = due.map_or(at_most, |due| due.min(at_most));
-    let parent = parent.map(|parent| PollFd::new(parent, PollFlags::IN));
-    let mut fds = vec![PollFd::new(signals, PollFlags::IN)];
-    fds.extend(output.interests().map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags)));
-    let has_parent = parent.is_some();
-    fds.extend(parent);
-    // After an error (EINTR, out of memory), everything is checked again.
-    let polled = poll(&mut fds, Timespec::try_from(at_most).ok().as_ref());
-    has_parent && polled.is_ok() && fds.last().is_some_and(|parent| !parent.revents().is_empty())
 }

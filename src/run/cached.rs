@@ -17,22 +17,22 @@ pub(super) fn through_cache(
     make: impl FnOnce(&mut Run<'_>) -> Result<ExitStatus, Failure>,
 ) -> Result<ExitStatus, Failure> {
     let timeout = run.config.limits.timeout;
-    let claim = match cache.look_up(key, timeout, |at_most| pause(run, at_most))? {
+    let found = match cache.look_up(key, timeout, |at_most| pause(run, at_most)) {
+        Ok(found) => found?,
+        Err(error) => {
+            warn_of(run, cache, &error);
+            return make(run);
+        }
+    };
+    let claim = match found {
+        Lookup::Miss(claim) => claim,
         Lookup::Hit(known) => {
             run.report.figures.cached = true;
             run.report.figures.ended = SystemTime::now().checked_sub(known.age());
             let age = duration::show(known.age());
-            tracing::debug!(
-                exit_status = known.exit_status,
-                age,
-                "using the cached result; the command is not run"
-            );
+            let exit_status = known.exit_status;
+            tracing::debug!(exit_status, age, "using the cached result; the command is not run");
             return replay(known, &age);
-        }
-        Lookup::Miss(claim) => claim,
-        Lookup::Unusable(error) => {
-            warn_of(run, cache, &error);
-            return make(run);
         }
     };
     let result = make(run);

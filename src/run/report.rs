@@ -32,32 +32,21 @@ impl Report {
         timeline: &Timeline,
         now: Instant,
     ) -> Figures {
-        let (status, stage) = match result {
-            Ok(status) if status.is_success() => (*status, None),
-            Ok(status) => (*status, Some(Stage::Command)),
-            // The revocation itself did not fail.
-            Err(Failure { stage: Stage::Revoke, reason: Reason::Interrupted, status, .. }) => (*status, None),
-            Err(failure) => (failure.status, Some(failure.stage)),
+        let (status, failure) = match result {
+            Ok(status) => (*status, self.reason(*status).map(|reason| (Stage::Command, reason))),
+            Err(failure) => (failure.status, Some((failure.stage, failure.reason))),
         };
-        let mut failures = Vec::new();
-        match result {
-            Ok(status) => failures.extend(self.reason(*status).map(|reason| (Stage::Command, reason))),
-            Err(failure) => failures.push((failure.stage, failure.reason)),
-        }
-        if self.revocation_failed {
-            failures.push((Stage::Revoke, Reason::TokenNotDeleted));
-        }
+        // A command that was told to stop says nothing about the target, and the revocation itself did not fail.
+        let told_to_stop =
+            self.interruption.is_some() || failure == Some((Stage::Revoke, Reason::Interrupted));
+        let left_behind = self.revocation_failed.then_some((Stage::Revoke, Reason::TokenNotDeleted));
+        let failed = failure.filter(|_| !told_to_stop).into_iter().chain(left_behind);
         let left = timeline.term_at.saturating_duration_since(now).as_secs_f64();
         let over = now.saturating_duration_since(timeline.term_at).as_secs_f64();
         Figures {
             exit_status: status.code(),
-            // A command that was told to stop says nothing about the target.
-            failed: stage
-                .filter(|_| self.interruption.is_none())
-                .into_iter()
-                .chain(self.revocation_failed.then_some(Stage::Revoke))
-                .collect(),
-            failures,
+            failed: failed.map(|(stage, _)| stage).collect(),
+            failures: failure.into_iter().chain(left_behind).collect(),
             deadline_margin_seconds: left - over,
             ..self.figures.clone()
         }
@@ -65,16 +54,10 @@ impl Report {
 
     /// The reason of a command that ended with this status; `None` for a success.
     fn reason(&self, status: ExitStatus) -> Option<Reason> {
-        match status {
-            status if status.is_success() => None,
-            _ if self.interruption.is_some() => self.interruption,
-            ExitStatus::Signal(_) => Some(Reason::CommandKilled),
-            ExitStatus::Command(_) => Some(Reason::CommandFailed),
-            ExitStatus::Usage => Some(Reason::Usage),
-            ExitStatus::Timeout => Some(Reason::TimeoutCommand),
-            ExitStatus::Failed => Some(Reason::System),
-            ExitStatus::CannotRun => Some(Reason::CommandNotExecutable),
-            ExitStatus::NotFound => Some(Reason::CommandNotFound),
-        }
+        let reason = match status {
+            ExitStatus::Signal(_) => Reason::CommandKilled,
+            _ => Reason::CommandFailed,
+        };
+        (!status.is_success()).then_some(self.interruption.unwrap_or(reason))
     }
 }

@@ -101,16 +101,14 @@ fn with_token(run: &mut Run<'_>, issuer: &dyn Issuer, env_name: OsString) -> Res
 
 /// Creates a token after checking that it can be deleted again.
 fn token(run: &mut Run<'_>, issuer: &dyn Issuer) -> Result<SecretString, Failure> {
-    let deadline = run.timeline.term_at;
     prepare(run, issuer, &mut ())?;
-    let (CreateError { failure, leftover }, ended_at) = match create(run, issuer, deadline) {
+    let (CreateError { failure, leftover }, ended_at) = match create(run, issuer) {
         Ok(token) => return Ok(token),
         Err(error) => error,
     };
     if let Some(leftover) = &leftover {
         // The time reserved for the deletion was used for waiting.
-        let began = ended_at.unwrap_or_else(Instant::now);
-        if revoke(run, issuer, leftover, began + run.timeline.revoke_limit) {
+        if revoke(run, issuer, leftover, ended_at + run.timeline.revoke_limit) {
             return Err(failure.and("no token is left"));
         }
     }
@@ -118,28 +116,24 @@ fn token(run: &mut Run<'_>, issuer: &dyn Issuer) -> Result<SecretString, Failure
 }
 
 /// Creates the token. If the run is ended while the request may be on its way, waits for the response for half of
-/// the time of a revocation; the error then includes when the run was ended.
-fn create(
-    run: &Run<'_>,
-    issuer: &dyn Issuer,
-    deadline: Instant,
-) -> Result<SecretString, (CreateError, Option<Instant>)> {
+/// the time of a revocation. The error includes when the run was ended, or the creation failed.
+fn create(run: &Run<'_>, issuer: &dyn Issuer) -> Result<SecretString, (CreateError, Instant)> {
     let at_phase = || format!("while {}", issuer.api().stuck());
     let made = block_on(Stage::Exchange, async {
         // It must not start by waiting for its response.
         let begun = Cell::new(false);
         let mut create = pin!(async {
             begun.set(true);
-            issuer.create(deadline).await
+            issuer.create(run.timeline.term_at).await
         });
         let failure = tokio::select! {
             biased;
             failure = run.ended_early(Stage::Exchange, &at_phase) => failure,
-            result = &mut create => return result.map_err(|error| (error, None)),
+            result = &mut create => return result.map_err(|error| (error, Instant::now())),
         };
         let ended_at = Instant::now();
         if !begun.get() || !issuer.api().maybe_sent() {
-            return Err((CreateError { failure, leftover: None }, Some(ended_at)));
+            return Err((CreateError { failure, leftover: None }, ended_at));
         }
         tracing::debug!("the creation is under way; waiting for its response");
         let answer = tokio::time::timeout(run.timeline.revoke_limit / 2, create).await;
@@ -148,9 +142,9 @@ fn create(
             Ok(Err(error)) => error.leftover,
             Err(_) => Leftover::of_interruption(issuer.api().client().attempt().phase),
         };
-        Err((CreateError { failure, leftover }, Some(ended_at)))
+        Err((CreateError { failure, leftover }, ended_at))
     });
-    made.unwrap_or_else(|failure| Err((CreateError { failure, leftover: None }, None)))
+    made.unwrap_or_else(|failure| Err((CreateError { failure, leftover: None }, Instant::now())))
 }
 
 /// Deletes the token. If that fails, the result of the run stays, and there is a warning. True if no token is left.
