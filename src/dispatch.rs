@@ -399,6 +399,8 @@ fn print_check<F: FromArgMatches, T>(
         Ok(what) => check.make(what, &signals, *log),
         Err(failure) => check.refused(failure),
     };
+    // From here on, signals end the program: a reader may stop reading.
+    signals.release();
     if as_json {
         print(&checked.json())?;
     } else if checked.failure.as_ref().is_none_or(|failure| failure.reason != Reason::Usage) {

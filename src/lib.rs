@@ -45,5 +45,6 @@ mod runtime;
 pub mod secret;
 pub mod stdout;
 pub mod sys;
+mod terminal;
 
 pub const VERSION: &str = env!("MONITORING_TOKEN_VERSION");

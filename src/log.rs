@@ -2,11 +2,13 @@
 //! the run or is longer than [`MAX_LINE_BYTES`].
 
 use std::fmt::{self, Write as _};
-use std::io::{IsTerminal as _, StderrLock, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Subscriber};
@@ -16,6 +18,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use crate::date;
 use crate::failure::{Failure, Reason, Warning};
 use crate::secret::{MAX_LINE_BYTES, capped, clean, clean_foreign};
+use crate::terminal;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
@@ -33,7 +36,7 @@ pub(crate) struct Log {
     format: LogFormat,
 }
 
-/// How long to wait for a pipe that is full: its reader may have stopped, and the timeout must still hold.
+/// How long to wait for a reader that may have stopped: the timeout must still hold.
 const STUCK_AFTER: Duration = Duration::from_secs(1);
 /// A pipe that is ready for writing takes this much without blocking (Linux: a page).
 const PIECE_BYTES: usize = 4096;
@@ -41,24 +44,26 @@ const PIECE_BYTES: usize = 4096;
 /// Writes to stderr. If it is closed, full or stuck, the run goes on.
 pub(crate) fn write_stderr(bytes: &[u8]) {
     static STUCK: AtomicBool = AtomicBool::new(false);
-    let mut stderr = std::io::stderr().lock();
-    for piece in bytes.chunks(PIECE_BYTES) {
+    static TERMINAL: OnceLock<Option<OwnedFd>> = OnceLock::new();
+    let stderr = std::io::stderr().lock();
+    let terminal = TERMINAL.get_or_init(|| terminal::reopen(stderr.as_fd()));
+    let to = terminal.as_ref().map_or(stderr.as_fd(), AsFd::as_fd);
+    for mut piece in bytes.chunks(PIECE_BYTES) {
         let patience = if STUCK.load(Ordering::Relaxed) { Duration::ZERO } else { STUCK_AFTER };
-        if !takes_bytes(&stderr, patience) {
-            STUCK.store(true, Ordering::Relaxed);
-            return;
-        }
-        if stderr.write_all(piece).is_err() {
-            return;
+        let until = Instant::now() + patience;
+        while !piece.is_empty() {
+            let left = Timespec::try_from(until.saturating_duration_since(Instant::now())).ok();
+            if poll(&mut [PollFd::from_borrowed_fd(to, PollFlags::OUT)], left.as_ref()) == Ok(0) {
+                STUCK.store(true, Ordering::Relaxed);
+                return;
+            }
+            match rustix::io::write(to, piece) {
+                Ok(length) => piece = &piece[length..],
+                Err(Errno::INTR | Errno::AGAIN) if Instant::now() < until => {}
+                Err(_) => return,
+            }
         }
     }
-}
-
-/// True if writing to `stderr` does not block for ever. A terminal that was stopped can be resumed by its user.
-fn takes_bytes(stderr: &StderrLock<'_>, patience: Duration) -> bool {
-    let mut fds = [PollFd::new(stderr, PollFlags::OUT)];
-    let patience = Timespec::try_from(patience).ok();
-    poll(&mut fds, patience.as_ref()) != Ok(0) || stderr.is_terminal()
 }
 
 impl Log {

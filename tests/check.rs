@@ -4,8 +4,9 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -18,7 +19,8 @@ use serde_json::{Value, json};
 
 use crate::support::job::Folder;
 use crate::support::{
-    Ended, MACHINE, PATIENCE, Sandbox, finish, http, kill, read_head, run, serve, serve_bytes, start, token,
+    Ended, MACHINE, PATIENCE, Sandbox, eventually, finish, http, kill, read_head, run, serve, serve_bytes,
+    start, testdata, token,
 };
 
 const STEPS: [&str; 14] = [
@@ -211,6 +213,24 @@ fn a_signal_ends_a_check() {
     wait.recv_timeout(PATIENCE).expect("the request arrives");
     kill(child.id(), libc::SIGTERM);
     finish(child).failed_with(143, &["SIGTERM"]);
+}
+
+#[test]
+fn a_signal_ends_a_check_that_nobody_reads() {
+    let (_reader, writer) = std::io::pipe().unwrap();
+    // SAFETY: the descriptor is open, and no pointer is passed.
+    let flags = |flags: i32| assert_eq!(unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETFL, flags) }, 0);
+    flags(libc::O_NONBLOCK);
+    while (&writer).write(&[0; 4096]).is_ok() {}
+    flags(0);
+    let mut command = token();
+    command.args(["check", "-exchange=false"]).env("MONITORING_SIGNER_KEY", testdata("keys/eddsa.json"));
+    let mut child = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+    // The first may end the check itself.
+    eventually("the end", || {
+        kill(child.id(), libc::SIGTERM);
+        child.try_wait().unwrap()
+    });
 }
 
 #[test]

@@ -339,6 +339,7 @@ fn the_faults_of_the_command_are_those_of_the_manual() {
         ("timed out after T; COMMAND did not exit even after SIGKILL", "it would take a kernel that hangs"),
         ("COMMAND did not exit even after SIGKILL", "it would take a kernel that hangs"),
         ("interrupted by SIGNAL; terminated COMMAND", "tests/wild/supervision.rs"),
+        ("interrupted by SIGNAL while the output of COMMAND was written", "tests/secrets/stream.rs"),
         ("cannot run COMMAND: the environment is too large", "tests/wild/command.rs"),
         ("the parent process died before the command was run", "tests/supervise/parent.rs"),
         ("cannot run COMMAND: this machine is out of resources", "tests/supervise/limits.rs"),

@@ -334,6 +334,25 @@ fn every_verb_refuses_files_that_are_not_keys() {
 }
 
 #[test]
+fn a_key_in_place_of_its_file_is_not_shown() {
+    let text = std::fs::read_to_string(key("eddsa.json")).unwrap();
+    let unquoted = text.replace(',', ", ");
+    let pem = std::fs::read_to_string(key("private.pem")).unwrap();
+    let url = "https://user:S3cret-Pass@host.example/k.json";
+    let secrets =
+        [jwk(&key("eddsa.json"))["d"].as_str().unwrap().to_owned(), pem.lines().nth(1).unwrap().into()];
+    for words in [&[text.as_str()][..], &unquoted.split(' ').collect::<Vec<_>>(), &[&pem], &[url]] {
+        for verb in ["inspect", "public", "generate"] {
+            let ended = run(token().args(["key", verb]).args(words));
+            let hint = if words[0].starts_with('-') { "invalid flag syntax: " } else { "it is not shown" };
+            ended.failed_with(2, &[hint]);
+            assert!(!ended.stderr.contains("S3cret"), "{ended:?}");
+            assert!(!secrets.iter().any(|secret| ended.stderr.contains(secret)), "{ended:?}");
+        }
+    }
+}
+
+#[test]
 fn a_usage_error_of_key_is_one_line_and_status_2() {
     for (args, words) in [
         (&[][..], &["key generate", "key public", "key inspect"][..]),

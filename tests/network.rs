@@ -12,7 +12,8 @@ use crate::support::job::Folder;
 use crate::support::network::{Zone, dns, isolate};
 use crate::support::tls::{Authority, server_params};
 use crate::support::{
-    Ended, MACHINE, eventually, finish, http, kill, read_head, run, serve, serve_at, start, testdata, token,
+    Ended, MACHINE, eventually, finish, full_queue, http, kill, read_head, run, serve, serve_at, start,
+    testdata, token,
 };
 
 const GOOD: &str = r#"{"target":{"urls":{"wss:///ndt/v7/download":"wss://ndt.example/ndt/v7/download?access_token=a.b.c"}}}"#;
@@ -856,4 +857,19 @@ fn a_machine_without_descriptors_does_not_blame_dns() {
         }
     }
     assert!(seen > 0);
+}
+
+/// A host with an address that leads nowhere, such as one of IPv6 without a route, is reached at its other one.
+#[test]
+fn a_check_of_the_target_does_not_wait_for_an_address_that_leads_nowhere() {
+    let _files = isolate(&[("hosts", "127.0.0.1 target.example\n127.0.0.2 target.example\n")]);
+    let target = serve_at("127.0.0.2", drop);
+    full_queue("127.0.0.1", target.port());
+    let url = format!("ws://target.example:{}/ndt/v7/download?access_token=a.b.c", target.port());
+    let answer = format!(r#"{{"target":{{"urls":{{"wss:///ndt/v7/download":"{url}"}}}}}}"#);
+    let mut command = token();
+    command.arg("check").env("MONITORING_SIGNER_KEY", testdata("keys/eddsa.json"));
+    command.env("LOCATE_URL", answers(http("200 OK", "", &answer)));
+    let ended = run(command.args(["-service=ndt/ndt7", "-timeout=25s"]));
+    assert!(ended.stdout.contains(&format!("connected to {target}")), "{ended:?}");
 }

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::cli::Line;
 use crate::cli::flags::{ALGORITHM, GenerateFlags, InspectFlags, KeyFileFlags, PublicFlags, TIMEOUT};
+use crate::config::may_hold_a_secret;
 use crate::failure::{Failure, Reason, Stage, brief, printable, system_error};
 use crate::key::convert::{public_half, read, thumbprint, to_json};
 use crate::key::generate::private_jwk;
@@ -27,6 +28,7 @@ struct KeyFile {
 
 impl KeyFile {
     fn read(flags: &KeyFileFlags, operands: &[OsString]) -> Result<KeyFile, Failure> {
+        refuse_secrets(operands)?;
         let path = match operands {
             [path] => PathBuf::from(path),
             [] => return Err(Failure::usage("missing FILE: expected the path of one JWK")),
@@ -45,6 +47,16 @@ impl KeyFile {
     }
 }
 
+/// Fails if one of the words is more likely to be a key, or a URL with a credential, than the name of a file.
+fn refuse_secrets(words: &[OsString]) -> Result<(), Failure> {
+    let is_file = |word: &OsString| Path::new(word).symlink_metadata().is_ok();
+    if words.iter().any(|word| !is_file(word) && may_hold_a_secret(word)) {
+        let message = "expected the path of a file, not a key or a URL; it is not shown";
+        return Err(Failure::usage(message));
+    }
+    Ok(())
+}
+
 pub(crate) fn public(line: &Line<PublicFlags>) -> Result<String, Failure> {
     let file = KeyFile::read(&line.flags.file, &line.operands)?;
     let public = read(&file.json).and_then(|jwk| public_half(&jwk)).and_then(|public| to_json(&public));
@@ -60,6 +72,7 @@ pub(crate) fn inspect(line: &Line<InspectFlags>) -> Result<String, Failure> {
 
 /// Writes FILE (0600) and FILE.pub, and says so.
 pub(crate) fn generate(line: &Line<GenerateFlags>) -> Result<String, Failure> {
+    refuse_secrets(&line.operands)?;
     if let Some(word) = line.operands.first() {
         return Err(Failure::usage(format!(
             "key generate takes no argument {}; name the file with --out",

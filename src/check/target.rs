@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use reqwest::Url;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 use super::checklist::Checklist;
 use crate::failure::{Failure, Stage, system_error};
@@ -15,6 +17,8 @@ use crate::run::Run;
 use crate::secret::ExposeSecret as _;
 
 const PATIENCE: Duration = Duration::from_secs(5);
+/// After this time, the next address of the host is tried, too (RFC 8305, section 5): one family may lead nowhere.
+const STAGGER: Duration = Duration::from_millis(250);
 
 /// Adds the row `target`. Fails only if a signal ends the check.
 pub(super) fn report(list: &mut Checklist, run: &Run<'_>, granted: &Granted) -> Result<(), Failure> {
@@ -45,13 +49,22 @@ async fn reach(host: &str, port: u16) -> Result<SocketAddr, String> {
         Ok(address) => vec![address],
         Err(_) => look_up(host).await.map_err(|error| format!("cannot resolve {host}: {error}"))?,
     };
+    let mut attempts = JoinSet::new();
+    for (address, before) in addresses.into_iter().zip(0..) {
+        let address = SocketAddr::new(address, port);
+        attempts.spawn(async move {
+            tokio::time::sleep(STAGGER * before).await;
+            TcpStream::connect(address).await.map(|_| address).map_err(|error| (address, error))
+        });
+    }
     let mut last = format!("cannot resolve {host}: no address");
-    for address in addresses.into_iter().map(|address| SocketAddr::new(address, port)) {
-        match tokio::net::TcpStream::connect(address).await {
-            Ok(_) => return Ok(address),
-            Err(error) => {
+    while let Some(ended) = attempts.join_next().await {
+        match ended {
+            Ok(Ok(address)) => return Ok(address),
+            Ok(Err((address, error))) => {
                 last = format!("cannot connect to {host} port {port} ({address}): {}", system_error(&error));
             }
+            Err(_) => {}
         }
     }
     Err(last)

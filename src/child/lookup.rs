@@ -52,8 +52,9 @@ fn find_in(path: &OsString, word: &OsStr) -> Result<PathBuf, LookupError> {
 /// Fails if this user may not execute `path`.
 pub(crate) fn check_executable(path: &Path) -> io::Result<()> {
     let metadata = path.metadata()?;
-    if metadata.is_dir() {
-        return Err(Errno::ISDIR.into());
+    if !metadata.is_file() {
+        let errno = if metadata.is_dir() { Errno::ISDIR } else { Errno::ACCESS };
+        return Err(errno.into());
     }
     match accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS) {
         // Containers may forbid the call; the mode is then the best guess, as in Go.

@@ -18,4 +18,4 @@ pub(crate) mod supervise;
 pub(crate) use command::examine;
 pub(crate) use command::{InputPolicy, Job, OutputPolicy, StartError};
 pub(crate) use parent::Parent;
-pub(crate) use supervise::{End, Interference, Supervised, supervise};
+pub(crate) use supervise::{End, Ended, Interference, Supervised, supervise};

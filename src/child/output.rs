@@ -12,6 +12,7 @@ use rustix::fs::FileType;
 use rustix::io::{Errno, ReadWriteFlags};
 
 use crate::secret::{self, Mask};
+use crate::terminal;
 
 const KEPT_BYTES: usize = 64 * 1024;
 /// How much of the output already written is read after the command has ended. Another process that holds the pipe may
@@ -26,8 +27,8 @@ const MASKED_PIPE_BYTES: usize = 256 * 1024;
 const HELD_AT_MOST: Duration = Duration::from_millis(90);
 /// A pipe or socket that is ready for writing takes this much without blocking (Linux: a page).
 const PIECE_BYTES: usize = 4096;
-/// A terminal may take less.
-const TERMINAL_PIECE_BYTES: usize = 256;
+/// A terminal may take less. Only for one that cannot be opened again.
+const TERMINAL_PIECE_BYTES: usize = 1;
 
 /// How the command's output is handled.
 pub(crate) enum Output {
@@ -134,6 +135,8 @@ pub(crate) struct Masked {
     /// Text ready to be written. While there is some, nothing is read: a slow reader slows the command.
     ready: Vec<u8>,
     to: BorrowedFd<'static>,
+    /// The same for writing without waiting, if it is a terminal.
+    terminal: Option<OwnedFd>,
     /// A single write can be told not to block (pwritev2(2), RWF_NOWAIT).
     takes_what_it_can: bool,
     /// The size of a write where that is not possible.
@@ -163,6 +166,7 @@ impl Masked {
             held_since: None,
             ready: Vec::new(),
             to,
+            terminal: terminal::reopen(to),
             piece_bytes,
             cut: None,
             in_line: false,
@@ -252,6 +256,9 @@ impl Masked {
     fn write_some(&mut self, from: usize) -> Result<usize, Errno> {
         /// The current position of the stream.
         const HERE: u64 = u64::MAX;
+        if let Some(terminal) = &self.terminal {
+            return rustix::io::write(terminal, &self.ready[from..]);
+        }
         if self.takes_what_it_can {
             let rest = IoSlice::new(&self.ready[from..]);
             match rustix::io::pwritev2(self.to, &[rest], HERE, ReadWriteFlags::NOWAIT) {

@@ -50,6 +50,8 @@ pub(crate) struct Supervised {
     pub told: Interference,
     /// It died of a signal that this program neither sent nor forwarded.
     pub died_by_itself: bool,
+    /// The signal that ended the run after the command, while its last output was passed on.
+    pub stopped: Option<Signal>,
     /// Processes of its session that are left after it was ended, for messages.
     pub left: Option<String>,
     pub output: Finished,
@@ -70,9 +72,9 @@ enum Escalation {
 pub(crate) fn supervise(
     started: Started,
     signals: &Signals,
-    parent: Option<&Parent>,
-    timeline: &Timeline,
-) -> Supervised {
+    parent: Option<Parent>,
+    timeline: Timeline,
+) -> Ended<'_> {
     let mut run = Supervision {
         child: started.child,
         output: started.output,
@@ -84,6 +86,7 @@ pub(crate) fn supervise(
         told: Interference::default(),
         sent: SignalSet::default(),
         out_of_reach: None,
+        stopped: None,
     };
     let end = loop {
         reap_orphans(run.child.pid);
@@ -100,15 +103,41 @@ pub(crate) fn supervise(
     }
     let groups = run.child.groups();
     let was_ended = run.sweep(&end);
-    run.deliver();
-    let output = run.output.finish();
+    run.output.command_ended();
+    run.deliver(Instant::now() + QUICK_WRITE);
     let left = was_ended.then(|| remains::describe(run.child.pid, &groups)).flatten();
-    Supervised {
-        died_by_itself: matches!(end, End::Died(signal) if !run.sent.contains(signal)),
-        end,
-        told: run.told,
-        left,
-        output,
+    Ended { run, end, left }
+}
+
+/// A command that has ended, and whose last output may wait for a slow reader.
+pub(crate) struct Ended<'a> {
+    run: Supervision<'a>,
+    pub end: End,
+    left: Option<String>,
+}
+
+impl Ended<'_> {
+    pub(crate) fn timed_out(&self) -> bool {
+        self.run.told.timed_out
+    }
+
+    /// Passes on the output that the command wrote before its end. A slow reader has the time of the run for that; if
+    /// the run was ended early, it has little.
+    pub(crate) fn deliver(self) -> Supervised {
+        let Ended { mut run, end, left } = self;
+        let now = Instant::now();
+        let soon = now + LAST_WRITE;
+        let in_time = if run.told.any() { soon } else { run.timeline.term_at.max(soon) };
+        let report_by = run.timeline.report_by.map(|by| by.max(now + QUICK_WRITE));
+        run.deliver(report_by.map_or(in_time, |by| by.min(in_time)));
+        Supervised {
+            died_by_itself: matches!(end, End::Died(signal) if !run.sent.contains(signal)),
+            end,
+            told: run.told,
+            stopped: run.stopped,
+            left,
+            output: run.output.finish(),
+        }
     }
 }
 
@@ -117,8 +146,8 @@ struct Supervision<'a> {
     output: Output,
     signals: &'a Signals,
     /// `None` once it is gone.
-    parent: Option<&'a Parent>,
-    timeline: &'a Timeline,
+    parent: Option<Parent>,
+    timeline: Timeline,
     escalation: Escalation,
     /// When its next step is due.
     next_at: Instant,
@@ -127,6 +156,8 @@ struct Supervision<'a> {
     sent: SignalSet,
     /// The user that the command runs as, if a signal could not reach it.
     out_of_reach: Option<String>,
+    /// The first terminating signal after the end of the command.
+    stopped: Option<Signal>,
 }
 
 impl Supervision<'_> {
@@ -239,23 +270,26 @@ impl Supervision<'_> {
         was_ended
     }
 
-    /// Passes on the output that the command wrote before its end. A slow reader has the time of the run for that; if
-    /// the run was ended early, it has little.
-    fn deliver(&mut self) {
-        self.output.command_ended();
-        let began = Instant::now();
-        let soon = began + LAST_WRITE;
-        let mut end_at = if self.told.any() { soon } else { self.timeline.term_at.max(soon) };
+    /// Passes on the last output, until `end_at`; or for a moment more, if the run is to end.
+    fn deliver(&mut self, mut end_at: Instant) {
+        let had_parent = self.parent.is_some();
         loop {
             self.output.advance();
             let now = Instant::now();
             if self.output.is_done() || now >= end_at {
                 return;
             }
-            let parent_gone = self.poll(end_at - now);
-            let told_to_stop = std::iter::from_fn(|| self.signals.take()).any(Signal::is_terminating);
-            if parent_gone || told_to_stop {
+            if self.poll(end_at - now) {
                 self.parent = None;
+            }
+            for signal in std::iter::from_fn(|| self.signals.take()) {
+                match signal {
+                    Signal::TSTP => signal::stop_self(),
+                    signal if signal.is_terminating() => self.stopped = self.stopped.or(Some(signal)),
+                    _ => {}
+                }
+            }
+            if self.stopped.is_some() || self.parent.is_some() != had_parent {
                 end_at = end_at.min(Instant::now() + LAST_WRITE);
             }
         }
@@ -286,7 +320,7 @@ impl Supervision<'_> {
         let at_most = due.map_or(at_most, |due| due.min(at_most));
         let mut fds = vec![PollFd::new(self.signals, PollFlags::IN)];
         fds.extend(self.output.interests().map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags)));
-        fds.extend(self.parent.map(|parent| PollFd::new(parent, PollFlags::IN)));
+        fds.extend(self.parent.as_ref().map(|parent| PollFd::new(parent, PollFlags::IN)));
         // After an error (EINTR, out of memory), everything is checked again.
         let polled = poll(&mut fds, Timespec::try_from(at_most).ok().as_ref());
         let last = fds.last().filter(|_| self.parent.is_some() && polled.is_ok());
@@ -296,6 +330,8 @@ impl Supervision<'_> {
 
 /// How long to wait for the last output of a run that was ended early.
 const LAST_WRITE: Duration = Duration::from_secs(1);
+/// How long to wait for the last output before the token is deleted. Most readers take all of it.
+const QUICK_WRITE: Duration = Duration::from_millis(100);
 
 /// The end of the command, if it has ended; it is not reaped.
 fn ended(command: Pid) -> Option<End> {

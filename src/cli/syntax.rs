@@ -11,7 +11,7 @@ use clap::{Arg, ArgAction, Command};
 
 use super::suggest;
 use super::values::spelled;
-use crate::failure::{Failure, brief};
+use crate::failure::{Failure, brief, shortened};
 use crate::go::flag::{Word, parse_bool};
 
 #[derive(Debug, PartialEq, Eq)]
@@ -140,10 +140,11 @@ fn read_flag<'a>(
     args: &mut Peekable<impl Iterator<Item = OsString>>,
 ) -> Result<(&'a Arg, OsString), Failure> {
     let Word::Flag { name, value } = Word::read(word) else {
-        return Err(Failure::usage(format!(
-            "invalid flag syntax: {}; a flag has one dash or two, and a name",
-            without_value(word)
-        )));
+        /// It may be PEM: this is less than its header.
+        const SHOWN_CHARS: usize = 20;
+        let shown = shortened(without_value(word), SHOWN_CHARS);
+        let message = format!("invalid flag syntax: {shown}; a flag has one dash or two, and a name");
+        return Err(Failure::usage(message));
     };
     let mut value = value.map(OsStr::to_owned);
     let Some(arg) = find(command, name) else {

@@ -13,6 +13,11 @@ use crate::secret::is_file_name;
 /// The `d` of an Ed25519 key has 43 characters.
 const SHORTEST_SECRET: usize = 40;
 
+/// True if the text is not a path: it may be a key, or a URL with a credential.
+pub(crate) fn may_hold_a_secret(text: &OsStr) -> bool {
+    is_inline_jwk(text) || looks_like_a_key(text) || is_url(text)
+}
+
 pub(super) fn is_inline_jwk(text: &OsStr) -> bool {
     let text = text.as_bytes();
     text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).trim_ascii_start().starts_with(b"{")

@@ -8,7 +8,7 @@ use reqwest::Url;
 
 use super::Purpose;
 use super::http::http;
-use super::key_text::{is_inline_jwk, is_url, looks_like_a_key};
+use super::key_text::{is_inline_jwk, is_url, looks_like_a_key, may_hold_a_secret};
 use super::run;
 use crate::cache::Cache;
 use crate::child::OutputPolicy;
@@ -168,7 +168,6 @@ fn key(given: Option<&Given>) -> Result<KeySource, Failure> {
         (true, true) => Ok(KeySource::Inline(SecretString::from(given.text.to_string_lossy().into_owned()))),
     };
     // Even if the flag overrides it.
-    let may_hold_a_secret = |text: &OsStr| is_inline_jwk(text) || looks_like_a_key(text) || is_url(text);
     if std::env::var_os(SIGNER_KEY).is_some_and(|value| may_hold_a_secret(&value)) {
         overwrite_variable(SIGNER_KEY);
     }

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 
 use crate::cli::values::stray_character;
 use crate::failure::Failure;
+pub(crate) use key_text::may_hold_a_secret;
 pub(crate) use locate::locate_run;
 
 /// A variable that is set and not empty. One that is not valid UTF-8 is an error: treating it as unset would bypass a

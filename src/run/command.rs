@@ -5,7 +5,7 @@ use std::io;
 use std::time::Instant;
 
 use super::Run;
-use crate::child::{self, End, Interference, Job, OutputPolicy, StartError, Supervised};
+use crate::child::{self, End, Ended, Interference, Job, OutputPolicy, StartError, Supervised};
 use crate::failure::{ExitStatus, Failure, Reason, Stage, Warning, brief, system_error};
 use crate::go::duration;
 use crate::issuer::Lease;
@@ -13,7 +13,8 @@ use crate::log::{begin_line, write_stderr};
 use crate::secret::scrub_bytes;
 use crate::sys::signal::Signal;
 
-pub(super) fn run(run: &mut Run<'_>, lease: &Lease) -> Result<ExitStatus, Failure> {
+/// Runs the command to its end. Its last output may not be written yet: see [`conclude`].
+pub(super) fn run<'a>(run: &mut Run<'a>, lease: &Lease) -> Result<Ended<'a>, Failure> {
     if let Some(signal) = run.signals.take_interrupt() {
         return Err(Failure::signal(Stage::Exchange, signal));
     }
@@ -24,26 +25,26 @@ pub(super) fn run(run: &mut Run<'_>, lease: &Lease) -> Result<ExitStatus, Failur
         input: run.config.input,
         output: run.config.output,
     };
-    let name = || shown(&run.config.command[0]);
     tracing::debug!(command = shell_words(&run.config.command), "running");
     let began = Instant::now();
-    let started = job.start().map_err(|error| refuse_command(&name(), &error))?;
-    let supervised = child::supervise(started, run.signals, run.parent.as_ref(), &run.timeline);
+    let started = job.start().map_err(|error| refuse_command(&shown(&run.config.command[0]), &error))?;
+    let ended = child::supervise(started, run.signals, run.parent.take(), run.timeline);
     run.report.took(Stage::Command, began.elapsed());
-    run.report.interruption = interruption(&supervised);
-    let (exit_status, signal) = match &supervised.end {
+    let (exit_status, signal) = match &ended.end {
         End::Exited(status) => (Some(*status), None),
         End::Died(signal) => (None, Some(signal.to_string())),
         End::Unkillable | End::OutOfReach(_) => (None, None),
     };
-    let seconds = began.elapsed().as_secs_f64();
-    tracing::debug!(
-        exit_status,
-        signal,
-        timed_out = supervised.told.timed_out,
-        seconds,
-        "the command has ended"
-    );
+    let (timed_out, seconds) = (ended.timed_out(), began.elapsed().as_secs_f64());
+    tracing::debug!(exit_status, signal, timed_out, seconds, "the command has ended");
+    Ok(ended)
+}
+
+/// Writes the rest of the command's output, and explains its end.
+pub(super) fn conclude(run: &mut Run<'_>, ended: Ended<'_>) -> Result<ExitStatus, Failure> {
+    let supervised = ended.deliver();
+    run.report.interruption = interruption(&supervised);
+    let name = || shown(&run.config.command[0]);
     if supervised.told.orphaned {
         let warning = "the parent process died; terminated the command (-die-with-parent)";
         run.report.warnings.push(Warning::new(Reason::ParentDied, warning));
@@ -71,12 +72,15 @@ pub(super) fn run(run: &mut Run<'_>, lease: &Lease) -> Result<ExitStatus, Failur
 }
 
 /// The reason if the run was told to end, so that the end of the command says nothing about the target.
-fn interruption(Supervised { end, told, died_by_itself, .. }: &Supervised) -> Option<Reason> {
+fn interruption(supervised: &Supervised) -> Option<Reason> {
+    let Supervised { end, told, died_by_itself, stopped, .. } = supervised;
     // A forwarded SIGUSR1, for example, kills a command that does not handle it.
     let died_of_forwarded = matches!(end, End::Died(_)) && !died_by_itself && !told.timed_out;
     match told {
         Interference { orphaned: true, .. } => Some(Reason::ParentDied),
-        Interference { forwarded: None, interrupted: None, .. } if !died_of_forwarded => None,
+        Interference { forwarded: None, interrupted: None, .. } if !died_of_forwarded => {
+            stopped.filter(|_| *end == End::Exited(0)).map(|_| Reason::Interrupted)
+        }
         _ => Some(Reason::Interrupted),
     }
 }
@@ -95,6 +99,10 @@ fn judge(run: &Run<'_>, supervised: &Supervised) -> Result<ExitStatus, Failure> 
     if told.timed_out {
         let after = duration::show(run.timeline.term_at - run.timeline.start);
         return Err(Failure::timeout(Stage::Command, format!("timed out after {after}; {}", how())));
+    }
+    if let (End::Exited(0), Some(signal)) = (end, supervised.stopped) {
+        let message = format!("interrupted by {signal} while the output of {} was written", name());
+        return Err(Failure { message, ..Failure::signal(Stage::Command, signal) });
     }
     match (end, told.interrupted) {
         (End::Unkillable | End::OutOfReach(_), _) => {

@@ -28,7 +28,11 @@ impl LocateRun {
     pub(crate) fn execute(self, signals: &Signals, log: Log) -> ExitStatus {
         let key = self.cache.as_ref().map(|_| self.cache_key());
         let LocateRun { locate, http, run: config, cache } = self;
-        let make = |run: &mut Run<'_>| lease(run, locate, http).and_then(|lease| command::run(run, &lease));
+        let make = |run: &mut Run<'_>| {
+            let lease = lease(run, locate, http)?;
+            let ended = command::run(run, &lease)?;
+            command::conclude(run, ended)
+        };
         Run::to_completion(&config, signals, log, |run| match cache.as_ref().zip(key.as_ref()) {
             None => make(run),
             Some((cache, key)) => through_cache(run, cache, key, make),

@@ -94,8 +94,10 @@ fn with_token(run: &mut Run<'_>, issuer: &dyn Issuer, env_name: OsString) -> Res
     let mut lease = issuer.lease(&token);
     // Comes last, so it wins if --env-name names one of the others.
     lease.set.push((env_name, token.clone()));
-    let result = command::run(run, &lease);
+    let ended = command::run(run, &lease);
+    // A slow reader of the last output does not keep the token alive.
     revoke(run, issuer, &Leftover::Token(token), revoke_by(run));
+    let result = ended.and_then(|ended| command::conclude(run, ended));
     remember_signal(run, result)
 }
 

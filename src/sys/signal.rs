@@ -170,9 +170,13 @@ impl SignalSet {
     }
 }
 
-/// Stops this process as an uncaught SIGTSTP would, until SIGCONT. The kernel does not stop a process whose group has
-/// no parent in its session, because nothing could continue it.
+/// Stops this process as an uncaught SIGTSTP would, until SIGCONT: at once, if one came after the SIGTSTP. The kernel
+/// does not stop a process whose group has no parent in its session, because nothing could continue it.
 pub(crate) fn stop_self() {
+    // The kernel would discard it, and nothing else would continue this process.
+    if is_pending(Signal::CONT) {
+        return;
+    }
     let stop = bit(libc::SIGTSTP);
     // SAFETY: raise does not access memory. The signal is blocked, so it stays pending until the next line.
     unsafe { libc::raise(libc::SIGTSTP) };

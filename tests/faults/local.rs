@@ -98,6 +98,12 @@ pub fn keys(lab: &Lab) -> Vec<Fault> {
             &["missing FILE: expected the path of one JWK"],
         )
         .exits(2),
+        fault(
+            "a key in place of its file",
+            Line(&["key", "inspect", "{\"kty\":\"OKP\"}"]),
+            &["expected the path of a file, not a key or a URL; it is not shown"],
+        )
+        .exits(2),
         fault("two files", Line(&["key", "inspect", "a", "b"]), &["expected one FILE, got 2: a b"]).exits(2),
         fault(
             "a file to generate",

@@ -1,12 +1,13 @@
 //! `-output=masked`: the command's output is passed on as in a pipeline, without the secrets of the run.
 
 use std::io::{Read as _, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::{ACCESS_TOKEN, Key, Locate};
-use crate::support::job::Folder;
-use crate::support::{PATIENCE, Sandbox, eventually, finish, run, start, token};
+use crate::support::job::{Folder, state};
+use crate::support::{PATIENCE, Sandbox, eventually, finish, kill, run, start, token};
 
 /// `gafaelfawr exec`, which masks by default.
 fn exec(sandbox: &Sandbox, script: &str) -> Command {
@@ -101,6 +102,24 @@ fn output_that_its_reader_does_not_take_in_time_is_a_warning() {
     assert!(
         ended.stderr.contains("cannot write the output of sh: its reader did not take all of it in time"),
         "{ended:?}"
+    );
+    drop(stdout);
+}
+
+#[test]
+fn a_slow_reader_of_the_last_output_delays_neither_the_deletion_nor_a_signal() {
+    let sandbox = Sandbox::start(&[]);
+    let mut command = exec(&sandbox, "exec head -c 250000 /dev/zero");
+    let mut child = piped(command.process_group(0));
+    let stdout = child.stdout.take();
+    sandbox.awaits("DELETE ");
+    kill(child.id(), libc::SIGTSTP);
+    eventually("the stop", || (state(child.id()) == Some('T')).then_some(()));
+    kill(child.id(), libc::SIGCONT);
+    kill(child.id(), libc::SIGTERM);
+    finish(child).failed_with(
+        143,
+        &["interrupted by SIGTERM while the output of sh was written", "its reader did not take all of it"],
     );
     drop(stdout);
 }

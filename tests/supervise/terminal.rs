@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::process::Stdio;
 
 use super::{Job, before_exec, check, without_exchange};
+use crate::support::finish;
 
 struct Terminal {
     keyboard: File,
@@ -114,4 +115,18 @@ fn ctrl_z_lets_a_session_leader_and_its_command_go_on() {
     job.noted_pid("pid");
     terminal.keyboard.write_all(b"\x1a").unwrap();
     assert_eq!(job.finish().status, 6);
+}
+
+/// A terminal has room for a byte, and a write of more waits until its other side reads. Neither the command's output
+/// nor a line of this program waits for that longer than the run may take.
+#[test]
+fn a_terminal_that_nobody_reads_does_not_keep_a_run_from_its_end() {
+    for flags in [&["-output=masked"][..], &["-output=masked", "-logx.debug"]] {
+        let terminal = Terminal::new();
+        let mut command = without_exchange(&[flags, &["-timeout=500ms", "-kill-after=0"]].concat());
+        command.args(["yes", "a line that is longer than a byte"]);
+        command.stdout(Stdio::from(terminal.screen.try_clone().unwrap()));
+        let child = command.stderr(Stdio::from(terminal.screen.try_clone().unwrap())).spawn().unwrap();
+        assert_eq!(finish(child).status, 124);
+    }
 }

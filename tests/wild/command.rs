@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::{before_exec, offline, write_executable};
-use crate::support::job::Folder;
+use crate::support::job::{Folder, make_fifo};
 use crate::support::{Sandbox, eventually, file_line, finish, kill, run, start, testdata, token};
 
 /// A header of ELF for another machine (AArch64), and one that is cut off.
@@ -123,6 +123,29 @@ fn an_interpreter_that_cannot_be_run_is_told_from_a_script_that_cannot() {
     let ended = run(offline(&["--"]).arg(path("plain")));
     ended.failed_with(126, &["plain: Permission denied"]);
     assert!(!ended.stderr.contains("interpreter"), "{ended:?}");
+}
+
+/// The kernel does not execute a named pipe. To find out why, this program opened it, and waited for a writer.
+#[test]
+fn a_named_pipe_is_refused_at_once_and_skipped_in_path() {
+    let folder = Folder::new();
+    let fifo = make_fifo(&folder);
+    std::fs::set_permissions(&fifo, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let script = folder.path("script");
+    write_executable(&script, format!("#!{}\n", fifo.display()).as_bytes());
+    for (command, why) in [
+        (&fifo, "fifo: Permission denied"),
+        (&script, "its interpreter "),
+        (&script, "fifo cannot be run: Permission denied; check the #! line"),
+    ] {
+        run(offline(&["--"]).arg(command)).failed_with(126, &["cannot run ", why]);
+        let ended = run(token().args(["check", "-exchange=false", "--"]).arg(command));
+        assert!(ended.stdout.contains(why), "{ended:?}");
+    }
+    std::fs::create_dir(folder.path("bin")).unwrap();
+    write_executable(&folder.path("bin/fifo"), b"#!/bin/sh\nexit 7\n");
+    let path = format!("{0}:{0}/bin", folder.root().display());
+    assert_eq!(run(offline(&["--", "fifo"]).env("PATH", path)).status, 7);
 }
 
 /// With a relative or empty entry of `PATH`, the current directory decides what is run; Go's `exec.LookPath` refuses

@@ -272,6 +272,25 @@ fn the_command_stops_and_goes_on_with_its_wrapper() {
     assert_eq!((ended.status, ended.stderr.as_str()), (6, ""));
 }
 
+/// The kernel discards a pending SIGCONT when a process stops, and nothing continued it then.
+#[test]
+fn a_sigcont_right_after_a_sigtstp_wins() {
+    let jobs: Vec<_> = (0..40).map(|_| start(offline(&["--", "sleep", "1"]).process_group(0))).collect();
+    for job in &jobs {
+        eventually("the command", || {
+            let children = format!("/proc/{0}/task/{0}/children", job.id());
+            (!std::fs::read_to_string(children).ok()?.is_empty()).then_some(())
+        });
+    }
+    for job in &jobs {
+        kill(job.id(), libc::SIGTSTP);
+        kill(job.id(), libc::SIGCONT);
+    }
+    for job in jobs {
+        finish(job).succeeded();
+    }
+}
+
 /// The time during a stop counts: if the timeout passes, the command is terminated when it continues.
 #[test]
 fn the_time_of_a_stop_counts() {
