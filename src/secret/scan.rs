@@ -56,39 +56,42 @@ impl Scanner {
         let mut chunk = Chunk::EMPTY;
         let mut at = 0;
         while at < text.len().min(BLOCK_BYTES) {
-            let end = match text[at..].first_chunk() {
-                Some(bytes) => {
-                    chunk.read(bytes);
-                    self.read_chunk(&chunk, &text[at..], &mut count)
-                }
-                None => self.read_byte(&text[at..], &mut count),
-            };
-            match end {
-                Some(length) => at += length,
-                None => break,
+            let (length, is_cut_off) = self.read_chunk(&mut chunk, &text[at..], &mut count);
+            at += length;
+            if is_cut_off {
+                break;
             }
         }
         self.seen.bytes.truncate(count);
         at
     }
 
-    /// Returns the number of bytes read; `None` if a sequence is cut off.
+    /// Returns the number of bytes read, and true if the sequence behind them is cut off.
     #[inline]
-    fn read_chunk(&mut self, chunk: &Chunk, text: &[u8], count: &mut usize) -> Option<usize> {
-        let Chunk { folded, unseen, special } = chunk;
+    fn read_chunk(&mut self, chunk: &mut Chunk, text: &[u8], count: &mut usize) -> (usize, bool) {
+        if let Some(bytes) = text.first_chunk() {
+            chunk.read(bytes);
+        } else {
+            let mut last = [b' '; CHUNK_BYTES + 1];
+            last[..text.len()].copy_from_slice(text);
+            chunk.read(&last);
+            // It may begin a tag.
+            chunk.special |= u64::from(text.ends_with(b"<")) << (text.len() - 1);
+        }
+        let &mut Chunk { ref folded, unseen, special } = chunk;
         let stops = unseen | special;
         if stops == 0 {
             self.seen.bytes[*count..*count + CHUNK_BYTES].copy_from_slice(&folded[..CHUNK_BYTES]);
             *count += CHUNK_BYTES;
-            return Some(CHUNK_BYTES);
+            return (text.len().min(CHUNK_BYTES), false);
         }
         let mut at = 0;
-        if *special == 0 && (MANY_STOPS..u64::BITS).contains(&stops.count_ones()) {
+        if special == 0 && (MANY_STOPS..u64::BITS).contains(&stops.count_ones()) {
             for (at, &byte) in folded[..CHUNK_BYTES].iter().enumerate() {
                 self.seen.bytes[*count] = byte;
                 *count += usize::from(stops >> at & 1 == 0);
             }
-            return Some(CHUNK_BYTES);
+            return (text.len().min(CHUNK_BYTES), false);
         }
         while at < CHUNK_BYTES {
             let plain = ((stops >> at).trailing_zeros() as usize).min(CHUNK_BYTES - at);
@@ -105,24 +108,15 @@ impl Scanner {
                 break;
             }
             at += if special >> at & 1 == 1 {
-                self.read_special(&text[at..], count)?
+                match self.read_special(&text[at..], count) {
+                    Some(sequence) => sequence,
+                    None => return (at, true),
+                }
             } else {
                 (((!unseen | special) >> at).trailing_zeros() as usize).min(CHUNK_BYTES - at)
             };
         }
-        Some(at)
-    }
-
-    fn read_byte(&mut self, text: &[u8], count: &mut usize) -> Option<usize> {
-        match text[0] {
-            b'=' | b'\\' | b'<' | 0x1b | 0xe2 | 0xef => return self.read_special(text, count),
-            0x21..=0x7e => {
-                self.seen.bytes[*count] = fold(text[0]);
-                *count += 1;
-            }
-            _ => {}
-        }
-        Some(1)
+        (at.min(text.len()), false)
     }
 
     /// Reads a terminal sequence, or the ESC at the beginning of `text` alone. In one pass: with `terminal_sequence_length`,
@@ -238,33 +232,26 @@ mod tests {
     use crate::sys::vector::tests::texts;
 
     #[test]
-    fn many_bytes_at_once_are_read_as_one_by_one() {
+    fn many_bytes_at_once_are_read_as_a_few_at_a_time() {
+        const WHOLE: usize = CHUNK_BYTES + 1;
+        let mut chunk = Chunk::EMPTY;
         for text in texts() {
-            let (mut at_once, mut one_by_one) = (Scanner::default(), Scanner::default());
-            at_once.seen.bytes.resize(2 * text.len(), 0);
-            one_by_one.seen.bytes.resize(2 * text.len(), 0);
-            let (mut count, mut expected) = (0, 0);
-            let mut chunk = Chunk::EMPTY;
-            chunk.read(&text);
-            let end = at_once.read_chunk(&chunk, &text, &mut count);
-            let mut at = 0;
-            let expected_end = loop {
-                match one_by_one.read_byte(&text[at..], &mut expected) {
-                    Some(length) => at += length,
-                    None => break None,
+            let mut read = |ends: &[usize]| {
+                let mut scanner = Scanner::default();
+                scanner.seen.bytes.resize(2 * WHOLE, 0);
+                let (mut at, mut count) = (0, 0);
+                for &end in ends {
+                    let mut is_cut_off = false;
+                    while at < end && !is_cut_off {
+                        let (length, cut_off) = scanner.read_chunk(&mut chunk, &text[at..end], &mut count);
+                        (at, is_cut_off) = (at + length, cut_off);
+                    }
                 }
-                if at >= CHUNK_BYTES {
-                    break Some(at);
-                }
+                scanner.seen.bytes.truncate(count);
+                (at, scanner.seen.bytes, scanner.wraps)
             };
-            assert_eq!(end, expected_end, "{}", text.escape_ascii());
-            assert_eq!(
-                at_once.seen.bytes[..count],
-                one_by_one.seen.bytes[..expected],
-                "{}",
-                text.escape_ascii()
-            );
-            assert_eq!(at_once.wraps, one_by_one.wraps, "{}", text.escape_ascii());
+            let piecewise = read(&[1, 2, 3, 15, 16, 17, CHUNK_BYTES - 1, CHUNK_BYTES, WHOLE]);
+            assert_eq!(read(&[WHOLE]), piecewise, "{}", text.escape_ascii());
         }
     }
 }

@@ -243,3 +243,21 @@ fn a_line_wrap_in_a_terminal_sequence_does_no_harm() {
     let out = passed_on(&mut secrets(secret).mask(), [text.as_bytes()]);
     assert_eq!(out, text.replace(secret, "***").as_bytes());
 }
+
+/// The bytes between two reads and a sequence that the second read cut off were once looked at apart from those before.
+#[test]
+fn a_secret_that_two_reads_share_is_replaced_before_a_sequence_that_is_cut_off() {
+    const SECRET: &str = "Zq3-vU8_xT5kR0mN7pL2wJ";
+    for (cut, room) in (1..SECRET.len()).flat_map(|cut| (0..64).map(move |room| (cut, room))) {
+        let (left, right) = SECRET.split_at(cut);
+        let rest = format!("{right}{}\x1b[38;5;196;48;5;21", ".".repeat(room));
+        let pieces = [left.as_bytes(), rest.as_bytes(), b"m rest"];
+        let out = passed_on(&mut secrets(SECRET).mask(), pieces);
+        let expected = pieces.concat().escape_ascii().to_string().replace(SECRET, "***");
+        assert_eq!(
+            out.escape_ascii().to_string(),
+            expected,
+            "cut at {cut}, {room} bytes before the sequence"
+        );
+    }
+}
