@@ -1,7 +1,6 @@
 //! One attempt to get a response, as plain data: the connector records it, messages and `check` read it.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -52,6 +51,8 @@ pub struct Attempt {
     has_tls: bool,
     pub(super) wants_certificate: bool,
     pub status: Option<u16>,
+    /// This attempt, or one before it, was connected, so the request may have been sent.
+    pub(super) has_sent: bool,
 }
 
 /// The current [`Attempt`], shared by resolver, connector and client.
@@ -60,20 +61,21 @@ pub(super) struct Progress {
     pub(super) attempt: Mutex<Attempt>,
     /// If there are two TLS handshakes, the first is with the proxy; this says whether an only one is.
     pub(super) proxy_speaks_tls: bool,
-    /// Some attempt was connected, so its request may have been sent.
-    pub(super) sent: AtomicBool,
 }
 
 impl Progress {
     pub(super) fn begin(&self, phase: Phase, addresses: Vec<IpAddr>) {
         let began = Some(Instant::now());
-        self.note(|attempt| *attempt = Attempt { phase, addresses, began, ..Attempt::default() });
+        self.note(|attempt| {
+            let has_sent = attempt.has_sent;
+            *attempt = Attempt { phase, addresses, began, has_sent, ..Attempt::default() };
+        });
     }
 
     pub(super) fn connected(&self, phase: Phase) {
-        self.sent.fetch_or(phase == Phase::Answer, Ordering::Relaxed);
         self.note(|attempt| {
             attempt.phase = phase;
+            attempt.has_sent |= phase == Phase::Answer;
             attempt.connected = attempt.connected.or(attempt.began.map(|began| began.elapsed()));
         });
     }
@@ -82,10 +84,6 @@ impl Progress {
         let is_with_proxy = self.proxy_speaks_tls && !self.has_tls();
         self.connected(if is_with_proxy { Phase::ProxyHandshake } else { Phase::Handshake });
         self.note(|attempt| attempt.has_tls = true);
-    }
-
-    pub(super) fn has_sent(&self) -> bool {
-        self.sent.load(Ordering::Relaxed)
     }
 
     pub(super) fn has_tls(&self) -> bool {

@@ -249,35 +249,35 @@ fn unsupported_rsa(key: &SubjectPublicKeyInfoOwned) -> Option<String> {
 
 /// The certificate is for other hosts.
 pub(super) fn wrong_name(certificate: &TbsCertificate, name: &ServerName<'_>) -> Flaw {
-    Flaw { reason: Reason::TlsName, clause: why_wrong_name(certificate, &name.to_str()) }
-}
-
-fn why_wrong_name(certificate: &TbsCertificate, host: &str) -> String {
+    let host = name.to_str();
+    let flaw = |clause| Flaw { reason: Reason::TlsName, clause };
     let address = host.parse::<IpAddr>().ok();
     let entry = if address.is_some() { format!("IP:{host}") } else { format!("DNS:{host}") };
     let advice = format!("issue it with subjectAltName={entry}");
     let listed = match certificate.get::<SubjectAltName>() {
         Ok(Some((_, listed))) => listed.0,
         Ok(None) => {
-            return format!("has no subject alternative name (a common name does not count); {advice}");
+            return flaw(format!("has no subject alternative name (a common name does not count); {advice}"));
         }
-        Err(_) => return format!("is not valid for {host}: its subject alternative name cannot be parsed"),
+        Err(_) => {
+            return flaw(format!("is not valid for {host}: its subject alternative name cannot be parsed"));
+        }
     };
     if address.is_some() && listed.iter().any(|listed| is_dns_name_of(listed, address)) {
-        return format!("lists {host} as a DNS name, not as an IP address; {advice}");
+        return flaw(format!("lists {host} as a DNS name, not as an IP address; {advice}"));
     }
     let names: Vec<String> = listed.iter().filter_map(shown_entry).collect();
     if names.is_empty() {
-        return format!(
+        return flaw(format!(
             "is not valid for {host}: its subject alternative name has no DNS name or IP address; {advice}"
-        );
+        ));
     }
     let more = match names.len().saturating_sub(NAMES_SHOWN) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
     let shown = names.into_iter().take(NAMES_SHOWN).collect::<Vec<_>>().join(", ");
-    format!("is not valid for {host}, only for {shown}{more}")
+    flaw(format!("is not valid for {host}, only for {shown}{more}"))
 }
 
 fn is_dns_name_of(listed: &GeneralName, address: Option<IpAddr>) -> bool {

@@ -212,7 +212,7 @@ impl Client {
     /// The host that got a token over plain HTTP, unless it is this machine. A name such as `x.localhost` may belong
     /// to another machine, which only a connection shows.
     pub fn plain_http_host(&self, url: &Url) -> Option<String> {
-        if !self.setup.progress.has_sent() {
+        if !self.attempt().has_sent {
             return None;
         }
         let left = || (url.scheme() == "http" && self.left_machine.get()).then(|| url.host_str()).flatten();

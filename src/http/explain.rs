@@ -21,7 +21,7 @@ use super::connection::RefusedRedirect;
 use super::proxy::Proxy;
 use super::resolve::{LookupError, QueryError, look_up};
 use super::retry::is_retryable;
-use super::second_look::{self, Hop, MAX_TUNNEL_HEAD_BYTES};
+use super::second_look::{self, ENOUGH_BYTES, Hop, MAX_TUNNEL_HEAD_BYTES};
 use super::tls::{self, ONLY_HTTP2};
 
 /// How many bytes of headers the HTTP library reads.
@@ -295,7 +295,8 @@ impl Circumstances<'_> {
             }
             _ => {}
         }
-        let reply = second_look::tunnel(self.hop(), proxy, self.url).await;
+        let authorization = proxy.authorization().unwrap_or_default();
+        let reply = second_look::tunnel(self.hop(), self.url, &authorization, ENOUGH_BYTES).await;
         if let Some((it_speaks, _)) = other_protocol(&reply) {
             return self.not_connected(proxy, it_speaks, false);
         }
@@ -389,13 +390,11 @@ impl Circumstances<'_> {
         let message = format!("{at} closed the connection {during}{advice}{}", asked.unwrap_or_default());
         TransportError::unsent(Reason::ConnectionBroken, message, true)
     }
-}
 
-impl Circumstances<'_> {
     /// The response began before the request was sent, as of a gateway without room for another connection. The HTTP
     /// library does not read it.
     async fn early(&self) -> TransportError {
-        let (at, begin) = (self.at(), second_look::greeting(self.hop()).await);
+        let (at, begin) = (self.at(), self.hop().ask(b"", ENOUGH_BYTES).await);
         if let Some((_, speaks)) = other_protocol(&begin) {
             return TransportError::unsent(Reason::NotHttp, format!("{at} {speaks}"), false);
         }

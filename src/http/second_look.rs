@@ -20,7 +20,7 @@ use super::proxy::Proxy;
 
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How many bytes of a response suffice to detect its status or protocol.
-const ENOUGH_BYTES: usize = 64;
+pub(super) const ENOUGH_BYTES: usize = 64;
 /// The most bytes of headers in a proxy's response to CONNECT, as in the HTTP library.
 pub(super) const MAX_TUNNEL_HEAD_BYTES: usize = 8 * 1024;
 
@@ -41,8 +41,9 @@ impl Hop<'_> {
         tokio::time::timeout(PATIENCE, TcpStream::connect(&addresses[..])).await.unwrap_or(Err(timed_out()))
     }
 
-    /// Sends a request, perhaps over TLS, and gives the beginning of what comes back: nothing if that fails.
-    async fn ask(self, request: &[u8], enough: usize) -> Vec<u8> {
+    /// Sends a request, perhaps over TLS, and gives the beginning of what comes back: nothing if that fails. A server may
+    /// respond even to an empty one.
+    pub(super) async fn ask(self, request: &[u8], enough: usize) -> Vec<u8> {
         let Ok(stream) = self.connect().await else { return Vec::new() };
         let Some(tls) = self.tls else { return exchange(stream, request, enough).await };
         let name = self.url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
@@ -64,16 +65,10 @@ fn port_of(url: &Url) -> u16 {
     url.port_or_known_default().unwrap_or(if url.scheme().starts_with("socks5") { 1080 } else { 80 })
 }
 
-/// Requests a tunnel once more to learn how the proxy refuses. Nothing is sent through the tunnel.
-pub(super) async fn tunnel(hop: Hop<'_>, proxy: &Proxy, target: &Url) -> Vec<u8> {
-    let authorization = proxy.authorization().unwrap_or_default();
-    connect(hop, target, &authorization, ENOUGH_BYTES).await
-}
-
 /// The schemes of authentication that an HTTP proxy offers. The credentials that it rejected are not sent again: that
 /// might lock the account.
 pub(super) async fn offered_schemes(hop: Hop<'_>, target: &Url) -> Vec<String> {
-    let head = connect(hop, target, "", MAX_TUNNEL_HEAD_BYTES).await;
+    let head = tunnel(hop, target, "", MAX_TUNNEL_HEAD_BYTES).await;
     let head = String::from_utf8_lossy(&head);
     let headers = head.lines().skip(1).take_while(|line| !line.is_empty());
     let fields = headers.filter_map(|line| line.split_once(':'));
@@ -100,7 +95,8 @@ pub(super) fn schemes<'a>(values: impl Iterator<Item = &'a str>) -> Vec<String> 
     schemes
 }
 
-async fn connect(hop: Hop<'_>, target: &Url, authorization: &str, enough: usize) -> Vec<u8> {
+/// Requests a tunnel once more to learn how the proxy refuses. Nothing is sent through the tunnel.
+pub(super) async fn tunnel(hop: Hop<'_>, target: &Url, authorization: &str, enough: usize) -> Vec<u8> {
     let (host, port) = (target.host_str().unwrap_or_default(), port_of(target));
     let request = format!(
         "CONNECT {host}:{port} HTTP/1.1\r\nUser-Agent: {PRODUCT}\r\nHost: {host}:{port}\r\n{authorization}\r\n"
@@ -127,11 +123,6 @@ pub(super) async fn first_bytes(hop: Hop<'_>, url: &Url) -> Vec<u8> {
         "GET / HTTP/1.1\r\nHost: {host}:{port}\r\nUser-Agent: {PRODUCT}\r\nConnection: close\r\n\r\n"
     );
     hop.ask(request.as_bytes(), ENOUGH_BYTES).await
-}
-
-/// The bytes that a server sends without a request.
-pub(super) async fn greeting(hop: Hop<'_>) -> Vec<u8> {
-    hop.ask(&[], ENOUGH_BYTES).await
 }
 
 async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &[u8], enough: usize) -> Vec<u8> {

@@ -7,9 +7,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::normalize::{MAX_GAP_BYTES, MAX_SEQUENCE_BYTES, Stream, has_gap, is_introducer};
+use super::normalize::{MAX_GAP_BYTES, MAX_SEQUENCE_BYTES, Stream, TAGS, has_gap, is_introducer};
 use super::patterns::{Extent, PIECE_CHARS, Patterns, merge};
-use super::scan::{Scanner, is_cut_off_sequence};
+use super::scan::{Scanner, is_beginning, is_cut_off_sequence};
 
 /// Replaces a secret.
 pub const MASK: &[u8] = b"***";
@@ -27,9 +27,6 @@ const MAX_CUT_BYTES: usize = MAX_SEQUENCE_BYTES;
 
 /// The largest distance between the characters of an escape.
 const MAX_LOOK_BYTES: usize = MAX_GAP_BYTES + MAX_CUT_BYTES;
-
-/// The length of `<wbr />`.
-const MAX_TAG_BYTES: usize = 7;
 
 /// The state of one stream.
 pub struct Mask {
@@ -262,7 +259,7 @@ fn is_cut_off(rest: &[u8]) -> bool {
         // Escapes of escapes have many forms.
         first if is_introducer(first) => true,
         b'=' => is_alone(),
-        b'<' => rest.len() < MAX_TAG_BYTES && !rest.contains(&b'>'),
+        b'<' => TAGS.iter().any(|tag| is_beginning(tag, rest)),
         0x1b => is_cut_off_sequence(rest),
         0xc2.. => std::str::from_utf8(rest)
             .is_err_and(|error| error.error_len().is_none() && error.valid_up_to() == 0),

@@ -148,7 +148,7 @@ impl Scanner {
         let (character, length) = match text[0] {
             0x1b => return self.read_sequence(text, count),
             b'=' | b'\\' if matches!(text, [_] | [_, b'\r']) => return None,
-            b'<' if TAGS.iter().any(|tag| is_cut_off(tag, text)) => return None,
+            b'<' if TAGS.iter().any(|tag| is_beginning(tag, text)) => return None,
             0x80.. => match std::str::from_utf8(&text[..text.len().min(3)]) {
                 Err(error) if error.valid_up_to() == 0 && error.error_len().is_none() => return None,
                 _ => match visible(text) {
@@ -212,7 +212,7 @@ fn unwrap(seen: &Stream<false>, wraps: &[(usize, usize)], unwrapped: &mut Stream
     unwrapped.bytes.extend_from_slice(&seen[at..]);
 }
 
-fn is_cut_off(whole: &[u8], text: &[u8]) -> bool {
+pub(super) fn is_beginning(whole: &[u8], text: &[u8]) -> bool {
     text.len() < whole.len() && whole[..text.len()].eq_ignore_ascii_case(text)
 }
 
