@@ -1,6 +1,7 @@
 //! Chooses the proxy for a host like `httpproxy/proxy.go` of `golang.org/x/net/http` v0.62.0, which the original uses
 //! through `net/http`.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use reqwest::Url;
@@ -42,7 +43,8 @@ pub(crate) fn uses_proxy(url: &Url, except: &str) -> bool {
     }
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_ascii_lowercase();
     let port = url.port_or_known_default().unwrap_or_default();
-    let address: Option<IpAddr> = host.parse().ok();
+    // For Go, an IPv4 address is the same however it is written (`net.IP.Equal`).
+    let address = host.parse::<IpAddr>().ok().map(|address| address.to_canonical());
     !except
         .split(',')
         .map(|rule| rule.trim().to_ascii_lowercase())
@@ -67,18 +69,23 @@ fn matches_rule(rule: &str, host: &str, address: Option<IpAddr>, port: u16) -> b
         Some((name, rule_port)) => (name, Some(rule_port)),
         None => (rule, None),
     };
-    if rule_port.is_some_and(|rule_port| rule_port != port.to_string()) {
+    if rule_port.is_some_and(|rule_port| !rule_port.is_empty() && rule_port != port.to_string()) {
         return false;
     }
     if let Ok(rule_address) = name.parse::<IpAddr>() {
-        return address == Some(rule_address);
+        return address == Some(rule_address.to_canonical());
     }
     let name = name.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(name);
-    match name.strip_prefix('.') {
-        // ".example.org" matches only hosts below it.
-        Some(_) => host.ends_with(name),
-        None => host == name || host.strip_suffix(name).is_some_and(|rest| rest.ends_with('.')),
-    }
+    // ".example.org" matches only hosts below it.
+    let (is_for_host, name) = name.strip_prefix('.').map_or((true, name), |below| (false, below));
+    let name = in_ascii(name);
+    (is_for_host && host == name) || host.strip_suffix(name.as_ref()).is_some_and(|rest| rest.ends_with('.'))
+}
+
+/// An international host name as the parser of URLs writes it (`idnaASCII`).
+fn in_ascii(name: &str) -> Cow<'_, str> {
+    let parsed = || Url::parse(&format!("http://{name}/")).ok()?.host_str().map(str::to_owned);
+    if name.is_ascii() { name.into() } else { parsed().map_or(name.into(), Cow::Owned) }
 }
 
 /// Host and port, split as by `net.SplitHostPort`; `None` if that fails. An IPv6 address needs brackets if there is a
@@ -92,6 +99,11 @@ fn split_port(rule: &str) -> Option<(&str, &str)> {
 }
 
 fn in_network(address: IpAddr, network: IpAddr, bits: u32) -> bool {
+    let (network, bits) = match network.to_canonical() {
+        // The bits of the IPv6 form count the 96 in front, too.
+        v4 @ IpAddr::V4(_) if network.is_ipv6() => (v4, bits.checked_sub(96).unwrap_or(u32::MAX)),
+        _ => (network, bits),
+    };
     let (width, differing) = match (address, network) {
         (IpAddr::V4(a), IpAddr::V4(n)) => (u32::BITS, u128::from(a.to_bits() ^ n.to_bits())),
         (IpAddr::V6(a), IpAddr::V6(n)) => (u128::BITS, a.to_bits() ^ n.to_bits()),
@@ -127,6 +139,16 @@ mod tests {
             ("10.1.2.3", "http://10.1.2.3/", false),
             ("[2001:db8::1]:80", "http://[2001:db8::1]/", false),
             ("2001:db8::/32", "http://[2001:db8::1]/", false),
+            ("bücher.example", "http://bücher.example/", false),
+            (".bücher.example", "http://bücher.example/", true),
+            ("*.bücher.example", "http://a.bücher.example/", false),
+            ("10.1.2.3:", "http://10.1.2.3/", false),
+            ("a.example:", "https://a.example/", false),
+            ("::ffff:10.0.0.0/104", "http://10.1.2.3/", false),
+            ("::ffff:10.0.0.0/104", "http://11.1.2.3/", true),
+            ("::ffff:10.0.0.0/80", "http://10.1.2.3/", true),
+            ("::ffff:10.1.2.3", "http://10.1.2.3/", false),
+            ("10.0.0.0/8", "http://[::ffff:10.1.2.3]/", false),
         ] {
             assert_eq!(uses_proxy_for(except, url), expected, "{except} {url}");
         }
