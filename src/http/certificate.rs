@@ -8,13 +8,16 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use rsa::pkcs1::RsaPublicKey;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use x509_cert::der::Decode as _;
+use x509_cert::Version;
+use x509_cert::certificate::{CertificateInner, Profile, TbsCertificateInner};
 use x509_cert::der::asn1::ObjectIdentifier;
+use x509_cert::der::oid::AssociatedOid as _;
+use x509_cert::der::{self, Decode as _, Reader as _, SliceReader};
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName};
 use x509_cert::name::Name;
+use x509_cert::serial_number::SerialNumber;
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
-use x509_cert::{Certificate, TbsCertificate, Version};
 
 use crate::failure::{Reason, shortened};
 use crate::secret::scrub;
@@ -36,6 +39,18 @@ const NAMES: [ObjectIdentifier; 2] =
 /// The issuer of a certificate decides how long its names are, so they are cut off.
 const NAME_CHARS: usize = 200;
 const NAMES_SHOWN: usize = 3;
+
+/// Serial numbers may be longer than RFC 5280 allows, as in Go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct AnySerial;
+
+impl Profile for AnySerial {
+    fn check_serial_number(_: &SerialNumber<AnySerial>) -> der::Result<()> {
+        Ok(())
+    }
+}
+
+pub(super) type TbsCertificate = TbsCertificateInner<AnySerial>;
 
 /// Why a certificate is not accepted: a clause that begins with a verb.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +78,7 @@ pub(crate) fn issuer_and_expiry(der: &[u8]) -> Option<(String, Duration)> {
 }
 
 pub(super) fn parse(der: &[u8]) -> Option<TbsCertificate> {
-    Some(Certificate::from_der(der).ok()?.tbs_certificate)
+    Some(CertificateInner::from_der(der).ok()?.tbs_certificate)
 }
 
 /// The common name, or the organization if there is none.
@@ -98,14 +113,11 @@ pub(super) fn check_issuer(der: &CertificateDer<'_>, below: usize, now: UnixTime
     let certificate = parse(der).ok_or_else(Flaw::malformed)?;
     check_critical_extensions(&certificate, &KNOWN_EXTENSIONS)?;
     check_dates(&certificate, now)?;
-    let constraints = certificate.get::<BasicConstraints>().map_err(|_| Flaw::malformed())?;
-    let is_ca = constraints.as_ref().map_or(certificate.version != Version::V3, |(_, found)| found.ca);
+    let (is_ca, longest) = constraints(&certificate).map_err(|_| Flaw::malformed())?;
     if !is_ca {
         return Err(Flaw::unfit("is not a CA certificate (basicConstraints is not CA:TRUE)"));
     }
-    if let Some(allowed) = constraints.and_then(|(_, found)| found.path_len_constraint)
-        && below > usize::from(allowed)
-    {
+    if let Some(allowed) = longest.filter(|&allowed| below as u64 > allowed) {
         return Err(Flaw::unfit(format!(
             "does not allow this many intermediate certificates below it (path length constraint: {allowed}, found: {below})"
         )));
@@ -115,6 +127,15 @@ pub(super) fn check_issuer(der: &CertificateDer<'_>, below: usize, now: UnixTime
         return Err(Flaw::unfit("is not allowed to sign certificates (keyUsage lacks keyCertSign)"));
     }
     check_purpose(&certificate)
+}
+
+/// True if the certificate says that it is a CA's, and the most intermediates below it. A version without extensions
+/// does not say it. (x509-cert reads no path length above 255.)
+fn constraints(certificate: &TbsCertificate) -> der::Result<(bool, Option<u64>)> {
+    let mut found = certificate.extensions.iter().flatten().filter(|it| it.extn_id == BasicConstraints::OID);
+    let Some(extension) = found.next() else { return Ok((certificate.version != Version::V3, None)) };
+    SliceReader::new(extension.extn_value.as_bytes())?
+        .sequence(|reader| Ok((Option::decode(reader)?.unwrap_or(false), Option::decode(reader)?)))
 }
 
 pub(super) fn check_dates(certificate: &TbsCertificate, now: UnixTime) -> Result<(), Flaw> {

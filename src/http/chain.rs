@@ -9,10 +9,10 @@ use std::cell::RefCell;
 
 use rustls::pki_types::{CertificateDer, ServerName, SignatureVerificationAlgorithm, UnixTime};
 use webpki::{EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, VerifiedPath};
-use x509_cert::TbsCertificate;
 
 use super::certificate::{
-    self, FOR_SERVERS, Flaw, check_dates, check_issuer, check_not_ca, check_purpose, parse, shown_name,
+    self, FOR_SERVERS, Flaw, TbsCertificate, check_dates, check_issuer, check_not_ca, check_purpose, parse,
+    shown_name,
 };
 use super::roots::Roots;
 use super::trust::TrustStore;
@@ -200,8 +200,8 @@ fn untrusted(why: impl std::fmt::Display) -> Flaw {
 
 /// The issuer is known and its signature is valid, but it may not sign this certificate.
 fn of_issuer(der: &CertificateDer<'_>, place: &str, flaw: &Flaw) -> Flaw {
-    let name = parse(der).map(|certificate| shown_name(&certificate.subject)).unwrap_or_default();
-    Flaw { reason: flaw.reason, clause: format!("is not trusted: its issuer {name}, {place}, {flaw}") }
+    let name = parse(der).map(|it| format!(" {}", shown_name(&it.subject))).unwrap_or_default();
+    Flaw { reason: flaw.reason, clause: format!("is not trusted: its issuer{name}, {place}, {flaw}") }
 }
 
 /// No certificate in the trust store has the name of the issuer.

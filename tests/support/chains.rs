@@ -12,7 +12,7 @@ use rcgen::{
     date_time_ymd,
 };
 use rustls::pki_types::CertificateDer;
-use x509_cert::der::asn1::BitString;
+use x509_cert::der::asn1::{BitString, OctetString};
 use x509_cert::der::{Decode as _, Encode as _};
 use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 use x509_cert::{Certificate, TbsCertificate, Version};
@@ -268,6 +268,7 @@ pub fn anchors() -> Vec<Case> {
     });
     vec![
         by("a sound root", |_| {}),
+        by("a root with a serial number of 32 bytes", |p| p.serial_number = Some(vec![7; 32].into())),
         by("a root that is explicitly no CA", |p| p.is_ca = IsCa::ExplicitNoCa)
             .refused(&["its issuer \"the root\"", "is not a CA certificate"]),
         by("a root without basic constraints", |p| p.is_ca = IsCa::NoCa)
@@ -309,6 +310,8 @@ pub fn anchors() -> Vec<Case> {
 /// Path lengths and name constraints of trust anchors.
 pub fn constraints() -> Vec<Case> {
     const NAMES: &[&str] = &["is not trusted: its chain has a CA whose name constraints do not allow"];
+    // SEQUENCE { TRUE, 300 }
+    const LENGTH_300: [u8; 9] = [0x30, 7, 1, 1, 0xff, 2, 2, 1, 0x2c];
     let length = |params: &mut CertificateParams, length| {
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(length));
     };
@@ -322,6 +325,12 @@ pub fn constraints() -> Vec<Case> {
         let sent: Vec<&Der> = cas[1..].iter().rev().map(|ca| &ca.der).collect();
         Case::new(name, vec![cas[0].der.clone()], cas[intermediates].server(&sent))
     };
+    let long = Ca::root("the root", |p| length(p, 3));
+    let length_300 = |certificate: &mut TbsCertificate| {
+        let found =
+            certificate.extensions.iter_mut().flatten().find(|it| it.extn_id.to_string() == "2.5.29.19");
+        found.expect("rcgen writes it").extn_value = OctetString::new(LENGTH_300).expect("bytes");
+    };
     let named = |name, constraints| {
         let root = Ca::root("the root", |p| p.name_constraints = Some(constraints));
         Case::new(name, vec![root.der.clone()], root.server(&[]))
@@ -333,6 +342,7 @@ pub fn constraints() -> Vec<Case> {
         chain("an intermediate below path length 1", 1, 1),
         chain("two intermediates below path length 1", 1, 2)
             .refused(&["its issuer \"the root\"", "(path length constraint: 1, found: 2)"]),
+        Case::new("a root with path length 300", vec![long.odd(length_300)], long.server(&[])),
         chain("six intermediates", 6, 6),
         chain("seven intermediates", 7, 7)
             .refused(&["is not trusted: its chain has more than 6 intermediate certificates"])
