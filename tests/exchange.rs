@@ -210,6 +210,25 @@ fn a_url_without_a_host_is_refused_before_anything_is_asked() {
     );
 }
 
+/// Go's encoding/json accepts these: another letter case, a member twice, null for a string, half a surrogate pair.
+#[test]
+fn a_response_is_read_as_go_reads_it() {
+    let url = r#""wss:///ndt/v7/download":"wss://ndt.example/x""#;
+    for body in [
+        format!(r#"{{"TARGET":{{"URLs":{{{url}}}}}}}"#),
+        format!(r#"{{"target":{{"urls":{{"a":"ws://b/"}}}},"target":{{"urls":{{{url}}}}}}}"#),
+        format!(r#"{{"target":{{"urls":{{{url},"x":null}}}}}}"#),
+        format!(r#"{{"target":{{"urls":{{{url},"x":"\ud83d\ude00 \ud800\\ud800 \"\udc00"}}}}}}"#),
+    ] {
+        let address = Record::default().serve(vec![http("200 OK", "", &body)]);
+        run(asks(&format!("http://{address}")).args(["-retries=0", "--", "true"])).succeeded();
+    }
+    let address =
+        Record::default().serve(vec![http("400 Bad Request", "", r#"{"Error":{"Title":"No \ud800"}}"#)]);
+    run(asks(&format!("http://{address}")).args(["-retries=0", "--", "true"]))
+        .failed_with(125, &["(HTTP 400, No "]);
+}
+
 #[test]
 fn the_request_has_a_user_agent_and_the_expected_target() {
     let record = Record::default();

@@ -388,7 +388,7 @@ pub fn other_forms(_: &Lab) -> Vec<Fault> {
         fault("a target that is a list", json("200 OK", r#"{"target":["a"]}"#), &["unexpected response from locate at "]),
         fault("urls that are a list", urls(r#"["wss://h/"]"#), &["unexpected response from locate at "]),
         fault("a URL that is a number", urls(r#"{"wss:///ndt/v7/download":5}"#), &["unexpected response from locate at "]),
-        fault("a URL of null", urls(r#"{"wss:///ndt/v7/download":null}"#), &["unexpected response from locate at "]),
+        fault("a URL of null", urls(r#"{"wss:///ndt/v7/download":null}"#), &["an unusable URL under the key ", "it is empty"]),
         fault("an error that is a string", json("200 OK", r#"{"error":"no"}"#), &["unexpected response from locate at ", "\"no\""]),
         fault("an error that is a string, with 403", json("403 Forbidden", r#"{"error":"no"}"#), &["does not allow", "{\"error\":\"no\"}"]),
         fault("a title that is a number", json("400 Bad Request", r#"{"error":{"title":5}}"#), &["refused the request (HTTP 400"]),

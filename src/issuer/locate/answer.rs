@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use super::ask::Locate;
 use super::config::failed;
@@ -62,6 +63,49 @@ fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Opt
     from.deserialize_any(Object(PhantomData))
 }
 
+/// Reads a response that Go's encoding/json accepts and serde does not: with members in another letter case, twice or
+/// null, or with half of a surrogate pair.
+fn read_as_go(body: &[u8]) -> Option<MonitoringResult> {
+    let value = serde_json::from_str(&without_half_pairs(std::str::from_utf8(body).ok()?)).ok()?;
+    serde_json::from_value(in_lower_case(value)).ok()
+}
+
+fn in_lower_case(value: Value) -> Value {
+    let Value::Object(members) = value else { return value };
+    let is_set = |(_, member): &(String, Value)| !member.is_null();
+    let written = |(name, member): (String, Value)| match (name.to_ascii_lowercase(), member) {
+        // Their names are keys.
+        (name, Value::Object(urls)) if name == "urls" => {
+            let url = |url: Value| if url.is_null() { String::new().into() } else { url };
+            (name, urls.into_iter().map(|(key, value)| (key, url(value))).collect())
+        }
+        (name, member) => (name, in_lower_case(member)),
+    };
+    members.into_iter().filter(is_set).map(written).collect()
+}
+
+/// Replaces each escape of half a surrogate pair without the other half.
+fn without_half_pairs(text: &str) -> String {
+    let unit = |at: usize| u16::from_str_radix(text.get(at..at + 6)?.strip_prefix("\\u")?, 16).ok();
+    let (mut out, mut copied, mut at) = (String::new(), 0, 0);
+    while let Some(next) = text[at..].find('\\') {
+        at += next;
+        let length = match unit(at) {
+            Some(0xd800..0xdc00) if matches!(unit(at + 6), Some(0xdc00..0xe000)) => 12,
+            Some(0xd800..0xe000) => {
+                out += &text[copied..at];
+                out.push('\u{fffd}');
+                copied = at + 6;
+                6
+            }
+            _ => 2,
+        };
+        at = text.len().min(at + length);
+        at += (at..text.len()).take_while(|&at| !text.is_char_boundary(at)).count();
+    }
+    out + &text[copied..]
+}
+
 impl Locate<'_> {
     /// Reads Locate's response: the available URLs, or the failure that says why there are none.
     pub fn read(&self, answer: &Answer) -> Result<Offer, Failure> {
@@ -69,6 +113,14 @@ impl Locate<'_> {
         // serde would accept an array as the struct.
         let is_object = answer.body.trim_ascii_start().starts_with(b"{");
         let parsed = is_object.then(|| serde_json::from_slice(&answer.body)).transpose();
+        let is_read = |result: &MonitoringResult| result.error.is_some() || result.target.is_some();
+        let parsed = match parsed {
+            Ok(Some(result)) if is_read(&result) => Ok(Some(result)),
+            other => {
+                let as_go = is_object.then(|| read_as_go(&answer.body)).flatten().filter(is_read);
+                as_go.map_or(other, |result| Ok(Some(result)))
+            }
+        };
         let result: Option<MonitoringResult> = match parsed {
             Ok(result) => result,
             Err(error) if error.is_data() && answer.status == 200 => {
