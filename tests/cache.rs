@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::support::filter;
 use crate::support::job::Folder;
 use crate::support::{Ended, Sandbox, eventually, file_line, finish, kill, namespace, run, start, token};
 
@@ -486,45 +486,13 @@ fn a_crash_in_the_middle_of_a_write_leaves_nothing_that_counts() {
     };
     let count = || fs::read_dir(&runs).unwrap().count();
     let mut killed = line();
-    let filter = death_at(&[libc::SYS_rename, libc::SYS_renameat, libc::SYS_renameat2]);
-    // SAFETY: it only makes system calls.
-    unsafe { killed.pre_exec(move || install(&filter)) };
+    let renames = [libc::SYS_rename, libc::SYS_renameat, libc::SYS_renameat2];
+    filter::system_calls(&mut killed, &renames, libc::SECCOMP_RET_KILL_PROCESS);
     assert_eq!(run(&mut killed).status, -1, "it was killed");
     assert_eq!((count(), bench.entries().len()), (1, 0));
     run(&mut line()).succeeded();
     run(&mut line()).succeeded();
     assert_eq!(count(), 2);
-}
-
-/// A filter that kills a process at the first of these system calls (seccomp(2)).
-fn death_at(calls: &[libc::c_long]) -> Vec<libc::sock_filter> {
-    let step = |code: u32, skip_unless: u8, k: u32| libc::sock_filter {
-        code: u16::try_from(code).unwrap(),
-        jt: 0,
-        jf: skip_unless,
-        k,
-    };
-    let load = step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0);
-    let give = |verdict| step(libc::BPF_RET | libc::BPF_K, 0, verdict);
-    let kill = calls.iter().flat_map(|call| {
-        let is_it = step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, u32::try_from(*call).unwrap());
-        [is_it, give(libc::SECCOMP_RET_KILL_PROCESS)]
-    });
-    std::iter::once(load).chain(kill).chain([give(libc::SECCOMP_RET_ALLOW)]).collect()
-}
-
-/// Gives this process, and what it becomes, the filter.
-fn install(filter: &[libc::sock_filter]) -> std::io::Result<()> {
-    let program = libc::sock_fprog {
-        len: u16::try_from(filter.len()).unwrap_or_default(),
-        filter: filter.as_ptr().cast_mut(),
-    };
-    // SAFETY: the pointer is to a program of that length, which the kernel copies.
-    let set = unsafe {
-        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-            && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) == 0
-    };
-    if set { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
 
 #[test]

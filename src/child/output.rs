@@ -262,8 +262,8 @@ impl Masked {
         if self.takes_what_it_can {
             let rest = IoSlice::new(&self.ready[from..]);
             match rustix::io::pwritev2(self.to, &[rest], HERE, ReadWriteFlags::NOWAIT) {
-                // Not supported on pipes before Linux 6.4.
-                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::SPIPE) => {
+                // Not supported on pipes before Linux 6.4, or forbidden by a sandbox; anything else fails again below.
+                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::SPIPE | Errno::PERM) => {
                     self.takes_what_it_can = false;
                 }
                 result => return result,

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::{ACCESS_TOKEN, Key, Locate};
+use crate::support::filter;
 use crate::support::job::{Folder, state};
 use crate::support::{PATIENCE, Sandbox, eventually, finish, kill, run, start, token};
 
@@ -49,6 +50,19 @@ fn the_main_command_masks_when_it_is_asked_to() {
         let signatures = locate.signatures();
         assert!(!ended.stderr.contains(&signatures[0]) && !ended.stdout.contains(ACCESS_TOKEN), "{ended:?}");
     }
+}
+
+/// Lists of system calls that are older than pwritev2(2) forbid it with EPERM.
+#[test]
+fn output_is_passed_on_where_a_sandbox_forbids_a_write_without_waiting() {
+    let key = Key::make("EdDSA");
+    let mut command = token();
+    command.env("MONITORING_SIGNER_KEY", &key.path).args(["-exchange=false", "-output=masked", "--"]);
+    command.args(["sh", "-c", "echo one; sleep 0.1; echo two; echo three >&2"]);
+    let forbidden = libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned();
+    filter::system_calls(&mut command, &[libc::SYS_pwritev2], forbidden);
+    let ended = run(&mut command);
+    assert_eq!((ended.status, &*ended.stdout, &*ended.stderr), (0, "one\ntwo\n", "three\n"));
 }
 
 #[test]

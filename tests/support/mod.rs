@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod chains;
+pub mod filter;
 pub mod issuer;
 pub mod job;
 pub mod messages;
