@@ -260,8 +260,11 @@ fn an_ipv6_zone_is_the_interface_to_connect_through() {
         let _ = stream.write_all(ok().as_bytes());
     })
     .port();
-    let ended = once(&mut asks(&format!("http://[fe80::1%25lo]:{port}")));
-    ended.said(0, &["token sent to [fe80::1] over plain HTTP"]);
+    // By name or, as in Go, by number.
+    for zone in ["lo", "1"] {
+        let ended = once(&mut asks(&format!("http://[fe80::1%25{zone}]:{port}")));
+        ended.said(0, &["token sent to [fe80::1] over plain HTTP"]);
+    }
     assert!(heads.lock().unwrap()[0].to_lowercase().contains(&format!("\r\nhost: [fe80::1]:{port}\r\n")));
     for (host, words) in [
         ("[fe80::1]", "name this machine's network interface in the URL: http://[fe80::1%25eth0]/"),
@@ -395,6 +398,21 @@ fn a_proxy_url_that_is_cut_off_names_its_variable_and_percent_encoding() {
             assert!(!ended.stderr.contains("me:"), "{ended:?}");
         }
     }
+}
+
+/// Go sends the bytes that a password stands for, in whatever encoding they are.
+#[test]
+fn a_password_that_is_not_utf8_is_sent_as_its_bytes() {
+    // u:p, the byte E4, ss
+    let header = "authorization: basic dtpw5hnz\r\n";
+    let (address, heads) = counting(ok());
+    once(&mut asks(&format!("http://u:p%E4ss@{address}"))).succeeded();
+    let proxy = format!("http://u:p%E4ss@{address}");
+    once(asks("http://far.invalid").env("HTTP_PROXY", &proxy)).said(0, &["token sent to far.invalid"]);
+    once(asks("https://far.invalid").env("HTTPS_PROXY", &proxy)).failed_with(125, &["https://far.invalid"]);
+    let heads: Vec<String> = heads.lock().unwrap().iter().map(|head| head.to_lowercase()).collect();
+    assert!(heads[0].contains(&format!("\r\n{header}")), "{heads:?}");
+    assert!(heads[1..].iter().all(|head| head.contains(&format!("\r\nproxy-{header}"))), "{heads:?}");
 }
 
 /// go#16405: in a CGI program a request's header may have set HTTP_PROXY (golang.org/s/cgihttpproxy). Go refuses.
@@ -796,6 +814,28 @@ fn names_are_resolved_by_resolv_conf_and_hosts_alone() {
     ask("silent.away.test")
         .0
         .failed_with(125, &["cannot resolve silent.away.test: the DNS server 127.0.0.1 did not respond"]);
+}
+
+/// RFC 4074, 4.2: load balancers deny that a name exists when they are asked for an address family that it lacks.
+#[test]
+fn a_name_that_dns_denies_for_one_family_is_found() {
+    let _etc =
+        isolate(&[("resolv.conf", "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n"), ("hosts", "")]);
+    let address = |text: &str| text.parse().unwrap();
+    dns("127.0.0.1", move |name| match name {
+        "four.test." => Zone::HasAlone(vec![address("127.0.0.1")]),
+        "six.test." => Zone::HasAlone(vec![address("::1")]),
+        _ => Zone::NoSuchHost,
+    });
+    let port = serve_at("::", |mut stream| {
+        read_head(&mut stream);
+        let _ = stream.write_all(ok().as_bytes());
+    })
+    .port();
+    for host in ["four.test", "six.test"] {
+        once(&mut asks(&format!("http://{host}:{port}"))).said(0, &[&format!("token sent to {host}")]);
+    }
+    once(&mut asks("http://none.test")).failed_with(125, &["cannot resolve none.test: no such host"]);
 }
 
 #[test]

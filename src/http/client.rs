@@ -4,7 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::{ACCEPT, CONNECTION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, USER_AGENT};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, USER_AGENT,
+};
 use reqwest::{Method, Url};
 use tower::util::MapFutureLayer;
 
@@ -14,8 +16,8 @@ use super::connection::{Redirects, watched};
 use super::explain::{
     Circumstances, TransportError, is_head_too_large, is_without_credentials, named_status, origin, via,
 };
-use super::proxy::Proxy;
-use super::resolve::Resolver;
+use super::proxy::{Proxy, authorization};
+use super::resolve::{Resolver, interface_name};
 use super::second_look::literal_address;
 use super::tls::{Verifier, client_config};
 use super::{LoadedHttp, plain_http_host};
@@ -94,7 +96,11 @@ impl Setup {
         if let Some(proxy) = &self.proxy {
             let url = proxy.for_library(self.sends_socks_credentials.get());
             let invalid = |_| format!("{} is not a valid proxy URL", proxy.variable);
-            builder = builder.proxy(reqwest::Proxy::all(url).map_err(invalid).map_err(invalid_proxy)?);
+            let mut through = reqwest::Proxy::all(url).map_err(invalid).map_err(invalid_proxy)?;
+            if let Some(authorization) = proxy.authorization() {
+                through = through.custom_http_auth(authorization);
+            }
+            builder = builder.proxy(through);
         }
         if self.max_headers.get() != USUAL_MAX_HEADERS {
             builder = builder.http1_max_headers(self.max_headers.get());
@@ -135,7 +141,7 @@ impl Client {
             max_headers: Cell::new(USUAL_MAX_HEADERS),
             proxy,
             redirects,
-            interface: config.interface.clone(),
+            interface: config.interface.as_deref().map(interface_name),
             connect_within: config.connect_within,
         };
         let client = Client {
@@ -269,10 +275,19 @@ impl Client {
 
     async fn respond(&self, request: &Request<'_>) -> Result<reqwest::Response, TransportError> {
         let Request { method, url, headers, json, .. } = request;
+        // The library would leave out a password that is not UTF-8.
+        let with_header = authorization(url).map(|authorization| {
+            let (mut headers, mut url) = (headers.clone(), url.clone());
+            let _ = url.set_username("");
+            let _ = url.set_password(None);
+            headers.entry(AUTHORIZATION).or_insert(authorization);
+            (headers, url)
+        });
+        let (headers, target) = with_header.as_ref().map_or((headers, url), |(headers, url)| (headers, url));
         loop {
             self.begin(url);
             let library = self.library.borrow().clone();
-            let mut builder = library.request(method.clone(), url.clone()).headers(headers.clone());
+            let mut builder = library.request(method.clone(), target.clone()).headers(headers.clone());
             if let Some(json) = json {
                 builder = builder.header(CONTENT_TYPE, "application/json").body(json.to_vec());
             }

@@ -295,8 +295,7 @@ impl Circumstances<'_> {
             }
             _ => {}
         }
-        let authorization = proxy.authorization().unwrap_or_default();
-        let reply = second_look::tunnel(self.hop(), self.url, &authorization, ENOUGH_BYTES).await;
+        let reply = second_look::tunnel(self.hop(), self.url, proxy.authorization(), ENOUGH_BYTES).await;
         if let Some((it_speaks, _)) = other_protocol(&reply) {
             return self.not_connected(proxy, it_speaks, false);
         }

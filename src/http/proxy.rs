@@ -1,12 +1,11 @@
 //! Chooses the proxy for a host from the proxy variables, by Go's rules.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
+use reqwest::header::HeaderValue;
 
 use crate::go::proxy::{parse, uses_proxy};
-use crate::secret::redact_url;
+use crate::secret::{basic_credentials, redact_url};
 
 /// A proxy variable. It has no `Debug`, because its value may hold a password.
 #[derive(Clone)]
@@ -70,11 +69,17 @@ impl Proxy {
         url
     }
 
-    /// The Proxy-Authorization header of an HTTP proxy, as one line.
-    pub(super) fn authorization(&self) -> Option<String> {
-        let (user, password) = self.credentials()?;
-        Some(format!("Proxy-Authorization: Basic {}\r\n", STANDARD.encode(format!("{user}:{password}"))))
+    /// The value of Proxy-Authorization, for an HTTP proxy. The library would alter bytes that are not UTF-8.
+    pub(super) fn authorization(&self) -> Option<HeaderValue> {
+        if self.url.scheme().starts_with("socks5") { None } else { authorization(&self.url) }
     }
+}
+
+/// The value of a header with the credentials in a URL.
+pub(super) fn authorization(url: &Url) -> Option<HeaderValue> {
+    let mut value = HeaderValue::try_from(format!("Basic {}", basic_credentials(url)?)).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 impl ProxyRules {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use memchr::memmem;
 use reqwest::Url;
+use reqwest::header::HeaderValue;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -68,7 +69,7 @@ fn port_of(url: &Url) -> u16 {
 /// The schemes of authentication that an HTTP proxy offers. The credentials that it rejected are not sent again: that
 /// might lock the account.
 pub(super) async fn offered_schemes(hop: Hop<'_>, target: &Url) -> Vec<String> {
-    let head = tunnel(hop, target, "", MAX_TUNNEL_HEAD_BYTES).await;
+    let head = tunnel(hop, target, None, MAX_TUNNEL_HEAD_BYTES).await;
     let head = String::from_utf8_lossy(&head);
     let headers = head.lines().skip(1).take_while(|line| !line.is_empty());
     let fields = headers.filter_map(|line| line.split_once(':'));
@@ -96,7 +97,14 @@ pub(super) fn schemes<'a>(values: impl Iterator<Item = &'a str>) -> Vec<String> 
 }
 
 /// Requests a tunnel once more to learn how the proxy refuses. Nothing is sent through the tunnel.
-pub(super) async fn tunnel(hop: Hop<'_>, target: &Url, authorization: &str, enough: usize) -> Vec<u8> {
+pub(super) async fn tunnel(
+    hop: Hop<'_>,
+    target: &Url,
+    authorization: Option<HeaderValue>,
+    enough: usize,
+) -> Vec<u8> {
+    let authorization = authorization.as_ref().and_then(|value| value.to_str().ok());
+    let authorization = authorization.map(|it| format!("Proxy-Authorization: {it}\r\n")).unwrap_or_default();
     let (host, port) = (target.host_str().unwrap_or_default(), port_of(target));
     let request = format!(
         "CONNECT {host}:{port} HTTP/1.1\r\nUser-Agent: {PRODUCT}\r\nHost: {host}:{port}\r\n{authorization}\r\n"

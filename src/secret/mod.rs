@@ -38,8 +38,8 @@ use serde_json::Value;
 pub use shapes::REDACTED;
 pub(crate) use shapes::is_file_name;
 pub use shown::{MAX_LINE_BYTES, capped, printable};
+pub(crate) use url::{basic_credentials, redact_reference, shown_url};
 pub use url::{protect_url, redact_url};
-pub(crate) use url::{redact_reference, shown_url};
 
 pub(crate) use crate::sys::memory::{overwrite_variable, scrub_stack};
 

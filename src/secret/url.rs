@@ -94,6 +94,14 @@ fn redact_pair(pair: &str) -> String {
     }
 }
 
+/// The user and password in a URL as in a header (RFC 7617), byte for byte; `None` if neither is given.
+pub(crate) fn basic_credentials(url: &Url) -> Option<String> {
+    let bytes = |text| percent_decode_str(text).collect::<Vec<u8>>();
+    let (user, password) = (url.username(), url.password());
+    let is_given = !user.is_empty() || password.is_some();
+    is_given.then(|| STANDARD.encode([bytes(user), bytes(password.unwrap_or_default())].join(&b':')))
+}
+
 /// Protects the credentials in a URL: user and password as written, decoded, and as the header made from them; and the
 /// values of parameters whose name says token or key.
 pub fn protect_url(url: &Url) {
@@ -108,8 +116,7 @@ pub fn protect_url(url: &Url) {
     if user.is_empty() && password.is_empty() {
         return;
     }
-    let header = STANDARD.encode(format!("{}:{}", decode(user), decode(password)));
-    for secret in [password, &decode(password), &header] {
+    for secret in [password, &decode(password), &basic_credentials(url).unwrap_or_default()] {
         protect(secret);
     }
     // A short name is not a credential, and may be a word in a message, such as `proxy`.

@@ -12,7 +12,9 @@ use std::thread;
 pub enum Zone {
     /// Its addresses.
     Has(Vec<IpAddr>),
-    /// The same, but only over TCP.
+    /// The same, and it does not exist for the other family.
+    HasAlone(Vec<IpAddr>),
+    /// Its addresses, but only over TCP.
     HasOverTcp(Vec<IpAddr>),
     /// It does not exist.
     NoSuchHost,
@@ -101,18 +103,22 @@ fn answer(question: &[u8], kind: u16, zone: &Zone, over_tcp: bool) -> Option<Vec
     const TRUNCATED: u16 = 0x0200;
     const SERVFAIL: u16 = 2;
     const NXDOMAIN: u16 = 3;
+    const A: u16 = 1;
     let none = Vec::new();
     let (flags, addresses) = match zone {
         Zone::Silent => return None,
         Zone::Fails => (SERVFAIL, &none),
         Zone::NoSuchHost => (NXDOMAIN, &none),
         Zone::HasOverTcp(_) if !over_tcp => (TRUNCATED, &none),
-        Zone::Has(addresses) | Zone::HasOverTcp(addresses) => (0, addresses),
+        Zone::HasAlone(addresses) if addresses.iter().all(|one| one.is_ipv4() != (kind == A)) => {
+            (NXDOMAIN, &none)
+        }
+        Zone::Has(addresses) | Zone::HasAlone(addresses) | Zone::HasOverTcp(addresses) => (0, addresses),
     };
     let records: Vec<Vec<u8>> = addresses
         .iter()
         .filter_map(|address| match address {
-            IpAddr::V4(v4) if kind == 1 => Some(v4.octets().to_vec()),
+            IpAddr::V4(v4) if kind == A => Some(v4.octets().to_vec()),
             IpAddr::V6(v6) if kind == 28 => Some(v6.octets().to_vec()),
             _ => None,
         })

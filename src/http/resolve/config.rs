@@ -1,7 +1,10 @@
 //! `/etc/resolv.conf` (resolv.conf(5)), as Go reads it (`net/dnsconfig_unix.go`).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
+
+use rustix::net::{AddressFamily, SocketType, netdevice, socket};
 
 const MAX_SERVERS: usize = 3;
 const MAX_NDOTS: usize = 15;
@@ -93,12 +96,20 @@ fn server(text: &str) -> Option<SocketAddr> {
     Some(SocketAddrV6::new(address.parse().ok()?, PORT, 0, scope_id).into())
 }
 
+/// The index of a network interface that is given by its name or, as in Go, by this index.
 fn scope_id(interface: &str) -> Option<u32> {
-    use rustix::net::{AddressFamily, SocketType, netdevice, socket};
-    let by_name = || {
-        netdevice::name_to_index(socket(AddressFamily::INET6, SocketType::DGRAM, None).ok()?, interface).ok()
-    };
-    interface.parse().ok().or_else(by_name)
+    let by_name = || netdevice::name_to_index(any_socket()?, interface).ok();
+    by_name().or_else(|| interface.parse().ok())
+}
+
+/// The name of such an interface; what was given if there is none.
+pub(in crate::http) fn interface_name(given: &str) -> String {
+    let name = || netdevice::index_to_name(any_socket()?, scope_id(given)?).ok();
+    name().unwrap_or_else(|| given.to_owned())
+}
+
+fn any_socket() -> Option<OwnedFd> {
+    socket(AddressFamily::INET6, SocketType::DGRAM, None).ok()
 }
 
 #[cfg(test)]

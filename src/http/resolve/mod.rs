@@ -14,6 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use config::Config;
+pub(super) use config::interface_name;
 pub(super) use query::QueryError;
 
 use super::attempt::{Phase, Progress};

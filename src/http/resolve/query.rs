@@ -60,11 +60,10 @@ pub(super) async fn addresses(config: &Config, name: &str) -> Result<(Vec<IpAddr
         tokio::join!(ask_all(config, name, TYPE::A), ask_all(config, name, TYPE::AAAA))
     };
     match (v4, v6) {
-        (Err(QueryError::NoSuchHost), _) | (_, Err(QueryError::NoSuchHost)) => Err(QueryError::NoSuchHost),
-        // One address family suffices.
-        (Ok(v4), Err(_)) => Ok((v4, Vec::new())),
+        // One address family suffices. Some servers deny for the other that the name exists (RFC 4074, 4.2).
+        (Ok(v4), v6) => Ok((v4, v6.unwrap_or_default())),
         (Err(_), Ok(v6)) => Ok((Vec::new(), v6)),
-        (Ok(v4), Ok(v6)) => Ok((v4, v6)),
+        (Err(QueryError::NoSuchHost), _) | (_, Err(QueryError::NoSuchHost)) => Err(QueryError::NoSuchHost),
         (Err(QueryError::NoAddress), Err(error)) | (Err(error), Err(_)) => Err(error),
     }
 }
