@@ -41,16 +41,24 @@ const STUCK_AFTER: Duration = Duration::from_secs(1);
 /// A pipe that is ready for writing takes this much without blocking (Linux: a page).
 const PIECE_BYTES: usize = 4096;
 
+static REPORT_BY: OnceLock<Instant> = OnceLock::new();
+
+/// From this time on, no line waits for a reader.
+pub(crate) fn report_by(at: Instant) {
+    let _ = REPORT_BY.set(at);
+}
+
 /// Writes to stderr. If it is closed, full or stuck, the run goes on.
 pub(crate) fn write_stderr(bytes: &[u8]) {
     static STUCK: AtomicBool = AtomicBool::new(false);
-    static TERMINAL: OnceLock<Option<OwnedFd>> = OnceLock::new();
+    static REOPENED: OnceLock<Option<OwnedFd>> = OnceLock::new();
     let stderr = std::io::stderr().lock();
-    let terminal = TERMINAL.get_or_init(|| terminal::reopen(stderr.as_fd()));
-    let to = terminal.as_ref().map_or(stderr.as_fd(), AsFd::as_fd);
+    let reopened = REOPENED.get_or_init(|| terminal::reopen(stderr.as_fd()));
+    let to = reopened.as_ref().map_or(stderr.as_fd(), AsFd::as_fd);
     for mut piece in bytes.chunks(PIECE_BYTES) {
         let patience = if STUCK.load(Ordering::Relaxed) { Duration::ZERO } else { STUCK_AFTER };
         let until = Instant::now() + patience;
+        let until = REPORT_BY.get().map_or(until, |&by| by.min(until));
         while !piece.is_empty() {
             let left = Timespec::try_from(until.saturating_duration_since(Instant::now())).ok();
             if poll(&mut [PollFd::from_borrowed_fd(to, PollFlags::OUT)], left.as_ref()) == Ok(0) {

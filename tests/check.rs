@@ -4,7 +4,6 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -19,8 +18,8 @@ use serde_json::{Value, json};
 
 use crate::support::job::Folder;
 use crate::support::{
-    Ended, MACHINE, PATIENCE, Sandbox, eventually, finish, http, kill, read_head, run, serve, serve_bytes,
-    start, testdata, token,
+    Ended, MACHINE, PATIENCE, Sandbox, eventually, finish, full_pipe, http, kill, read_head, run, serve,
+    serve_bytes, start, testdata, token,
 };
 
 const STEPS: [&str; 14] = [
@@ -217,12 +216,7 @@ fn a_signal_ends_a_check() {
 
 #[test]
 fn a_signal_ends_a_check_that_nobody_reads() {
-    let (_reader, writer) = std::io::pipe().unwrap();
-    // SAFETY: the descriptor is open, and no pointer is passed.
-    let flags = |flags: i32| assert_eq!(unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETFL, flags) }, 0);
-    flags(libc::O_NONBLOCK);
-    while (&writer).write(&[0; 4096]).is_ok() {}
-    flags(0);
+    let (_reader, writer) = full_pipe();
     let mut command = token();
     command.args(["check", "-exchange=false"]).env("MONITORING_SIGNER_KEY", testdata("keys/eddsa.json"));
     let mut child = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap();

@@ -71,7 +71,7 @@ pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Fa
         }
     };
     let lost = format!("the token is lost, delete it: {}", delete_command(username, key));
-    place.deliver(&token, shown, |advice| {
+    place.deliver(session, &token, shown, |advice| {
         let session = Session::begin(session.timeout, session.signals);
         let work = gafaelfawr.delete(username, key, session.deadline);
         match session.wait(gafaelfawr.api(), work) {

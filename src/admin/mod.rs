@@ -133,6 +133,7 @@ impl Place {
     /// written there.
     fn deliver(
         self,
+        Session { signals, deadline, .. }: Session<'_>,
         token: &SecretString,
         shown: impl Fn(Shown<'_>) -> String,
         undo: impl FnOnce(&str) -> String,
@@ -142,12 +143,16 @@ impl Place {
                 file.fill(token).map_err(|failure| failure.and(&undo("")))?;
                 let path = file.path().display().to_string();
                 let text = shown(Shown::Path(&path));
-                stdout::report(&text).map_err(|failure| failure.and(&format!("the token is in {path}")))?;
+                let room =
+                    stdout::wait_for_room(signals, deadline).map_err(|error| stdout::unwritten(&error));
+                room.and_then(|()| stdout::report(&text))
+                    .map_err(|failure| failure.and(&format!("the token is in {path}")))?;
                 Ok(String::new())
             }
             Place::Stdout => {
                 let text = shown(Shown::Token(token.expose_secret()));
-                stdout::deliver(&text)
+                stdout::wait_for_room(signals, deadline)
+                    .and_then(|()| stdout::deliver(&text))
                     .map_err(|error| stdout::unwritten(&error).and(&undo("; check --out")))?;
                 Ok(String::new())
             }

@@ -57,7 +57,7 @@ pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Fa
         "the token {} is lost, delete it by the ID that monitoring-token stackstate list shows",
         printable(&name)
     );
-    place.deliver(&token, shown, |advice| {
+    place.deliver(session, &token, shown, |advice| {
         let session = Session::begin(session.timeout, session.signals);
         // The response has no ID.
         match session.wait(stackstate.api(), delete_only(&stackstate, &name, session.deadline)) {

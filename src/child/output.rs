@@ -135,8 +135,8 @@ pub(crate) struct Masked {
     /// Text ready to be written. While there is some, nothing is read: a slow reader slows the command.
     ready: Vec<u8>,
     to: BorrowedFd<'static>,
-    /// The same for writing without waiting, if it is a terminal.
-    terminal: Option<OwnedFd>,
+    /// The same for writing without waiting: a terminal, or a pipe if the following is not possible.
+    reopened: Option<OwnedFd>,
     /// A single write can be told not to block (pwritev2(2), RWF_NOWAIT).
     takes_what_it_can: bool,
     /// The size of a write where that is not possible.
@@ -166,7 +166,7 @@ impl Masked {
             held_since: None,
             ready: Vec::new(),
             to,
-            terminal: terminal::reopen(to),
+            reopened: if to.is_terminal() { terminal::reopen(to) } else { None },
             piece_bytes,
             cut: None,
             in_line: false,
@@ -256,8 +256,8 @@ impl Masked {
     fn write_some(&mut self, from: usize) -> Result<usize, Errno> {
         /// The current position of the stream.
         const HERE: u64 = u64::MAX;
-        if let Some(terminal) = &self.terminal {
-            return rustix::io::write(terminal, &self.ready[from..]);
+        if let Some(reopened) = &self.reopened {
+            return rustix::io::write(reopened, &self.ready[from..]);
         }
         if self.takes_what_it_can {
             let rest = IoSlice::new(&self.ready[from..]);
@@ -265,6 +265,8 @@ impl Masked {
                 // Not supported on pipes before Linux 6.4, or forbidden by a sandbox; anything else fails again below.
                 Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::SPIPE | Errno::PERM) => {
                     self.takes_what_it_can = false;
+                    self.reopened = terminal::reopen(self.to);
+                    return self.write_some(from);
                 }
                 result => return result,
             }

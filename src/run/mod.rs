@@ -24,7 +24,7 @@ use crate::go::duration;
 use crate::http::{Client, LoadedHttp};
 use crate::issuer::locate::{Granted, LocateConfig};
 use crate::key::PrivateKey;
-use crate::log::Log;
+use crate::log::{Log, report_by};
 use crate::metrics::{self, Figures, Labels};
 use crate::read::Until;
 use crate::runtime::block_on;
@@ -137,6 +137,9 @@ impl<'a> Run<'a> {
             let message = "SCRIPT_DEADLINE had passed before the run began; nothing was run";
             Failure { reason: Reason::DeadlinePassed, ..Failure::timeout(Stage::Prepare, message) }
         })?;
+        if let Some(at) = timeline.report_by {
+            report_by(at);
+        }
         let mut report = Report::default();
         let parent = match config.die_with_parent.then(Parent::follow) {
             None => None,

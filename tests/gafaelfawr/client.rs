@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::{CONTROL, cases};
 use crate::support::{
-    Ended, Sandbox, finish, http, into_no_reader, read_head, run, serve, serve_bytes, start, token,
+    Ended, Sandbox, eventually, finish, full_pipe, http, into_no_reader, kill, read_head, run, serve,
+    serve_bytes, start, token,
 };
 
 const TOKEN: &str = "gt-dreXTB7K2UQEmidM_VoNkw.vrtUTq89RBGNCbBHdOLwyA";
@@ -267,6 +268,20 @@ fn a_token_that_does_not_get_to_stdout_is_deleted_again() {
         let ended = finish(start(sandbox.token().args(CREATE)));
         ended.failed_with(125, &["cannot write to stdout", "has been deleted", "--out"]);
         assert!(!ended.stderr.contains("gt-"), "{ended:?}");
+        assert_eq!(sandbox.made_tokens(CONTROL), Vec::<Value>::new());
+    }
+    for signal in [None, Some(libc::SIGTERM)] {
+        let (_reader, writer) = full_pipe();
+        let mut create = sandbox.token();
+        create.args(CREATE).arg(if signal.is_none() { "--timeout=1s" } else { "--timeout=60s" });
+        let child = create.stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+        if let Some(signal) = signal {
+            eventually("the token", || (!sandbox.made_tokens(CONTROL).is_empty()).then_some(()));
+            kill(child.id(), signal);
+        }
+        let why =
+            if signal.is_none() { "its reader did not take it in time" } else { "interrupted by SIGTERM" };
+        finish(child).failed_with(125, &["cannot write to stdout: ", why, "has been deleted; check --out"]);
         assert_eq!(sandbox.made_tokens(CONTROL), Vec::<Value>::new());
     }
     sandbox.misbehave(r#"{"status":403,"body":"","only":"DELETE /auth/"}"#);

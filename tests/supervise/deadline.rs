@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{Job, SlowLocate, without_exchange};
-use crate::support::Sandbox;
+
 use crate::support::issuer::GAFAELFAWR;
+use crate::support::{Sandbox, finish, full_pipe};
 
 /// A `SCRIPT_DEADLINE`.
 struct Deadline(SystemTime);
@@ -45,6 +46,17 @@ fn a_deadline_that_cannot_be_read_is_ignored() {
     for deadline in ["", "soon", "2026-01-01", "NaN", "inf", "-inf", "1e300"] {
         job(&[], deadline, "exit 0").finish().succeeded();
     }
+}
+
+#[test]
+fn a_reader_that_has_stopped_does_not_delay_the_end_over_the_deadline() {
+    let (_stdout, stdout) = full_pipe();
+    let (_stderr, stderr) = full_pipe();
+    let deadline = Deadline::after(Duration::from_secs(3));
+    let mut command = without_exchange(&["-output=masked"]);
+    command.args(["sh", "-c", "trap '' TERM; yes"]).env("SCRIPT_DEADLINE", deadline.variable());
+    assert_eq!(finish(command.stdout(stdout).stderr(stderr).spawn().unwrap()).status, 124);
+    deadline.is_still_to_come();
 }
 
 #[test]

@@ -126,6 +126,17 @@ pub fn into_no_reader(command: &mut Command) -> Child {
     command.stdout(writer).stderr(Stdio::piped()).spawn().expect("the program starts")
 }
 
+/// A pipe that is full and not read. It stays so as long as its reader, the first of the two, is there.
+pub fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    // SAFETY: the descriptor is open, and no pointer is passed.
+    let set = |flags: i32| assert_eq!(unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETFL, flags) }, 0);
+    set(libc::O_NONBLOCK);
+    while (&writer).write(&[0; 4096]).is_ok() {}
+    set(0);
+    (reader, writer)
+}
+
 /// Waits for the end, within [`PATIENCE`], and then kills it. Each line of the program must be in the manual.
 #[track_caller]
 pub fn finish(child: Child) -> Ended {
