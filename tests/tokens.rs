@@ -527,3 +527,27 @@ fn a_token_of_the_other_issuer_is_not_sent() {
     }
     assert_eq!(sandbox.requests().len(), 0);
 }
+
+/// A gateway gives up while the server still creates the token: an empty list does not say that there is none.
+#[test]
+fn a_token_that_is_listed_late_after_a_gateway_error_is_deleted() {
+    for issuer in ISSUERS {
+        for status in [502, 504] {
+            let sandbox = Sandbox::start(&[]);
+            let (mut created, mut looks) = (false, 0);
+            let url = relay(sandbox.var(issuer.url), move |request, pass_on| {
+                let answer = pass_on(request);
+                if request.starts_with(issuer.create) {
+                    created = true;
+                    return http(&format!("{status} x"), "", "");
+                }
+                let is_list = request.starts_with("GET ") && request.contains("/tokens ");
+                looks += u32::from(created && is_list);
+                if created && is_list && looks <= 3 { http("200 OK", "", "[]") } else { answer }
+            });
+            let ended = run(issuer.exec(&sandbox).env(issuer.url, url).args(["--", "true"]));
+            ended.failed_with(125, &[&format!("HTTP {status}"), "; no token is left"]);
+            issuer.made_and_deleted(&sandbox);
+        }
+    }
+}

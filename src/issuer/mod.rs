@@ -2,27 +2,35 @@
 //! None knows how a command is run.
 
 pub(crate) mod api;
+mod creation;
 pub(crate) mod credential;
 pub(crate) mod gafaelfawr;
-mod lease;
 pub mod locate;
 mod quote;
 mod refusal;
 pub(crate) mod stackstate;
 mod status;
 
+use std::ffi::OsString;
+use std::path::Path;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use reqwest::Url;
 
-pub(crate) use lease::{CreateError, Lease, Leftover};
+pub(crate) use creation::{CreateError, Found, Leftover, Others, PlannedCreation};
 
+use crate::date::{time, unix_now};
 use crate::failure::Failure;
 use crate::http::HttpConfig;
 use crate::secret::SecretString;
 use api::{Access, Api};
 use credential::Credential;
+use gafaelfawr::{Gafaelfawr, tokens::Environment};
+use stackstate::{StackState, tokens::Installation};
+
+/// How long a request may still take effect after its client has gone.
+pub(crate) const SETTLED_AFTER_SECONDS: u64 = 900;
 
 /// How to reach an issuer, before anything is read that may be a pipe.
 pub(crate) struct Site {
@@ -35,7 +43,7 @@ pub(crate) struct Site {
 /// An issuer and the tokens to create, before a connection is made.
 pub(crate) enum IssuerConfig {
     Gafaelfawr(gafaelfawr::NewToken),
-    /// The name of `new` is the prefix of each token's name, and its expiry is set later.
+    /// The name of `new` is the prefix of each token's name.
     StackState {
         new: stackstate::NewToken,
         api: stackstate::ApiConfig,
@@ -43,13 +51,13 @@ pub(crate) enum IssuerConfig {
 }
 
 impl IssuerConfig {
-    pub(crate) fn connect(self, access: Access<'_>, needed: Duration) -> Result<Box<dyn Issuer>, Failure> {
+    pub(crate) fn connect(self, access: Access<'_>, lifetime: Lifetime) -> Result<Box<dyn Issuer>, Failure> {
         Ok(match self {
             IssuerConfig::Gafaelfawr(new) => {
-                Box::new(gafaelfawr::exec::RunToken::connect(new, access, needed)?)
+                Box::new(Environment { admin: Gafaelfawr::new(access)?, new, lifetime })
             }
             IssuerConfig::StackState { new, api } => {
-                Box::new(stackstate::exec::RunToken::connect(new, api, access, needed)?)
+                Box::new(Installation { admin: StackState::new(access, api)?, new, lifetime })
             }
         })
     }
@@ -70,31 +78,111 @@ impl IssuerConfig {
     }
 }
 
-/// Converts a Unix time of the local clock to the issuer's clock, if that is known.
-pub(crate) fn server_time(api: &Api, local: u64) -> u64 {
-    local.saturating_add_signed(-api.client().usable_clock_offset_seconds().unwrap_or_default())
+/// How long a new token is valid.
+#[derive(Clone, Copy)]
+pub(crate) enum Lifetime {
+    /// At least this long; it is deleted when the run ends.
+    OfRun(Duration),
+    /// At most this long; it is kept in a file.
+    InFile(Duration),
+}
+
+/// A credential in the form that the command gets.
+#[derive(Default)]
+pub struct Lease {
+    pub set: Vec<(OsString, SecretString)>,
+    /// Variables to remove; one that is also in `set` is set.
+    pub remove: Vec<OsString>,
+}
+
+/// The issuer's answer about the token in a file.
+pub(crate) enum Seen {
+    Valid {
+        id: String,
+        created: Option<u64>,
+        expires: Option<u64>,
+        /// Its scopes, if they differ from those of a new token.
+        other_scopes: Option<String>,
+    },
+    /// It has expired or was deleted.
+    Invalid,
 }
 
 /// One type for the results of all issuers, so that the code that awaits them is compiled only once.
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
-/// An issuer of tokens that are deleted after the run.
+/// An issuer of tokens for a run or a file. Times are by its clock, in Unix seconds.
 pub(crate) trait Issuer {
     fn api(&self) -> &Api;
 
-    /// Checks, before a token is created, that the credential can delete it.
-    fn prepare(&self, deadline: Instant) -> BoxFuture<'_, Result<(), Failure>>;
+    /// The local time, converted to the issuer's clock if that is known.
+    fn now(&self) -> u64 {
+        let offset = self.api().client().usable_clock_offset_seconds().unwrap_or_default();
+        unix_now().saturating_add_signed(-offset)
+    }
+
+    /// The user, for issuers whose tokens belong to a user.
+    fn user(&self) -> Option<&str> {
+        None
+    }
+
+    /// The next creation, which must not be mistaken for one of the `open` ones. Fails if a token for a run could be
+    /// created but not deleted. The token in the file is valid until `valid_until`, if it is valid.
+    fn plan<'a>(
+        &'a self,
+        open: &'a [PlannedCreation],
+        valid_until: Option<u64>,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<PlannedCreation, Failure>>;
 
     /// For `check`: describes the credential (`token`) and the issuer (`server`).
     fn describe(&self, deadline: Instant) -> BoxFuture<'_, Vec<(&'static str, String)>>;
 
-    fn create(&self, deadline: Instant) -> BoxFuture<'_, Result<SecretString, CreateError>>;
+    /// Creates the token; returns it with the ID that deletes it.
+    fn create<'a>(
+        &'a self,
+        planned: &'a PlannedCreation,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<(SecretString, String), CreateError>>;
 
-    /// Deletes the token. The failure says what went wrong, and how to delete the token manually.
-    fn revoke<'a>(&'a self, leftover: &'a Leftover, deadline: Instant) -> BoxFuture<'a, Result<(), String>>;
+    /// Looks for the token of a creation that was not confirmed.
+    fn find<'a>(
+        &'a self,
+        planned: &'a PlannedCreation,
+        others: &'a Others,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Found, Failure>>;
 
-    /// How to delete a token manually. Never shows the token.
-    fn manual_cleanup_hint(&self, leftover: &Leftover) -> String;
+    /// Deletes a token. `false`: there is none, but it may still be listed later.
+    fn delete<'a>(&'a self, id: &'a str, deadline: Instant) -> BoxFuture<'a, Result<bool, Failure>>;
+
+    /// The command line that deletes the token.
+    fn delete_hint(&self, id: &str) -> String;
+
+    fn list_hint(&self) -> String;
+
+    /// How to delete the token manually.
+    fn manual_cleanup_hint(&self, id: &str, expires: Option<u64>) -> String {
+        let expires =
+            expires.map_or_else(|| "never expires".to_owned(), |at| format!("expires at {}", time(at)));
+        format!("it {expires}; to delete it now: {}", self.delete_hint(id))
+    }
 
     fn lease(&self, token: &SecretString) -> Lease;
+
+    /// Asks about the token in a file. `known` is its ID and when it was created, if `FILE.state` has it.
+    fn look_at<'a>(
+        &'a self,
+        token: &'a SecretString,
+        known: Option<(&'a str, Option<u64>)>,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Seen, Failure>>;
+
+    /// The next token in the file expires on a day, whatever `--lifetime` is.
+    fn has_fixed_expiry(&self) -> bool {
+        false
+    }
+
+    /// How `rotate` goes on without `FILE.state`, and at which cost.
+    fn without_state(&self, file: &Path) -> String;
 }

@@ -11,7 +11,7 @@ use crate::failure::{ExitStatus, Failure, Reason, Stage, Warning};
 use crate::go::duration;
 use crate::issuer::api::{Access, Api};
 use crate::issuer::credential::Credential;
-use crate::issuer::{CreateError, Issuer, IssuerConfig, Leftover, Site};
+use crate::issuer::{CreateError, Issuer, IssuerConfig, Leftover, Lifetime, PlannedCreation, Site};
 use crate::log::Log;
 use crate::runtime::block_on;
 use crate::secret::{SecretString, scrub_stack};
@@ -54,16 +54,17 @@ pub(crate) fn connect(
     run.report.took(Stage::Sign, began.elapsed());
     let http = observer.step("roots", http.load(&run.until()))?;
     observer.set_up(&http, &url)?;
-    observer.step("token", issuer.connect(Access { http: &http, url, credential: &token }, needed(run)))
+    let access = Access { http: &http, url, credential: &token };
+    observer.step("token", issuer.connect(access, Lifetime::OfRun(needed(run))))
 }
 
-/// Checks that the issuer would create a token and delete it again.
+/// Plans the token, and checks that the issuer would create it and delete it again.
 pub(crate) fn prepare(
     run: &Run<'_>,
     issuer: &dyn Issuer,
     observer: &mut impl Observer,
-) -> Result<(), Failure> {
-    let work = issuer.prepare(run.timeline.term_at);
+) -> Result<PlannedCreation, Failure> {
+    let work = issuer.plan(&[], None, run.timeline.term_at);
     let result = run.attempt(Stage::Exchange, work, || while_checking(issuer.api()));
     observer.answered("token", issuer.api().client(), issuer.api().url(), None, result)
 }
@@ -89,28 +90,31 @@ fn with_token(run: &mut Run<'_>, issuer: &dyn Issuer, env_name: OsString) -> Res
     run.report.took(Stage::Exchange, began.elapsed());
     run.report.figures.clock_offset_seconds = issuer.api().client().clock_offset_seconds();
     run.report.insecure = issuer.api().client().plain_http_host(issuer.api().url());
-    let token = token?;
+    let (token, planned, leftover) = token?;
     tracing::debug!("got a token");
     let mut lease = issuer.lease(&token);
     // Comes last, so it wins if --env-name names one of the others.
-    lease.set.push((env_name, token.clone()));
+    lease.set.push((env_name, token));
     let ended = command::run(run, &lease);
     // A slow reader of the last output does not keep the token alive.
-    revoke(run, issuer, &Leftover::Token(token), revoke_by(run));
+    revoke(run, issuer, &planned, &leftover, revoke_by(run));
     let result = ended.and_then(|ended| command::conclude(run, ended));
     remember_signal(run, result)
 }
 
-/// Creates a token after checking that it can be deleted again.
-fn token(run: &mut Run<'_>, issuer: &dyn Issuer) -> Result<SecretString, Failure> {
-    prepare(run, issuer, &mut ())?;
-    let (CreateError { failure, leftover }, ended_at) = match create(run, issuer) {
-        Ok(token) => return Ok(token),
+/// Creates a token after checking that it can be deleted again; also returns what is needed to delete it.
+fn token(
+    run: &mut Run<'_>,
+    issuer: &dyn Issuer,
+) -> Result<(SecretString, PlannedCreation, Leftover), Failure> {
+    let planned = prepare(run, issuer, &mut ())?;
+    let (CreateError { failure, leftover }, ended_at) = match create(run, issuer, &planned) {
+        Ok((token, id)) => return Ok((token, planned, Leftover::Token(id))),
         Err(error) => error,
     };
     if let Some(leftover) = &leftover {
         // The time reserved for the deletion was used for waiting.
-        if revoke(run, issuer, leftover, ended_at + run.timeline.revoke_limit) {
+        if revoke(run, issuer, &planned, leftover, ended_at + run.timeline.revoke_limit) {
             return Err(failure.and("no token is left"));
         }
     }
@@ -119,14 +123,18 @@ fn token(run: &mut Run<'_>, issuer: &dyn Issuer) -> Result<SecretString, Failure
 
 /// Creates the token. If the run is ended while the request may be on its way, waits for the response for half of
 /// the time of a revocation. The error includes when the run was ended, or the creation failed.
-fn create(run: &Run<'_>, issuer: &dyn Issuer) -> Result<SecretString, (CreateError, Instant)> {
+fn create(
+    run: &Run<'_>,
+    issuer: &dyn Issuer,
+    planned: &PlannedCreation,
+) -> Result<(SecretString, String), (CreateError, Instant)> {
     let at_phase = || format!("while {}", issuer.api().stuck());
     let made = block_on(Stage::Exchange, async {
         // It must not start by waiting for its response.
         let begun = Cell::new(false);
         let mut create = pin!(async {
             begun.set(true);
-            issuer.create(run.timeline.term_at).await
+            issuer.create(planned, run.timeline.term_at).await
         });
         let failure = tokio::select! {
             biased;
@@ -140,7 +148,7 @@ fn create(run: &Run<'_>, issuer: &dyn Issuer) -> Result<SecretString, (CreateErr
         tracing::debug!("the creation is under way; waiting for its response");
         let answer = tokio::time::timeout(run.timeline.revoke_limit / 2, create).await;
         let leftover = match answer {
-            Ok(Ok(token)) => Some(Leftover::Token(token)),
+            Ok(Ok((_, id))) => Some(Leftover::Token(id)),
             Ok(Err(error)) => error.leftover,
             Err(_) => Leftover::of_interruption(issuer.api().client().attempt().phase),
         };
@@ -150,12 +158,18 @@ fn create(run: &Run<'_>, issuer: &dyn Issuer) -> Result<SecretString, (CreateErr
 }
 
 /// Deletes the token. If that fails, the result of the run stays, and there is a warning. True if no token is left.
-fn revoke(run: &mut Run<'_>, issuer: &dyn Issuer, leftover: &Leftover, by: Instant) -> bool {
+fn revoke(
+    run: &mut Run<'_>,
+    issuer: &dyn Issuer,
+    planned: &PlannedCreation,
+    leftover: &Leftover,
+    by: Instant,
+) -> bool {
     let began = Instant::now();
     issuer.api().insist();
-    let left = |why: String| Err(format!("{why}; {}", issuer.manual_cleanup_hint(leftover)));
+    let left = |why: String| Err(format!("{why}; {}", leftover.manual_cleanup_hint(issuer, planned)));
     let result = block_on(Stage::Revoke, async {
-        tokio::time::timeout_at(by.into(), issuer.revoke(leftover, by)).await.unwrap_or_else(|_| {
+        tokio::time::timeout_at(by.into(), leftover.revoke(issuer, planned, by)).await.unwrap_or_else(|_| {
             let after = duration::show(began.elapsed());
             left(format!("gave up after {after} while {}", issuer.api().doing()))
         })

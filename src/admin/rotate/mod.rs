@@ -20,9 +20,6 @@
 //! elsewhere and be using it there.
 
 mod files;
-mod gafaelfawr;
-mod issuer;
-mod stackstate;
 mod state;
 
 use std::collections::BTreeSet;
@@ -31,8 +28,6 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use self::gafaelfawr::Environment;
-use self::stackstate::Installation;
 use super::Session;
 use super::output::json;
 use crate::cli::flags::TIMEOUT;
@@ -43,17 +38,17 @@ use crate::config::token::labels;
 use crate::date::time;
 use crate::failure::{ExitStatus, Failure, Reason, Stage, Warning};
 use crate::go::duration;
-use crate::issuer::gafaelfawr::Gafaelfawr;
-use crate::issuer::stackstate::StackState;
-use crate::issuer::{IssuerConfig, Leftover, Site};
+use crate::issuer::{
+    Found, Issuer, IssuerConfig, Leftover, Lifetime, Others, PlannedCreation, SETTLED_AFTER_SECONDS, Seen,
+    Site,
+};
 use crate::log::Log;
 use crate::metrics::{self, Figures, Labels};
 use crate::read::Until;
 use crate::secret::{SecretString, scrub};
 use crate::sys::signal::Signals;
 use files::{Files, LOCK_PAUSE, Lock, READ_LIMIT, Replacement, StateError};
-use issuer::{Found, Others, Rotates, SETTLED_AFTER_SECONDS, Seen};
-use state::{Known, PlannedCreation, State, fingerprint};
+use state::{Known, State, fingerprint};
 
 /// Minimum time to delete a token or look for one when less of the timeout is left.
 const CLEAN_UP_LIMIT: Duration = Duration::from_secs(5);
@@ -162,28 +157,17 @@ impl Rotation {
     /// Returns the text for stdout, and what to do if it cannot be printed. Writes warnings and metrics.
     pub(crate) fn run(self, signals: &Signals, log: Log) -> Result<(String, Written), Failure> {
         let Rotation { site, issuer, flags, format, timeout, deadline, labels } = self;
-        let lifetime = LIFETIME.or(flags.lifetime);
         let session = Session { timeout, deadline, signals };
         let mut notes = Notes::default();
         let result = (|| {
             let files = Files::at(&flags.token_file)?;
             let url = site.url.as_str().trim_end_matches('/').to_owned();
-            let flags = &flags;
-            let done = match issuer {
-                IssuerConfig::Gafaelfawr(new) => {
-                    let empty = State::new(url, Some(new.username.clone()));
-                    let admin = session.connect(site, Gafaelfawr::new)?;
-                    let issuer = Environment { admin, new, lifetime };
-                    Rotate { issuer, files: &files, session, flags }.to_completion(empty, &mut notes)
-                }
-                IssuerConfig::StackState { new, api } => {
-                    let empty = State::new(url, None);
-                    let admin = session.connect(site, |access| StackState::new(access, api))?;
-                    let issuer = Installation { admin, new, lifetime };
-                    Rotate { issuer, files: &files, session, flags }.to_completion(empty, &mut notes)
-                }
-            };
-            Ok((done?, files.path().display().to_string()))
+            let lifetime = Lifetime::InFile(LIFETIME.or(flags.lifetime));
+            let issuer = session.connect(site, |access| issuer.connect(access, lifetime))?;
+            let empty = State::new(url, issuer.user().map(str::to_owned));
+            let rotate = Rotate { issuer: issuer.as_ref(), files: &files, session, flags: &flags };
+            let done = rotate.to_completion(empty, &mut notes)?;
+            Ok((done, files.path().display().to_string()))
         })();
         let metrics_textfile = flags.metrics.metrics_textfile;
         if !notes.is_token_seen && metrics_textfile.is_some() {
@@ -259,14 +243,14 @@ fn report(done: &Done, path: &str, notes: &Notes, format: Format) -> String {
 }
 
 /// One `rotate`, connected to its issuer.
-struct Rotate<'a, I> {
-    issuer: I,
+struct Rotate<'a> {
+    issuer: &'a dyn Issuer,
     files: &'a Files,
     session: Session<'a>,
     flags: &'a RotateFlags,
 }
 
-impl<I: Rotates> Rotate<'_, I> {
+impl Rotate<'_> {
     fn to_completion(&self, empty: State, notes: &mut Notes) -> Result<Done, Failure> {
         let done = self.try_all(empty, notes);
         notes.clock_offset_seconds = self.issuer.api().client().clock_offset_seconds();
@@ -298,7 +282,7 @@ impl<I: Rotates> Rotate<'_, I> {
         let seen = match &token {
             None => Ok(Seen::Invalid),
             Some(token) => {
-                let known = at.map(|at| &state.tokens[at]);
+                let known = at.map(|at| &state.tokens[at]).map(|known| (known.id.as_str(), known.created));
                 self.wait(self.issuer.look_at(token, known, self.session.deadline))
                     .map_err(|failure| self.naming_file(failure))
             }
@@ -389,7 +373,7 @@ impl<I: Rotates> Rotate<'_, I> {
         let unsynced = saved.and_then(|()| self.files.replace(new, &token)).map_err(|failure| {
             let deleted = self.clean_up_wait(self.issuer.delete(&id, self.clean_up_deadline()));
             let failure = match deleted {
-                Ok(()) => failure,
+                Ok(_) => failure,
                 Err(why) => {
                     old.push(known);
                     failure.and(&format!("and {}", self.undeleted(&id, expires, &why)))
@@ -467,8 +451,8 @@ impl<I: Rotates> Rotate<'_, I> {
                 state.attempts.pop();
             }
             Some(leftover) => {
-                if let (Leftover::Answered(_), Some(attempt)) = (leftover, state.attempts.last_mut()) {
-                    attempt.answered = true;
+                if let Some(attempt) = state.attempts.last_mut() {
+                    attempt.answered = !matches!(leftover, Leftover::Unanswered);
                 }
                 // The first failure is the one to report.
                 if let Err(failure) = self.settle(state, None, notes) {
@@ -502,7 +486,7 @@ impl<I: Rotates> Rotate<'_, I> {
                     "the token {} is no longer in {} and was left alone; {}",
                     known.id,
                     self.files.path().display(),
-                    self.manual_cleanup_hint(&known.id, known.expires)
+                    self.issuer.manual_cleanup_hint(&known.id, known.expires)
                 );
                 notes.warn(Warning::new(Reason::TokenNotDeleted, warning));
                 continue;
@@ -594,7 +578,7 @@ impl<I: Rotates> Rotate<'_, I> {
     /// Returns true if the token is gone. A failure is only a warning, unless a signal ends the run.
     fn delete(&self, id: &str, expires: Option<u64>, notes: &mut Notes) -> Result<bool, Failure> {
         match self.clean_up_wait(self.issuer.delete(id, self.clean_up_deadline())) {
-            Ok(()) => {
+            Ok(_) => {
                 notes.deleted.push(id.to_owned());
                 Ok(true)
             }
@@ -631,7 +615,7 @@ impl<I: Rotates> Rotate<'_, I> {
         let extras: Vec<&Extra> = extras.collect();
         if let [extra] = extras[..] {
             let id = scrub(&extra.id);
-            return (format!("the token {id}"), self.manual_cleanup_hint(&extra.id, extra.expires));
+            return (format!("the token {id}"), self.issuer.manual_cleanup_hint(&extra.id, extra.expires));
         }
         let ids = extras.iter().map(|extra| scrub(&extra.id)).collect::<Vec<_>>().join(", ");
         let last = extras.iter().filter_map(|extra| extra.expires).max().map(time).unwrap_or_default();
@@ -641,14 +625,8 @@ impl<I: Rotates> Rotate<'_, I> {
 
     fn undeleted(&self, id: &str, expires: Option<u64>, why: &Failure) -> String {
         let why = if matches!(why.status, ExitStatus::Signal(_)) { "interrupted" } else { &why.message };
-        let hint = self.manual_cleanup_hint(id, expires);
+        let hint = self.issuer.manual_cleanup_hint(id, expires);
         format!("could not delete the token {id}: {why}; the next rotate tries again; {hint}")
-    }
-
-    fn manual_cleanup_hint(&self, id: &str, expires: Option<u64>) -> String {
-        let expires =
-            expires.map_or_else(|| "never expires".to_owned(), |at| format!("expires at {}", time(at)));
-        format!("it {expires}; to delete it now: {}", self.issuer.delete_hint(id))
     }
 
     fn clean_up_deadline(&self) -> Instant {

@@ -6,6 +6,7 @@
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
+use crate::issuer::PlannedCreation;
 use crate::secret::{ExposeSecret as _, SecretString};
 
 /// Increases when the file format changes.
@@ -38,28 +39,6 @@ pub(super) struct Known {
     pub installed: bool,
     /// `--keep-old`: once it is no longer in FILE, it is left to expire.
     pub keep: bool,
-}
-
-/// A creation, noted before it is requested.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-pub(super) struct PlannedCreation {
-    /// By the issuer's clock, in Unix seconds.
-    pub began: u64,
-    pub expires: u64,
-    /// The name that only this token has (StackState).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// Gafaelfawr: its scopes, and the keys that were listed when it began.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub scopes: Vec<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub listed_before: Vec<String>,
-    /// The width in seconds of the range from which `expires` was drawn.
-    #[serde(default)]
-    pub spread: u64,
-    /// The server, or something on the way, responded.
-    #[serde(default)]
-    pub answered: bool,
 }
 
 impl State {

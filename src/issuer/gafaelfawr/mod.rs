@@ -1,8 +1,8 @@
 //! Gafaelfawr: service tokens of a Rubin Phalanx environment (`/auth/api/v1`, as Gafaelfawr 15.4 answers).
 
 mod error;
-pub(crate) mod exec;
-pub(crate) mod orphan;
+mod orphan;
+pub(crate) mod tokens;
 
 use std::time::{Duration, Instant};
 
@@ -10,9 +10,9 @@ use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::CreateError;
 use super::api::{Access, Api, Scheme};
 use super::refusal::Doing;
+use super::{CreateError, Leftover};
 use crate::failure::Failure;
 use crate::secret::{ExposeSecret as _, SecretString, protect};
 
@@ -95,6 +95,18 @@ pub(crate) fn is_scope(scope: &str) -> bool {
         && scope.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b':' | b'.' | b'_' | b'-'))
 }
 
+/// The token of a response without a usable one, if its `Location` names the key:
+/// `/auth/api/v1/users/USER/tokens/KEY`.
+fn located(leftover: Leftover, username: &str) -> Leftover {
+    let Leftover::Answered(reply) = &leftover else { return leftover };
+    let key = reply.location.as_deref().and_then(|location| {
+        let (path, key) = location.rsplit_once('/')?;
+        let is_ours = path.ends_with(&format!("/auth/api/v1/users/{username}/tokens"));
+        (is_ours && is_token_key(key)).then(|| key.to_owned())
+    });
+    key.map_or(leftover, Leftover::Token)
+}
+
 const BEARER: Scheme = ("authorization", "bearer ");
 
 pub(crate) struct Gafaelfawr {
@@ -162,7 +174,11 @@ impl Gafaelfawr {
         let url = self.api.at(&["auth", "api", "v1", "tokens"]);
         let usable = |created: &Created| token_key_of(&created.token).is_some();
         let body = body.to_string();
-        let created = self.api.create(&url, body.as_bytes(), 201, usable, deadline).await?;
+        let created = self.api.create(&url, body.as_bytes(), 201, usable, deadline).await;
+        let created = created.map_err(|CreateError { failure, leftover }| CreateError {
+            leftover: leftover.map(|leftover| located(leftover, &new.username)),
+            failure,
+        })?;
         protect(created.token.expose_secret());
         Ok(created.token)
     }

@@ -11,25 +11,20 @@ use super::{NewToken, TokenInfo};
 
 /// The expiry is extended by a random part of four hours. Of 300 runs that start in the same second, two in a hundred
 /// share their expiry with another.
-pub(crate) const EXPIRY_SPREAD_SECONDS: u64 = 4 * 3600;
+pub(super) const EXPIRY_SPREAD_SECONDS: u64 = 4 * 3600;
 /// `Date` and `created` are whole seconds.
-pub(crate) const CREATED_SLACK_SECONDS: u64 = 2;
+pub(super) const CREATED_SLACK_SECONDS: u64 = 2;
 /// How many times an expiry is drawn again if it is in use.
 const DRAWS: usize = 20;
 
-/// An expiry for a token that must be valid until `least`, different from that of each listed token.
-pub(super) fn draw_expiry(least: u64, listed: &[TokenInfo], mut random: impl FnMut(u64) -> u64) -> u64 {
-    let taken = listed.iter().filter_map(|token| token.expires).collect();
-    draw_free(&taken, || least.saturating_add(random(EXPIRY_SPREAD_SECONDS)))
-}
-
-pub(crate) fn draw_free(taken: &HashSet<u64>, mut draw: impl FnMut() -> u64) -> u64 {
+/// Draws an expiry, if possible one that is not taken.
+pub(super) fn draw_free(taken: &HashSet<u64>, mut draw: impl FnMut() -> u64) -> u64 {
     let first_free = (0..DRAWS).map(|_| draw()).find(|expires| !taken.contains(expires));
     first_free.unwrap_or_else(draw)
 }
 
 /// A creation without a token in its response.
-pub(crate) struct Creation<'a> {
+pub(super) struct Creation<'a> {
     pub new: &'a NewToken,
     pub expires: u64,
     pub listed_before: HashSet<&'a str>,
@@ -40,7 +35,7 @@ pub(crate) struct Creation<'a> {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Verdict<'a> {
+pub(super) enum Verdict<'a> {
     Proven(&'a TokenInfo),
     /// These may be the attempt's token, or another run's.
     Unproven(Vec<&'a TokenInfo>),
@@ -50,7 +45,7 @@ pub(crate) enum Verdict<'a> {
 impl Creation<'_> {
     /// The user's only new token is taken for this run's if it matches in everything that the list shows and something
     /// responded to the request.
-    pub(crate) fn judge<'a>(&self, listed: impl IntoIterator<Item = &'a TokenInfo>) -> Verdict<'a> {
+    pub(super) fn judge<'a>(&self, listed: impl IntoIterator<Item = &'a TokenInfo>) -> Verdict<'a> {
         let is_new = |token: &&TokenInfo| {
             token.token_type == "service"
                 && token.username == self.new.username
@@ -280,13 +275,14 @@ mod tests {
     #[test]
     fn hundreds_of_runs_rarely_draw_the_same_expiry() {
         let mut rng = Rng::with_seed(300);
-        let mut drawn: Vec<u64> = (0..300).map(|_| draw_expiry(0, &[], |n| rng.u64(..n))).collect();
+        let mut drawn: Vec<u64> = (0..300).map(|_| rng.u64(..EXPIRY_SPREAD_SECONDS)).collect();
         drawn.sort_unstable();
         let shared = drawn.windows(2).filter(|pair| pair[0] == pair[1]).count();
         assert!(shared <= 10, "{shared} of 300");
         // One that is in use is drawn again.
         let mut next = [7, 7, 8].into_iter();
-        assert_eq!(draw_expiry(1000, &[listed("a", 1, 1007)], |_| next.next().unwrap()), 1008);
-        assert_eq!(draw_expiry(1000, &[listed("a", 1, 1007)], |_| 7), 1007);
+        let taken = HashSet::from([7]);
+        assert_eq!(draw_free(&taken, || next.next().unwrap()), 8);
+        assert_eq!(draw_free(&taken, || 7), 7);
     }
 }

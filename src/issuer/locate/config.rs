@@ -10,7 +10,7 @@ use super::offer::{Granted, Offer};
 use crate::failure::{Failure, Reason, Stage};
 use crate::go::url::GoUrl;
 use crate::http::explain::origin;
-use crate::issuer::lease::Lease;
+use crate::issuer::Lease;
 use crate::key::sign::monitoring_jwt;
 use crate::key::{KeySource, PrivateKey};
 use crate::secret::{ExposeSecret as _, SecretString, protect, scrub};

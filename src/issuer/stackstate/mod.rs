@@ -2,7 +2,7 @@
 //! specification (`/api/security/tokens`).
 
 mod error;
-pub(crate) mod exec;
+pub(crate) mod tokens;
 
 use std::time::Instant;
 

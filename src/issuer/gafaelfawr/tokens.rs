@@ -1,0 +1,248 @@
+//! The tokens of a user for `exec` and `rotate`. The list does not say which run created a token, so its expiry and the
+//! time of its creation identify one whose creation was not confirmed.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::orphan::{CREATED_SLACK_SECONDS, Creation, EXPIRY_SPREAD_SECONDS, Verdict, draw_free};
+use super::{
+    ADMIN_SCOPE, ADMIN_TOKEN, Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, NewToken, SHORTEST_LIFETIME, TokenInfo,
+    URL, delete_command, list_command, token_key_of,
+};
+use crate::date::time;
+use crate::failure::{Failure, Reason, Stage, printable};
+use crate::issuer::api::Api;
+use crate::issuer::quote::shown;
+use crate::issuer::{
+    BoxFuture, CreateError, Found, Issuer, Lease, Lifetime, Others, PlannedCreation, SETTLED_AFTER_SECONDS,
+    Seen,
+};
+use crate::secret::{ExposeSecret as _, SecretString};
+
+/// Added to the minimum lifetime of a run's token, for a slow creation.
+const EXPIRY_MARGIN: Duration = Duration::from_secs(30);
+/// The expiry of a token in a file is shortened by a random amount: up to an hour for each day of its lifetime, and at
+/// most the amount by which that of a run's token is extended.
+const SPREAD_DIVISOR: u64 = 24;
+/// With a smaller spread, another token could have the same expiry by chance.
+const MIN_PROVING_SPREAD_SECONDS: u64 = 1000;
+
+pub(crate) struct Environment {
+    pub admin: Gafaelfawr,
+    pub new: NewToken,
+    pub lifetime: Lifetime,
+}
+
+impl Environment {
+    /// Fails if the admin token may be unable to delete the token after the run.
+    fn check_admin(&self, admin: &TokenInfo, needed: Duration) -> Result<(), Failure> {
+        let refuse = |reason: Reason, what: String| {
+            let (username, origin) = (shown(&admin.username), self.api().origin());
+            let message = format!("the admin token of {username} at {origin} {what}");
+            Err(Failure::failed(Stage::Exchange, reason, message))
+        };
+        if !admin.scopes.iter().any(|scope| scope == ADMIN_SCOPE) {
+            let lacks = format!("lacks the scope {ADMIN_SCOPE}, which creating a token requires");
+            return refuse(Reason::CredentialForbidden, lacks);
+        }
+        let ends = self.now().saturating_add(needed.as_secs());
+        match admin.expires {
+            Some(expires) if expires < ends => refuse(
+                Reason::CredentialExpiring,
+                format!(
+                    "expires at {}, but this run may last until {} and must delete its token then; \
+                     use an admin token that lives longer, or a shorter -timeout",
+                    time(expires),
+                    time(ends)
+                ),
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_clock_known(&self) -> bool {
+        self.api().client().usable_clock_offset_seconds().is_some()
+    }
+
+    /// True if the token may have been created since `began`.
+    fn is_since(&self, began: u64, token: &TokenInfo) -> bool {
+        let is_since = |created| created >= began.saturating_sub(CREATED_SLACK_SECONDS);
+        !self.is_clock_known() || token.created.is_none_or(is_since)
+    }
+}
+
+impl Issuer for Environment {
+    fn api(&self) -> &Api {
+        self.admin.api()
+    }
+
+    fn user(&self) -> Option<&str> {
+        Some(&self.new.username)
+    }
+
+    fn plan<'a>(
+        &'a self,
+        open: &'a [PlannedCreation],
+        _: Option<u64>,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<PlannedCreation, Failure>> {
+        Box::pin(async move {
+            if let Lifetime::OfRun(needed) = self.lifetime {
+                self.check_admin(&self.admin.token_info(deadline).await?, needed)?;
+            }
+            let listed = self.admin.list(&self.new.username, deadline).await?;
+            let began = self.now();
+            let (least, spread) = match self.lifetime {
+                Lifetime::OfRun(needed) => {
+                    let least = needed.max(MIN_LIFETIME).saturating_add(EXPIRY_MARGIN).as_secs();
+                    (least, EXPIRY_SPREAD_SECONDS - 1)
+                }
+                Lifetime::InFile(lifetime) => {
+                    let least = SHORTEST_LIFETIME.as_secs();
+                    let lifetime = lifetime.as_secs().max(least);
+                    let spread = (lifetime / SPREAD_DIVISOR).min(EXPIRY_SPREAD_SECONDS).min(lifetime - least);
+                    (lifetime - spread, spread)
+                }
+            };
+            let draw =
+                || began.saturating_add(least).saturating_add(fastrand::u64(..=spread)).min(MAX_EXPIRES);
+            // An open creation must not find this token by its expiry.
+            let listed_expiries = listed.iter().filter_map(|token| token.expires);
+            let taken = listed_expiries.chain(open.iter().map(|attempt| attempt.expires)).collect();
+            // Tokens created much earlier are ruled out by that.
+            let near = listed.iter().filter(|token| self.is_since(began, token));
+            Ok(PlannedCreation {
+                began,
+                expires: draw_free(&taken, draw),
+                name: None,
+                scopes: self.new.scopes.clone(),
+                listed_before: near.map(|token| token.token.clone()).collect(),
+                spread: if matches!(self.lifetime, Lifetime::InFile(_)) { spread } else { 0 },
+                answered: false,
+            })
+        })
+    }
+
+    fn describe(&self, deadline: Instant) -> BoxFuture<'_, Vec<(&'static str, String)>> {
+        Box::pin(async move {
+            let Ok(admin) = self.admin.token_info(deadline).await else { return Vec::new() };
+            let expires =
+                admin.expires.map_or("never expires".to_owned(), |at| format!("expires at {}", time(at)));
+            let (username, scopes) = (shown(&admin.username), shown(&admin.scopes.join(",")));
+            vec![
+                ("token", format!("user {username}, scopes {scopes}, {expires}")),
+                ("server", format!("gafaelfawr at {} (version not reported)", self.api().origin())),
+            ]
+        })
+    }
+
+    fn create<'a>(
+        &'a self,
+        planned: &'a PlannedCreation,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<(SecretString, String), CreateError>> {
+        Box::pin(async move {
+            let token = self.admin.create(&self.new, Some(planned.expires), deadline).await?;
+            let key = token_key_of(&token).unwrap_or_default().to_owned();
+            Ok((token, key))
+        })
+    }
+
+    fn find<'a>(
+        &'a self,
+        planned: &'a PlannedCreation,
+        others: &'a Others,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Found, Failure>> {
+        Box::pin(async move {
+            let listed = self.admin.list(&self.new.username, deadline).await?;
+            let new = NewToken { scopes: planned.scopes.clone(), ..self.new.clone() };
+            let (began, ends) = (planned.began, planned.began.saturating_add(SETTLED_AFTER_SECONDS));
+            let window =
+                began.saturating_sub(CREATED_SLACK_SECONDS)..=self.now().min(ends) + CREATED_SLACK_SECONDS;
+            let creation = Creation {
+                new: &new,
+                expires: planned.expires,
+                listed_before: planned.listed_before.iter().map(String::as_str).collect(),
+                window: self.is_clock_known().then_some(window),
+                // The expiry was drawn before the request, and no other token had it: a new token with that expiry
+                // shows that the request arrived.
+                answered: planned.answered || planned.spread >= MIN_PROVING_SPREAD_SECONDS,
+            };
+            let is_other = |token: &TokenInfo| {
+                token.expires != Some(planned.expires) && others.explain(&token.token, token.expires)
+            };
+            let since = listed.iter().filter(|token| self.is_since(began, token) && !is_other(token));
+            Ok(match creation.judge(since) {
+                Verdict::Proven(token) => Found::Created(token.token.clone()),
+                Verdict::Unproven(tokens) => {
+                    Found::Unproven(tokens.iter().map(|token| token.token.clone()).collect())
+                }
+                Verdict::NotListed => Found::NotListed,
+            })
+        })
+    }
+
+    fn delete<'a>(&'a self, id: &'a str, deadline: Instant) -> BoxFuture<'a, Result<bool, Failure>> {
+        // One that does not exist had already been deleted: its key is known because it existed.
+        Box::pin(async move { self.admin.delete(&self.new.username, id, deadline).await.map(|_| true) })
+    }
+
+    fn delete_hint(&self, id: &str) -> String {
+        delete_command(&self.new.username, id)
+    }
+
+    fn list_hint(&self) -> String {
+        list_command(&self.new.username)
+    }
+
+    fn lease(&self, token: &SecretString) -> Lease {
+        let authorization = SecretString::from(format!("bearer {}", token.expose_secret()));
+        Lease {
+            set: vec![
+                ("SERVICE_AUTHORIZATION".into(), authorization),
+                (URL.into(), SecretString::from(self.api().base())),
+            ],
+            remove: vec![ADMIN_TOKEN.into()],
+        }
+    }
+
+    /// Gafaelfawr says whose the token is and when it expires.
+    fn look_at<'a>(
+        &'a self,
+        token: &'a SecretString,
+        _: Option<(&'a str, Option<u64>)>,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Seen, Failure>> {
+        Box::pin(async move {
+            let Some(key) = token_key_of(token) else {
+                return Err(Failure::local(
+                    Reason::TokenFileRefused,
+                    "does not hold a Gafaelfawr token; rotate left it unchanged; use another --token-file",
+                ));
+            };
+            let Some(info) = self.admin.info_of(token, deadline).await? else { return Ok(Seen::Invalid) };
+            if info.username != self.new.username || info.token_type != "service" {
+                return Err(Failure::local(
+                    Reason::TokenFileRefused,
+                    format!(
+                        "holds a {} token of {}, not a service token of {}; rotate left it unchanged; use another --token-file",
+                        printable(&info.token_type),
+                        printable(&info.username),
+                        self.new.username
+                    ),
+                ));
+            }
+            let other_scopes = (info.scopes != self.new.scopes).then(|| info.scopes.join(","));
+            Ok(Seen::Valid { id: key.to_owned(), created: info.created, expires: info.expires, other_scopes })
+        })
+    }
+
+    fn without_state(&self, file: &Path) -> String {
+        format!(
+            "remove it, and rotate replaces {} as usual, but leaves older tokens that it could not delete to expire; see: {}",
+            file.display(),
+            self.list_hint()
+        )
+    }
+}

@@ -1,0 +1,198 @@
+//! The tokens of an installation for `exec` and `rotate`. The response to a creation has no ID, and the API does not tell
+//! which token a secret belongs to: each token gets a unique name, by which it is found in the list.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::{
+    API_PATH, API_TOKEN, DEFAULT_API_PATH, K8S_TOKEN, K8S_TOKEN_PATH, NewToken, SERVICE_TOKEN,
+    SERVICE_TOKEN_PREFIX, StackState, URL, unique_name,
+};
+use crate::date::time;
+use crate::failure::{Failure, Reason, Stage};
+use crate::issuer::api::Api;
+use crate::issuer::{BoxFuture, CreateError, Found, Issuer, Lease, Lifetime, Others, PlannedCreation, Seen};
+use crate::secret::{ExposeSecret as _, SecretString};
+
+/// Added to the lifetime that a run needs: clocks differ, and a proxy may hide the server's.
+const EXPIRY_MARGIN: Duration = Duration::from_secs(300);
+
+pub(crate) struct Installation {
+    pub admin: StackState,
+    /// Its name is the prefix of each token's name. An expiry counts more than `lifetime`.
+    pub new: NewToken,
+    pub lifetime: Lifetime,
+}
+
+impl Issuer for Installation {
+    fn api(&self) -> &Api {
+        self.admin.api()
+    }
+
+    fn plan<'a>(
+        &'a self,
+        _: &'a [PlannedCreation],
+        valid_until: Option<u64>,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<PlannedCreation, Failure>> {
+        Box::pin(async move {
+            let name = unique_name(&self.new.name)?;
+            self.admin.check_unused(&name, deadline).await?;
+            let began = self.now();
+            let day = self.new.expiry_date.map(unix_seconds);
+            if let (Some(day), Some(until)) = (day, valid_until)
+                && until >= day
+            {
+                return Err(Failure::failed(
+                    Stage::Exchange,
+                    Reason::InvalidExpiry,
+                    format!(
+                        "--expiration: the token in the file is valid until {}; choose a later day, or use --lifetime",
+                        time(until)
+                    ),
+                ));
+            }
+            let lifetime = match self.lifetime {
+                Lifetime::OfRun(needed) => needed.saturating_add(EXPIRY_MARGIN),
+                Lifetime::InFile(lifetime) => lifetime,
+            };
+            Ok(PlannedCreation {
+                began,
+                expires: day.unwrap_or_else(|| began.saturating_add(lifetime.as_secs())),
+                name: Some(name),
+                scopes: Vec::new(),
+                listed_before: Vec::new(),
+                spread: 0,
+                answered: false,
+            })
+        })
+    }
+
+    fn describe(&self, deadline: Instant) -> BoxFuture<'_, Vec<(&'static str, String)>> {
+        Box::pin(async move {
+            let version = self.admin.version(deadline).await;
+            let version = version.unwrap_or_else(|| "version not reported".to_owned());
+            vec![
+                ("token", "can list service tokens".to_owned()),
+                ("server", format!("StackState at {}: {version}", self.api().origin())),
+            ]
+        })
+    }
+
+    fn create<'a>(
+        &'a self,
+        planned: &'a PlannedCreation,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<(SecretString, String), CreateError>> {
+        Box::pin(async move {
+            let name = planned.name.clone().unwrap_or_default();
+            let expiry_date = i64::try_from(planned.expires.saturating_mul(1000)).unwrap_or(i64::MAX);
+            let mut new = NewToken { name: name.clone(), expiry_date: Some(expiry_date), ..self.new.clone() };
+            // It is deleted with its token, so the next token in the file needs another one.
+            if matches!(self.lifetime, Lifetime::InFile(_)) && !new.dedicated_subject.is_empty() {
+                new.dedicated_subject.push_str(name.strip_prefix(&self.new.name).unwrap_or_default());
+            }
+            Ok((self.admin.create(&new, deadline).await?.token, name))
+        })
+    }
+
+    fn find<'a>(
+        &'a self,
+        planned: &'a PlannedCreation,
+        _: &'a Others,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Found, Failure>> {
+        Box::pin(async move {
+            let name = planned.name.as_deref().unwrap_or_default();
+            let is_listed = !self.admin.ids_of(name, deadline).await?.is_empty();
+            Ok(if is_listed { Found::Created(name.to_owned()) } else { Found::NotListed })
+        })
+    }
+
+    fn delete<'a>(&'a self, id: &'a str, deadline: Instant) -> BoxFuture<'a, Result<bool, Failure>> {
+        Box::pin(async move {
+            let ids = self.admin.ids_of(id, deadline).await?;
+            for id in &ids {
+                if !self.admin.delete(*id, deadline).await? {
+                    tracing::debug!(id, "the token had already been deleted");
+                }
+            }
+            Ok(!ids.is_empty())
+        })
+    }
+
+    fn delete_hint(&self, id: &str) -> String {
+        format!("monitoring-token stackstate delete --name {id}")
+    }
+
+    fn list_hint(&self) -> String {
+        "monitoring-token stackstate list".to_owned()
+    }
+
+    fn lease(&self, token: &SecretString) -> Lease {
+        let authorization = SecretString::from(format!("ApiKey {}", token.expose_secret()));
+        let mut lease = Lease {
+            set: vec![
+                ("SERVICE_AUTHORIZATION".into(), authorization),
+                (URL.into(), SecretString::from(self.admin.url())),
+                (SERVICE_TOKEN.into(), token.clone()),
+            ],
+            // `sts` accepts only one of them.
+            remove: vec![API_TOKEN.into(), K8S_TOKEN.into(), K8S_TOKEN_PATH.into()],
+        };
+        if self.admin.api_path != DEFAULT_API_PATH {
+            lease.set.push((API_PATH.into(), SecretString::from(self.admin.api_path.as_str())));
+        }
+        if let Some((name, value)) = &self.admin.ca {
+            lease.set.push(((*name).into(), SecretString::from(value.as_str())));
+        }
+        lease
+    }
+
+    /// Only `FILE.state` says which token it is.
+    fn look_at<'a>(
+        &'a self,
+        token: &'a SecretString,
+        known: Option<(&'a str, Option<u64>)>,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Seen, Failure>> {
+        Box::pin(async move {
+            let Some((name, created)) = known else {
+                if token.expose_secret().starts_with(SERVICE_TOKEN_PREFIX)
+                    && !self.admin.accepts(token, deadline).await?
+                {
+                    return Ok(Seen::Invalid);
+                }
+                return Err(Failure::local(
+                    Reason::TokenFileRefused,
+                    "holds a token that its .state file does not list; rotate left it unchanged; use another --token-file, or move it away",
+                ));
+            };
+            let listed = self.admin.list(deadline).await?;
+            let Some(listed) = listed.iter().find(|token| token.name == name) else {
+                return Ok(Seen::Invalid);
+            };
+            let expires = listed.expiration.map(unix_seconds);
+            if expires.is_some_and(|expires| expires <= self.now()) {
+                return Ok(Seen::Invalid);
+            }
+            Ok(Seen::Valid { id: name.to_owned(), created, expires, other_scopes: None })
+        })
+    }
+
+    fn has_fixed_expiry(&self) -> bool {
+        self.new.expiry_date.is_some()
+    }
+
+    fn without_state(&self, file: &Path) -> String {
+        format!(
+            "move it and {} away, and run rotate at once: it creates a new token, and leaves the old ones to expire; see: {}",
+            file.display(),
+            self.list_hint()
+        )
+    }
+}
+
+fn unix_seconds(millis: i64) -> u64 {
+    u64::try_from(millis / 1000).unwrap_or_default()
+}
