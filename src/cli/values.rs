@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::TypedValueParser;
@@ -278,9 +278,12 @@ pub(crate) fn word(text: &OsStr) -> Result<String, Why> {
     stray_character(text).map_or_else(|| Ok(text.to_owned()), |why| Err(why.into()))
 }
 
-pub(super) fn path(text: &OsStr) -> Result<PathBuf, Why> {
+pub(crate) fn path(text: &OsStr) -> Result<PathBuf, Why> {
     if text.is_empty() {
         return Err(Why::Hidden("the path is empty; give one, or leave the flag out".into()));
+    }
+    if text.as_bytes().windows(3).any(|part| part == b"://") && Path::new(text).symlink_metadata().is_err() {
+        return Err(Why::Hidden("expected a path, not a URL; it is not shown".into()));
     }
     only(PathBuf::from(text), !text.as_bytes().iter().any(u8::is_ascii_control), CONTROL_CHARACTER)
 }

@@ -10,7 +10,7 @@ use crate::admin::rotate;
 use crate::cli::flags::{self, LabelList, SERVICE};
 use crate::cli::raw_values;
 use crate::cli::stackstate::NAME;
-use crate::cli::values::parse_base_url;
+use crate::cli::values::{parse_base_url, path};
 use crate::config::token::labels;
 use crate::failure::Failure;
 use crate::metrics::{self, Figures, Labels};
@@ -20,7 +20,7 @@ use crate::secret::scrub;
 /// to `failure`.
 pub(super) fn write_metrics(failure: Failure, command: &Command, words: &[OsString]) -> Failure {
     let value = |name| values(command, words, name).pop();
-    let Some(file) = value("metrics-textfile") else { return failure };
+    let Some(file) = value("metrics-textfile").and_then(|file| path(&file).ok()) else { return failure };
     let text = |name| value(name).map(|value| value.to_string_lossy().into_owned());
     // Without them, two jobs on one host may have the same labels.
     let mut added = LabelList::new();
@@ -52,7 +52,7 @@ pub(super) fn write_metrics(failure: Failure, command: &Command, words: &[OsStri
         token_expiry: value("token-file").and_then(|file| rotate::known_expiry(Path::new(&file))),
         ..Figures::of_failure(&failure)
     };
-    let written = metrics::write(Path::new(&file), &labels, &figures);
+    let written = metrics::write(&file, &labels, &figures);
     failure.with_warnings(written.err())
 }
 
