@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::fs::OFlags;
+use rustix::fs::{OFlags, fcntl_getfl};
 use zeroize::Zeroizing;
 
 use crate::failure::{Failure, Reason, Stage};
@@ -106,10 +106,17 @@ impl Ended {
     }
 }
 
-/// Standard input as a file of its own.
+/// Standard input as a file of its own, for a secret: this process and its command get an empty one instead. A file
+/// could be read again from its beginning.
 pub(crate) fn standard_input() -> Result<File, ReadError> {
-    let stdin = io::stdin().as_fd().try_clone_to_owned();
-    stdin.map(File::from).map_err(ReadError::Io)
+    let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(ReadError::Io)?;
+    empty_standard_input()?;
+    Ok(File::from(stdin))
+}
+
+fn empty_standard_input() -> Result<(), ReadError> {
+    let empty = File::open("/dev/null").and_then(|null| Ok(rustix::stdio::dup2_stdin(null)?));
+    empty.map_err(ReadError::Io)
 }
 
 /// Opens a file without waiting for a writer.
@@ -128,14 +135,17 @@ fn open_with(path: &Path, flags: OFlags) -> Result<File, ReadError> {
 }
 
 /// Opens a file that holds a secret. If the path names an inherited descriptor (`/dev/fd/N`), that descriptor is closed
-/// on exec: the command could read the secret from it.
+/// on exec, and standard input is replaced by an empty one: the command could read the secret from it.
 pub(crate) fn open_secret(path: &Path) -> Result<File, ReadError> {
     let file = open(path)?;
     let descriptor = ["/dev/fd", "/proc/self/fd", "/proc/thread-self/fd"]
         .into_iter()
         .find_map(|folder| path.strip_prefix(folder).ok()?.to_str()?.parse().ok());
-    if let Some(descriptor) = descriptor {
-        close_on_exec(descriptor);
+    match descriptor {
+        Some(0) => empty_standard_input()?,
+        None if path == Path::new("/dev/stdin") => empty_standard_input()?,
+        Some(descriptor) => close_on_exec(descriptor),
+        None => {}
     }
     Ok(file)
 }
@@ -147,12 +157,23 @@ pub(crate) fn all(
 ) -> Result<Zeroizing<Vec<u8>>, ReadError> {
     // Enough for most files, so that there is only one copy; a larger file makes it grow.
     let mut bytes = Zeroizing::new(Vec::with_capacity(USUAL_BYTES));
+    // Standard input, whose flags are not this program's to change.
+    let blocks = !fcntl_getfl(&file).is_ok_and(|flags| flags.contains(OFlags::NONBLOCK));
     loop {
         wait_readable(&file, until)?;
         let left = u64::try_from((max_bytes + 1).saturating_sub(bytes.len())).unwrap_or_default();
         // Reads what is there now: all of a file, and what has been written to a pipe.
-        match file.by_ref().take(left).read_to_end(&mut bytes) {
+        let mut now = file.by_ref().take(left);
+        let result = if blocks {
+            // A second read would wait.
+            let mut part = Zeroizing::new([0; USUAL_BYTES]);
+            now.read(&mut *part).inspect(|&count| bytes.extend_from_slice(&part[..count]))
+        } else {
+            now.read_to_end(&mut bytes)
+        };
+        match result {
             Ok(_) if bytes.len() > max_bytes => return Err(ReadError::TooLarge),
+            Ok(count) if blocks && count > 0 => {}
             Ok(_) => return Ok(bytes),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(ReadError::Io(error)),

@@ -1,5 +1,6 @@
 //! Service tokens of any issuer: gone after the run, however and whenever it ends; and one line for each failure.
 
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -550,4 +551,104 @@ fn a_token_that_is_listed_late_after_a_gateway_error_is_deleted() {
             issuer.made_and_deleted(&sandbox);
         }
     }
+}
+
+/// A part of a token, or a whole one and no end, kept the program waiting beyond the timeout and any signal.
+#[test]
+fn standard_input_that_stays_open_is_not_waited_for_beyond_a_signal_or_the_timeout() {
+    let sandbox = Sandbox::start(&[]);
+    for issuer in ISSUERS {
+        let [list, _] = issuer.verbs;
+        for args in [list.to_vec(), [&["exec"], issuer.new, &["true"]].concat()] {
+            let command = |timeout| {
+                let mut command = issuer.command(&sandbox, &args[..1]);
+                command.args(["--admin-token-file=-", timeout]).args(&args[1..]).stdin(Stdio::piped());
+                command
+            };
+            let begin = |command: &mut Command| {
+                let mut child = start(command);
+                let mut writer = child.stdin.take().unwrap();
+                writer.write_all(b"gt-AAAA").unwrap();
+                (child, writer)
+            };
+            let (child, writer) = begin(&mut command("--timeout=500ms"));
+            finish(child).failed_with(
+                124,
+                &["timed out after 500ms while reading the admin token from standard input"],
+            );
+            let (child, other_writer) = begin(&mut command("--timeout=60s"));
+            catches_signals(child.id());
+            kill(child.id(), libc::SIGTERM);
+            finish(child).failed_with(
+                143,
+                &["interrupted by SIGTERM while reading the admin token from standard input"],
+            );
+            drop((writer, other_writer));
+        }
+    }
+    let mut bootstrap = token();
+    bootstrap.args(["stackstate", "bootstrap", "--roles=a", "--token-file=-"]).stdin(Stdio::piped());
+    let mut child = start(&mut bootstrap);
+    let mut writer = child.stdin.take().unwrap();
+    writer.write_all(b"svctok-").unwrap();
+    catches_signals(child.id());
+    kill(child.id(), libc::SIGTERM);
+    finish(child).failed_with(143, &["interrupted by SIGTERM while reading the token from standard input"]);
+    assert_eq!(sandbox.requests().len(), 0);
+}
+
+/// The command could read the admin token from a file that is its standard input, if the token's path names that.
+#[test]
+fn the_command_does_not_get_the_standard_input_that_held_the_credential() {
+    let folder = Folder::new();
+    for issuer in ISSUERS {
+        let sandbox = Sandbox::start(&[]);
+        let variable =
+            if issuer.name == "gafaelfawr" { "GAFAELFAWR_ADMIN_TOKEN" } else { "STS_CLI_API_TOKEN" };
+        let file = folder.write("admin", sandbox.var(variable));
+        let exec = [&["exec"], issuer.new].concat();
+        for path in ["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"] {
+            let mut command = issuer.command(&sandbox, &exec);
+            command.env_remove(variable).arg("--admin-token-file").arg(path);
+            command.args(["-output=inherit", "--", "cat"]).stdin(std::fs::File::open(&file).unwrap());
+            assert_eq!(run(&mut command).succeeded().stdout, "", "{path}");
+        }
+    }
+    let sandbox = Sandbox::start(&[]);
+    let (url, admin) = (sandbox.var("STS_CLI_URL"), sandbox.var("STS_CLI_API_TOKEN"));
+    let config = folder.write("config", format!("url: {url}\napi-token: {admin}\n"));
+    let mut command = token();
+    command.args(["stackstate", "exec", "--roles=a", "--config=/dev/stdin", "-output=inherit", "--", "cat"]);
+    assert_eq!(run(command.stdin(std::fs::File::open(config).unwrap())).succeeded().stdout, "");
+}
+
+/// A URL of a secret store in place of a path was shown, with its password.
+#[test]
+fn a_url_in_place_of_a_file_is_refused_and_not_shown() {
+    const URL: &str = "https://user:hunter2@h.example/x?token=hunter2";
+    let list = ["stackstate", "list", "--url=http://127.0.0.1:1"];
+    let rotate = ["stackstate", "rotate", "--name=a", "--roles=r"];
+    for (verb, flag) in [
+        (&["-locate-url=http://127.0.0.1:1", "-machine=m"][..], "-ca-file"),
+        (&[], "-metrics-textfile"),
+        (&[], "-cache-dir"),
+        (&["check"], "-ca-file"),
+        (&list, "--admin-token-file"),
+        (&list, "--config"),
+        (&list, "--ca-cert-path"),
+        (&rotate, "--token-file"),
+        (&["stackstate", "bootstrap", "--roles=r"], "--token-file"),
+        (&["stackstate", "create", "--name=a", "--roles=r"], "--out"),
+        (&["key", "generate"], "-out"),
+    ] {
+        let mut command = token();
+        command.env("STS_CLI_API_TOKEN", "x").env("STS_CLI_URL", "http://127.0.0.1:1").args(verb);
+        let ended = run(command.args([flag, URL]).args((!verb.contains(&"stackstate")).then_some("true")));
+        assert_eq!(ended.status, 2, "{ended:?}");
+        assert!(!ended.stderr.contains("hunter2"), "{ended:?}");
+        let words = format!("{flag}: expected a path, not a URL; it is not shown");
+        assert!(ended.stderr.contains(&words), "{ended:?}");
+    }
+    let ended = run(token().env("MONITORING_TOKEN_CA_FILE", URL).arg("true"));
+    ended.failed_with(2, &["MONITORING_TOKEN_CA_FILE: expected a path, not a URL"]);
 }

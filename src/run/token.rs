@@ -6,11 +6,9 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use super::{Observer, Run, RunConfig, command};
-use crate::child::InputPolicy;
 use crate::failure::{ExitStatus, Failure, Reason, Stage, Warning};
 use crate::go::duration;
 use crate::issuer::api::{Access, Api};
-use crate::issuer::credential::Credential;
 use crate::issuer::{CreateError, Issuer, IssuerConfig, Leftover, Lifetime, PlannedCreation, Site};
 use crate::log::Log;
 use crate::runtime::block_on;
@@ -27,11 +25,7 @@ pub(crate) struct TokenRun {
 
 impl TokenRun {
     pub(crate) fn execute(self, signals: &Signals, log: Log) -> ExitStatus {
-        let TokenRun { site, run: mut config, issuer, env_name } = self;
-        if matches!(site.credential, Credential::StandardInput) {
-            // If stdin is a file, the command could read the admin token again from its beginning.
-            config.input = InputPolicy::Null;
-        }
+        let TokenRun { site, run: config, issuer, env_name } = self;
         Run::to_completion(&config, signals, log, |run| {
             let issuer = connect(run, site, issuer, &mut ());
             scrub_stack();
