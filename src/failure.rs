@@ -1,6 +1,6 @@
 //! How a run ends: a failure with its one line of text, and the exit status.
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::ffi::OsStr;
 use std::fmt::Display;
 
@@ -222,6 +222,15 @@ pub fn resource_advice(error: &std::io::Error) -> Option<&'static str> {
 pub fn brief(word: &OsStr) -> String {
     const SHOWN_CHARS: usize = 200;
     shortened(word.display().to_string(), SHOWN_CHARS)
+}
+
+/// A word as a shell reads it.
+pub(crate) fn shell_word(word: &str) -> Cow<'_, str> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.into();
+    }
+    format!("'{}'", word.replace('\'', r"'\''")).into()
 }
 
 /// The names as a list in words: `A, B or C`.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::Run;
 use crate::child::{self, End, Ended, Interference, Job, OutputPolicy, StartError, Supervised};
-use crate::failure::{ExitStatus, Failure, Reason, Stage, Warning, brief, system_error};
+use crate::failure::{ExitStatus, Failure, Reason, Stage, Warning, brief, shell_word, system_error};
 use crate::go::duration;
 use crate::issuer::Lease;
 use crate::log::{begin_line, write_stderr};
@@ -141,12 +141,11 @@ pub(crate) fn shown(command: &OsStr) -> String {
 }
 
 fn shell_words(words: &[OsString]) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,@%+".contains(c);
-    let quoted = words.iter().map(|word| match word.display().to_string() {
-        word if !word.is_empty() && word.chars().all(is_plain) => word,
-        word => format!("'{}'", word.replace('\'', r"'\''")),
-    });
-    quoted.collect::<Vec<_>>().join(" ")
+    words
+        .iter()
+        .map(|word| shell_word(&word.display().to_string()).into_owned())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 pub(crate) fn refuse_command(name: &str, error: &StartError) -> Failure {

@@ -150,3 +150,13 @@ fn an_answer_of_a_proxy_that_lost_the_creation_leaves_no_orphan() {
         STACKSTATE.made_and_deleted(&sandbox);
     }
 }
+
+#[test]
+fn the_command_line_that_deletes_a_token_can_be_pasted() {
+    let sandbox = Sandbox::start(&[]);
+    sandbox.misbehave(&format!(r#"{{"status":403,"body":"","only":"{DELETE}"}}"#));
+    for (name, quoted) in [("nightly job", "'nightly job-"), ("ci;id", "'ci;id-"), ("it's", r"'it'\''s-")] {
+        let ended = run(exec(&sandbox).args(["--name", name, "--", "true"]));
+        ended.said(0, &[&format!("; to delete it now: monitoring-token stackstate delete --name {quoted}")]);
+    }
+}

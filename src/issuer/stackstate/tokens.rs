@@ -9,7 +9,7 @@ use super::{
     SERVICE_TOKEN_PREFIX, StackState, URL, unique_name,
 };
 use crate::date::time;
-use crate::failure::{Failure, Reason, Stage};
+use crate::failure::{Failure, Reason, Stage, shell_word};
 use crate::issuer::api::Api;
 use crate::issuer::{BoxFuture, CreateError, Found, Issuer, Lease, Lifetime, Others, PlannedCreation, Seen};
 use crate::secret::{ExposeSecret as _, SecretString};
@@ -122,7 +122,7 @@ impl Issuer for Installation {
     }
 
     fn delete_hint(&self, id: &str) -> String {
-        format!("monitoring-token stackstate delete --name {id}")
+        format!("monitoring-token stackstate delete --name {}", shell_word(id))
     }
 
     fn list_hint(&self) -> String {
