@@ -37,6 +37,22 @@ pub(crate) struct PlannedCreation {
     pub answered: bool,
 }
 
+/// A token that `rotate` created for a file or found there, as it is in `FILE.state`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub(crate) struct Known {
+    /// The ID that deletes it: its key (Gafaelfawr), or its unique name (StackState).
+    pub id: String,
+    /// SHA-256 of the token, in hexadecimal. A token is random, so the hash does not reveal it.
+    pub fingerprint: String,
+    /// By the issuer's clock, in Unix seconds.
+    pub created: Option<u64>,
+    pub expires: Option<u64>,
+    /// It has been in FILE.
+    pub installed: bool,
+    /// `--keep-old`: once it is no longer in FILE, it is left to expire.
+    pub keep: bool,
+}
+
 #[derive(Debug)]
 pub(crate) struct CreateError {
     pub failure: Failure,

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::Url;
 
-pub(crate) use creation::{CreateError, Found, Leftover, Others, PlannedCreation};
+pub(crate) use creation::{CreateError, Found, Known, Leftover, Others, PlannedCreation};
 
 use crate::date::{time, unix_now};
 use crate::failure::Failure;
@@ -170,11 +170,11 @@ pub(crate) trait Issuer {
 
     fn lease(&self, token: &SecretString) -> Lease;
 
-    /// Asks about the token in a file. `known` is its ID and when it was created, if `FILE.state` has it.
+    /// Asks about the token in a file, which may be known from `FILE.state`.
     fn look_at<'a>(
         &'a self,
         token: &'a SecretString,
-        known: Option<(&'a str, Option<u64>)>,
+        known: Option<&'a Known>,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Seen, Failure>>;
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{DUE, Outcome as _, Rotated};
 use crate::support::api::{proxy, read_request, relay};
-use crate::support::issuer::{GAFAELFAWR, ISSUERS, Issuer};
+use crate::support::issuer::{GAFAELFAWR, ISSUERS, Issuer, STACKSTATE};
 use crate::support::job::Folder;
 use crate::support::{
     Ended, PATIENCE, Sandbox, eventually, exchange, finish, http, kill, namespace, run, serve, start,
@@ -341,4 +341,63 @@ fn a_folder_that_cannot_be_written_or_is_full_gets_no_token_created() {
         assert_eq!(issuer.creations(&sandbox), 2);
         assert_eq!(sandbox.made_tokens(issuer.control).len(), 1);
     }
+}
+
+/// Each deletion had five seconds of its own, whatever the timeout.
+#[test]
+fn all_deletions_together_take_little_longer_than_the_timeout() {
+    let (rotated, url) = through(GAFAELFAWR, |head| {
+        if head.starts_with("DELETE") {
+            std::thread::sleep(std::time::Duration::from_secs(30));
+        }
+        None
+    });
+    rotate(&rotated, &url, &[]).rotated();
+    let path = rotated.folder.path("token.state");
+    let mut state: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    for index in 0..4 {
+        let mut token = state["tokens"][0].clone();
+        token["id"] = format!("{index:022}").into();
+        token["fingerprint"] = format!("{index:064}").into();
+        token["installed"] = false.into();
+        state["tokens"].as_array_mut().unwrap().push(token);
+    }
+    fs::write(&path, state.to_string()).unwrap();
+    let began = std::time::Instant::now();
+    let ended = rotate(&rotated, &url, &["-timeout=2s", "-retries=0"]);
+    ended.said(0, &["could not delete the tokens", "timed out after 4s while "]);
+    assert!(began.elapsed().as_secs() < 15, "{:?}", began.elapsed());
+}
+
+/// A gateway that does not accept the header of a service token says nothing about the token.
+#[test]
+fn a_token_of_another_program_that_only_a_gateway_refuses_stays() {
+    let (rotated, url) = through(STACKSTATE, |head| {
+        let is_gateway = head.to_lowercase().contains("x-api-key: ");
+        is_gateway.then(|| http("401 Unauthorized", "", "<html>401 Authorization Required</html>"))
+    });
+    fs::write(rotated.file(), "svctok-another\n").unwrap();
+    rotate(&rotated, &url, &[])
+        .failed_with(125, &["did not accept the token in ", "without saying that it is invalid"]);
+    assert_eq!(fs::read_to_string(rotated.file()).unwrap(), "svctok-another\n");
+    assert_eq!(rotated.tokens().len(), 0);
+}
+
+/// A new token that was not listed yet was taken for gone, and replaced.
+#[test]
+fn a_token_that_is_not_listed_yet_is_not_taken_for_gone() {
+    let hides = Arc::new(AtomicBool::new(false));
+    let hidden = hides.clone();
+    let (rotated, url) = through(STACKSTATE, move |head| {
+        let is_list = head.starts_with("GET /api/security/tokens ") && hidden.load(Ordering::Relaxed);
+        is_list.then(|| http("200 OK", "", "[]"))
+    });
+    rotate(&rotated, &url, &[]).rotated();
+    let first = rotated.token();
+    hides.store(true, Ordering::Relaxed);
+    rotate(&rotated, &url, &[]).succeeded();
+    assert_eq!(rotated.token(), first);
+    hides.store(false, Ordering::Relaxed);
+    rotate(&rotated, &url, &[]).succeeded();
+    rotated.is_settled();
 }

@@ -39,8 +39,8 @@ use crate::date::time;
 use crate::failure::{ExitStatus, Failure, Reason, Stage, Warning};
 use crate::go::duration;
 use crate::issuer::{
-    Found, Issuer, IssuerConfig, Leftover, Lifetime, Others, PlannedCreation, SETTLED_AFTER_SECONDS, Seen,
-    Site,
+    Found, Issuer, IssuerConfig, Known, Leftover, Lifetime, Others, PlannedCreation, SETTLED_AFTER_SECONDS,
+    Seen, Site,
 };
 use crate::log::Log;
 use crate::metrics::{self, Figures, Labels};
@@ -48,9 +48,9 @@ use crate::read::Until;
 use crate::secret::{SecretString, scrub};
 use crate::sys::signal::Signals;
 use files::{Files, LOCK_PAUSE, Lock, READ_LIMIT, Replacement, StateError};
-use state::{Known, State, fingerprint};
+use state::{State, fingerprint};
 
-/// Minimum time to delete a token or look for one when less of the timeout is left.
+/// How much longer than the timeout, and than another timeout, tokens may be looked for and deleted.
 const CLEAN_UP_LIMIT: Duration = Duration::from_secs(5);
 
 /// The settings of `rotate`, from flags and environment.
@@ -282,7 +282,7 @@ impl Rotate<'_> {
         let seen = match &token {
             None => Ok(Seen::Invalid),
             Some(token) => {
-                let known = at.map(|at| &state.tokens[at]).map(|known| (known.id.as_str(), known.created));
+                let known = at.map(|at| &state.tokens[at]);
                 self.wait(self.issuer.look_at(token, known, self.session.deadline))
                     .map_err(|failure| self.naming_file(failure))
             }
@@ -371,8 +371,7 @@ impl Rotate<'_> {
         state.tokens.push(known.clone());
         let saved = self.files.save_into(new_state, state);
         let unsynced = saved.and_then(|()| self.files.replace(new, &token)).map_err(|failure| {
-            let deleted = self.clean_up_wait(self.issuer.delete(&id, self.clean_up_deadline()));
-            let failure = match deleted {
+            let failure = match self.clean_up_wait(self.issuer.delete(&id, self.clean_up_deadline())) {
                 Ok(_) => failure,
                 Err(why) => {
                     old.push(known);
@@ -577,17 +576,25 @@ impl Rotate<'_> {
 
     /// Returns true if the token is gone. A failure is only a warning, unless a signal ends the run.
     fn delete(&self, id: &str, expires: Option<u64>, notes: &mut Notes) -> Result<bool, Failure> {
-        match self.clean_up_wait(self.issuer.delete(id, self.clean_up_deadline())) {
-            Ok(_) => {
-                notes.deleted.push(id.to_owned());
+        let id = id.to_owned();
+        if let Some(last) = notes.undeleted.last()
+            && Instant::now() >= self.clean_up_deadline()
+        {
+            let why = last.why.clone();
+            note(&mut notes.undeleted, Extra { id, expires, why });
+            return Ok(false);
+        }
+        match self.clean_up_wait(self.issuer.delete(&id, self.clean_up_deadline())) {
+            Ok(is_deleted) => {
+                notes.deleted.extend(is_deleted.then_some(id));
                 Ok(true)
             }
             Err(failure) => {
                 if matches!(failure.status, ExitStatus::Signal(_)) {
-                    let undeleted = self.undeleted(id, expires, &failure);
+                    let undeleted = self.undeleted(&id, expires, &failure);
                     return Err(Failure { stage: Stage::Revoke, ..failure }.and(&format!("and {undeleted}")));
                 }
-                note(&mut notes.undeleted, Extra { id: id.to_owned(), expires, why: failure.message });
+                note(&mut notes.undeleted, Extra { id, expires, why: failure.message });
                 Ok(false)
             }
         }
@@ -630,11 +637,15 @@ impl Rotate<'_> {
     }
 
     fn clean_up_deadline(&self) -> Instant {
-        self.session.deadline.max(Instant::now() + CLEAN_UP_LIMIT)
+        let Session { timeout, deadline, .. } = self.session;
+        let last = deadline + CLEAN_UP_LIMIT.min(timeout);
+        deadline.max(last.min(Instant::now() + CLEAN_UP_LIMIT))
     }
 
     fn clean_up_wait<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        let session = Session { deadline: self.clean_up_deadline(), ..self.session };
+        let deadline = self.clean_up_deadline();
+        let more = deadline - self.session.deadline;
+        let session = Session { timeout: self.session.timeout + more, deadline, ..self.session };
         session.wait(self.issuer.api(), work)
     }
 

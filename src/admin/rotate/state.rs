@@ -6,7 +6,7 @@
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
-use crate::issuer::PlannedCreation;
+use crate::issuer::{Known, PlannedCreation};
 use crate::secret::{ExposeSecret as _, SecretString};
 
 /// Increases when the file format changes.
@@ -23,22 +23,6 @@ pub(super) struct State {
     pub tokens: Vec<Known>,
     /// Creations whose result is unknown.
     pub attempts: Vec<PlannedCreation>,
-}
-
-/// A token that was created for FILE, or was found there.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-pub(super) struct Known {
-    /// The ID that deletes it: its key (Gafaelfawr), or its unique name (StackState).
-    pub id: String,
-    /// SHA-256 of the token, in hexadecimal. A token is random, so the hash does not reveal it.
-    pub fingerprint: String,
-    /// By the issuer's clock, in Unix seconds.
-    pub created: Option<u64>,
-    pub expires: Option<u64>,
-    /// It has been in FILE.
-    pub installed: bool,
-    /// `--keep-old`: once it is no longer in FILE, it is left to expire.
-    pub keep: bool,
 }
 
 impl State {

@@ -14,8 +14,8 @@ use crate::failure::{Failure, Reason, Stage, printable};
 use crate::issuer::api::Api;
 use crate::issuer::quote::shown;
 use crate::issuer::{
-    BoxFuture, CreateError, Found, Issuer, Lease, Lifetime, Others, PlannedCreation, SETTLED_AFTER_SECONDS,
-    Seen,
+    BoxFuture, CreateError, Found, Issuer, Known, Lease, Lifetime, Others, PlannedCreation,
+    SETTLED_AFTER_SECONDS, Seen,
 };
 use crate::secret::{ExposeSecret as _, SecretString};
 
@@ -211,7 +211,7 @@ impl Issuer for Environment {
     fn look_at<'a>(
         &'a self,
         token: &'a SecretString,
-        _: Option<(&'a str, Option<u64>)>,
+        _: Option<&'a Known>,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Seen, Failure>> {
         Box::pin(async move {

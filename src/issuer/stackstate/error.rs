@@ -21,6 +21,11 @@ fn is_own(answer: &Answer) -> bool {
     serde_json::from_slice::<Value>(&answer.body).is_ok_and(|body| body["_type"].is_string())
 }
 
+/// True if the credential is unknown, expired or deleted. A gateway may refuse one that is valid.
+pub(super) fn is_invalid_token(answer: &Answer) -> bool {
+    answer.status == 401 && is_own(answer)
+}
+
 /// The type and message of an error: `{"_type","message"}`, or several in an `ErrorsResponse`.
 fn words(answer: &Answer) -> (String, String) {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
@@ -56,6 +61,7 @@ fn explain(refusal: &Refusal<'_>) -> String {
             let check = if is_days_off(refusal.answer) { "" } else { "; check --expiration" };
             format!("{server} rejected the expiry {said}{check}{}", clock_clause(refusal.answer))
         }
+        (_, 401) if refusal.doing == Doing::Verify => refusal.usual(&said),
         (_, 401) => format!(
             "{server} rejected the credential {said}: it is unknown or expired, or it is a service token where an API token is expected; use a new one"
         ),

@@ -171,7 +171,7 @@ impl StackState {
         let url = self.api.at(&["server", "info"]);
         let with_it = ((SERVICE_HEADER, ""), token);
         let info: Option<Value> =
-            self.api.get_if_valid(&url, with_it, |answer| answer.status == 401, deadline).await?;
+            self.api.get_if_valid(&url, with_it, error::is_invalid_token, deadline).await?;
         Ok(info.is_some())
     }
 

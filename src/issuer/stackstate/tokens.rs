@@ -11,7 +11,9 @@ use super::{
 use crate::date::time;
 use crate::failure::{Failure, Reason, Stage, shell_word};
 use crate::issuer::api::Api;
-use crate::issuer::{BoxFuture, CreateError, Found, Issuer, Lease, Lifetime, Others, PlannedCreation, Seen};
+use crate::issuer::{
+    BoxFuture, CreateError, Found, Issuer, Known, Lease, Lifetime, Others, PlannedCreation, Seen,
+};
 use crate::secret::{ExposeSecret as _, SecretString};
 
 /// Added to the lifetime that a run needs: clocks differ, and a proxy may hide the server's.
@@ -153,11 +155,11 @@ impl Issuer for Installation {
     fn look_at<'a>(
         &'a self,
         token: &'a SecretString,
-        known: Option<(&'a str, Option<u64>)>,
+        known: Option<&'a Known>,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Seen, Failure>> {
         Box::pin(async move {
-            let Some((name, created)) = known else {
+            let Some(Known { id, created, expires, .. }) = known else {
                 if token.expose_secret().starts_with(SERVICE_TOKEN_PREFIX)
                     && !self.admin.accepts(token, deadline).await?
                 {
@@ -169,14 +171,15 @@ impl Issuer for Installation {
                 ));
             };
             let listed = self.admin.list(deadline).await?;
-            let Some(listed) = listed.iter().find(|token| token.name == name) else {
-                return Ok(Seen::Invalid);
+            let (expires, is_valid) = match listed.iter().find(|token| token.name == *id) {
+                Some(listed) => (listed.expiration.map(unix_seconds), true),
+                // The list may be behind.
+                None => (*expires, self.admin.accepts(token, deadline).await?),
             };
-            let expires = listed.expiration.map(unix_seconds);
-            if expires.is_some_and(|expires| expires <= self.now()) {
+            if !is_valid || expires.is_some_and(|expires| expires <= self.now()) {
                 return Ok(Seen::Invalid);
             }
-            Ok(Seen::Valid { id: name.to_owned(), created, expires, other_scopes: None })
+            Ok(Seen::Valid { id: id.clone(), created: *created, expires, other_scopes: None })
         })
     }
 
