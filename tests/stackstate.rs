@@ -8,6 +8,7 @@ mod sts;
 
 use serde_json::{Value, json};
 
+use crate::support::api::relay;
 use crate::support::{Ended, Sandbox, finish, http, into_no_reader, run, serve_bytes, token};
 
 const CONTROL: &str = "/sandbox/stackstate";
@@ -55,7 +56,12 @@ fn the_list_is_that_of_sts() {
          9007199254740994 | ant   |            | [stackstate-k8s-troubleshooter] | -                \n\
          9007199254740993 | zebra | 2030-01-31 | [a b c]                         | -                \n"
     );
-    let listed: Value = serde_json::from_str(&stackstate(&sandbox, &["list", "-o", "json"]).stdout).unwrap();
+    let mut listed: Value =
+        serde_json::from_str(&stackstate(&sandbox, &["list", "-o", "json"]).stdout).unwrap();
+    for token in listed["service-tokens"].as_array_mut().unwrap() {
+        let updated = token.as_object_mut().unwrap().remove("lastUpdateTimestamp");
+        assert!(updated.is_some_and(|millis| millis.as_i64() > Some(1_700_000_000_000)));
+    }
     let tokens = json!([
         {"id": 9_007_199_254_740_994_i64, "name": "ant", "roles": ["stackstate-k8s-troubleshooter"]},
         {"id": 9_007_199_254_740_993_i64, "name": "zebra", "roles": ["a", "b", "c"], "expiration": 1_896_048_000_000_i64},
@@ -189,4 +195,28 @@ fn a_token_that_does_not_get_to_stdout_is_an_error_that_names_it() {
     ended.failed_with(125, &["cannot write to stdout", "the token x is lost", "stackstate list"]);
     assert!(!ended.stderr.contains("svctok-"), "{ended:?}");
     assert_eq!(sandbox.made_tokens(CONTROL).len(), 2);
+}
+
+/// The only token of the name that is listed may be an older one, of somebody else.
+#[test]
+fn a_token_that_is_not_listed_yet_costs_no_older_one_of_the_same_name() {
+    let sandbox = Sandbox::start(&[]);
+    for roles in ["--roles=b", "--roles=a"] {
+        stackstate(&sandbox, &["create", "-n=x", roles]).succeeded();
+        let older = sandbox.made_tokens(CONTROL)[0].clone();
+        let mut aged = older.clone();
+        aged["lastUpdateTimestamp"] = 1_000_000_000_000_i64.into();
+        let url = relay(sandbox.var("STS_CLI_URL"), move |request, pass_on| {
+            let answer = pass_on(request);
+            if !request.starts_with("GET /api/security/tokens ") {
+                return answer;
+            }
+            http("200 OK", "", &format!("[{aged}]"))
+        });
+        let mut create = sandbox.token();
+        create.env("STS_CLI_URL", url).args(["stackstate", "create", "-n=x", "--roles=a"]);
+        finish(into_no_reader(&mut create))
+            .failed_with(125, &["cannot write to stdout", "the token x is lost"]);
+        assert_eq!(sandbox.made_tokens(CONTROL).first(), Some(&older));
+    }
 }

@@ -27,6 +27,7 @@ struct Token {
     name: String,
     secret: String,
     roles: Vec<String>,
+    created_millis: i64,
     expiration: Option<i64>,
     dedicated_subject: Option<String>,
 }
@@ -39,7 +40,9 @@ impl Token {
     }
 
     fn show(&self) -> Value {
-        let mut shown = json!({"id": self.id, "name": self.name, "roles": self.roles});
+        let mut shown = json!({
+            "id": self.id, "name": self.name, "roles": self.roles, "lastUpdateTimestamp": self.created_millis
+        });
         if let Some(expiration) = self.expiration {
             shown["expiration"] = expiration.into();
         }
@@ -173,6 +176,7 @@ fn create(installation: &Installation, request: &Request) -> Response<Body> {
         name: new.name,
         secret: format!("svctok-{random}"),
         roles: new.roles,
+        created_millis: now_millis(),
         expiration: new.expiry_date,
         dedicated_subject: new.dedicated_subject.filter(|subject| !subject.is_empty()),
     };

@@ -18,6 +18,8 @@ use crate::issuer::stackstate::{Created, ServiceToken, StackState};
 use crate::secret::scrub;
 use crate::sys::signal::Signals;
 
+/// `Date` has whole seconds.
+const DATE_SLACK_SECONDS: i64 = 2;
 const SEE_LIST: &str = "see: monitoring-token stackstate list";
 
 /// The installation, the session of the verb, and the format of its output.
@@ -38,6 +40,7 @@ pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Fa
     let (stackstate, session, format) = begin(stackstate, admin, signals)?;
     let place = Place::reserve(out.out)?;
     let open = format!("the token {} may have been created, {SEE_LIST}", new.name);
+    let began = date::unix_now().cast_signed();
     let work = stackstate.create(&new, session.deadline);
     let Created { name, token, expiration } = session.make(stackstate.api(), work, &open)?;
     let shown = |what: Shown<'_>| match (format, what) {
@@ -59,8 +62,14 @@ pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Fa
     );
     place.deliver(session, &token, shown, |advice| {
         let session = Session::begin(session.timeout, session.signals);
-        // The response has no ID.
-        match session.wait(stackstate.api(), delete_only(&stackstate, &name, session.deadline)) {
+        let offset = stackstate.api().client().usable_clock_offset_seconds().unwrap_or_default();
+        let began = began.saturating_sub(offset.saturating_add(DATE_SLACK_SECONDS)).saturating_mul(1000);
+        let is_new = |token: &ServiceToken| {
+            token.last_update_timestamp.is_some_and(|at| at >= began)
+                && (&token.roles, token.expiration) == (&new.roles, expiration)
+        };
+        let work = delete_only(&stackstate, &name, is_new, session.deadline);
+        match session.wait(stackstate.api(), work) {
             Ok(true) => format!("the token {} has been deleted{advice}", printable(&name)),
             Ok(false) => lost,
             Err(failure) => format!("{lost}; {failure}"),
@@ -68,10 +77,18 @@ pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Fa
     })
 }
 
-/// Deletes the token of this name, if there is only one; otherwise returns false.
-async fn delete_only(stackstate: &StackState, name: &str, deadline: Instant) -> Result<bool, Failure> {
-    match stackstate.ids_of(name, deadline).await?[..] {
-        [id] => stackstate.delete(id, deadline).await,
+/// Deletes the token of this name if there is only one and it `is_new`; otherwise returns false. The response to its
+/// creation has no ID, and it may not be listed yet.
+async fn delete_only(
+    stackstate: &StackState,
+    name: &str,
+    is_new: impl Fn(&ServiceToken) -> bool,
+    deadline: Instant,
+) -> Result<bool, Failure> {
+    let listed = stackstate.list(deadline).await?;
+    let named: Vec<&ServiceToken> = listed.iter().filter(|token| token.name == name).collect();
+    match named[..] {
+        [ServiceToken { id: Some(id), .. }] if is_new(named[0]) => stackstate.delete(*id, deadline).await,
         _ => Ok(false),
     }
 }
