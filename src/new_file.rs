@@ -5,6 +5,9 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::failure::{Failure, system_error};
+use crate::secret::{ExposeSecret as _, SecretString};
+
 /// A new file. It is removed again unless it is [kept](NewFile::keep).
 pub(crate) struct NewFile {
     path: PathBuf,
@@ -34,6 +37,18 @@ impl NewFile {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Creates the file of a secret before the secret, so that the secret cannot get lost. It is removed unless it is
+    /// filled. `flag` named it.
+    pub(crate) fn reserve(path: &Path, flag: &str) -> Result<NewFile, Failure> {
+        NewFile::private(path).map_err(unwritten(path, flag))
+    }
+
+    pub(crate) fn fill(&mut self, secret: &SecretString, flag: &str) -> Result<(), Failure> {
+        self.write_line(secret.expose_secret()).map_err(unwritten(&self.path, flag))?;
+        self.keep();
+        Ok(())
     }
 
     /// Writes `line` and a newline to the disk.
@@ -68,6 +83,14 @@ impl Drop for NewFile {
         if !self.kept {
             let _ = std::fs::remove_file(&self.path);
         }
+    }
+}
+
+/// The failure to write to a path that `flag` named.
+pub(crate) fn unwritten(path: &Path, flag: &str) -> impl Fn(io::Error) -> Failure {
+    move |error| {
+        let why = system_error(&error);
+        Failure::unwritten(format!("cannot write {}: {why}; check {flag}", path.display()))
     }
 }
 

@@ -9,13 +9,13 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::output::SecretFile;
 use crate::cli::Line;
 use crate::cli::stackstate::{Bootstrap, PRINT, Printed, TTL};
 use crate::config;
 use crate::failure::{Failure, Reason, Stage, system_error};
 use crate::issuer::credential::token_in;
 use crate::issuer::stackstate::SERVICE_TOKEN_PREFIX;
+use crate::new_file::NewFile;
 use crate::owner::is_trusted;
 use crate::random;
 use crate::read::{self, DEFAULT_PATIENCE, ReadError, Until};
@@ -145,14 +145,15 @@ fn check_ours(file: &File, at: &str) -> Result<(), Failure> {
 
 /// The token in `path`; a new one, written there, if there is no such file.
 fn kept_token(path: &Path, signals: &Signals) -> Result<SecretString, Failure> {
+    const FLAG: &str = "--token-file";
     let until = Until { signals: Some(signals), ..Until::in_time(DEFAULT_PATIENCE) };
     if path.as_os_str() == "-" {
-        return token_in(read::standard_input(), "standard input", "the token", "--token-file", &until);
+        return token_in(read::standard_input(), "standard input", "the token", FLAG, &until);
     }
     match read::open(path) {
         Err(ReadError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => {
             let token = random_token()?;
-            SecretFile::reserve(path, "--token-file")?.fill(&token)?;
+            NewFile::reserve(path, FLAG)?.fill(&token, FLAG)?;
             Ok(token)
         }
         file => {
@@ -160,7 +161,7 @@ fn kept_token(path: &Path, signals: &Signals) -> Result<SecretString, Failure> {
             if let Ok(file) = &file {
                 check_ours(file, &at)?;
             }
-            token_in(file, &at, "the token", "--token-file", &until)
+            token_in(file, &at, "the token", FLAG, &until)
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::output::{LastColumn, json, json_list, table};
-use super::{Place, Session, Shown};
+use super::{Place, Session};
 use crate::cli::flags::TIMEOUT;
 use crate::cli::gafaelfawr::{Create, Delete, GafaelfawrFlags, LIFETIME, List};
 use crate::cli::{AdminFlags, FORMAT, Format, Line};
@@ -14,6 +14,7 @@ use crate::issuer::gafaelfawr::{
     Gafaelfawr, MAX_EXPIRES, SHORTEST_LIFETIME, TokenInfo, delete_command, is_token_key, list_command,
     token_key_of,
 };
+use crate::secret::ExposeSecret as _;
 use crate::sys::signal::Signals;
 
 /// The environment, the session of the verb, and the format of its output.
@@ -54,17 +55,14 @@ pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Fa
     let work = gafaelfawr.create(&new, expires, session.deadline);
     let token = session.make(gafaelfawr.api(), work, &open)?;
     let key = token_key_of(&token).unwrap_or_default();
-    let shown = |what: Shown<'_>| match (format, what) {
-        (Format::Text, Shown::Token(token)) => format!("{token}\n"),
-        (Format::Text, Shown::Path(path)) => {
+    let shown = |out: Option<&str>| match (format, out) {
+        (Format::Text, None) => format!("{}\n", token.expose_secret()),
+        (Format::Text, Some(path)) => {
             let expiry = expires.map_or_else(|| "never".to_owned(), date::time);
             format!("token {key} of {username} is in {path}; expires: {expiry}\n")
         }
-        (Format::Json, what) => {
-            let (member, value) = match what {
-                Shown::Token(token) => ("token", token),
-                Shown::Path(path) => ("out", path),
-            };
+        (Format::Json, out) => {
+            let (member, value) = out.map_or(("token", token.expose_secret()), |path| ("out", path));
             json(&json!({
                 member: value, "key": key, "username": username, "scopes": new.scopes, "expires": expires
             }))

@@ -17,12 +17,12 @@ use crate::failure::{ExitStatus, Failure, Stage};
 use crate::go::duration;
 use crate::issuer::api::{Access, Api};
 use crate::issuer::{CreateError, Site};
+use crate::new_file::NewFile;
 use crate::read::Until;
 use crate::runtime::block_on;
-use crate::secret::{ExposeSecret as _, SecretString};
+use crate::secret::SecretString;
 use crate::stdout;
 use crate::sys::signal::Signals;
-use output::SecretFile;
 
 /// The time limit of a verb, and the signals that can end it early.
 #[derive(Clone, Copy)]
@@ -113,14 +113,16 @@ impl<'a> Session<'a> {
 /// Where to write a new token.
 enum Place {
     Stdout,
-    File(SecretFile),
+    File(NewFile),
 }
 
 impl Place {
+    const FLAG: &str = "--out";
+
     /// Fails before a token is created if it could not be delivered.
     fn reserve(out: Option<PathBuf>) -> Result<Place, Failure> {
         if let Some(path) = out.filter(|path| path.as_os_str() != "-") {
-            return SecretFile::reserve(&path, "--out").map(Place::File);
+            return NewFile::reserve(&path, Place::FLAG).map(Place::File);
         }
         stdout::check_open().map(|()| Place::Stdout).map_err(|_| {
             let message = "stdout is closed, so no token was created; open it, or use --out";
@@ -129,39 +131,27 @@ impl Place {
     }
 
     /// Writes a new token. If that fails, `undo` deletes it, and returns a clause about that, with the advice that it gets.
-    /// Returns the text for stdout, which is `shown` with the path of the file; with the token, it has already been
-    /// written there.
+    /// The text for stdout is `shown` with the path of the file, or with the token if there is no file.
     fn deliver(
         self,
         Session { signals, deadline, .. }: Session<'_>,
         token: &SecretString,
-        shown: impl Fn(Shown<'_>) -> String,
+        shown: impl Fn(Option<&str>) -> String,
         undo: impl FnOnce(&str) -> String,
     ) -> Result<String, Failure> {
         match self {
             Place::File(mut file) => {
-                file.fill(token).map_err(|failure| failure.and(&undo("")))?;
+                file.fill(token, Place::FLAG).map_err(|failure| failure.and(&undo("")))?;
                 let path = file.path().display().to_string();
-                let text = shown(Shown::Path(&path));
                 let room =
                     stdout::wait_for_room(signals, deadline).map_err(|error| stdout::unwritten(&error));
-                room.and_then(|()| stdout::report(&text))
+                room.and_then(|()| stdout::report(&shown(Some(&path))))
                     .map_err(|failure| failure.and(&format!("the token is in {path}")))?;
-                Ok(String::new())
             }
-            Place::Stdout => {
-                let text = shown(Shown::Token(token.expose_secret()));
-                stdout::wait_for_room(signals, deadline)
-                    .and_then(|()| stdout::deliver(&text))
-                    .map_err(|error| stdout::unwritten(&error).and(&undo("; check --out")))?;
-                Ok(String::new())
-            }
+            Place::Stdout => stdout::wait_for_room(signals, deadline)
+                .and_then(|()| stdout::deliver(&shown(None)))
+                .map_err(|error| stdout::unwritten(&error).and(&undo("; check --out")))?,
         }
+        Ok(String::new())
     }
-}
-
-/// The part of the text about a new token that depends on its place.
-enum Shown<'a> {
-    Path(&'a str),
-    Token(&'a str),
 }

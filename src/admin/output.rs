@@ -1,14 +1,10 @@
-//! Output formats: tables, JSON, and files that hold a secret.
+//! Output formats: tables and JSON.
 
 use std::fmt::Write as _;
-use std::io;
-use std::path::Path;
 
 use serde::Serialize;
 
-use crate::failure::{Failure, system_error};
-use crate::new_file::NewFile;
-use crate::secret::{ExposeSecret as _, SecretString, clean_foreign, clean_json};
+use crate::secret::{clean_foreign, clean_json};
 
 /// JSON, indented as by `sts`.
 pub(crate) fn json(value: &impl Serialize) -> String {
@@ -46,38 +42,6 @@ pub(crate) fn table(rows: &[Vec<String>], separator: &str, last: LastColumn) -> 
         let _ = writeln!(text, "{}", if last == LastColumn::Trimmed { line.trim_end() } else { &line });
     }
     text
-}
-
-/// A new file for a secret. It is created before the secret, so that the secret cannot get lost, and removed unless it
-/// is filled.
-pub(crate) struct SecretFile {
-    file: NewFile,
-    flag: &'static str,
-}
-
-impl SecretFile {
-    /// Creates the file that `flag` names. It must not exist yet.
-    pub(crate) fn reserve(path: &Path, flag: &'static str) -> Result<SecretFile, Failure> {
-        let file = NewFile::private(path).map_err(|error| unwritten(path, flag, &error))?;
-        Ok(SecretFile { file, flag })
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        self.file.path()
-    }
-
-    pub(crate) fn fill(&mut self, secret: &SecretString) -> Result<(), Failure> {
-        self.file
-            .write_line(secret.expose_secret())
-            .map_err(|error| unwritten(self.file.path(), self.flag, &error))?;
-        self.file.keep();
-        Ok(())
-    }
-}
-
-fn unwritten(path: &Path, flag: &str, error: &io::Error) -> Failure {
-    let message = format!("cannot write {}: {}; check {flag}", path.display(), system_error(error));
-    Failure::unwritten(message)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::output::{LastColumn, json, json_list, table};
-use super::{Place, Session, Shown};
+use super::{Place, Session};
 use crate::cli::flags::TIMEOUT;
 use crate::cli::stackstate::{Create, Delete, List, StackStateFlags, parse_id};
 use crate::cli::{AdminFlags, FORMAT, Format, Line};
@@ -15,7 +15,7 @@ use crate::config::{self, stackstate::new_token};
 use crate::date;
 use crate::failure::{Failure, Reason, Stage, printable};
 use crate::issuer::stackstate::{Created, ServiceToken, StackState};
-use crate::secret::scrub;
+use crate::secret::{ExposeSecret as _, scrub};
 use crate::sys::signal::Signals;
 
 /// `Date` has whole seconds.
@@ -43,15 +43,12 @@ pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Fa
     let began = date::unix_now().cast_signed();
     let work = stackstate.create(&new, session.deadline);
     let Created { name, token, expiration } = session.make(stackstate.api(), work, &open)?;
-    let shown = |what: Shown<'_>| match (format, what) {
-        (Format::Text, Shown::Path(shown) | Shown::Token(shown)) => {
-            format!("✅ Service token created: {shown}\n")
+    let shown = |out: Option<&str>| match format {
+        Format::Text => {
+            format!("✅ Service token created: {}\n", out.unwrap_or_else(|| token.expose_secret()))
         }
-        (Format::Json, what) => {
-            let token = match what {
-                Shown::Token(token) => Some(token),
-                Shown::Path(_) => None,
-            };
+        Format::Json => {
+            let token = out.is_none().then(|| token.expose_secret());
             // `json!` would sort the fields.
             json(&BTreeMap::from([("service-token", CreatedToken { name: &name, token, expiration })]))
         }

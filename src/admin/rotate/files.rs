@@ -14,7 +14,7 @@ use super::state::State;
 use crate::failure::{Failure, Reason, Stage, system_error};
 use crate::issuer::credential::token_in;
 use crate::metrics::follow_links;
-use crate::new_file::NewFile;
+use crate::new_file::{self, NewFile};
 use crate::owner::distrust;
 use crate::read::{self, ReadError, Until};
 use crate::secret::{ExposeSecret as _, SecretString};
@@ -225,10 +225,7 @@ fn distrusted(path: &Path, why: &str) -> Failure {
 }
 
 fn unwritten(path: &Path) -> impl Fn(io::Error) -> Failure {
-    move |error| {
-        let why = system_error(&error);
-        Failure::unwritten(format!("cannot write {}: {why}; check --token-file", path.display()))
-    }
+    new_file::unwritten(path, "--token-file")
 }
 
 /// Removes a file, if it is there.
