@@ -111,25 +111,3 @@ pub(crate) fn replace(path: &Path, temporary: &str, mode: u32, text: &[u8]) -> i
     new.file.set_permissions(Permissions::from_mode(mode))?;
     new.rename(path)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_that_is_not_kept_goes_away_and_one_that_is_there_is_left_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("token");
-        drop(NewFile::private(&path).unwrap());
-        assert!(!path.exists());
-        let mut file = NewFile::private(&path).unwrap();
-        file.write_line("secret").unwrap();
-        file.keep();
-        drop(file);
-        for again in [NewFile::private(&path), NewFile::public(&path)] {
-            assert_eq!(again.err().map(|error| error.kind()), Some(io::ErrorKind::AlreadyExists));
-        }
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "secret\n");
-        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-    }
-}

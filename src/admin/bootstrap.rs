@@ -165,28 +165,3 @@ fn kept_token(path: &Path, signals: &Signals) -> Result<SecretString, Failure> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_role_that_hocon_would_read_otherwise_is_quoted() {
-        for role in ["stackstate-power-user", "a_b.c", "Admin2"] {
-            assert_eq!(hocon_word(role), role);
-        }
-        for (role, word) in [
-            ("team:admin", r#""team:admin""#),
-            ("null", r#""null""#),
-            ("true", r#""true""#),
-            ("a//b", r#""a//b""#),
-            ("2nd", r#""2nd""#),
-            ("-x", r#""-x""#),
-            ("say \"hi\"", r#""say \"hi\"""#),
-            ("${x}", r#""${x}""#),
-            ("é", r#""é""#),
-        ] {
-            assert_eq!(hocon_word(role), word);
-        }
-    }
-}

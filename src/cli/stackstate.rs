@@ -311,31 +311,3 @@ fn is_kubernetes_name(name: &str) -> bool {
                 && bytes.last().is_some_and(|&b| inner(b))
         })
 }
-
-#[cfg(test)]
-mod tests {
-    use super::parse_ttl;
-
-    #[test]
-    fn a_ttl_becomes_one_number_and_one_unit() {
-        for (given, expected) in [
-            ("24h", Some("24h")),
-            ("7d", Some("7d")),
-            ("90m", Some("90m")),
-            ("1.5h", Some("1.5h")),
-            ("1h30m", Some("90m")),
-            ("1d12h", Some("36h")),
-            ("48h0m0s", Some("48h")),
-            ("1m30.5s", Some("90500ms")),
-            (".5h", Some("30m")),
-            ("+5h", Some("5h")),
-            ("1µs", Some("1us")),
-            ("0", None),
-            ("-1h", None),
-            ("soon", None),
-            ("1.5d", None),
-        ] {
-            assert_eq!(parse_ttl(given).as_deref(), expected, "{given}");
-        }
-    }
-}

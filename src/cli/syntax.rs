@@ -209,31 +209,3 @@ fn long_word(arg: &Arg, value: Option<&OsStr>) -> OsString {
 pub(super) fn is_of_sts(command: &Command) -> bool {
     command.get_arguments().any(|arg| arg.get_long() == Some(STS_FLAG))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::flags::MainFlags;
-    use crate::cli::{self, stackstate};
-
-    #[test]
-    fn clusters_and_attached_values_are_taken_apart_on_the_commands_of_sts_only() {
-        let create = &cli::command::<stackstate::Create>();
-        let delete = &cli::command::<stackstate::Delete>();
-        for (command, word, expected) in [
-            (create, "-ojson", &["--output=json"][..]),
-            (create, "-nNAME", &["--name=NAME"]),
-            (create, "-vvojson", &["--verbose", "--verbose", "--output=json"]),
-            (create, "-vn", &["--verbose", "--name"]),
-            (create, "-cprod=1", &["--context=prod=1"]),
-            (delete, "-i5", &["--id=5"]),
-            (create, "-o=json", &["-o=json"]),
-            (create, "-name=x", &["-name=x"]),
-            (create, "--ojson", &["--ojson"]),
-            (create, "-xojson", &["-xojson"]),
-            (&cli::command::<MainFlags>(), "-ojson", &["-ojson"]),
-        ] {
-            assert_eq!(expand(command, word.into()), expected, "{word}");
-        }
-    }
-}

@@ -227,16 +227,22 @@ fn names_and_the_form_of_scopes_are_checked_before_anything_is_asked() {
     let sandbox = Sandbox::start(&[]);
     for (args, words) in [
         (&["--username=sasquatch", "--scopes=a"][..], "must begin with bot-"),
-        (&["--username=bot-", "--scopes=a"], "not a valid username"),
-        (&["--username=bot--a", "--scopes=a"], "not a valid username"),
-        (&["--username=bot-A", "--scopes=a"], "not a valid username"),
         (&["--scopes=a"], "missing --username"),
         (&["--username=bot-a"], "missing --scopes"),
         (&["--username=bot-a", "--scopes=a b"], "not a list of scopes"),
     ] {
         run(sandbox.token().args(["gafaelfawr", "create"]).args(args)).failed_with(2, &[words]);
     }
+    let long = format!("bot-{}", "a".repeat(61));
+    for name in ["bot-", "bot--a", "-bot", "bot_a", "bot-A", "bot-é", "12", "a/b", &long] {
+        let list = ["gafaelfawr", "list", "--username", name];
+        run(sandbox.token().args(list)).failed_with(2, &["not a valid username"]);
+    }
+    run(sandbox.token().args(["gafaelfawr", "list", "--username="])).failed_with(2, &["empty value for"]);
     assert_eq!(sandbox.requests(), [""; 0]);
+    for name in ["bot-sasquatch", "bot-a", "bot-1", "bot-a-b", "someuser", &long[1..]] {
+        run(sandbox.token().args(["gafaelfawr", "list", "--username", name])).succeeded();
+    }
     let unknown = ["gafaelfawr", "create", "--username=bot-x", "--scopes=no:such"];
     run(sandbox.token().args(unknown)).failed_with(125, &["body.scopes: Unknown scopes", "--scopes"]);
 }

@@ -44,13 +44,28 @@ fn the_values_have_a_fresh_token_under_the_name_that_charts_read() {
 /// HOCON reads a ttl of one number and one unit, and roles that the chart writes without quotation marks.
 #[test]
 fn ttl_and_roles_are_what_the_server_reads_as_meant() {
-    for (given, printed) in
-        [("1h30m", "90m"), ("7d", "7d"), ("1d12h", "36h"), ("1.5h", "1.5h"), ("90s", "90s")]
-    {
+    for (given, printed) in [
+        ("1h30m", "90m"),
+        ("7d", "7d"),
+        ("1d12h", "36h"),
+        ("1.5h", "1.5h"),
+        ("90s", "90s"),
+        ("90m", "90m"),
+        ("48h0m0s", "48h"),
+        ("1m30.5s", "90500ms"),
+        (".5h", "30m"),
+        ("+5h", "5h"),
+        ("1µs", "1us"),
+    ] {
         assert_eq!(block(&bootstrap(&["--roles=a", "--ttl", given]))["ttl"], printed);
     }
-    let roles = block(&bootstrap(&["--roles", r#"plain-role,team:admin,null,"a,b",x y"#]))["roles"].clone();
-    assert_eq!(roles, json!(["plain-role", "\"team:admin\"", "\"null\"", "\"a,b\"", "\"x y\""]));
+    for plain in ["stackstate-power-user", "a_b.c", "Admin2"] {
+        assert_eq!(block(&bootstrap(&["--roles", plain]))["roles"], json!([plain]));
+    }
+    let odd = ["team:admin", "null", "true", "a//b", "2nd", "-x", "${x}", "é", "a,b", "x y", "say \"hi\""];
+    let list = odd.map(|role| format!("\"{}\"", role.replace('"', "\"\""))).join(",");
+    let quoted = odd.map(|role| Value::from(role).to_string());
+    assert_eq!(block(&bootstrap(&["--roles", &list]))["roles"], json!(quoted));
 }
 
 #[test]
@@ -99,6 +114,9 @@ fn values_that_no_chart_can_use_are_refused() {
         (&[], "missing --roles"),
         (&["--roles=a", "--ttl=soon"], "\"soon\" for --ttl"),
         (&["--roles=a", "--ttl=0s"], "--ttl"),
+        (&["--roles=a", "--ttl=0"], "\"0\" for --ttl"),
+        (&["--roles=a", "--ttl=-1h"], "\"-1h\" for --ttl"),
+        (&["--roles=a", "--ttl=1.5d"], "\"1.5d\" for --ttl"),
         (&["--roles=a", "--ttl="], "empty value for --ttl"),
         (&["--roles=a\nb"], "control character"),
         (&["--roles=a", "--dedicated-subject=a\tb"], "control character"),

@@ -143,7 +143,10 @@ fn csv_roles_and_blanks_mean_what_they_mean_for_sts() {
     let listed = stage.run("list");
     assert!(listed.stdout.lines().next().unwrap().ends_with("| DEDICATED_SUBJECT"), "{listed:?}");
     assert!(listed.stdout.contains("| sub "), "{listed:?}");
-    assert!(stage.run("list -ojson").stdout.contains("\"dedicatedSubject\": \"sub\""));
+    let json = stage.run("list -vvojson");
+    assert!(json.stdout.contains("\"dedicatedSubject\": \"sub\"") && !json.stderr.is_empty(), "{json:?}");
+    stage.run("list -cprod=1").failed_with(125, &["has no context prod=1"]);
+    stage.run("create -name=x --roles=r").succeeded();
 }
 
 /// There, it is a destination.

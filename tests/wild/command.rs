@@ -317,6 +317,15 @@ fn help_is_a_word_and_mistyped_words_have_a_suggestion() {
         (&["-servise=x", "true"], "unknown flag -servise; did you mean -service?"),
         (&["--cache_ttl=1h", "true"], "did you mean -cache-ttl?"),
         (&["-Timeout=1s", "true"], "did you mean -timeout?"),
+        (&["-tiemout=1s", "true"], "did you mean -timeout?"),
+        (&["-service_url", "true"], "did you mean -service-url?"),
+        (&["-x", "true"], "unknown flag -x; monitoring-token -help lists the flags"),
+        (&["-ndt7-client", "true"], "unknown flag -ndt7-client; monitoring-token -help lists the flags"),
+        // Only on the commands that replace sts is a word with one dash a cluster.
+        (&["-ojson", "true"], "unknown flag -ojson"),
+        (&["stackstate", "list", "--ojson"], "unknown flag -ojson"),
+        (&["stackstate", "list", "-xojson"], "unknown flag -xojson"),
+        (&["stackstate", "create", "-vn"], "flag --name needs a value"),
         (&["check", "-jsn"], "did you mean -json?"),
         (&["gafaelfawr", "list", "--usrname=u"], "did you mean -username?"),
     ] {
