@@ -649,6 +649,8 @@ fn a_url_in_place_of_a_file_is_refused_and_not_shown() {
         let words = format!("{flag}: expected a path, not a URL; it is not shown");
         assert!(ended.stderr.contains(&words), "{ended:?}");
     }
-    let ended = run(token().env("MONITORING_TOKEN_CA_FILE", URL).arg("true"));
-    ended.failed_with(2, &["MONITORING_TOKEN_CA_FILE: expected a path, not a URL"]);
+    for variable in ["MONITORING_TOKEN_CA_FILE", "SSL_CERT_FILE", "SSL_CERT_DIR"] {
+        let words = format!("{variable}: expected a path, not a URL");
+        run(token().env(variable, URL).arg("true")).failed_with(2, &[&words]);
+    }
 }

@@ -1,11 +1,10 @@
 //! The flags and variables that control connections.
 
-use std::path::PathBuf;
-
 use reqwest::Url;
 
 use super::{clean_variable, variable};
 use crate::cli::flags::{HttpFlags, RETRIES};
+use crate::cli::values::path;
 use crate::failure::Failure;
 use crate::http::HttpConfig;
 use crate::http::proxy::{ProxyRules, Setting};
@@ -13,12 +12,16 @@ use crate::http::trust::TrustStore;
 use crate::secret::protect_url;
 
 pub(super) fn http(flags: HttpFlags) -> Result<HttpConfig, Failure> {
+    let refuse = |name| Failure::usage(format!("{name}: expected a path, not a URL; it is not shown"));
     let mut trust = TrustStore { extra: flags.ca_file, ..TrustStore::default() };
     // As in Go, SSL_CERT_FILE replaces the default files, and SSL_CERT_DIR the default directories.
     if let Some(file) = clean_variable("SSL_CERT_FILE")? {
-        trust.files = vec![PathBuf::from(file)];
+        trust.files = vec![path(file.as_ref()).map_err(|_| refuse("SSL_CERT_FILE"))?];
     }
     if let Some(dirs) = clean_variable("SSL_CERT_DIR")? {
+        if Url::parse(&dirs).is_ok_and(|url| url.has_host()) {
+            return Err(refuse("SSL_CERT_DIR"));
+        }
         trust.dirs = std::env::split_paths(&dirs).collect();
     }
     let proxies = ProxyRules {
