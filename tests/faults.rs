@@ -343,6 +343,10 @@ fn the_faults_of_the_command_are_those_of_the_manual() {
         ("cannot run COMMAND: the environment is too large", "tests/wild/command.rs"),
         ("the parent process died before the command was run", "tests/supervise/parent.rs"),
         ("cannot run COMMAND: this machine is out of resources", "tests/supervise/limits.rs"),
+        (
+            "cannot run COMMAND: a sandbox forbids a system call that monitoring-token needs",
+            "tests/supervise/limits.rs",
+        ),
         ("cannot run COMMAND: this machine needs a /dev/null", "tests/supervise/limits.rs"),
         ("cannot start: …", "tests/supervise/limits.rs"),
         ("cannot catch signals: …", "what forbids that keeps the program from being loaded, too"),

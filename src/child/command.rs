@@ -1,9 +1,9 @@
 //! Starts the command as `env` would: with the same signal mask, ignored signals, umask, directory and descriptors.
 
 use std::ffi::{CStr, OsStr, OsString};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::io::Errno;
@@ -12,7 +12,7 @@ use super::lookup::{self, LookupError};
 use super::output::{Masked, Output, Tail};
 use crate::secret::{ExposeSecret as _, SecretString};
 use crate::sys::memory::environment;
-use crate::sys::process::{Child, Image};
+use crate::sys::process::{Child, Image, NotStarted};
 
 /// `-output`: where the command's output goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,11 +95,13 @@ impl Job<'_> {
         let (kept, set) = self.environment();
         let image = Image::new(&path, self.words, kept, set)
             .map_err(|error| StartError::CannotRun(path.clone(), error))?;
-        let stdin = match self.input {
-            InputPolicy::Null => Some(null(File::options().read(true)).map_err(StartError::Ours)?),
-            InputPolicy::Inherit => None,
-        };
-        let (output, [stdout, stderr]) = self.connect_output().map_err(StartError::Ours)?;
+        let needs_null = self.input == InputPolicy::Null || self.output == OutputPolicy::Discard;
+        let null = needs_null.then(null).transpose().map_err(StartError::Ours)?;
+        let null = null.as_ref().map(AsFd::as_fd);
+        let (output, ends) = self.connect_output().map_err(StartError::Ours)?;
+        let stdin = null.filter(|_| self.input == InputPolicy::Null);
+        let discarded = null.filter(|_| self.output == OutputPolicy::Discard);
+        let [stdout, stderr] = ends.each_ref().map(|end| end.as_ref().map(AsFd::as_fd).or(discarded));
         let child = image.start([stdin, stdout, stderr]).map_err(|error| classify(path, error, &image))?;
         Ok(Started { child, output })
     }
@@ -120,14 +122,10 @@ impl Job<'_> {
         (kept.collect(), variables)
     }
 
-    /// How the output is handled, and the descriptors that replace stdout and stderr.
+    /// How the output is handled, and the pipes that replace stdout and stderr.
     fn connect_output(&self) -> io::Result<(Output, [Option<OwnedFd>; 2])> {
         match self.output {
-            OutputPolicy::Inherit => Ok((Output::Direct, [None, None])),
-            OutputPolicy::Discard => {
-                let null = null(File::options().write(true))?;
-                Ok((Output::Direct, [Some(null.try_clone()?), Some(null)]))
-            }
+            OutputPolicy::Inherit | OutputPolicy::Discard => Ok((Output::Direct, [None, None])),
             OutputPolicy::OnFailure => {
                 let (ours, theirs) = pipe()?;
                 Ok((Output::Tail(Tail::new(ours)), [Some(theirs.try_clone()?), Some(theirs)]))
@@ -198,32 +196,34 @@ pub(crate) fn examine(word: &OsStr) -> Result<PathBuf, StartError> {
 }
 
 /// Opens /dev/null. Its error names it, so that it is not mistaken for the command's.
-fn null(options: &OpenOptions) -> io::Result<OwnedFd> {
-    options
+fn null() -> io::Result<OwnedFd> {
+    File::options()
+        .read(true)
+        .write(true)
         .open("/dev/null")
         .map(OwnedFd::from)
         .map_err(|error| io::Error::new(error.kind(), format!("this machine needs a /dev/null: {error}")))
 }
 
-/// Errors of `execve` belong to the command, earlier ones to this machine.
-fn classify(path: PathBuf, error: io::Error, image: &Image) -> StartError {
-    let errno = Errno::from_io_error(&error);
+fn classify(path: PathBuf, error: NotStarted, image: &Image) -> StartError {
+    let errno = match error {
+        NotStarted::Exec(errno) => errno,
+        NotStarted::Ours(errno) => return StartError::Ours(errno.into()),
+    };
     // An error that seems to be about COMMAND may be about its interpreter.
-    if let Some(Errno::NOENT | Errno::ACCESS | Errno::NOEXEC | Errno::LOOP) = errno
+    if let Errno::NOENT | Errno::ACCESS | Errno::NOEXEC | Errno::LOOP = errno
         && lookup::check_executable(&path).is_ok()
         && let Some((interpreter, error)) = lookup::broken_interpreter(&path)
     {
         return StartError::Interpreter(interpreter, error);
     }
     match errno {
-        Some(Errno::NOENT) if path.metadata().is_ok_and(|metadata| metadata.is_file()) => {
-            StartError::NoLoader
-        }
-        Some(Errno::NOENT) => StartError::NotFound,
-        Some(Errno::NOEXEC) => StartError::NotAProgram,
-        Some(Errno::TOOBIG) => StartError::TooLarge(describe_size(image)),
-        Some(Errno::AGAIN | Errno::NOMEM | Errno::MFILE | Errno::NFILE) => StartError::Ours(error),
-        Some(Errno::ACCESS) if path.is_dir() => StartError::IsADirectory,
-        _ => StartError::CannotRun(path, error),
+        Errno::NOENT if path.metadata().is_ok_and(|metadata| metadata.is_file()) => StartError::NoLoader,
+        Errno::NOENT => StartError::NotFound,
+        Errno::NOEXEC => StartError::NotAProgram,
+        Errno::TOOBIG => StartError::TooLarge(describe_size(image)),
+        Errno::AGAIN | Errno::NOMEM | Errno::MFILE | Errno::NFILE => StartError::Ours(errno.into()),
+        Errno::ACCESS if path.is_dir() => StartError::IsADirectory,
+        _ => StartError::CannotRun(path, errno.into()),
     }
 }

@@ -4,6 +4,8 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::time::Instant;
 
+use rustix::io::Errno;
+
 use super::Run;
 use crate::child::{self, End, Ended, Interference, Job, OutputPolicy, StartError, Supervised};
 use crate::failure::{ExitStatus, Failure, Reason, Stage, Warning, brief, shell_word, system_error};
@@ -194,8 +196,17 @@ pub(crate) fn refuse_command(name: &str, error: &StartError) -> Failure {
             format!("{place}{}{advice}", system_error(error))
         }
         StartError::TooLarge(what) => what.clone(),
-        StartError::Ours(error) if is_missing(error) => system_error(error),
-        StartError::Ours(error) => format!("this machine is out of resources: {}", system_error(error)),
+        StartError::Ours(error) => match Errno::from_io_error(error) {
+            // It is about /dev/null.
+            None => system_error(error),
+            Some(Errno::PERM | Errno::ACCESS | Errno::NOSYS) => {
+                format!(
+                    "a sandbox forbids a system call that monitoring-token needs: {}",
+                    system_error(error)
+                )
+            }
+            Some(_) => format!("this machine is out of resources: {}", system_error(error)),
+        },
     };
     let message = format!("cannot run {name}: {why}");
     Failure { stage: Stage::Command, reason, status, message }

@@ -3,14 +3,15 @@
 use std::ffi::{CStr, CString, OsString, c_char, c_int, c_void};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 
-use rustix::event::{EventfdFlags, eventfd};
-use rustix::io::{Errno, read, write};
+use rustix::io::{Errno, read, retry_on_intr, write};
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    Pid, Signal as RustixSignal, getpgid, getppid, getsid, set_parent_process_death_signal, setsid,
+    Pid, Signal as RustixSignal, getpgid, getpgrp, getpid, getppid, getsid, kill_process,
+    set_parent_process_death_signal, setsid,
 };
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
@@ -53,27 +54,53 @@ impl Image {
     /// descriptors in place of the standard ones; the kernel sends it SIGTERM if the thread that calls this dies.
     ///
     /// The program leads neither of them, as if a script had started it: if setsid(1) leads a process group, it forks
-    /// and exits 0 at once. So a first child creates the session, starts the program as a child of this process
-    /// (CLONE_PARENT), and exits when the program has started.
-    pub(crate) fn start(&self, standard: [Option<OwnedFd>; 3]) -> io::Result<Child> {
-        let mut birth = Birth {
+    /// and exits 0 at once. So a first child creates the session and starts the program as a child of this process
+    /// (CLONE_PARENT).
+    pub(crate) fn start(&self, standard: [Option<BorrowedFd<'_>>; 3]) -> Result<Child, NotStarted> {
+        let birth = |leads, news| Birth {
             image: self,
             standard,
             inherited: Inherited::at_start(),
-            parent: rustix::process::getpid(),
-            leads: false,
-            news: News::new()?,
+            parent: getpid(),
+            leads,
+            news,
         };
-        match birth.in_group_of_another() {
+        let mut stack = Stack::<LEADER_STACK>::uninit();
+        let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
+        let mut led = birth(false, theirs.as_raw_fd());
+        // SAFETY: see `clone`; `hear` waits until both children are done. The end of the leader sends no SIGCHLD, because
+        // it is waited for here.
+        let group = unsafe { led.clone(&mut stack, lead, 0) }?;
+        drop(theirs);
+        let news = hear(&ours);
+        reap(group);
+        match news {
+            (Some(pid), outcome) => return begun(Child { pid, group }, outcome),
             // Emulators of other processors cannot do that.
-            Err(Errno::INVAL | Errno::NOSYS) => {}
-            child => return Ok(child?),
+            (None, Err(NotStarted::Ours(Errno::INVAL | Errno::NOSYS))) => {}
+            (None, outcome) => return Err(outcome.err().unwrap_or(NotStarted::Ours(Errno::CHILD))),
         }
-        birth.leads = true;
-        // SAFETY: see `clone`.
-        let pid = unsafe { birth.clone::<COMMAND_STACK>(be_born, libc::SIGCHLD) }?;
-        let (_, outcome) = birth.news.read();
-        Ok(begun(Child { pid, group: pid }, outcome)?)
+        let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
+        let mut leading = birth(true, theirs.as_raw_fd());
+        // SAFETY: as above.
+        let pid = unsafe { leading.clone(&mut stack, be_born, libc::SIGCHLD) }?;
+        drop(theirs);
+        begun(Child { pid, group: pid }, hear(&ours).1)
+    }
+}
+
+/// Why a program was not started.
+#[derive(Clone, Copy)]
+pub(crate) enum NotStarted {
+    /// The error of `execve`, which is the program's.
+    Exec(Errno),
+    /// The error of an earlier system call.
+    Ours(Errno),
+}
+
+impl From<Errno> for NotStarted {
+    fn from(error: Errno) -> NotStarted {
+        NotStarted::Ours(error)
     }
 }
 
@@ -81,62 +108,51 @@ impl Image {
 /// costs a page fault.
 const COMMAND_STACK: usize = 512;
 const LEADER_STACK: usize = 2 * COMMAND_STACK;
+type Stack<const SIZE: usize> = MaybeUninit<[u128; SIZE]>;
 
 /// Everything that the children need to start the program.
 struct Birth<'a> {
     image: &'a Image,
-    standard: [Option<OwnedFd>; 3],
+    standard: [Option<BorrowedFd<'a>>; 3],
     inherited: Inherited,
     parent: Pid,
     /// True if the command creates its session itself.
     leads: bool,
-    news: News,
+    /// The children's end of a pipe, through which they report, because under valgrind and emulators their memory is a
+    /// copy. When it is closed, because the program runs or they are gone, they no longer use our memory.
+    news: RawFd,
 }
 
-/// The report of the children: a counter in the kernel (eventfd(2)), because under valgrind and emulators their memory
-/// is a copy. Its lower half is the process that becomes the program, and its upper half the error, if it does not.
-struct News(OwnedFd);
+/// The reports of the children, each of 8 bytes: a kind, and the number of a process or error.
+const BORN: i32 = 0;
+const FAILED: i32 = 1;
+const EXEC_FAILED: i32 = 2;
 
-impl News {
-    fn new() -> rustix::io::Result<News> {
-        eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map(News)
+/// Waits until the children are done, and returns the process that becomes the program, and the error, if it does not.
+fn hear(news: &OwnedFd) -> (Option<Pid>, Result<(), NotStarted>) {
+    let (mut command, mut outcome) = (None, Ok(()));
+    let mut bytes = [0; 8];
+    while matches!(retry_on_intr(|| read(news, &mut bytes)), Ok(8)) {
+        let [kind, number] =
+            [0, 4].map(|at| i32::from_ne_bytes(std::array::from_fn(|byte| bytes[at + byte])));
+        match kind {
+            BORN => command = Pid::from_raw(number),
+            FAILED => outcome = Err(NotStarted::Ours(Errno::from_raw_os_error(number))),
+            _ => outcome = Err(NotStarted::Exec(Errno::from_raw_os_error(number))),
+        }
     }
-
-    fn report(&self, command: Pid) {
-        self.add(command.as_raw_nonzero().get().unsigned_abs().into());
-    }
-
-    fn fail(&self, error: Errno) {
-        self.add(u64::from(error.raw_os_error().unsigned_abs()) << 32);
-    }
-
-    fn add(&self, number: u64) {
-        // A counter that is far from its limit always accepts a number.
-        let _ = write(&self.0, &number.to_ne_bytes());
-    }
-
-    /// Also forgets the report.
-    fn read(&self) -> (Option<Pid>, rustix::io::Result<()>) {
-        let mut bytes = [0; 8];
-        // Without a report, it fails.
-        let _ = read(&self.0, &mut bytes);
-        let number = u64::from_ne_bytes(bytes);
-        let [command, error] =
-            [number & u64::from(u32::MAX), number >> 32].map(|half| i32::try_from(half).unwrap_or_default());
-        let outcome = if error == 0 { Ok(()) } else { Err(Errno::from_raw_os_error(error)) };
-        (Pid::from_raw(command), outcome)
-    }
+    (command, outcome)
 }
 
 /// The child that makes session and group. Its group keeps its number, because the command is in it.
 extern "C" fn lead(birth: *mut c_void) -> c_int {
     // SAFETY: our parent gave us its `Birth`, and waits.
     let birth = unsafe { &mut *birth.cast::<Birth<'_>>() };
-    // SAFETY: see `Birth::clone`.
-    let begun = setsid().and_then(|_| unsafe { birth.clone::<COMMAND_STACK>(be_born, libc::CLONE_PARENT) });
-    match begun {
-        Ok(command) => birth.news.report(command),
-        Err(error) => birth.news.fail(error),
+    let mut stack = Stack::<COMMAND_STACK>::uninit();
+    // SAFETY: see `Birth::clone`. If this process is killed while it waits, our parent waits for the other one.
+    let begun = setsid().and_then(|_| unsafe { birth.clone(&mut stack, be_born, libc::CLONE_PARENT) });
+    if let Err(error) = begun {
+        birth.report(FAILED, error.raw_os_error());
     }
     // SAFETY: nothing of what our parent shares with us is cleaned up.
     unsafe { libc::_exit(0) }
@@ -146,51 +162,63 @@ extern "C" fn lead(birth: *mut c_void) -> c_int {
 extern "C" fn be_born(birth: *mut c_void) -> c_int {
     // SAFETY: the parent process passed its `Birth`, and waits.
     let birth = unsafe { &mut *birth.cast::<Birth<'_>>() };
-    if let Err(error) = birth.become_program() {
-        birth.news.fail(error);
+    birth.report(BORN, getpid().as_raw_nonzero().get());
+    match birth.become_program() {
+        NotStarted::Ours(error) => birth.report(FAILED, error.raw_os_error()),
+        NotStarted::Exec(error) => birth.report(EXEC_FAILED, error.raw_os_error()),
     }
     // SAFETY: nothing that is shared with the parent process is cleaned up. Only the parent sees the status.
     unsafe { libc::_exit(libc::EXIT_FAILURE) }
 }
 
 impl Birth<'_> {
-    fn in_group_of_another(&mut self) -> rustix::io::Result<Child> {
-        // SAFETY: see `clone`. Its end sends no SIGCHLD, because it is waited for here.
-        let group = unsafe { self.clone::<LEADER_STACK>(lead, 0) }?;
-        reap(group);
-        match self.news.read() {
-            (Some(pid), outcome) => begun(Child { pid, group }, outcome),
-            (None, outcome) => Err(outcome.err().unwrap_or(Errno::CHILD)),
-        }
+    fn report(&self, kind: i32, number: i32) {
+        let [kind, number] = [kind, number].map(i32::to_ne_bytes);
+        let bytes: [u8; 8] = std::array::from_fn(|at| if at < 4 { kind[at] } else { number[at - 4] });
+        // SAFETY: the children do not close it.
+        let _ = write(unsafe { BorrowedFd::borrow_raw(self.news) }, &bytes);
     }
 
-    /// Starts a child on a stack of its own.
+    /// Starts a child on a stack of its own, and waits until it has become the program or is gone, or until this process
+    /// is killed.
     ///
-    /// The child uses our memory until it has become the program or is gone, as with `vfork` and `posix_spawn`, and we
-    /// wait. A copy (`fork`) costs both of us a page fault for each page that is then written: 28 more in a run
-    /// without exchange and 41 over https, which took 13 % and 8 % more CPU time.
+    /// The child uses our memory until then, as with `vfork` and `posix_spawn`. A copy (`fork`) costs both of us a page
+    /// fault for each page that is then written: 28 more in a run without exchange and 41 over https, which took 13 %
+    /// and 8 % more CPU time.
     ///
     /// # Safety
-    /// `child` takes a `Birth`, does not return, and needs no more stack than this.
-    unsafe fn clone<const STACK: usize>(
+    /// `child` takes a `Birth`, does not return, and needs no more stack than this. Nobody else uses `stack` and `self`
+    /// before the pipe is closed.
+    unsafe fn clone<const SIZE: usize>(
         &mut self,
+        stack: &mut Stack<SIZE>,
         child: extern "C" fn(*mut c_void) -> c_int,
         flags: c_int,
     ) -> rustix::io::Result<Pid> {
-        let mut stack = MaybeUninit::<[u128; STACK]>::uninit();
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | flags;
         // SAFETY: the stack grows down from its end, and it, `self` and all that `self` borrows stay where they are
-        // until the child is done with them, because we wait. No signal handler can run on the shared memory: this
-        // program has none.
+        // until the child is done with them, as the caller guarantees. No signal handler can run on the shared memory:
+        // this program has none.
         let pid = unsafe {
-            let end = stack.as_mut_ptr().add(1);
+            let end = std::ptr::from_mut(stack).add(1);
             libc::clone(child, end.cast(), flags, std::ptr::from_mut(self).cast())
         };
         if pid > 0 { Pid::from_raw(pid).ok_or(Errno::CHILD) } else { Err(last_errno()) }
     }
 
     /// Returns only if it fails. It only makes system calls, because the memory is the parent's.
-    fn become_program(&self) -> rustix::io::Result<()> {
+    fn become_program(&self) -> NotStarted {
+        if let Err(error) = self.prepare() {
+            return NotStarted::Ours(error);
+        }
+        let Image { path, argv, envp, .. } = self.image;
+        // SAFETY: a C string, and two null-terminated lists of C strings, all owned by the image or static.
+        unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+        NotStarted::Exec(last_errno())
+    }
+
+    /// As `become_program`.
+    fn prepare(&self) -> rustix::io::Result<()> {
         // A session of its own: a process group that the terminal's keys do not reach (they are forwarded once), and no
         // controlling terminal.
         if self.leads {
@@ -202,19 +230,21 @@ impl Birth<'_> {
             return Err(Errno::SRCH);
         }
         let [stdin, stdout, stderr] = &self.standard;
-        stdin.as_ref().map_or(Ok(()), dup2_stdin)?;
-        stdout.as_ref().map_or(Ok(()), dup2_stdout)?;
-        stderr.as_ref().map_or(Ok(()), dup2_stderr)?;
+        stdin.map_or(Ok(()), dup2_stdin)?;
+        stdout.map_or(Ok(()), dup2_stdout)?;
+        stderr.map_or(Ok(()), dup2_stderr)?;
         self.inherited.restore();
-        let Image { path, argv, envp, .. } = self.image;
-        // SAFETY: a C string, and two null-terminated lists of C strings, all owned by the image or static.
-        unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
-        Err(last_errno())
+        if !self.leads {
+            // The leader of the group. The program may stop the whole group as soon as it runs, and a leader that is
+            // stopped before it has exited would keep our parent waiting.
+            let _ = kill_process(getpgrp(), RustixSignal::KILL);
+        }
+        Ok(())
     }
 }
 
 /// The child, if it has become the program.
-fn begun(child: Child, outcome: rustix::io::Result<()>) -> rustix::io::Result<Child> {
+fn begun(child: Child, outcome: Result<(), NotStarted>) -> Result<Child, NotStarted> {
     outcome.map(|()| child).inspect_err(|_| reap(child.pid))
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::{Job, before_exec, check, key, without_exchange};
+use crate::support::filter::system_calls;
 use crate::support::job::Folder;
 use crate::support::{run, serve_bytes, token};
 
@@ -82,6 +83,18 @@ fn a_full_process_table_is_a_local_failure() {
     before_exec(&mut command, || limit(libc::RLIMIT_NPROC, 0));
     let ended = run(command.args(["-exchange=false", "--", "true"]));
     ended.failed_with(125, &["cannot run true", "out of resources"]);
+}
+
+/// They were blamed on the command: 126, "make it executable".
+#[test]
+fn a_system_call_that_a_sandbox_forbids_is_a_local_failure() {
+    let forbid = libc::SECCOMP_RET_ERRNO | libc::EPERM.unsigned_abs();
+    for call in [libc::SYS_setsid, libc::SYS_pipe2, libc::SYS_clone] {
+        let mut command = without_exchange(&[]);
+        system_calls(&mut command, &[call], forbid);
+        let ended = run(command.arg("true"));
+        ended.failed_with(125, &["cannot run true: a sandbox forbids a system call"]);
+    }
 }
 
 /// runc#1914, moby#20096: under a pids limit, a lookup that needs a thread failed, and DNS was blamed. Now it needs

@@ -57,6 +57,18 @@ fn a_stopped_group_dies_of_the_timeout() {
     }
 }
 
+/// The process that makes the group was stopped with it if it had not exited yet, and the run waited for it forever.
+#[test]
+fn a_command_that_stops_its_group_at_once_does_not_stop_the_run() {
+    let start = |_| Job::start(&["-timeout=100ms", "-kill-after=0"], "kill -STOP 0");
+    for _ in 0..8 {
+        let jobs: Vec<Job> = (0..8).map(start).collect();
+        for mut job in jobs {
+            job.finish().failed_with(124, &["timed out"]);
+        }
+    }
+}
+
 #[test]
 fn a_stopped_group_dies_of_a_forwarded_sigterm() {
     let mut job = Job::start(&[], "echo $$ >$D/pid; kill -STOP 0; sleep $LONG");
