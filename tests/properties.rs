@@ -371,12 +371,13 @@ proptest! {
         width in 1_usize..80,
         end in prop_oneof![Just("\n"), Just("\r\n")],
         between in prop_oneof![Just("\n"), Just("\r\n"), Just(" "), Just(" \t\n")],
+        without_end in prop_oneof![Just(""), Just("-----BEGIN CERTIFICATE-----\nQUJD\n")],
     ) {
         let mut pem = text.clone();
         for der in &certificates {
             let base64 = STANDARD.encode(der);
             let lines: Vec<&str> = (0..base64.len()).step_by(width).map(|at| &base64[at..base64.len().min(at + width)]).collect();
-            write!(pem, "-----BEGIN CERTIFICATE-----{end}{}{end}-----END CERTIFICATE-----{end}{text}{end}", lines.join(between)).unwrap();
+            write!(pem, "{without_end}-----BEGIN CERTIFICATE-----{end}{}{end}-----END CERTIFICATE-----{end}{text}{end}", lines.join(between)).unwrap();
         }
         let found: Vec<Vec<u8>> = roots::certificates(pem.as_bytes()).iter().map(|der| der.to_vec()).collect();
         prop_assert_eq!(found, certificates);

@@ -11,7 +11,8 @@ use std::rc::Rc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use memchr::{memchr, memchr3, memmem::Finder};
+use memchr::memmem::{self, Finder};
+use memchr::{memchr, memchr3};
 use rustls::pki_types::{CertificateDer, TrustAnchor};
 
 /// How much of a bundle is in memory at a time. All of Debian's would cost 50 more page faults, for 220 KB.
@@ -66,11 +67,18 @@ fn join_lines(text: &[u8], out: &mut Vec<u8>) {
 }
 
 fn decode(base64: &mut Vec<u8>, out: &mut Vec<u8>) -> bool {
+    const MARK: &[u8] = b"-----BEGINCERTIFICATE-----";
     out.clear();
     if has_blanks(base64) {
         base64.retain(|byte| !byte.is_ascii_whitespace());
     }
-    STANDARD.decode_vec(base64, out).is_ok()
+    if STANDARD.decode_vec(&*base64, out).is_ok() {
+        return true;
+    }
+    // Another one without an end may be in front of it.
+    out.clear();
+    let last = memmem::rfind(base64, MARK).map(|at| &base64[at + MARK.len()..]);
+    last.is_some_and(|last| STANDARD.decode_vec(last, out).is_ok())
 }
 
 fn has_blanks(joined: &[u8]) -> bool {
