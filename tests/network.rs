@@ -472,6 +472,21 @@ fn a_refused_tunnel_shows_its_status_and_the_variable() {
     );
 }
 
+/// The second look tried a dead address until its second was over.
+#[test]
+fn a_refused_tunnel_shows_its_status_beside_a_dead_address() {
+    let _etc = isolate(&[("hosts", "127.0.0.11 proxy.test\n127.0.0.12 proxy.test\n")]);
+    let port = serve_at("127.0.0.12", |mut stream| {
+        read_head(&mut stream);
+        let _ = stream.write_all(http("403 Forbidden", "", "").as_bytes());
+    })
+    .port();
+    full_queue("127.0.0.11", port);
+    let mut command = asks("https://far.invalid");
+    command.env("HTTPS_PROXY", format!("http://proxy.test:{port}")).arg("-timeout=9s");
+    once(&mut command).failed_with(125, &["refused to connect to https://far.invalid (HTTP 403 Forbidden)"]);
+}
+
 /// A 407 names the status, the variable and whether credentials were missing or rejected; `check` blames the proxy.
 #[test]
 fn a_proxy_that_wants_credentials_fails_the_row_of_the_proxy() {

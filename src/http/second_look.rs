@@ -38,8 +38,17 @@ impl Hop<'_> {
         let literal = literal_address(self.url);
         let addresses = literal.iter().chain(self.addresses);
         let addresses: Vec<_> = addresses.map(|ip| SocketAddr::new(*ip, port_of(self.url))).collect();
-        let timed_out = || io::Error::from(io::ErrorKind::TimedOut);
-        tokio::time::timeout(PATIENCE, TcpStream::connect(&addresses[..])).await.unwrap_or(Err(timed_out()))
+        // A dead one must leave time for the others.
+        let patience = PATIENCE / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+        let mut failure = io::ErrorKind::NotFound.into();
+        for address in addresses {
+            match tokio::time::timeout(patience, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => failure = error,
+                Err(_) => failure = io::ErrorKind::TimedOut.into(),
+            }
+        }
+        Err(failure)
     }
 
     /// Sends a request, perhaps over TLS, and gives the beginning of what comes back: nothing if that fails. A server may
