@@ -44,8 +44,9 @@ pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Fa
     let expires = match lifetime {
         None => None,
         Some(lifetime) => {
-            // By the server's clock.
-            let clock = gafaelfawr.clock_offset_seconds(session.deadline);
+            // By the server's clock. It rejects the bootstrap token here, but its response still has a date.
+            let url = gafaelfawr.own_token();
+            let clock = gafaelfawr.api().clock_offset_seconds(&url, session.deadline);
             let server_now = unix_now().saturating_add_signed(-session.wait(gafaelfawr.api(), clock)?);
             let lifetime = lifetime.max(SHORTEST_LIFETIME).as_secs();
             Some(server_now.saturating_add(lifetime).min(MAX_EXPIRES))

@@ -43,7 +43,11 @@ impl KeyFile {
     }
 
     fn refuse(&self, refusal: &Unusable) -> Failure {
-        failure(Reason::KeyInvalid, format!("cannot use the key {}: {refusal}", self.path.display()))
+        Failure::failed(
+            Stage::Sign,
+            Reason::KeyInvalid,
+            format!("cannot use the key {}: {refusal}", self.path.display()),
+        )
     }
 }
 
@@ -127,9 +131,5 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 }
 
 fn not_created(why: impl fmt::Display) -> Failure {
-    failure(Reason::System, format!("cannot create a key: {why}"))
-}
-
-fn failure(reason: Reason, message: String) -> Failure {
-    Failure::failed(Stage::Sign, reason, message)
+    Failure::failed(Stage::Sign, Reason::System, format!("cannot create a key: {why}"))
 }

@@ -39,7 +39,7 @@ pub(crate) fn site(
         Credential::Variable(SERVICE_TOKEN, _) => Some(CredentialKind::Service),
         Credential::Variable(..) => Some(CredentialKind::Kubernetes),
         Credential::Context(_) => kind,
-        Credential::File(_) | Credential::StandardInput => None,
+        Credential::File(_) => None,
     };
     let path = flags.api_path.or_else(|| context.api_path.clone());
     let path = path.unwrap_or_else(|| DEFAULT_API_PATH.to_owned());

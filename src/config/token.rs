@@ -92,7 +92,7 @@ pub(super) fn credential(
         }
     }
     if let Some(path) = file {
-        return Ok(if path.as_os_str() == "-" { Credential::StandardInput } else { Credential::File(path) });
+        return Ok(Credential::File(path));
     }
     match found.as_slice() {
         [] => other.ok_or_else(|| {

@@ -190,6 +190,7 @@ impl Leftover {
 }
 
 /// The result of looking for a token whose creation was not confirmed.
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// The creation made this token.
     Created(String),

@@ -18,9 +18,8 @@ const MAX_TOKEN_BYTES: usize = 64 * 1024;
 
 pub(crate) enum Credential {
     Variable(&'static str, SecretString),
-    /// A file, which may be a pipe.
+    /// A file, which may be a pipe; `-` for standard input.
     File(PathBuf),
-    StandardInput,
     /// The token of a context of `sts`.
     Context(SecretString),
 }
@@ -29,8 +28,8 @@ impl Credential {
     pub(crate) fn describe(&self) -> String {
         match self {
             Credential::Variable(name, _) => (*name).to_owned(),
+            Credential::File(path) if path.as_os_str() == "-" => "standard input".to_owned(),
             Credential::File(path) => path.display().to_string(),
-            Credential::StandardInput => "standard input".to_owned(),
             Credential::Context(_) => "the context of sts".to_owned(),
         }
     }
@@ -40,8 +39,8 @@ impl Credential {
         let at = self.describe();
         let file = match self {
             Credential::Variable(_, token) | Credential::Context(token) => return Ok(token),
+            Credential::File(path) if path.as_os_str() == "-" => read::standard_input(),
             Credential::File(path) => read::open_secret(&path),
-            Credential::StandardInput => read::standard_input(),
         };
         token_in(file, &at, "the admin token", "--admin-token-file", until)
     }

@@ -385,10 +385,14 @@ impl Rotate<'_> {
         if let Some(known) = state.tokens.last_mut() {
             known.installed = true;
         }
-        match unsynced {
+        if let Some(failure) = unsynced {
             // After a power failure, FILE may hold the old token again.
-            Some(failure) => notes.warn(failure),
-            None => self.delete_old(state, &id, notes)?,
+            notes.warn(failure);
+        } else {
+            let (new, old): (Vec<Known>, Vec<Known>) =
+                state.tokens.drain(..).partition(|known| known.id == id);
+            state.tokens = new;
+            self.delete_all(state, old.into_iter().filter(|known| !known.keep).collect(), notes)?;
         }
         Ok(Done { rotated: true, id, expires })
     }
@@ -472,38 +476,28 @@ impl Rotate<'_> {
     ) -> Result<(), Failure> {
         let is_current = |known: &Known| Some(known.fingerprint.as_str()) == current;
         let holds_known = state.tokens.iter().any(is_current);
-        let (mut kept, others): (Vec<Known>, Vec<Known>) = state.tokens.drain(..).partition(is_current);
-        let mut interrupted = None;
+        let (kept, others): (Vec<Known>, Vec<Known>) = state.tokens.drain(..).partition(is_current);
+        state.tokens = kept;
+        let mut old = Vec::new();
         for known in others {
             let is_over = known.expires.is_some_and(|expires| expires <= self.issuer.now());
-            if is_over || known.keep || interrupted.is_some() {
-                kept.extend(interrupted.is_some().then_some(known));
+            if is_over || known.keep {
                 continue;
             }
-            if known.installed && !holds_known {
-                let warning = format!(
-                    "the token {} is no longer in {} and was left alone; {}",
-                    known.id,
-                    self.files.path().display(),
-                    self.issuer.manual_cleanup_hint(&known.id, known.expires)
-                );
-                notes.warn(Warning::new(Reason::TokenNotDeleted, warning));
+            if !known.installed || holds_known {
+                old.push(known);
                 continue;
             }
-            match self.delete(&known.id, known.expires, notes) {
-                Ok(true) => {}
-                Ok(false) => kept.push(known),
-                Err(failure) => {
-                    interrupted = Some(failure);
-                    kept.push(known);
-                }
-            }
+            let warning = format!(
+                "the token {} is no longer in {} and was left alone; {}",
+                known.id,
+                self.files.path().display(),
+                self.issuer.manual_cleanup_hint(&known.id, known.expires)
+            );
+            notes.warn(Warning::new(Reason::TokenNotDeleted, warning));
         }
-        state.tokens = kept;
-        match interrupted {
-            Some(failure) => Err(failure),
-            None => self.settle(state, in_file, notes),
-        }
+        self.delete_all(state, old, notes)?;
+        self.settle(state, in_file, notes)
     }
 
     /// The message about a token in FILE, with the path.
@@ -558,10 +552,9 @@ impl Rotate<'_> {
         }
     }
 
-    fn delete_old(&self, state: &mut State, new: &str, notes: &mut Notes) -> Result<(), Failure> {
-        let (kept, old): (Vec<Known>, Vec<Known>) = state.tokens.drain(..).partition(|known| known.id == new);
-        state.tokens = kept;
-        let mut old = old.into_iter().filter(|known| !known.keep);
+    /// Deletes these tokens, and adds to the state those that are left.
+    fn delete_all(&self, state: &mut State, old: Vec<Known>, notes: &mut Notes) -> Result<(), Failure> {
+        let mut old = old.into_iter();
         let result = old.by_ref().try_for_each(|known| {
             let deleted = self.delete(&known.id, known.expires, notes);
             if !matches!(deleted, Ok(true)) {

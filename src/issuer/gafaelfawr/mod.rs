@@ -126,7 +126,7 @@ impl Gafaelfawr {
         self.api.at(&["auth", "api", "v1", "users", username, "tokens"])
     }
 
-    fn own_token(&self) -> Url {
+    pub(crate) fn own_token(&self) -> Url {
         self.api.at(&["auth", "api", "v1", "token-info"])
     }
 
@@ -141,12 +141,6 @@ impl Gafaelfawr {
         deadline: Instant,
     ) -> Result<Option<TokenInfo>, Failure> {
         self.api.get_if_valid(&self.own_token(), (BEARER, token), error::is_invalid_token, deadline).await
-    }
-
-    /// How far the local clock is ahead of the server's. The server rejects the bootstrap token here, but its response
-    /// still has a date.
-    pub(crate) async fn clock_offset_seconds(&self, deadline: Instant) -> Result<i64, Failure> {
-        self.api.clock_offset_seconds(&self.own_token(), deadline).await
     }
 
     pub(crate) async fn list(&self, username: &str, deadline: Instant) -> Result<Vec<TokenInfo>, Failure> {

@@ -7,13 +7,16 @@
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
-use super::{NewToken, TokenInfo};
+use super::TokenInfo;
+use crate::issuer::{Found, PlannedCreation};
 
 /// The expiry is extended by a random part of four hours. Of 300 runs that start in the same second, two in a hundred
 /// share their expiry with another.
 pub(super) const EXPIRY_SPREAD_SECONDS: u64 = 4 * 3600;
 /// `Date` and `created` are whole seconds.
 pub(super) const CREATED_SLACK_SECONDS: u64 = 2;
+/// With a smaller spread, another token could have the same expiry by chance.
+const MIN_PROVING_SPREAD_SECONDS: u64 = 1000;
 /// How many times an expiry is drawn again if it is in use.
 const DRAWS: usize = 20;
 
@@ -23,51 +26,34 @@ pub(super) fn draw_free(taken: &HashSet<u64>, mut draw: impl FnMut() -> u64) -> 
     first_free.unwrap_or_else(draw)
 }
 
-/// A creation without a token in its response.
-pub(super) struct Creation<'a> {
-    pub new: &'a NewToken,
-    pub expires: u64,
-    pub listed_before: HashSet<&'a str>,
-    /// When the server can have created the token, by its own clock; `None` if that clock is unknown.
-    pub window: Option<RangeInclusive<u64>>,
-    /// Something responded, which shows that the request arrived.
-    pub answered: bool,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict<'a> {
-    Proven(&'a TokenInfo),
-    /// These may be the attempt's token, or another run's.
-    Unproven(Vec<&'a TokenInfo>),
-    NotListed,
-}
-
-impl Creation<'_> {
-    /// The user's only new token is taken for this run's if it matches in everything that the list shows and something
-    /// responded to the request.
-    pub(super) fn judge<'a>(&self, listed: impl IntoIterator<Item = &'a TokenInfo>) -> Verdict<'a> {
-        let is_new = |token: &&TokenInfo| {
-            token.token_type == "service"
-                && token.username == self.new.username
-                && !self.listed_before.contains(token.token.as_str())
-        };
-        let new: Vec<&TokenInfo> = listed.into_iter().filter(is_new).collect();
-        let candidates: Vec<&TokenInfo> = new.iter().copied().filter(|token| self.can_be(token)).collect();
-        match (new.as_slice(), candidates.as_slice()) {
-            (_, []) => Verdict::NotListed,
-            ([_], [one]) if self.answered && self.is_in_time(one) => Verdict::Proven(one),
-            _ => Verdict::Unproven(candidates),
-        }
-    }
-
-    fn can_be(&self, token: &TokenInfo) -> bool {
-        // Both are sorted: one here, the other by the server.
-        token.expires == Some(self.expires) && token.scopes == self.new.scopes
-    }
-
-    fn is_in_time(&self, token: &TokenInfo) -> bool {
-        let (Some(window), Some(created)) = (&self.window, token.created) else { return false };
-        window.contains(&created)
+/// Judges which of the `listed` tokens of this user was made by a creation without a token in its response. The `window`
+/// is when the server can have created it, by its own clock; `None` if that clock is unknown.
+///
+/// The user's only new token is taken for this run's if it matches in everything that the list shows and something shows
+/// that the request arrived.
+pub(super) fn judge<'a>(
+    planned: &PlannedCreation,
+    username: &str,
+    window: Option<&RangeInclusive<u64>>,
+    listed: impl IntoIterator<Item = &'a TokenInfo>,
+) -> Found {
+    let before: HashSet<&str> = planned.listed_before.iter().map(String::as_str).collect();
+    let is_new = |token: &&TokenInfo| {
+        token.token_type == "service" && token.username == username && !before.contains(token.token.as_str())
+    };
+    let new: Vec<&TokenInfo> = listed.into_iter().filter(is_new).collect();
+    // Both are sorted: one here, the other by the server.
+    let can_be =
+        |token: &&&TokenInfo| token.expires == Some(planned.expires) && token.scopes == planned.scopes;
+    let candidates: Vec<&TokenInfo> = new.iter().filter(can_be).copied().collect();
+    // The expiry was drawn before the request, and no other token had it: a new token with that expiry shows that the
+    // request arrived.
+    let has_arrived = planned.answered || planned.spread >= MIN_PROVING_SPREAD_SECONDS;
+    let is_in_time = |token: &TokenInfo| window.zip(token.created).is_some_and(|(w, at)| w.contains(&at));
+    match (new.as_slice(), candidates.as_slice()) {
+        (_, []) => Found::NotListed,
+        ([_], [one]) if has_arrived && is_in_time(one) => Found::Created(one.token.clone()),
+        _ => Found::Unproven(candidates.iter().map(|token| token.token.clone()).collect()),
     }
 }
 
@@ -77,8 +63,9 @@ mod tests {
 
     use super::*;
 
-    fn new_token() -> NewToken {
-        NewToken { username: "bot-x".to_owned(), name: None, scopes: vec!["read:all".to_owned()] }
+    fn planned(expires: u64, listed_before: Vec<String>, answered: bool) -> PlannedCreation {
+        let scopes = vec!["read:all".to_owned()];
+        PlannedCreation { began: 0, expires, name: None, scopes, listed_before, spread: 0, answered }
     }
 
     fn listed(key: &str, created: u64, expires: u64) -> TokenInfo {
@@ -95,42 +82,37 @@ mod tests {
 
     #[test]
     fn only_a_single_new_token_that_matches_in_everything_is_proven() {
-        let new = new_token();
-        let creation = Creation {
-            new: &new,
-            expires: 9000,
-            listed_before: HashSet::from(["old"]),
-            window: Some(100..=110),
-            answered: true,
-        };
+        let creation = planned(9000, vec!["old".to_owned()], true);
+        let judged =
+            |listed: &[&TokenInfo]| judge(&creation, "bot-x", Some(&(100..=110)), listed.iter().copied());
+        let unproven =
+            |tokens: &[&TokenInfo]| Found::Unproven(tokens.iter().map(|token| token.token.clone()).collect());
+        let proven = Found::Created("ours".to_owned());
         let ours = listed("ours", 105, 9000);
         let old = listed("old", 105, 9000);
-        assert_eq!(creation.judge(&[old.clone(), ours.clone()]), Verdict::Proven(&ours));
+        assert_eq!(judged(&[&old, &ours]), proven);
         // Runs never create session or internal tokens.
         let internal = TokenInfo { token_type: "internal".to_owned(), ..listed("internal", 105, 9000) };
-        assert_eq!(creation.judge(&[internal, ours.clone()]), Verdict::Proven(&ours));
+        assert_eq!(judged(&[&internal, &ours]), proven);
 
         let other_scopes = TokenInfo { scopes: vec!["write:all".to_owned()], ..ours.clone() };
         for other in [old, other_scopes, listed("ours", 105, 9001)] {
-            assert_eq!(creation.judge(&[other]), Verdict::NotListed);
+            assert_eq!(judged(&[&other]), Found::NotListed);
         }
         let twin = listed("twin", 105, 9000);
-        assert_eq!(creation.judge(&[ours.clone(), twin.clone()]), Verdict::Unproven(vec![&ours, &twin]));
+        assert_eq!(judged(&[&ours, &twin]), unproven(&[&ours, &twin]));
         // A token of another run makes it impossible to prove anything.
-        assert_eq!(
-            creation.judge(&[ours.clone(), listed("other", 90, 8000)]),
-            Verdict::Unproven(vec![&ours])
-        );
+        assert_eq!(judged(&[&ours, &listed("other", 90, 8000)]), unproven(&[&ours]));
         for created in [99, 111] {
-            let early_or_late = listed("ours", created, 9000);
-            assert_eq!(creation.judge([&early_or_late]), Verdict::Unproven(vec![&early_or_late]));
+            assert_eq!(judged(&[&listed("ours", created, 9000)]), unproven(&[&ours]));
         }
         let unknown_time = TokenInfo { created: None, ..ours.clone() };
-        assert!(matches!(creation.judge(&[unknown_time]), Verdict::Unproven(_)));
-        let unanswered = Creation { answered: false, window: creation.window.clone(), ..creation };
-        assert_eq!(unanswered.judge([&ours]), Verdict::Unproven(vec![&ours]));
-        let unknown_clock = Creation { answered: true, window: None, ..unanswered };
-        assert_eq!(unknown_clock.judge([&ours]), Verdict::Unproven(vec![&ours]));
+        assert_eq!(judged(&[&unknown_time]), unproven(&[&ours]));
+        let unanswered = PlannedCreation { answered: false, ..creation.clone() };
+        assert_eq!(judge(&unanswered, "bot-x", Some(&(100..=110)), [&ours]), unproven(&[&ours]));
+        let by_expiry = PlannedCreation { spread: MIN_PROVING_SPREAD_SECONDS, ..unanswered };
+        assert_eq!(judge(&by_expiry, "bot-x", Some(&(100..=110)), [&ours]), proven);
+        assert_eq!(judge(&creation, "bot-x", None, [&ours]), unproven(&[&ours]));
     }
 
     #[derive(Clone, Copy, PartialEq, Eq)]
@@ -162,7 +144,6 @@ mod tests {
         looks_at: u64,
         ends_at: u64,
         expires: u64,
-        new: NewToken,
     }
 
     /// The time in which the runs of a round start, in milliseconds.
@@ -171,7 +152,6 @@ mod tests {
     const LEAST_LIFETIME_SECONDS: u64 = 330;
 
     fn runs(rng: &mut Rng, fates: &[Fate], within: u64, spread: u64) -> Vec<SimulatedRun> {
-        let new = new_token();
         let run = |index: usize, rng: &mut Rng| {
             let lists_at = ROUND + rng.u64(0..within);
             let creates_at = lists_at + rng.u64(1..200);
@@ -184,7 +164,6 @@ mod tests {
                 looks_at: creates_at + rng.u64(1..2000),
                 ends_at: creates_at + rng.u64(1..60_000),
                 expires,
-                new: new.clone(),
             }
         };
         (0..RUNS).map(|index| run(index, rng)).collect()
@@ -211,16 +190,13 @@ mod tests {
         order.sort_by_key(|&index| runs[index].looks_at);
         for index in order {
             let run = &runs[index];
-            let creation = Creation {
-                new: &run.new,
-                expires: run.expires,
-                listed_before: list(runs, &deleted_at, run.lists_at).map(|t| t.token.as_str()).collect(),
-                window: Some(run.creates_at / 1000 - 2..=run.looks_at / 1000 + 2),
-                answered: matches!(run.fate, Fate::GatewayError | Fate::GatewayRefused),
-            };
-            let verdict = creation.judge(list(runs, &deleted_at, run.looks_at));
-            if let Verdict::Proven(token) = verdict {
-                let owner = runs.iter().position(|owner| owner.token == *token).unwrap();
+            let before = list(runs, &deleted_at, run.lists_at).map(|token| token.token.clone()).collect();
+            let answered = matches!(run.fate, Fate::GatewayError | Fate::GatewayRefused);
+            let creation = planned(run.expires, before, answered);
+            let window = run.creates_at / 1000 - 2..=run.looks_at / 1000 + 2;
+            let found = judge(&creation, "bot-x", Some(&window), list(runs, &deleted_at, run.looks_at));
+            if let Found::Created(key) = found {
+                let owner = runs.iter().position(|owner| owner.token.token == key).unwrap();
                 foreign += usize::from(owner != index);
                 deleted_at[owner] = Some(run.looks_at);
             }

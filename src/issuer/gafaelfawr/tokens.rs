@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::orphan::{CREATED_SLACK_SECONDS, Creation, EXPIRY_SPREAD_SECONDS, Verdict, draw_free};
+use super::orphan::{CREATED_SLACK_SECONDS, EXPIRY_SPREAD_SECONDS, draw_free, judge};
 use super::{
     ADMIN_SCOPE, ADMIN_TOKEN, Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, NewToken, SHORTEST_LIFETIME, TokenInfo,
     URL, delete_command, list_command, token_key_of,
@@ -24,8 +24,6 @@ const EXPIRY_MARGIN: Duration = Duration::from_secs(30);
 /// The expiry of a token in a file is shortened by a random amount: up to an hour for each day of its lifetime, and at
 /// most the amount by which that of a run's token is extended.
 const SPREAD_DIVISOR: u64 = 24;
-/// With a smaller spread, another token could have the same expiry by chance.
-const MIN_PROVING_SPREAD_SECONDS: u64 = 1000;
 
 pub(crate) struct Environment {
     pub admin: Gafaelfawr,
@@ -156,30 +154,15 @@ impl Issuer for Environment {
     ) -> BoxFuture<'a, Result<Found, Failure>> {
         Box::pin(async move {
             let listed = self.admin.list(&self.new.username, deadline).await?;
-            let new = NewToken { scopes: planned.scopes.clone(), ..self.new.clone() };
             let (began, ends) = (planned.began, planned.began.saturating_add(SETTLED_AFTER_SECONDS));
             let window =
                 began.saturating_sub(CREATED_SLACK_SECONDS)..=self.now().min(ends) + CREATED_SLACK_SECONDS;
-            let creation = Creation {
-                new: &new,
-                expires: planned.expires,
-                listed_before: planned.listed_before.iter().map(String::as_str).collect(),
-                window: self.is_clock_known().then_some(window),
-                // The expiry was drawn before the request, and no other token had it: a new token with that expiry
-                // shows that the request arrived.
-                answered: planned.answered || planned.spread >= MIN_PROVING_SPREAD_SECONDS,
-            };
+            let window = self.is_clock_known().then_some(&window);
             let is_other = |token: &TokenInfo| {
                 token.expires != Some(planned.expires) && others.explain(&token.token, token.expires)
             };
             let since = listed.iter().filter(|token| self.is_since(began, token) && !is_other(token));
-            Ok(match creation.judge(since) {
-                Verdict::Proven(token) => Found::Created(token.token.clone()),
-                Verdict::Unproven(tokens) => {
-                    Found::Unproven(tokens.iter().map(|token| token.token.clone()).collect())
-                }
-                Verdict::NotListed => Found::NotListed,
-            })
+            Ok(judge(planned, &self.new.username, window, since))
         })
     }
 
