@@ -198,6 +198,11 @@ fn a_url_without_a_host_is_refused_before_anything_is_asked() {
             run(command.args(words)).failed_with(2, &["LOCATE_URL: invalid URL", "it has no host"]);
         }
     }
+    for url in ["http://h:99999/", "http://::1/", "http://a<b/", "http://[x]/"] {
+        let mut command = token();
+        command.env("MONITORING_SIGNER_KEY", testdata("keys/eddsa.json")).env("LOCATE_URL", url);
+        run(command.arg("true")).failed_with(2, &["LOCATE_URL: invalid URL"]);
+    }
     let mut command = token();
     command.env("MONITORING_SIGNER_KEY", testdata("keys/eddsa.json"));
     command.env("LOCATE_URL", "https://locate-dot-${PROJECT}.appspot.com/v2/platform/monitoring/");

@@ -121,7 +121,11 @@ fn create_prints_the_token_alone_and_it_opens_sasquatch() {
 fn lifetimes_are_five_minutes_or_more_or_without_end() {
     let sandbox = Sandbox::start(&[]);
     create(&sandbox, ["--lifetime=4m59s"]).failed_with(2, &["\"4m59s\" for --lifetime", "at least 5m"]);
-    create(&sandbox, ["--lifetime=soon"]).failed_with(2, &["not a valid lifetime"]);
+    for lifetime in
+        ["soon", "d", "1.5d", "-1d", "1d-1h", "0", "0d", "7", "7days", "106752d", "99999999999999999999d"]
+    {
+        create(&sandbox, ["--lifetime", lifetime]).failed_with(2, &["not a valid lifetime"]);
+    }
     create(&sandbox, ["--lifetime="]).failed_with(2, &["empty value for --lifetime"]);
     create(&sandbox, ["--lifetime=1h", "--no-expiry"]).failed_with(2, &["--no-expiry"]);
     assert_eq!(sandbox.requests(), [""; 0]);

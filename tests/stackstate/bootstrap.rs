@@ -48,6 +48,7 @@ fn ttl_and_roles_are_what_the_server_reads_as_meant() {
         ("1h30m", "90m"),
         ("7d", "7d"),
         ("1d12h", "36h"),
+        ("0d1h", "1h"),
         ("1.5h", "1.5h"),
         ("90s", "90s"),
         ("90m", "90m"),

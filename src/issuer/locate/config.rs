@@ -150,15 +150,3 @@ impl LocateConfig {
 pub(super) fn failed(reason: Reason, message: impl Into<String>) -> Failure {
     Failure::failed(Stage::Exchange, reason, message)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_prefix_that_makes_no_valid_url_is_refused() {
-        for prefix in ["http://h:99999/", "http://::1/", "http://a<b/", "http://[x]/"] {
-            assert!(Endpoint::new(prefix, "ndt/ndt7").is_err(), "{prefix}");
-        }
-    }
-}
