@@ -104,7 +104,9 @@ pub(crate) fn supervise(
     let groups = run.child.groups();
     let was_ended = run.sweep(&end);
     run.output.command_ended();
-    run.deliver(Instant::now() + QUICK_WRITE);
+    let now = Instant::now();
+    let report_by = timeline.report_by.map(|by| by.max(now + LATE_WRITE));
+    run.deliver(report_by.map_or(now + QUICK_WRITE, |by| by.min(now + QUICK_WRITE)));
     let left = was_ended.then(|| remains::describe(run.child.pid, &groups)).flatten();
     Ended { run, end, left }
 }
@@ -128,8 +130,7 @@ impl Ended<'_> {
         let now = Instant::now();
         let soon = now + LAST_WRITE;
         let in_time = if run.told.any() { soon } else { run.timeline.term_at.max(soon) };
-        let report_by = run.timeline.report_by.map(|by| by.max(now + QUICK_WRITE));
-        run.deliver(report_by.map_or(in_time, |by| by.min(in_time)));
+        run.deliver(run.timeline.report_by.map_or(in_time, |by| by.min(in_time)));
         Supervised {
             died_by_itself: matches!(end, End::Died(signal) if !run.sent.contains(signal)),
             end,
@@ -332,6 +333,8 @@ impl Supervision<'_> {
 const LAST_WRITE: Duration = Duration::from_secs(1);
 /// How long to wait for the last output before the token is deleted. Most readers take all of it.
 const QUICK_WRITE: Duration = Duration::from_millis(100);
+/// The same where the result must be reported at once.
+const LATE_WRITE: Duration = Duration::from_millis(20);
 
 /// The end of the command, if it has ended; it is not reaped.
 fn ended(command: Pid) -> Option<End> {
