@@ -57,35 +57,42 @@ impl Image {
     /// and exits 0 at once. So a first child creates the session and starts the program as a child of this process
     /// (CLONE_PARENT).
     pub(crate) fn start(&self, standard: [Option<BorrowedFd<'_>>; 3]) -> Result<Child, NotStarted> {
-        let birth = |leads, news| Birth {
-            image: self,
-            standard,
-            inherited: Inherited::at_start(),
-            parent: getpid(),
-            leads,
-            news,
-        };
+        match self.start_led(standard) {
+            // Emulators of other processors cannot do that.
+            Err(NotStarted::Ours(Errno::INVAL | Errno::NOSYS)) => self.start_leading(standard),
+            child => child,
+        }
+    }
+
+    fn start_led(&self, standard: [Option<BorrowedFd<'_>>; 3]) -> Result<Child, NotStarted> {
         let mut stack = Stack::<LEADER_STACK>::uninit();
         let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
-        let mut led = birth(false, theirs.as_raw_fd());
+        let mut birth = self.birth(standard, false, &theirs);
         // SAFETY: see `clone`; `hear` waits until both children are done. The end of the leader sends no SIGCHLD, because
         // it is waited for here.
-        let group = unsafe { led.clone(&mut stack, lead, 0) }?;
+        let group = unsafe { birth.clone(&mut stack, lead, 0) }?;
         drop(theirs);
-        let news = hear(&ours);
+        let (command, outcome) = hear(&ours);
         reap(group);
-        match news {
-            (Some(pid), outcome) => return begun(Child { pid, group }, outcome),
-            // Emulators of other processors cannot do that.
-            (None, Err(NotStarted::Ours(Errno::INVAL | Errno::NOSYS))) => {}
-            (None, outcome) => return Err(outcome.err().unwrap_or(NotStarted::Ours(Errno::CHILD))),
+        match command {
+            Some(pid) => begun(Child { pid, group }, outcome),
+            None => Err(outcome.err().unwrap_or(NotStarted::Ours(Errno::CHILD))),
         }
+    }
+
+    fn start_leading(&self, standard: [Option<BorrowedFd<'_>>; 3]) -> Result<Child, NotStarted> {
+        let mut stack = Stack::<COMMAND_STACK>::uninit();
         let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
-        let mut leading = birth(true, theirs.as_raw_fd());
-        // SAFETY: as above.
-        let pid = unsafe { leading.clone(&mut stack, be_born, libc::SIGCHLD) }?;
+        let mut birth = self.birth(standard, true, &theirs);
+        // SAFETY: see `clone`; `hear` waits until the child is done.
+        let pid = unsafe { birth.clone(&mut stack, be_born, libc::SIGCHLD) }?;
         drop(theirs);
         begun(Child { pid, group: pid }, hear(&ours).1)
+    }
+
+    fn birth<'a>(&'a self, standard: [Option<BorrowedFd<'a>>; 3], leads: bool, news: &OwnedFd) -> Birth<'a> {
+        let inherited = Inherited::at_start();
+        Birth { image: self, standard, inherited, parent: getpid(), leads, news: news.as_raw_fd() }
     }
 }
 

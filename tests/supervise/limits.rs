@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::{Job, before_exec, check, key, without_exchange};
-use crate::support::filter::system_calls;
+use crate::support::filter::{children, system_calls};
 use crate::support::job::Folder;
 use crate::support::{run, serve_bytes, token};
 
@@ -94,6 +94,17 @@ fn a_system_call_that_a_sandbox_forbids_is_a_local_failure() {
         system_calls(&mut command, &[call], forbid);
         let ended = run(command.arg("true"));
         ended.failed_with(125, &["cannot run true: a sandbox forbids a system call"]);
+    }
+}
+
+/// qemu-user, under which images for another processor run, knows few kinds of children.
+#[test]
+fn without_the_first_child_the_command_leads_its_group() {
+    for (mask, with) in [(libc::CLONE_PARENT.unsigned_abs(), true), (0xff, false)] {
+        let mut command = without_exchange(&[]);
+        children(&mut command, mask, with);
+        let script = r#"test "$(ps -o pgid= -p $$ | tr -d ' ')" = $$ && exit 3"#;
+        assert_eq!(run(command.args(["sh", "-c", script])).status, 3, "{mask:#x}");
     }
 }
 

@@ -5,19 +5,34 @@ use std::process::Command;
 
 /// Gives the program, and what it starts, a filter of system calls with this verdict on these (seccomp(2)).
 pub fn system_calls(command: &mut Command, calls: &[libc::c_long], verdict: u32) {
-    let step = |code: u32, skip_unless: u8, k: u32| libc::sock_filter {
-        code: u16::try_from(code).unwrap(),
-        jt: 0,
-        jf: skip_unless,
-        k,
-    };
-    let load = step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0);
-    let give = |verdict| step(libc::BPF_RET | libc::BPF_K, 0, verdict);
-    let judge = calls.iter().flat_map(|call| {
-        let is_it = step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, u32::try_from(*call).unwrap());
-        [is_it, give(verdict)]
-    });
-    let filter: Vec<_> = std::iter::once(load).chain(judge).chain([give(libc::SECCOMP_RET_ALLOW)]).collect();
+    let judge = calls
+        .iter()
+        .flat_map(|call| [step(EQUALS, 1, u32::try_from(*call).unwrap()), step(GIVE, 0, verdict)]);
+    set(command, std::iter::once(step(LOAD, 0, 0)).chain(judge).collect());
+}
+
+/// Refuses, as emulators do, children whose flags of clone(2) have a bit of `mask`, or else those that have none.
+pub fn children(command: &mut Command, mask: u32, with: bool) {
+    const FLAGS_ARGUMENT: u32 = 16;
+    let refuse = step(GIVE, 0, libc::SECCOMP_RET_ERRNO | libc::EINVAL.unsigned_abs());
+    let allow = step(GIVE, 0, libc::SECCOMP_RET_ALLOW);
+    let mut judge = vec![step(LOAD, 0, FLAGS_ARGUMENT), step(ANY_OF, 1, mask)];
+    judge.extend(if with { vec![refuse] } else { vec![allow, refuse] });
+    let is_clone = step(EQUALS, u8::try_from(judge.len()).unwrap(), u32::try_from(libc::SYS_clone).unwrap());
+    set(command, [vec![step(LOAD, 0, 0), is_clone], judge].concat());
+}
+
+const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+const EQUALS: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+const ANY_OF: u32 = libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K;
+const GIVE: u32 = libc::BPF_RET | libc::BPF_K;
+
+fn step(code: u32, skip_unless: u8, k: u32) -> libc::sock_filter {
+    libc::sock_filter { code: u16::try_from(code).unwrap(), jt: 0, jf: skip_unless, k }
+}
+
+fn set(command: &mut Command, mut filter: Vec<libc::sock_filter>) {
+    filter.push(step(GIVE, 0, libc::SECCOMP_RET_ALLOW));
     // SAFETY: it only makes system calls.
     unsafe { command.pre_exec(move || install(&filter)) };
 }
