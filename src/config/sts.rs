@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
 
 use super::path_variable;
 use crate::cli::stackstate::StsFlags;
@@ -108,12 +108,13 @@ fn default_path() -> Option<PathBuf> {
     Some(folder.join("stackstate-cli/config.yaml"))
 }
 
+/// A file of `sts` has at most six collections within each other.
+const MAX_DEPTH: usize = 100;
+
 /// The context with this name, or the current one. Its `origin` is its name. An error follows the name of the file,
 /// and never quotes it, because it holds tokens.
 fn find(text: &str, named: Option<&str>) -> Result<Context, String> {
-    let documents = parse(text).map_err(|error| {
-        format!(": invalid YAML at line {}, column {}", error.marker().line(), error.marker().col() + 1)
-    })?;
+    let documents = parse(text)?;
     let root = documents.first().filter(|root| matches!(***root, Node::Mapping(_)));
     let root = root.ok_or(" has no context; run sts context save")?;
     let Some(contexts) = root.member("contexts") else {
@@ -158,18 +159,25 @@ impl Node {
     }
 }
 
-fn parse(text: &str) -> Result<Vec<Rc<Node>>, ScanError> {
+/// Fails if the text is not valid YAML, or is nested more than [`MAX_DEPTH`] levels deep: a tree is dropped level by level,
+/// and each takes a piece of the stack.
+fn parse(text: &str) -> Result<Vec<Rc<Node>>, String> {
     const NULL: [&str; 5] = ["", "~", "null", "Null", "NULL"];
     let mut anchors = HashMap::new();
     // The collections that are open, within the stream of documents, each with its anchor.
     let mut open = vec![(0, Vec::new())];
     for event in Parser::new_from_str(text) {
-        let (anchor, node) = match event?.0 {
+        let invalid = |at: &Marker| format!(": invalid YAML at line {}, column {}", at.line(), at.col() + 1);
+        let (event, span) = event.map_err(|error| invalid(error.marker()))?;
+        let (anchor, node) = match event {
             Event::Alias(anchor) => (0, anchors.get(&anchor).cloned().unwrap_or(Rc::new(Node::Null))),
             Event::Scalar(text, ScalarStyle::Plain, anchor, _) if NULL.contains(&&*text) => {
                 (anchor, Rc::new(Node::Null))
             }
             Event::Scalar(text, _, anchor, _) => (anchor, Rc::new(Node::Text(text.into_owned()))),
+            Event::SequenceStart(..) | Event::MappingStart(..) if open.len() > MAX_DEPTH => {
+                return Err(invalid(&span.start));
+            }
             Event::SequenceStart(anchor, _) | Event::MappingStart(anchor, _) => {
                 open.push((anchor, Vec::new()));
                 continue;
@@ -258,6 +266,15 @@ mod tests {
         let long = format!("a: &a \"{}\"\nb: [{}]\n", "\u{e9}".repeat(100_000), "*a, ".repeat(1000));
         for text in [bomb + few, long + &few.replace("a:", "c:"), few.to_owned()] {
             assert_eq!(find(&text, None).unwrap().api_token.as_deref(), Some("secret"));
+        }
+    }
+
+    #[test]
+    fn a_tree_of_any_depth_is_refused_before_it_needs_a_large_stack() {
+        for deep in
+            [format!("a:\n  {}x\n", "- ".repeat(400_000)), "[".repeat(400_000), "{a: ".repeat(200_000)]
+        {
+            assert!(find(&deep, None).err().unwrap().contains("invalid YAML at line"));
         }
     }
 
