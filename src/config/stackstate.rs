@@ -114,7 +114,7 @@ pub(crate) fn exec(line: Line<Exec>, purpose: Purpose, signals: &Signals) -> Res
     let (Exec { stackstate, name, subject, run: flags }, line) = line.split();
     let new = new_token(NAME.or(name), subject, None)?;
     token::exec(flags, line, purpose, |http, run| {
-        let (site, api) = site(stackstate, http, &run.until(signals))?;
+        let (site, api) = site(stackstate, http, &run.until(signals)?)?;
         Ok((site, IssuerConfig::StackState { new, api }))
     })
 }

@@ -42,10 +42,16 @@ pub(crate) struct RunConfig {
 
 impl RunConfig {
     /// Until when a file may be read before the run begins.
-    pub(crate) fn until<'a>(&self, signals: &'a Signals) -> Until<'a> {
-        let (since, _) = self.limits.began;
-        let deadline = self.limits.timeline().map_or(since, |timeline| timeline.term_at);
-        Until { since, signals: Some(signals), ..Until::at(deadline) }
+    pub(crate) fn until<'a>(&self, signals: &'a Signals) -> Result<Until<'a>, Failure> {
+        let Timeline { start, term_at, .. } = self.timeline()?;
+        Ok(Until { since: start, signals: Some(signals), ..Until::at(term_at) })
+    }
+
+    fn timeline(&self) -> Result<Timeline, Failure> {
+        self.limits.timeline().ok_or_else(|| {
+            let message = "SCRIPT_DEADLINE had passed before the run began; nothing was run";
+            Failure { reason: Reason::DeadlinePassed, ..Failure::timeout(Stage::Prepare, message) }
+        })
     }
 
     /// Writes the metrics, if requested. If they cannot be written, returns a warning; the run goes on.
@@ -133,10 +139,7 @@ impl<'a> Run<'a> {
     }
 
     fn try_begin(config: &'a RunConfig, signals: &'a Signals, log: Log) -> Result<Run<'a>, Failure> {
-        let timeline = config.limits.timeline().ok_or_else(|| {
-            let message = "SCRIPT_DEADLINE had passed before the run began; nothing was run";
-            Failure { reason: Reason::DeadlinePassed, ..Failure::timeout(Stage::Prepare, message) }
-        })?;
+        let timeline = config.timeline()?;
         if let Some(at) = timeline.report_by {
             report_by(at);
         }
