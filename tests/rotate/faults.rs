@@ -401,3 +401,37 @@ fn a_token_that_is_not_listed_yet_is_not_taken_for_gone() {
     rotate(&rotated, &url, &[]).succeeded();
     rotated.is_settled();
 }
+
+/// A new token that was not listed yet was forgotten, though it was valid, if FILE could not be replaced.
+#[test]
+fn a_token_that_does_not_get_into_the_file_and_is_not_listed_yet_is_deleted_later() {
+    let rotated = Rotated::missing(STACKSTATE);
+    let hides = Arc::new(AtomicBool::new(true));
+    let (hidden, file) = (hides.clone(), rotated.file());
+    let mut is_blocked = false;
+    let url = relay(rotated.sandbox.var(STACKSTATE.url), move |request, pass_on| {
+        if request.starts_with("GET /api/security/tokens ") && hidden.load(Ordering::Relaxed) {
+            return http("200 OK", "", "[]");
+        }
+        if request.starts_with(STACKSTATE.create) && !is_blocked {
+            is_blocked = true;
+            fs::create_dir(&file).unwrap();
+        }
+        pass_on(request)
+    });
+    rotate(&rotated, &url, &[]).failed_with(
+        125,
+        &[
+            "cannot write ",
+            "could not delete the token ",
+            "not listed yet; the next rotate tries again; it expires",
+        ],
+    );
+    fs::remove_dir(rotated.file()).unwrap();
+    assert_eq!(rotated.tokens().len(), 1);
+    rotate(&rotated, &url, &["--keep-old"]).rotated();
+    assert_eq!(rotated.tokens().len(), 2);
+    hides.store(false, Ordering::Relaxed);
+    rotate(&rotated, &url, &[]).did_nothing();
+    rotated.is_settled();
+}

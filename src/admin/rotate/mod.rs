@@ -366,13 +366,16 @@ impl Rotate<'_> {
         let (id, expires) = (known.id.clone(), known.expires);
         let mut old = state.tokens.clone();
         for known in &mut state.tokens {
-            known.keep = self.flags.keep_old.unwrap_or_default();
+            known.keep = known.installed && self.flags.keep_old.unwrap_or_default();
         }
         state.tokens.push(known.clone());
         let saved = self.files.save_into(new_state, state);
         let unsynced = saved.and_then(|()| self.files.replace(new, &token)).map_err(|failure| {
-            let failure = match self.clean_up_wait(self.issuer.delete(&id, self.clean_up_deadline())) {
-                Ok(_) => failure,
+            let not_listed =
+                || Failure::failed(Stage::Revoke, Reason::TokenNotDeleted, "it is not listed yet");
+            let deleted = self.clean_up_wait(self.issuer.delete(&id, self.clean_up_deadline()));
+            let failure = match deleted.and_then(|deleted| deleted.then_some(()).ok_or_else(not_listed)) {
+                Ok(()) => failure,
                 Err(why) => {
                     old.push(known);
                     failure.and(&format!("and {}", self.undeleted(&id, expires, &why)))
@@ -540,7 +543,7 @@ impl Rotate<'_> {
         let is_recent = || self.issuer.now() <= attempt.began.saturating_add(SETTLED_AFTER_SECONDS);
         match self.clean_up_wait(self.issuer.find(attempt, others, self.clean_up_deadline()))? {
             Found::Created(id) if others.ids.contains(&id) => Ok(is_recent()),
-            Found::Created(id) => Ok(!self.delete(&id, Some(attempt.expires), notes)?),
+            Found::Created(id) => Ok(!self.delete(&id, Some(attempt.expires), true, notes)?),
             Found::Unproven(ids) => {
                 for id in ids {
                     let expires = Some(attempt.expires);
@@ -556,7 +559,7 @@ impl Rotate<'_> {
     fn delete_all(&self, state: &mut State, old: Vec<Known>, notes: &mut Notes) -> Result<(), Failure> {
         let mut old = old.into_iter();
         let result = old.by_ref().try_for_each(|known| {
-            let deleted = self.delete(&known.id, known.expires, notes);
+            let deleted = self.delete(&known.id, known.expires, known.installed, notes);
             if !matches!(deleted, Ok(true)) {
                 state.tokens.push(known);
             }
@@ -567,8 +570,15 @@ impl Rotate<'_> {
         result
     }
 
-    /// Returns true if the token is gone. A failure is only a warning, unless a signal ends the run.
-    fn delete(&self, id: &str, expires: Option<u64>, notes: &mut Notes) -> Result<bool, Failure> {
+    /// Returns true if the token is gone. One that is not listed may be listed later, unless it `was_listed`. A failure
+    /// is only a warning, unless a signal ends the run.
+    fn delete(
+        &self,
+        id: &str,
+        expires: Option<u64>,
+        was_listed: bool,
+        notes: &mut Notes,
+    ) -> Result<bool, Failure> {
         let id = id.to_owned();
         if let Some(last) = notes.undeleted.last()
             && Instant::now() >= self.clean_up_deadline()
@@ -580,7 +590,7 @@ impl Rotate<'_> {
         match self.clean_up_wait(self.issuer.delete(&id, self.clean_up_deadline())) {
             Ok(is_deleted) => {
                 notes.deleted.extend(is_deleted.then_some(id));
-                Ok(true)
+                Ok(is_deleted || was_listed)
             }
             Err(failure) => {
                 if matches!(failure.status, ExitStatus::Signal(_)) {
