@@ -6,6 +6,8 @@ mod exec;
 mod spec;
 mod sts;
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use serde_json::{Value, json};
 
 use crate::support::api::relay;
@@ -212,6 +214,35 @@ fn a_token_that_is_not_listed_yet_costs_no_older_one_of_the_same_name() {
                 return answer;
             }
             http("200 OK", "", &format!("[{aged}]"))
+        });
+        let mut create = sandbox.token();
+        create.env("STS_CLI_URL", url).args(["stackstate", "create", "-n=x", "--roles=a"]);
+        finish(into_no_reader(&mut create))
+            .failed_with(125, &["cannot write to stdout", "the token x is lost"]);
+        assert_eq!(sandbox.made_tokens(CONTROL).first(), Some(&older));
+    }
+}
+
+/// With a local clock that is far behind, any older token looked new.
+#[test]
+fn without_a_usable_clock_of_the_server_no_older_token_is_taken_for_the_new_one() {
+    let sandbox = Sandbox::start(&[]);
+    stackstate(&sandbox, &["create", "-n=x", "--roles=a"]).succeeded();
+    let older = sandbox.made_tokens(CONTROL)[0].clone();
+    let in_days = |days: u64| SystemTime::now() + Duration::from_secs(days * 24 * 3600);
+    let mut ahead = older.clone();
+    let two_days = in_days(2).duration_since(UNIX_EPOCH).unwrap().as_secs();
+    ahead["lastUpdateTimestamp"] = (two_days * 1000).into();
+    for date in [String::new(), format!("date: {}\r\n", httpdate::fmt_http_date(in_days(3)))] {
+        let ahead = ahead.clone();
+        let url = relay(sandbox.var("STS_CLI_URL"), move |request, pass_on| {
+            let answer = pass_on(request);
+            if request.starts_with("GET /api/security/tokens ") {
+                return http("200 OK", &date, &format!("[{ahead}]"));
+            }
+            let is_date = |line: &str| line.to_lowercase().starts_with("date: ");
+            let line = answer.split_inclusive("\r\n").find(|line| is_date(line)).expect("a date");
+            answer.replace(line, &date)
         });
         let mut create = sandbox.token();
         create.env("STS_CLI_URL", url).args(["stackstate", "create", "-n=x", "--roles=a"]);

@@ -59,10 +59,12 @@ pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Fa
     );
     place.deliver(session, &token, shown, |advice| {
         let session = Session::begin(session.timeout, session.signals);
-        let offset = stackstate.api().client().usable_clock_offset_seconds().unwrap_or_default();
-        let began = began.saturating_sub(offset.saturating_add(DATE_SLACK_SECONDS)).saturating_mul(1000);
+        // Without the server's clock, an older token could not be told from a new one.
+        let began = stackstate.api().client().usable_clock_offset_seconds().map(|offset| {
+            began.saturating_sub(offset.saturating_add(DATE_SLACK_SECONDS)).saturating_mul(1000)
+        });
         let is_new = |token: &ServiceToken| {
-            token.last_update_timestamp.is_some_and(|at| at >= began)
+            token.last_update_timestamp.zip(began).is_some_and(|(at, began)| at >= began)
                 && (&token.roles, token.expiration) == (&new.roles, expiration)
         };
         let work = delete_only(&stackstate, &name, is_new, session.deadline);
