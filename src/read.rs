@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{OFlags, fcntl_getfl};
+use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 use zeroize::Zeroizing;
 
 use crate::failure::{Failure, Reason, Stage};
@@ -135,19 +135,28 @@ fn open_with(path: &Path, flags: OFlags) -> Result<File, ReadError> {
 }
 
 /// Opens a file that holds a secret. If the path names an inherited descriptor (`/dev/fd/N`), that descriptor is closed
-/// on exec, and standard input is replaced by an empty one: the command could read the secret from it.
+/// on exec, and standard input is replaced by an empty one, whatever its name: the command could read the secret from it.
 pub(crate) fn open_secret(path: &Path) -> Result<File, ReadError> {
     let file = open(path)?;
     let descriptor = ["/dev/fd", "/proc/self/fd", "/proc/thread-self/fd"]
         .into_iter()
         .find_map(|folder| path.strip_prefix(folder).ok()?.to_str()?.parse().ok());
-    match descriptor {
-        Some(0) => empty_standard_input()?,
-        None if path == Path::new("/dev/stdin") => empty_standard_input()?,
-        Some(descriptor) => close_on_exec(descriptor),
-        None => {}
+    if let Some(descriptor) = descriptor {
+        close_on_exec(descriptor);
+    }
+    if descriptor == Some(0) || path == Path::new("/dev/stdin") || is_standard_input(&file) {
+        empty_standard_input()?;
     }
     Ok(file)
+}
+
+/// True if the file is what standard input leads to. Terminals and `/dev/null` do not count: the command cannot read
+/// again what came from them.
+fn is_standard_input(file: &File) -> bool {
+    // Standard input first: most runs have /dev/null there.
+    let Ok(stdin) = fstat(rustix::stdio::stdin()) else { return false };
+    FileType::from_raw_mode(stdin.st_mode) != FileType::CharacterDevice
+        && fstat(file).is_ok_and(|file| (file.st_dev, file.st_ino) == (stdin.st_dev, stdin.st_ino))
 }
 
 pub(crate) fn all(

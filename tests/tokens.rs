@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -607,11 +608,15 @@ fn the_command_does_not_get_the_standard_input_that_held_the_credential() {
             if issuer.name == "gafaelfawr" { "GAFAELFAWR_ADMIN_TOKEN" } else { "STS_CLI_API_TOKEN" };
         let file = folder.write("admin", sandbox.var(variable));
         let exec = [&["exec"], issuer.new].concat();
-        for path in ["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"] {
+        let link = folder.path(issuer.name);
+        std::os::unix::fs::symlink("/dev/stdin", &link).unwrap();
+        let spelled = ["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"].map(Path::new);
+        let others = [Path::new("/proc/self/fd/../fd/0"), Path::new("/dev/../dev/stdin"), &link, &file];
+        for path in spelled.into_iter().chain(others) {
             let mut command = issuer.command(&sandbox, &exec);
             command.env_remove(variable).arg("--admin-token-file").arg(path);
             command.args(["-output=inherit", "--", "cat"]).stdin(std::fs::File::open(&file).unwrap());
-            assert_eq!(run(&mut command).succeeded().stdout, "", "{path}");
+            assert_eq!(run(&mut command).succeeded().stdout, "", "{}", path.display());
         }
     }
     let sandbox = Sandbox::start(&[]);
