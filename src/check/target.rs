@@ -5,20 +5,16 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use reqwest::Url;
-use tokio::net::TcpStream;
-use tokio::task::JoinSet;
 
 use super::checklist::Checklist;
 use crate::failure::{Failure, Stage, system_error};
 use crate::go::duration;
-use crate::http::look_up;
+use crate::http::{look_up, reach};
 use crate::issuer::locate::Granted;
 use crate::run::Run;
 use crate::secret::ExposeSecret as _;
 
 const PATIENCE: Duration = Duration::from_secs(5);
-/// After this time, the next address of the host is tried, too (RFC 8305, section 5): one family may lead nowhere.
-const STAGGER: Duration = Duration::from_millis(250);
 
 /// Adds the row `target`. Fails only if a signal ends the check.
 pub(super) fn report(list: &mut Checklist, run: &Run<'_>, granted: &Granted) -> Result<(), Failure> {
@@ -32,7 +28,7 @@ pub(super) fn report(list: &mut Checklist, run: &Run<'_>, granted: &Granted) -> 
     let patience = PATIENCE.min(left / 2);
     let host = &granted.hostname;
     let work = async {
-        let reached = tokio::time::timeout(patience, reach(host, port)).await;
+        let reached = tokio::time::timeout(patience, connect(host, port, patience)).await;
         Ok(reached.unwrap_or_else(|_| {
             Err(format!("cannot connect to {host} port {port} within {}", duration::show(patience)))
         }))
@@ -44,28 +40,17 @@ pub(super) fn report(list: &mut Checklist, run: &Run<'_>, granted: &Granted) -> 
     Ok(())
 }
 
-async fn reach(host: &str, port: u16) -> Result<SocketAddr, String> {
+async fn connect(host: &str, port: u16, patience: Duration) -> Result<SocketAddr, String> {
     let addresses = match host.parse() {
         Ok(address) => vec![address],
         Err(_) => look_up(host).await.map_err(|error| format!("cannot resolve {host}: {error}"))?,
     };
-    let mut attempts = JoinSet::new();
-    for (address, before) in addresses.into_iter().zip(0..) {
-        let address = SocketAddr::new(address, port);
-        attempts.spawn(async move {
-            tokio::time::sleep(STAGGER * before).await;
-            TcpStream::connect(address).await.map(|_| address).map_err(|error| (address, error))
-        });
-    }
-    let mut last = format!("cannot resolve {host}: no address");
-    while let Some(ended) = attempts.join_next().await {
-        match ended {
-            Ok(Ok(address)) => return Ok(address),
-            Ok(Err((address, error))) => {
-                last = format!("cannot connect to {host} port {port} ({address}): {}", system_error(&error));
-            }
-            Err(_) => {}
+    let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect();
+    match reach(addresses, patience).await {
+        Ok((address, _)) => Ok(address),
+        Err(None) => Err(format!("cannot resolve {host}: no address")),
+        Err(Some((address, error))) => {
+            Err(format!("cannot connect to {host} port {port} ({address}): {}", system_error(&error)))
         }
     }
-    Err(last)
 }

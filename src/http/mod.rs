@@ -34,6 +34,7 @@ pub use client::{Client, Request};
 pub use connection::Redirects;
 use proxy::ProxyRules;
 pub(crate) use resolve::look_up;
+pub(crate) use second_look::reach;
 use trust::{LoadedTrust, TrustStore};
 
 use crate::failure::Failure;

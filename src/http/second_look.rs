@@ -14,12 +14,15 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
 use super::attempt::PRODUCT;
 use super::proxy::Proxy;
 
 const PATIENCE: Duration = Duration::from_secs(1);
+/// After this time, the next address is tried, too.
+const STAGGER: Duration = Duration::from_millis(250);
 /// How many bytes of a response suffice to detect its status or protocol.
 pub(super) const ENOUGH_BYTES: usize = 64;
 /// The most bytes of headers in a proxy's response to CONNECT, as in the HTTP library.
@@ -38,17 +41,11 @@ impl Hop<'_> {
         let literal = literal_address(self.url);
         let addresses = literal.iter().chain(self.addresses);
         let addresses: Vec<_> = addresses.map(|ip| SocketAddr::new(*ip, port_of(self.url))).collect();
-        // A dead one must leave time for the others.
-        let patience = PATIENCE / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
-        let mut failure = io::ErrorKind::NotFound.into();
-        for address in addresses {
-            match tokio::time::timeout(patience, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(error)) => failure = error,
-                Err(_) => failure = io::ErrorKind::TimedOut.into(),
-            }
+        match tokio::time::timeout(PATIENCE, reach(addresses, PATIENCE)).await {
+            Ok(Ok((_, stream))) => Ok(stream),
+            Ok(Err(failure)) => Err(failure.map_or(io::ErrorKind::NotFound.into(), |(_, error)| error)),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
         }
-        Err(failure)
     }
 
     /// Sends a request, perhaps over TLS, and gives the beginning of what comes back: nothing if that fails. A server may
@@ -64,6 +61,40 @@ impl Hop<'_> {
             _ => Vec::new(),
         }
     }
+}
+
+/// Connects to the first of these addresses that answers. The attempts go on beside each other, because an address may
+/// lead nowhere (RFC 8305, section 5); all of them have begun after half of `patience`. Fails as the last one does, or with
+/// `None` if there are no addresses.
+pub(crate) async fn reach(
+    addresses: Vec<SocketAddr>,
+    patience: Duration,
+) -> Result<(SocketAddr, TcpStream), Option<(SocketAddr, io::Error)>> {
+    first(addresses, patience, TcpStream::connect).await
+}
+
+async fn first<C: Send + 'static, F: Future<Output = io::Result<C>> + Send>(
+    addresses: Vec<SocketAddr>,
+    patience: Duration,
+    connect: impl Fn(SocketAddr) -> F + Copy + Send + 'static,
+) -> Result<(SocketAddr, C), Option<(SocketAddr, io::Error)>> {
+    let stagger = STAGGER.min(patience / 2 / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1));
+    let mut attempts = JoinSet::new();
+    for (address, before) in addresses.into_iter().zip(0..) {
+        attempts.spawn(async move {
+            tokio::time::sleep(stagger * before).await;
+            (address, connect(address).await)
+        });
+    }
+    let mut failure = None;
+    while let Some(ended) = attempts.join_next().await {
+        match ended {
+            Ok((address, Ok(connection))) => return Ok((address, connection)),
+            Ok((address, Err(error))) => failure = Some((address, error)),
+            Err(_) => {}
+        }
+    }
+    Err(failure)
 }
 
 /// The address in a URL without a host name. (The hosts of `socks5://` are not parsed.)
@@ -167,7 +198,30 @@ pub(super) fn status(bytes: &[u8]) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use super::{schemes, status};
+    use std::future::pending;
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::time::Duration;
+
+    use super::{first, schemes, status};
+
+    /// Each of many addresses had an equal part of the time: too little for a slow one.
+    #[test]
+    fn a_slow_address_among_many_dead_ones_is_reached() {
+        const PATIENCE: Duration = Duration::from_secs(4);
+        let addresses: Vec<_> = (1..=8).map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))).collect();
+        let slow = addresses[0];
+        let connect = move |address| async move {
+            if address != slow {
+                pending::<()>().await;
+            }
+            tokio::time::sleep(PATIENCE / 6).await;
+            Ok(())
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let reached = runtime
+            .block_on(async { tokio::time::timeout(PATIENCE, first(addresses, PATIENCE, connect)).await });
+        assert_eq!(reached.unwrap().unwrap(), (slow, ()));
+    }
 
     #[test]
     fn the_schemes_of_a_challenge_are_told_from_its_parameters() {
