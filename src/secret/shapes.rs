@@ -4,8 +4,8 @@
 /// Replaces a secret.
 pub const REDACTED: &str = "REDACTED";
 
-/// Replaces the value of each `access_token=`, the signature of each JWT, and the secret part of each service token in
-/// `text`.
+/// Replaces the value of each `access_token=`, the signature of each JWT, the secret part of each service token, and the
+/// private members of each JWK in `text`.
 pub(super) fn redact(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut copied = 0;
@@ -37,6 +37,7 @@ fn next_shape(text: &str, from: usize) -> Option<Shape> {
         b'e' if bytes[at..].starts_with(b"eyJ") => Some(jwt(text, at)),
         b'g' if bytes[at..].starts_with(b"gt-") => Some(gafaelfawr_token(text, at)),
         b's' if bytes[at..].starts_with(b"svctok-") => Some(stackstate_token(text, at)),
+        b'"' => private_member(text, at),
         _ => None,
     })
 }
@@ -88,6 +89,22 @@ fn stackstate_token(text: &str, at: usize) -> Shape {
     let begin = at + "svctok-".len();
     let end = end_of_word(text, begin, is_word);
     Shape { secret: Some((begin, end)), end }
+}
+
+/// `"d":"VALUE"`, or another private member of a JWK (RFC 7518, 6.2.2 and 6.3.2). Its quotation marks may be escaped.
+fn private_member(text: &str, at: usize) -> Option<Shape> {
+    const NAMES: [&str; 6] = ["d", "p", "q", "dp", "dq", "qi"];
+    /// The `d` of the smallest keys has 43 characters, and a message may quote only its beginning.
+    const SHORTEST: usize = 20;
+    fn mark(text: &str) -> Option<&str> {
+        text.trim_start_matches('\\').strip_prefix('"')
+    }
+    let rest = &text[at + 1..];
+    let rest = NAMES.iter().find_map(|name| mark(rest.strip_prefix(name)?))?;
+    let value = mark(rest.trim_start().strip_prefix(':')?.trim_start())?;
+    let begin = text.len() - value.len();
+    let end = end_of_word(text, begin, is_word);
+    (end - begin >= SHORTEST).then_some(Shape { secret: Some((begin, end)), end })
 }
 
 fn is_word(c: char) -> bool {
@@ -159,6 +176,11 @@ mod tests {
             ),
             ("no gt-abc.def, svctok-a-b! gt-", "no gt-abc.REDACTED, svctok-REDACTED! gt-"),
             ("gt-eyJhbGciOi.eyJpc3M.c2ln. gt-abc.def.", "gt-eyJhbGciOi.REDACTED. gt-abc.REDACTED."),
+            (
+                r#"{"x":"abcdefghijklmnopqrstuvwxyz","d" : "abcdefghijklmnopqrstuvwxyz","qi":"abcdefghijklmnopqrst…"#,
+                r#"{"x":"abcdefghijklmnopqrstuvwxyz","d" : "REDACTED","qi":"REDACTED…"#,
+            ),
+            (r#"{\"d\":\"abcdefghijklmnopqrst\"} {"d":"short"}"#, r#"{\"d\":\"REDACTED\"} {"d":"short"}"#),
         ] {
             assert_eq!(redact(text), shown);
         }

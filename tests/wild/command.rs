@@ -381,3 +381,19 @@ fn the_value_after_an_unknown_flag_is_not_shown() {
         assert!(!ended.stderr.contains("s3cret"), "{ended:?}");
     }
 }
+
+/// A line without `-monitoring-signer-key` before the key.
+#[test]
+fn a_key_in_the_place_of_the_command_is_not_shown() {
+    let path = testdata("keys/eddsa.json");
+    let jwk = std::fs::read_to_string(&path).unwrap();
+    let jwk = jwk.trim();
+    let secret = jwk.split(r#""d":""#).nth(1).unwrap().split('"').next().unwrap();
+    for first in
+        [&["-exchange=false"][..], &["-exchange=false", "-logx.debug", "--"], &["check", "-exchange=false"]]
+    {
+        let ended = run(token().env("MONITORING_SIGNER_KEY", &path).args(first).arg(jwk));
+        assert!(ended.stderr.contains("cannot run {") || ended.stdout.contains("cannot run {"), "{ended:?}");
+        assert!(!ended.stderr.contains(secret) && !ended.stdout.contains(secret), "{ended:?}");
+    }
+}
