@@ -104,7 +104,7 @@ reasons! {
         -> "check --config, --context and STS_CLI_CONTEXT"
     CaFileInvalid "ca-file-invalid": "The configured CA certificates cannot be read"
         <- "the path in -ca-file is wrong, or this user cannot read the file"
-        <- "the file holds no PEM certificates, or a damaged one"
+        <- "the file contains no PEM certificate, or a damaged one"
         -> "run openssl x509 -in FILE -noout -subject on the file"
     ProxyInvalid "proxy-invalid": "The value of HTTP_PROXY or HTTPS_PROXY is not the URL of a proxy"
         <- "the URL is misspelled, or has a scheme that is not supported"

@@ -131,7 +131,7 @@ impl Place {
     }
 
     /// Writes a new token. If that fails, `undo` deletes it, and returns a clause about that, with the advice that it gets.
-    /// The text for stdout is `shown` with the path of the file, or with the token if there is no file.
+    /// Prints `shown(Some(path))` if the token went to a file, and otherwise `shown(None)`, which includes the token.
     fn deliver(
         self,
         Session { signals, deadline, .. }: Session<'_>,

@@ -64,8 +64,8 @@ impl Hop<'_> {
 }
 
 /// Connects to the first of these addresses that answers. The attempts go on beside each other, because an address may
-/// lead nowhere (RFC 8305, section 5); all of them have begun after half of `patience`. Fails as the last one does, or with
-/// `None` if there are no addresses.
+/// lead nowhere (RFC 8305, section 5); all of them have begun after half of `patience`. Fails with the error of the last
+/// attempt, or with `None` if `addresses` is empty.
 pub(crate) async fn reach(
     addresses: Vec<SocketAddr>,
     patience: Duration,

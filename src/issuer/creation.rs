@@ -49,7 +49,7 @@ pub(crate) struct Known {
     pub expires: Option<u64>,
     /// It has been in FILE.
     pub installed: bool,
-    /// `--keep-old`: once it is no longer in FILE, it is left to expire.
+    /// Set by `--keep-old`: when FILE gets another token, this one is not deleted, but expires.
     pub keep: bool,
 }
 

@@ -91,7 +91,7 @@ impl Secrets {
         redacted(&self.replace(text.as_bytes(), Extent::SecretPart))
     }
 
-    /// The same of a text of ours, or of the user's: a short secret may be one of its words.
+    /// Like [`Self::scrub`], for text that this program or the user wrote: a short secret may be an ordinary word in it.
     pub fn scrub_own(&mut self, text: &str) -> String {
         redacted(&self.replace(text.as_bytes(), Extent::LongSecretPart))
     }

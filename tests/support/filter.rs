@@ -1,4 +1,4 @@
-//! A sandbox around one program, as that of a container.
+//! System call filters, such as a container has.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -11,7 +11,7 @@ pub fn system_calls(command: &mut Command, calls: &[libc::c_long], verdict: u32)
     set(command, std::iter::once(step(LOAD, 0, 0)).chain(judge).collect());
 }
 
-/// Refuses, as emulators do, children whose flags of clone(2) have a bit of `mask`, or else those that have none.
+/// Makes clone(2) fail with EINVAL, as emulators do: if its flags have a bit of `mask`, or, without `with`, if they have none.
 pub fn children(command: &mut Command, mask: u32, with: bool) {
     const FLAGS_ARGUMENT: u32 = 16;
     let refuse = step(GIVE, 0, libc::SECCOMP_RET_ERRNO | libc::EINVAL.unsigned_abs());

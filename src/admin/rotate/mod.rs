@@ -555,7 +555,7 @@ impl Rotate<'_> {
         }
     }
 
-    /// Deletes these tokens, and adds to the state those that are left.
+    /// Deletes these tokens. The ones that cannot be deleted stay in the state.
     fn delete_all(&self, state: &mut State, old: Vec<Known>, notes: &mut Notes) -> Result<(), Failure> {
         let mut old = old.into_iter();
         let result = old.by_ref().try_for_each(|known| {

@@ -21,8 +21,8 @@ use crate::secret::{ExposeSecret as _, SecretString};
 
 /// Added to the minimum lifetime of a run's token, for a slow creation.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(30);
-/// The expiry of a token in a file is shortened by a random amount: up to an hour for each day of its lifetime, and at
-/// most the amount by which that of a run's token is extended.
+/// The expiry of a token in a file is shortened by a random amount: up to an hour for each day of its lifetime, but
+/// never by more than a run's token is extended.
 const SPREAD_DIVISOR: u64 = 24;
 
 pub(crate) struct Environment {
