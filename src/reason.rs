@@ -329,6 +329,7 @@ reasons! {
     CommandKilled "command-killed": "The command was killed by a signal that monitoring-token did not send"
         <- "SIGKILL: this host or container ran out of memory"
         <- "SIGSEGV, SIGABRT or SIGBUS: the command crashed"
+        <- "SIGXCPU or SIGSYS: it reached its CPU limit, or a seccomp profile stopped it"
         -> "check the kernel log and the memory limit"
         -> "run it with -output=on-failure to see what it prints"
     CommandStuck "command-stuck": "The command could not be stopped and is still running"
