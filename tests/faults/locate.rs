@@ -196,6 +196,18 @@ pub fn answers_that_say_no(lab: &Lab) -> Vec<Fault> {
         )
         .with(&["LOCATE_URL={url}/v2/platform/monitoring/", "-service="]),
         fault(
+            "a service with a slash at its end",
+            json("400 Bad Request", &error("claim", "Must provide access_token")),
+            &["for the service \"ndt/ndt7/\" (HTTP 400, claim: Must provide access_token): remove the slash"],
+        )
+        .with(&["LOCATE_URL={url}/v2/platform/monitoring/", "-service=ndt/ndt7/"]),
+        fault(
+            "a prefix with the service and a slash at its end",
+            json("400 Bad Request", &error("config", "Unknown service")),
+            &["does not know the service \"ndt/ndt7/\" (HTTP 400, config: Unknown service): remove the slash"],
+        )
+        .with(&["LOCATE_URL={url}/v2/platform/monitoring/ndt/ndt7/", "-service="]),
+        fault(
             "machine unknown",
             json("400 Bad Request", &error("subject", "Subject must be specified")),
             &["cannot parse the machine name \"mlab1-lga0t", "-machine"],

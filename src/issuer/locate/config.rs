@@ -74,14 +74,19 @@ impl Endpoint {
         Ok(Endpoint { url, service: written.service(), written })
     }
 
-    /// The service for messages; quoted if it is not of the form that Locate expects.
-    pub(super) fn shown_service(&self) -> String {
-        if self.is_service() { self.service.clone() } else { format!("{:?}", self.service) }
-    }
-
-    /// False if only a part of it is given, often because a variable in a script is not set.
-    pub(super) fn is_service(&self) -> bool {
-        self.service.contains('/')
+    /// The service for messages. If Locate cannot expect it, it is quoted, with advice.
+    pub(super) fn shown_service(&self) -> (String, Option<&'static str>) {
+        let service = &self.service;
+        if !service.contains('/') {
+            // Only a part of it is given, often because a variable in a script is not set.
+            let advice = ": expected EXPERIMENT/DATATYPE, such as ndt/ndt7; check -service";
+            return (format!("{service:?}"), Some(advice));
+        }
+        if self.url.path().ends_with('/') {
+            let advice = ": remove the slash at the end of -service, or of -locate-url if -service is empty";
+            return (format!("\"{service}/\""), Some(advice));
+        }
+        (service.clone(), None)
     }
 
     /// The network interface of an IPv6 address, which `url` cannot hold.

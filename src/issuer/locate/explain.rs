@@ -51,16 +51,12 @@ impl Locate<'_> {
         let comma = if said.is_empty() { "" } else { ", " };
         let said = format!("({label}{comma}{said})");
         let at = self.at();
-        let service = self.config.endpoint.shown_service();
-        let is_whole = self.config.endpoint.is_service();
-        let expected = ": expected EXPERIMENT/DATATYPE, such as ndt/ndt7; check -service";
+        let (service, malformed) = self.config.endpoint.shown_service();
         let message = match error.kind.as_str() {
             "claim" => {
-                let advice = if is_whole {
-                    ", so the service cannot be monitored there; check -service (v0.19 enforces them only for ndt/ndt7 and wehe/replay)"
-                } else {
-                    expected
-                };
+                let advice = malformed.unwrap_or(
+                    ", so the service cannot be monitored there; check -service (v0.19 enforces them only for ndt/ndt7 and wehe/replay)",
+                );
                 format!("locate at {at} does not enforce tokens for the service {service} {said}{advice}")
             }
             "subject" => format!(
@@ -68,7 +64,7 @@ impl Locate<'_> {
                 quoted_name(&self.config.machine)
             ),
             "config" => {
-                let advice = if is_whole { "; check -service" } else { expected };
+                let advice = malformed.unwrap_or("; check -service");
                 format!("locate at {at} does not know the service {service} {said}{advice}")
             }
             _ if answer.status == 401 => self.explain_unauthorized(answer, &said),
