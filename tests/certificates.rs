@@ -1,6 +1,8 @@
 //! The trust in servers: each chain of [`chains`] is served on loopback. A server that is not trusted must never
 //! receive the token, and the message says what is wrong with its certificate.
 
+mod altered;
+
 use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;

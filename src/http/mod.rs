@@ -35,7 +35,9 @@ pub use connection::Redirects;
 use proxy::ProxyRules;
 pub(crate) use resolve::look_up;
 pub(crate) use second_look::reach;
-use trust::{LoadedTrust, TrustStore};
+pub use tls::verify_chain;
+use trust::LoadedTrust;
+pub use trust::TrustStore;
 
 use crate::failure::Failure;
 use crate::go::proxy::is_loopback;

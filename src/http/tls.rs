@@ -4,6 +4,7 @@
 //! [`super::chain`] decides whether they may be used.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientSessionStore, ResolvesClientCert, Resumption};
@@ -19,8 +20,9 @@ use super::attempt::Progress;
 use super::certificate::{self, Flaw};
 use super::chain::Chain;
 use super::roots::Roots;
-use super::trust::LoadedTrust;
+use super::trust::{LoadedTrust, TrustStore};
 use crate::failure::Reason;
+use crate::read::Until;
 
 pub(super) const WANTS_CERTIFICATE: &str = "it asks for a client certificate, which is not supported";
 pub(super) const ONLY_HTTP2: &str =
@@ -56,6 +58,20 @@ impl Verifier {
         self.trust.search_dirs(&mut roots);
         verify(&roots)
     }
+}
+
+/// Whether a server with this name is trusted if it sends these certificates, its own first. The error is a clause of
+/// the message.
+pub fn verify_chain(
+    trust: TrustStore,
+    sent: &[CertificateDer<'_>],
+    name: &ServerName<'_>,
+    now: UnixTime,
+) -> Result<(), String> {
+    let (leaf, intermediates) = sent.split_first().ok_or("sent no certificate")?;
+    let trust = trust.load(&Until::in_time(Duration::ZERO)).map_err(|failure| failure.message)?;
+    let result = Verifier::new(trust).verify(Chain { leaf, intermediates, name, now });
+    result.map_err(|flaw| flaw.to_string())
 }
 
 /// Why the server's signature is invalid: its type of key may not be supported.
