@@ -868,6 +868,50 @@ fn a_dns_server_that_is_silent_leaves_time_for_the_others() {
     assert!(!silent.lock().unwrap().is_empty());
 }
 
+/// As in Go and glibc: the first server may be an authoritative one, or may have stopped to look up names for this machine.
+#[test]
+fn a_dns_server_that_only_refers_to_others_is_passed_over() {
+    let _etc = isolate(&[
+        ("resolv.conf", "nameserver 127.0.0.9\nnameserver 127.0.0.2\noptions timeout:1 attempts:1\n"),
+        ("hosts", ""),
+    ]);
+    dns("127.0.0.9", |_| Zone::Refers);
+    dns("127.0.0.2", |name| match name {
+        "far.test." => Zone::Has(vec!["127.0.0.1".parse().unwrap()]),
+        "empty.test." => Zone::Has(Vec::new()),
+        _ => Zone::Refers,
+    });
+    let origin = answers(ok());
+    let port = origin.rsplit(':').next().unwrap();
+    once(&mut asks(&format!("http://far.test:{port}"))).said(0, &["token sent to far.test"]);
+    for (host, why) in [
+        ("empty.test", "it has no IPv4 or IPv6 address"),
+        ("none.test", "the DNS server 127.0.0.2 returned a referral instead of an address"),
+    ] {
+        let expected = format!("cannot resolve {host}: {why}; check the host name and DNS");
+        once(&mut asks(&format!("http://{host}:{port}"))).failed_with(125, &[&expected]);
+    }
+}
+
+#[test]
+fn a_link_local_address_in_the_hosts_file_has_an_interface() {
+    let _etc = isolate(&[("hosts", "fe80::1%lo named.example\nfe80::1%1 numbered.example\n")]);
+    let added = Command::new("ip").args(["address", "add", "fe80::1/64", "dev", "lo", "nodad"]).status();
+    assert!(added.is_ok_and(|status| status.success()));
+    let port = serve_at("::", |mut stream| {
+        read_head(&mut stream);
+        let _ = stream.write_all(ok().as_bytes());
+    })
+    .port();
+    let other = serve_at("::", |mut stream| drop(stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n"))).port();
+    for host in ["named.example", "numbered.example"] {
+        once(&mut asks(&format!("http://{host}:{port}"))).said(0, &[&format!("token sent to {host}")]);
+        // This is found out by a second connection.
+        let url = format!("http://{host}:{other}");
+        once(asks(&url).arg("-retries=0")).failed_with(125, &["it speaks SSH"]);
+    }
+}
+
 /// A name below `localhost` that resolves to another machine gets the warning about plain HTTP.
 #[test]
 fn localhost_that_leads_elsewhere_is_warned_of() {

@@ -64,7 +64,7 @@ fn report_hop(
             return list.step("dns", Err(failure.clone()));
         }
         (None, _) => {
-            let found: Vec<String> = attempt.addresses.iter().map(ToString::to_string).collect();
+            let found: Vec<String> = attempt.addresses.iter().map(|it| it.ip().to_string()).collect();
             format!("{of}{host} is {}", found.join(", "))
         }
     };
@@ -74,7 +74,7 @@ fn report_hop(
     }
     // The address is known if there was a response, or if there is only one.
     let only = match attempt.addresses[..] {
-        [only] => only.to_string(),
+        [only] => only.ip().to_string(),
         _ => host.to_owned(),
     };
     let to = attempt.peer.map_or(only, |peer| peer.to_string());

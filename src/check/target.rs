@@ -41,11 +41,13 @@ pub(super) fn report(list: &mut Checklist, run: &Run<'_>, granted: &Granted) -> 
 }
 
 async fn connect(host: &str, port: u16, patience: Duration) -> Result<SocketAddr, String> {
-    let addresses = match host.parse() {
-        Ok(address) => vec![address],
+    let mut addresses = match host.parse() {
+        Ok(address) => vec![SocketAddr::new(address, port)],
         Err(_) => look_up(host).await.map_err(|error| format!("cannot resolve {host}: {error}"))?,
     };
-    let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect();
+    for address in &mut addresses {
+        address.set_port(port);
+    }
     match reach(addresses, patience).await {
         Ok((address, _)) => Ok(address),
         Err(None) => Err(format!("cannot resolve {host}: no address")),

@@ -1,6 +1,6 @@
 //! One attempt to get a response, as plain data: the connector records it, messages and `check` read it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -40,8 +40,8 @@ impl Phase {
 #[derive(Clone, Debug, Default)]
 pub struct Attempt {
     pub phase: Phase,
-    /// The addresses of the first hop.
-    pub addresses: Vec<IpAddr>,
+    /// The addresses of the first hop, with the port 0.
+    pub addresses: Vec<SocketAddr>,
     /// When connecting began, after the lookup.
     began: Option<Instant>,
     pub connected: Option<Duration>,
@@ -64,7 +64,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn begin(&self, phase: Phase, addresses: Vec<IpAddr>) {
+    pub(super) fn begin(&self, phase: Phase, addresses: Vec<SocketAddr>) {
         let began = Some(Instant::now());
         self.note(|attempt| {
             let has_sent = attempt.has_sent;

@@ -31,16 +31,18 @@ pub(super) const MAX_TUNNEL_HEAD_BYTES: usize = 8 * 1024;
 /// The proxy or the server.
 pub(super) struct Hop<'a> {
     pub url: &'a Url,
-    /// The addresses that it resolved to.
-    pub addresses: &'a [IpAddr],
+    /// The addresses that it resolved to, with any port.
+    pub addresses: &'a [SocketAddr],
     pub tls: Option<ClientConfig>,
 }
 
 impl Hop<'_> {
     pub(super) async fn connect(&self) -> io::Result<TcpStream> {
-        let literal = literal_address(self.url);
-        let addresses = literal.iter().chain(self.addresses);
-        let addresses: Vec<_> = addresses.map(|ip| SocketAddr::new(*ip, port_of(self.url))).collect();
+        let literal = literal_address(self.url).map(|address| SocketAddr::new(address, 0));
+        let mut addresses: Vec<_> = literal.iter().chain(self.addresses).copied().collect();
+        for address in &mut addresses {
+            address.set_port(port_of(self.url));
+        }
         match tokio::time::timeout(PATIENCE, reach(addresses, PATIENCE)).await {
             Ok(Ok((_, stream))) => Ok(stream),
             Ok(Err(failure)) => Err(failure.map_or(io::ErrorKind::NotFound.into(), |(_, error)| error)),

@@ -18,6 +18,8 @@ pub enum Zone {
     HasOverTcp(Vec<IpAddr>),
     /// It does not exist.
     NoSuchHost,
+    /// Neither an address nor an error, from a server that is not responsible for the name and does not look it up.
+    Refers,
     /// The server has failed.
     Fails,
     /// No response.
@@ -103,10 +105,12 @@ fn answer(question: &[u8], kind: u16, zone: &Zone, over_tcp: bool) -> Option<Vec
     const TRUNCATED: u16 = 0x0200;
     const SERVFAIL: u16 = 2;
     const NXDOMAIN: u16 = 3;
+    const RECURSION_AVAILABLE: u16 = 0x80;
     const A: u16 = 1;
     let none = Vec::new();
     let (flags, addresses) = match zone {
         Zone::Silent => return None,
+        Zone::Refers => (0, &none),
         Zone::Fails => (SERVFAIL, &none),
         Zone::NoSuchHost => (NXDOMAIN, &none),
         Zone::HasOverTcp(_) if !over_tcp => (TRUNCATED, &none),
@@ -124,7 +128,8 @@ fn answer(question: &[u8], kind: u16, zone: &Zone, over_tcp: bool) -> Option<Vec
         })
         .collect();
     let mut out = question.to_vec();
-    out[2..4].copy_from_slice(&(0x8180 | flags).to_be_bytes());
+    let recursion = if matches!(zone, Zone::Refers) { 0 } else { RECURSION_AVAILABLE };
+    out[2..4].copy_from_slice(&(0x8100 | recursion | flags).to_be_bytes());
     out[6..8].copy_from_slice(&u16::try_from(records.len()).unwrap().to_be_bytes());
     for record in records {
         // The name of the query, type, class IN, a minute, length.

@@ -38,7 +38,7 @@ impl Config {
             let mut words = line.split_whitespace();
             match words.next() {
                 Some("nameserver") if config.servers.len() < MAX_SERVERS => {
-                    config.servers.extend(words.next().and_then(server));
+                    config.servers.extend(words.next().and_then(|server| address(server, PORT)));
                 }
                 Some("domain") => search = words.next().map(|domain| vec![rooted(domain)]),
                 Some("search") => search = Some(words.map(rooted).filter(|domain| domain != ".").collect()),
@@ -87,13 +87,13 @@ fn rooted(domain: &str) -> String {
     format!("{}.", domain.trim_end_matches('.'))
 }
 
-/// A server's address; a link-local one has its interface after `%`.
-fn server(text: &str) -> Option<SocketAddr> {
+/// An address; a link-local one has its interface after `%`.
+pub(super) fn address(text: &str, port: u16) -> Option<SocketAddr> {
     let Some((address, interface)) = text.split_once('%') else {
-        return Some(SocketAddr::new(text.parse().ok()?, PORT));
+        return Some(SocketAddr::new(text.parse().ok()?, port));
     };
     let scope_id = scope_id(interface)?;
-    Some(SocketAddrV6::new(address.parse().ok()?, PORT, 0, scope_id).into())
+    Some(SocketAddrV6::new(address.parse().ok()?, port, 0, scope_id).into())
 }
 
 /// The index of a network interface that is given by its name or, as in Go, by this index.

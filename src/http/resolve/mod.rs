@@ -13,8 +13,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 
-use config::Config;
 pub(super) use config::interface_name;
+use config::{Config, address};
 pub(super) use query::QueryError;
 
 use super::attempt::{Phase, Progress};
@@ -38,18 +38,17 @@ impl reqwest::dns::Resolve for Resolver {
             progress.note(|attempt| attempt.phase = Phase::Lookup);
             let addresses = look_up(name.as_str()).await?;
             progress.begin(Phase::Connect, addresses.clone());
-            let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, 0));
-            Ok(Box::new(addresses) as reqwest::dns::Addrs)
+            Ok(Box::new(addresses.into_iter()) as reqwest::dns::Addrs)
         })
     }
 }
 
-/// The addresses of `host`, the preferred ones first.
-pub(crate) async fn look_up(host: &str) -> Result<Vec<IpAddr>, LookupError> {
+/// The addresses of `host` with the port 0, the preferred ones first.
+pub(crate) async fn look_up(host: &str) -> Result<Vec<SocketAddr>, LookupError> {
     resolve(host).await.map_err(|why| LookupError { host: host.to_owned(), why })
 }
 
-async fn resolve(host: &str) -> Result<Vec<IpAddr>, QueryError> {
+async fn resolve(host: &str) -> Result<Vec<SocketAddr>, QueryError> {
     let name = host.trim_end_matches('.').to_ascii_lowercase();
     let known = listed(&read(Path::new("/etc/hosts"))?, &name);
     if !known.is_empty() {
@@ -57,7 +56,10 @@ async fn resolve(host: &str) -> Result<Vec<IpAddr>, QueryError> {
     }
     // Special names (RFC 6761, sections 6.3 and 6.4; RFC 7686) are never queried.
     match name.rsplit('.').next().unwrap_or_default() {
-        "localhost" => return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]),
+        "localhost" => {
+            let local: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+            return Ok(local.map(without_port).into());
+        }
         "invalid" | "onion" | "" => return Err(QueryError::NoSuchHost),
         _ => {}
     }
@@ -66,7 +68,7 @@ async fn resolve(host: &str) -> Result<Vec<IpAddr>, QueryError> {
     let mut failure = None;
     for name in config.names(host) {
         match query::addresses(&config, &name).await {
-            Ok((v4, v6)) => return Ok(ordered(v4, v6)),
+            Ok((v4, v6)) => return Ok(ordered(v4, v6).into_iter().map(without_port).collect()),
             // The error of the original name says more than the one with a search domain.
             Err(error @ QueryError::Exhausted(_)) => return Err(error),
             Err(error) => {
@@ -80,14 +82,18 @@ async fn resolve(host: &str) -> Result<Vec<IpAddr>, QueryError> {
     Err(failure.unwrap_or(QueryError::NoSuchHost))
 }
 
+fn without_port(address: IpAddr) -> SocketAddr {
+    SocketAddr::new(address, 0)
+}
+
 /// The addresses of `name` in `/etc/hosts` (hosts(5)); the name must be in lower case without a trailing dot.
-fn listed(file: &str, name: &str) -> Vec<IpAddr> {
+fn listed(file: &str, name: &str) -> Vec<SocketAddr> {
     let lists = |line: &&str| {
         let mut words = line.split_whitespace().skip(1);
         words.any(|word| word.trim_end_matches('.').eq_ignore_ascii_case(name))
     };
     let lines = file.lines().map(|line| line.split('#').next().unwrap_or_default());
-    lines.filter(lists).filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect()
+    lines.filter(lists).filter_map(|line| address(line.split_whitespace().next()?, 0)).collect()
 }
 
 /// Reads a file that may be missing.
@@ -121,7 +127,7 @@ mod tests {
     fn all_lines_with_the_name_count() {
         let file = "127.0.0.1\tlocalhost # loopback\n10.0.0.1 a.example A\n#10.0.0.2 a\nnonsense a\n\
                     2001:db8::1 b a.\r\n10.0.0.3\n10.0.0.4 ab";
-        let found = |name| listed(file, name).iter().map(ToString::to_string).collect::<Vec<_>>();
+        let found = |name| listed(file, name).iter().map(|it| it.ip().to_string()).collect::<Vec<_>>();
         assert_eq!(found("a"), ["10.0.0.1", "2001:db8::1"]);
         assert_eq!(found("localhost"), ["127.0.0.1"]);
         assert_eq!(found("loopback"), Vec::<String>::new());

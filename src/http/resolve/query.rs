@@ -170,5 +170,14 @@ fn read(answer: &[u8], server: SocketAddr, id: u16, kind: TYPE) -> Result<Option
             _ => None,
         })
         .collect();
+    // The server neither knows the name nor looks it up, so another one may, as in Go and glibc.
+    let is_referral = packet.answers.is_empty()
+        && packet.additional_records.is_empty()
+        && packet.opt().is_none()
+        && !packet.has_flags(PacketFlag::AUTHORITATIVE_ANSWER)
+        && !packet.has_flags(PacketFlag::RECURSION_AVAILABLE);
+    if is_referral {
+        return refused("a referral instead of an address");
+    }
     if found.is_empty() { Err(QueryError::NoAddress) } else { Ok(Some(found)) }
 }
