@@ -56,8 +56,8 @@ pub(crate) struct Figures {
     pub failures: Vec<(Stage, Reason)>,
     /// How far the local clock is ahead of the issuer's (negative: behind), in seconds.
     pub clock_offset_seconds: Option<i64>,
-    /// The time left until the timeout, in seconds.
-    pub deadline_margin_seconds: f64,
+    /// The time left until the timeout, in seconds. `None` if no run was made.
+    pub deadline_margin_seconds: Option<f64>,
     pub cached: bool,
     /// When the token in the file of `rotate` expires, in Unix seconds.
     pub token_expiry: Option<u64>,
@@ -172,11 +172,9 @@ fn encode(labels: &Labels, figures: &Figures, now: SystemTime) -> String {
     gauge("run_success", "Whether the last run succeeded", f64::from(u8::from(figures.exit_status == 0)));
     gauge("exit_status", "Exit status of the last run", f64::from(figures.exit_status));
     gauge("cached", "Whether the result was taken from the cache", f64::from(u8::from(figures.cached)));
-    gauge(
-        "deadline_margin_seconds",
-        "Time left until the timeout when the last run ended",
-        figures.deadline_margin_seconds,
-    );
+    if let Some(margin) = figures.deadline_margin_seconds {
+        gauge("deadline_margin_seconds", "Time left until the timeout when the last run ended", margin);
+    }
     if let Some(offset) = figures.clock_offset_seconds {
         #[expect(clippy::cast_precision_loss, reason = "clocks differ by less than 2^52 seconds")]
         gauge("clock_offset_seconds", "How far the local clock is ahead of the issuer's", offset as f64);

@@ -72,10 +72,11 @@ fn a_run_that_succeeded_is_not_made_again() {
     let bench = Bench::new();
     let metrics = bench.path("m.prom");
     let flags = ["-cache-ttl=1h", &format!("-metrics-textfile={}", metrics.display())];
-    let cached =
-        || fs::read_to_string(&metrics).unwrap().lines().find(|l| l.contains("_cached{")).unwrap().to_owned();
+    let written = || fs::read_to_string(&metrics).unwrap();
+    let cached = || written().lines().find(|l| l.contains("_cached{")).unwrap().to_owned();
     bench.run(&flags, "exit 0").succeeded();
     assert!(cached().ends_with(" 0.0"));
+    assert!(written().contains("_deadline_margin_seconds{"), "{}", written());
     // Even if Locate is down.
     bench.sandbox.misbehave(r#"{"status":403}"#);
     for _ in 0..3 {
@@ -83,6 +84,8 @@ fn a_run_that_succeeded_is_not_made_again() {
     }
     assert_eq!(bench.runs(), 1);
     assert!(cached().ends_with(" 1.0"));
+    // No run was made, so there is nothing to say about its time.
+    assert!(!written().contains("_deadline_margin_seconds"), "{}", written());
     run(bench.token(TTL, "exit 0").arg("x")).failed_with(125, &["403"]);
     assert_eq!(bench.runs(), 1, "another argument is another run");
 }
@@ -181,7 +184,7 @@ fn failures_are_kept_only_on_request_and_with_their_status() {
 #[test]
 fn a_timeout_of_the_command_is_kept_with_its_message() {
     let bench = Bench::new();
-    let flags = [BOTH, &["-timeout=500ms", "-kill-after=0"]].concat();
+    let flags = [BOTH, &["-exchange=false", "-timeout=4s", "-kill-after=0"]].concat();
     bench.run(&flags, "sleep 60").failed_with(124, &["timed out", "sh"]);
     bench.run(&flags, "sleep 60").failed_with(124, &["timed out", "sh", "ago"]);
     assert_eq!(bench.runs(), 1);
@@ -413,6 +416,36 @@ fn a_waiting_run_starts_when_the_other_ends_or_dies() {
     }
 }
 
+/// The command has much less than the timeout, so its timeout must not be taken for the target's.
+#[test]
+fn the_timeout_of_a_run_that_had_waited_for_another_is_not_kept() {
+    let bench = Bench::new();
+    let (ready, gate) = (bench.path("ready"), bench.path("gate"));
+    let script = format!("test -e {0} || {{ echo > {1}; exec sleep 60; }}", gate.display(), ready.display());
+    let flags = [BOTH, &["-timeout=5s", "-kill-after=0"]].concat();
+    let holder = start(&mut bench.token(TTL, &script));
+    file_line(&ready);
+    let waiter = start(&mut bench.token(&flags, &script));
+    eventually("the run waits", || is_asleep(&waiter).then_some(()));
+    std::thread::sleep(Duration::from_millis(1500));
+    kill(holder.id(), libc::SIGKILL);
+    finish(holder);
+    finish(waiter).failed_with(124, &["timed out", "sh"]);
+    fs::write(&gate, "").unwrap();
+    bench.run(&flags, &script).succeeded();
+    assert_eq!(bench.runs(), 3);
+}
+
+#[test]
+fn the_timeout_of_a_command_after_a_slow_exchange_is_not_kept() {
+    let bench = Bench::new();
+    bench.sandbox.misbehave(r#"{"delay_ms":3000,"times":1}"#);
+    let flags = [BOTH, &["-timeout=5s", "-kill-after=0"]].concat();
+    bench.run(&flags, "sleep 2.5").failed_with(124, &["timed out", "sh"]);
+    bench.run(&flags, "sleep 2.5").succeeded();
+    assert_eq!(bench.runs(), 2);
+}
+
 #[test]
 fn the_cache_is_private_and_holds_no_secret() {
     let bench = Bench::new();
@@ -537,10 +570,10 @@ fn a_timeout_says_nothing_to_a_run_that_has_more_time() {
     let bench = Bench::new();
     // The first run takes longer than it may, the next is quick.
     let script = format!("test -e {0} || {{ echo > {0}; exec sleep 60; }}", bench.path("slow").display());
-    let short = [BOTH, &["-timeout=1s", "-kill-after=0"]].concat();
+    let short = [BOTH, &["-exchange=false", "-timeout=4s", "-kill-after=0"]].concat();
     bench.run(&short, &script).failed_with(124, &["timed out"]);
     bench.run(&short, &script).failed_with(124, &["timed out", "ago"]);
-    bench.run(&[BOTH, &["-timeout=20s"]].concat(), &script).succeeded();
+    bench.run(&[BOTH, &["-exchange=false", "-timeout=20s"]].concat(), &script).succeeded();
     assert_eq!(bench.runs(), 2);
     bench.run(&short, &script).succeeded();
     assert_eq!(bench.runs(), 2, "a success holds for all");

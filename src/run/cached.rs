@@ -57,7 +57,13 @@ fn warn_of(run: &mut Run<'_>, cache: &Cache, error: &std::io::Error) {
 /// The result for the cache. `None` if it says nothing about the target: a failure of this program, a timeout of
 /// the exchange, a run that a signal ended.
 fn worth_keeping(run: &Run<'_>, result: &Result<ExitStatus, Failure>) -> Option<CachedResult> {
-    let limits = run.config.limits;
+    let timeout = run.config.limits.timeout;
+    // Waiting for another process, a slow exchange and SCRIPT_DEADLINE take time from the command: then its timeout says
+    // nothing about runs that can give it all of theirs.
+    let had_its_time = || {
+        let began = run.report.command_began;
+        began.is_some_and(|began| run.timeline.term_at.saturating_duration_since(began) >= timeout / 10 * 9)
+    };
     let (code, message, timed_out) = match result {
         _ if run.report.interruption.is_some() => return None,
         // If the command is this program, 125 means that the target was not tested.
@@ -65,10 +71,7 @@ fn worth_keeping(run: &Run<'_>, result: &Result<ExitStatus, Failure>) -> Option<
         Err(Failure { stage: Stage::Command, status, message, .. }) => {
             let timed_out = match status {
                 ExitStatus::CannotRun | ExitStatus::NotFound => None,
-                // A run whose timeout was shortened says nothing about runs with the full timeout.
-                ExitStatus::Timeout if run.timeline.term_at >= run.timeline.start + limits.timeout => {
-                    Some(limits.timeout)
-                }
+                ExitStatus::Timeout if had_its_time() => Some(timeout),
                 _ => return None,
             };
             (status.code(), Some(message.as_str()), timed_out)

@@ -29,6 +29,7 @@ pub(super) fn run<'a>(run: &mut Run<'a>, lease: &Lease) -> Result<Ended<'a>, Fai
     };
     tracing::debug!(command = shell_words(&run.config.command), "running");
     let began = Instant::now();
+    run.report.command_began = Some(began);
     let started = job.start().map_err(|error| refuse_command(&shown(&run.config.command[0]), &error))?;
     let ended = child::supervise(started, run.signals, run.parent.take(), run.timeline);
     run.report.took(Stage::Command, began.elapsed());

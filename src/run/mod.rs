@@ -113,7 +113,7 @@ impl<'a> Run<'a> {
         Run::try_begin(config, signals, log).map_err(|failure| {
             let over = config.limits.script_deadline.and_then(|deadline| deadline.elapsed().ok());
             let warning = config.write_metrics(|| Figures {
-                deadline_margin_seconds: -over.unwrap_or_default().as_secs_f64(),
+                deadline_margin_seconds: over.map(|over| -over.as_secs_f64()),
                 ..Figures::of_failure(&failure)
             });
             failure.with_warnings(warning)

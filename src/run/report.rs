@@ -10,6 +10,7 @@ use crate::metrics::Figures;
 pub(crate) struct Report {
     /// Those that are known before the end of the run.
     pub figures: Figures,
+    pub command_began: Option<Instant>,
     /// The host that got a token over plain HTTP, unless it is loopback.
     pub insecure: Option<String>,
     /// Problems that do not change the result.
@@ -47,7 +48,7 @@ impl Report {
             exit_status: status.code(),
             failed: failed.map(|(stage, _)| stage).collect(),
             failures: failure.into_iter().chain(left_behind).collect(),
-            deadline_margin_seconds: left - over,
+            deadline_margin_seconds: (!self.figures.cached).then_some(left - over),
             ..self.figures.clone()
         }
     }

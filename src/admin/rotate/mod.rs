@@ -219,7 +219,7 @@ fn figures<T>(result: &Result<T, Failure>, notes: &Notes, session: Session<'_>) 
     let left = session.deadline.saturating_duration_since(Instant::now());
     Figures {
         clock_offset_seconds: notes.clock_offset_seconds,
-        deadline_margin_seconds: left.as_secs_f64(),
+        deadline_margin_seconds: Some(left.as_secs_f64()),
         token_expiry: notes.expires,
         ..figures
     }
