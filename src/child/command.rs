@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
-use super::lookup::{self, LookupError};
+use super::lookup;
 use super::output::{Masked, Output, Tail};
 use crate::secret::{ExposeSecret as _, SecretString};
 use crate::sys::memory::environment;
@@ -57,7 +57,8 @@ pub(crate) enum StartError {
     NoLoader,
     /// COMMAND is a script, and this interpreter cannot be run.
     Interpreter(PathBuf, io::Error),
-    /// The only match is in a relative entry of `PATH`.
+    /// The only match is in an empty or relative entry of `PATH`, where the current directory decides which program it
+    /// is.
     RelativeEntry(PathBuf),
     /// The kernel does not know this kind of file (ENOEXEC). No shell is tried: it would run an empty file and report
     /// success.
@@ -68,17 +69,6 @@ pub(crate) enum StartError {
     TooLarge(String),
     /// This machine cannot start another process, or has no /dev/null.
     Ours(io::Error),
-}
-
-impl From<LookupError> for StartError {
-    fn from(error: LookupError) -> StartError {
-        match error {
-            LookupError::NotFound => StartError::NotFound,
-            LookupError::PathIsUnset => StartError::PathIsUnset,
-            LookupError::Relative(path) => StartError::RelativeEntry(path),
-            LookupError::CannotRun(path, error) => StartError::CannotRun(path, error),
-        }
-    }
 }
 
 /// A command that was started and is not yet reaped.
@@ -125,18 +115,19 @@ impl Job<'_> {
     /// How the output is handled, and the pipes that replace stdout and stderr.
     fn connect_output(&self) -> io::Result<(Output, [Option<OwnedFd>; 2])> {
         match self.output {
-            OutputPolicy::Inherit | OutputPolicy::Discard => Ok((Output::Direct, [None, None])),
+            OutputPolicy::Inherit | OutputPolicy::Discard => Ok((Output::default(), [None, None])),
             OutputPolicy::OnFailure => {
                 let (ours, theirs) = pipe()?;
-                Ok((Output::Tail(Tail::new(ours)), [Some(theirs.try_clone()?), Some(theirs)]))
+                let output = Output { tail: Some(Tail::new(ours)), masked: Vec::new() };
+                Ok((output, [Some(theirs.try_clone()?), Some(theirs)]))
             }
             OutputPolicy::Masked => {
                 let ((our_out, out), (our_err, err)) = (pipe()?, pipe()?);
-                let both = [
+                let masked = vec![
                     Masked::new(our_out, rustix::stdio::stdout()),
                     Masked::new(our_err, rustix::stdio::stderr()),
                 ];
-                Ok((Output::Masked(Box::new(both)), [Some(out), Some(err)]))
+                Ok((Output { tail: None, masked }, [Some(out), Some(err)]))
             }
         }
     }

@@ -10,27 +10,18 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 
-#[derive(Debug)]
-pub(crate) enum LookupError {
-    NotFound,
-    PathIsUnset,
-    /// The only match is in an empty or relative entry of `PATH`, where the current directory decides which program it
-    /// is.
-    Relative(PathBuf),
-    /// A file of that name cannot be executed.
-    CannotRun(PathBuf, io::Error),
-}
+use super::StartError;
 
 /// The file to execute for `word`. A word with a slash is already a path, and only `execve` decides whether it works.
-pub(crate) fn find(word: &OsStr) -> Result<PathBuf, LookupError> {
+pub(crate) fn find(word: &OsStr) -> Result<PathBuf, StartError> {
     if word.as_bytes().contains(&b'/') {
         return Ok(PathBuf::from(word));
     }
-    let path = std::env::var_os("PATH").ok_or(LookupError::PathIsUnset)?;
+    let path = std::env::var_os("PATH").ok_or(StartError::PathIsUnset)?;
     find_in(&path, word)
 }
 
-fn find_in(path: &OsString, word: &OsStr) -> Result<PathBuf, LookupError> {
+fn find_in(path: &OsString, word: &OsStr) -> Result<PathBuf, StartError> {
     let mut cannot_run = None;
     for entry in std::env::split_paths(path).filter(|_| !word.is_empty()) {
         // An empty entry is the current directory.
@@ -38,15 +29,15 @@ fn find_in(path: &OsString, word: &OsStr) -> Result<PathBuf, LookupError> {
         let candidate = entry.join(word);
         match check_executable(&candidate) {
             Ok(()) if candidate.is_absolute() => return Ok(candidate),
-            Ok(()) => return Err(LookupError::Relative(candidate)),
+            Ok(()) => return Err(StartError::RelativeEntry(candidate)),
             // The user may not execute this file; directories are skipped.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied && candidate.is_file() => {
-                cannot_run.get_or_insert(LookupError::CannotRun(candidate, error));
+                cannot_run.get_or_insert(StartError::CannotRun(candidate, error));
             }
             Err(_) => {}
         }
     }
-    Err(cannot_run.unwrap_or(LookupError::NotFound))
+    Err(cannot_run.unwrap_or(StartError::NotFound))
 }
 
 /// Fails if this user may not execute `path`.
@@ -133,10 +124,10 @@ mod tests {
             assert_eq!(find(entries).unwrap(), good, "{entries}");
         }
         assert!(
-            matches!(find("@/plain:@/none"), Err(LookupError::CannotRun(path, _)) if path.ends_with("plain/probe"))
+            matches!(find("@/plain:@/none"), Err(StartError::CannotRun(path, _)) if path.ends_with("plain/probe"))
         );
         for entries in ["", ":", "@/directory", "@/none"] {
-            assert!(matches!(find(entries), Err(LookupError::NotFound)), "{entries}");
+            assert!(matches!(find(entries), Err(StartError::NotFound)), "{entries}");
         }
     }
 }

@@ -30,80 +30,57 @@ const PIECE_BYTES: usize = 4096;
 /// A terminal may take less. Only for one that cannot be opened again.
 const TERMINAL_PIECE_BYTES: usize = 1;
 
-/// How the command's output is handled.
-pub(crate) enum Output {
-    /// It is inherited or discarded.
-    Direct,
+/// How the command's output is handled; empty if it is inherited or discarded.
+#[derive(Default)]
+pub(crate) struct Output {
     /// The end of it is kept.
-    Tail(Tail),
+    pub tail: Option<Tail>,
     /// Stdout and stderr are masked and passed on.
-    Masked(Box<[Masked; 2]>),
+    pub masked: Vec<Masked>,
 }
 
 impl Output {
     /// The descriptors to wait for: there is more to read, or more can be written.
     pub(crate) fn interests(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
-        let (tail, masked) = match self {
-            Output::Direct => (None, [].as_slice()),
-            Output::Tail(tail) => (tail.pipe.as_ref(), [].as_slice()),
-            Output::Masked(both) => (None, both.as_slice()),
-        };
-        let tail = tail.map(|pipe| (pipe.as_fd(), PollFlags::IN));
-        tail.into_iter().chain(masked.iter().filter_map(Masked::interest))
+        let tail = self.tail.iter().filter_map(|tail| Some((tail.pipe.as_ref()?.as_fd(), PollFlags::IN)));
+        tail.chain(self.masked.iter().filter_map(Masked::interest))
     }
 
     /// When text that is held back must be passed on.
     pub(crate) fn due_at(&self) -> Option<Instant> {
-        match self {
-            Output::Masked(both) => both.iter().filter_map(Masked::due_at).min(),
-            Output::Direct | Output::Tail(_) => None,
-        }
+        self.masked.iter().filter_map(Masked::due_at).min()
     }
 
     /// Reads and writes once, as far as possible without blocking.
     pub(crate) fn advance(&mut self) {
-        match self {
-            Output::Direct => {}
-            Output::Tail(tail) => {
-                tail.read();
-            }
-            Output::Masked(both) => both.iter_mut().for_each(Masked::advance),
-        }
+        self.tail.as_mut().map(Tail::read);
+        self.masked.iter_mut().for_each(Masked::advance);
     }
 
     /// Call this when the command has ended: only what is in the pipes now is still read.
     pub(crate) fn command_ended(&mut self) {
-        if let Output::Masked(both) = self {
-            both.iter_mut().for_each(Masked::command_ended);
-        }
+        self.masked.iter_mut().for_each(Masked::command_ended);
     }
 
     /// True if the command may have got SIGPIPE because its reader closed the pipe, as in a pipeline.
     pub(crate) fn is_cut(&self) -> bool {
-        matches!(self, Output::Masked(both) if both.iter().any(|one| one.cut.is_some()))
+        self.masked.iter().any(|stream| stream.cut.is_some())
     }
 
     /// True if everything was passed on.
     pub(crate) fn is_done(&self) -> bool {
-        match self {
-            Output::Masked(both) => both.iter().all(Masked::is_done),
-            Output::Direct | Output::Tail(_) => true,
-        }
+        self.masked.iter().all(Masked::is_done)
     }
 
     pub(crate) fn finish(self) -> Finished {
-        match self {
-            Output::Direct => Finished::default(),
-            Output::Tail(tail) => Finished { kept: tail.finish(), ..Finished::default() },
-            Output::Masked(both) => {
-                let [stdout, stderr] = &*both;
-                let in_line = stderr.in_line || (stdout.in_line && is_same_file(stdout.to, stderr.to));
-                Finished {
-                    unwritten: both.into_iter().find_map(Masked::failure),
-                    in_line,
-                    ..Finished::default()
-                }
-            }
+        let in_line = match self.masked.as_slice() {
+            [stdout, stderr] => stderr.in_line || (stdout.in_line && is_same_file(stdout.to, stderr.to)),
+            _ => false,
+        };
+        Finished {
+            kept: self.tail.map(Tail::finish).unwrap_or_default(),
+            unwritten: self.masked.into_iter().find_map(Masked::failure),
+            in_line,
         }
     }
 }
