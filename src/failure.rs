@@ -110,12 +110,7 @@ impl Failure {
     }
 
     /// The timeout ended the run in `stage`: exit status 124.
-    pub fn timeout(stage: Stage, message: impl Into<String>) -> Failure {
-        let reason = match stage {
-            Stage::Prepare | Stage::Sign | Stage::Output => Reason::TimeoutFile,
-            Stage::Exchange | Stage::Revoke => Reason::TimeoutExchange,
-            Stage::Command => Reason::TimeoutCommand,
-        };
+    pub fn timeout(stage: Stage, reason: Reason, message: impl Into<String>) -> Failure {
         Failure { stage, reason, status: ExitStatus::Timeout, message: message.into() }
     }
 

@@ -41,10 +41,10 @@ mod random;
 mod read;
 pub mod reason;
 mod run;
-mod runtime;
 pub mod secret;
 pub mod stdout;
 pub mod sys;
 mod terminal;
+pub mod until;
 
 pub const VERSION: &str = env!("MONITORING_TOKEN_VERSION");

@@ -1,49 +1,22 @@
 //! Reads a file that may be a pipe (`<(…)`), until a deadline or a signal.
 
 use std::fs::File;
-use std::io::{self, Read as _};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
-use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
+use rustix::buffer::spare_capacity;
+use rustix::event::PollFlags;
+use rustix::fs::{FileType, OFlags, fstat};
+use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-use crate::failure::{Failure, Reason, Stage};
-use crate::go::duration;
-use crate::sys::descriptors::{close_on_exec, wait_for};
-use crate::sys::signal::{Signal, Signals};
+use crate::sys::descriptors::close_on_exec;
+use crate::until::{Ended, Until};
 
 /// Larger than most keys. All of it is zeroed, byte by byte: with 4 KiB, that was 2 % of a run without exchange.
 const USUAL_BYTES: usize = 1024;
-/// How long to wait for a pipe if no run sets a limit.
-pub(crate) const DEFAULT_PATIENCE: Duration = Duration::from_secs(60);
-
-/// When to stop waiting for the writer of a pipe.
-#[derive(Clone, Copy)]
-pub struct Until<'a> {
-    /// When waiting began, for the message.
-    pub since: Instant,
-    pub deadline: Instant,
-    /// The signals that end the run, if they are caught.
-    pub signals: Option<&'a Signals>,
-    /// Readable once the parent process has died, if it is followed.
-    pub parent: Option<BorrowedFd<'a>>,
-}
-
-impl Until<'_> {
-    pub fn at(deadline: Instant) -> Until<'static> {
-        Until { since: Instant::now(), deadline, signals: None, parent: None }
-    }
-
-    /// For `patience` from now on. If that is too long for a clock, for the default.
-    pub fn in_time(patience: Duration) -> Until<'static> {
-        let now = Instant::now();
-        Until { since: now, ..Until::at(now.checked_add(patience).unwrap_or(now + DEFAULT_PATIENCE)) }
-    }
-}
-
 /// Some editors write this in front of a text (Unicode, 23.8).
 pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -74,36 +47,6 @@ pub(crate) enum ReadError {
     Io(io::Error),
     TooLarge,
     Ended(Ended),
-}
-
-#[derive(Debug)]
-pub(crate) enum Ended {
-    /// The limit.
-    Timeout(Duration),
-    Interrupted(Signal),
-    Orphaned,
-}
-
-impl Ended {
-    pub(crate) fn failure(&self, stage: Stage, what: &str) -> Failure {
-        match self {
-            Ended::Timeout(after) => Failure {
-                reason: Reason::TimeoutFile,
-                ..Failure::timeout(
-                    stage,
-                    format!(
-                        "timed out after {} while reading {what}; if it is a pipe, check the process that writes to it",
-                        duration::show(*after)
-                    ),
-                )
-            },
-            Ended::Interrupted(signal) => Failure {
-                message: format!("interrupted by {signal} while reading {what}"),
-                ..Failure::signal(stage, *signal)
-            },
-            Ended::Orphaned => Failure::orphaned(stage),
-        }
-    }
 }
 
 /// Standard input as a file of its own, for a secret: this process and its command get an empty one instead. A file
@@ -159,51 +102,17 @@ fn is_standard_input(file: &File) -> bool {
         && fstat(file).is_ok_and(|file| (file.st_dev, file.st_ino) == (stdin.st_dev, stdin.st_ino))
 }
 
-pub(crate) fn all(
-    mut file: File,
-    max_bytes: usize,
-    until: &Until<'_>,
-) -> Result<Zeroizing<Vec<u8>>, ReadError> {
+pub(crate) fn all(file: &File, max_bytes: usize, until: &Until<'_>) -> Result<Zeroizing<Vec<u8>>, ReadError> {
     // Enough for most files, so that there is only one copy; a larger file makes it grow.
     let mut bytes = Zeroizing::new(Vec::with_capacity(USUAL_BYTES));
-    // Standard input, whose flags are not this program's to change.
-    let blocks = !fcntl_getfl(&file).is_ok_and(|flags| flags.contains(OFlags::NONBLOCK));
     loop {
-        wait_readable(&file, until)?;
-        let left = u64::try_from((max_bytes + 1).saturating_sub(bytes.len())).unwrap_or_default();
-        // Reads what is there now: all of a file, and what has been written to a pipe.
-        let mut now = file.by_ref().take(left);
-        let result = if blocks {
-            // A second read would wait.
-            let mut part = Zeroizing::new([0; USUAL_BYTES]);
-            now.read(&mut *part).inspect(|&count| bytes.extend_from_slice(&part[..count]))
-        } else {
-            now.read_to_end(&mut bytes)
-        };
-        match result {
+        // Before each read: standard input may block, and its flags are not this program's to change.
+        until.wait_for(file.as_fd(), PollFlags::IN).map_err(ReadError::Ended)?;
+        bytes.reserve(1);
+        match rustix::io::read(file, spare_capacity(&mut *bytes)) {
+            Ok(0) => return Ok(bytes),
             Ok(_) if bytes.len() > max_bytes => return Err(ReadError::TooLarge),
-            Ok(count) if blocks && count > 0 => {}
-            Ok(_) => return Ok(bytes),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(ReadError::Io(error)),
-        }
-    }
-}
-
-fn wait_readable(file: &File, until: &Until<'_>) -> Result<(), ReadError> {
-    loop {
-        let left = until.deadline.saturating_duration_since(Instant::now());
-        let signals = until.signals.map(AsFd::as_fd);
-        let ready = wait_for([Some(file.as_fd()), until.parent, signals], left);
-        if let Some(signal) = until.signals.and_then(Signals::take_interrupt) {
-            return Err(ReadError::Ended(Ended::Interrupted(signal)));
-        }
-        match ready {
-            Ok([_, true, _]) => return Err(ReadError::Ended(Ended::Orphaned)),
-            Ok([true, ..]) => return Ok(()),
-            Ok([.., false]) => return Err(ReadError::Ended(Ended::Timeout(until.deadline - until.since))),
-            // A signal that does not end the run.
-            Ok([.., true]) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {}
             Err(errno) => return Err(ReadError::Io(errno.into())),
         }
     }

@@ -4,13 +4,13 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::io::Errno;
 
 use crate::failure::{Failure, system_error};
-use crate::sys::signal::Signals;
+use crate::until::{Ended, Until};
 
 /// It was closed at the start of the program. Since then, `/dev/null` stands in for it.
 static CLOSED: AtomicBool = AtomicBool::new(false);
@@ -30,22 +30,16 @@ pub fn check_open() -> io::Result<()> {
 
 /// Waits until there is room for a line, so that a write does not wait for a reader that has stopped. Fails if a signal
 /// arrives first, or the time is up.
-pub(crate) fn wait_for_room(signals: &Signals, deadline: Instant) -> io::Result<()> {
+pub(crate) fn wait_for_room(until: &Until<'_>) -> io::Result<()> {
     let stdout = io::stdout();
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let mut fds = [PollFd::new(&stdout, PollFlags::OUT), PollFd::new(signals, PollFlags::IN)];
-        poll(&mut fds, Timespec::try_from(left).ok().as_ref())?;
-        if !fds[0].revents().is_empty() {
-            return Ok(());
-        }
-        if let Some(signal) = signals.take_interrupt() {
-            return Err(io::Error::other(format!("interrupted by {signal}")));
-        }
-        if left.is_zero() {
-            return Err(io::Error::other("its reader did not take it in time"));
-        }
-    }
+    let wait = |until: &Until<'_>| until.wait_for(stdout.as_fd(), PollFlags::OUT);
+    // A signal does not keep back what can be printed at once.
+    wait(&Until::in_time(Duration::ZERO)).or_else(|_| wait(until)).map_err(|ended| {
+        io::Error::other(match ended {
+            Ended::Interrupted(signal) => format!("interrupted by {signal}"),
+            Ended::Timeout(_) | Ended::Orphaned => "its reader did not take it in time".to_owned(),
+        })
+    })
 }
 
 /// Writes all of `text`; a closed reader is an error.

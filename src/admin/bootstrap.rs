@@ -18,9 +18,10 @@ use crate::issuer::stackstate::SERVICE_TOKEN_PREFIX;
 use crate::new_file::NewFile;
 use crate::owner::is_trusted;
 use crate::random;
-use crate::read::{self, DEFAULT_PATIENCE, ReadError, Until};
+use crate::read::{self, ReadError};
 use crate::secret::{ExposeSecret as _, SecretString, protect};
 use crate::sys::signal::Signals;
+use crate::until::{DEFAULT_PATIENCE, Until};
 
 /// 192 bits: 32 characters.
 const RANDOM_BYTES: usize = 24;
@@ -146,7 +147,7 @@ fn check_ours(file: &File, at: &str) -> Result<(), Failure> {
 /// The token in `path`; a new one, written there, if there is no such file.
 fn kept_token(path: &Path, signals: &Signals) -> Result<SecretString, Failure> {
     const FLAG: &str = "--token-file";
-    let until = Until { signals: Some(signals), ..Until::in_time(DEFAULT_PATIENCE) };
+    let until = Until::in_time(DEFAULT_PATIENCE).or_signal(signals);
     if path.as_os_str() == "-" {
         return token_in(read::standard_input(), "standard input", "the token", FLAG, &until);
     }

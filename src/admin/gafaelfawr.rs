@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::output::{LastColumn, json, json_list, table};
-use super::{Place, Session};
+use super::{Place, change, connect, make, wait};
 use crate::cli::flags::TIMEOUT;
 use crate::cli::gafaelfawr::{Create, Delete, GafaelfawrFlags, LIFETIME, List};
 use crate::cli::{AdminFlags, FORMAT, Format, Line};
@@ -16,16 +16,17 @@ use crate::issuer::gafaelfawr::{
 };
 use crate::secret::ExposeSecret as _;
 use crate::sys::signal::Signals;
+use crate::until::Until;
 
-/// The environment, the session of the verb, and the format of its output.
+/// The environment, the time limit of the verb, and the format of its output.
 fn begin(
     access: GafaelfawrFlags,
     admin: AdminFlags,
     signals: &Signals,
-) -> Result<(Gafaelfawr, Session<'_>, Format), Failure> {
+) -> Result<(Gafaelfawr, Until<'_>, Format), Failure> {
     let site = config::gafaelfawr::site(access, admin.http)?;
-    let session = Session::begin(TIMEOUT.or(admin.timeout), signals);
-    Ok((session.connect(site, Gafaelfawr::new)?, session, FORMAT.or(admin.output)))
+    let until = Until::in_time(TIMEOUT.or(admin.timeout)).or_signal(signals);
+    Ok((connect(&until, site, Gafaelfawr::new)?, until, FORMAT.or(admin.output)))
 }
 
 pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Failure> {
@@ -38,7 +39,7 @@ pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Fa
         (lifetime, false) => Some(LIFETIME.or(lifetime)),
     };
     let new = new_token(service);
-    let (gafaelfawr, session, format) = begin(gafaelfawr, admin, signals)?;
+    let (gafaelfawr, until, format) = begin(gafaelfawr, admin, signals)?;
     let place = Place::reserve(out.out)?;
     let username = &new.username;
     let expires = match lifetime {
@@ -46,15 +47,15 @@ pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Fa
         Some(lifetime) => {
             // By the server's clock. It rejects the bootstrap token here, but its response still has a date.
             let url = gafaelfawr.own_token();
-            let clock = gafaelfawr.api().clock_offset_seconds(&url, session.deadline);
-            let server_now = unix_now().saturating_add_signed(-session.wait(gafaelfawr.api(), clock)?);
+            let clock = gafaelfawr.api().clock_offset_seconds(&url, until.deadline);
+            let server_now = unix_now().saturating_add_signed(-wait(&until, gafaelfawr.api(), clock)?);
             let lifetime = lifetime.max(SHORTEST_LIFETIME).as_secs();
             Some(server_now.saturating_add(lifetime).min(MAX_EXPIRES))
         }
     };
     let open = format!("a token may have been created, see: {}", list_command(username));
-    let work = gafaelfawr.create(&new, expires, session.deadline);
-    let token = session.make(gafaelfawr.api(), work, &open)?;
+    let work = gafaelfawr.create(&new, expires, until.deadline);
+    let token = make(&until, gafaelfawr.api(), work, &open)?;
     let key = token_key_of(&token).unwrap_or_default();
     let shown = |out: Option<&str>| match (format, out) {
         (Format::Text, None) => format!("{}\n", token.expose_secret()),
@@ -70,10 +71,10 @@ pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Fa
         }
     };
     let lost = format!("the token is lost, delete it: {}", delete_command(username, key));
-    place.deliver(session, &token, shown, |advice| {
-        let session = Session::begin(session.timeout, session.signals);
-        let work = gafaelfawr.delete(username, key, session.deadline);
-        match session.wait(gafaelfawr.api(), work) {
+    place.deliver(&until, &token, shown, |advice| {
+        let until = until.again();
+        let work = gafaelfawr.delete(username, key, until.deadline);
+        match wait(&until, gafaelfawr.api(), work) {
             Ok(_) => format!("the token {key} has been deleted{advice}"),
             Err(failure) => format!("{lost}; {failure}"),
         }
@@ -82,8 +83,8 @@ pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Fa
 
 pub(crate) fn list(line: Line<List>, signals: &Signals) -> Result<String, Failure> {
     let List { gafaelfawr, username, admin } = line.flags;
-    let (gafaelfawr, session, format) = begin(gafaelfawr, admin, signals)?;
-    let tokens = session.wait(gafaelfawr.api(), gafaelfawr.list(&username, session.deadline))?;
+    let (gafaelfawr, until, format) = begin(gafaelfawr, admin, signals)?;
+    let tokens = wait(&until, gafaelfawr.api(), gafaelfawr.list(&username, until.deadline))?;
     Ok(match format {
         Format::Json => json_list(&tokens),
         Format::Text if tokens.is_empty() => format!("no tokens of {username}\n"),
@@ -102,10 +103,10 @@ pub(crate) fn delete(line: Line<Delete>, signals: &Signals) -> Result<String, Fa
         )
     })?;
     let Delete { gafaelfawr, username, admin } = line.flags;
-    let (gafaelfawr, session, format) = begin(gafaelfawr, admin, signals)?;
-    let deletion = gafaelfawr.delete(&username, key, session.deadline);
+    let (gafaelfawr, until, format) = begin(gafaelfawr, admin, signals)?;
+    let deletion = gafaelfawr.delete(&username, key, until.deadline);
     let see = format!("see: {}", list_command(&username));
-    if !session.change(gafaelfawr.api(), deletion, &format!("{key} may be deleted, {see}"))? {
+    if !change(&until, gafaelfawr.api(), deletion, &format!("{key} may be deleted, {see}"))? {
         let message = format!("{username} has no token {key}; {see}");
         return Err(Failure::failed(Stage::Exchange, Reason::TokenNotFound, message));
     }

@@ -18,7 +18,7 @@ use crate::key::generate::private_jwk;
 use crate::key::load::read_file;
 use crate::key::{self, Unusable, algorithm};
 use crate::new_file::NewFile;
-use crate::read::Until;
+use crate::until::Until;
 
 /// The JWK file of a command line, and its content.
 struct KeyFile {

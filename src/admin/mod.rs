@@ -11,103 +11,69 @@ pub(crate) mod rotate;
 pub(crate) mod stackstate;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
-use crate::failure::{ExitStatus, Failure, Stage};
-use crate::go::duration;
+use crate::failure::{ExitStatus, Failure, Reason, Stage};
 use crate::issuer::api::{Access, Api};
 use crate::issuer::{CreateError, Site};
 use crate::new_file::NewFile;
-use crate::read::Until;
-use crate::runtime::block_on;
 use crate::secret::SecretString;
 use crate::stdout;
-use crate::sys::signal::Signals;
+use crate::until::{Ended, Until, block_on};
 
-/// The time limit of a verb, and the signals that can end it early.
-#[derive(Clone, Copy)]
-struct Session<'a> {
-    timeout: Duration,
-    deadline: Instant,
-    signals: &'a Signals,
+/// Reads the files that may be pipes, `-ca-file` and the credential, and calls `connect` with them.
+fn connect<T>(
+    until: &Until<'_>,
+    Site { url, http, credential }: Site,
+    connect: impl FnOnce(Access<'_>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let (http, credential) = (http.load(until)?, credential.read(until)?);
+    connect(Access { http: &http, url, credential: &credential })
 }
 
-impl<'a> Session<'a> {
-    /// Starts now and lasts for `timeout`.
-    fn begin(timeout: Duration, signals: &'a Signals) -> Session<'a> {
-        Session { timeout, deadline: Instant::now() + timeout, signals }
-    }
-
-    /// Reads the files that may be pipes, `-ca-file` and the credential, and calls `connect` with them.
-    fn connect<T>(
-        self,
-        Site { url, http, credential }: Site,
-        connect: impl FnOnce(Access<'_>) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        let until = self.until();
-        let (http, credential) = (http.load(&until)?, credential.read(&until)?);
-        connect(Access { http: &http, url, credential: &credential })
-    }
-
-    fn until(&self) -> Until<'a> {
-        let since = self.deadline.checked_sub(self.timeout).unwrap_or(self.deadline);
-        Until { since, signals: Some(self.signals), ..Until::at(self.deadline) }
-    }
-
-    /// Runs `work` until it finishes, the time is up or a signal arrives.
-    fn wait<T>(self, api: &Api, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        block_on(Stage::Exchange, async {
-            tokio::select! {
-                biased;
-                result = work => result,
-                failure = self.ended_early(api) => Err(failure),
-            }
-        })?
-    }
-
-    async fn ended_early(self, api: &Api) -> Failure {
-        tokio::select! {
+/// Runs `work` until it finishes, the time is up or a signal arrives.
+fn wait<T>(
+    until: &Until<'_>,
+    api: &Api,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    block_on(Stage::Exchange, async {
+        let ended = tokio::select! {
             biased;
-            signal = self.signals.interrupt() => Failure {
-                message: format!("interrupted by {signal} while {}", api.doing()),
-                ..Failure::signal(Stage::Exchange, signal)
-            },
-            () = tokio::time::sleep_until(self.deadline.into()) => {
-                let after = duration::show(self.timeout);
-                Failure::timeout(Stage::Exchange, format!("timed out after {after} while {}", api.stuck()))
-            }
-        }
-    }
-
-    /// As [`Session::wait`], for a request that changes something: if it is interrupted, `open` says what may have
-    /// happened.
-    fn change<T>(
-        self,
-        api: &Api,
-        work: impl Future<Output = Result<T, Failure>>,
-        open: &str,
-    ) -> Result<T, Failure> {
-        self.wait(api, work).map_err(|failure| match failure.status {
-            ExitStatus::Timeout | ExitStatus::Signal(_) if api.maybe_sent() => failure.and(open),
-            _ => failure,
-        })
-    }
-
-    /// Creates a token; if the response is lost, `open` says that there may be one.
-    fn make<T>(
-        self,
-        api: &Api,
-        work: impl Future<Output = Result<T, CreateError>>,
-        open: &str,
-    ) -> Result<T, Failure> {
-        let work = async {
-            work.await.map_err(|error| match error.leftover {
-                Some(_) => error.failure.and(open),
-                None => error.failure,
-            })
+            result = work => return result,
+            ended = until.ended() => ended,
         };
-        self.change(api, work, open)
-    }
+        let doing = if let Ended::Timeout(_) = ended { api.stuck() } else { api.doing() };
+        Err(ended.failure(Stage::Exchange, Reason::TimeoutExchange, &format!("while {doing}")))
+    })?
+}
+
+/// As [`wait`], for a request that changes something: if it is interrupted, `open` says what may have happened.
+fn change<T>(
+    until: &Until<'_>,
+    api: &Api,
+    work: impl Future<Output = Result<T, Failure>>,
+    open: &str,
+) -> Result<T, Failure> {
+    wait(until, api, work).map_err(|failure| match failure.status {
+        ExitStatus::Timeout | ExitStatus::Signal(_) if api.maybe_sent() => failure.and(open),
+        _ => failure,
+    })
+}
+
+/// Creates a token; if the response is lost, `open` says that there may be one.
+fn make<T>(
+    until: &Until<'_>,
+    api: &Api,
+    work: impl Future<Output = Result<T, CreateError>>,
+    open: &str,
+) -> Result<T, Failure> {
+    let work = async {
+        work.await.map_err(|error| match error.leftover {
+            Some(_) => error.failure.and(open),
+            None => error.failure,
+        })
+    };
+    change(until, api, work, open)
 }
 
 /// Where to write a new token.
@@ -134,7 +100,7 @@ impl Place {
     /// Prints `shown(Some(path))` if the token went to a file, and otherwise `shown(None)`, which includes the token.
     fn deliver(
         self,
-        Session { signals, deadline, .. }: Session<'_>,
+        until: &Until<'_>,
         token: &SecretString,
         shown: impl Fn(Option<&str>) -> String,
         undo: impl FnOnce(&str) -> String,
@@ -143,12 +109,11 @@ impl Place {
             Place::File(mut file) => {
                 file.fill(token, Place::FLAG).map_err(|failure| failure.and(&undo("")))?;
                 let path = file.path().display().to_string();
-                let room =
-                    stdout::wait_for_room(signals, deadline).map_err(|error| stdout::unwritten(&error));
+                let room = stdout::wait_for_room(until).map_err(|error| stdout::unwritten(&error));
                 room.and_then(|()| stdout::report(&shown(Some(&path))))
                     .map_err(|failure| failure.and(&format!("the token is in {path}")))?;
             }
-            Place::Stdout => stdout::wait_for_room(signals, deadline)
+            Place::Stdout => stdout::wait_for_room(until)
                 .and_then(|()| stdout::deliver(&shown(None)))
                 .map_err(|error| stdout::unwritten(&error).and(&undo("; check --out")))?,
         }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::output::{LastColumn, json, json_list, table};
-use super::{Place, Session};
+use super::{Place, change, connect, make, wait};
 use crate::cli::flags::TIMEOUT;
 use crate::cli::stackstate::{Create, Delete, List, StackStateFlags, parse_id};
 use crate::cli::{AdminFlags, FORMAT, Format, Line};
@@ -17,32 +17,33 @@ use crate::failure::{Failure, Reason, Stage, printable};
 use crate::issuer::stackstate::{Created, ServiceToken, StackState};
 use crate::secret::{ExposeSecret as _, scrub};
 use crate::sys::signal::Signals;
+use crate::until::Until;
 
 /// `Date` has whole seconds.
 const DATE_SLACK_SECONDS: i64 = 2;
 const SEE_LIST: &str = "see: monitoring-token stackstate list";
 
-/// The installation, the session of the verb, and the format of its output.
+/// The installation, the time limit of the verb, and the format of its output.
 fn begin(
     access: StackStateFlags,
     admin: AdminFlags,
     signals: &Signals,
-) -> Result<(StackState, Session<'_>, Format), Failure> {
-    let session = Session::begin(TIMEOUT.or(admin.timeout), signals);
-    let (site, api) = config::stackstate::site(access, admin.http, &session.until())?;
-    let stackstate = session.connect(site, |access| StackState::new(access, api))?;
-    Ok((stackstate, session, FORMAT.or(admin.output)))
+) -> Result<(StackState, Until<'_>, Format), Failure> {
+    let until = Until::in_time(TIMEOUT.or(admin.timeout)).or_signal(signals);
+    let (site, api) = config::stackstate::site(access, admin.http, &until)?;
+    let stackstate = connect(&until, site, |access| StackState::new(access, api))?;
+    Ok((stackstate, until, FORMAT.or(admin.output)))
 }
 
 pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Failure> {
     let Create { stackstate, name, subject, expiration, out, admin } = line.flags;
     let new = new_token(name, subject, expiration)?;
-    let (stackstate, session, format) = begin(stackstate, admin, signals)?;
+    let (stackstate, until, format) = begin(stackstate, admin, signals)?;
     let place = Place::reserve(out.out)?;
     let open = format!("the token {} may have been created, {SEE_LIST}", new.name);
     let began = date::unix_now().cast_signed();
-    let work = stackstate.create(&new, session.deadline);
-    let Created { name, token, expiration } = session.make(stackstate.api(), work, &open)?;
+    let work = stackstate.create(&new, until.deadline);
+    let Created { name, token, expiration } = make(&until, stackstate.api(), work, &open)?;
     let shown = |out: Option<&str>| match format {
         Format::Text => {
             format!("✅ Service token created: {}\n", out.unwrap_or_else(|| token.expose_secret()))
@@ -57,8 +58,8 @@ pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Fa
         "the token {} is lost, delete it by the ID that monitoring-token stackstate list shows",
         printable(&name)
     );
-    place.deliver(session, &token, shown, |advice| {
-        let session = Session::begin(session.timeout, session.signals);
+    place.deliver(&until, &token, shown, |advice| {
+        let until = until.again();
         // Without the server's clock, an older token could not be told from a new one.
         let began = stackstate.api().client().usable_clock_offset_seconds().map(|offset| {
             began.saturating_sub(offset.saturating_add(DATE_SLACK_SECONDS)).saturating_mul(1000)
@@ -67,8 +68,8 @@ pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Fa
             token.last_update_timestamp.zip(began).is_some_and(|(at, began)| at >= began)
                 && (&token.roles, token.expiration) == (&new.roles, expiration)
         };
-        let work = delete_only(&stackstate, &name, is_new, session.deadline);
-        match session.wait(stackstate.api(), work) {
+        let work = delete_only(&stackstate, &name, is_new, until.deadline);
+        match wait(&until, stackstate.api(), work) {
             Ok(true) => format!("the token {} has been deleted{advice}", printable(&name)),
             Ok(false) => lost,
             Err(failure) => format!("{lost}; {failure}"),
@@ -93,8 +94,8 @@ async fn delete_only(
 }
 
 pub(crate) fn list(line: Line<List>, signals: &Signals) -> Result<String, Failure> {
-    let (stackstate, session, format) = begin(line.flags.stackstate, line.flags.admin, signals)?;
-    let tokens = session.wait(stackstate.api(), stackstate.list(session.deadline))?;
+    let (stackstate, until, format) = begin(line.flags.stackstate, line.flags.admin, signals)?;
+    let tokens = wait(&until, stackstate.api(), stackstate.list(until.deadline))?;
     Ok(match format {
         Format::Json => json_list(&json!({"service-tokens": tokens})),
         Format::Text if tokens.is_empty() => "No service tokens found.\n".to_owned(),
@@ -113,9 +114,9 @@ pub(crate) fn delete(line: Line<Delete>, signals: &Signals) -> Result<String, Fa
         })?),
         _ => return Err(Failure::usage("expected one ID or --name, as shown by stackstate list")),
     };
-    let (stackstate, session, format) = begin(stackstate, admin, signals)?;
-    let work = delete_which(&stackstate, which, session.deadline);
-    let id = session.change(stackstate.api(), work, &format!("the token may be deleted, {SEE_LIST}"))?;
+    let (stackstate, until, format) = begin(stackstate, admin, signals)?;
+    let work = delete_which(&stackstate, which, until.deadline);
+    let id = change(&until, stackstate.api(), work, &format!("the token may be deleted, {SEE_LIST}"))?;
     Ok(match format {
         Format::Text => format!("✅ Service token deleted: {id}\n"),
         Format::Json => json(&json!({"deleted-service-token": id})),

@@ -11,11 +11,9 @@
 pub(crate) mod command;
 pub(crate) mod lookup;
 mod output;
-mod parent;
 mod remains;
 pub(crate) mod supervise;
 
 pub(crate) use command::examine;
 pub(crate) use command::{InputPolicy, Job, OutputPolicy, StartError};
-pub(crate) use parent::Parent;
 pub(crate) use supervise::{End, Ended, Interference, Supervised, supervise};

@@ -6,13 +6,13 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
-use super::Parent;
 use super::command::Started;
 use super::output::{Finished, Output};
 use super::remains;
 use crate::deadline::Timeline;
 use crate::sys::process::{Child, ended_child};
 use crate::sys::signal::{self, Signal, SignalSet, Signals};
+use crate::until::Parent;
 
 /// How the command ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

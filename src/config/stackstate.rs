@@ -19,9 +19,9 @@ use crate::issuer::stackstate::{
     SERVICE_TOKEN, URL,
 };
 use crate::issuer::{IssuerConfig, Site};
-use crate::read::Until;
 use crate::run::token::TokenRun;
 use crate::sys::signal::Signals;
+use crate::until::Until;
 
 /// The installation by flags and variables, completed from a context of `sts`.
 pub(crate) fn site(

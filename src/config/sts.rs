@@ -12,7 +12,8 @@ use crate::cli::stackstate::StsFlags;
 use crate::failure::{Failure, Reason, Stage, or_list, printable, system_error};
 use crate::issuer::credential::{Credential, one_word};
 use crate::issuer::stackstate::CredentialKind;
-use crate::read::{self, BYTE_ORDER_MARK, ReadError, Until};
+use crate::read::{self, BYTE_ORDER_MARK, ReadError};
+use crate::until::Until;
 
 const MAX_CONFIG_BYTES: usize = 1024 * 1024;
 /// The name of the context in a file without `contexts` (before `sts` 1.0).
@@ -45,7 +46,7 @@ impl Context {
             };
         };
         let at = path.display().to_string();
-        let file = read::open_secret(&path).and_then(|file| read::all(file, MAX_CONFIG_BYTES, until));
+        let file = read::open_secret(&path).and_then(|file| read::all(&file, MAX_CONFIG_BYTES, until));
         let bytes = match file {
             Ok(bytes) => bytes,
             Err(ReadError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound && !is_wanted => {
@@ -59,7 +60,7 @@ impl Context {
                         system_error(&error)
                     )),
                     ReadError::TooLarge => failure(format!("{what} is too large")),
-                    ReadError::Ended(ended) => ended.failure(Stage::Sign, &what),
+                    ReadError::Ended(ended) => ended.while_reading(Stage::Sign, &what),
                 });
             }
         };

@@ -41,7 +41,7 @@ pub use trust::TrustStore;
 
 use crate::failure::Failure;
 use crate::go::proxy::is_loopback;
-use crate::read::Until;
+use crate::until::Until;
 
 #[derive(Clone, Default)]
 pub struct HttpConfig<Trust = TrustStore> {

@@ -22,7 +22,7 @@ use super::chain::Chain;
 use super::roots::Roots;
 use super::trust::{LoadedTrust, TrustStore};
 use crate::failure::Reason;
-use crate::read::Until;
+use crate::until::Until;
 
 pub(super) const WANTS_CERTIFICATE: &str = "it asks for a client certificate, which is not supported";
 pub(super) const ONLY_HTTP2: &str =

@@ -11,7 +11,8 @@ use rustls::pki_types::CertificateDer;
 
 use super::roots::{self, Roots};
 use crate::failure::{Failure, Reason, Stage, system_error};
-use crate::read::{self, Ended, ReadError, Until};
+use crate::read::{self, ReadError};
+use crate::until::{Ended, Until};
 
 /// The bundles that Go tries on Linux (`crypto/x509/root_linux.go`, Go 1.26); the first readable one is used.
 const SYSTEM_FILES: [&str; 6] = [
@@ -177,10 +178,10 @@ fn read_pipe(path: &Path, until: &Until<'_>) -> Result<Option<Vec<CertificateDer
     }
     let patience = Until::in_time(PIPE_PATIENCE);
     let until = Until { deadline: until.deadline.min(patience.deadline), ..*until };
-    match read::open(path).and_then(|file| read::all(file, MAX_BUNDLE_BYTES, &until)) {
+    match read::open(path).and_then(|file| read::all(&file, MAX_BUNDLE_BYTES, &until)) {
         Ok(pem) => Ok(Some(roots::certificates(&pem[..]))),
         Err(ReadError::Ended(ended @ (Ended::Interrupted(_) | Ended::Orphaned))) => {
-            Err(ended.failure(Stage::Exchange, &format!("SSL_CERT_FILE {}", path.display())))
+            Err(ended.while_reading(Stage::Exchange, &format!("SSL_CERT_FILE {}", path.display())))
         }
         Err(_) => Ok(Some(Vec::new())),
     }
@@ -191,11 +192,11 @@ fn read_ca_file(path: &Path, until: &Until<'_>) -> Result<Vec<CertificateDer<'st
     let wrong = |why: String| {
         Failure::failed(Stage::Exchange, Reason::CaFileInvalid, format!("{what} {why}; check -ca-file"))
     };
-    let read = read::open(path).and_then(|file| read::all(file, MAX_BUNDLE_BYTES, until));
+    let read = read::open(path).and_then(|file| read::all(&file, MAX_BUNDLE_BYTES, until));
     let pem = read.map_err(|error| match error {
         ReadError::Io(error) => wrong(format!("cannot be read: {}", system_error(&error))),
         ReadError::TooLarge => wrong(format!("is larger than {} MiB", MAX_BUNDLE_BYTES / 1024 / 1024)),
-        ReadError::Ended(ended) => ended.failure(Stage::Exchange, &what),
+        ReadError::Ended(ended) => ended.while_reading(Stage::Exchange, &what),
     })?;
     certificates(&pem, &wrong)
 }

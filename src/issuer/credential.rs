@@ -11,8 +11,9 @@ use zeroize::Zeroizing;
 
 use super::stackstate::SERVICE_TOKEN_PREFIX;
 use crate::failure::{Failure, Reason, Stage, resource_advice, system_error};
-use crate::read::{self, NotText, ReadError, Until, as_text};
+use crate::read::{self, NotText, ReadError, as_text};
 use crate::secret::{SecretString, protect};
+use crate::until::Until;
 
 const MAX_TOKEN_BYTES: usize = 64 * 1024;
 
@@ -55,7 +56,7 @@ pub(crate) fn token_in(
     flag: &str,
     until: &Until<'_>,
 ) -> Result<SecretString, Failure> {
-    let read = file.and_then(|file| read::all(file, MAX_TOKEN_BYTES, until));
+    let read = file.and_then(|file| read::all(&file, MAX_TOKEN_BYTES, until));
     let bytes = read.map_err(|error| match error {
         ReadError::Io(error) => {
             let advice = resource_advice(&error).map_or_else(|| format!("check {flag}"), str::to_owned);
@@ -64,7 +65,7 @@ pub(crate) fn token_in(
             Failure::failed(Stage::Sign, Reason::CredentialUnreadable, message)
         }
         ReadError::TooLarge => invalid(format!("{at}: too large to be a token")),
-        ReadError::Ended(ended) => ended.failure(Stage::Sign, &format!("{what} from {at}")),
+        ReadError::Ended(ended) => ended.while_reading(Stage::Sign, &format!("{what} from {at}")),
     })?;
     let text = as_text(&bytes).map_err(|why| {
         let why = match why {

@@ -8,7 +8,8 @@ use zeroize::Zeroizing;
 
 use super::PrivateKey;
 use crate::failure::{Failure, Reason, Stage, resource_advice, system_error};
-use crate::read::{self, ReadError, Until};
+use crate::read::{self, ReadError};
+use crate::until::Until;
 
 const MAX_KEY_BYTES: usize = 64 * 1024;
 
@@ -61,7 +62,7 @@ pub(crate) fn read_file(
     until: &Until<'_>,
     advice: impl Fn() -> String,
 ) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let read = read::open_secret(path).and_then(|file| read::all(file, MAX_KEY_BYTES, until));
+    let read = read::open_secret(path).and_then(|file| read::all(&file, MAX_KEY_BYTES, until));
     let path = path.display();
     read.map_err(|error| match error {
         ReadError::Io(error) => {
@@ -83,6 +84,6 @@ pub(crate) fn read_file(
                 MAX_KEY_BYTES / 1024
             ),
         ),
-        ReadError::Ended(ended) => ended.failure(Stage::Sign, &format!("the key {path}")),
+        ReadError::Ended(ended) => ended.while_reading(Stage::Sign, &format!("the key {path}")),
     })
 }

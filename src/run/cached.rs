@@ -1,13 +1,11 @@
 //! A run whose result may be in the cache.
 
-use std::os::fd::AsFd;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use super::Run;
 use crate::cache::{Cache, CacheKey, CachedResult, Lookup};
 use crate::failure::{ExitStatus, Failure, Reason, Stage, Warning, system_error};
 use crate::go::duration;
-use crate::sys::descriptors::wait_for;
 
 /// Returns the cached result for `key`, or makes the run and stores its result.
 pub(super) fn through_cache(
@@ -17,8 +15,11 @@ pub(super) fn through_cache(
     make: impl FnOnce(&mut Run<'_>) -> Result<ExitStatus, Failure>,
 ) -> Result<ExitStatus, Failure> {
     let timeout = run.config.limits.timeout;
-    let found = match cache.look_up(key, timeout, |at_most| pause(run, at_most)) {
-        Ok(found) => found?,
+    let found = match cache.look_up(key, timeout, |at_most| run.until().pause(at_most)) {
+        Ok(found) => found.map_err(|ended| {
+            let doing = "while waiting for another process to finish the same run";
+            ended.failure(Stage::Prepare, Reason::TimeoutCache, doing)
+        })?,
         Err(error) => {
             warn_of(run, cache, &error);
             return make(run);
@@ -79,30 +80,6 @@ fn worth_keeping(run: &Run<'_>, result: &Result<ExitStatus, Failure>) -> Option<
         _ => return None,
     };
     Some(CachedResult::now(code, message, timed_out))
-}
-
-/// Waits up to `at_most` while another process makes the same run. Fails if the time is up, a signal arrives or the
-/// parent process dies.
-fn pause(run: &Run<'_>, at_most: Duration) -> Result<(), Failure> {
-    const DOING: &str = "while waiting for another process to finish the same run";
-    let ended = |reason, status, message| Failure { stage: Stage::Prepare, reason, status, message };
-    let left = run.timeline.term_at.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        let after = duration::show(run.timeline.term_at - run.timeline.start);
-        let message = format!("timed out after {after} {DOING}");
-        return Err(ended(Reason::TimeoutCache, ExitStatus::Timeout, message));
-    }
-    let fds = [Some(run.signals.as_fd()), run.parent.as_ref().map(AsFd::as_fd)];
-    // After an error (EINTR, out of memory), everything is checked again.
-    let [_, parent_gone] = wait_for(fds, at_most.min(left)).unwrap_or_default();
-    if let Some(signal) = run.signals.take_interrupt() {
-        let message = format!("interrupted by {signal} {DOING}");
-        return Err(ended(Reason::Interrupted, ExitStatus::Signal(signal.number()), message));
-    }
-    if parent_gone {
-        return Err(Failure::orphaned(Stage::Prepare));
-    }
-    Ok(())
 }
 
 fn replay(known: CachedResult, age: &str) -> Result<ExitStatus, Failure> {

@@ -101,7 +101,8 @@ fn judge(run: &Run<'_>, supervised: &Supervised) -> Result<ExitStatus, Failure> 
     };
     if told.timed_out {
         let after = duration::show(run.timeline.term_at - run.timeline.start);
-        return Err(Failure::timeout(Stage::Command, format!("timed out after {after}; {}", how())));
+        let message = format!("timed out after {after}; {}", how());
+        return Err(Failure::timeout(Stage::Command, Reason::TimeoutCommand, message));
     }
     if let (End::Exited(0), Some(signal)) = (end, supervised.stopped) {
         let message = format!("interrupted by {signal} while the output of {} was written", name());

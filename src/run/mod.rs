@@ -17,18 +17,16 @@ use rustix::io::Errno;
 
 pub(crate) use report::Report;
 
-use crate::child::{InputPolicy, OutputPolicy, Parent};
+use crate::child::{InputPolicy, OutputPolicy};
 use crate::deadline::{Limits, Timeline};
 use crate::failure::{ExitStatus, Failure, Reason, Stage, Warning};
-use crate::go::duration;
 use crate::http::{Client, LoadedHttp};
 use crate::issuer::locate::{Granted, LocateConfig};
 use crate::key::PrivateKey;
 use crate::log::{Log, report_by};
 use crate::metrics::{self, Figures, Labels};
-use crate::read::Until;
-use crate::runtime::block_on;
 use crate::sys::signal::Signals;
+use crate::until::{Ended, Parent, Until, block_on};
 
 pub(crate) struct RunConfig {
     pub command: Vec<OsString>,
@@ -44,13 +42,13 @@ impl RunConfig {
     /// Until when a file may be read before the run begins.
     pub(crate) fn until<'a>(&self, signals: &'a Signals) -> Result<Until<'a>, Failure> {
         let Timeline { start, term_at, .. } = self.timeline()?;
-        Ok(Until { since: start, signals: Some(signals), ..Until::at(term_at) })
+        Ok(Until { since: start, ..Until::at(term_at) }.or_signal(signals))
     }
 
     fn timeline(&self) -> Result<Timeline, Failure> {
         self.limits.timeline().ok_or_else(|| {
             let message = "SCRIPT_DEADLINE had passed before the run began; nothing was run";
-            Failure { reason: Reason::DeadlinePassed, ..Failure::timeout(Stage::Prepare, message) }
+            Failure::timeout(Stage::Prepare, Reason::DeadlinePassed, message)
         })
     }
 
@@ -171,33 +169,23 @@ impl<'a> Run<'a> {
         &self,
         stage: Stage,
         work: impl Future<Output = Result<T, Failure>>,
-        describe_timeout: impl Fn() -> String,
+        doing: impl FnOnce() -> String,
     ) -> Result<T, Failure> {
+        let until = self.until();
         block_on(stage, async {
             tokio::select! {
                 biased;
-                failure = self.ended_early(stage, &describe_timeout) => Err(failure),
+                ended = until.ended() => Err(Run::ended_early(stage, &ended, doing)),
                 result = work => result,
             }
         })?
     }
 
-    /// Waits for an event that ends a run before its command: a signal, the death of the parent process, the timeout.
-    async fn ended_early(&self, stage: Stage, describe_timeout: &dyn Fn() -> String) -> Failure {
-        let parent_death = async {
-            match &self.parent {
-                Some(parent) => parent.death().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            signal = self.signals.interrupt() => Failure::signal(stage, signal),
-            () = parent_death => Failure::orphaned(stage),
-            () = tokio::time::sleep_until(self.timeline.term_at.into()) => {
-                let after = duration::show(self.timeline.term_at - self.timeline.start);
-                Failure::timeout(stage, format!("timed out after {after} {}", describe_timeout()))
-            }
+    /// The failure of a run that ended before its command, in [`Run::attempt`].
+    fn ended_early(stage: Stage, ended: &Ended, doing: impl FnOnce() -> String) -> Failure {
+        match ended {
+            Ended::Interrupted(signal) => Failure::signal(stage, *signal),
+            Ended::Timeout(_) | Ended::Orphaned => ended.failure(stage, Reason::TimeoutExchange, &doing()),
         }
     }
 

@@ -11,9 +11,9 @@ use crate::go::duration;
 use crate::issuer::api::{Access, Api};
 use crate::issuer::{CreateError, Issuer, IssuerConfig, Leftover, Lifetime, PlannedCreation, Site};
 use crate::log::Log;
-use crate::runtime::block_on;
 use crate::secret::{SecretString, scrub_stack};
 use crate::sys::signal::{Signal, Signals};
+use crate::until::block_on;
 
 pub(crate) struct TokenRun {
     pub site: Site,
@@ -122,7 +122,7 @@ fn create(
     issuer: &dyn Issuer,
     planned: &PlannedCreation,
 ) -> Result<(SecretString, String), (CreateError, Instant)> {
-    let at_phase = || format!("while {}", issuer.api().stuck());
+    let (until, doing) = (run.until(), || format!("while {}", issuer.api().stuck()));
     let made = block_on(Stage::Exchange, async {
         // It must not start by waiting for its response.
         let begun = Cell::new(false);
@@ -132,7 +132,7 @@ fn create(
         });
         let failure = tokio::select! {
             biased;
-            failure = run.ended_early(Stage::Exchange, &at_phase) => failure,
+            ended = until.ended() => Run::ended_early(Stage::Exchange, &ended, doing),
             result = &mut create => return result.map_err(|error| (error, Instant::now())),
         };
         let ended_at = Instant::now();

@@ -1,10 +1,8 @@
-//! Descriptors: those that this process was started with, known by their numbers only, and waiting for others to be
-//! readable, with and without the tokio runtime.
+//! Descriptors: those that this process was started with, known by their numbers only, and waiting for others on the
+//! tokio runtime.
 
 use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
-use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, FdFlags, fcntl_getfd};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use tokio::io::Interest;
@@ -53,19 +51,6 @@ pub(crate) fn bound_receive_buffers(bytes: usize) {
             Err(_) => return,
         }
     }
-}
-
-/// Waits until one of `fds` is readable (or has failed), or until `at_most` has passed; returns for each whether it is
-/// readable. Those that are `None` never are.
-pub(crate) fn wait_for<const COUNT: usize>(
-    fds: [Option<BorrowedFd<'_>>; COUNT],
-    at_most: Duration,
-) -> rustix::io::Result<[bool; COUNT]> {
-    let mut waiting: Vec<PollFd<'_>> =
-        fds.iter().flatten().map(|&fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
-    poll(&mut waiting, Timespec::try_from(at_most).ok().as_ref())?;
-    let mut ready = waiting.iter().map(|fd| !fd.revents().is_empty());
-    Ok(fds.map(|fd| fd.is_some() && ready.next().unwrap_or_default()))
 }
 
 /// Returns once `fd` is readable. If the runtime cannot watch it, never returns; the deadline still holds then.

@@ -16,8 +16,9 @@ use crate::issuer::credential::token_in;
 use crate::metrics::follow_links;
 use crate::new_file::{self, NewFile};
 use crate::owner::distrust;
-use crate::read::{self, ReadError, Until};
+use crate::read::{self, ReadError};
 use crate::secret::{ExposeSecret as _, SecretString};
+use crate::until::Until;
 
 /// These files are small, and the directory is most likely local.
 pub(super) const READ_LIMIT: Duration = Duration::from_secs(5);
@@ -117,7 +118,7 @@ impl Files {
         let path = self.neighbor(".state");
         let shown = path.display();
         let file = open_trusted(&path).map_err(StateError::Unreadable)?;
-        let bytes = file.and_then(|file| read::all(file, MAX_STATE_BYTES, until));
+        let bytes = file.and_then(|file| read::all(&file, MAX_STATE_BYTES, until));
         let refuse = |message| Failure::local(Reason::TokenFileRefused, message);
         match bytes {
             Ok(bytes) => State::parse(&bytes).map(Some).ok_or_else(|| {
@@ -132,7 +133,7 @@ impl Files {
                 Err(StateError::Unreadable(refuse(format!("cannot read {shown}: {why}; make it readable"))))
             }
             Err(ReadError::Ended(ended)) => {
-                Err(StateError::Unreadable(ended.failure(Stage::Prepare, &shown.to_string())))
+                Err(StateError::Unreadable(ended.while_reading(Stage::Prepare, &shown.to_string())))
             }
         }
     }

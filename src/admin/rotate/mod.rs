@@ -28,8 +28,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::Session;
 use super::output::json;
+use super::{connect, wait};
 use crate::cli::flags::TIMEOUT;
 use crate::cli::{self, FORMAT, Format, LIFETIME, Line, RotateFlags};
 use crate::config;
@@ -37,16 +37,15 @@ use crate::config::run::metrics_labels;
 use crate::config::token::labels;
 use crate::date::time;
 use crate::failure::{ExitStatus, Failure, Reason, Stage, Warning};
-use crate::go::duration;
 use crate::issuer::{
     Found, Issuer, IssuerConfig, Known, Leftover, Lifetime, Others, PlannedCreation, SETTLED_AFTER_SECONDS,
     Seen, Site,
 };
 use crate::log::Log;
 use crate::metrics::{self, Figures, Labels};
-use crate::read::Until;
 use crate::secret::{SecretString, scrub};
 use crate::sys::signal::Signals;
+use crate::until::Until;
 use files::{Files, LOCK_PAUSE, Lock, READ_LIMIT, Replacement, StateError};
 use state::{State, fingerprint};
 
@@ -59,8 +58,7 @@ pub(crate) struct Rotation {
     issuer: IssuerConfig,
     flags: RotateFlags,
     format: Format,
-    timeout: Duration,
-    deadline: Instant,
+    until: Until<'static>,
     labels: Labels,
 }
 
@@ -117,13 +115,12 @@ struct Done {
 impl Rotation {
     pub(crate) fn of_gafaelfawr(
         line: Line<cli::gafaelfawr::Rotate>,
-        signals: &Signals,
+        _: &Signals,
     ) -> Result<Rotation, Failure> {
         let cli::gafaelfawr::Rotate { gafaelfawr, rotation: flags, service, admin } = line.flags;
         let issuer = IssuerConfig::Gafaelfawr(config::gafaelfawr::new_token(service));
         let site = config::gafaelfawr::site(gafaelfawr, admin.http)?;
-        let session = Session::begin(TIMEOUT.or(admin.timeout), signals);
-        Rotation::new(site, issuer, flags, admin.output, session)
+        Rotation::new(site, issuer, flags, admin.output, Until::in_time(TIMEOUT.or(admin.timeout)))
     }
 
     pub(crate) fn of_stackstate(
@@ -135,10 +132,10 @@ impl Rotation {
         if expiration.is_some() && flags.lifetime.is_some() {
             return Err(Failure::usage("--lifetime and --expiration exclude each other: give one"));
         }
-        let session = Session::begin(TIMEOUT.or(admin.timeout), signals);
+        let until = Until::in_time(TIMEOUT.or(admin.timeout));
         let new = config::stackstate::new_token(name, subject, expiration)?;
-        let (site, api) = config::stackstate::site(stackstate, admin.http, &session.until())?;
-        Rotation::new(site, IssuerConfig::StackState { new, api }, flags, admin.output, session)
+        let (site, api) = config::stackstate::site(stackstate, admin.http, &until.or_signal(signals))?;
+        Rotation::new(site, IssuerConfig::StackState { new, api }, flags, admin.output, until)
     }
 
     fn new(
@@ -146,26 +143,26 @@ impl Rotation {
         issuer: IssuerConfig,
         mut flags: RotateFlags,
         format: Option<Format>,
-        Session { timeout, deadline, .. }: Session<'_>,
+        until: Until<'static>,
     ) -> Result<Rotation, Failure> {
         let added = metrics_labels(std::mem::take(&mut flags.metrics.metrics_label))?;
         let labels = labels(added, issuer.service(), Some(&site.url), issuer.owner());
         let format = FORMAT.or(format);
-        Ok(Rotation { site, issuer, flags, format, timeout, deadline, labels })
+        Ok(Rotation { site, issuer, flags, format, until, labels })
     }
 
     /// Returns the text for stdout, and what to do if it cannot be printed. Writes warnings and metrics.
     pub(crate) fn run(self, signals: &Signals, log: Log) -> Result<(String, Written), Failure> {
-        let Rotation { site, issuer, flags, format, timeout, deadline, labels } = self;
-        let session = Session { timeout, deadline, signals };
+        let Rotation { site, issuer, flags, format, until, labels } = self;
+        let until = until.or_signal(signals);
         let mut notes = Notes::default();
         let result = (|| {
             let files = Files::at(&flags.token_file)?;
             let url = site.url.as_str().trim_end_matches('/').to_owned();
             let lifetime = Lifetime::InFile(LIFETIME.or(flags.lifetime));
-            let issuer = session.connect(site, |access| issuer.connect(access, lifetime))?;
+            let issuer = connect(&until, site, |access| issuer.connect(access, lifetime))?;
             let empty = State::new(url, issuer.user().map(str::to_owned));
-            let rotate = Rotate { issuer: issuer.as_ref(), files: &files, session, flags: &flags };
+            let rotate = Rotate { issuer: issuer.as_ref(), files: &files, until, flags: &flags };
             let done = rotate.to_completion(empty, &mut notes)?;
             Ok((done, files.path().display().to_string()))
         })();
@@ -173,7 +170,7 @@ impl Rotation {
         if !notes.is_token_seen && metrics_textfile.is_some() {
             notes.expires = known_expiry(&flags.token_file);
         }
-        let figures = figures(&result, &notes, session);
+        let figures = figures(&result, &notes, until.deadline);
         let written = Written { metrics: metrics_textfile, labels, figures };
         notes.warnings.extend(written.write());
         let (done, path) = result.map_err(|failure| failure.with_warnings(notes.warnings.drain(..)))?;
@@ -205,7 +202,7 @@ impl Written {
     }
 }
 
-fn figures<T>(result: &Result<T, Failure>, notes: &Notes, session: Session<'_>) -> Figures {
+fn figures<T>(result: &Result<T, Failure>, notes: &Notes, deadline: Instant) -> Figures {
     let failure = result.as_ref().err();
     let mut figures = failure.map(Figures::of_failure).unwrap_or_default();
     if failure.is_some_and(|failure| failure.reason == Reason::Interrupted) {
@@ -216,7 +213,7 @@ fn figures<T>(result: &Result<T, Failure>, notes: &Notes, session: Session<'_>) 
         figures.failed.push(Stage::Revoke);
         figures.failures.push((Stage::Revoke, Reason::TokenNotDeleted));
     }
-    let left = session.deadline.saturating_duration_since(Instant::now());
+    let left = deadline.saturating_duration_since(Instant::now());
     Figures {
         clock_offset_seconds: notes.clock_offset_seconds,
         deadline_margin_seconds: Some(left.as_secs_f64()),
@@ -246,7 +243,7 @@ fn report(done: &Done, path: &str, notes: &Notes, format: Format) -> String {
 struct Rotate<'a> {
     issuer: &'a dyn Issuer,
     files: &'a Files,
-    session: Session<'a>,
+    until: Until<'a>,
     flags: &'a RotateFlags,
 }
 
@@ -260,8 +257,7 @@ impl Rotate<'_> {
 
     fn try_all(&self, empty: State, notes: &mut Notes) -> Result<Done, Failure> {
         let _lock = self.lock()?;
-        let until = self.session.until();
-        let (before, damage) = match self.files.state(&until) {
+        let (before, damage) = match self.files.state(&self.until) {
             Ok(state) => (state, None),
             Err(StateError::Damaged(failure)) => {
                 (None, Some(failure.and(&self.issuer.without_state(self.files.path()))))
@@ -272,7 +268,7 @@ impl Rotate<'_> {
         {
             return Err(self.of_another(state));
         }
-        let token = self.files.token(&until)?;
+        let token = self.files.token(&self.until)?;
         self.files.tidy()?;
         let mut state = before.unwrap_or_else(|| empty.clone());
         let at = token.as_ref().and_then(|token| state.position(token));
@@ -283,7 +279,7 @@ impl Rotate<'_> {
             None => Ok(Seen::Invalid),
             Some(token) => {
                 let known = at.map(|at| &state.tokens[at]);
-                self.wait(self.issuer.look_at(token, known, self.session.deadline))
+                self.wait(self.issuer.look_at(token, known, self.until.deadline))
                     .map_err(|failure| self.naming_file(failure))
             }
         };
@@ -421,7 +417,7 @@ impl Rotate<'_> {
         valid_until: Option<u64>,
         notes: &mut Notes,
     ) -> Result<(SecretString, Known, Replacement), Failure> {
-        let deadline = self.session.deadline;
+        let deadline = self.until.deadline;
         let attempt = self
             .wait(self.issuer.plan(&state.attempts, valid_until, deadline))
             .map_err(|failure| self.naming_file(failure))?;
@@ -640,45 +636,27 @@ impl Rotate<'_> {
     }
 
     fn clean_up_deadline(&self) -> Instant {
-        let Session { timeout, deadline, .. } = self.session;
-        let last = deadline + CLEAN_UP_LIMIT.min(timeout);
-        deadline.max(last.min(Instant::now() + CLEAN_UP_LIMIT))
+        let last = self.until.deadline + CLEAN_UP_LIMIT.min(self.until.patience());
+        self.until.deadline.max(last.min(Instant::now() + CLEAN_UP_LIMIT))
     }
 
     fn clean_up_wait<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        let deadline = self.clean_up_deadline();
-        let more = deadline - self.session.deadline;
-        let session = Session { timeout: self.session.timeout + more, deadline, ..self.session };
-        session.wait(self.issuer.api(), work)
+        wait(&Until { deadline: self.clean_up_deadline(), ..self.until }, self.issuer.api(), work)
     }
 
     fn wait<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        self.session.wait(self.issuer.api(), work)
+        wait(&self.until, self.issuer.api(), work)
     }
 
     /// Waits until no other `rotate` holds the lock of the same FILE.
     fn lock(&self) -> Result<Lock, Failure> {
-        let path = self.files.path().display();
-        let Session { timeout, deadline, signals } = self.session;
-        let waiting = format!("while waiting for another rotate of {path}");
+        let doing = format!("while waiting for another rotate of {}", self.files.path().display());
         loop {
             if let Some(lock) = self.files.try_lock()? {
                 return Ok(lock);
             }
-            if Instant::now() >= deadline {
-                let after = duration::show(timeout);
-                return Err(Failure {
-                    stage: Stage::Prepare,
-                    reason: Reason::TimeoutLock,
-                    status: ExitStatus::Timeout,
-                    message: format!("timed out after {after} {waiting}"),
-                });
-            }
-            if let Some(signal) = signals.take_interrupt() {
-                let message = format!("interrupted by {signal} {waiting}");
-                return Err(Failure { message, ..Failure::signal(Stage::Prepare, signal) });
-            }
-            std::thread::sleep(LOCK_PAUSE.min(deadline.saturating_duration_since(Instant::now())));
+            let ended = self.until.pause(LOCK_PAUSE);
+            ended.map_err(|ended| ended.failure(Stage::Prepare, Reason::TimeoutLock, &doing))?;
         }
     }
 
