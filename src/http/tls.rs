@@ -60,7 +60,7 @@ impl Verifier {
     }
 }
 
-/// Whether a server with this name is trusted if it sends these certificates, its own first. The error is a clause of
+/// Verifies the chain of a server with this name; it sends its own certificate first. The error is a clause of
 /// the message.
 pub fn verify_chain(
     trust: TrustStore,
