@@ -33,6 +33,19 @@ fn the_command_finds_what_sts_needs() {
     STACKSTATE.made_and_deleted(&sandbox);
 }
 
+/// `sts` would take another path from its context.
+#[test]
+fn the_command_gets_the_path_of_the_api_that_was_used() {
+    let sandbox = Sandbox::start(&[]);
+    for other in [None, Some("/other")] {
+        let mut command = exec(&sandbox);
+        command.arg("--api-path=/api");
+        other.map(|path| command.env("STS_CLI_API_PATH", path));
+        let seen = environment(&mut command);
+        assert_eq!(seen.get("STS_CLI_API_PATH").map(String::as_str), Some("/api"));
+    }
+}
+
 #[test]
 fn the_program_itself_works_with_the_token_that_it_hands_over() {
     let sandbox = Sandbox::start(&[]);

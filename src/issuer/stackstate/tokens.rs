@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::{
-    API_PATH, API_TOKEN, DEFAULT_API_PATH, K8S_TOKEN, K8S_TOKEN_PATH, NewToken, SERVICE_TOKEN,
-    SERVICE_TOKEN_PREFIX, StackState, URL, unique_name,
+    API_PATH, API_TOKEN, K8S_TOKEN, K8S_TOKEN_PATH, NewToken, SERVICE_TOKEN, SERVICE_TOKEN_PREFIX,
+    StackState, URL, unique_name,
 };
 use crate::date::time;
 use crate::failure::{Failure, Reason, Stage, shell_word};
@@ -138,13 +138,12 @@ impl Issuer for Installation {
                 ("SERVICE_AUTHORIZATION".into(), authorization),
                 (URL.into(), SecretString::from(self.admin.url())),
                 (SERVICE_TOKEN.into(), token.clone()),
+                // Also the default, which `sts` would otherwise take from its context.
+                (API_PATH.into(), SecretString::from(self.admin.api_path.as_str())),
             ],
             // `sts` accepts only one of them.
             remove: vec![API_TOKEN.into(), K8S_TOKEN.into(), K8S_TOKEN_PATH.into()],
         };
-        if self.admin.api_path != DEFAULT_API_PATH {
-            lease.set.push((API_PATH.into(), SecretString::from(self.admin.api_path.as_str())));
-        }
         if let Some((name, value)) = &self.admin.ca {
             lease.set.push(((*name).into(), SecretString::from(value.as_str())));
         }
