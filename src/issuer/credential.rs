@@ -56,6 +56,17 @@ pub(crate) fn token_in(
     flag: &str,
     until: &Until<'_>,
 ) -> Result<SecretString, Failure> {
+    token_or_blank_in(file, at, what, flag, until)?.ok_or_else(|| no_token(at))
+}
+
+/// As [`token_in`]; `None` if there is nothing but white space.
+pub(crate) fn token_or_blank_in(
+    file: Result<File, ReadError>,
+    at: &str,
+    what: &str,
+    flag: &str,
+    until: &Until<'_>,
+) -> Result<Option<SecretString>, Failure> {
     let read = file.and_then(|file| read::all(&file, MAX_TOKEN_BYTES, until));
     let bytes = read.map_err(|error| match error {
         ReadError::Io(error) => {
@@ -76,7 +87,8 @@ pub(crate) fn token_in(
         };
         invalid(format!("{at}: {why}"))
     })?;
-    one_word(text.trim_ascii(), at)
+    let text = text.trim_ascii();
+    if text.is_empty() { Ok(None) } else { one_word(text, at).map(Some) }
 }
 
 /// A secret that was mistaken for a token: sent as one, a signing key would leave this machine.
@@ -111,6 +123,10 @@ pub(super) fn issuer_of(token: &str) -> Option<&'static str> {
     prefixes.into_iter().find(|(prefix, _)| token.starts_with(prefix)).map(|(_, issuer)| issuer)
 }
 
+fn no_token(at: &str) -> Failure {
+    invalid(format!("{at}: not a token; expected one word of ASCII"))
+}
+
 fn invalid(message: String) -> Failure {
     Failure::failed(Stage::Sign, Reason::CredentialInvalid, message)
 }
@@ -121,7 +137,7 @@ pub(crate) fn one_word(text: &str, at: &str) -> Result<SecretString, Failure> {
     // `$(cat FILE)` leaves these characters of a file that was edited on Windows.
     let text = text.trim_start_matches('\u{feff}').trim_ascii();
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(invalid(format!("{at}: not a token; expected one word of ASCII")));
+        return Err(no_token(at));
     }
     protect(text);
     if let Some(found) = other_than_token(text) {

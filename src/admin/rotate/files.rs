@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{File, Metadata, OpenOptions, Permissions, TryLockError};
-use std::io::{self, ErrorKind, Read as _, Seek as _, Write as _};
+use std::io::{self, ErrorKind, Seek as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::state::State;
 use crate::failure::{Failure, Reason, Stage, system_error};
-use crate::issuer::credential::token_in;
+use crate::issuer::credential::token_or_blank_in;
 use crate::metrics::follow_links;
 use crate::new_file::{self, NewFile};
 use crate::owner::distrust;
@@ -96,21 +96,11 @@ impl Files {
 
     /// The token in FILE; `None` if FILE is missing or blank: `echo > FILE` leaves a newline.
     pub(super) fn token(&self, until: &Until<'_>) -> Result<Option<SecretString>, Failure> {
-        const BLANK_BYTES: u64 = 8;
-        let mut file = open_trusted(&self.path)?;
-        match &mut file {
-            Err(ReadError::Io(error)) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Ok(file) if file.metadata().is_ok_and(|found| found.is_file() && found.len() <= BLANK_BYTES) => {
-                let mut text = Vec::new();
-                if file.read_to_end(&mut text).is_ok() && text.trim_ascii().is_empty() {
-                    return Ok(None);
-                }
-                let _ = file.rewind();
-            }
-            _ => {}
-        }
         let at = self.path.display().to_string();
-        token_in(file, &at, "the token", "--token-file", until).map(Some)
+        match open_trusted(&self.path)? {
+            Err(ReadError::Io(error)) if error.kind() == ErrorKind::NotFound => Ok(None),
+            file => token_or_blank_in(file, &at, "the token", "--token-file", until),
+        }
     }
 
     /// `None` if there is no state file yet.
