@@ -267,7 +267,7 @@ reasons! {
         <- "the admin token expired during the run"
         <- "rotate: the token may be in use elsewhere, or may not be its own"
         -> "the line says when the token expires and how to delete it"
-        -> "rotate resumes once the extra token is deleted or expires"
+        -> "rotate resumes once the extra token is deleted or expires, or at the time that the line says"
     TokenFileRefused "token-file-refused": "rotate refused to replace the file in --token-file, and left it unchanged"
         <- "it holds a token of another user, service or program"
         <- "it is a directory, device or pipe"

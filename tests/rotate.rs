@@ -10,7 +10,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::support::api::{Gate, ask, relay};
 use crate::support::issuer::{GAFAELFAWR, ISSUERS, Issuer, STACKSTATE};
 use crate::support::job::Folder;
-use crate::support::{Ended, Sandbox, eventually, finish, kill, run, start, token};
+use crate::support::{Ended, Sandbox, eventually, finish, http, kill, run, start, token};
 
 /// Tokens are valid for 24 hours by default, so this makes one due at any time.
 const DUE: &str = "--renew-before=25h";
@@ -349,7 +349,7 @@ fn a_token_that_is_not_valid_any_more_is_replaced() {
 
 #[test]
 fn a_file_with_nothing_but_a_newline_counts_as_empty() {
-    for blank in ["\n", " \r\n"] {
+    for blank in ["\n", " \r\n", "\u{feff}\n", &" \n".repeat(100)] {
         let rotated = Rotated::missing(GAFAELFAWR);
         fs::write(rotated.file(), blank).unwrap();
         rotated.rotate(&[]).rotated();
@@ -480,19 +480,43 @@ fn later(answer: &str, seconds: u64) -> String {
     lines.collect()
 }
 
+/// A FILE whose Gafaelfawr has another time, and can lose the responses to creations.
+struct Timed {
+    rotated: Rotated,
+    ahead: Arc<AtomicU64>,
+    loses: Arc<AtomicBool>,
+    url: String,
+}
+
+impl Timed {
+    fn new() -> Timed {
+        let rotated = Rotated::missing(GAFAELFAWR);
+        let (ahead, loses) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (seconds, is_lost) = (ahead.clone(), loses.clone());
+        let url = relay(rotated.sandbox.var("GAFAELFAWR_URL"), move |request, pass_on| {
+            let answer = later(&pass_on(request), seconds.load(Ordering::Relaxed));
+            let is_lost = request.starts_with("POST") && is_lost.load(Ordering::Relaxed);
+            if is_lost { http("502 Bad Gateway", "", "") } else { answer }
+        });
+        Timed { rotated, ahead, loses, url }
+    }
+
+    fn rotate_at(&self, seconds: u64, args: &[&str]) -> Ended {
+        self.ahead.store(seconds, Ordering::Relaxed);
+        self.rotated.sandbox.change_gafaelfawr(&format!(r#"{{"clock_ahead_seconds":{seconds}}}"#));
+        run(self.rotated.command(args).env("GAFAELFAWR_URL", &self.url))
+    }
+
+    fn loses_creations(&self, loses: bool) {
+        self.loses.store(loses, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn the_issuers_clock_decides() {
-    let rotated = Rotated::missing(GAFAELFAWR);
-    let ahead = Arc::new(AtomicU64::new(0));
-    let seconds = ahead.clone();
-    let url = relay(rotated.sandbox.var("GAFAELFAWR_URL"), move |request, pass_on| {
-        later(&pass_on(request), seconds.load(Ordering::Relaxed))
-    });
-    let rotate_at = |seconds: u64| {
-        ahead.store(seconds, Ordering::Relaxed);
-        rotated.sandbox.change_gafaelfawr(&format!(r#"{{"clock_ahead_seconds":{seconds}}}"#));
-        run(rotated.command(&["--lifetime=6h"]).env("GAFAELFAWR_URL", &url))
-    };
+    let timed = Timed::new();
+    let rotated = &timed.rotated;
+    let rotate_at = |seconds: u64| timed.rotate_at(seconds, &["--lifetime=6h"]);
     rotate_at(0).rotated();
     // Two hours before the expiry, a third is left.
     rotate_at(13_000).did_nothing();

@@ -29,11 +29,11 @@ pub(crate) struct PlannedCreation {
     pub scopes: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listed_before: Vec<String>,
-    /// The width in seconds of the range from which `expires` was drawn; zero if others may draw from the same one.
+    /// `rotate`: the width in seconds of the range from which `expires` was drawn.
     #[serde(default)]
     pub spread: u64,
-    /// The server, or something on the way, responded.
-    #[serde(default)]
+    /// `exec`: the server, or something on the way, responded.
+    #[serde(skip)]
     pub answered: bool,
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 
 use serde_json::Value;
 
-use super::{DUE, Outcome as _, Rotated};
+use super::{DUE, Outcome as _, Rotated, Timed, expiry, now};
 use crate::support::api::{proxy, read_request, relay};
 use crate::support::issuer::{GAFAELFAWR, ISSUERS, Issuer, STACKSTATE};
 use crate::support::job::Folder;
@@ -79,29 +79,143 @@ fn a_connection_that_breaks_after_the_creation_leaves_no_token() {
 /// The story: with each failed run the next one was less able to tell which tokens were its own, and left them all.
 #[test]
 fn tokens_of_several_lost_creations_are_told_apart_and_deleted() {
-    let broken = Arc::new(AtomicBool::new(false));
-    let is_broken = broken.clone();
-    let (rotated, url) = through(GAFAELFAWR, move |head| {
-        let lost = head.starts_with("POST") && is_broken.load(Ordering::Relaxed);
-        lost.then(|| http("502 Bad Gateway", "", ""))
-    });
-    rotate(&rotated, &url, &[]).rotated();
+    let timed = Timed::new();
+    let rotated = &timed.rotated;
+    timed.rotate_at(0, &[]).rotated();
     let first = rotated.token();
-    broken.store(true, Ordering::Relaxed);
-    // FILE has no working token, so each run tries to create one.
+    timed.loses_creations(true);
+    // FILE has no working token, so each run after the pause tries to create one.
     rotated.delete_at_issuer();
     rotated.sandbox.misbehave(&format!(r#"{{"status":403,"body":"","only":"{}"}}"#, GAFAELFAWR.delete));
-    for _ in 0..3 {
-        let ended = rotate(&rotated, &url, &["--retries=0"]);
+    for minutes in [0, 1, 3] {
+        let ended = timed.rotate_at(minutes * 60, &["--retries=0"]);
         assert_eq!(ended.status, 125, "{ended:?}");
         assert_eq!(ended.stderr.matches("could not delete").count(), 1, "{ended:?}");
         assert_eq!(rotated.token(), first);
     }
     assert_eq!(rotated.tokens().len(), 3);
-    broken.store(false, Ordering::Relaxed);
+    timed.loses_creations(false);
     rotated.sandbox.misbehave("{}");
-    rotate(&rotated, &url, &[]).rotated();
+    timed.rotate_at(180, &[]).rotated();
     rotated.is_settled();
+}
+
+/// There may be warnings before the failure.
+#[track_caller]
+fn fails(ended: &Ended, words: &[&str]) {
+    assert_eq!(ended.status, 125, "{ended:?}");
+    for word in words {
+        assert!(ended.stderr.contains(word), "no {word:?} in {ended:?}");
+    }
+    crate::support::messages::all_explained(&ended.stderr);
+}
+
+#[track_caller]
+fn is_replaced(ended: &Ended) {
+    assert!(ended.status == 0 && ended.stdout.contains("holds the new token"), "{ended:?}");
+    crate::support::messages::all_explained(&ended.stderr);
+}
+
+/// The story: two hosts rotated two files of one user in the same second. A gateway refused the creation of one, which
+/// took the token of the other for its own and deleted it.
+#[test]
+fn a_response_of_a_gateway_does_not_show_whose_a_token_with_a_short_lifetime_is() {
+    let rotated = Rotated::missing(GAFAELFAWR);
+    let other = rotated.folder.path("other");
+    let file = other.clone();
+    let url = relay(rotated.sandbox.var(GAFAELFAWR.url), move |request, pass_on| {
+        let answer = pass_on(request);
+        if !request.starts_with("POST") {
+            return answer;
+        }
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        let token: Value = serde_json::from_str(body).unwrap();
+        fs::write(&file, token["token"].as_str().unwrap()).unwrap();
+        http("502 Bad Gateway", "", "")
+    });
+    for lifetime in ["--lifetime=5m", "--lifetime=6h"] {
+        let ended = rotate(&rotated, &url, &[lifetime]);
+        fails(&ended, &["(HTTP 502", "rotate may have created the token ", "to delete it now: "]);
+        rotated.accepts(&fs::read_to_string(&other).unwrap());
+        fs::remove_file(rotated.folder.path("token.state")).unwrap();
+    }
+    assert_eq!(rotated.issuer.creations(&rotated.sandbox), 2);
+}
+
+/// The story: while FILE had no working token, each run whose response was lost left one more.
+#[test]
+fn without_a_working_token_lost_creations_are_repeated_after_ever_longer_pauses() {
+    const ARGS: &[&str] = &["--lifetime=5h"];
+    const HOURS_5: u64 = 5 * 3600;
+    let timed = Timed::new();
+    timed.loses_creations(true);
+    for (minutes, tokens) in [(0, 1), (1, 2), (3, 3)] {
+        let ended = timed.rotate_at(minutes * 60, ARGS);
+        fails(&ended, &["(HTTP 502", "rotate may have created the token"]);
+        assert_eq!(timed.rotated.tokens().len(), tokens);
+        let ended = timed.rotate_at(minutes * 60, ARGS);
+        fails(&ended, &["did not rotate ", "rotate creates no other before ", "holds no working token"]);
+        let tokens = timed.rotated.tokens();
+        for token in &tokens {
+            let line = format!("delete --username bot-x {}", token["token"].as_str().unwrap());
+            assert!(ended.stderr.contains(&line), "{ended:?}");
+        }
+        assert_eq!(timed.rotated.issuer.creations(&timed.rotated.sandbox), tokens.len());
+    }
+    timed.loses_creations(false);
+    is_replaced(&timed.rotate_at(7 * 60, ARGS));
+    timed.rotated.works();
+    assert_eq!(timed.rotated.tokens().len(), 4);
+    // Gafaelfawr still lists tokens that have expired, but they do not count.
+    timed.rotated.delete_at_issuer();
+    timed.rotate_at(HOURS_5 + 4 * 60, ARGS).rotated();
+    timed.rotate_at(HOURS_5 + 4 * 60, ARGS).did_nothing();
+}
+
+/// The story: after a lost response, `rotate` waited until the extra token had expired, and so had the one in FILE.
+#[test]
+fn a_token_is_replaced_before_it_expires_although_an_extra_one_may_be_left() {
+    const ARGS: &[&str] = &["--lifetime=6h"];
+    let timed = Timed::new();
+    timed.rotate_at(0, ARGS).rotated();
+    let expires = expiry(&timed.rotated.tokens()[0]).unwrap();
+    let rotate_before =
+        |seconds: i64| timed.rotate_at(u64::try_from(expires - seconds - now()).unwrap(), ARGS);
+    let is_held_before = |seconds: i64| {
+        let ended = rotate_before(seconds);
+        fails(&ended, &["did not rotate ", "rotate creates no other before ", "is valid until "]);
+        timed.rotated.works();
+    };
+    // The token is due two hours before it expires.
+    timed.loses_creations(true);
+    fails(&rotate_before(7000), &["(HTTP 502", "rotate may have created the token "]);
+    is_held_before(6900);
+    is_held_before(3700);
+    fails(&rotate_before(3500), &["(HTTP 502", "rotate may have created the tokens "]);
+    is_held_before(2000);
+    timed.loses_creations(false);
+    is_replaced(&rotate_before(1700));
+    timed.rotated.works();
+    assert_eq!(timed.rotated.tokens().len(), 3);
+}
+
+/// The story: a deletion that got no response took all the time of each run.
+#[test]
+fn a_deletion_without_a_response_leaves_time_for_the_creation() {
+    for issuer in ISSUERS {
+        let rotated = Rotated::fresh(issuer);
+        rotated
+            .sandbox
+            .misbehave(&format!(r#"{{"status":403,"body":"","only":"{}"}}"#, rotated.issuer.delete));
+        rotated.rotate(&[DUE]).said(0, &["could not delete the token "]);
+        rotated.sandbox.misbehave("{}");
+        rotated.delete_at_issuer();
+        rotated.sandbox.misbehave(&format!(r#"{{"delay_ms":60000,"only":"{}"}}"#, rotated.issuer.delete));
+        let ended = rotated.rotate(&["--timeout=8s"]);
+        is_replaced(&ended);
+        assert!(ended.stderr.contains("could not delete the token"), "{ended:?}");
+        rotated.works();
+    }
 }
 
 /// The story: each run whose answer was lost left one more token.

@@ -15,9 +15,16 @@
 //! leaves at most one token that is not in FILE: the new one (after 2 or 3) or the old one (after 4). Each
 //! has an expiry and is in `FILE.state`, where the next `rotate` finds it.
 //!
-//! A token is deleted only if it was created for FILE, and never while FILE holds it. One that was in FILE is
-//! deleted only if FILE now holds another token of `FILE.state`: otherwise somebody may have moved it
-//! elsewhere and be using it there.
+//! # Extra tokens
+//!
+//! 1. A working token in FILE comes first.
+//! 2. A token is deleted only if it was created for FILE, and never while FILE holds it. One that was in FILE is
+//!    deleted only if FILE now holds another token of `FILE.state`: otherwise somebody may have moved it
+//!    elsewhere and be using it there.
+//! 3. As far as 1 and 2 allow, there is at most one extra token. While there may be N, another one is created
+//!    only in the last 2^-N of `--renew-before` (or of the lifetime, if that is shorter). If FILE has no
+//!    working token, one is created at once; but after a creation that failed and may have left a token, there
+//!    is a pause of a minute, which each further extra token doubles, up to an hour.
 
 mod files;
 mod state;
@@ -38,8 +45,7 @@ use crate::config::token::labels;
 use crate::date::time;
 use crate::failure::{ExitStatus, Failure, Reason, Stage, Warning};
 use crate::issuer::{
-    Found, Issuer, IssuerConfig, Known, Leftover, Lifetime, Others, PlannedCreation, SETTLED_AFTER_SECONDS,
-    Seen, Site,
+    Found, Issuer, IssuerConfig, Known, Lifetime, Others, PlannedCreation, SETTLED_AFTER_SECONDS, Seen, Site,
 };
 use crate::log::Log;
 use crate::metrics::{self, Figures, Labels};
@@ -51,6 +57,10 @@ use state::{State, fingerprint};
 
 /// How much longer than the timeout, and than another timeout, tokens may be looked for and deleted.
 const CLEAN_UP_LIMIT: Duration = Duration::from_secs(5);
+/// While FILE has no working token: from a creation that may have left an extra token to the next one. Each further
+/// extra token doubles it, up to an hour.
+const PAUSE_SECONDS: u64 = 60;
+const LONGEST_PAUSE_SECONDS: u64 = 3600;
 
 /// The settings of `rotate`, from flags and environment.
 pub(crate) struct Rotation {
@@ -162,7 +172,8 @@ impl Rotation {
             let lifetime = Lifetime::InFile(LIFETIME.or(flags.lifetime));
             let issuer = connect(&until, site, |access| issuer.connect(access, lifetime))?;
             let empty = State::new(url, issuer.user().map(str::to_owned));
-            let rotate = Rotate { issuer: issuer.as_ref(), files: &files, until, flags: &flags };
+            let overtime = CLEAN_UP_LIMIT.min(until.patience());
+            let rotate = Rotate { issuer: issuer.as_ref(), files: &files, until, overtime, flags: &flags };
             let done = rotate.to_completion(empty, &mut notes)?;
             Ok((done, files.path().display().to_string()))
         })();
@@ -244,6 +255,8 @@ struct Rotate<'a> {
     issuer: &'a dyn Issuer,
     files: &'a Files,
     until: Until<'a>,
+    /// How much longer than that tokens may be looked for and deleted.
+    overtime: Duration,
     flags: &'a RotateFlags,
 }
 
@@ -331,25 +344,28 @@ impl Rotate<'_> {
             Seen::Valid { id, .. } => Some(id.as_str()),
             Seen::Invalid => None,
         };
-        self.clean_up(state, current.as_deref(), in_file, notes)?;
+        let is_due = match seen {
+            Seen::Valid { created, expires, .. } => {
+                notes.expires = expires;
+                !self.is_fresh(created, expires)
+            }
+            Seen::Invalid => true,
+        };
+        let before = if is_due { &self.first_half() } else { self };
+        before.clean_up(state, current.as_deref(), in_file, notes)?;
+        if is_due {
+            self.hold_back(state, &seen, notes)?;
+        }
         let mut valid_until = None;
         if let (Seen::Valid { id, created, expires, other_scopes }, Some(fingerprint)) = (seen, current) {
-            notes.expires = expires;
-            let path = self.files.path().display();
-            if self.is_fresh(created, expires) {
+            if !is_due {
                 if let Some(scopes) = other_scopes {
+                    let path = self.files.path().display();
                     notes.warn(format!(
                         "the token in {path} has the scopes {scopes}; --scopes applies to the next one: to replace it now, use a --renew-before longer than its lifetime"
                     ));
                 }
                 return Ok(Done { rotated: false, id, expires });
-            }
-            if !notes.undeleted.is_empty() || !notes.unproven.is_empty() {
-                let until = expires.map(|at| format!(" until {}", time(at))).unwrap_or_default();
-                let message = format!(
-                    "did not rotate {path}: an earlier token may still be there, and rotate leaves at most one extra; the token in {path} is valid{until}"
-                );
-                return Err(Failure::failed(Stage::Revoke, Reason::TokenNotDeleted, message));
             }
             valid_until = expires;
             let is_known = state.tokens.iter().any(|known| known.fingerprint == fingerprint);
@@ -396,8 +412,53 @@ impl Rotate<'_> {
         Ok(Done { rotated: true, id, expires })
     }
 
+    /// The first half of the time that is left: a server that does not respond to deletions leaves the other half for
+    /// the creation.
+    fn first_half(&self) -> Self {
+        let now = Instant::now();
+        let half = self.until.deadline.saturating_duration_since(now) / 2;
+        Rotate { until: Until { deadline: now + half, ..self.until }, overtime: Duration::ZERO, ..*self }
+    }
+
+    /// Fails if there may be extra tokens and the next one has time.
+    fn hold_back(&self, state: &State, seen: &Seen, notes: &Notes) -> Result<(), Failure> {
+        let extras = notes.undeleted.len() + notes.unproven.len();
+        let Some(doublings) = u32::try_from(extras).ok().and_then(|extras| extras.checked_sub(1)) else {
+            return Ok(());
+        };
+        let (path, now) = (self.files.path().display(), self.issuer.now());
+        let (until, file) = if let Seen::Valid { created, expires: Some(expires), .. } = *seen {
+            let lifetime = expires.saturating_sub(created.unwrap_or_default());
+            let due = self.renew_before(created, expires).min(lifetime);
+            let until = expires.saturating_sub(due.checked_shr(doublings + 1).unwrap_or_default());
+            (until, format!("the token in {path} is valid until {}", time(expires)))
+        } else {
+            let failed = state.tokens.iter().filter(|known| !known.installed);
+            let began = state.attempts.iter().map(|attempt| attempt.began);
+            let last = began.chain(failed.filter_map(|known| known.created)).max().unwrap_or_default();
+            let pause = (PAUSE_SECONDS << doublings.min(u64::BITS / 2)).min(LONGEST_PAUSE_SECONDS);
+            // The server's clock may have been ahead.
+            let until = if last.abs_diff(now) < pause { last + pause } else { now };
+            (until, format!("{path} holds no working token"))
+        };
+        if until <= now {
+            return Ok(());
+        }
+        let message = format!(
+            "did not rotate {path}: an earlier token may still be there; until it is gone, rotate creates no other before {}; {file}",
+            time(until)
+        );
+        Err(Failure::failed(Stage::Revoke, Reason::TokenNotDeleted, message))
+    }
+
     fn is_fresh(&self, created: Option<u64>, expires: Option<u64>) -> bool {
-        let Some(expires) = expires else { return true };
+        expires.is_none_or(|expires| {
+            expires > self.issuer.now().saturating_add(self.renew_before(created, expires))
+        })
+    }
+
+    /// How many seconds before its expiry this token is due.
+    fn renew_before(&self, created: Option<u64>, expires: u64) -> u64 {
         let renew_before = self.flags.renew_before.unwrap_or_else(|| {
             let lifetime = if self.issuer.has_fixed_expiry() {
                 Duration::from_secs(created.map_or(0, |created| expires.saturating_sub(created)))
@@ -406,7 +467,7 @@ impl Rotate<'_> {
             };
             lifetime / 3
         });
-        expires > self.issuer.now().saturating_add(renew_before.as_secs())
+        renew_before.as_secs()
     }
 
     /// Creates a token and reserves space for the state that includes it. If the response is lost, looks for the token
@@ -448,19 +509,11 @@ impl Rotate<'_> {
                 return Err(failure);
             }
         };
-        match error.leftover {
-            None => {
-                state.attempts.pop();
-            }
-            Some(leftover) => {
-                if let Some(attempt) = state.attempts.last_mut() {
-                    attempt.answered = !matches!(leftover, Leftover::Unanswered);
-                }
-                // The first failure is the one to report.
-                if let Err(failure) = self.settle(state, None, notes) {
-                    notes.warn(failure);
-                }
-            }
+        if error.leftover.is_none() {
+            state.attempts.pop();
+        } else if let Err(failure) = self.settle(state, None, notes) {
+            // The first failure is the one to report.
+            notes.warn(failure);
         }
         Err(error.failure)
     }
@@ -512,6 +565,8 @@ impl Rotate<'_> {
 
     /// Looks for tokens whose creation was not confirmed.
     fn settle(&self, state: &mut State, in_file: Option<&str>, notes: &mut Notes) -> Result<(), Failure> {
+        // Gafaelfawr lists a token for a while after it has expired.
+        state.attempts.retain(|attempt| attempt.expires > self.issuer.now());
         let mut open = Vec::new();
         let mut attempts = std::mem::take(&mut state.attempts).into_iter();
         let known = state.tokens.iter().map(|known| known.id.as_str());
@@ -625,7 +680,8 @@ impl Rotate<'_> {
         }
         let ids = extras.iter().map(|extra| scrub(&extra.id)).collect::<Vec<_>>().join(", ");
         let last = extras.iter().filter_map(|extra| extra.expires).max().map(time).unwrap_or_default();
-        let how = self.issuer.delete_hint("ID");
+        let how =
+            extras.iter().map(|extra| self.issuer.delete_hint(&extra.id)).collect::<Vec<_>>().join("; ");
         (format!("the tokens {ids}"), format!("the last one expires at {last}; to delete them now: {how}"))
     }
 
@@ -636,8 +692,8 @@ impl Rotate<'_> {
     }
 
     fn clean_up_deadline(&self) -> Instant {
-        let last = self.until.deadline + CLEAN_UP_LIMIT.min(self.until.patience());
-        self.until.deadline.max(last.min(Instant::now() + CLEAN_UP_LIMIT))
+        let deadline = self.until.deadline;
+        deadline.max((deadline + self.overtime).min(Instant::now() + CLEAN_UP_LIMIT))
     }
 
     fn clean_up_wait<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {

@@ -46,8 +46,9 @@ pub(super) fn judge<'a>(
     let can_be =
         |token: &&&TokenInfo| token.expires == Some(planned.expires) && token.scopes == planned.scopes;
     let candidates: Vec<&TokenInfo> = new.iter().filter(can_be).copied().collect();
-    // The expiry was drawn before the request, and no other token had it: a new token with that expiry shows that the
-    // request arrived.
+    // The expiry was drawn before the request, and no other token had it: for `rotate`, a new token with that expiry
+    // shows that the request arrived. A response does not, because a gateway may have refused the request while another
+    // host's, of the same second, was carried out; but the expiry of `exec` is drawn from hours.
     let has_arrived = planned.answered || planned.spread >= MIN_PROVING_SPREAD_SECONDS;
     let is_in_time = |token: &TokenInfo| window.zip(token.created).is_some_and(|(w, at)| w.contains(&at));
     match (new.as_slice(), candidates.as_slice()) {
