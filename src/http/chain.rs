@@ -5,7 +5,7 @@
 //! anchor is only a name and a key for it, and it ignores keyUsage. This module checks for each candidate path whether
 //! each CA may sign the next certificate; if one root is rejected, others with the same name are still tried.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use rustls::pki_types::{CertificateDer, ServerName, SignatureVerificationAlgorithm, UnixTime};
 use webpki::{EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, VerifiedPath};
@@ -79,7 +79,7 @@ impl<'a> Chain<'a> {
             &roots.anchors,
             self.intermediates,
             self.now,
-            ForServers,
+            ForServers { left: Cell::new(MAX_CERTIFICATES_TRIED) },
             None,
             Some(&check),
         );
@@ -218,11 +218,20 @@ fn unknown_authority(path: &[Parsed<'_>], places: &TrustStore) -> Flaw {
     untrusted(format!("{why}, not found in {searched}; trust it with -ca-file or SSL_CERT_FILE{or}"))
 }
 
-/// Extended key usage as in Go: absent, or for servers or any purpose, on each certificate of the path.
-struct ForServers;
+/// As many as Go checks signatures. A handshake has no deadline, and certificates whose names form a circle, which any
+/// server may send, would keep the verifier busy for up to a minute.
+const MAX_CERTIFICATES_TRIED: u32 = 100;
+
+/// Extended key usage as in Go: absent, or for servers or any purpose, on each certificate of the path. The verifier asks
+/// for it whenever it adds a certificate to a path.
+struct ForServers {
+    left: Cell<u32>,
+}
 
 impl ExtendedKeyUsageValidator for ForServers {
     fn validate(&self, purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), Error> {
+        let left = self.left.get().checked_sub(1).ok_or(Error::MaximumPathBuildCallsExceeded)?;
+        self.left.set(left);
         let mut is_absent = true;
         for purpose in purposes {
             is_absent = false;

@@ -111,7 +111,7 @@ fn no_altered_certificate_stops_the_program_or_changes_the_verdict_on_a_sound_on
         let sent: Vec<Der> =
             [&server.certificate].into_iter().chain(&server.intermediates).cloned().collect();
         let is_trusted = verify(&roots, &sent);
-        for (at, one) in sent.iter().enumerate() {
+        for (at, one) in sent.iter().enumerate().take(3) {
             for other in altered(one) {
                 let also = [&sent[..], std::slice::from_ref(&other)].concat();
                 assert_eq!(verify(&roots, &also), is_trusted, "{}", case.name);

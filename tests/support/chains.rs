@@ -495,7 +495,24 @@ pub fn intermediates() -> Vec<Case> {
         .refused(&["certificate signed by unknown authority \"the root\""]),
         Case::new("an empty trust store", Vec::new(), root.server(&[]))
             .refused(&["certificate signed by unknown authority \"the root\""]),
+        circle(&root),
     ]
+}
+
+/// Intermediates of which each may have signed each of the next name: there are millions of paths.
+fn circle(root: &Ca) -> Case {
+    let corners = ["a", "b", "c"].map(Ca::sound);
+    let rims = (0..90).map(|at| {
+        let params = ca_params(["a", "b", "c"][at % 3], |_| {});
+        params.signed_by(&key(), &corners[(at + 1) % 3].issuer()).expect("a certificate").der().clone()
+    });
+    let sent: Vec<Der> = rims.chain([root.sub("a", |_| {}).der]).collect();
+    Case::new(
+        "names in a circle",
+        vec![root.der.clone()],
+        corners[0].server(&sent.iter().collect::<Vec<_>>()),
+    )
+    .refused(&["its chain takes too many steps to verify"])
 }
 
 /// A server's own certificate in the trust store counts only for itself, as in Go.
