@@ -6,6 +6,8 @@ use std::fmt::Display;
 
 use rustix::io::Errno;
 
+use crate::secret::redact_links;
+
 pub use crate::reason::Reason;
 pub use crate::secret::printable;
 
@@ -213,10 +215,10 @@ pub fn resource_advice(error: &std::io::Error) -> Option<&'static str> {
     }
 }
 
-/// An argument for a message; a long one is cut off.
+/// An argument for a message; a long one is cut off. It may be a URL, in the place of something else.
 pub fn brief(word: &OsStr) -> String {
     const SHOWN_CHARS: usize = 200;
-    shortened(word.display().to_string(), SHOWN_CHARS)
+    shortened(redact_links(&word.display().to_string()), SHOWN_CHARS)
 }
 
 /// A word as a shell reads it.

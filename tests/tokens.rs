@@ -627,6 +627,37 @@ fn the_command_does_not_get_the_standard_input_that_held_the_credential() {
     assert_eq!(run(command.stdin(std::fs::File::open(config).unwrap())).succeeded().stdout, "");
 }
 
+/// It became the name of a file, and was shown.
+#[test]
+fn a_token_in_place_of_a_file_is_refused_and_not_shown() {
+    const GAFAELFAWR: &str = "gt-2RcMlN_Erei2Id-9JVFeog.ITy0XwwjFqwVhjqWXJJETw";
+    const STACKSTATE: &str = "svctok-TiehfOUDpmyL6BJQVOywEdWgyMlcMzD6";
+    const JWK: &str = r#"{"kty":"OKP","crv":"Ed25519","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZ-DusAxyuf2A"}"#;
+    let folder = Folder::new();
+    let bot = ["--username=bot-a", "--scopes=read:all"];
+    for (verb, flag) in [
+        (&["gafaelfawr", "create", bot[0], bot[1]][..], "--out"),
+        (&["gafaelfawr", "rotate", bot[0], bot[1]], "--token-file"),
+        (&["stackstate", "create", "--name=a", "--roles=r"], "--out"),
+        (&["stackstate", "rotate", "--name=a", "--roles=r"], "--token-file"),
+        (&["stackstate", "bootstrap", "--roles=r"], "--token-file"),
+        (&["key", "generate"], "-out"),
+        (&["check"], "-metrics-textfile"),
+    ] {
+        for value in [GAFAELFAWR, STACKSTATE, JWK, &format!("./{STACKSTATE}")] {
+            let ended = run(token().current_dir(folder.root()).args(verb).args([flag, value]));
+            ended.failed_with(2, &[&format!("{flag}: expected a path, not a token or key")]);
+            for secret in [&GAFAELFAWR[30..], &STACKSTATE[10..], &JWK[40..]] {
+                assert!(!ended.stderr.contains(secret) && !ended.stdout.contains(secret), "{ended:?}");
+            }
+        }
+    }
+    assert_eq!(folder.root().read_dir().unwrap().count(), 0);
+    for name in ["gt-prod.token", "svctok-jenkins"] {
+        run(token().current_dir(folder.root()).args(["key", "generate", "-out", name])).succeeded();
+    }
+}
+
 /// A URL of a secret store in place of a path was shown, with its password.
 #[test]
 fn a_url_in_place_of_a_file_is_refused_and_not_shown() {

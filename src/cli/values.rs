@@ -18,7 +18,7 @@ use crate::go::csv;
 use crate::go::duration::{self, GoDuration};
 use crate::go::flag::parse_bool;
 use crate::go::proxy::has_sound_host;
-use crate::secret::shown_url;
+use crate::secret::{is_file_name, shown_url};
 
 pub(crate) enum Why {
     /// An explanation, shown after the value.
@@ -285,7 +285,19 @@ pub(crate) fn path(text: &OsStr) -> Result<PathBuf, Why> {
     if text.as_bytes().windows(3).any(|part| part == b"://") && Path::new(text).symlink_metadata().is_err() {
         return Err(Why::Hidden("expected a path, not a URL; it is not shown".into()));
     }
+    if is_secret(text.as_bytes()) {
+        let why = "expected a path, not a token or key; it is not shown, but command lines are public";
+        return Err(Why::Hidden(why.into()));
+    }
     only(PathBuf::from(text), !text.as_bytes().iter().any(u8::is_ascii_control), CONTROL_CHARACTER)
+}
+
+/// True for a service token, in any directory, or a JWK.
+fn is_secret(path: &[u8]) -> bool {
+    let is_token = |name: &[u8]| {
+        [&b"gt-"[..], b"svctok-"].iter().any(|&prefix| name.starts_with(prefix)) && !is_file_name(name)
+    };
+    path.starts_with(b"{") || path.split(|&byte| byte == b'/').any(is_token)
 }
 
 /// A name under which a program can find a variable. The kernel accepts anything without `=`; shells do not accept

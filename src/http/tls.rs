@@ -60,8 +60,7 @@ impl Verifier {
     }
 }
 
-/// Verifies the chain of a server with this name; it sends its own certificate first. The error is a clause of
-/// the message.
+/// Verifies the certificates that a server with this name sends, its own first. The error is a clause of the message.
 pub fn verify_chain(
     trust: TrustStore,
     sent: &[CertificateDer<'_>],

@@ -38,7 +38,7 @@ use serde_json::Value;
 pub use shapes::REDACTED;
 pub(crate) use shapes::is_file_name;
 pub use shown::{MAX_LINE_BYTES, capped, printable};
-pub(crate) use url::{basic_credentials, redact_reference, shown_url};
+pub(crate) use url::{basic_credentials, redact_links, redact_reference, shown_url};
 pub use url::{protect_url, redact_url};
 
 pub(crate) use crate::sys::memory::{overwrite_variable, scrub_stack};
@@ -168,7 +168,7 @@ fn shown_bytes(bytes: &[u8], max_chars: usize) -> String {
         text => text.into_owned(),
     };
     let words = scrub(&text).split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut words = url::redact_links(&words);
+    let mut words = redact_links(&words);
     if is_cut {
         words.push('…');
     }

@@ -4,8 +4,8 @@
 /// Replaces a secret.
 pub const REDACTED: &str = "REDACTED";
 
-/// Replaces the value of each `access_token=`, the signature of each JWT, the secret part of each service token, and the
-/// private members of each JWK in `text`.
+/// Replaces the value of each `access_token=`, the signature of each JWT, the secret part of each service token, the
+/// private members of each JWK, and the content of each private key in PEM.
 pub(super) fn redact(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut copied = 0;
@@ -38,6 +38,7 @@ fn next_shape(text: &str, from: usize) -> Option<Shape> {
         b'g' if bytes[at..].starts_with(b"gt-") => Some(gafaelfawr_token(text, at)),
         b's' if bytes[at..].starts_with(b"svctok-") => Some(stackstate_token(text, at)),
         b'"' => private_member(text, at),
+        b'B' if bytes[at..].starts_with(b"BEGIN ") => private_key(text, at),
         _ => None,
     })
 }
@@ -105,6 +106,16 @@ fn private_member(text: &str, at: usize) -> Option<Shape> {
     let begin = text.len() - value.len();
     let end = end_of_word(text, begin, is_word);
     (end - begin >= SHORTEST).then_some(Shape { secret: Some((begin, end)), end })
+}
+
+/// `-----BEGIN … PRIVATE KEY-----` (RFC 7468, 10 and 11, and older labels). Its end may be missing.
+fn private_key(text: &str, at: usize) -> Option<Shape> {
+    let label = at + text[at..].find("-----")?;
+    let begin = label + "-----".len();
+    let end = text[begin..].find("-----END").map_or(text.len(), |length| begin + length);
+    text[at..label]
+        .ends_with("PRIVATE KEY")
+        .then_some(Shape { secret: (end > begin).then_some((begin, end)), end })
 }
 
 fn is_word(c: char) -> bool {

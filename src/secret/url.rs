@@ -48,7 +48,7 @@ pub(crate) fn shown_url(text: &OsStr) -> Option<String> {
 }
 
 /// Redacts the URLs in a text from others.
-pub(super) fn redact_links(text: &str) -> String {
+pub(crate) fn redact_links(text: &str) -> String {
     let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '<' | '>');
     let redact = |word: &str| {
         let has = |before, after| word.split_once(before).is_some_and(|(_, rest)| rest.contains(after));

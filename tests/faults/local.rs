@@ -210,6 +210,7 @@ pub fn keys(lab: &Lab) -> Vec<Fault> {
 pub fn usage(_: &Lab) -> Vec<Fault> {
     vec![
         fault("no CA file", At("http://x"), &["-ca-file"]).with(&["-ca-file="]).exits(2),
+        fault("a token in place of a CA file", At("http://x"), &["-ca-file: expected a path, not a token or key"]).with(&["-ca-file=svctok-TiehfOUDpmyL6BJQVOywEdWgyMlcMzD6"]).exits(2),
         fault("a URL in place of a CA file", At("http://x"), &["-ca-file: expected a path, not a URL; it is not shown"]).with(&["-ca-file=https://u:hunter2@h/ca.pem"]).exits(2),
         fault("an invalid Locate URL", At("nonsense"), &["LOCATE_URL: invalid URL: expected a URL that begins with http:// or https://"]).exits(2),
         fault("a Locate URL of another scheme", At("ftp://h/x"), &["LOCATE_URL: invalid URL \"ftp://h/x\": expected a URL that begins with http:// or https://"]).exits(2),

@@ -257,6 +257,63 @@ fn passwords_in_urls_are_not_shown() {
     }
 }
 
+#[test]
+fn a_url_or_a_private_key_in_place_of_another_value_is_not_shown() {
+    let key = Key::make("EdDSA");
+    let url = format!("https://user:{PASSWORD}@h.example/v2/?state={PASSWORD}&sig={PASSWORD}");
+    let pem =
+        format!("-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIK{PASSWORD}\n-----END PRIVATE KEY-----");
+    let words = [
+        "-service-url=",
+        "-exchange=",
+        "-env-name=",
+        "-machine=",
+        "-timeout=",
+        "-retries=",
+        "-kill-after=",
+        "-output=",
+        "-cache-ttl=",
+        "-metrics-label=",
+        "-log-format=",
+        "-logx.debug=",
+        "-",
+        "",
+        "explain ",
+        "key ",
+        "key inspect ",
+        "help ",
+        "gafaelfawr ",
+        "gafaelfawr delete --username=bot-a ",
+        "gafaelfawr list --username=",
+        "gafaelfawr create --scopes=",
+        "stackstate list --output=",
+        "stackstate create --expiration=",
+        "stackstate delete ",
+    ];
+    for (start, value) in words.iter().flat_map(|start| [(start, &url), (start, &pem)]) {
+        let words = format!("{start}{}", value.replace(' ', "\0"));
+        let args = words.split(' ').map(|word| word.replace('\0', " "));
+        in_all_ways(
+            |command| {
+                command.env("MONITORING_SIGNER_KEY", &key.path).env("LOCATE_URL", "http://127.0.0.1:9/");
+                command
+                    .env("STS_CLI_URL", "http://127.0.0.1:9/")
+                    .env("GAFAELFAWR_URL", "http://127.0.0.1:9/");
+                command.args(args.clone());
+            },
+            |ended| shows_nothing_of(ended, &[PASSWORD]),
+        );
+    }
+    for variable in
+        ["LOGX_DEBUG", "TIMEOUT", "MONITORING_TOKEN_OUTPUT", "MONITORING_TOKEN_EXCHANGE", "ENV_NAME"]
+    {
+        for value in [&url, &pem] {
+            let ended = run(token().env(variable, value).arg("true"));
+            shows_nothing_of(&ended, &[PASSWORD]);
+        }
+    }
+}
+
 /// The redirect of a login in front of an issuer was shown with its state, its session and its password.
 #[test]
 fn a_redirect_is_shown_without_what_is_secret_in_it() {
