@@ -61,7 +61,7 @@ check 'actionlint' .peers/bin/actionlint
 check 'gitlab-ci schema' "$venv/bin/check-jsonschema" --builtin-schema vendor.gitlab-ci deploy/gitlab/*.yml
 check 'hadolint Dockerfile' "$venv/bin/hadolint" deploy/Dockerfile
 check 'shellcheck' shellcheck --severity=warning .ci/run deploy/jenkins/*.sh packaging/*.sh scripts/*.sh tests/cron.sh tests/deploy.sh tests/walk-through.sh \
-    tests/stand-ins/ndt?-client tests/stand-ins/sts tests/stand-ins/wehe-client.sh
+    tests/stand-ins/ndt?-client tests/stand-ins/java tests/stand-ins/sts tests/stand-ins/wehe-client.sh
 
 check 'promtool check rules' promtool check rules deploy/alerts.yml
 check 'promtool check config' promtool check config deploy/prometheus.yml
