@@ -1,5 +1,6 @@
 //! Reads a secret that a program has printed as a list of bytes, as in `[97 112]`, `ByteString(97, -61)`, `<<97,112>>`,
-//! `{"0":97,"1":112}`, `0x61, 0x70`, `61-70` or `141 160`.
+//! `{"0":97,"1":112}`, `0x61, 0x70`, `61-70` or `141 160`, or as one of characters, as in `[a, p]`, `['a', 'p']` or
+//! `{"0":"a","1":"p"}`.
 //!
 //! Only for messages, and for the end of the output of a command that failed: too slow for each part of a stream.
 
@@ -18,7 +19,28 @@ type Number = (Option<u8>, (u32, u32));
 pub(super) fn streams(text: &[u8], least: usize) -> impl Iterator<Item = Stream> {
     let lists = NOTATIONS.iter().map(|&(radix, max_digits)| numbers(text, radix, max_digits));
     let long = lists.filter(move |numbers| numbers.len() >= least);
-    long.flat_map(|numbers| [(0, 1), (0, 2), (1, 2)].map(|(first, step)| stream(&numbers, first, step)))
+    let of_numbers =
+        long.flat_map(|numbers| [(0, 1), (0, 2), (1, 2)].map(|(first, step)| stream(&numbers, first, step)));
+    of_numbers.chain(std::iter::once_with(|| characters(text)))
+}
+
+/// The characters that stand alone between others, without those that number them.
+fn characters(text: &[u8]) -> Stream {
+    let is_item = |byte: &u8| byte.is_ascii_alphanumeric() || *byte >= 0x80 || b"-._~+/".contains(byte);
+    let is_between = |byte: &&u8| !matches!(byte, b' ' | b'"' | b'\'' | b'\\' | b']');
+    let mut stream = Stream::default();
+    let mut at = 0;
+    while at < text.len() {
+        let length = text[at..].iter().take_while(|byte| is_item(byte)).count();
+        let end = at + length;
+        let is_index =
+            || text[at].is_ascii_digit() && matches!(text[end..].iter().find(is_between), Some(b':' | b'='));
+        if length == 1 && !is_index() {
+            stream.push(fold(text[at]), span(at, end));
+        }
+        at += length.max(1);
+    }
+    stream
 }
 
 fn stream(numbers: &[Number], first: usize, step: usize) -> Stream {

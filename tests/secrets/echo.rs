@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::Key;
-use super::scrub::{BASE64, FORMS, Form, LISTED};
+use super::scrub::{BASE64, CHARACTERS, FORMS, Form, LISTED};
 use crate::support::job::Folder;
 use crate::support::{Ended, http, read_head, run, serve, token};
 
@@ -79,7 +79,7 @@ fn stackstate(address: SocketAddr, args: &[&str]) -> Command {
 
 #[test]
 fn an_api_token_without_a_shape_is_not_repeated() {
-    let forms: Vec<&Form> = FORMS.iter().chain(BASE64).chain(LISTED).collect();
+    let forms: Vec<&Form> = FORMS.iter().chain(BASE64).chain(LISTED).chain(CHARACTERS).collect();
     for (number, form) in forms.iter().enumerate() {
         // Each form in one place with each command; over all forms, each in each.
         let (place, answer) = PLACES[number % PLACES.len()];
@@ -137,7 +137,7 @@ fn a_list_that_repeats_the_credential_does_not_show_it() {
 #[test]
 fn a_signature_alone_is_not_repeated() {
     let key = Key::make("EdDSA");
-    for (number, form) in FORMS.iter().chain(BASE64).chain(LISTED).enumerate() {
+    for (number, form) in FORMS.iter().chain(BASE64).chain(LISTED).chain(CHARACTERS).enumerate() {
         let (place, answer) = PLACES[number % PLACES.len()];
         let (tell, told) = std::sync::mpsc::channel();
         let address = serve(move |mut stream| {
@@ -170,7 +170,7 @@ fn header<'a>(head: &'a str, name: &str) -> &'a str {
 fn a_proxy_that_repeats_its_password_is_not_repeated() {
     let key = Key::make("EdDSA");
     let userinfo = "proxyuser:proxy-Pa55%2Fw%C3%B6rd%3Aof%20mine";
-    for (number, form) in FORMS.iter().chain(BASE64).chain(LISTED).enumerate() {
+    for (number, form) in FORMS.iter().chain(BASE64).chain(LISTED).chain(CHARACTERS).enumerate() {
         let address = serve(move |mut stream| {
             let head = read_head(&mut stream);
             let basic = header(&head, "proxy-authorization").trim_start_matches("Basic ").to_owned();

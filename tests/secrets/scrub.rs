@@ -147,6 +147,24 @@ pub const LISTED: &[Form] = &[
     ("percent of a list", |s| listed(s, "%5B", "%2C", "%5D", |byte| byte.to_string())),
 ];
 
+/// Lists of characters.
+pub const CHARACTERS: &[Form] = &[
+    ("Java", |s| listed(s, "[", ", ", "]", |byte| char::from(byte).to_string())),
+    ("Python", |s| listed(s, "[", ", ", "]", |byte| format!("'{}'", char::from(byte)))),
+    ("Python, in HTML", |s| listed(s, "[", ", ", "]", |byte| format!("&#x27;{}&#x27;", char::from(byte)))),
+    ("Go", |s| listed(s, "['", "' '", "']", |byte| char::from(byte).to_string())),
+    ("JSON", |s| listed(s, "[\"", "\",\"", "\"]", |byte| char::from(byte).to_string())),
+    ("JSON in JSON", |s| listed(s, "[\\\"", "\\\",\\\"", "\\\"]", |byte| char::from(byte).to_string())),
+    ("JavaScript, {...text}", |s| numbered(s, "{", "\"", "\":\"", "\",")),
+    ("Java, a map", |s| numbered(s, "{", "", "=", ", ")),
+    ("PHP", |s| numbered(s, "Array\n(\n", "    [", "] => ", "\n")),
+];
+
+fn numbered(secret: &str, begin: &str, before: &str, between: &str, after: &str) -> String {
+    let items = secret.chars().enumerate().map(|(at, one)| format!("{before}{at}{between}{one}{after}"));
+    begin.to_owned() + &items.collect::<String>()
+}
+
 fn listed(secret: &str, begin: &str, between: &str, end: &str, write: impl Fn(u8) -> String) -> String {
     begin.to_owned() + &secret.bytes().map(write).collect::<Vec<_>>().join(between) + end
 }
@@ -206,6 +224,21 @@ fn a_secret_is_replaced_in_every_list_of_bytes() {
     for (name, write) in LISTED {
         let scrubbed = secrets(password).scrub(&write(password));
         assert!(scrubbed.contains(REDACTED) && numbers(&scrubbed) <= 3, "{name}: {scrubbed:?}");
+    }
+}
+
+#[test]
+fn a_secret_is_replaced_in_every_list_of_characters() {
+    let secret = SECRET.replace('=', "a");
+    for (name, write) in CHARACTERS {
+        let text = write(&secret);
+        let scrubbed = secrets(&secret).scrub(&format!("before {text} after"));
+        assert!(scrubbed.starts_with("before ") && scrubbed.ends_with(" after"), "{name}: {scrubbed:?}");
+        assert!(scrubbed.contains(REDACTED) && scrubbed.len() < 60, "{name}: {scrubbed:?}");
+        let part = secrets(&secret).scrub(&write(&secret[5..19]));
+        assert!(part.contains(REDACTED) && part.len() < 50, "{name}: {part:?}");
+        let other = write("another text, not secret");
+        assert_eq!(secrets(&secret).scrub(&other), other);
     }
 }
 
