@@ -58,8 +58,8 @@ impl Checklist {
     }
 
     /// The step found a problem that does not end the run before its command.
-    pub(super) fn warn(&mut self, name: &'static str, detail: impl AsRef<str>) {
-        self.push(name, "warning", detail.as_ref());
+    pub(super) fn warn(&mut self, name: &'static str, detail: impl AsRef<str>, data: Value) {
+        self.push(name, "warning", detail.as_ref()).data = clean_json(data);
     }
 
     pub(super) fn skip(&mut self, name: &'static str, detail: &str) {

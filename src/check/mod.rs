@@ -12,6 +12,8 @@ mod target;
 use std::time::Duration;
 
 pub(crate) use checklist::Check;
+use serde_json::Value;
+
 use checklist::Checklist;
 use observer::report_clock;
 
@@ -94,7 +96,9 @@ fn begin<'a>(
     match config.command.first().map(|word| (word, child::examine(word))) {
         None => list.skip("command", "no command was given"),
         Some((_, Ok(path))) => list.ok("command", brief(path.as_os_str())),
-        Some((word, Err(error))) => list.warn("command", refuse_command(&shown(word), &error).message),
+        Some((word, Err(error))) => {
+            list.warn("command", refuse_command(&shown(word), &error).message, Value::Null);
+        }
     }
     Ok(run)
 }

@@ -16,6 +16,9 @@ use crate::key::PrivateKey;
 use crate::run::{Observer, noting_plain_http};
 use crate::secret::scrub;
 
+/// As in the alert `MonitoringTokenClockOffset`: a clock that drifts further will have its tokens rejected.
+const NOTABLE_OFFSET_SECONDS: u64 = 10;
+
 impl Observer for Checklist {
     fn step<T>(&mut self, step: &'static str, result: Result<T, Failure>) -> Result<T, Failure> {
         Checklist::step(self, step, result)
@@ -111,6 +114,8 @@ pub(super) fn report_clock(list: &mut Checklist, client: &Client, fatal_lag: Opt
     if is_fatal {
         let why = format!("{detail}: every token has expired when it arrives there");
         let _ = list.step("clock", Err::<(), _>(Failure::failed(Stage::Exchange, Reason::ClockSkew, why)));
+    } else if offset.unsigned_abs() >= NOTABLE_OFFSET_SECONDS {
+        list.warn("clock", format!("{detail}; set the clock"), json!({"offset_seconds": offset}));
     } else {
         list.ok_with("clock", detail, json!({"offset_seconds": offset}));
     }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use reqwest::Url;
+use serde_json::Value;
 
 use super::checklist::Checklist;
 use crate::failure::{Failure, Stage, system_error};
@@ -35,7 +36,7 @@ pub(super) fn report(list: &mut Checklist, run: &Run<'_>, granted: &Granted) -> 
     };
     match list.step("target", run.attempt(Stage::Exchange, work, || format!("while connecting to {host}")))? {
         Ok(address) => list.ok("target", format!("connected to {address}")),
-        Err(why) => list.warn("target", format!("{why}; the command will probably fail")),
+        Err(why) => list.warn("target", format!("{why}; the command will probably fail"), Value::Null),
     }
     Ok(())
 }
