@@ -73,6 +73,25 @@ fn many_headers_and_folded_headers_are_accepted() {
     }
 }
 
+/// Go and curl read these responses.
+#[test]
+fn odd_headers_are_accepted() {
+    for header in [
+        "Content-Encoding:",
+        "Content-Encoding: none",
+        "Content-Encoding: UTF-8",
+        "Content-Encoding: identity",
+        "X Frame: a",
+    ] {
+        once(&mut asks(&answers(http("200 OK", &format!("{header}\r\n"), GOOD)))).succeeded();
+    }
+    let twice = "Content-Encoding: identity\r\nContent-Encoding: gzip\r\n";
+    once(&mut asks(&answers(http("200 OK", twice, GOOD)))).failed_with(
+        125,
+        &["responded with Content-Encoding \"gzip\", which was not requested; turn it off in the server"],
+    );
+}
+
 /// akka-http#2791: a server that speaks only HTTP/2, in the clear or under TLS.
 #[test]
 fn a_server_that_speaks_only_http2_is_named() {
@@ -552,6 +571,21 @@ fn a_proxy_without_basic_authentication_is_not_called_a_wrong_password() {
         let ended = run(command.args(args).env("HTTP_PROXY", format!("http://{address}")));
         ended.failed_with(125, &[&unsupported("Negotiate")]);
     }
+}
+
+/// Each scheme was compared with all others, which took longer than the timeout.
+#[test]
+fn a_proxy_that_offers_very_many_schemes_does_not_delay_the_failure() {
+    let names: Vec<String> = (0..60_000).map(|number| format!("{number:05}")).collect();
+    let header = format!("Proxy-Authenticate: {}\r\n", names.join(","));
+    let address = serve(move |mut stream| {
+        read_head(&mut stream);
+        let _ = stream.write_all(http("407 x", &header, "").as_bytes());
+    });
+    let mut command = asks("http://far.invalid");
+    let began = Instant::now();
+    once(command.env("HTTP_PROXY", format!("http://{address}"))).failed_with(125, &["requires 00000, 00001"]);
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
 
 /// urllib3#422, proxy-agents#131: TLS to an `https://` proxy failed, and the target was blamed.

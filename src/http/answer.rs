@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 
 use super::explain;
 use crate::secret::quoted;
@@ -12,6 +12,8 @@ use crate::secret::quoted;
 pub(super) const MAX_ANSWER_BYTES: usize = 512 * 1024;
 
 const MAX_ENCODING_CHARS: usize = 64;
+/// Values of Content-Encoding that encode nothing. Only `identity` is valid, but servers send the others, too.
+const NOT_ENCODED: [&[u8]; 4] = [b"", b"identity", b"none", b"utf-8"];
 
 /// A complete response. It has no `Debug`, because it may hold a token.
 pub struct Answer {
@@ -41,11 +43,14 @@ pub(super) async fn read_body(
     response: &mut reqwest::Response,
     max_bytes: usize,
 ) -> Result<(), Unreadable> {
-    if let Some(encoding) = response.headers().get(CONTENT_ENCODING)
-        && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
-    {
+    let is_encoded = |encoding: &&HeaderValue| {
+        !NOT_ENCODED.iter().any(|name| encoding.as_bytes().eq_ignore_ascii_case(name))
+    };
+    if let Some(encoding) = response.headers().get_all(CONTENT_ENCODING).iter().find(is_encoded) {
         let encoding = quoted(encoding.as_bytes(), MAX_ENCODING_CHARS);
-        let why = format!("responded with Content-Encoding {encoding}, which was not requested");
+        let why = format!(
+            "responded with Content-Encoding {encoding}, which was not requested; turn it off in the server or in a proxy on the path"
+        );
         return Err(Unreadable::Refused(why));
     }
     let expected = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);

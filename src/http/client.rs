@@ -86,6 +86,8 @@ impl Setup {
             .user_agent(PRODUCT) // for the request to a proxy
             .http1_only()
             .http1_allow_obsolete_multiline_headers_in_responses(true)
+            // Go accepts a name with a space in it.
+            .http1_ignore_invalid_headers_in_responses(true)
             .pool_max_idle_per_host(0)
             .connect_timeout(self.connect_within)
             .referer(false)

@@ -20,6 +20,8 @@ use tokio_rustls::TlsConnector;
 use super::attempt::PRODUCT;
 use super::proxy::Proxy;
 
+/// More than any proxy offers. A longer list would take too long to compare.
+const MAX_SCHEMES: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// After this time, the next address is tried, too.
 const STAGGER: Duration = Duration::from_millis(250);
@@ -130,6 +132,9 @@ pub(super) fn schemes<'a>(values: impl Iterator<Item = &'a str>) -> Vec<String> 
         for part in value.split(',') {
             let word = part.trim().split([' ', '\t']).next().unwrap_or_default();
             let is_scheme = !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+            if schemes.len() == MAX_SCHEMES {
+                return schemes;
+            }
             if is_scheme && !schemes.iter().any(|known| known.eq_ignore_ascii_case(word)) {
                 schemes.push(word.to_owned());
             }
