@@ -222,10 +222,26 @@ fn a_response_is_read_as_go_reads_it() {
     for body in [
         format!(r#"{{"TARGET":{{"URLs":{{{url}}}}}}}"#),
         format!(r#"{{"target":{{"urls":{{"a":"ws://b/"}}}},"target":{{"urls":{{{url}}}}}}}"#),
+        format!(r#"{{"target":{{"URLs":{{{url}}}}}}}"#),
+        format!(r#"{{"target":{{"urls":{{{url}}}}},"target":{{"machine":"m"}}}}"#),
+        format!(r#"{{"target":{{"urls":{{{url}}},"urls":{{"b":"ws://b/"}},"URLS":null}}}}"#),
+        format!(r#"{{"target":{{"urls":{{{url}}},"x":1e999}},"message":{{"a":1}}}}"#),
         format!(r#"{{"target":{{"urls":{{{url},"x":null}}}}}}"#),
         format!(r#"{{"target":{{"urls":{{{url},"x":"\ud83d\ude00 \ud800\\ud800 \"\udc00"}}}}}}"#),
     ] {
         let address = Record::default().serve(vec![http("200 OK", "", &body)]);
+        run(asks(&format!("http://{address}")).args(["-retries=0", "--", "true"])).succeeded();
+    }
+    // Latin-1.
+    for (begin, end) in
+        [(r#"{"target":{"urls":{"#, r#"},"\xe9":1}}"#), (r#"{"target":{"urls":{"b":"\xe9","#, "}}}")]
+    {
+        let answer = http("200 OK", "", &format!("{begin}{url}{end}").replace(r"\xe9", "\u{1}"));
+        let bytes: Vec<u8> = answer.bytes().map(|byte| if byte == 1 { 0xe9 } else { byte }).collect();
+        let address = serve(move |mut stream| {
+            read_head(&mut stream);
+            let _ = stream.write_all(&bytes);
+        });
         run(asks(&format!("http://{address}")).args(["-retries=0", "--", "true"])).succeeded();
     }
     let address =

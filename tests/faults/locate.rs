@@ -260,7 +260,7 @@ pub fn answers_that_say_no(lab: &Lab) -> Vec<Fault> {
         fault(
             "an error with 200",
             json("200 OK", &error("client", "odd")),
-            &["returned an error (HTTP 200, client: odd)"],
+            &["returned an error (HTTP 200, client: odd); retry later, or report it to its operators"],
         ),
         fault(
             "an error beside a target",
@@ -389,19 +389,20 @@ pub fn other_forms(_: &Lab) -> Vec<Fault> {
         fault("a file for a service URL", urls(r#"{"k":"file://host/x"}"#), &["an unusable URL", "its scheme is file"]),
         fault("a host of a dash", urls(r#"{"k":"wss://-/x"}"#), &["an unusable URL"]),
         fault("a host like a flag", urls(r#"{"k":"wss://-oProxyCommand=x/"}"#), &["an unusable URL"]),
-        fault("a host like a short flag", urls(r#"{"k":"wss://-v.example/"}"#), &["an unusable URL"]),
-        fault("a flag in an inner label", urls(r#"{"k":"wss://a.-v.example:1/"}"#), &["an unusable URL"]),
+        fault("a host like a short flag", urls(r#"{"k":"wss://-v.example/"}"#), &["an unusable URL", "a part of its host begins with a dash"]),
+        fault("a flag in an inner label", urls(r#"{"k":"wss://a.-v.example:1/"}"#), &["an unusable URL", "a part of its host begins with a dash"]),
+        fault("a host of dots", urls(r#"{"k":"wss://../x"}"#), &["an unusable URL", "its host is not a valid name"]),
         fault("an escaped dash", urls(r#"{"k":"wss://%2dv.example/"}"#), &["an unusable URL"]),
         fault("a string", json("200 OK", r#""wss://h/""#), &["a response that is not Locate JSON"]),
         fault("a number", json("200 OK", "1e999"), &["HTTP 200"]),
-        fault("a target that is a number", json("200 OK", r#"{"target":5}"#), &["unexpected response from locate at ", "integer `5`"]),
-        fault("a target that is a list of the right shape", json("200 OK", r#"{"target":[{"wss:///ndt/v7/download":"wss://h/"}]}"#), &["unexpected response from locate at http://127.0.0.1:", "invalid type: sequence, expected an object"]),
-        fault("an error that is a list", json("200 OK", r#"{"error":["a","b","c"]}"#), &["unexpected response from locate at http://127.0.0.1:", "invalid type: sequence, expected an object"]),
+        fault("a target that is a number", json("200 OK", r#"{"target":5}"#), &["unexpected response from locate at ", "\"target\" must be an object, not a number; check -locate-url"]),
+        fault("a target that is a list of the right shape", json("200 OK", r#"{"target":[{"wss:///ndt/v7/download":"wss://h/"}]}"#), &["unexpected response from locate at http://127.0.0.1:", "\"target\" must be an object, not a list"]),
+        fault("an error that is a list", json("200 OK", r#"{"error":["a","b","c"]}"#), &["unexpected response from locate at http://127.0.0.1:", "\"error\" must be an object, not a list"]),
         fault("a target that is a list", json("200 OK", r#"{"target":["a"]}"#), &["unexpected response from locate at "]),
-        fault("urls that are a list", urls(r#"["wss://h/"]"#), &["unexpected response from locate at "]),
-        fault("a URL that is a number", urls(r#"{"wss:///ndt/v7/download":5}"#), &["unexpected response from locate at "]),
+        fault("urls that are a list", urls(r#"["wss://h/"]"#), &["unexpected response from locate at ", "\"target.urls\" must be an object, not a list"]),
+        fault("a URL that is a number", urls(r#"{"wss:///ndt/v7/download":5}"#), &["unexpected response from locate at ", "\"target.urls.*\" must be a string, not a number"]),
         fault("a URL of null", urls(r#"{"wss:///ndt/v7/download":null}"#), &["an unusable URL under the key ", "it is empty"]),
-        fault("an error that is a string", json("200 OK", r#"{"error":"no"}"#), &["unexpected response from locate at ", "\"no\""]),
+        fault("an error that is a string", json("200 OK", r#"{"error":"no"}"#), &["unexpected response from locate at ", "\"error\" must be an object, not the string \"no\""]),
         fault("an error that is a string, with 403", json("403 Forbidden", r#"{"error":"no"}"#), &["does not allow", "{\"error\":\"no\"}"]),
         fault("a title that is a number", json("400 Bad Request", r#"{"error":{"title":5}}"#), &["refused the request (HTTP 400"]),
         fault("a string without end", json("200 OK", &format!(r#"{{"target":"{}"}}"#, "x".repeat(300_000))), &["unexpected response from locate at "]),
@@ -411,7 +412,7 @@ pub fn other_forms(_: &Lab) -> Vec<Fault> {
         fault("twice", json("200 OK", &good.repeat(2)), &["a response that is not Locate JSON"]),
         fault("with a byte order mark", json("200 OK", &format!("\u{feff}{good}")), &["a response that is not Locate JSON"]),
         fault("not UTF-8", says(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n\xff\xfe\x00\x01".as_slice()), &["HTTP 200, \"\u{fffd}", "\\u{0}\\u{1}"]),
-        fault("a URL that is not UTF-8", says(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"target\":{\"urls\":{\"wss:///ndt/v7/download\":\"wss://h/\xff\"}}}".as_slice()), &["a response that is not Locate JSON"]),
+        fault("a URL that is not UTF-8", says(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"target\":{\"urls\":{\"wss:///ndt/v7/download\":\"wss://h/\xff\"}}}".as_slice()), &["an unusable URL", "it contains bytes that are not UTF-8"]),
         fault("more than 512 KiB", answers("200 OK", "", &" ".repeat(512 * 1024 + 1)), &["returned a response larger than 512 KiB (HTTP 200)"]),
         fault("without end", endless("HTTP/1.1 200 OK\r\n\r\n", &[b'{'; 4096]), &["a response larger than 512 KiB"]),
         fault("chunks without end", endless("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"4\r\n    \r\n"), &["a response larger than 512 KiB"]),
@@ -427,6 +428,10 @@ pub fn service_urls(_: &Lab) -> Vec<Fault> {
         "{{{}}}",
         (0..1000).map(|n| format!(r#""wss:///{n}":"wss://h/""#)).collect::<Vec<_>>().join(",")
     );
+    let tokens = |count: usize| {
+        let tokens: Vec<String> = (0..count).map(|n| format!("access_token={n:08}")).collect();
+        format!(r#"{{"wss:///ndt/v7/download":"wss://h/?{}"}}"#, tokens.join("&"))
+    };
     vec![
         fault(
             "a key that is not there",
@@ -478,6 +483,12 @@ pub fn service_urls(_: &Lab) -> Vec<Fault> {
         fault("a file", urls(r#"{"wss:///ndt/v7/download":"file:///etc/passwd"}"#), &["it names no host"]),
         fault("no URL", urls(r#"{"wss:///ndt/v7/download":"ndt7"}"#), &["it names no host"]),
         fault("longer than a variable can be", urls(&long), &["it has 200008 bytes"]),
+        fault(
+            "very many tokens, which took minutes to hide",
+            urls(&tokens(20_000)),
+            &["it has 440008 bytes"],
+        ),
+        fault("too many tokens", urls(&tokens(9)), &["it has 9 access tokens"]),
     ]
 }
 

@@ -2,86 +2,178 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::marker::PhantomData;
 
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
 
 use super::ask::Locate;
 use super::config::failed;
 use super::offer::Offer;
 use crate::failure::{Failure, Reason};
 use crate::http::Answer;
-use crate::issuer::quote::{first_words, shown};
+use crate::issuer::quote::{first_words, quoted_name};
 
 /// Locate's response (m-lab/locate, `api/v2/api.go`: `MonitoringResult`).
-#[derive(Deserialize)]
+#[derive(Default)]
 pub(super) struct MonitoringResult {
-    #[serde(default, deserialize_with = "object")]
     pub error: Option<LocateError>,
-    #[serde(default, deserialize_with = "object")]
-    pub target: Option<Target>,
+    /// `target.urls`.
+    urls: BTreeMap<String, String>,
     /// Cloud Endpoints, in front of Locate, returns `{"code","message"}`.
     pub message: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default)]
 pub(super) struct LocateError {
-    #[serde(default, rename = "type")]
     pub kind: String,
-    #[serde(default)]
     pub title: String,
-    #[serde(default)]
-    pub detail: Option<String>,
+    pub detail: String,
 }
 
-#[derive(Deserialize)]
-pub(super) struct Target {
-    pub urls: Option<BTreeMap<String, String>>,
+impl MonitoringResult {
+    /// Reads the members as Go's encoding/json does: their names in any letter case, and each that is there twice into the
+    /// same variable. The error is a clause.
+    fn of(members: Members) -> Result<MonitoringResult, String> {
+        let mut result = MonitoringResult::default();
+        for (name, value) in members.into_iter().filter(|(_, value)| !matches!(value, Json::Null)) {
+            match (name.to_ascii_lowercase().as_str(), value) {
+                ("error", value) => {
+                    let error = result.error.get_or_insert_default();
+                    for (name, value) in value.object("error")? {
+                        match name.to_ascii_lowercase().as_str() {
+                            "type" => error.kind = value.text("error.type")?,
+                            "title" => error.title = value.text("error.title")?,
+                            "detail" => error.detail = value.text("error.detail")?,
+                            _ => {}
+                        }
+                    }
+                }
+                ("target", value) => {
+                    let members = value.object("target")?.into_iter();
+                    for (_, urls) in members.filter(|(name, _)| name.eq_ignore_ascii_case(URLS)) {
+                        for (key, url) in urls.object("target.urls")? {
+                            result.urls.insert(key, url.text("target.urls.*")?);
+                        }
+                    }
+                }
+                ("message", Json::Text(message)) => result.message = Some(message),
+                _ => {}
+            }
+        }
+        Ok(result)
+    }
 }
 
-/// An object, or null. serde would also accept an array as a struct.
-fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
-    struct Object<T>(PhantomData<T>);
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
-        type Value = Option<T>;
+const URLS: &str = "urls";
+/// The names of all members that are read.
+const NAMES: [&str; 7] = ["error", "target", "message", URLS, "type", "title", "detail"];
 
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
+type Members = Vec<(String, Json)>;
 
-        fn visit_unit<E>(self) -> Result<Option<T>, E> {
-            Ok(None)
-        }
+enum Json {
+    Null,
+    Text(String),
+    Object(Members),
+    /// A value that is not read, by its kind.
+    Other(&'static str),
+}
 
-        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Option<T>, A::Error> {
-            T::deserialize(MapAccessDeserializer::new(map)).map(Some)
+impl Json {
+    fn object(self, name: &str) -> Result<Members, String> {
+        match self {
+            Json::Object(members) => Ok(members),
+            Json::Null => Ok(Vec::new()),
+            other => Err(other.is_not("an object", name)),
         }
     }
-    from.deserialize_any(Object(PhantomData))
-}
 
-/// Reads a response that Go's encoding/json accepts and serde does not: with members in another letter case, twice or
-/// null, or with half of a surrogate pair.
-fn read_as_go(body: &[u8]) -> Option<MonitoringResult> {
-    let value = serde_json::from_str(&without_half_pairs(std::str::from_utf8(body).ok()?)).ok()?;
-    serde_json::from_value(in_lower_case(value)).ok()
-}
-
-fn in_lower_case(value: Value) -> Value {
-    let Value::Object(members) = value else { return value };
-    let is_set = |(_, member): &(String, Value)| !member.is_null();
-    let written = |(name, member): (String, Value)| match (name.to_ascii_lowercase(), member) {
-        // Their names are keys.
-        (name, Value::Object(urls)) if name == "urls" => {
-            let url = |url: Value| if url.is_null() { String::new().into() } else { url };
-            (name, urls.into_iter().map(|(key, value)| (key, url(value))).collect())
+    fn text(self, name: &str) -> Result<String, String> {
+        match self {
+            Json::Text(text) => Ok(text),
+            Json::Null => Ok(String::new()),
+            other => Err(other.is_not("a string", name)),
         }
-        (name, member) => (name, in_lower_case(member)),
-    };
-    members.into_iter().filter(is_set).map(written).collect()
+    }
+
+    fn is_not(&self, expected: &str, name: &str) -> String {
+        let found = match self {
+            Json::Null => "null".to_owned(),
+            Json::Text(text) => format!("the string {}", quoted_name(text)),
+            Json::Object(_) => "an object".to_owned(),
+            Json::Other(kind) => (*kind).to_owned(),
+        };
+        format!("{name:?} must be {expected}, not {found}")
+    }
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Json, D::Error> {
+        ReadJson { is_urls: false }.deserialize(from)
+    }
+}
+
+/// Reads a value, and of an object only the members that are used: the others may be anything. `is_urls`: their names are
+/// keys.
+struct ReadJson {
+    is_urls: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for ReadJson {
+    type Value = Json;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Json, D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ReadJson {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Json, E> {
+        Ok(Json::Null)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Json, E> {
+        Ok(Json::Other("a boolean"))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Json, E> {
+        Ok(Json::Other("a number"))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Json, E> {
+        Ok(Json::Other("a number"))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Json, E> {
+        Ok(Json::Other("a number"))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Json, E> {
+        Ok(Json::Text(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Json, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Json::Other("a list"))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
+        let mut members = Vec::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if self.is_urls || NAMES.iter().any(|known| name.eq_ignore_ascii_case(known)) {
+                let is_urls = name.eq_ignore_ascii_case(URLS);
+                members.push((name, map.next_value_seed(ReadJson { is_urls })?));
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(Json::Object(members))
+    }
 }
 
 /// Replaces each escape of half a surrogate pair without the other half.
@@ -110,27 +202,21 @@ impl Locate<'_> {
     /// Reads Locate's response: the available URLs, or the failure that says why there are none.
     pub fn read(&self, answer: &Answer) -> Result<Offer, Failure> {
         let at = self.at();
-        // serde would accept an array as the struct.
-        let is_object = answer.body.trim_ascii_start().starts_with(b"{");
-        let parsed = is_object.then(|| serde_json::from_slice(&answer.body)).transpose();
-        let is_read = |result: &MonitoringResult| result.error.is_some() || result.target.is_some();
-        let parsed = match parsed {
-            Ok(Some(result)) if is_read(&result) => Ok(Some(result)),
-            other => {
-                let as_go = is_object.then(|| read_as_go(&answer.body)).flatten().filter(is_read);
-                as_go.map_or(other, |result| Ok(Some(result)))
-            }
+        // As in Go, bytes that are not UTF-8 and halves of surrogate pairs are replaced.
+        let text = String::from_utf8_lossy(&answer.body);
+        let json = serde_json::from_str(&text).or_else(|_| serde_json::from_str(&without_half_pairs(&text)));
+        let result = match json {
+            Ok(Json::Object(members)) => MonitoringResult::of(members).map(Some),
+            _ => Ok(None),
         };
-        let result: Option<MonitoringResult> = match parsed {
-            Ok(result) => result,
-            Err(error) if error.is_data() && answer.status == 200 => {
-                let wrong = shown(&error.to_string());
+        let result = match result {
+            Err(why) if answer.status == 200 => {
                 return Err(failed(
                     Reason::UnexpectedResponse,
-                    format!("unexpected response from locate at {at}: {wrong}"),
+                    format!("unexpected response from locate at {at}: {why}; check -locate-url"),
                 ));
             }
-            Err(_) => None,
+            result => result.unwrap_or_default(),
         };
         if let Some(error) = result.as_ref().and_then(|result| result.error.as_ref()) {
             return Err(self.explain_error(error, answer));
@@ -156,8 +242,7 @@ impl Locate<'_> {
                 },
             ));
         };
-        let urls = result.target.and_then(|target| target.urls).filter(|urls| !urls.is_empty());
-        let Some(urls) = urls else {
+        if result.urls.is_empty() {
             return Err(failed(
                 Reason::NoTarget,
                 format!(
@@ -165,7 +250,7 @@ impl Locate<'_> {
                     answer.status
                 ),
             ));
-        };
-        Ok(Offer(urls))
+        }
+        Ok(Offer(result.urls))
     }
 }

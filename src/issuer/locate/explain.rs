@@ -42,7 +42,7 @@ fn reason_of_error(error: &LocateError, answer: &Answer) -> Reason {
 impl Locate<'_> {
     pub(super) fn explain_error(&self, error: &LocateError, answer: &Answer) -> Failure {
         let label = status::label(answer.status);
-        let said = [error.kind.as_str(), error.title.as_str(), error.detail.as_deref().unwrap_or_default()]
+        let said = [error.kind.as_str(), error.title.as_str(), error.detail.as_str()]
             .into_iter()
             .filter(|text| !text.is_empty())
             .map(shown)
@@ -69,11 +69,10 @@ impl Locate<'_> {
             }
             _ if answer.status == 401 => self.explain_unauthorized(answer, &said),
             _ => {
-                let advice = match answer.status {
-                    ..300 => String::new(),
-                    status => format!("; {}", meaning(status, CHECK_URL).1),
-                };
-                format!("locate at {at} returned an error {said}{advice}")
+                // With the status of a success, it is a failure of the server.
+                let status = if answer.status < 300 { 500 } else { answer.status };
+                let advice = meaning(status, CHECK_URL).1;
+                format!("locate at {at} returned an error {said}; {advice}")
             }
         };
         failed(reason_of_error(error, answer), message)

@@ -16,6 +16,8 @@ const NDT7_DEFAULT_KEY: &str = "wss:///ndt/v7/download";
 const SHOWN_KEYS: usize = 20;
 /// The kernel accepts at most 128 KiB for a variable (execve(2), MAX_ARG_STRLEN); real URLs are far smaller.
 const MAX_SERVICE_URL_BYTES: usize = 32 * 1024;
+/// A client uses one. Each is searched for in all output, so many would take too long.
+const MAX_ACCESS_TOKENS: usize = 8;
 
 /// The service URLs from Locate by key: `target.urls`.
 pub struct Offer(pub(super) BTreeMap<String, String>);
@@ -58,7 +60,6 @@ impl Offer {
             })?
             .to_owned();
         let url = urls.remove(&key).unwrap_or_default();
-        protect_access_tokens(&url);
         let hostname = usable_host(&url).map_err(|why| {
             let key = shown(&key);
             let message = format!(
@@ -66,6 +67,7 @@ impl Offer {
             );
             Failure::failed(Stage::Exchange, Reason::UnusableServiceUrl, message)
         })?;
+        access_tokens(&url).for_each(protect_token);
         Ok(Granted { url: SecretString::from(url), hostname, keys, key })
     }
 }
@@ -92,8 +94,15 @@ fn usable_host(url: &str) -> Result<String, String> {
     if url.len() > MAX_SERVICE_URL_BYTES {
         return Err(format!("it has {} bytes", url.len()));
     }
+    let tokens = access_tokens(url).count();
+    if tokens > MAX_ACCESS_TOKENS {
+        return Err(format!("it has {tokens} access tokens"));
+    }
     if url.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err("it contains spaces or control characters".to_owned());
+    }
+    if url.contains(char::REPLACEMENT_CHARACTER) {
+        return Err("it contains bytes that are not UTF-8".to_owned());
     }
     // By the rules of browsers, `wss:///ndt/v7` has the host `ndt`; the supported clients read it differently.
     if url
@@ -116,16 +125,22 @@ fn usable_host(url: &str) -> Result<String, String> {
         Some(host) if host.starts_with('[') || host.trim_end_matches('.').split('.').all(sound) => {
             Ok(host.trim_matches(['[', ']']).to_owned())
         }
-        _ => Err("it names no host".to_owned()),
+        Some(host) if host.split('.').any(|label| label.starts_with('-')) => {
+            Err("a part of its host begins with a dash".to_owned())
+        }
+        Some(_) => Err("its host is not a valid name".to_owned()),
+        None => Err("it names no host".to_owned()),
     }
 }
 
-/// Protects the token in a service URL, as written and without escapes, which is how a client may show it.
-fn protect_access_tokens(url: &str) {
+/// The tokens in a service URL, as written.
+fn access_tokens(url: &str) -> impl Iterator<Item = &str> {
     let query = url.split_once('?').map_or("", |(_, query)| query.split('#').next().unwrap_or_default());
-    let written = query.split('&').filter_map(|pair| pair.strip_prefix("access_token")?.strip_prefix('='));
-    for token in written {
-        protect(token);
-        protect(&percent_decode_str(token).decode_utf8_lossy());
-    }
+    query.split('&').filter_map(|pair| pair.strip_prefix("access_token")?.strip_prefix('='))
+}
+
+/// Protects a token as written, and without escapes, which is how a client may show it.
+fn protect_token(written: &str) {
+    protect(written);
+    protect(&percent_decode_str(written).decode_utf8_lossy());
 }
