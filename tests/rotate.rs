@@ -448,11 +448,53 @@ fn a_token_of_someone_else_is_left_alone() {
     rotated.accepts(&first);
     assert_eq!(rotated.tokens().len(), 1);
     // If only the key of a token is right, nothing is deleted.
-    fs::write(rotated.file(), format!("{}.AAAAAAAAAAAAAAAAAAAAAA", first.split('.').next().unwrap()))
-        .unwrap();
-    rotated.rotate(&[DUE]).rotated();
+    let wrong = format!("{}.AAAAAAAAAAAAAAAAAAAAAA", first.split('.').next().unwrap());
+    fs::write(rotated.file(), &wrong).unwrap();
+    rotated.rotate(&[DUE]).failed_with(125, &["does not accept and no .state file lists"]);
+    fs::remove_file(rotated.file()).unwrap();
+    rotated.rotate(&[]).rotated();
+    fs::write(rotated.file(), &wrong).unwrap();
+    let ended = rotated.rotate(&[DUE]);
+    assert!(ended.said(0, &["was left alone"]).stdout.contains("holds the new token"), "{ended:?}");
     rotated.accepts(&first);
     rotated.works();
+}
+
+/// The story: a `rotate` with the URL of another environment replaced the only copy of a valid token.
+#[test]
+fn a_token_of_another_environment_is_left_alone() {
+    for issuer in ISSUERS {
+        let (rotated, elsewhere) = (Rotated::missing(issuer), Sandbox::start(&[]));
+        run(issuer.create(&elsewhere).arg("--out").arg(rotated.file())).succeeded();
+        let first = rotated.token();
+        for _ in 0..2 {
+            rotated.rotate(&[DUE]).failed_with(
+                125,
+                &[
+                    "holds a token that ",
+                    " does not accept and no .state file lists",
+                    "check --url, or move it away",
+                ],
+            );
+            assert_eq!((rotated.token(), rotated.tokens().len()), (first.clone(), 0));
+        }
+        fs::rename(rotated.file(), rotated.folder.path("moved")).unwrap();
+        rotated.rotate(&[]).rotated();
+        rotated.works();
+    }
+}
+
+/// The story: `token.new` was removed, whatever it was.
+#[test]
+fn other_files_beside_it_stay() {
+    let rotated = Rotated::missing(GAFAELFAWR);
+    let others = ["token.new", "token.state.new"].map(|name| rotated.folder.write(name, "another"));
+    for args in [&[][..], &[], &[DUE]] {
+        rotated.rotate(args).succeeded();
+        for path in &others {
+            assert_eq!(fs::read_to_string(path).unwrap(), "another");
+        }
+    }
 }
 
 #[test]
@@ -469,7 +511,7 @@ fn a_link_stays_a_link_and_has_the_lock_of_its_target() {
 }
 
 /// A response whose `Date` is this many seconds later.
-fn later(answer: &str, seconds: u64) -> String {
+pub fn later(answer: &str, seconds: u64) -> String {
     let lines = answer.split_inclusive("\r\n").map(|line| match line.strip_prefix("date: ") {
         None => line.to_owned(),
         Some(date) => {

@@ -6,6 +6,7 @@
 
 use super::CONTROL;
 use super::exec::exec;
+use crate::rotate::later;
 use crate::support::api::{proxy, relay};
 use crate::support::issuer::GAFAELFAWR;
 use crate::support::job::Folder;
@@ -81,6 +82,22 @@ fn without_any_answer_nothing_is_deleted_and_the_warning_names_the_candidate() {
     });
     let ended = run(exec(&sandbox).env("GAFAELFAWR_URL", url).args(["--", "true"]));
     ended.failed_with(125, &["its creation was not confirmed, and it is not listed", LEFT]);
+}
+
+/// The story: the token was said not to be left, if the gateway's clock, which wrote the `Date`, was ahead of Gafaelfawr's.
+#[test]
+fn a_token_that_seems_to_be_older_than_the_run_is_named() {
+    for answer in [http("500 Internal Server Error", "", ""), http("201 Created", "", "{}")] {
+        let sandbox = Sandbox::start(&[]);
+        let url = relay(sandbox.var("GAFAELFAWR_URL"), move |request, pass_on| {
+            let passed_on = pass_on(request);
+            if request.starts_with(CREATE) { answer.clone() } else { later(&passed_on, 60) }
+        });
+        let ended = run(exec(&sandbox).env("GAFAELFAWR_URL", url).args(["--", "true"]));
+        let key = sandbox.made_tokens(CONTROL)[0]["token"].as_str().unwrap().to_owned();
+        ended.failed_with(125, &["could not delete the token", &key, "may belong to another run", LEFT]);
+        one_is_left(&sandbox);
+    }
 }
 
 /// The other run's token has the same user, scopes and expiry, and was created in the same second.

@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 
 use serde_json::Value;
 
-use super::{DUE, Outcome as _, Rotated, Timed, expiry, now};
+use super::{DUE, Outcome as _, Rotated, Timed, expiry, later, now};
 use crate::support::api::{proxy, read_request, relay};
 use crate::support::issuer::{GAFAELFAWR, ISSUERS, Issuer, STACKSTATE};
 use crate::support::job::Folder;
@@ -344,7 +344,7 @@ fn a_server_that_does_not_answer_about_the_token_in_the_file_is_named_with_that_
 
 #[test]
 fn a_file_in_the_way_is_named() {
-    for name in ["token.new", "token.state.new"] {
+    for name in ["token.monitoring-token.new", "token.state.monitoring-token.new"] {
         let rotated = Rotated::missing(GAFAELFAWR);
         let path = rotated.folder.path(name);
         fs::create_dir(&path).unwrap();
@@ -514,6 +514,74 @@ fn a_token_that_is_not_listed_yet_is_not_taken_for_gone() {
     hides.store(false, Ordering::Relaxed);
     rotate(&rotated, &url, &[]).succeeded();
     rotated.is_settled();
+}
+
+/// The story: a token that was not listed yet, although it was valid, was forgotten as soon as it was replaced.
+#[test]
+fn a_replaced_token_that_is_not_listed_yet_is_deleted_later() {
+    let hides = Arc::new(AtomicBool::new(true));
+    let hidden = hides.clone();
+    let (rotated, url) = through(STACKSTATE, move |head| {
+        let is_list = head.starts_with("GET /api/security/tokens ") && hidden.load(Ordering::Relaxed);
+        is_list.then(|| http("200 OK", "", "[]"))
+    });
+    rotate(&rotated, &url, &[]).rotated();
+    rotate(&rotated, &url, &[DUE]).rotated();
+    rotate(&rotated, &url, &[]).did_nothing();
+    assert_eq!(rotated.tokens().len(), 2);
+    hides.store(false, Ordering::Relaxed);
+    rotate(&rotated, &url, &[]).did_nothing();
+    rotated.is_settled();
+}
+
+/// The story: the token of a lost creation was silently forgotten if the gateway's clock, which wrote the `Date`, was
+/// some seconds ahead of Gafaelfawr's.
+#[test]
+fn a_lost_token_is_reported_if_the_clocks_of_gateway_and_issuer_differ() {
+    let is_broken = Arc::new(AtomicBool::new(false));
+    let broken = is_broken.clone();
+    let rotated = Rotated::missing(GAFAELFAWR);
+    let url = relay(rotated.sandbox.var(GAFAELFAWR.url), move |request, pass_on| {
+        let answer = later(&pass_on(request), 60);
+        let is_lost = request.starts_with("POST") && broken.load(Ordering::Relaxed);
+        if is_lost { String::new() } else { answer }
+    });
+    rotate(&rotated, &url, &[]).rotated();
+    is_broken.store(true, Ordering::Relaxed);
+    let ended = rotate(&rotated, &url, &[DUE]);
+    let tokens = rotated.tokens();
+    let lost = tokens.iter().find(|token| !rotated.token().contains(token["token"].as_str().unwrap()));
+    let lost = lost.unwrap()["token"].as_str().unwrap();
+    fails(&ended, &[&format!("rotate may have created the token {lost}, ")]);
+    rotate(&rotated, &url, &[]).said(0, &["rotate may have created the token ", lost]);
+    rotated.works();
+}
+
+/// The story: after Gafaelfawr's database had been restored, the admin token was blamed, and the token in FILE was not
+/// replaced before it expired.
+#[test]
+fn a_token_that_the_database_has_lost_is_replaced_if_rotate_created_it() {
+    let (rotated, url) = through(GAFAELFAWR, |head| {
+        let is_lost = head.contains("/token-info");
+        let body = r#"{"detail":[{"type":"invalid_token","msg":"Token found in Redis but not database"}]}"#;
+        is_lost.then(|| http("403 Forbidden", "Content-Type: application/json\r\n", body))
+    });
+    rotate(&rotated, &url, &[]).rotated();
+    let first = rotated.token();
+    rotate(&rotated, &url, &[]).rotated();
+    assert_ne!(rotated.token(), first);
+    rotated.is_settled();
+    fs::remove_file(rotated.folder.path("token.state")).unwrap();
+    let second = rotated.token();
+    rotate(&rotated, &url, &[DUE]).failed_with(
+        125,
+        &[
+            "holds a token that gafaelfawr at ",
+            " does not accept (HTTP 403, Token found in Redis",
+            "move it away",
+        ],
+    );
+    assert_eq!(rotated.token(), second);
 }
 
 /// A new token that was not listed yet was forgotten, though it was valid, if FILE could not be replaced.

@@ -1,4 +1,4 @@
-//! FILE and its neighbors: `FILE.lock`, `FILE.state` and `FILE.new`, the token before it is renamed to FILE.
+//! FILE and its neighbors: `FILE.lock` and `FILE.state`, and what is to replace FILE and `FILE.state`.
 
 use std::ffi::OsString;
 use std::fs::{File, Metadata, OpenOptions, Permissions, TryLockError};
@@ -23,6 +23,9 @@ use crate::until::Until;
 /// These files are small, and the directory is most likely local.
 pub(super) const READ_LIMIT: Duration = Duration::from_secs(5);
 const MODE: u32 = 0o600;
+/// Ends of names that no other file has: one that a killed process left is removed.
+const NEW: &str = ".monitoring-token.new";
+const NEW_STATE: &str = ".state.monitoring-token.new";
 /// A state has a few hundred bytes; for a user with very many tokens it lists all their keys.
 const MAX_STATE_BYTES: usize = 16 * 1024 * 1024;
 /// More than any token has. This much disk space is reserved before a token is created.
@@ -131,13 +134,13 @@ impl Files {
     /// Replaces `FILE.state`.
     pub(super) fn save(&self, state: &State) -> Result<(), Failure> {
         let path = self.neighbor(".state");
-        let save = || Replacement::create(&self.neighbor(".state.new"), &path)?.install(&state.to_json());
+        let save = || Replacement::create(&self.neighbor(NEW_STATE), &path)?.install(&state.to_json());
         save().map_err(unwritten(&path))
     }
 
     /// Removes the temporary file of a `rotate` that was killed. Its token is deleted separately.
     pub(super) fn tidy(&self) -> Result<(), Failure> {
-        [".new", ".state.new"]
+        [NEW, NEW_STATE]
             .map(|suffix| self.neighbor(suffix))
             .iter()
             .try_for_each(|path| remove(path).map_err(unwritten(path)))
@@ -145,7 +148,7 @@ impl Files {
 
     /// Reserves disk space for a new token before it is created.
     pub(super) fn reserve(&self) -> Result<Replacement, Failure> {
-        let path = self.neighbor(".new");
+        let path = self.neighbor(NEW);
         let new = Replacement::create(&path, &self.path);
         new.and_then(|new| new.reserve(RESERVED_BYTES)).map_err(unwritten(&path))
     }
@@ -153,7 +156,7 @@ impl Files {
     /// Reserves disk space for the state that will include the new token.
     pub(super) fn reserve_state(&self, state: &State) -> Result<Replacement, Failure> {
         let path = self.neighbor(".state");
-        let new = Replacement::create(&self.neighbor(".state.new"), &path);
+        let new = Replacement::create(&self.neighbor(NEW_STATE), &path);
         let bytes = state.to_json().len() + RESERVED_BYTES;
         new.and_then(|new| new.reserve(bytes)).map_err(unwritten(&path))
     }

@@ -283,6 +283,7 @@ impl Rotate<'_> {
         }
         let token = self.files.token(&self.until)?;
         self.files.tidy()?;
+        let has_state = before.is_some();
         let mut state = before.unwrap_or_else(|| empty.clone());
         let at = token.as_ref().and_then(|token| state.position(token));
         if let Some(at) = at {
@@ -300,6 +301,13 @@ impl Rotate<'_> {
             return self.without_state(damage, seen, notes);
         }
         let seen = seen?;
+        if let (Some(_), Seen::Invalid, false) = (&token, &seen, has_state) {
+            let message = format!(
+                "holds a token that {} does not accept and no .state file lists: it has expired, or belongs elsewhere; rotate left it unchanged; check --url, or move it away",
+                self.issuer.api().origin()
+            );
+            return Err(self.naming_file(Failure::local(Reason::TokenFileRefused, message)));
+        }
         notes.is_token_seen = true;
         let current = token.as_ref().map(fingerprint);
         let result = self.renew(&mut state, current, seen, notes);
@@ -356,8 +364,11 @@ impl Rotate<'_> {
         if is_due {
             self.hold_back(state, &seen, notes)?;
         }
-        let mut valid_until = None;
-        if let (Seen::Valid { id, created, expires, other_scopes }, Some(fingerprint)) = (seen, current) {
+        let (mut valid_until, mut was_listed) = (None, true);
+        if let (Seen::Valid { id, created, expires, other_scopes, is_listed }, Some(fingerprint)) =
+            (seen, current)
+        {
+            was_listed = is_listed;
             if !is_due {
                 if let Some(scopes) = other_scopes {
                     let path = self.files.path().display();
@@ -407,7 +418,10 @@ impl Rotate<'_> {
             let (new, old): (Vec<Known>, Vec<Known>) =
                 state.tokens.drain(..).partition(|known| known.id == id);
             state.tokens = new;
-            self.delete_all(state, old.into_iter().filter(|known| !known.keep).collect(), notes)?;
+            let old = old.into_iter().filter(|known| !known.keep);
+            // Unless it was listed, it is deleted as soon as it is.
+            let old = old.map(|known| Known { installed: known.installed && was_listed, ..known });
+            self.delete_all(state, old.collect(), notes)?;
         }
         Ok(Done { rotated: true, id, expires })
     }

@@ -55,12 +55,19 @@ pub(super) fn is_invalid_token(answer: &Answer) -> bool {
     answer.status == 401 && entries(answer).iter().any(|entry| entry.kind == "invalid_token")
 }
 
+/// True also if a token still works, but is missing in the database, which may have been restored: it can be neither
+/// listed nor deleted.
+pub(super) fn is_lost_token(answer: &Answer) -> bool {
+    matches!(answer.status, 401 | 403) && entries(answer).iter().any(|entry| entry.kind == "invalid_token")
+}
+
 fn is_own(answer: &Answer) -> bool {
     !entries(answer).is_empty()
 }
 
 fn reason(refusal: &Refusal<'_>) -> Option<Reason> {
     match entries(refusal.answer).first()?.kind.as_str() {
+        "invalid_token" if refusal.doing == Doing::Verify => Some(Reason::TokenFileRefused),
         "invalid_token" | "no_authorization" | "invalid_request" => Some(Reason::CredentialRejected),
         "permission_denied" => Some(Reason::CredentialForbidden),
         "invalid_expires" => Some(Reason::InvalidExpiry),
@@ -76,8 +83,12 @@ fn explain(refusal: &Refusal<'_>) -> String {
     let texts = entries.iter().map(|entry| entry.text.as_str()).collect::<Vec<_>>().join("; ");
     let (server, said) = (refusal.server(), refusal.said(&texts));
     match kind {
+        "invalid_token" if refusal.doing == Doing::Verify => format!(
+            "holds a token that {server} does not accept {said}: its database does not have it; rotate left it unchanged; move it away"
+        ),
         "invalid_token" => {
             let causes = match refusal.doing {
+                _ if refusal.answer.status == 403 => "its database does not have it",
                 Doing::Create => "it is unknown or expired",
                 _ if refusal.accepted_before => "it has expired or was deleted",
                 _ => "it is unknown or expired, or it is the bootstrap token, which can only create tokens",

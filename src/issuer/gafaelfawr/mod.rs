@@ -14,6 +14,7 @@ use super::api::{Access, Api, Scheme};
 use super::refusal::Doing;
 use super::{CreateError, Leftover};
 use crate::failure::Failure;
+use crate::http::Answer;
 use crate::secret::{ExposeSecret as _, SecretString, protect};
 
 /// The variable with the admin token, which is hidden from the command.
@@ -134,13 +135,14 @@ impl Gafaelfawr {
         self.api.get(&self.own_token(), Doing::Check, deadline).await
     }
 
-    /// The token of a file as Gafaelfawr describes it; `None` if it is not or no longer valid.
+    /// The token of a file as Gafaelfawr describes it; `None` if the response `is_invalid`.
     pub(crate) async fn info_of(
         &self,
         token: &SecretString,
+        is_invalid: fn(&Answer) -> bool,
         deadline: Instant,
     ) -> Result<Option<TokenInfo>, Failure> {
-        self.api.get_if_valid(&self.own_token(), (BEARER, token), error::is_invalid_token, deadline).await
+        self.api.get_if_valid(&self.own_token(), (BEARER, token), is_invalid, deadline).await
     }
 
     pub(crate) async fn list(&self, username: &str, deadline: Instant) -> Result<Vec<TokenInfo>, Failure> {

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::error::{is_invalid_token, is_lost_token};
 use super::orphan::{CREATED_SLACK_SECONDS, EXPIRY_SPREAD_SECONDS, draw_free, judge};
 use super::{
     ADMIN_SCOPE, ADMIN_TOKEN, Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, NewToken, SHORTEST_LIFETIME, TokenInfo,
@@ -107,11 +108,13 @@ impl Issuer for Environment {
             // An open creation must not find this token by its expiry.
             let listed_expiries = listed.iter().filter_map(|token| token.expires);
             let taken = listed_expiries.chain(open.iter().map(|attempt| attempt.expires)).collect();
-            // Tokens created much earlier are ruled out by that.
-            let near = listed.iter().filter(|token| self.is_since(began, token));
+            let expires = draw_free(&taken, draw);
+            // The others are ruled out by the time of their creation.
+            let near =
+                listed.iter().filter(|token| token.expires == Some(expires) || self.is_since(began, token));
             Ok(PlannedCreation {
                 began,
-                expires: draw_free(&taken, draw),
+                expires,
                 name: None,
                 scopes: self.new.scopes.clone(),
                 listed_before: near.map(|token| token.token.clone()).collect(),
@@ -158,11 +161,12 @@ impl Issuer for Environment {
             let window =
                 began.saturating_sub(CREATED_SLACK_SECONDS)..=self.now().min(ends) + CREATED_SLACK_SECONDS;
             let window = self.is_clock_known().then_some(&window);
-            let is_other = |token: &TokenInfo| {
-                token.expires != Some(planned.expires) && others.explain(&token.token, token.expires)
+            // The clocks of Gafaelfawr and of the server that wrote `Date` may differ, but no older token had this expiry.
+            let may_tell = |token: &&TokenInfo| {
+                token.expires == Some(planned.expires)
+                    || self.is_since(began, token) && !others.explain(&token.token, token.expires)
             };
-            let since = listed.iter().filter(|token| self.is_since(began, token) && !is_other(token));
-            Ok(judge(planned, &self.new.username, window, since))
+            Ok(judge(planned, &self.new.username, window, listed.iter().filter(may_tell)))
         })
     }
 
@@ -194,7 +198,7 @@ impl Issuer for Environment {
     fn look_at<'a>(
         &'a self,
         token: &'a SecretString,
-        _: Option<&'a Known>,
+        known: Option<&'a Known>,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Seen, Failure>> {
         Box::pin(async move {
@@ -204,7 +208,10 @@ impl Issuer for Environment {
                     "does not hold a Gafaelfawr token; rotate left it unchanged; use another --token-file",
                 ));
             };
-            let Some(info) = self.admin.info_of(token, deadline).await? else { return Ok(Seen::Invalid) };
+            let is_invalid = if known.is_some() { is_lost_token } else { is_invalid_token };
+            let Some(info) = self.admin.info_of(token, is_invalid, deadline).await? else {
+                return Ok(Seen::Invalid);
+            };
             if info.username != self.new.username || info.token_type != "service" {
                 return Err(Failure::local(
                     Reason::TokenFileRefused,
@@ -217,7 +224,8 @@ impl Issuer for Environment {
                 ));
             }
             let other_scopes = (info.scopes != self.new.scopes).then(|| info.scopes.join(","));
-            Ok(Seen::Valid { id: key.to_owned(), created: info.created, expires: info.expires, other_scopes })
+            let TokenInfo { created, expires, .. } = info;
+            Ok(Seen::Valid { id: key.to_owned(), created, expires, other_scopes, is_listed: true })
         })
     }
 

@@ -170,15 +170,15 @@ impl Issuer for Installation {
                 ));
             };
             let listed = self.admin.list(deadline).await?;
-            let (expires, is_valid) = match listed.iter().find(|token| token.name == *id) {
-                Some(listed) => (listed.expiration.map(unix_seconds), true),
-                // The list may be behind.
-                None => (*expires, self.admin.accepts(token, deadline).await?),
-            };
+            let listed = listed.iter().find(|token| token.name == *id);
+            let expires = listed.map_or(*expires, |listed| listed.expiration.map(unix_seconds));
+            // The list may be behind.
+            let is_valid = listed.is_some() || self.admin.accepts(token, deadline).await?;
             if !is_valid || expires.is_some_and(|expires| expires <= self.now()) {
                 return Ok(Seen::Invalid);
             }
-            Ok(Seen::Valid { id: id.clone(), created: *created, expires, other_scopes: None })
+            let (id, created, is_listed) = (id.clone(), *created, listed.is_some());
+            Ok(Seen::Valid { id, created, expires, other_scopes: None, is_listed })
         })
     }
 
