@@ -338,6 +338,8 @@ fn the_faults_of_the_command_are_those_of_the_manual() {
         ("cannot terminate COMMAND: it runs as USER", "tests/wild/supervision.rs"),
         ("timed out after T; COMMAND did not exit even after SIGKILL", "it would take a kernel that hangs"),
         ("COMMAND did not exit even after SIGKILL", "it would take a kernel that hangs"),
+        ("timed out after T while the system loaded COMMAND", "tests/supervise/timeout.rs"),
+        ("interrupted by SIGNAL while the system loaded COMMAND", "tests/supervise/timeout.rs"),
         ("interrupted by SIGNAL; terminated COMMAND", "tests/wild/supervision.rs"),
         ("interrupted by SIGNAL while the output of COMMAND was written", "tests/secrets/stream.rs"),
         ("cannot run COMMAND: the environment is too large", "tests/wild/command.rs"),

@@ -3,9 +3,11 @@
 use std::ffi::{CStr, OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
+use rustix::event::PollFlags;
 use rustix::io::Errno;
 
 use super::lookup;
@@ -13,6 +15,7 @@ use super::output::{Masked, Output, Tail};
 use crate::secret::{ExposeSecret as _, SecretString};
 use crate::sys::memory::environment;
 use crate::sys::process::{Child, Image, NotStarted};
+use crate::until::{Ended, Until};
 
 /// `-output`: where the command's output goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,6 +72,8 @@ pub(crate) enum StartError {
     TooLarge(String),
     /// This machine cannot start another process, or has no /dev/null.
     Ours(io::Error),
+    /// The system did not load COMMAND in time.
+    Ended(Ended),
 }
 
 /// A command that was started and is not yet reaped.
@@ -80,7 +85,7 @@ pub(crate) struct Started {
 impl Job<'_> {
     /// Starts the command. Must be called on the main thread, because PR_SET_PDEATHSIG (prctl(2)) reports the death of
     /// the thread that started the command.
-    pub(crate) fn start(&self) -> Result<Started, StartError> {
+    pub(crate) fn start(&self, until: &Until<'_>) -> Result<Started, StartError> {
         let path = lookup::find(&self.words[0])?;
         let (kept, set) = self.environment();
         let image = Image::new(&path, self.words, kept, set)
@@ -92,7 +97,19 @@ impl Job<'_> {
         let stdin = null.filter(|_| self.input == InputPolicy::Null);
         let discarded = null.filter(|_| self.output == OutputPolicy::Discard);
         let [stdout, stderr] = ends.each_ref().map(|end| end.as_ref().map(AsFd::as_fd).or(discarded));
-        let child = image.start([stdin, stdout, stderr]).map_err(|error| classify(path, error, &image))?;
+        let mut ended = None;
+        let is_patient = |fd: BorrowedFd<'_>| match wait_for_start(fd, until) {
+            Ok(()) => true,
+            Err(why) => {
+                ended = Some(why);
+                false
+            }
+        };
+        let child = image.start([stdin, stdout, stderr], is_patient);
+        let child = child.map_err(|error| match ended {
+            Some(ended) => StartError::Ended(ended),
+            None => classify(path, error, &image),
+        })?;
         Ok(Started { child, output })
     }
 
@@ -138,6 +155,14 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (ours, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&ours, true)?;
     Ok((ours, theirs))
+}
+
+/// Waits until the system has loaded the program. A signal that comes soon is left for the program.
+fn wait_for_start(fd: BorrowedFd<'_>, until: &Until<'_>) -> Result<(), Ended> {
+    const SOON: Duration = Duration::from_millis(100);
+    let deadline = until.deadline.min(Instant::now() + SOON);
+    let soon = Until { deadline, signals: None, parent: None, ..*until };
+    soon.wait_for(fd, PollFlags::IN).or_else(|_| until.wait_for(fd, PollFlags::IN))
 }
 
 fn variable(name: OsString, value: &OsStr) -> OsString {

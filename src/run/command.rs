@@ -30,7 +30,8 @@ pub(super) fn run<'a>(run: &mut Run<'a>, lease: &Lease) -> Result<Ended<'a>, Fai
     tracing::debug!(command = shell_words(&run.config.command), "running");
     let began = Instant::now();
     run.report.command_began = Some(began);
-    let started = job.start().map_err(|error| refuse_command(&shown(&run.config.command[0]), &error))?;
+    let started = job.start(&run.until());
+    let started = started.map_err(|error| refuse_command(&shown(&run.config.command[0]), &error))?;
     let ended = child::supervise(started, run.signals, run.parent.take(), run.timeline);
     run.report.took(Stage::Command, began.elapsed());
     let (exit_status, signal) = match &ended.end {
@@ -153,6 +154,11 @@ fn shell_words(words: &[OsString]) -> String {
 }
 
 pub(crate) fn refuse_command(name: &str, error: &StartError) -> Failure {
+    if let StartError::Ended(ended) = error {
+        let doing = format!("while the system loaded {name}");
+        let failure = ended.failure(Stage::Command, Reason::TimeoutFile, &doing);
+        return failure.and("check the file system that it is on, and whether a virus scanner holds it");
+    }
     let is_missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
     let (reason, status) = match error {
         StartError::NotFound | StartError::PathIsUnset | StartError::NoLoader => {
@@ -198,6 +204,8 @@ pub(crate) fn refuse_command(name: &str, error: &StartError) -> Failure {
             format!("{place}{}{advice}", system_error(error))
         }
         StartError::TooLarge(what) => what.clone(),
+        // See above.
+        StartError::Ended(_) => String::new(),
         StartError::Ours(error) => match Errno::from_io_error(error) {
             // It is about /dev/null.
             None => system_error(error),

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString, OsString, c_char, c_int, c_void};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 
@@ -56,15 +56,26 @@ impl Image {
     /// The program leads neither of them, as if a script had started it: if setsid(1) leads a process group, it forks
     /// and exits 0 at once. So a first child creates the session and starts the program as a child of this process
     /// (CLONE_PARENT).
-    pub(crate) fn start(&self, standard: [Option<BorrowedFd<'_>>; 3]) -> Result<Child, NotStarted> {
-        match self.start_led(standard) {
+    ///
+    /// While the system loads the program (from a network file system, or past a virus scanner), `is_patient` waits for
+    /// the given descriptor to become readable, and returns false to give up.
+    pub(crate) fn start(
+        &self,
+        standard: [Option<BorrowedFd<'_>>; 3],
+        is_patient: impl FnMut(BorrowedFd<'_>) -> bool,
+    ) -> Result<Child, NotStarted> {
+        match self.start_led(standard, is_patient) {
             // Emulators of other processors cannot do that.
             Err(NotStarted::Ours(Errno::INVAL | Errno::NOSYS)) => self.start_leading(standard),
             child => child,
         }
     }
 
-    fn start_led(&self, standard: [Option<BorrowedFd<'_>>; 3]) -> Result<Child, NotStarted> {
+    fn start_led(
+        &self,
+        standard: [Option<BorrowedFd<'_>>; 3],
+        is_patient: impl FnMut(BorrowedFd<'_>) -> bool,
+    ) -> Result<Child, NotStarted> {
         let mut stack = Stack::<LEADER_STACK>::uninit();
         let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
         let mut birth = self.birth(standard, false, &theirs);
@@ -72,7 +83,7 @@ impl Image {
         // it is waited for here.
         let group = unsafe { birth.clone(&mut stack, lead, 0) }?;
         drop(theirs);
-        let (command, outcome) = hear(&ours);
+        let (command, outcome) = hear(&ours, is_patient);
         reap(group);
         match command {
             Some(pid) => begun(Child { pid, group }, outcome),
@@ -87,7 +98,7 @@ impl Image {
         // SAFETY: see `clone`; `hear` waits until the child is done.
         let pid = unsafe { birth.clone(&mut stack, be_born, libc::SIGCHLD) }?;
         drop(theirs);
-        begun(Child { pid, group: pid }, hear(&ours).1)
+        begun(Child { pid, group: pid }, hear(&ours, |_| true).1)
     }
 
     fn birth<'a>(&'a self, standard: [Option<BorrowedFd<'a>>; 3], leads: bool, news: &OwnedFd) -> Birth<'a> {
@@ -136,14 +147,23 @@ const FAILED: i32 = 1;
 const EXEC_FAILED: i32 = 2;
 
 /// Waits until the children are done, and returns the process that becomes the program, and the error, if it does not.
-fn hear(news: &OwnedFd) -> (Option<Pid>, Result<(), NotStarted>) {
+fn hear(
+    news: &OwnedFd,
+    mut is_patient: impl FnMut(BorrowedFd<'_>) -> bool,
+) -> (Option<Pid>, Result<(), NotStarted>) {
     let (mut command, mut outcome) = (None, Ok(()));
     let mut bytes = [0; 8];
     while matches!(retry_on_intr(|| read(news, &mut bytes)), Ok(8)) {
         let [kind, number] =
             [0, 4].map(|at| i32::from_ne_bytes(std::array::from_fn(|byte| bytes[at + byte])));
         match kind {
-            BORN => command = Pid::from_raw(number),
+            BORN => {
+                command = Pid::from_raw(number);
+                if let Some(command) = command.filter(|_| !is_patient(news.as_fd())) {
+                    let _ = kill_process(command, RustixSignal::KILL);
+                    outcome = Err(NotStarted::Ours(Errno::CANCELED));
+                }
+            }
             FAILED => outcome = Err(NotStarted::Ours(Errno::from_raw_os_error(number))),
             _ => outcome = Err(NotStarted::Exec(Errno::from_raw_os_error(number))),
         }

@@ -1,8 +1,14 @@
 //! The timeout: SIGTERM, SIGKILL, and the rest of the group.
 
+use std::fs::File;
+use std::os::fd::AsRawFd as _;
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::{Job, wait_until_gone};
+use super::{Job, key, wait_until_gone};
+use crate::support::job::Folder;
+use crate::support::{eventually, finish, kill, run, start, token};
 
 #[test]
 fn sigterm_comes_first_and_sigkill_after_the_grace() {
@@ -124,4 +130,47 @@ fn a_command_that_ends_in_time_is_not_waited_for() {
     let mut job = Job::start(&["-timeout=60s"], "exit 0");
     job.finish().succeeded();
     assert!(begun.elapsed() < Duration::from_secs(20));
+}
+
+/// A copy of a program that the system does not load while this file is open: its lease (fcntl(2)) is not given back. A
+/// network file system that is down, and a virus scanner, do the same.
+fn withheld(program: &Path) -> File {
+    const F_SETSIG: libc::c_int = 10;
+    run(Command::new("cp").arg("/bin/true").arg(program)).succeeded();
+    let file = File::open(program).unwrap();
+    let call = |command, argument: libc::c_int| {
+        // SAFETY: these commands of fcntl take a number.
+        unsafe { libc::fcntl(file.as_raw_fd(), command, argument) == 0 }
+    };
+    // The kernel asks for the lease by this signal, which is ignored. A child of another test may have the file open.
+    eventually("a lease", || {
+        (call(F_SETSIG, libc::SIGURG) && call(libc::F_SETLEASE, libc::F_WRLCK)).then_some(())
+    });
+    file
+}
+
+/// The deadline and signals did not count while execve waited.
+#[test]
+fn a_command_that_the_system_does_not_load_ends_at_the_timeout_or_at_a_signal() {
+    let folder = Folder::new();
+    let program = folder.path("program");
+    let begin = |timeout| {
+        let mut command = token();
+        command.env("MONITORING_SIGNER_KEY", key()).args(["-exchange=false", timeout]);
+        start(command.arg(&program))
+    };
+    let lease = withheld(&program);
+    let line =
+        |what: &str| format!("{what} while the system loaded {}; check the file system", program.display());
+    finish(begin("-timeout=1s")).failed_with(124, &[&line("timed out after 1s")]);
+    for signal in [libc::SIGTERM, libc::SIGINT] {
+        let run = begin("-timeout=25s");
+        std::thread::sleep(Duration::from_millis(300));
+        kill(run.id(), signal);
+        finish(run).failed_with(128 + signal, &["interrupted by SIG"]);
+    }
+    let run = begin("-timeout=25s");
+    std::thread::sleep(Duration::from_millis(300));
+    drop(lease);
+    finish(run).succeeded();
 }
