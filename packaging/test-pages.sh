@@ -56,6 +56,8 @@ claim bash '!-jwks' "$(in_bash monitoring-token key generate -)"
 claim bash LICENSE "$(in_bash monitoring-token -ca-file LICEN)"
 claim bash bash "$(in_bash monitoring-token -machine x -- bas)"
 claim bash '!-machine' "$(in_bash monitoring-token -- ls -mach)"
+claim bash clock-skew "$(in_bash monitoring-token explain clock)"
+claim bash masked "$(in_bash monitoring-token -output mas)"
 claim bash --verify-key "$(in_bash monitoring-sandbox --ver)"
 claim bash --help "$(in_bash monitoring-sandbox probe --h)"
 
@@ -76,6 +78,9 @@ claim fish key "$(in_fish 'monitoring-token k')"
 claim fish generate "$(in_fish 'monitoring-token key gen')"
 claim fish -jwks "$(in_fish 'monitoring-token key public -j')"
 claim fish '!-machine' "$(in_fish 'monitoring-token -- ls -mach')"
+claim fish clock-skew "$(in_fish 'monitoring-token explain clock')"
+claim fish masked "$(in_fish 'monitoring-token --output mas')"
+claim fish ES256 "$(in_fish 'monitoring-token key generate -alg ES')"
 claim fish --verify-key "$(in_fish 'monitoring-sandbox --ver')"
 
 # in_zsh LINE: the line after TAB in a real zsh, on its own terminal.

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use clap::Command;
+use clap::builder::PossibleValuesParser;
 use clap_complete::{Generator, Shell, generate};
 use monitoring_sandbox::flags;
 use monitoring_token::dispatch;
@@ -11,7 +12,7 @@ use monitoring_token::dispatch;
 pub fn write(folder: &Path) -> Result<(), String> {
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         let name = "monitoring-token";
-        let text = script(shell, dispatch::full_command(), name);
+        let text = script(shell, with_values(dispatch::full_command()), name);
         super::save(folder, &shell.file_name(name), one_dash(shell, &text)?.as_bytes())?;
         // The sandbox's flags have two dashes.
         let name = "monitoring-sandbox";
@@ -19,6 +20,20 @@ pub fn write(folder: &Path) -> Result<(), String> {
         super::save(folder, &shell.file_name(name), text.as_bytes())?;
     }
     Ok(())
+}
+
+/// Flags with few values, by the name of their value. clap does not see these values: a parser of ours reads them.
+fn with_values(command: Command) -> Command {
+    let command = command.mut_args(|flag| {
+        let values: &[&str] = match flag.get_value_names().and_then(<[_]>::first).map(AsRef::as_ref) {
+            Some("WHERE") => &["discard", "inherit", "masked", "on-failure"],
+            Some("FORMAT") => &["text", "json"],
+            Some("ALG") => &["EdDSA", "ES256", "RS256"],
+            _ => return flag,
+        };
+        flag.value_parser(PossibleValuesParser::new(values))
+    });
+    command.mut_subcommands(with_values)
 }
 
 fn script(shell: Shell, mut command: Command, name: &str) -> String {
@@ -127,5 +142,12 @@ fn fish(text: &str) -> Result<String, String> {
         "    argparse -s (__fish_monitoring_token_global_optspecs) -- $cmd 2>/dev/null\n    or return\n    if set -q argv[1]\n",
         "    contains -- -- $cmd\n    and return 1\n    if set -q cmd[1]; and not string match -q -- '-*' $cmd[1]\n",
     )?;
-    swap(&text, "        echo $argv[1]\n", "        echo $cmd[1]\n")
+    let mut text = swap(&text, "        echo $argv[1]\n", "        echo $cmd[1]\n")?;
+    // clap writes no values of operands.
+    let explain = dispatch::full_command().find_subcommand("explain").cloned().ok_or("no explain")?;
+    for value in explain.get_positionals().flat_map(clap::Arg::get_possible_values) {
+        let condition = "__fish_monitoring_token_using_subcommand explain";
+        text += &format!("complete -c monitoring-token -n \"{condition}\" -f -a {}\n", value.get_name());
+    }
+    Ok(text)
 }
