@@ -32,8 +32,15 @@ for kind in "$@"; do
     make --no-print-directory install TARGET="$target" DESTDIR="$STAGE" PREFIX=/usr ZSH_COMPLETIONS="$zsh" >&2
     doc=$STAGE/usr/share/doc/monitoring-token
     mkdir -p "$doc/examples"
-    cp -R README.md docs "$doc/"
+    cp -R README.md SECURITY.md docs "$doc/"
     cp -R deploy/. "$doc/examples/"
+    # The pages call the examples deploy/. A link to any other file of the repository leads nowhere here: its text stays.
+    ln -s examples "$doc/deploy"
+    find "$doc" -name '*.md' | while read -r page; do
+        grep -o '](\(\.\./\)*[A-Za-z][^):#]*[)#]' "$page" | sed 's/^](//; s/.$//' | sort -u | while read -r link; do
+            [ -e "$(dirname "$page")/$link" ] || sed -i "s|\[\([^]]*\)\]($link\(#[^)]*\)\{0,1\})|\1|g" "$page"
+        done
+    done
     find "$doc" -type f -exec chmod 644 {} +
     chmod 755 "$doc"/examples/jenkins/*.sh
     gzip -9n "$STAGE"/usr/share/man/man1/*.1

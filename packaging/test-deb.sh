@@ -48,7 +48,14 @@ for file in usr/share/bash-completion/completions/monitoring-token usr/share/zsh
     [ -s "$root/$file" ] || fail "no $file"
 done
 grep -q 'Apache License' "$root/usr/share/doc/monitoring-token/copyright" || fail 'the licence is not in copyright'
-# README and examples, unchanged (dpkg may compress large ones).
+# Each link of the pages leads to a file.
+for page in $(cd "$root/usr/share/doc/monitoring-token" && find . -name '*.md'); do
+    page=$root/usr/share/doc/monitoring-token/$page
+    for link in $(grep -o '](\(\.\./\)*[A-Za-z][^):#]*[)#]' "$page" | sed 's/^](//; s/.$//'); do
+        [ -e "$(dirname "$page")/$link" ] || fail "$page: no $link"
+    done
+done
+# README and examples (dpkg may compress large ones).
 for file in README.md $(cd deploy && find . -type f | sed 's|^\./|examples/|'); do
     [ -s "$root/usr/share/doc/monitoring-token/$file" ] || [ -s "$root/usr/share/doc/monitoring-token/$file.gz" ] ||
         fail "no $file in the documentation"
