@@ -89,8 +89,15 @@ impl Drop for NewFile {
 /// The failure to write to a path that `flag` named.
 pub(crate) fn unwritten(path: &Path, flag: &str) -> impl Fn(io::Error) -> Failure {
     move |error| {
-        let why = system_error(&error);
-        Failure::unwritten(format!("cannot write {}: {why}; check {flag}", path.display()))
+        let advice = match error.kind() {
+            io::ErrorKind::AlreadyExists => "choose another file with",
+            _ => "check",
+        };
+        Failure::unwritten(format!(
+            "cannot write {}: {}; {advice} {flag}",
+            path.display(),
+            system_error(&error)
+        ))
     }
 }
 

@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, getppid, pidfd_open};
 
-use crate::failure::{Failure, Reason, Stage, system_error};
+use crate::failure::{Failure, Reason, Stage, resource_advice, system_error};
 use crate::go::duration;
 use crate::sys::descriptors::readable;
 use crate::sys::signal::{Signal, Signals};
@@ -178,7 +178,8 @@ fn drive(stage: Stage, work: Pin<&mut dyn Future<Output = ()>>) -> Result<(), Fa
         .enable_time()
         .build()
         .map_err(|error| {
-            Failure::failed(stage, Reason::System, format!("cannot start: {}", system_error(&error)))
+            let advice = resource_advice(&error).map_or_else(String::new, |advice| format!("; {advice}"));
+            Failure::failed(stage, Reason::System, format!("cannot start: {}{advice}", system_error(&error)))
         })?;
     runtime.block_on(work);
     runtime.shutdown_background();

@@ -511,7 +511,7 @@ fn help_names_every_flag_with_its_variable_and_default() {
         ("retries", "2"),
         ("log-format", "text"),
         ("die-with-parent", "false"),
-        ("cache-ttl", "off"),
+        ("cache-ttl", "0"),
     ] {
         assert!(paragraph(name).contains(&format!("[default: {default}]")), "{}", paragraph(name));
     }

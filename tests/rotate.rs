@@ -702,7 +702,7 @@ fn bad_usage_is_refused() {
                 "--lifetime=1h",
                 "--expiration=2040-01-01",
             ],
-            "exclude each other",
+            "--lifetime and --expiration cannot be used together; give one",
         ),
     ] {
         let mut command = token();

@@ -260,7 +260,8 @@ fn out_is_private_never_overwritten_and_tried_before_a_token_is_made() {
         assert!(written.starts_with(issuer.prefix) && written.ends_with('\n'), "{}", issuer.name);
         assert!(!first.succeeded().stdout.contains(issuer.prefix), "{first:?}");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        run(issuer.create(&sandbox).arg(&out)).failed_with(125, &["exists", "check --out"]);
+        run(issuer.create(&sandbox).arg(&out))
+            .failed_with(125, &["exists", "choose another file with --out"]);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), written);
         assert_eq!(sandbox.made_tokens(issuer.control).len(), 1);
         // A failed creation leaves no empty file.
@@ -300,7 +301,7 @@ fn a_create_that_is_ended_leaves_no_file_and_says_what_may_be_left() {
         let child = start(issuer.create(&sandbox).arg("--out").arg(&out));
         sandbox.awaits(issuer.create);
         kill(child.id(), libc::SIGTERM);
-        let see = format!("may have been created, see: monitoring-token {} list", issuer.name);
+        let see = format!("may have been created; see: monitoring-token {} list", issuer.name);
         finish(child).failed_with(143, &["interrupted by SIGTERM while waiting for http:", &see]);
         assert!(!out.exists());
         run(issuer.create(&sandbox).arg("-timeout=1s").arg("--out").arg(&out))

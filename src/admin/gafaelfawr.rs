@@ -33,7 +33,7 @@ pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Fa
     let Create { gafaelfawr, service, lifetime, no_expiry, out, admin } = line.flags;
     let lifetime = match (lifetime, no_expiry.unwrap_or_default()) {
         (Some(_), true) => {
-            return Err(Failure::usage("--lifetime and --no-expiry exclude each other: give one"));
+            return Err(Failure::usage("--lifetime and --no-expiry cannot be used together; give one"));
         }
         (None, true) => None,
         (lifetime, false) => Some(LIFETIME.or(lifetime)),
@@ -53,7 +53,7 @@ pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Fa
             Some(server_now.saturating_add(lifetime).min(MAX_EXPIRES))
         }
     };
-    let open = format!("a token may have been created, see: {}", list_command(username));
+    let open = format!("a token may have been created; see: {}", list_command(username));
     let work = gafaelfawr.create(&new, expires, until.deadline);
     let token = make(&until, gafaelfawr.api(), work, &open)?;
     let key = token_key_of(&token).unwrap_or_default();
@@ -70,7 +70,7 @@ pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Fa
             }))
         }
     };
-    let lost = format!("the token is lost, delete it: {}", delete_command(username, key));
+    let lost = format!("the token is lost; delete it: {}", delete_command(username, key));
     place.deliver(&until, &token, shown, |advice| {
         let until = until.again();
         let work = gafaelfawr.delete(username, key, until.deadline);

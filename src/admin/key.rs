@@ -12,12 +12,12 @@ use zeroize::Zeroizing;
 use crate::cli::Line;
 use crate::cli::flags::{ALGORITHM, GenerateFlags, InspectFlags, KeyFileFlags, PublicFlags, TIMEOUT};
 use crate::config::may_hold_a_secret;
-use crate::failure::{Failure, Reason, Stage, brief, printable, system_error};
+use crate::failure::{Failure, Reason, Stage, brief, printable};
 use crate::key::convert::{public_half, read, thumbprint, to_json};
 use crate::key::generate::private_jwk;
 use crate::key::load::read_file;
 use crate::key::{self, Unusable, algorithm};
-use crate::new_file::NewFile;
+use crate::new_file::{NewFile, unwritten};
 use crate::until::Until;
 
 /// The JWK file of a command line, and its content.
@@ -115,13 +115,7 @@ pub(crate) fn generate(line: &Line<GenerateFlags>) -> Result<String, Failure> {
 
 fn written(create: fn(&Path) -> io::Result<NewFile>, path: &Path, json: &str) -> Result<NewFile, Failure> {
     let file = create(path).and_then(|mut file| file.write_line(json).map(|()| file));
-    file.map_err(|error| {
-        let advice = match error.kind() {
-            io::ErrorKind::AlreadyExists => "choose another file with --out",
-            _ => "check --out",
-        };
-        Failure::unwritten(format!("cannot write {}: {}; {advice}", path.display(), system_error(&error)))
-    })
+    file.map_err(unwritten(path, "--out"))
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

@@ -40,7 +40,7 @@ pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Fa
     let new = new_token(name, subject, expiration)?;
     let (stackstate, until, format) = begin(stackstate, admin, signals)?;
     let place = Place::reserve(out.out)?;
-    let open = format!("the token {} may have been created, {SEE_LIST}", new.name);
+    let open = format!("the token {} may have been created; {SEE_LIST}", new.name);
     let began = date::unix_now().cast_signed();
     let work = stackstate.create(&new, until.deadline);
     let Created { name, token, expiration } = make(&until, stackstate.api(), work, &open)?;
@@ -55,7 +55,7 @@ pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Fa
         }
     };
     let lost = format!(
-        "the token {} is lost, delete it by the ID that monitoring-token stackstate list shows",
+        "the token {} is lost; delete it by the ID that monitoring-token stackstate list shows",
         printable(&name)
     );
     place.deliver(&until, &token, shown, |advice| {
@@ -116,7 +116,7 @@ pub(crate) fn delete(line: Line<Delete>, signals: &Signals) -> Result<String, Fa
     };
     let (stackstate, until, format) = begin(stackstate, admin, signals)?;
     let work = delete_which(&stackstate, which, until.deadline);
-    let id = change(&until, stackstate.api(), work, &format!("the token may be deleted, {SEE_LIST}"))?;
+    let id = change(&until, stackstate.api(), work, &format!("the token may be deleted; {SEE_LIST}"))?;
     Ok(match format {
         Format::Text => format!("✅ Service token deleted: {id}\n"),
         Format::Json => json(&json!({"deleted-service-token": id})),

@@ -46,13 +46,15 @@ pub(crate) const ALGORITHM: Preset<Algorithm> = Preset { text: "EdDSA", parse: k
     override_usage = "monitoring-token [flags] [--] COMMAND [ARG...]\n       \
         monitoring-token help [check|explain|key|gafaelfawr|stackstate]",
     after_help = "Commands:\n  \
-        check       Make the request of a run and show how each step went, without running the command\n  \
+        check       Make the same request as a run and show each step, without running the command\n  \
         explain     Explain a reason for a failure: its likely causes and what to check\n  \
         key         Make and inspect the keys that sign monitoring requests\n  \
         gafaelfawr  Run a command with a service token of a Phalanx environment, or manage tokens\n  \
-        stackstate  The same for StackState (Rancher Observability, SUSE Observability)\n\
+        stackstate  Run a command with a service token of StackState (Rancher Observability, SUSE\n              \
+                    Observability), or manage tokens\n\
         \n\
-        A flag takes one dash or two, and its value after = or as the next argument (a BOOL only after =).\n\
+        A flag takes one dash or two, and its value after = or as the next argument. A BOOL has\n\
+        its value only after =, except in -logx.debug true.\n\
         A flag overrides its variable. If a flag is given twice, the last one counts.\n\
         Durations are Go durations: 250ms, 5s, 1m30s.\n\
         \n\
@@ -97,7 +99,7 @@ pub(crate) fn check_flags<R: CommandFactory>() -> Command {
 pub(crate) fn check_command() -> Command {
     check_flags::<MainFlags>()
         .bin_name("monitoring-token check")
-        .about("Make the request of a run and show how each step went, without running the command")
+        .about("Make the same request as a run and show each step, without running the command")
         .override_usage("monitoring-token check [flags] [--] [COMMAND ARG...]")
         .after_help(
             "To check a command line that fails, insert check after monitoring-token, also before gafaelfawr exec and stackstate exec. \
@@ -193,10 +195,10 @@ pub(crate) struct MetricsFlags {
 #[command(next_help_heading = "Result cache")]
 #[expect(clippy::struct_field_names, reason = "they are named as the flags")]
 pub(crate) struct CacheFlags {
-    /// Skip the run if the same run succeeded within this time [default: off]
+    /// Skip the run if the same run succeeded within this time; 0 is off [default: 0]
     #[arg(long, value_name = "DURATION", variable("MONITORING_TOKEN_CACHE_TTL"), value_parser = read(duration))]
     pub(crate) cache_ttl: Option<Duration>,
-    /// Skip the run if the same run failed within this time [default: off]
+    /// Skip the run if the same run failed within this time; 0 is off [default: 0]
     #[arg(long, value_name = "DURATION", variable("MONITORING_TOKEN_CACHE_FAILURE_TTL"), value_parser = read(duration))]
     pub(crate) cache_failure_ttl: Option<Duration>,
     /// Where results are kept [default: $XDG_CACHE_HOME/monitoring-token, $CACHE_DIRECTORY or ~/.cache/monitoring-token]
@@ -337,7 +339,7 @@ pub(crate) fn labels(text: &OsStr) -> Result<LabelList, Why> {
     let label = |label: String| {
         let (name, value) = label.split_once('=').ok_or("expected NAME=VALUE")?;
         if !metrics::is_label_name(name) {
-            return Err("a label name has letters, digits and underscores only");
+            return Err("a label name has letters, digits and underscores, and does not begin with a digit");
         }
         if metrics::RESERVED_LABELS.contains(&name) || name.starts_with("__") {
             return Err("this label name is reserved");

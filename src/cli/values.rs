@@ -305,8 +305,7 @@ fn is_secret(path: &[u8]) -> bool {
 pub(crate) fn variable_name(text: &OsStr) -> Result<OsString, Why> {
     let bytes = text.as_bytes();
     let is_name = bytes.iter().all(|&b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
-    let why =
-        "not a valid environment variable name; use letters, digits and underscores, such as SERVICE_URL";
+    let why = "not a valid environment variable name; use letters, digits, _, - and ., and no digit first";
     only(text.to_owned(), is_name && !bytes.is_empty() && !bytes[0].is_ascii_digit(), why)
 }
 

@@ -198,7 +198,7 @@ pub(super) fn unreadable(der: &CertificateDer<'_>) -> Flaw {
     if certificate.version != Version::V3 {
         let version = certificate.version as u8 + 1;
         return Flaw::unfit(format!(
-            "is an X.509 version {version} certificate, but only version 3 is supported"
+            "is an X.509 version {version} certificate, but only version 3 is supported; issue it again as version 3"
         ));
     }
     check_critical_extensions(&certificate, &VERIFIED_EXTENSIONS).err().unwrap_or_else(Flaw::malformed)
@@ -298,7 +298,7 @@ pub(super) fn wrong_name(certificate: &TbsCertificate, name: &ServerName<'_>) ->
         more => format!(" and {more} more"),
     };
     let shown = names.into_iter().take(NAMES_SHOWN).collect::<Vec<_>>().join(", ");
-    flaw(format!("is not valid for {host}, only for {shown}{more}"))
+    flaw(format!("is not valid for {host}, only for {shown}{more}; use a name that it lists, or {advice}"))
 }
 
 fn is_dns_name_of(listed: &GeneralName, address: Option<IpAddr>) -> bool {

@@ -167,7 +167,7 @@ pub(crate) trait Issuer {
     fn manual_cleanup_hint(&self, id: &str, expires: Option<u64>) -> String {
         let expires =
             expires.map_or_else(|| "never expires".to_owned(), |at| format!("expires at {}", time(at)));
-        format!("it {expires}; to delete it now: {}", self.delete_hint(id))
+        format!("the token {expires}; to delete it now: {}", self.delete_hint(id))
     }
 
     fn lease(&self, token: &SecretString) -> Lease;

@@ -80,7 +80,7 @@ pub(crate) fn read_file(
             Stage::Sign,
             Reason::KeyInvalid,
             format!(
-                "cannot use the key {path}: it is larger than {} KiB, so not a JWK",
+                "cannot use the key {path}: it is larger than {} KiB, so it cannot be a JWK",
                 MAX_KEY_BYTES / 1024
             ),
         ),

@@ -162,7 +162,7 @@ fn explain_encoding(why: NotText) -> Unusable {
         NotText::Utf16 => {
             "this is UTF-16 text; convert it to UTF-8, for example with iconv -f UTF-16 -t UTF-8".to_owned()
         }
-        NotText::Bytes => "this is not text (UTF-8), so not a JWK".to_owned(),
+        NotText::Bytes => "this is not UTF-8 text, so it cannot be a JWK".to_owned(),
     }
 }
 

@@ -188,9 +188,10 @@ fn revoke(
 /// more.
 fn remember_signal(run: &Run<'_>, result: Result<ExitStatus, Failure>) -> Result<ExitStatus, Failure> {
     let came: Vec<Signal> = std::iter::from_fn(|| run.signals.take()).collect();
-    if !came.is_empty() {
-        let signals = came.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        tracing::debug!(signals, "came while the token was deleted");
+    // SIGCHLD comes in every run.
+    let shown: Vec<String> = came.iter().filter(|&&s| s != Signal::CHLD).map(ToString::to_string).collect();
+    if !shown.is_empty() {
+        tracing::debug!(signals = shown.join(", "), "received while deleting the token");
     }
     match (&result, came.into_iter().find(|signal| signal.is_terminating())) {
         (Ok(status), Some(signal)) if status.is_success() => Err(Failure::signal(Stage::Revoke, signal)),

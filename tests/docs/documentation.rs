@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::deploy::files;
-use crate::docs::manual::{pages, repository};
+use crate::docs::manual::{Stage, pages, repository};
 use crate::support::{Sandbox, run};
 
 /// A README that can be read at one sitting.
@@ -362,6 +362,27 @@ fn steps(table: &str) -> Vec<String> {
     let columns =
         |line: &str| line.split("  ").filter(|cell| !cell.is_empty()).take(2).collect::<Vec<_>>().join(" ");
     table.lines().map(columns).collect()
+}
+
+/// The runs in a block `text`: each line after `$ ` is a command, and the lines up to the next one are its output.
+#[test]
+fn the_runs_in_the_readme_print_that() {
+    let readme = read("README.md");
+    let mut shown = 0;
+    for block in readme.split("```text\n").skip(1).filter(|block| block.starts_with("$ ")) {
+        let block = block.split("```").next().unwrap_or_default();
+        for part in block.split("$ ").skip(1) {
+            let (line, output) = part.split_once('\n').expect("an output");
+            let stage = Stage::new();
+            let given = ["LOCATE_URL", "MONITORING_SIGNER_KEY", "MACHINE"]
+                .map(|name| format!("export {name}='{}'\n", stage.sandbox.var(name)));
+            let ended = stage.run(&format!("set +e\n{}{line}\n", given.concat()));
+            let printed = format!("{}{}", ended.stderr, ended.stdout);
+            assert_eq!(printed, stage.fill_in(output), "{line}");
+            shown += 1;
+        }
+    }
+    assert!(shown >= 2, "{shown}");
 }
 
 #[test]

@@ -134,7 +134,7 @@ impl Stage {
     }
 
     /// Replaces the placeholders of the manual.
-    fn fill_in(&self, text: &str) -> String {
+    pub fn fill_in(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for (written, value) in PLACEHOLDERS {
             if text.contains(written) {

@@ -205,6 +205,20 @@ fn the_reference_lists_every_flag_as_help_does() {
 }
 
 #[test]
+fn each_flag_takes_the_default_that_help_shows() {
+    let flags = help(token(), &[]).flags;
+    let described = |flag: &&Flag| flag.default.is_empty() || flag.default.contains(' ');
+    let mut tried = 0;
+    for flag in flags.iter().filter(|flag| !described(flag)) {
+        let written = format!("--{}={}", flag.name, flag.default);
+        let ended = run(token().args([&written, "--monitoring-signer-key=/nonexistent/key", "--", "true"]));
+        assert_eq!(ended.status, 125, "{written}: {ended:?}");
+        tried += 1;
+    }
+    assert!(tried >= 10, "{tried}");
+}
+
+#[test]
 fn the_reference_names_every_variable_that_the_program_reads() {
     let page = page();
     let prefixes = ["MONITORING_", "GAFAELFAWR_", "STS_", "SSL_CERT_", "XDG_", "SERVICE_", "SCRIPT_"];

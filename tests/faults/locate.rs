@@ -482,11 +482,11 @@ pub fn service_urls(_: &Lab) -> Vec<Fault> {
         .with(&["-service-url"]),
         fault("a file", urls(r#"{"wss:///ndt/v7/download":"file:///etc/passwd"}"#), &["it names no host"]),
         fault("no URL", urls(r#"{"wss:///ndt/v7/download":"ndt7"}"#), &["it names no host"]),
-        fault("longer than a variable can be", urls(&long), &["it has 200008 bytes"]),
+        fault("longer than a variable can be", urls(&long), &["it is longer than 32 KiB (200008 bytes)"]),
         fault(
             "very many tokens, which took minutes to hide",
             urls(&tokens(20_000)),
-            &["it has 440008 bytes"],
+            &["it is longer than 32 KiB (440008 bytes)"],
         ),
         fault("too many tokens", urls(&tokens(9)), &["it has 9 access tokens"]),
     ]

@@ -382,8 +382,16 @@ fn traces_of_windows_editors_are_skipped_or_named() {
         let mark = if big { [0xfe, 0xff] } else { [0xff, 0xfe] };
         bench.tries("with a mark", [&mark[..], &utf16(big)].concat(), Unreadable("this is UTF-16 text"));
     }
-    bench.tries("Latin-1", [text.as_bytes(), b"\xe9"].concat(), Unreadable("this is not text (UTF-8)"));
-    bench.tries("DER", b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\xff", Unreadable("this is not text (UTF-8)"));
+    bench.tries(
+        "Latin-1",
+        [text.as_bytes(), b"\xe9"].concat(),
+        Unreadable("this is not UTF-8 text, so it cannot be a JWK"),
+    );
+    bench.tries(
+        "DER",
+        b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\xff",
+        Unreadable("this is not UTF-8 text, so it cannot be a JWK"),
+    );
     // In the variable, too.
     for text in [format!("\u{feff}{text}"), format!("\u{feff} {text}")] {
         run(token().env("MONITORING_SIGNER_KEY", text).args(["-exchange=false", "true"])).succeeded();

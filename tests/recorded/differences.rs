@@ -515,7 +515,7 @@ pub fn differences() -> Vec<Difference> {
             }
         }),
         diff("the exchange", exchange),
-        diff("variables beside `$ENV_NAME`", further_variables),
+        diff("variables other than `$ENV_NAME`", further_variables),
         diff("the default URL key", service_url_key),
         diff("a missing URL key", |run, saw| {
             let empty = |ran: &Ran| ran.env.get(&run.env_name()).is_some_and(String::is_empty);

@@ -606,7 +606,7 @@ fn a_token_that_does_not_get_into_the_file_and_is_not_listed_yet_is_deleted_late
         &[
             "cannot write ",
             "could not delete the token ",
-            "not listed yet; the next rotate tries again; it expires",
+            "not listed yet; the next rotate tries again; the token expires",
         ],
     );
     fs::remove_dir(rotated.file()).unwrap();

@@ -140,7 +140,7 @@ impl Rotation {
         let cli::stackstate::Rotate { stackstate, rotation: flags, name, subject, expiration, admin } =
             line.flags;
         if expiration.is_some() && flags.lifetime.is_some() {
-            return Err(Failure::usage("--lifetime and --expiration exclude each other: give one"));
+            return Err(Failure::usage("--lifetime and --expiration cannot be used together; give one"));
         }
         let until = Until::in_time(TIMEOUT.or(admin.timeout));
         let new = config::stackstate::new_token(name, subject, expiration)?;

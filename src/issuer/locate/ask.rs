@@ -57,7 +57,7 @@ impl Locate<'_> {
     }
 
     async fn try_once(&self, signed: &Signed) -> Result<Offer, (Failure, Again)> {
-        tracing::debug!(url = redact_url(&signed.url), "asking locate");
+        tracing::debug!(url = redact_url(&signed.url), "requesting the service URL");
         let answer = self.client.send(&Request::get(signed.url.clone())).await.map_err(|error| {
             let again = if error.retryable { Again::After(None) } else { Again::No };
             (error.into_failure(), again)
@@ -66,7 +66,7 @@ impl Locate<'_> {
             status = answer.status,
             bytes = answer.body.len(),
             clock_offset_seconds = answer.clock_offset_seconds,
-            "locate answered"
+            "received the response of locate"
         );
         self.read(&answer).map_err(|failure| {
             let again = if retry::is_retryable(answer.status) {

@@ -92,7 +92,7 @@ fn usable_host(url: &str) -> Result<String, String> {
         return Err("it is empty".to_owned());
     }
     if url.len() > MAX_SERVICE_URL_BYTES {
-        return Err(format!("it has {} bytes", url.len()));
+        return Err(format!("it is longer than {} KiB ({} bytes)", MAX_SERVICE_URL_BYTES / 1024, url.len()));
     }
     let tokens = access_tokens(url).count();
     if tokens > MAX_ACCESS_TOKENS {
