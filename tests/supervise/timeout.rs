@@ -156,8 +156,12 @@ fn a_command_that_the_system_does_not_load_ends_at_the_timeout_or_at_a_signal() 
     let program = folder.path("program");
     let begin = |timeout| {
         let mut command = token();
-        command.env("MONITORING_SIGNER_KEY", key()).args(["-exchange=false", timeout]);
-        start(command.arg(&program))
+        command.env("MONITORING_SIGNER_KEY", key()).args([
+            "-exchange=false",
+            timeout,
+            "-cache-failure-ttl=1h",
+        ]);
+        start(command.arg(format!("-cache-dir={}", folder.path("results").display())).arg(&program))
     };
     let lease = withheld(&program);
     let line =
