@@ -510,13 +510,14 @@ fn a_link_stays_a_link_and_has_the_lock_of_its_target() {
     rotated.is_settled();
 }
 
-/// A response whose `Date` is this many seconds later.
-pub fn later(answer: &str, seconds: u64) -> String {
+/// A response whose `Date` is this many seconds later, or earlier.
+pub fn later(answer: &str, seconds: i64) -> String {
     let lines = answer.split_inclusive("\r\n").map(|line| match line.strip_prefix("date: ") {
         None => line.to_owned(),
         Some(date) => {
             let date = httpdate::parse_http_date(date.trim()).expect("a date");
-            format!("date: {}\r\n", httpdate::fmt_http_date(date + Duration::from_secs(seconds)))
+            let by = Duration::from_secs(seconds.unsigned_abs());
+            format!("date: {}\r\n", httpdate::fmt_http_date(if seconds < 0 { date - by } else { date + by }))
         }
     });
     lines.collect()
@@ -536,7 +537,7 @@ impl Timed {
         let (ahead, loses) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let (seconds, is_lost) = (ahead.clone(), loses.clone());
         let url = relay(rotated.sandbox.var("GAFAELFAWR_URL"), move |request, pass_on| {
-            let answer = later(&pass_on(request), seconds.load(Ordering::Relaxed));
+            let answer = later(&pass_on(request), seconds.load(Ordering::Relaxed).cast_signed());
             let is_lost = request.starts_with("POST") && is_lost.load(Ordering::Relaxed);
             if is_lost { http("502 Bad Gateway", "", "") } else { answer }
         });
@@ -643,7 +644,7 @@ fn a_result_that_cannot_be_printed_is_a_failure_in_the_metrics() {
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut command = rotated.command(&["-metrics-textfile", path.to_str().unwrap()]);
     finish(command.stdout(full).stderr(std::process::Stdio::piped()).spawn().unwrap())
-        .failed_with(125, &["cannot write to stdout: No space left on device"]);
+        .failed_with(125, &["cannot write to stdout: No space left on device", "token holds the new token "]);
     let written = fs::read_to_string(&path).unwrap();
     for line in [r#"stage="output",reason="output-failed"} 1"#, r#"stage="output"} 1"#] {
         assert!(written.contains(line), "{written}");

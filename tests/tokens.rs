@@ -57,6 +57,21 @@ fn a_date_that_is_more_than_a_day_off_does_not_set_the_expiry() {
     }
 }
 
+/// The story: a local clock that was ahead of the server's made tokens that were valid for as long, without a word.
+#[test]
+fn a_clock_that_makes_a_token_last_for_days_is_a_warning() {
+    for issuer in ISSUERS {
+        let (sandbox, folder) = (Sandbox::start(&[]), Folder::new());
+        let url = with_date(sandbox.var(issuer.url), -25 * 3600 - 30);
+        let words = ["warning: the local clock is 25h0m", "ahead of the server: if it is wrong, "];
+        run(issuer.exec(&sandbox).env(issuer.url, &url).args(["--", "true"])).said(0, &words);
+        let mut rotate = issuer.command(&sandbox, &[&["rotate"], issuer.new].concat());
+        rotate.env(issuer.url, &url).arg("--token-file").arg(folder.path("token"));
+        run(&mut rotate).said(0, &words);
+        run(&mut rotate).succeeded();
+    }
+}
+
 #[test]
 fn the_token_is_deleted_however_the_command_ends() {
     for issuer in ISSUERS {

@@ -21,7 +21,8 @@ use reqwest::Url;
 pub(crate) use creation::{CreateError, Found, Known, Leftover, Others, PlannedCreation};
 
 use crate::date::{time, unix_now};
-use crate::failure::Failure;
+use crate::failure::{Failure, Warning};
+use crate::go::duration;
 use crate::http::HttpConfig;
 use crate::secret::SecretString;
 use api::{Access, Api};
@@ -121,6 +122,18 @@ pub(crate) trait Issuer {
     fn now(&self) -> u64 {
         let offset = self.api().client().usable_clock_offset_seconds().unwrap_or_default();
         unix_now().saturating_add_signed(-offset)
+    }
+
+    /// A warning if the clocks are days apart and the local one, which then sets the expiry of a token, is ahead.
+    fn clock_warning(&self) -> Option<Warning> {
+        let client = self.api().client();
+        let offset =
+            client.clock_offset_seconds().filter(|_| client.usable_clock_offset_seconds().is_none())?;
+        let ahead = Duration::from_secs(u64::try_from(offset).ok()?);
+        Some(Warning::from(format!(
+            "the local clock is {} ahead of the server: if it is wrong, the new token is valid for that much longer; correct it",
+            duration::show(ahead)
+        )))
     }
 
     /// The user, for issuers whose tokens belong to a user.

@@ -86,6 +86,7 @@ fn with_token(run: &mut Run<'_>, issuer: &dyn Issuer, env_name: OsString) -> Res
     run.report.insecure = issuer.api().client().plain_http_host(issuer.api().url());
     let (token, planned, leftover) = token?;
     tracing::debug!("got a token");
+    run.report.warnings.extend(issuer.clock_warning());
     let mut lease = issuer.lease(&token);
     // Comes last, so it wins if --env-name names one of the others.
     lease.set.push((env_name, token));

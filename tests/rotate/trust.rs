@@ -72,8 +72,11 @@ fn a_directory_that_another_user_may_have_put_there_is_not_trusted() {
             let ended = crate::support::run(command.arg("--token-file").arg(&file));
             if is_trusted {
                 ended.rotated();
-                let metadata = file.metadata().unwrap();
-                assert_eq!((metadata.uid(), metadata.mode() & 0o777), (NOBODY, 0o600));
+                // Otherwise that user could not rotate it any more.
+                for name in ["token", "token.lock", "token.state"] {
+                    let metadata = directory.join(name).metadata().unwrap();
+                    assert_eq!((metadata.uid(), metadata.mode() & 0o777), (NOBODY, 0o600), "{name}");
+                }
             } else {
                 is_refused(&ended, "token", "it belongs to another user");
                 assert_eq!(issuer.creations(&rotated.sandbox), 0);

@@ -77,15 +77,23 @@ impl Files {
     pub(super) fn try_lock(&self) -> Result<Option<Lock>, Failure> {
         let path = self.neighbor(".lock");
         let unlocked = |error: io::Error| {
+            let found = path.metadata().ok().filter(|_| error.kind() == ErrorKind::PermissionDenied);
+            let whose =
+                found.map(|found| format!(" (it belongs to uid {})", found.uid())).unwrap_or_default();
             let why = system_error(&error);
-            Failure::unwritten(format!("cannot lock {}: {why}; check --token-file", path.display()))
+            Failure::unwritten(format!("cannot lock {}: {why}{whose}; check --token-file", path.display()))
         };
+        let is_new = !path.exists();
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(MODE);
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let file = options.custom_flags(flags.bits().cast_signed()).open(&path).map_err(unlocked)?;
         let metadata = file.metadata().map_err(unlocked)?;
         check_trust(&path, &metadata)?;
+        if is_new {
+            // After a rotate of root, the owner of FILE must be able to rotate it.
+            let _ = keep_owner(&file, &[&self.path]);
+        }
         // A umask of 0777 would lock out the next rotate.
         if metadata.permissions().mode() & MODE != MODE {
             let _ = file.set_permissions(Permissions::from_mode(MODE));
@@ -134,8 +142,19 @@ impl Files {
     /// Replaces `FILE.state`.
     pub(super) fn save(&self, state: &State) -> Result<(), Failure> {
         let path = self.neighbor(".state");
-        let save = || Replacement::create(&self.neighbor(NEW_STATE), &path)?.install(&state.to_json());
+        let save = || self.replacement(NEW_STATE, &path)?.install(&state.to_json());
         save().map_err(unwritten(&path))
+    }
+
+    /// A file with this suffix that will replace `target`.
+    fn replacement(&self, suffix: &str, target: &Path) -> io::Result<Replacement> {
+        let path = self.neighbor(suffix);
+        // The lock is held, so this file is left from a process that was killed.
+        remove(&path)?;
+        let new = NewFile::private(&path)?;
+        // Every user who could read the old file must be able to read the new one.
+        keep_owner(new.file(), &[&self.path, target])?;
+        Ok(Replacement { new, target: target.to_owned() })
     }
 
     /// Removes the temporary file of a `rotate` that was killed. Its token is deleted separately.
@@ -148,15 +167,14 @@ impl Files {
 
     /// Reserves disk space for a new token before it is created.
     pub(super) fn reserve(&self) -> Result<Replacement, Failure> {
-        let path = self.neighbor(NEW);
-        let new = Replacement::create(&path, &self.path);
-        new.and_then(|new| new.reserve(RESERVED_BYTES)).map_err(unwritten(&path))
+        let new = self.replacement(NEW, &self.path);
+        new.and_then(|new| new.reserve(RESERVED_BYTES)).map_err(unwritten(&self.neighbor(NEW)))
     }
 
     /// Reserves disk space for the state that will include the new token.
     pub(super) fn reserve_state(&self, state: &State) -> Result<Replacement, Failure> {
         let path = self.neighbor(".state");
-        let new = Replacement::create(&self.neighbor(NEW_STATE), &path);
+        let new = self.replacement(NEW_STATE, &path);
         let bytes = state.to_json().len() + RESERVED_BYTES;
         new.and_then(|new| new.reserve(bytes)).map_err(unwritten(&path))
     }
@@ -222,6 +240,30 @@ fn unwritten(path: &Path) -> impl Fn(io::Error) -> Failure {
     new_file::unwritten(path, "--token-file")
 }
 
+/// Gives `file` the owner of the first of `olds` that is there.
+fn keep_owner(file: &File, olds: &[&Path]) -> io::Result<()> {
+    let found = olds.iter().find_map(|path| Some((*path, path.symlink_metadata().ok()?)));
+    let (Some((path, old)), new) = (found, file.metadata()?) else { return Ok(()) };
+    if (old.uid(), old.gid()) == (new.uid(), new.gid()) {
+        return Ok(());
+    }
+    // It may have been put there since it was read.
+    if let Some(why) = distrust(path, &old)? {
+        return Err(io::Error::other(why));
+    }
+    let to_group = (old.gid() != new.gid()).then_some(old.gid());
+    let to_user = (old.uid() != new.uid()).then_some(old.uid());
+    match std::os::unix::fs::fchown(file, to_user, to_group) {
+        // If only the group could not be kept, nothing is lost: the mode is 0600.
+        Err(_) if to_user.is_none() => Ok(()),
+        Err(_) => {
+            let why = format!("it belongs to uid {}; run rotate as that user", old.uid());
+            Err(io::Error::new(ErrorKind::PermissionDenied, why))
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
 /// Removes a file, if it is there.
 fn remove(path: &Path) -> io::Result<()> {
     std::fs::remove_file(path).or_else(|error| match error.kind() {
@@ -237,33 +279,6 @@ pub(super) struct Replacement {
 }
 
 impl Replacement {
-    fn create(path: &Path, target: &Path) -> io::Result<Replacement> {
-        // The lock is held, so this file is left from a process that was killed.
-        remove(path)?;
-        let new = NewFile::private(path)?;
-        // Every user who could read the old file must be able to read the new one.
-        if let (Ok(old), new_metadata) = (target.symlink_metadata(), new.file().metadata()?)
-            && (old.uid(), old.gid()) != (new_metadata.uid(), new_metadata.gid())
-        {
-            // It may have been put there since it was read.
-            if let Some(why) = distrust(target, &old)? {
-                return Err(io::Error::other(why));
-            }
-            let to_group = (old.gid() != new_metadata.gid()).then_some(old.gid());
-            let to_user = (old.uid() != new_metadata.uid()).then_some(old.uid());
-            match std::os::unix::fs::fchown(new.file(), to_user, to_group) {
-                // If only the group could not be kept, nothing is lost: the mode is 0600.
-                Err(_) if to_user.is_none() => {}
-                Err(_) => {
-                    let why = format!("it belongs to uid {}; run rotate as that user", old.uid());
-                    return Err(io::Error::new(ErrorKind::PermissionDenied, why));
-                }
-                Ok(()) => {}
-            }
-        }
-        Ok(Replacement { new, target: target.to_owned() })
-    }
-
     fn reserve(self, bytes: usize) -> io::Result<Replacement> {
         self.new.file().write_all(&vec![b'\n'; bytes])?;
         self.new.file().sync_all()?;

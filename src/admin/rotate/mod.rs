@@ -182,7 +182,9 @@ impl Rotation {
             notes.expires = known_expiry(&flags.token_file);
         }
         let figures = figures(&result, &notes, until.deadline);
-        let written = Written { metrics: metrics_textfile, labels, figures };
+        let rotated = result.as_ref().ok().filter(|(done, _)| done.rotated);
+        let holds = rotated.map(|(done, path)| format!("{path} holds the new token {}", done.id));
+        let written = Written { metrics: metrics_textfile, labels, figures, holds };
         notes.warnings.extend(written.write());
         let (done, path) = result.map_err(|failure| failure.with_warnings(notes.warnings.drain(..)))?;
         for warning in &notes.warnings {
@@ -197,6 +199,8 @@ pub(crate) struct Written {
     metrics: Option<PathBuf>,
     labels: Labels,
     figures: Figures,
+    /// The new content of FILE, if it was replaced.
+    holds: Option<String>,
 }
 
 impl Written {
@@ -209,6 +213,7 @@ impl Written {
         self.figures.exit_status = failure.status.code();
         self.figures.failed.push(failure.stage);
         self.figures.failures.push((failure.stage, failure.reason));
+        let failure = self.holds.iter().fold(failure, |failure, holds| failure.and(holds));
         failure.with_warnings(self.write())
     }
 }
@@ -408,6 +413,7 @@ impl Rotate<'_> {
             failure
         })?;
         notes.expires = expires;
+        notes.warnings.extend(self.issuer.clock_warning());
         if let Some(known) = state.tokens.last_mut() {
             known.installed = true;
         }
