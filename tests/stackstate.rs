@@ -164,7 +164,17 @@ fn every_error_says_what_to_do() {
         ("create", "400 x", expiry, &["rejected the expiry", "in the past"][..]),
         ("create", "500 x", errors_response, &["server error", "it broke", "k-1"]),
         ("list", "401 x", "", &["rejected the credential"]),
-        ("list", "403 x", "<html>no</html>", &["does not allow this credential to list", "HTML page \"no\""]),
+        ("list", "403 x", "", &["does not allow this credential to list the tokens"]),
+        ("list", "401 x", errors_response, &["rejected the credential", "it broke"]),
+        (
+            "list",
+            "403 x",
+            errors_response,
+            &["does not allow this credential to list the tokens", "it broke"],
+        ),
+        // A gateway in front of StackState.
+        ("list", "403 x", "<html>no</html>", &["refused to list", "HTML page \"no\"", "no proxy answers"]),
+        ("list", "401 x", "<html>log in</html>", &["refused to list", "log in", "no proxy answers"]),
         ("list", "404 x", "<html>nginx</html>", &["no token API", "--api-path"]),
         ("list", "502 x", "", &["server error", "502"]),
         ("list", "200 x", "<html>login</html>", &["a response that is not StackState JSON"]),

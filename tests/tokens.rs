@@ -706,3 +706,23 @@ fn a_url_in_place_of_a_file_is_refused_and_not_shown() {
         run(token().env(variable, URL).arg("true")).failed_with(2, &[&words]);
     }
 }
+
+/// Pasted, it asked the server in the variable, which had no such token.
+#[test]
+fn the_command_line_that_deletes_a_token_names_the_url_of_the_flag() {
+    for issuer in ISSUERS {
+        let sandbox = Sandbox::start(&[]);
+        sandbox.misbehave(&format!(r#"{{"status":403,"body":"","times":1,"only":"{}"}}"#, issuer.delete));
+        let url = sandbox.var(issuer.url);
+        let elsewhere = |args: &[&str]| {
+            let mut command = sandbox.token();
+            run(command.env(issuer.url, "http://127.0.0.1:1").args(args))
+        };
+        let exec = [&[issuer.name, "exec", "--url", url], issuer.new, &["--", "true"]].concat();
+        let ended = elsewhere(&exec);
+        let (_, hint) = ended.stderr.trim_end().split_once("now: monitoring-token ").expect("a command line");
+        assert!(hint.starts_with(&format!("{} delete --url {url} --", issuer.name)), "{ended:?}");
+        elsewhere(&hint.split(' ').collect::<Vec<_>>()).succeeded();
+        issuer.nothing_is_left(&sandbox);
+    }
+}

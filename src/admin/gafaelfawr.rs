@@ -11,8 +11,7 @@ use crate::config::{self, gafaelfawr::new_token};
 use crate::date::{self, unix_now};
 use crate::failure::{Failure, Reason, Stage};
 use crate::issuer::gafaelfawr::{
-    Gafaelfawr, MAX_EXPIRES, SHORTEST_LIFETIME, TokenInfo, delete_command, is_token_key, list_command,
-    token_key_of,
+    Gafaelfawr, MAX_EXPIRES, SHORTEST_LIFETIME, TokenInfo, is_token_key, token_key_of,
 };
 use crate::secret::ExposeSecret as _;
 use crate::sys::signal::Signals;
@@ -53,7 +52,7 @@ pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Fa
             Some(server_now.saturating_add(lifetime).min(MAX_EXPIRES))
         }
     };
-    let open = format!("a token may have been created; see: {}", list_command(username));
+    let open = format!("a token may have been created; see: {}", gafaelfawr.list_command(username));
     let work = gafaelfawr.create(&new, expires, until.deadline);
     let token = make(&until, gafaelfawr.api(), work, &open)?;
     let key = token_key_of(&token).unwrap_or_default();
@@ -70,7 +69,7 @@ pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Fa
             }))
         }
     };
-    let lost = format!("the token is lost; delete it: {}", delete_command(username, key));
+    let lost = format!("the token is lost; delete it: {}", gafaelfawr.delete_command(username, key));
     place.deliver(&until, &token, shown, |advice| {
         let until = until.again();
         let work = gafaelfawr.delete(username, key, until.deadline);
@@ -105,7 +104,7 @@ pub(crate) fn delete(line: Line<Delete>, signals: &Signals) -> Result<String, Fa
     let Delete { gafaelfawr, username, admin } = line.flags;
     let (gafaelfawr, until, format) = begin(gafaelfawr, admin, signals)?;
     let deletion = gafaelfawr.delete(&username, key, until.deadline);
-    let see = format!("see: {}", list_command(&username));
+    let see = format!("see: {}", gafaelfawr.list_command(&username));
     if !change(&until, gafaelfawr.api(), deletion, &format!("{key} may be deleted, {see}"))? {
         let message = format!("{username} has no token {key}; {see}");
         return Err(Failure::failed(Stage::Exchange, Reason::TokenNotFound, message));

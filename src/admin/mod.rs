@@ -23,11 +23,11 @@ use crate::until::{Ended, Until, block_on};
 /// Reads the files that may be pipes, `-ca-file` and the credential, and calls `connect` with them.
 fn connect<T>(
     until: &Until<'_>,
-    Site { url, http, credential }: Site,
+    Site { url, http, credential, flags }: Site,
     connect: impl FnOnce(Access<'_>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let (http, credential) = (http.load(until)?, credential.read(until)?);
-    connect(Access { http: &http, url, credential: &credential })
+    connect(Access { http: &http, url, credential: &credential, flags })
 }
 
 /// Runs `work` until it finishes, the time is up or a signal arrives.

@@ -21,7 +21,6 @@ use crate::until::Until;
 
 /// `Date` has whole seconds.
 const DATE_SLACK_SECONDS: i64 = 2;
-const SEE_LIST: &str = "see: monitoring-token stackstate list";
 
 /// The installation, the time limit of the verb, and the format of its output.
 fn begin(
@@ -40,7 +39,8 @@ pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Fa
     let new = new_token(name, subject, expiration)?;
     let (stackstate, until, format) = begin(stackstate, admin, signals)?;
     let place = Place::reserve(out.out)?;
-    let open = format!("the token {} may have been created; {SEE_LIST}", new.name);
+    let see = stackstate.list_command();
+    let open = format!("the token {} may have been created; see: {see}", new.name);
     let began = date::unix_now().cast_signed();
     let work = stackstate.create(&new, until.deadline);
     let Created { name, token, expiration } = make(&until, stackstate.api(), work, &open)?;
@@ -54,10 +54,7 @@ pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Fa
             json(&BTreeMap::from([("service-token", CreatedToken { name: &name, token, expiration })]))
         }
     };
-    let lost = format!(
-        "the token {} is lost; delete it by the ID that monitoring-token stackstate list shows",
-        printable(&name)
-    );
+    let lost = format!("the token {} is lost; delete it by the ID that {see} shows", printable(&name));
     place.deliver(&until, &token, shown, |advice| {
         let until = until.again();
         // Without the server's clock, an older token could not be told from a new one.
@@ -116,7 +113,12 @@ pub(crate) fn delete(line: Line<Delete>, signals: &Signals) -> Result<String, Fa
     };
     let (stackstate, until, format) = begin(stackstate, admin, signals)?;
     let work = delete_which(&stackstate, which, until.deadline);
-    let id = change(&until, stackstate.api(), work, &format!("the token may be deleted; {SEE_LIST}"))?;
+    let id = change(
+        &until,
+        stackstate.api(),
+        work,
+        &format!("the token may be deleted; see: {}", stackstate.list_command()),
+    )?;
     Ok(match format {
         Format::Text => format!("✅ Service token deleted: {id}\n"),
         Format::Json => json(&json!({"deleted-service-token": id})),
@@ -131,6 +133,7 @@ enum Which {
 
 /// Deletes the token and returns its ID.
 async fn delete_which(stackstate: &StackState, which: Which, deadline: Instant) -> Result<i64, Failure> {
+    let see = format!("see: {}", stackstate.list_command());
     let refuse = |why: String| Err(Failure::failed(Stage::Exchange, Reason::TokenNotFound, why));
     let id = match which {
         Which::Id(id) => id,
@@ -139,7 +142,7 @@ async fn delete_which(stackstate: &StackState, which: Which, deadline: Instant) 
             let name = printable(&name);
             match ids.as_slice() {
                 [id] => *id,
-                [] => return refuse(format!("no service token is named {name}; {SEE_LIST}")),
+                [] => return refuse(format!("no service token is named {name}; {see}")),
                 ids => {
                     let ids: Vec<String> = ids.iter().map(i64::to_string).collect();
                     return refuse(format!(
@@ -161,7 +164,7 @@ async fn delete_which(stackstate: &StackState, which: Which, deadline: Instant) 
         .filter_map(|token| Some(format!("{} ({})", token.id?, printable(&scrub(&token.name)))))
         .collect();
     refuse(if near.is_empty() {
-        format!("no service token has the ID {id}; {SEE_LIST}")
+        format!("no service token has the ID {id}; {see}")
     } else {
         format!(
             "no service token has the ID {id}, but there is {}: a tool such as jq rounds numbers above \

@@ -13,8 +13,8 @@ use super::token::{
     refused_flag, token_file,
 };
 use super::values::{
-    CommaList, Flag as _, Preset, SERVICE, TOKEN, Why, base_url, boolean, filled, lifetime, list, only, read,
-    text,
+    CommaList, Flag as _, Given, Preset, SERVICE, TOKEN, Why, base_url, boolean, filled, given, lifetime,
+    list, only, read, text,
 };
 use crate::issuer::gafaelfawr::{ADMIN_TOKEN, MIN_LIFETIME, URL, is_scope, is_username};
 
@@ -26,8 +26,8 @@ pub(crate) const LIFETIME: Preset<Duration> = Preset { text: DEFAULT_LIFETIME, p
 #[command(next_help_heading = SERVICE, args = refused(token))]
 pub(crate) struct GafaelfawrFlags {
     /// Base URL of the environment, for example https://data.lsst.cloud
-    #[arg(long, value_name = "URL", variable(URL), value_parser = read(base_url))]
-    pub(crate) url: Option<Url>,
+    #[arg(long, value_name = "URL", variable(URL), value_parser = given(base_url))]
+    pub(crate) url: Option<Given<Url>>,
     /// File with the admin token, - for standard input [default: $GAFAELFAWR_ADMIN_TOKEN]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, value_parser = read(admin_token_file))]
     pub(crate) admin_token_file: Option<PathBuf>,

@@ -32,8 +32,8 @@ pub(crate) const NAME: Preset<String> = Preset { text: "monitoring-token", parse
 #[command(args = refused(token))]
 pub(crate) struct StackStateFlags {
     /// Base URL of the installation
-    #[arg(long, value_name = "URL", variable(URL), value_parser = read(base_url), help_heading = SERVICE)]
-    pub(crate) url: Option<Url>,
+    #[arg(long, value_name = "URL", variable(URL), value_parser = given(base_url), help_heading = SERVICE)]
+    pub(crate) url: Option<Given<Url>>,
     /// Path of the API below the URL
     #[arg(long, value_name = "PATH", variable(API_PATH), default(DEFAULT_API_PATH), value_parser = read(api_path), help_heading = SERVICE)]
     pub(crate) api_path: Option<String>,

@@ -1,7 +1,7 @@
 //! Rules of the `gafaelfawr` flags.
 
 use super::http::http;
-use super::token::{self, base_url, credential};
+use super::token::{self, base_url, credential, on_command_line};
 use super::{Purpose, run};
 use crate::cli::Line;
 use crate::cli::flags::HttpFlags;
@@ -14,6 +14,7 @@ use crate::sys::signal::Signals;
 
 pub(crate) fn site(access: GafaelfawrFlags, http_flags: HttpFlags) -> Result<Site, Failure> {
     Ok(Site {
+        flags: token::flags(&[("--url", on_command_line(access.url.as_ref()))]),
         url: base_url(access.url, URL, None)?,
         http: http(http_flags)?,
         credential: credential(access.admin_token_file, &[ADMIN_TOKEN], None)?,

@@ -1,11 +1,13 @@
 //! Rules of the `stackstate` flags.
 
+use std::ffi::OsStr;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::http::http;
 use super::sts::Context;
-use super::token::{self, base_url, credential};
+use super::token::{self, base_url, credential, on_command_line};
 use super::{Purpose, path_variable, run};
 use crate::cli::Line;
 use crate::cli::flags::HttpFlags;
@@ -15,8 +17,8 @@ use crate::failure::{Failure, Reason};
 use crate::http::HttpConfig;
 use crate::issuer::credential::Credential;
 use crate::issuer::stackstate::{
-    API_TOKEN, ApiConfig, CA_DATA, CA_PATH, CREDENTIALS, CredentialKind, DEFAULT_API_PATH, NewToken,
-    SERVICE_TOKEN, URL,
+    API_PATH, API_TOKEN, ApiConfig, CA_DATA, CA_PATH, CONTEXT, CREDENTIALS, CredentialKind, DEFAULT_API_PATH,
+    NewToken, SERVICE_TOKEN, URL,
 };
 use crate::issuer::{IssuerConfig, Site};
 use crate::run::token::TokenRun;
@@ -31,6 +33,13 @@ pub(crate) fn site(
 ) -> Result<(Site, ApiConfig), Failure> {
     let context = context(&flags, until)?.unwrap_or_default();
     context.check()?;
+    let sts = &flags.sts;
+    let reached_by = token::flags(&[
+        ("--url", on_command_line(flags.url.as_ref())),
+        ("--api-path", flags.api_path.as_ref().map(OsStr::new)),
+        ("--context", sts.context.as_ref().map(OsStr::new)),
+        ("--config", sts.config.as_ref().map(|path| path.as_os_str())),
+    ]);
     let url = base_url(flags.url, URL, context.url.as_deref().map(|url| (url, context.origin.as_str())))?;
     let (other, kind) = context.credential()?.unzip();
     let credential = credential(flags.admin_token_file, &CREDENTIALS, other)?;
@@ -47,6 +56,9 @@ pub(crate) fn site(
         let origin = &context.origin;
         return Err(Failure::usage(format!("{origin}: invalid api-path: expected a path such as /api")));
     }
+    let mut variables = vec![(API_PATH, path.clone())];
+    // `sts` reads what is not in these variables from a context: from the current one, unless this names another.
+    variables.extend(context.name.clone().map(|name| (CONTEXT, name)));
     let http = connections(http, flags.sts, context)?;
     let ca = match (&http.trust.extra, &http.trust.extra_pem) {
         (Some(path), _) => path.to_str().map(|path| (CA_PATH, path.to_owned())),
@@ -54,8 +66,8 @@ pub(crate) fn site(
         (None, None) => None,
     };
     // The kernel accepts no variable of more than 128 KiB.
-    let ca = ca.filter(|(name, value)| name.len() + value.len() < 128 * 1024 - 2);
-    Ok((Site { url, http, credential }, ApiConfig { path, kind, ca }))
+    variables.extend(ca.filter(|(name, value)| name.len() + value.len() < 128 * 1024 - 2));
+    Ok((Site { url, http, credential, flags: reached_by }, ApiConfig { path, kind, variables }))
 }
 
 /// The context. If nothing of it is needed, it does not matter that it cannot be read.

@@ -23,6 +23,8 @@ const UNNAMED: &str = "default";
 pub(super) struct Context {
     /// The file and the context, for messages.
     pub origin: String,
+    /// Its name, if it is in the file that `sts` reads without `--config`.
+    pub name: Option<String>,
     pub url: Option<String>,
     pub api_path: Option<String>,
     pub ca_base64: Option<String>,
@@ -36,6 +38,7 @@ impl Context {
     /// requested.
     pub(super) fn load(flags: &StsFlags, until: &Until<'_>) -> Result<Option<Context>, Failure> {
         let (named, given) = (flags.context.as_deref(), flags.config.clone());
+        let is_usual = given.is_none();
         let is_wanted = named.is_some() || given.is_some();
         let Some(path) = given.or_else(default_path) else {
             return match named {
@@ -67,7 +70,8 @@ impl Context {
         // Go's YAML library skips it, too.
         let text = String::from_utf8_lossy(bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes));
         let found = find(&text, named).map_err(|why| failure(format!("sts configuration {at}{why}")))?;
-        Ok(Some(Context { origin: format!("{at}: context {}", found.origin), ..found }))
+        let origin = format!("{at}: context {}", found.origin);
+        Ok(Some(Context { origin, name: found.name.filter(|_| is_usual), ..found }))
     }
 
     pub(super) fn credential(&self) -> Result<Option<(Credential, CredentialKind)>, Failure> {
@@ -215,6 +219,7 @@ fn read_context(node: &Node, name: &str) -> Context {
     };
     Context {
         origin: printable(name),
+        name: Some(name.to_owned()),
         url: text("url"),
         api_path: text("api-path"),
         ca_base64: text("ca-cert-base64-data"),

@@ -10,9 +10,9 @@ use super::run;
 use super::{Purpose, variable};
 use crate::child::{InputPolicy, OutputPolicy};
 use crate::cli::flags::HttpFlags;
-use crate::cli::values::{parse_base_url, variable_name};
+use crate::cli::values::{Given, parse_base_url, variable_name};
 use crate::cli::{EXEC_ENV_NAME, EXEC_OUTPUT, EXEC_TIMEOUT, ExecFlags, Line};
-use crate::failure::{Failure, Reason, Stage};
+use crate::failure::{Failure, Reason, Stage, shell_word};
 use crate::issuer::credential::{Credential, one_word};
 use crate::issuer::{IssuerConfig, Site};
 use crate::metrics::Labels;
@@ -60,14 +60,25 @@ pub(crate) fn labels(
     }
 }
 
+/// The flags that were given, for the command lines in messages: each with a space before it.
+pub(super) fn flags(given: &[(&str, Option<&OsStr>)]) -> String {
+    let shown = |value: &OsStr| shell_word(&value.display().to_string()).into_owned();
+    given.iter().filter_map(|(name, value)| Some(format!(" {name} {}", shown((*value)?)))).collect()
+}
+
+/// The text of a flag, unless it comes from the flag's variable, which the next command line has, too.
+pub(super) fn on_command_line<T>(given: Option<&Given<T>>) -> Option<&OsStr> {
+    given.filter(|given| given.is_flag()).map(|given| given.text.as_os_str())
+}
+
 /// The base URL of the service: from the flag, from `variable`, or from a context of `sts`.
 pub(super) fn base_url(
-    given: Option<Url>,
+    given: Option<Given<Url>>,
     variable: &str,
     context: Option<(&str, &str)>,
 ) -> Result<Url, Failure> {
     match (given, context) {
-        (Some(url), _) => Ok(url),
+        (Some(url), _) => Ok(url.value),
         (None, Some((url, origin))) => {
             parse_base_url(OsStr::new(url)).map_err(|why| Failure::usage(format!("{origin}: {why}")))
         }

@@ -26,6 +26,7 @@ pub(crate) struct Api {
     client: Client,
     base: Url,
     headers: HeaderMap,
+    flags: String,
     /// How often a repeatable request is repeated; `None`: for as long as the deadline allows.
     retries: Cell<Option<u32>>,
     /// The credential was accepted by a request that is not open to the bootstrap token.
@@ -49,12 +50,14 @@ pub(crate) struct Access<'a> {
     pub http: &'a LoadedHttp,
     pub url: Url,
     pub credential: &'a SecretString,
+    /// See [`Site`](super::Site).
+    pub flags: String,
 }
 
 impl Api {
     /// The API below the URL of `access`.
     pub(crate) fn new(dialect: &'static Dialect, access: Access<'_>, scheme: Scheme) -> Result<Api, Failure> {
-        let Access { http, url: base, credential } = access;
+        let Access { http, url: base, credential, flags } = access;
         if let Some(other) = issuer_of(credential.expose_secret()).filter(|other| *other != dialect.owner) {
             let Dialect { name, owner, .. } = dialect;
             let message = format!(
@@ -66,7 +69,7 @@ impl Api {
         let client = Client::new(http, &base, Redirects::No).map_err(TransportError::into_failure)?;
         let headers = authentication(scheme, credential)?;
         let retries = Cell::new(Some(http.retries));
-        Ok(Api { dialect, client, base, headers, retries, accepted: Cell::new(false) })
+        Ok(Api { dialect, client, base, headers, flags, retries, accepted: Cell::new(false) })
     }
 
     /// From now on, repeats requests for as long as the deadline allows: only the clean-up is left.
@@ -85,6 +88,11 @@ impl Api {
 
     pub(crate) fn url(&self) -> &Url {
         &self.base
+    }
+
+    /// A command line that asks the same server with this verb.
+    pub(super) fn command_line(&self, verb: &str) -> String {
+        format!("monitoring-token {} {verb}{}", self.dialect.name, self.flags)
     }
 
     pub(crate) fn client(&self) -> &Client {

@@ -9,6 +9,7 @@ use super::quote::shown;
 use crate::date::time;
 use crate::failure::Failure;
 use crate::http::{Answer, Phase};
+use crate::secret::SecretString;
 
 /// The pause before an issuer is asked again for a token that it may list late.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
@@ -63,8 +64,8 @@ pub(crate) struct CreateError {
 /// A token that is, or may be, left at the issuer and must be deleted.
 #[derive(Debug)]
 pub(crate) enum Leftover {
-    /// The ID that deletes it.
-    Token(String),
+    /// The ID that deletes it, and the token itself if it is known.
+    Token(String, Option<SecretString>),
     /// The creation got a response, but it had no token.
     Answered(Reply),
     /// The creation got no response, so it is unknown whether the request arrived.
@@ -82,9 +83,14 @@ pub(crate) struct Reply {
 
 impl Reply {
     /// True if the server has finished: a token that is not listed now was not created.
-    fn is_final(&self) -> bool {
-        // A proxy may have given up while the server still works on the request.
-        self.status.is_some_and(|status| !matches!(status, 408 | 501..=599))
+    fn is_final(&self, planned: &PlannedCreation) -> bool {
+        match self.status {
+            // A proxy may have given up while the server still works on the request.
+            None | Some(408 | 501..=599) => false,
+            // The token may exist, and a list that is behind shows its name later.
+            Some(200..=299 | 500) => planned.name.is_none(),
+            Some(_) => true,
+        }
     }
 }
 
@@ -116,7 +122,7 @@ impl Leftover {
     /// The ID that deletes the token, if it is known.
     fn id<'a>(&'a self, planned: &'a PlannedCreation) -> Option<&'a str> {
         match self {
-            Leftover::Token(id) => Some(id),
+            Leftover::Token(id, _) => Some(id),
             Leftover::Answered(_) | Leftover::Unanswered => planned.name.as_deref(),
         }
     }
@@ -144,8 +150,8 @@ impl Leftover {
     ) -> Result<(), String> {
         let hint = || self.manual_cleanup_hint(issuer, planned);
         let (answered, is_final) = match self {
-            Leftover::Answered(reply) => (true, reply.is_final()),
-            Leftover::Token(_) | Leftover::Unanswered => (false, false),
+            Leftover::Answered(reply) => (true, reply.is_final(planned)),
+            Leftover::Token(..) | Leftover::Unanswered => (false, false),
         };
         let planned = &PlannedCreation { answered, ..planned.clone() };
         let mut looks = 0;
@@ -172,6 +178,12 @@ impl Leftover {
                 }
                 Found::NotListed => {}
             }
+            if let Leftover::Token(_, Some(token)) = self
+                && looks == 1
+                && matches!(issuer.exists(token, deadline).await, Ok(false))
+            {
+                return Ok(());
+            }
             if is_final && looks >= LOOKS_AFTER_FINAL_REPLY {
                 return Ok(());
             }
@@ -179,7 +191,7 @@ impl Leftover {
             let may_be_listed = answered || self.id(planned).is_some();
             if !may_be_listed || Instant::now() + 2 * LOOK_AGAIN_AFTER >= deadline {
                 let unconfirmed = match self {
-                    Leftover::Token(_) => "",
+                    Leftover::Token(..) => "",
                     Leftover::Answered(_) | Leftover::Unanswered => "its creation was not confirmed, and ",
                 };
                 return Err(format!("{unconfirmed}it is not listed; {}", hint()));

@@ -39,6 +39,8 @@ pub(crate) struct Site {
     pub url: Url,
     pub http: HttpConfig,
     pub credential: Credential,
+    /// The flags among these, for the command lines in messages: each with a space before it.
+    pub flags: String,
 }
 
 /// An issuer and the tokens to create, before a connection is made.
@@ -170,6 +172,11 @@ pub(crate) trait Issuer {
 
     /// Deletes a token. `false`: there is none, but it may still be listed later.
     fn delete<'a>(&'a self, id: &'a str, deadline: Instant) -> BoxFuture<'a, Result<bool, Failure>>;
+
+    /// False if a token that is not listed does not exist any more: the list may only be behind.
+    fn exists<'a>(&'a self, _: &'a SecretString, _: Instant) -> BoxFuture<'a, Result<bool, Failure>> {
+        Box::pin(async { Ok(true) })
+    }
 
     /// The command line that deletes the token.
     fn delete_hint(&self, id: &str) -> String;

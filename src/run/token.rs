@@ -37,7 +37,7 @@ impl TokenRun {
 /// The issuer of the token, connected with the administrator's credential.
 pub(crate) fn connect(
     run: &mut Run<'_>,
-    Site { url, http, credential }: Site,
+    Site { url, http, credential, flags }: Site,
     issuer: IssuerConfig,
     observer: &mut impl Observer,
 ) -> Result<Box<dyn Issuer>, Failure> {
@@ -48,7 +48,7 @@ pub(crate) fn connect(
     run.report.took(Stage::Sign, began.elapsed());
     let http = observer.step("roots", http.load(&run.until()))?;
     observer.set_up(&http, &url)?;
-    let access = Access { http: &http, url, credential: &token };
+    let access = Access { http: &http, url, credential: &token, flags };
     observer.step("token", issuer.connect(access, Lifetime::OfRun(needed(run))))
 }
 
@@ -104,7 +104,7 @@ fn token(
 ) -> Result<(SecretString, PlannedCreation, Leftover), Failure> {
     let planned = prepare(run, issuer, &mut ())?;
     let (CreateError { failure, leftover }, ended_at) = match create(run, issuer, &planned) {
-        Ok((token, id)) => return Ok((token, planned, Leftover::Token(id))),
+        Ok((token, id)) => return Ok((token.clone(), planned, Leftover::Token(id, Some(token)))),
         Err(error) => error,
     };
     if let Some(leftover) = &leftover {
@@ -143,7 +143,7 @@ fn create(
         tracing::debug!("the creation is under way; waiting for its response");
         let answer = tokio::time::timeout(run.timeline.revoke_limit / 2, create).await;
         let leftover = match answer {
-            Ok(Ok((_, id))) => Some(Leftover::Token(id)),
+            Ok(Ok((token, id))) => Some(Leftover::Token(id, Some(token))),
             Ok(Err(error)) => error.leftover,
             Err(_) => Leftover::of_interruption(issuer.api().client().attempt().phase),
         };

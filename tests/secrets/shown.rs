@@ -403,7 +403,9 @@ fn a_password_that_is_a_word_of_ours_leaves_our_sentences_alone() {
         list.args(["stackstate", "list", "--url"]).arg(format!("http://{address}"));
         run(list.env("STS_CLI_API_TOKEN", credential)).failed_with(
             125,
-            &[&format!("stackstate at http://{address} rejected the credential (HTTP 401, \"no REDACTED\")")],
+            &[&format!(
+                "stackstate at http://{address} refused to list the tokens (HTTP 401, \"no REDACTED\")"
+            )],
         );
     }
 }

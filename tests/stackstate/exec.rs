@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{CONTROL, stackstate, token_of};
 use crate::support::api::{environment, relay, shell};
 use crate::support::issuer::STACKSTATE;
+use crate::support::job::Job;
 use crate::support::{Sandbox, http, run};
 
 const CREATE: &str = STACKSTATE.create;
@@ -171,5 +172,78 @@ fn the_command_line_that_deletes_a_token_can_be_pasted() {
     for (name, quoted) in [("nightly job", "'nightly job-"), ("ci;id", "'ci;id-"), ("it's", r"'it'\''s-")] {
         let ended = run(exec(&sandbox).args(["--name", name, "--", "true"]));
         ended.said(0, &[&format!("; to delete it now: monitoring-token stackstate delete --name {quoted}")]);
+    }
+}
+
+/// The first of two runs that ended deleted the subject of the other.
+#[test]
+fn each_run_has_a_dedicated_subject_of_its_own() {
+    let sandbox = Sandbox::start(&[]);
+    for _ in 0..2 {
+        run(exec(&sandbox).args(["--dedicated-subject=metrics", "--", "true"])).succeeded();
+    }
+    let requests = sandbox.shows("/sandbox/requests");
+    let subjects =
+        requests.as_array().unwrap().iter().filter_map(|it| it["body"]["dedicatedSubject"].as_str());
+    let subjects: Vec<&str> = subjects.collect();
+    assert_eq!(subjects.len(), 2, "{subjects:?}");
+    assert!(subjects.iter().all(|subject| subject.starts_with("metrics-")), "{subjects:?}");
+    assert_ne!(subjects[0], subjects[1]);
+}
+
+/// The run looked for it for five seconds, and then said that it was left.
+#[test]
+fn a_token_that_somebody_else_has_deleted_is_not_missed() {
+    let sandbox = Sandbox::start(&[]);
+    let mut job = Job::prepare(
+        exec(&sandbox),
+        &["sh", "-c", "echo >$D/ready; until [ -e $D/go ]; do sleep 0.05; done"],
+        |_| {},
+    );
+    job.note("ready");
+    let id = sandbox.made_tokens(CONTROL)[0]["id"].to_string();
+    stackstate(&sandbox, &["delete", &id]).succeeded();
+    let before = sandbox.requests().len();
+    job.leave("go");
+    let ended = job.finish();
+    assert_eq!((ended.status, ended.stderr.as_str()), (0, ""));
+    let asked = &sandbox.requests()[before..];
+    assert_eq!(asked, ["GET /api/security/tokens", "GET /api/server/info"]);
+}
+
+/// The list was behind, and the run denied that there is a token.
+#[test]
+fn a_token_that_is_listed_late_after_an_error_or_an_unusable_answer_is_deleted() {
+    for (status, body, is_listed) in [
+        ("500 x", "oops", true),
+        ("200 OK", r#"{"name":"x","token":"*** removed ***"}"#, true),
+        ("201 Created", "{}", true),
+        ("200 OK", "{}", false),
+    ] {
+        let sandbox = Sandbox::start(&[]);
+        let mut looks = None;
+        let url = relay(sandbox.var("STS_CLI_URL"), move |request, pass_on| {
+            let answer = pass_on(request);
+            if request.starts_with(CREATE) {
+                looks = Some(0);
+                return http(status, "", body);
+            }
+            let is_behind = looks.as_mut().is_some_and(|looks| {
+                *looks += 1;
+                !is_listed || *looks <= 3
+            });
+            let is_list = request.starts_with("GET /api/security/tokens ");
+            if is_behind && is_list { http("200 OK", "", "[]") } else { answer }
+        });
+        let ended = run(exec(&sandbox).env("STS_CLI_URL", url).args(["--", "true"]));
+        if is_listed {
+            ended.failed_with(125, &["; no token is left"]);
+            STACKSTATE.made_and_deleted(&sandbox);
+        } else {
+            ended.failed_with(
+                125,
+                &["its creation was not confirmed, and it is not listed", "delete --name x-"],
+            );
+        }
     }
 }

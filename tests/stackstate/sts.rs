@@ -149,6 +149,20 @@ fn csv_roles_and_blanks_mean_what_they_mean_for_sts() {
     stage.run("create -name=x --roles=r").succeeded();
 }
 
+/// Pasted, it asked another installation, which had no such token.
+#[test]
+fn the_command_line_that_deletes_a_token_names_the_context() {
+    let stage = Stage::new();
+    stage
+        .sandbox
+        .misbehave(&format!(r#"{{"status":403,"body":"","times":1,"only":"{}"}}"#, STACKSTATE.delete));
+    let ended = stage.run("exec --context prod --roles r -n x -- true");
+    let hint = " to delete it now: monitoring-token stackstate ";
+    let (_, hint) = ended.stderr.trim_end().split_once(hint).unwrap_or_else(|| panic!("{ended:?}"));
+    assert!(hint.starts_with("delete --context prod --name x-"), "{ended:?}");
+    stage.run(hint).succeeded();
+}
+
 /// There, it is a destination.
 #[test]
 fn an_error_of_exec_is_text_whatever_its_output_is() {
@@ -185,6 +199,19 @@ fn a_context_gives_exec_its_url_and_token_and_flags_count_more() {
     exec.args(["stackstate", "exec", "-cprod", "--roles=r", "-n=x"]);
     let seen = environment(&mut exec);
     assert_eq!(seen["STS_CLI_URL"], stage.sandbox.var("STS_CLI_URL"));
+    // Of another context, `sts` would take the path and an unverified connection.
+    assert_eq!((&*seen["STS_CLI_CONTEXT"], &*seen["STS_CLI_API_PATH"]), ("prod", "/api"));
+    let mut of_file = stage.sandbox.token();
+    in_home(&mut of_file);
+    of_file.current_dir(stage.folder.root()).env("STS_CLI_API_PATH", "/other");
+    let seen = environment(of_file.args([
+        "stackstate",
+        "exec",
+        "--config=other.yaml",
+        "--api-path=/api",
+        "--roles=r",
+    ]));
+    assert_eq!((seen.get("STS_CLI_CONTEXT"), &*seen["STS_CLI_API_PATH"]), (None, "/api"));
     let made = stage.sandbox.made_tokens(CONTROL);
     assert!(made.iter().all(|token| token["name"] == "older"), "{made:?}");
     // The current context has an unreachable URL; the one in the variable works.

@@ -71,17 +71,6 @@ pub(crate) fn token_key_of(token: &SecretString) -> Option<&str> {
     (is_token_key(key) && is_token_key(secret)).then_some(key)
 }
 
-/// The command line that lists the tokens of a user, for messages.
-pub(crate) fn list_command(username: &str) -> String {
-    format!("monitoring-token gafaelfawr list --username {username}")
-}
-
-pub(crate) fn delete_command(username: &str, key: &str) -> String {
-    // A key may begin with a dash.
-    let end = if key.starts_with('-') { "-- " } else { "" };
-    format!("monitoring-token gafaelfawr delete --username {username} {end}{key}")
-}
-
 /// True for a valid username: lower case, digits, single dashes within.
 pub(crate) fn is_username(name: &str) -> bool {
     name.len() <= MAX_USERNAME_CHARS
@@ -105,7 +94,7 @@ fn located(leftover: Leftover, username: &str) -> Leftover {
         let is_ours = path.ends_with(&format!("/auth/api/v1/users/{username}/tokens"));
         (is_ours && is_token_key(key)).then(|| key.to_owned())
     });
-    key.map_or(leftover, Leftover::Token)
+    key.map_or(leftover, |key| Leftover::Token(key, None))
 }
 
 const BEARER: Scheme = ("authorization", "bearer ");
@@ -121,6 +110,17 @@ impl Gafaelfawr {
 
     pub(crate) fn api(&self) -> &Api {
         &self.api
+    }
+
+    /// The command line that lists the tokens of a user, for messages.
+    pub(crate) fn list_command(&self, username: &str) -> String {
+        format!("{} --username {username}", self.api.command_line("list"))
+    }
+
+    pub(crate) fn delete_command(&self, username: &str, key: &str) -> String {
+        // A key may begin with a dash.
+        let end = if key.starts_with('-') { "-- " } else { "" };
+        format!("{} --username {username} {end}{key}", self.api.command_line("delete"))
     }
 
     fn user_tokens(&self, username: &str) -> Url {

@@ -8,7 +8,7 @@ use super::error::{is_invalid_token, is_lost_token};
 use super::orphan::{CREATED_SLACK_SECONDS, EXPIRY_SPREAD_SECONDS, draw_free, judge};
 use super::{
     ADMIN_SCOPE, ADMIN_TOKEN, Gafaelfawr, MAX_EXPIRES, MIN_LIFETIME, NewToken, SHORTEST_LIFETIME, TokenInfo,
-    URL, delete_command, list_command, token_key_of,
+    URL, token_key_of,
 };
 use crate::date::time;
 use crate::failure::{Failure, Reason, Stage, printable};
@@ -176,11 +176,11 @@ impl Issuer for Environment {
     }
 
     fn delete_hint(&self, id: &str) -> String {
-        delete_command(&self.new.username, id)
+        self.admin.delete_command(&self.new.username, id)
     }
 
     fn list_hint(&self) -> String {
-        list_command(&self.new.username)
+        self.admin.list_command(&self.new.username)
     }
 
     fn lease(&self, token: &SecretString) -> Lease {

@@ -10,7 +10,7 @@ use crate::issuer::status::{clock_clause, is_days_off};
 pub(super) static DIALECT: Dialect = Dialect {
     name: "stackstate",
     owner: "StackState",
-    advice: "check --url and --api-path",
+    advice: "check --url and --api-path, and that no proxy answers in its place",
     is_own,
     is_not_found: is_own,
     explain,
@@ -19,6 +19,11 @@ pub(super) static DIALECT: Dialect = Dialect {
 
 fn is_own(answer: &Answer) -> bool {
     serde_json::from_slice::<Value>(&answer.body).is_ok_and(|body| body["_type"].is_string())
+}
+
+/// True if a gateway has written it, in front of StackState.
+fn is_foreign(answer: &Answer) -> bool {
+    !answer.body.is_empty() && !is_own(answer)
 }
 
 /// True if the credential is unknown, expired or deleted. A gateway may refuse one that is valid.
@@ -46,6 +51,7 @@ fn reason(refusal: &Refusal<'_>) -> Option<Reason> {
     let (kind, _) = words(refusal.answer);
     match (kind.as_str(), refusal.answer.status) {
         ("ServiceTokenInvalidExpiryError", _) => Some(Reason::InvalidExpiry),
+        _ if is_foreign(refusal.answer) => None,
         (_, 401) => Some(Reason::CredentialRejected),
         (_, 403) => Some(Reason::CredentialForbidden),
         (kind, 404) if !kind.is_empty() => Some(Reason::TokenNotFound),
@@ -62,6 +68,7 @@ fn explain(refusal: &Refusal<'_>) -> String {
             format!("{server} rejected the expiry {said}{check}{}", clock_clause(refusal.answer))
         }
         (_, 401) if refusal.doing == Doing::Verify => refusal.usual(&said),
+        (_, 401 | 403) if is_foreign(refusal.answer) => refusal.usual(&said),
         (_, 401) => format!(
             "{server} rejected the credential {said}: it is unknown or expired, or it is a service token where an API token is expected; use a new one"
         ),

@@ -19,6 +19,7 @@ use crate::secret::{ExposeSecret as _, SecretString, protect};
 
 pub(crate) const URL: &str = "STS_CLI_URL";
 pub(crate) const API_PATH: &str = "STS_CLI_API_PATH";
+pub(crate) const CONTEXT: &str = "STS_CLI_CONTEXT";
 pub(crate) const CA_PATH: &str = "STS_CA_CERT_PATH";
 pub(crate) const CA_DATA: &str = "STS_CA_CERT_BASE64_DATA";
 pub(crate) const DEFAULT_API_PATH: &str = "/api";
@@ -115,24 +116,24 @@ pub(crate) struct ApiConfig {
     pub path: String,
     /// The kind of the credential, if its origin tells.
     pub kind: Option<CredentialKind>,
-    /// The variable that names the server's certificate authority for `sts`, and its value.
-    pub ca: Option<(&'static str, String)>,
+    /// Variables with which `sts` reaches the same API in the same way, beside URL and token.
+    pub variables: Vec<(&'static str, String)>,
 }
 
 pub(crate) struct StackState {
     api: Api,
     /// The base URL, without the API's path.
     url: Url,
-    api_path: String,
-    ca: Option<(&'static str, String)>,
+    /// See [`ApiConfig`].
+    variables: Vec<(&'static str, String)>,
 }
 
 impl StackState {
     pub(crate) fn new(
         access: Access<'_>,
-        ApiConfig { path, kind, ca }: ApiConfig,
+        ApiConfig { path, kind, variables }: ApiConfig,
     ) -> Result<StackState, Failure> {
-        let Access { http, url, credential } = access;
+        let Access { url, credential, .. } = &access;
         let header = match kind.unwrap_or_else(|| CredentialKind::of(credential)) {
             CredentialKind::Api => "x-api-token",
             CredentialKind::Service => SERVICE_HEADER,
@@ -142,8 +143,9 @@ impl StackState {
         if let Ok(mut segments) = base.path_segments_mut() {
             segments.pop_if_empty().extend(path.split('/').filter(|segment| !segment.is_empty()));
         }
-        let api = Api::new(&error::DIALECT, Access { http, url: base, credential }, (header, ""))?;
-        Ok(StackState { api, url, api_path: path, ca })
+        let url = url.clone();
+        let api = Api::new(&error::DIALECT, Access { url: base, ..access }, (header, ""))?;
+        Ok(StackState { api, url, variables })
     }
 
     pub(crate) fn api(&self) -> &Api {
@@ -152,6 +154,11 @@ impl StackState {
 
     pub(crate) fn url(&self) -> &str {
         self.url.as_str().trim_end_matches('/')
+    }
+
+    /// The command line that lists the tokens, for messages.
+    pub(crate) fn list_command(&self) -> String {
+        self.api.command_line("list")
     }
 
     fn tokens(&self) -> Url {

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::{
-    API_PATH, API_TOKEN, K8S_TOKEN, K8S_TOKEN_PATH, NewToken, SERVICE_TOKEN, SERVICE_TOKEN_PREFIX,
-    StackState, URL, unique_name,
+    API_TOKEN, K8S_TOKEN, K8S_TOKEN_PATH, NewToken, SERVICE_TOKEN, SERVICE_TOKEN_PREFIX, StackState, URL,
+    unique_name,
 };
 use crate::date::time;
 use crate::failure::{Failure, Reason, Stage, shell_word};
@@ -90,8 +90,8 @@ impl Issuer for Installation {
             let name = planned.name.clone().unwrap_or_default();
             let expiry_date = i64::try_from(planned.expires.saturating_mul(1000)).unwrap_or(i64::MAX);
             let mut new = NewToken { name: name.clone(), expiry_date: Some(expiry_date), ..self.new.clone() };
-            // It is deleted with its token, so the next token in the file needs another one.
-            if matches!(self.lifetime, Lifetime::InFile(_)) && !new.dedicated_subject.is_empty() {
+            // It is deleted with its token, so another token needs another one.
+            if !new.dedicated_subject.is_empty() {
                 new.dedicated_subject.push_str(name.strip_prefix(&self.new.name).unwrap_or_default());
             }
             Ok((self.admin.create(&new, deadline).await?.token, name))
@@ -123,12 +123,20 @@ impl Issuer for Installation {
         })
     }
 
+    fn exists<'a>(
+        &'a self,
+        token: &'a SecretString,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<bool, Failure>> {
+        Box::pin(self.admin.accepts(token, deadline))
+    }
+
     fn delete_hint(&self, id: &str) -> String {
-        format!("monitoring-token stackstate delete --name {}", shell_word(id))
+        format!("{} --name {}", self.api().command_line("delete"), shell_word(id))
     }
 
     fn list_hint(&self) -> String {
-        "monitoring-token stackstate list".to_owned()
+        self.admin.list_command()
     }
 
     fn lease(&self, token: &SecretString) -> Lease {
@@ -138,15 +146,12 @@ impl Issuer for Installation {
                 ("SERVICE_AUTHORIZATION".into(), authorization),
                 (URL.into(), SecretString::from(self.admin.url())),
                 (SERVICE_TOKEN.into(), token.clone()),
-                // Also the default, which `sts` would otherwise take from its context.
-                (API_PATH.into(), SecretString::from(self.admin.api_path.as_str())),
             ],
             // `sts` accepts only one of them.
             remove: vec![API_TOKEN.into(), K8S_TOKEN.into(), K8S_TOKEN_PATH.into()],
         };
-        if let Some((name, value)) = &self.admin.ca {
-            lease.set.push(((*name).into(), SecretString::from(value.as_str())));
-        }
+        let variables = self.admin.variables.iter();
+        lease.set.extend(variables.map(|(name, value)| (name.into(), SecretString::from(value.as_str()))));
         lease
     }
 
