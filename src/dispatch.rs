@@ -13,6 +13,7 @@ use crate::check::{self, Check};
 use crate::child::lookup;
 use crate::cli::flags::{
     ExplainFlags, GenerateFlags, InspectFlags, MainFlags, PublicFlags, check_command, check_exec_command,
+    command_operands,
 };
 use crate::cli::syntax::scan;
 use crate::cli::{
@@ -99,6 +100,8 @@ struct Group {
     about: &'static str,
     /// A word in the place of a verb may be a token.
     takes_tokens: bool,
+    /// The flags that may stand before the verb, as for `sts`: those of this verb.
+    flags_first: Option<fn() -> Command>,
     verbs: &'static [Entry],
 }
 
@@ -106,6 +109,7 @@ static KEY: Group = Group {
     name: "key",
     about: "Make and inspect the keys that sign monitoring requests",
     takes_tokens: false,
+    flags_first: None,
     verbs: &[
         entry::<GenerateFlags>("generate", |args, log| act_offline(args, log, admin::key::generate)),
         entry::<PublicFlags>("public", |args, log| act_offline(args, log, admin::key::public)),
@@ -117,6 +121,7 @@ static GAFAELFAWR: Group = Group {
     name: "gafaelfawr",
     about: "Service tokens of a Rubin Phalanx environment",
     takes_tokens: true,
+    flags_first: None,
     verbs: &[
         entry::<gafaelfawr::Create>("create", |args, log| administer(args, log, admin::gafaelfawr::create)),
         entry::<gafaelfawr::List>("list", |args, log| administer(args, log, admin::gafaelfawr::list)),
@@ -132,6 +137,7 @@ static STACKSTATE: Group = Group {
     name: "stackstate",
     about: "Service tokens of StackState (Rancher Observability, SUSE Observability)",
     takes_tokens: true,
+    flags_first: Some(command::<stackstate::List>),
     verbs: &[
         entry::<stackstate::Create>("create", |args, log| administer(args, log, admin::stackstate::create)),
         entry::<stackstate::List>("list", |args, log| administer(args, log, admin::stackstate::list)),
@@ -163,6 +169,9 @@ impl Group {
             args.remove(0);
             args.push("-help".into());
         }
+        if let Some(at) = self.verb_after_flags(&args) {
+            args[..=at].rotate_right(1);
+        }
         if let Some(verb) = args.first().and_then(|word| self.verbs.iter().find(|verb| word == verb.name)) {
             args.remove(0);
             return (verb.act)(args, log);
@@ -173,6 +182,17 @@ impl Group {
             (line, _) => line?,
         };
         Err(self.unknown(operands.first()).into())
+    }
+
+    /// The position of a verb that has flags before it.
+    fn verb_after_flags(&self, args: &[OsString]) -> Option<usize> {
+        args.first().filter(|word| word.as_bytes().starts_with(b"-"))?;
+        let mut command = self.flags_first?().arg(command_operands());
+        command.build();
+        let (split, _) = scan(&command, args.iter().cloned());
+        let verb = split.operands.first()?;
+        let at = args.len() - split.operands.len();
+        (args[at - 1] != "--" && self.verbs.iter().any(|known| verb == known.name)).then_some(at)
     }
 
     fn unknown(&self, word: Option<&OsString>) -> Failure {

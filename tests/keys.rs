@@ -4,14 +4,14 @@ mod wild;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 use serde_json::Value;
 
 use crate::support::job::Folder;
-use crate::support::{MACHINE, Sandbox, exchange, run, testdata, token};
+use crate::support::{MACHINE, Sandbox, exchange, finish, run, testdata, token};
 
 /// The accepted keys, and whether every Locate accepts their algorithm.
 const ACCEPTED: [(&str, bool); 8] = [
@@ -406,5 +406,18 @@ fn a_key_in_another_form_in_the_variable_is_refused_unseen() {
             let shown = ended.stdout + &ended.stderr;
             assert!(!shown.contains(&form.trim()[..20]), "{shown}");
         }
+    }
+}
+
+/// Files with a random name were left, and nobody was told which.
+#[test]
+fn a_key_whose_name_cannot_be_printed_is_not_kept() {
+    let folder = Folder::new();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    for args in [&["generate"][..], &["generate", "--out=k"]] {
+        let mut command = key_command(folder.root(), args);
+        let ended = finish(command.stdout(full.try_clone().unwrap()).stderr(Stdio::piped()).spawn().unwrap());
+        ended.failed_with(125, &["cannot write to stdout: No space left on device; no key was kept"]);
+        assert_eq!(std::fs::read_dir(folder.root()).unwrap().count(), 0);
     }
 }

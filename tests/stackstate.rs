@@ -261,3 +261,21 @@ fn without_a_usable_clock_of_the_server_no_older_token_is_taken_for_the_new_one(
         assert_eq!(sandbox.made_tokens(CONTROL).first(), Some(&older));
     }
 }
+
+/// A name that looked like a token was shown without its end, and control characters were escaped twice.
+#[test]
+fn names_and_roles_are_listed_as_they_are() {
+    let listed = json!([{"id": 7, "name": "svctok-jenkins", "roles": ["a\tb", "c\u{9b}1m\u{e0041}"]}]);
+    let address = serve_bytes(http("200 OK", "", &listed.to_string()));
+    let list = |flags: &[&str]| {
+        let mut command = token();
+        command.args(["stackstate", "list", "--url", &format!("http://{address}")]).args(flags);
+        run(command.env("STS_CLI_API_TOKEN", "x"))
+    };
+    let shown = list(&["-o", "json"]);
+    assert_eq!(serde_json::from_str::<Value>(&shown.succeeded().stdout).unwrap()["service-tokens"], listed);
+    assert!(shown.stdout.contains(r"c\u009b1m\udb40\udc41"), "{shown:?}");
+    let shown = list(&[]);
+    assert!(shown.succeeded().stdout.contains("| svctok-jenkins |"), "{shown:?}");
+    assert!(shown.stdout.contains(r"[a\tb c\u{9b}1m\u{e0041}]"), "{shown:?}");
+}

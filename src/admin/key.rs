@@ -18,6 +18,7 @@ use crate::key::generate::private_jwk;
 use crate::key::load::read_file;
 use crate::key::{self, Unusable, algorithm};
 use crate::new_file::{NewFile, unwritten};
+use crate::stdout;
 use crate::until::Until;
 
 /// The JWK file of a command line, and its content.
@@ -103,14 +104,17 @@ pub(crate) fn generate(line: &Line<GenerateFlags>) -> Result<String, Failure> {
     // Half a key pair is useless, so both files are kept or none.
     let mut private = written(NewFile::private, &private_path, &private_json)?;
     let mut public = written(NewFile::public, &public_path, &public_json)?;
-    private.keep();
-    public.keep();
-    Ok(format!(
+    let text = format!(
         "key ID:      {}\nprivate key: {}\npublic key:  {}\n",
         printable(&key_id),
         private_path.display(),
         public_path.display()
-    ))
+    );
+    // Otherwise nobody would know of files with a random name.
+    stdout::print(&text).map_err(|failure| failure.and("no key was kept"))?;
+    private.keep();
+    public.keep();
+    Ok(String::new())
 }
 
 fn written(create: fn(&Path) -> io::Result<NewFile>, path: &Path, json: &str) -> Result<NewFile, Failure> {

@@ -4,16 +4,28 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::secret::{clean_foreign, clean_json};
+use crate::secret::{is_invisible, map_texts, printable, scrub_known};
 
 /// JSON, indented as by `sts`.
 pub(crate) fn json(value: &impl Serialize) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
 }
 
-/// As [`json`], for a list from a server: every text in it is made safe to show.
+/// As [`json`], for a list from a server. Its texts stay what they are, without the secrets of this run.
 pub(crate) fn json_list(value: &impl Serialize) -> String {
-    json(&clean_json(serde_json::to_value(value).unwrap_or_default()))
+    let text = json(&map_texts(serde_json::to_value(value).unwrap_or_default(), scrub_known));
+    // JSON itself escapes only the control characters of ASCII.
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c == '\n' || !is_invisible(c) {
+            escaped.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            let _ = write!(escaped, "\\u{unit:04x}");
+        }
+    }
+    escaped
 }
 
 /// Padding of the last column.
@@ -28,7 +40,7 @@ pub(crate) enum LastColumn {
 /// Aligned columns; the first row is the header. Text from servers is made safe to show.
 pub(crate) fn table(rows: &[Vec<String>], separator: &str, last: LastColumn) -> String {
     let rows: Vec<Vec<String>> =
-        rows.iter().map(|row| row.iter().map(|cell| clean_foreign(cell)).collect()).collect();
+        rows.iter().map(|row| row.iter().map(|cell| printable(&scrub_known(cell))).collect()).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)

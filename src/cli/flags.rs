@@ -287,7 +287,7 @@ pub(super) fn operands(name: &'static str, help: &'static str) -> Arg {
         .value_parser(value_parser!(std::ffi::OsString))
 }
 
-pub(super) fn command_operands() -> Arg {
+pub(crate) fn command_operands() -> Arg {
     operands("COMMAND", "The program to run, and its arguments")
         .trailing_var_arg(true)
         .value_hint(ValueHint::CommandWithArguments)

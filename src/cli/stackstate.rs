@@ -197,11 +197,22 @@ fn admin_token_file(text: &OsStr) -> Result<PathBuf, Why> {
 /// Flags of `sts` that only the parser reads, that have no effect here, or that monitoring-token refuses.
 fn without_value() -> [Arg; 4] {
     [
-        Arg::new(VERBOSE_FLAG).long(VERBOSE_FLAG).short('v').help("Same as -logx.debug").boolean(false),
+        Arg::new(VERBOSE_FLAG)
+            .long(VERBOSE_FLAG)
+            .short('v')
+            .help("Same as -logx.debug")
+            .boolean(false)
+            .value_parser(read(verbosity)),
         Arg::new(STS_FLAG).long(STS_FLAG).help("Accepted; the output has no colors").boolean(false),
         refused_flag("skip-ssl", skip_ssl).boolean(false).value_parser(read(skip_ssl)).variable(SKIP_SSL),
         refused_flag("k8s-sa-token-path", ignored_by_sts),
     ]
+}
+
+/// For `sts`, it is a number.
+fn verbosity(text: &OsStr) -> Result<bool, Why> {
+    let number = text.to_str().and_then(|text| text.parse::<u32>().ok());
+    number.map_or_else(|| boolean(text), |number| Ok(number > 0))
 }
 
 fn skip_ssl(text: &OsStr) -> Result<(), Why> {
@@ -229,8 +240,9 @@ fn api_path(text: &OsStr) -> Result<String, Why> {
     only(path.to_owned(), is_api_path(path), "expected a path such as /api")
 }
 
+/// The slash at the beginning may be missing, as for `sts`.
 pub(crate) fn is_api_path(path: &str) -> bool {
-    path.starts_with('/') && !path.contains(['?', '#'])
+    !path.contains("://") && !path.contains(['?', '#'])
 }
 
 fn base64_pem(text: &OsStr) -> Result<Vec<u8>, Why> {

@@ -31,7 +31,9 @@ pub(crate) fn site(
     http: HttpFlags,
     until: &Until<'_>,
 ) -> Result<(Site, ApiConfig), Failure> {
-    let context = context(&flags, until)?.unwrap_or_default();
+    let has_credential =
+        flags.admin_token_file.is_some() || CREDENTIALS.iter().any(|name| path_variable(name).is_some());
+    let context = context(&flags, has_credential, until)?.unwrap_or_default();
     context.check()?;
     let sts = &flags.sts;
     let reached_by = token::flags(&[
@@ -41,7 +43,7 @@ pub(crate) fn site(
         ("--config", sts.config.as_ref().map(|path| path.as_os_str())),
     ]);
     let url = base_url(flags.url, URL, context.url.as_deref().map(|url| (url, context.origin.as_str())))?;
-    let (other, kind) = context.credential()?.unzip();
+    let (other, kind) = if has_credential { (None, None) } else { context.credential()?.unzip() };
     let credential = credential(flags.admin_token_file, &CREDENTIALS, other)?;
     let kind = match &credential {
         Credential::Variable(API_TOKEN, _) => Some(CredentialKind::Api),
@@ -71,9 +73,11 @@ pub(crate) fn site(
 }
 
 /// The context. If nothing of it is needed, it does not matter that it cannot be read.
-fn context(flags: &StackStateFlags, until: &Until<'_>) -> Result<Option<Context>, Failure> {
-    let has_credential =
-        flags.admin_token_file.is_some() || CREDENTIALS.iter().any(|name| path_variable(name).is_some());
+fn context(
+    flags: &StackStateFlags,
+    has_credential: bool,
+    until: &Until<'_>,
+) -> Result<Option<Context>, Failure> {
     let is_needed =
         flags.url.is_none() || !has_credential || flags.sts.context.is_some() || flags.sts.config.is_some();
     match Context::load(&flags.sts, until) {

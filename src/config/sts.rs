@@ -155,8 +155,21 @@ enum Node {
 
 impl Node {
     fn member(&self, name: &str) -> Option<&Node> {
+        /// Merged mappings may merge others, many times the same.
+        const MAX_MAPPINGS: u32 = 1000;
+        self.look_up(name, &mut MAX_MAPPINGS.clone())
+    }
+
+    /// The member of this mapping, or else of those that it merges with `<<`.
+    fn look_up(&self, name: &str, left: &mut u32) -> Option<&Node> {
         let Node::Mapping(nodes) = self else { return None };
-        nodes.chunks_exact(2).find(|pair| pair[0].text() == Some(name)).map(|pair| &*pair[1])
+        *left = left.checked_sub(1)?;
+        let value =
+            |key| nodes.chunks_exact(2).find(|pair| pair[0].text() == Some(key)).map(|pair| &*pair[1]);
+        value(name).or_else(|| match value("<<")? {
+            Node::Sequence(merged) => merged.iter().find_map(|one| one.look_up(name, left)),
+            merged => merged.look_up(name, left),
+        })
     }
 
     fn text(&self) -> Option<&str> {

@@ -32,6 +32,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use mask::{MASK, Mask};
+pub(crate) use normalize::is_invisible;
 use patterns::{Extent, Patterns, merge};
 pub use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -143,6 +144,12 @@ pub(crate) fn scrub_name(text: &str) -> String {
     redacted(&replace_at(text.as_bytes(), found))
 }
 
+/// A name from a server: without the secrets of this run, but one that only looks like a token is left as it is.
+pub(crate) fn scrub_known(text: &str) -> String {
+    let scrubbed = of_this_run(|secrets| secrets.replace(text.as_bytes(), Extent::SecretPart));
+    String::from_utf8_lossy(&scrubbed).into_owned()
+}
+
 /// A text without secrets (the replaced parts begin and end between characters), also without what looks like one.
 fn redacted(scrubbed: &[u8]) -> String {
     shapes::redact(&String::from_utf8_lossy(scrubbed))
@@ -194,12 +201,15 @@ fn clean_with(text: &str, scrub: fn(&str) -> String) -> String {
 
 /// The same of each text in a foreign JSON value.
 pub fn clean_json(value: Value) -> Value {
+    map_texts(value, clean_foreign)
+}
+
+pub(crate) fn map_texts(value: Value, change: fn(&str) -> String) -> Value {
+    let member = |(name, value): (String, Value)| (change(&name), map_texts(value, change));
     match value {
-        Value::String(text) => Value::String(clean_foreign(&text)),
-        Value::Array(items) => items.into_iter().map(clean_json).collect(),
-        Value::Object(members) => {
-            members.into_iter().map(|(name, value)| (clean_foreign(&name), clean_json(value))).collect()
-        }
+        Value::String(text) => Value::String(change(&text)),
+        Value::Array(items) => items.into_iter().map(|item| map_texts(item, change)).collect(),
+        Value::Object(members) => members.into_iter().map(member).collect(),
         plain => plain,
     }
 }

@@ -508,3 +508,32 @@ fn a_clock_that_is_days_behind_is_named_whatever_the_server_says() {
             .failed_with(125, &["HTTP 400", "local clock is 7", "behind the server: correct it"]);
     }
 }
+
+#[test]
+fn a_configuration_that_sts_can_read_is_read() {
+    let sandbox = Sandbox::start(&[]);
+    let folder = Folder::new();
+    let (url, admin) = (sandbox.var("STS_CLI_URL"), sandbox.var("STS_CLI_API_TOKEN"));
+    let base = format!("base: &base\n  url: {url}\n  api-token: {admin}\n");
+    let context = "current-context: c\ncontexts:\n- name: c\n  context:\n";
+    let named = format!("{context}    url: {url}\n    api-token: {admin}\n");
+    for (config, variable) in [
+        (format!("{base}{context}    <<: *base\n"), None),
+        (format!("{base}{context}    <<: [{{api-path: /api}}, *base]\n    url: {url}\n"), None),
+        (format!("{named}    api-path: api\n"), None),
+        (format!("{named}    api-path: /%61pi\n"), None),
+        (format!("{named}    service-token: x\n"), Some(admin)),
+    ] {
+        let mut list = token();
+        list.args(["stackstate", "list", "--config"]).arg(folder.write("config", &config));
+        let ended = run(list.envs(variable.map(|token| ("STS_CLI_API_TOKEN", token))));
+        assert_eq!(ended.status, 0, "{config}: {ended:?}");
+    }
+    // Mappings that merge others again and again are not followed without end.
+    let mut deep = "a0: &a0 {x: y}\n".to_owned();
+    for level in 1..40 {
+        deep += &format!("a{level}: &a{level} {{<<: [*a{0}, *a{0}]}}\n", level - 1);
+    }
+    let config = folder.write("config", format!("{deep}{context}    <<: *a39\n"));
+    run(token().args(["stackstate", "list", "--config"]).arg(config)).failed_with(2, &["missing URL"]);
+}

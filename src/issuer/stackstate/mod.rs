@@ -6,6 +6,7 @@ pub(crate) mod tokens;
 
 use std::time::Instant;
 
+use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -141,7 +142,8 @@ impl StackState {
         };
         let mut base = url.clone();
         if let Ok(mut segments) = base.path_segments_mut() {
-            segments.pop_if_empty().extend(path.split('/').filter(|segment| !segment.is_empty()));
+            let written = path.split('/').filter(|segment| !segment.is_empty());
+            segments.pop_if_empty().extend(written.map(|it| percent_decode_str(it).decode_utf8_lossy()));
         }
         let url = url.clone();
         let api = Api::new(&error::DIALECT, Access { url: base, ..access }, (header, ""))?;
