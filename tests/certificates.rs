@@ -18,7 +18,7 @@ const ANSWER: &str = r#"{"target":{"urls":{"wss:///ndt/v7/download":"wss://h/"}}
 /// A Locate with this certificate; returns its port, and the headers of the requests that reach it.
 fn serve(server: &Identity, host: &str) -> (u16, Receiver<String>) {
     let (seen, requests) = channel();
-    let host = if host.starts_with('[') { "::1" } else { "127.0.0.1" };
+    let host = if host == "[::1]" { "::1" } else { "127.0.0.1" };
     let address = server.serve_at(host, move |mut stream| {
         let head = read_head_of(&mut stream);
         if !head.is_empty() {

@@ -462,6 +462,27 @@ fn the_certificate_is_reported_with_its_issuer_and_days_left() {
     assert_eq!(untrusted.row("tcp")["outcome"], "ok");
 }
 
+/// A container with nothing but the static binary: the server was blamed for its issuer.
+#[test]
+fn a_machine_without_ca_certificates_is_told_so() {
+    let folder = Folder::new();
+    let (_, server) = tls_server(folder.root(), 30);
+    let sandbox = Sandbox::start(&[]);
+    let check = |url: &str| {
+        let mut command = sandbox.token();
+        command.env("SSL_CERT_FILE", "/proc/nonexistent").env("SSL_CERT_DIR", "/proc/nonexistent");
+        Told::by(command.args(["check", "--json", "-service=ndt/ndt7", &format!("-locate-url={url}")]))
+    };
+    let told = check(&format!("https://localhost:{}/", server.port()));
+    let why = "no CA certificates found in /proc/nonexistent (which cannot be read), /proc/nonexistent (which cannot be read); install ca-certificates, or use -ca-file";
+    told.failed_at("tls", 125)
+        .ended
+        .failed_with(125, &["certificate signed by unknown authority \"The Test CA\", and ", why]);
+    assert_eq!((&told.row("roots")["outcome"], told.detail("roots")), (&json!("warning"), why));
+    // Over plain HTTP, there is no need for them.
+    assert_eq!(check("http://localhost:1/").row("roots")["outcome"], "ok");
+}
+
 #[test]
 fn an_expired_certificate_is_reported() {
     let folder = Folder::new();

@@ -319,6 +319,7 @@ fn the_faults_of_tls_are_those_of_the_manual() {
         ("the certificate of URL is not trusted: its issuer \"NAME\", …", "tests/certificates.rs"),
         ("the certificate of URL is not trusted: its chain …", "tests/certificates.rs"),
         ("… lists HOST as a DNS name", "tests/certificates.rs"),
+        ("… has a date that cannot be read", "tests/certificates.rs"),
         ("… is an X.509 version N certificate", "tests/certificates.rs"),
         ("… has a critical extension", "tests/certificates.rs"),
         ("… cannot be parsed", "tests/certificates.rs"),

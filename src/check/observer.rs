@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::Url;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::checklist::Checklist;
 use super::network::report_connection;
@@ -48,7 +48,10 @@ impl Observer for Checklist {
     }
 
     fn set_up(&mut self, http: &LoadedHttp, url: &Url) -> Result<(), Failure> {
-        self.ok("roots", http.trust.places.describe());
+        match http.trust.explain_empty().filter(|_| url.scheme() == "https") {
+            Some(why) => self.warn("roots", why, Value::Null),
+            None => self.ok("roots", http.trust.places.describe()),
+        }
         let invalid = |why| Failure::failed(Stage::Exchange, Reason::ProxyInvalid, why);
         if self.step("proxy", http.proxies.proxy_for(url).map_err(invalid))?.is_none() {
             self.ok("proxy", "none");

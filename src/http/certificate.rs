@@ -12,7 +12,7 @@ use x509_cert::Version;
 use x509_cert::certificate::{CertificateInner, Profile, TbsCertificateInner};
 use x509_cert::der::asn1::ObjectIdentifier;
 use x509_cert::der::oid::AssociatedOid as _;
-use x509_cert::der::{self, Decode as _, Reader as _, SliceReader};
+use x509_cert::der::{self, Decode as _, ErrorKind, Reader as _, SliceReader, Tag};
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName};
 use x509_cert::name::Name;
@@ -73,12 +73,18 @@ impl Flaw {
 
 /// The issuer's whole name (RFC 4514, the most specific part first), and the expiry since 1970.
 pub(crate) fn issuer_and_expiry(der: &[u8]) -> Option<(String, Duration)> {
-    let TbsCertificate { issuer, validity, .. } = parse(der)?;
+    let TbsCertificate { issuer, validity, .. } = parse(der).ok()?;
     Some((shortened(issuer.to_string(), NAME_CHARS), validity.not_after.to_unix_duration()))
 }
 
-pub(super) fn parse(der: &[u8]) -> Option<TbsCertificate> {
-    Some(CertificateInner::from_der(der).ok()?.tbs_certificate)
+pub(super) fn parse(der: &[u8]) -> Result<TbsCertificate, Flaw> {
+    let certificate = CertificateInner::from_der(der).map_err(|error| match error.kind() {
+        ErrorKind::Value { tag: Tag::UtcTime | Tag::GeneralizedTime } => {
+            Flaw::unfit("has a date that cannot be read (dates before 1970 are not supported)")
+        }
+        _ => Flaw::malformed(),
+    })?;
+    Ok(certificate.tbs_certificate)
 }
 
 /// The common name, or the organization if there is none.
@@ -101,7 +107,7 @@ pub(super) fn shown_name(name: &Name) -> String {
 
 /// A flaw of a server's own certificate, which is shown with its issuer.
 pub(super) fn of_leaf(der: &CertificateDer<'_>, flaw: Flaw) -> Flaw {
-    match parse(der).and_then(|leaf| known_as(&leaf.issuer)) {
+    match parse(der).ok().and_then(|leaf| known_as(&leaf.issuer)) {
         Some(name) => Flaw { clause: format!("(issuer {}) {flaw}", quoted(&name)), ..flaw },
         None => flaw,
     }
@@ -110,7 +116,7 @@ pub(super) fn of_leaf(der: &CertificateDer<'_>, flaw: Flaw) -> Flaw {
 /// Checks that a certificate may sign a server's certificate, with this number of intermediates between them. Go
 /// accepts version 1 certificates as roots; as intermediates, the verifier has already refused them.
 pub(super) fn check_issuer(der: &CertificateDer<'_>, below: usize, now: UnixTime) -> Result<(), Flaw> {
-    let certificate = parse(der).ok_or_else(Flaw::malformed)?;
+    let certificate = parse(der)?;
     check_critical_extensions(&certificate, &KNOWN_EXTENSIONS)?;
     check_dates(&certificate, now)?;
     let (is_ca, longest) = constraints(&certificate).map_err(|_| Flaw::malformed())?;
@@ -194,7 +200,10 @@ fn check_critical_extensions(certificate: &TbsCertificate, known: &[u32]) -> Res
 
 /// Why the verifier cannot read a certificate that a server sent.
 pub(super) fn unreadable(der: &CertificateDer<'_>) -> Flaw {
-    let Some(certificate) = parse(der) else { return Flaw::malformed() };
+    let certificate = match parse(der) {
+        Ok(certificate) => certificate,
+        Err(flaw) => return flaw,
+    };
     if certificate.version != Version::V3 {
         let version = certificate.version as u8 + 1;
         return Flaw::unfit(format!(

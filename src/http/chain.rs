@@ -6,6 +6,7 @@
 //! each CA may sign the next certificate; if one root is rejected, others with the same name are still tried.
 
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 
 use rustls::pki_types::{CertificateDer, ServerName, SignatureVerificationAlgorithm, UnixTime};
 use webpki::{EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, VerifiedPath};
@@ -44,17 +45,17 @@ impl<'a> Chain<'a> {
         } else {
             self.verify_path(&leaf, roots, algorithms, places)?;
         }
-        leaf.verify_is_valid_for_subject_name(self.name).map_err(|_| {
-            let certificate = parse(self.leaf);
-            self.of_leaf(
-                certificate.map_or_else(Flaw::malformed, |it| certificate::wrong_name(&it, self.name)),
-            )
-        })
+        let is_for = |name: &ServerName<'_>| leaf.verify_is_valid_for_subject_name(name).is_ok();
+        if is_for(self.name) || other_form(self.name).is_some_and(|name| is_for(&name)) {
+            return Ok(());
+        }
+        let wrong_name = |it| certificate::wrong_name(&it, self.name);
+        Err(self.of_leaf(parse(self.leaf).map_or_else(|flaw| flaw, wrong_name)))
     }
 
     /// A certificate in the trust store is trusted for its own server, whoever signed it.
     fn verify_pinned(self) -> Result<(), Flaw> {
-        let certificate = parse(self.leaf).ok_or_else(Flaw::malformed)?;
+        let certificate = parse(self.leaf)?;
         check_dates(&certificate, self.now)?;
         check_purpose(&certificate)
     }
@@ -113,14 +114,14 @@ impl<'a> Chain<'a> {
 
     fn diagnose(self, error: &Error, roots: &Roots<'_>, places: &TrustStore) -> Flaw {
         let path = self.path();
-        let Some((_, leaf)) = path.first() else { return Flaw::malformed() };
+        let Some((_, leaf)) = path.first() else { return certificate::unreadable(self.leaf) };
         let checked =
             check_dates(leaf, self.now).and_then(|()| check_purpose(leaf)).and_then(|()| check_not_ca(leaf));
         if let Err(flaw) = checked {
             return self.of_leaf(flaw);
         }
         self.unverified(match error {
-            Error::UnknownIssuer => return unknown_authority(&path, places),
+            Error::UnknownIssuer => return unknown_authority(&path, roots, places),
             Error::NameConstraintViolation => "has a CA whose name constraints do not allow the names in it",
             Error::MaximumPathDepthExceeded => "has more than 6 intermediate certificates",
             Error::MaximumSignatureChecksExceeded
@@ -137,7 +138,7 @@ impl<'a> Chain<'a> {
     /// The certificates from the server, from its own to the last one whose issuer it also sent.
     fn path(self) -> Vec<Parsed<'a>> {
         let sent: Vec<Parsed<'a>> =
-            self.intermediates.iter().filter_map(|der| Some((der, parse(der)?))).collect();
+            self.intermediates.iter().filter_map(|der| Some((der, parse(der).ok()?))).collect();
         let mut path: Vec<Parsed<'a>> = parse(self.leaf).map(|leaf| (self.leaf, leaf)).into_iter().collect();
         while let Some((_, last)) = path.last() {
             let next = sent.iter().find(|(der, next)| {
@@ -176,7 +177,8 @@ impl<'a> Chain<'a> {
             let sent = path.get(at + 1).map(|(der, _)| (*der, SENT.to_owned()));
             let found = roots.found.iter().map(|root| (&root.der, root.shown_place()));
             for (der, place) in sent.into_iter().chain(found) {
-                let Some(issuer) = parse(der).filter(|issuer| issuer.subject == certificate.issuer) else {
+                let Some(issuer) = parse(der).ok().filter(|issuer| issuer.subject == certificate.issuer)
+                else {
                     continue;
                 };
                 if let Some(flaw) = certificate::unsupported_key(&issuer, "its key") {
@@ -198,6 +200,16 @@ fn untrusted(why: impl std::fmt::Display) -> Flaw {
     Flaw { reason: Reason::TlsUntrusted, clause: format!("is not trusted: {why}") }
 }
 
+/// An IPv4 address in the form of IPv6, or the other way round: Go takes them for the same.
+fn other_form(name: &ServerName<'_>) -> Option<ServerName<'static>> {
+    let ServerName::IpAddress(address) = name else { return None };
+    let other = match IpAddr::from(*address) {
+        IpAddr::V4(address) => address.to_ipv6_mapped().into(),
+        IpAddr::V6(address) => IpAddr::V4(address.to_ipv4_mapped()?),
+    };
+    Some(ServerName::from(other))
+}
+
 /// The issuer is known and its signature is valid, but it may not sign this certificate.
 fn of_issuer(der: &CertificateDer<'_>, place: &str, flaw: &Flaw) -> Flaw {
     let name = parse(der).map(|it| format!(" {}", shown_name(&it.subject))).unwrap_or_default();
@@ -205,13 +217,16 @@ fn of_issuer(der: &CertificateDer<'_>, place: &str, flaw: &Flaw) -> Flaw {
 }
 
 /// No certificate in the trust store has the name of the issuer.
-fn unknown_authority(path: &[Parsed<'_>], places: &TrustStore) -> Flaw {
+fn unknown_authority(path: &[Parsed<'_>], roots: &Roots<'_>, places: &TrustStore) -> Flaw {
     let Some((_, last)) = path.last() else { return Flaw::malformed() };
     let is_alone = path.len() == 1;
     let (why, or) = if is_alone && last.issuer == last.subject {
         ("it is self-signed".to_owned(), "")
     } else {
         let why = format!("certificate signed by unknown authority {}", shown_name(&last.issuer));
+        if !roots.has_seen_any {
+            return untrusted(format!("{why}, and {}", places.describe_empty()));
+        }
         (why, if is_alone { ", or configure the server to send its intermediate certificates" } else { "" })
     };
     let searched = places.describe();

@@ -103,6 +103,8 @@ pub(crate) struct Roots<'a> {
     leaf_in_base64: String,
     issuers: Vec<Finder<'static>>,
     issuers_in_base64: Vec<Finder<'static>>,
+    /// There is a certificate in the store.
+    pub has_seen_any: bool,
     /// The server's own certificate is in the store, byte for byte.
     pub pinned: bool,
     pub anchors: Vec<TrustAnchor<'static>>,
@@ -134,6 +136,7 @@ impl<'a> Roots<'a> {
             leaf_in_base64: STANDARD.encode(leaf),
             issuers_in_base64: issuers.iter().flat_map(|issuer| in_base64(issuer.needle())).collect(),
             issuers,
+            has_seen_any: false,
             pinned: false,
             anchors: Vec::new(),
             found: Vec::new(),
@@ -149,6 +152,7 @@ impl<'a> Roots<'a> {
         let place = Rc::new(place.to_path_buf());
         let mut der = Vec::new();
         each_base64(pem, |base64| {
+            self.has_seen_any = true;
             if self.may_bear_on_chain(base64) && decode(base64, &mut der) {
                 self.take(&CertificateDer::from(der.as_slice()), &place);
             }
@@ -164,6 +168,7 @@ impl<'a> Roots<'a> {
 
     /// Adds a certificate if it matters for the chain.
     pub(crate) fn take(&mut self, der: &CertificateDer<'_>, place: &Rc<PathBuf>) {
+        self.has_seen_any = true;
         self.pinned |= der == self.leaf;
         // Searching for the name is cheaper than parsing every certificate.
         if self.issuers.iter().all(|issuer| issuer.find(der).is_none()) {

@@ -75,7 +75,10 @@ pub fn verify_chain(
 
 /// Why the server's signature is invalid: its type of key may not be supported.
 fn explain_signature(der: &CertificateDer<'_>, error: rustls::Error) -> rustls::Error {
-    match certificate::parse(der).and_then(|leaf| certificate::unsupported_key(&leaf, "the server's key")) {
+    match certificate::parse(der)
+        .ok()
+        .and_then(|leaf| certificate::unsupported_key(&leaf, "the server's key"))
+    {
         Some(flaw) => rejection(certificate::of_leaf(der, flaw)),
         None => error,
     }
@@ -217,7 +220,7 @@ fn explain_alert(alert: AlertDescription, wants_certificate: bool) -> String {
         AlertDescription::CertificateUnknown => ("certificate_unknown", WANTS_CERTIFICATE),
         AlertDescription::HandshakeFailure => (
             "handshake_failure",
-            "no cipher suite, key exchange or signature algorithm in common; a certificate with a P-521 key or an RSA key below 2048 bits is not supported",
+            "no cipher suite, key exchange or signature algorithm in common; monitoring-token does not support CBC ciphers, the key exchanges P-521 and X25519MLKEM768, or a certificate with a P-521 key or an RSA key below 2048 bits",
         ),
         AlertDescription::InsufficientSecurity => ("insufficient_security", "it asks for stronger ciphers"),
         AlertDescription::ProtocolVersion => ("protocol_version", "it supports neither TLS 1.2 nor TLS 1.3"),

@@ -99,7 +99,15 @@ impl TrustStore {
             Err(_) => Some(format!("{} (which cannot be read)", dir.display())),
         });
         let places: Vec<String> = extra.into_iter().chain(bundle).chain(dirs).collect();
-        if places.is_empty() { "any place that was searched".to_owned() } else { places.join(", ") }
+        if places.is_empty() {
+            format!("{} and the other usual places", SYSTEM_FILES[0])
+        } else {
+            places.join(", ")
+        }
+    }
+
+    pub(super) fn describe_empty(&self) -> String {
+        format!("no CA certificates found in {}; install ca-certificates, or use -ca-file", self.describe())
     }
 }
 
@@ -112,6 +120,15 @@ pub struct LoadedTrust {
 }
 
 impl LoadedTrust {
+    /// Why no server can be trusted, if there is no certificate at all.
+    pub(crate) fn explain_empty(&self) -> Option<String> {
+        let none = CertificateDer::from(Vec::new());
+        let mut roots = Roots::for_chain(&none, &[]);
+        self.search_files(&mut roots);
+        self.search_dirs(&mut roots);
+        (!roots.has_seen_any).then(|| self.places.describe_empty())
+    }
+
     /// Adds the certificates that matter for a chain from `-ca-file` and the first readable bundle.
     pub(super) fn search_files(&self, roots: &mut Roots<'_>) {
         for (place, certificates) in &self.read {

@@ -60,7 +60,7 @@ pub fn handshakes(_: &Lab) -> Vec<Fault> {
             alert(40),
             &[
                 "refused the TLS handshake: handshake_failure (no cipher suite",
-                "a certificate with a P-521 key",
+                "does not support CBC ciphers, the key exchanges P-521 and X25519MLKEM768, or a certificate with a P-521 key",
             ],
         )
         .with(&["LOCATE_URL=https://{host}/"]),

@@ -583,6 +583,10 @@ pub fn leaves() -> Vec<Case> {
             .unlike_go("it takes a CA for a server")
             .unlike_openssl("it takes a CA for a server"),
         by("an expired server", expire).refused(&["(issuer \"the root\") expired on Wed, 03 Feb 2021"]),
+        by("a server from 1900", |p| p.not_before = date_time_ymd(1900, 1, 1))
+            .refused(&["has a date that cannot be read (dates before 1970 are not supported)"])
+            .unlike_go("it reads the date")
+            .unlike_openssl("it reads the date"),
         by("a server that is not valid yet", begin_late).refused(&["is not valid before Fri, 01 Jan 2100"]),
         odd("a server of version 1", make_version_1)
             .refused(&["is an X.509 version 1 certificate, but only version 3 is supported"]),
@@ -630,6 +634,14 @@ pub fn names() -> Vec<Case> {
         named("a v6 address as a DNS name", vec![name("0:0:0:0:0:0:0:1")])
             .at("[::1]")
             .refused(&["lists ::1 as a DNS name, not as an IP address", "subjectAltName=IP:::1"]),
+        named("a v4 address of a host in the form of v6", vec![address("127.0.0.1")])
+            .at("[::ffff:127.0.0.1]")
+            .unlike_openssl("it compares the bytes"),
+        named("a v4 address in the form of v6", vec![address("::ffff:127.0.0.1")])
+            .unlike_openssl("it compares the bytes"),
+        named("another v4 address of a host in the form of v6", vec![address("127.0.0.2")])
+            .at("[::ffff:7f00:1]")
+            .refused(&["is not valid for ::ffff:127.0.0.1, only for 127.0.0.2"]),
         named("a v6 address", vec![address("::1")]).refused(&["is not valid for 127.0.0.1, only for ::1"]),
         named("another v6 address", vec![address("2001:db8:0:0:1::1")])
             .at("[::1]")
