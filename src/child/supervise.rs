@@ -96,7 +96,7 @@ pub(crate) fn supervise(
         if let Some(end) = run.escalate(Instant::now()) {
             break end;
         }
-        run.wait();
+        run.wait(Duration::MAX);
     };
     if run.output.is_cut() {
         run.sent.insert(Signal::PIPE);
@@ -254,7 +254,7 @@ impl Supervision<'_> {
         });
     }
 
-    /// After the command has ended, kills the rest of the group if it was told to end; after a normal exit, background
+    /// After the command has ended, ends the rest of the group if it was told to end; after a normal exit, background
     /// processes are left alone. Then reaps the command. Returns true if the group was told to end.
     fn sweep(&mut self, end: &End) -> bool {
         // A command that treats SIGHUP as a request to reload its configuration goes on and exits by itself.
@@ -262,6 +262,7 @@ impl Supervision<'_> {
         let told = Interference { forwarded: self.told.forwarded.filter(|_| !reloaded), ..self.told };
         let was_ended = told.any();
         if was_ended {
+            self.wait_for_the_rest();
             // The command cannot be signaled.
             let _ = self.child.kill_group(Signal::KILL);
         }
@@ -269,6 +270,21 @@ impl Supervision<'_> {
             self.child.reap();
         }
         was_ended
+    }
+
+    /// A shell dies of SIGTERM at once, while its client, or a run that has a token, cleans up: they have the grace period,
+    /// too. It begins now if the group has only got another signal.
+    fn wait_for_the_rest(&mut self) {
+        const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+        let mut pause = Duration::from_millis(5);
+        while !matches!(self.escalation, Escalation::Killed) && remains::is_in_group(self.child) {
+            if let Escalation::Running = self.escalation {
+                self.terminate(Instant::now());
+            }
+            self.wait(pause);
+            let _ = self.escalate(Instant::now());
+            pause = LONGEST_PAUSE.min(2 * pause);
+        }
     }
 
     /// Passes on the last output, until `end_at`; or for a moment more, if the run is to end.
@@ -296,9 +312,9 @@ impl Supervision<'_> {
         }
     }
 
-    /// Sleeps until something happens, and handles it.
-    fn wait(&mut self) {
-        let parent_gone = self.poll(self.next_at.saturating_duration_since(Instant::now()));
+    /// Sleeps until something happens, or for `at_most`, and handles it.
+    fn wait(&mut self, at_most: Duration) {
+        let parent_gone = self.poll(self.next_at.saturating_duration_since(Instant::now()).min(at_most));
         while let Some(signal) = self.signals.take() {
             match signal {
                 Signal::CHLD => {}

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::{Job, key, wait_until_gone};
+use super::{Job, key, wait_until_gone, without_exchange};
 use crate::support::job::Folder;
 use crate::support::{eventually, finish, kill, run, start, token};
 
@@ -40,7 +40,7 @@ fn a_command_that_exits_0_on_sigterm_has_timed_out() {
 #[test]
 fn grandchildren_that_ignore_sigterm_are_killed_after_a_timeout() {
     let mut job = Job::start(
-        &["-timeout=500ms", "-kill-after=20s"],
+        &["-timeout=500ms", "-kill-after=1s"],
         "sh -c 'trap \"\" TERM; echo $$ >$D/grandchild; eval $WAIT' &
          wait",
     );
@@ -90,7 +90,7 @@ fn leftovers_of_a_terminated_command_are_killed() {
         [(libc::SIGTERM, "TERM"), (libc::SIGINT, "INT"), (libc::SIGHUP, "HUP"), (libc::SIGQUIT, "QUIT")]
     {
         let mut job = Job::start(
-            &[],
+            &["-kill-after=500ms"],
             &format!(
                 "sh -c 'trap \"\" TERM INT HUP QUIT; echo $$ >$D/grandchild; eval $WAIT' &
                  trap 'exit 9' {name}; echo >$D/ready; eval $WAIT"
@@ -101,6 +101,26 @@ fn leftovers_of_a_terminated_command_are_killed() {
         job.signal(signal);
         assert_eq!(job.finish().status, 9, "{name}");
         wait_until_gone(grandchild);
+    }
+}
+
+/// A shell dies of the signal at once; its client got SIGKILL in the middle of its cleanup.
+#[test]
+fn the_rest_of_the_group_has_the_grace_period_too() {
+    const CLEANUP: &str = "trap 'sleep 0.5; echo >$D/clean; exit' TERM INT; echo >$D/ready; eval $WAIT";
+    for signal in [None, Some(libc::SIGTERM), Some(libc::SIGINT)] {
+        let timeout = if signal.is_some() { "-timeout=60s" } else { "-timeout=1s" };
+        let command = without_exchange(&[timeout, "-kill-after=20s"]);
+        let words = ["/bin/sh", "-c", "sh -c \"$CLEANUP\"; :"];
+        let mut job = Job::prepare(command, &words, |command| {
+            command.env("CLEANUP", CLEANUP);
+        });
+        if let Some(signal) = signal {
+            job.note("ready");
+            job.signal(signal);
+        }
+        assert_eq!(job.finish().status, signal.map_or(124, |signal| 128 + signal));
+        assert!(job.has_note("clean"), "{signal:?}");
     }
 }
 
