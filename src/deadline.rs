@@ -16,6 +16,8 @@ pub(crate) struct Timeline {
     pub start: Instant,
     /// When the exchange is abandoned, or the command's group gets SIGTERM.
     pub term_at: Instant,
+    /// That is sooner than the timeout, because of `SCRIPT_DEADLINE`.
+    pub is_cut: bool,
     /// The time from SIGTERM to SIGKILL.
     pub kill_after: Duration,
     pub revoke_limit: Duration,
@@ -54,6 +56,7 @@ impl Limits {
         let mut timeline = Timeline {
             start,
             term_at: timeout_at,
+            is_cut: false,
             kill_after: self.kill_after,
             revoke_limit: self.revoke_limit,
             report_by: None,
@@ -72,7 +75,7 @@ impl Limits {
             timeline.revoke_limit = self.revoke_limit.mul_f64(share);
         }
         if start + run_for < timeout_at {
-            timeline.term_at = start + run_for;
+            (timeline.term_at, timeline.is_cut) = (start + run_for, true);
         }
         timeline.report_by = Some(report_by);
         Some(timeline)

@@ -22,6 +22,8 @@ pub struct Until<'a> {
     /// When waiting began, for the message.
     pub since: Instant,
     pub deadline: Instant,
+    /// `SCRIPT_DEADLINE` has made it sooner, for the message.
+    pub is_cut: bool,
     /// The signals that end the run, if they are caught.
     pub signals: Option<&'a Signals>,
     /// Readable once the parent process has died, if it is followed.
@@ -30,7 +32,7 @@ pub struct Until<'a> {
 
 impl<'a> Until<'a> {
     pub fn at(deadline: Instant) -> Until<'a> {
-        Until { since: Instant::now(), deadline, signals: None, parent: None }
+        Until { since: Instant::now(), deadline, is_cut: false, signals: None, parent: None }
     }
 
     /// For `patience` from now on. If that is too long for a clock, for the default.
@@ -51,6 +53,12 @@ impl<'a> Until<'a> {
 
     pub(crate) fn patience(&self) -> Duration {
         self.deadline - self.since
+    }
+
+    /// The beginning of the message about a timeout.
+    pub(crate) fn timed_out(&self) -> String {
+        let because = if self.is_cut { " because of SCRIPT_DEADLINE" } else { "" };
+        format!("timed out after {}{because}", duration::show(self.patience()))
     }
 
     /// Waits until `fd` is readable or writable, as asked.
@@ -82,7 +90,7 @@ impl<'a> Until<'a> {
         if fd.is_some() && is_ready(all.last()) {
             return Ok(true);
         }
-        if left.is_zero() { Err(Ended::Timeout(self.patience())) } else { Ok(false) }
+        if left.is_zero() { Err(Ended::Timeout(self.timed_out())) } else { Ok(false) }
     }
 
     /// The same on the tokio runtime, for work that is dropped then.
@@ -103,15 +111,15 @@ impl<'a> Until<'a> {
             biased;
             signal = interrupt => Ended::Interrupted(signal),
             () = parent_death => Ended::Orphaned,
-            () = tokio::time::sleep_until(self.deadline.into()) => Ended::Timeout(self.patience()),
+            () = tokio::time::sleep_until(self.deadline.into()) => Ended::Timeout(self.timed_out()),
         }
     }
 }
 
 #[derive(Debug)]
 pub(crate) enum Ended {
-    /// The limit.
-    Timeout(Duration),
+    /// At the deadline: the beginning of the message.
+    Timeout(String),
     Interrupted(Signal),
     Orphaned,
 }
@@ -120,10 +128,7 @@ impl Ended {
     /// The failure of a wait; `doing` says for what, and begins with "while".
     pub(crate) fn failure(&self, stage: Stage, timeout: Reason, doing: &str) -> Failure {
         match self {
-            Ended::Timeout(after) => {
-                let message = format!("timed out after {} {doing}", duration::show(*after));
-                Failure::timeout(stage, timeout, message)
-            }
+            Ended::Timeout(after) => Failure::timeout(stage, timeout, format!("{after} {doing}")),
             Ended::Interrupted(signal) => Failure {
                 message: format!("interrupted by {signal} {doing}"),
                 ..Failure::signal(stage, *signal)

@@ -9,7 +9,6 @@ use rustix::io::Errno;
 use super::Run;
 use crate::child::{self, End, Ended, Interference, Job, OutputPolicy, StartError, Supervised};
 use crate::failure::{ExitStatus, Failure, Reason, Stage, Warning, brief, shell_word, system_error};
-use crate::go::duration;
 use crate::issuer::Lease;
 use crate::log::{begin_line, write_stderr};
 use crate::secret::scrub_bytes;
@@ -101,8 +100,7 @@ fn judge(run: &Run<'_>, supervised: &Supervised) -> Result<ExitStatus, Failure> 
         }
     };
     if told.timed_out {
-        let after = duration::show(run.timeline.term_at - run.timeline.start);
-        let message = format!("timed out after {after}; {}", how());
+        let message = format!("{}; {}", run.until().timed_out(), how());
         return Err(Failure::timeout(Stage::Command, Reason::TimeoutCommand, message));
     }
     if let (End::Exited(0), Some(signal)) = (end, supervised.stopped) {
@@ -197,8 +195,11 @@ pub(crate) fn refuse_command(name: &str, error: &StartError) -> Failure {
         StartError::IsADirectory => "it is a directory; give the path of a program".to_owned(),
         StartError::CannotRun(path, error) => {
             let place = if path.as_os_str() == name { String::new() } else { brief(path.as_os_str()) + ": " };
-            let advice = match error.kind() {
-                io::ErrorKind::PermissionDenied => "; make it executable, and check noexec mounts",
+            let advice = match Errno::from_io_error(error) {
+                Some(Errno::ACCESS) => "; make it executable, and check noexec mounts",
+                Some(Errno::PERM) => {
+                    "; if getcap shows capabilities of the file, allow them for this user or container"
+                }
                 _ => "",
             };
             format!("{place}{}{advice}", system_error(error))

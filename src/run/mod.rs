@@ -41,8 +41,8 @@ pub(crate) struct RunConfig {
 impl RunConfig {
     /// Until when a file may be read before the run begins.
     pub(crate) fn until<'a>(&self, signals: &'a Signals) -> Result<Until<'a>, Failure> {
-        let Timeline { start, term_at, .. } = self.timeline()?;
-        Ok(Until { since: start, ..Until::at(term_at) }.or_signal(signals))
+        let Timeline { start, term_at, is_cut, .. } = self.timeline()?;
+        Ok(Until { since: start, is_cut, ..Until::at(term_at) }.or_signal(signals))
     }
 
     fn timeline(&self) -> Result<Timeline, Failure> {
@@ -159,6 +159,7 @@ impl<'a> Run<'a> {
         Until {
             since: self.timeline.start,
             deadline: self.timeline.term_at,
+            is_cut: self.timeline.is_cut,
             signals: Some(self.signals),
             parent: self.parent.as_ref().map(AsFd::as_fd),
         }

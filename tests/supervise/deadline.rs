@@ -66,7 +66,8 @@ fn with_little_time_left_sigterm_comes_at_half_of_it() {
     let begun = Instant::now();
     let deadline = Deadline::after(Duration::from_secs(6));
     let mut job = job(&[], &deadline.variable(), "exec sleep $LONG");
-    job.finish().failed_with(124, &["timed out", "SIGTERM"]);
+    job.finish()
+        .failed_with(124, &["timed out after", "s because of SCRIPT_DEADLINE; terminated", "SIGTERM"]);
     deadline.is_still_to_come();
     assert!(begun.elapsed() > Duration::from_secs(2), "not much sooner than at half of it");
 }
@@ -101,7 +102,7 @@ fn the_exchange_ends_before_the_deadline() {
     let mut job = Job::prepare(locate.token(&[]), &["/bin/sh", "-c", "echo ran >$D/ran"], |command| {
         command.env("SCRIPT_DEADLINE", deadline.variable());
     });
-    job.finish().failed_with(124, &["timed out after"]);
+    job.finish().failed_with(124, &["timed out after", "s because of SCRIPT_DEADLINE while "]);
     deadline.is_still_to_come();
     assert!(!job.has_note("ran"));
 }
@@ -110,5 +111,5 @@ fn the_exchange_ends_before_the_deadline() {
 fn a_shorter_timeout_wins_over_the_deadline() {
     let deadline = Deadline::after(Duration::from_secs(50));
     let mut job = job(&["-timeout=200ms"], &deadline.variable(), "exec sleep $LONG");
-    job.finish().failed_with(124, &["after 200ms"]);
+    job.finish().failed_with(124, &["after 200ms; terminated"]);
 }

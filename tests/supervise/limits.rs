@@ -7,7 +7,7 @@ use std::process::Command;
 use super::{Job, before_exec, check, key, without_exchange};
 use crate::support::filter::{children, system_calls};
 use crate::support::job::Folder;
-use crate::support::{run, serve_bytes, token};
+use crate::support::{namespace, run, serve_bytes, token};
 
 fn limit(resource: libc::__rlimit_resource_t, to: u64) -> std::io::Result<()> {
     let limit = libc::rlimit { rlim_cur: to, rlim_max: to };
@@ -95,6 +95,26 @@ fn a_system_call_that_a_sandbox_forbids_is_a_local_failure() {
         let ended = run(command.arg("true"));
         ended.failed_with(125, &["cannot run true: a sandbox forbids a system call"]);
     }
+}
+
+/// It was explained as a file that is not executable.
+#[test]
+fn file_capabilities_that_are_not_allowed_are_named() {
+    let script = format!(
+        r#"mount -t tmpfs none "$D" && cp /bin/true "$D/probe" &&
+           perl -e 'my ($file, $name, $caps) = ("$ENV{{D}}/probe", "security.capability", pack("V5", 0x2000001, 1 << 21, 0, 0, 0));
+                    exit(syscall({}, $file, $name, $caps, 20, 0) ? 1 : 0)' &&
+           exec setpriv --bounding-set -sys_admin "$BINARY" -exchange=false -- "$D/probe""#,
+        libc::SYS_setxattr
+    );
+    let folder = Folder::new();
+    let mut command = namespace(&["--mount", "sh", "-c", &script]);
+    command
+        .env("D", folder.root())
+        .env("BINARY", env!("CARGO_BIN_EXE_monitoring-token"))
+        .env("MONITORING_SIGNER_KEY", key());
+    let ended = run(&mut command);
+    ended.failed_with(126, &["Operation not permitted; if getcap shows capabilities"]);
 }
 
 /// qemu-user, under which images for another processor run, knows few kinds of children.
