@@ -54,7 +54,10 @@ impl Output {
     /// Reads and writes once, as far as possible without blocking.
     pub(crate) fn advance(&mut self) {
         self.tail.as_mut().map(Tail::read);
-        self.masked.iter_mut().for_each(Masked::advance);
+        if let [stdout, stderr] = self.masked.as_mut_slice() {
+            stdout.advance(stderr);
+            stderr.advance(stdout);
+        }
     }
 
     /// Call this when the command has ended: only what is in the pipes now is still read.
@@ -74,7 +77,7 @@ impl Output {
 
     pub(crate) fn finish(self) -> Finished {
         let in_line = match self.masked.as_slice() {
-            [stdout, stderr] => stderr.in_line || (stdout.in_line && is_same_file(stdout.to, stderr.to)),
+            [stdout, stderr] => stderr.in_line || (stdout.in_line && stdout.goes_with(stderr)),
             _ => false,
         };
         Finished {
@@ -96,11 +99,6 @@ pub(crate) struct Finished {
     pub in_line: bool,
 }
 
-fn is_same_file(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
-    let id = |fd| rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));
-    matches!((id(one), id(other)), (Ok(one), Ok(other)) if one == other)
-}
-
 /// One of the command's streams, masked and passed on.
 pub(crate) struct Masked {
     /// The pipe that the command writes to; `None` once it is closed.
@@ -111,7 +109,11 @@ pub(crate) struct Masked {
     held_since: Option<Instant>,
     /// Text ready to be written. While there is some, nothing is read: a slow reader slows the command.
     ready: Vec<u8>,
+    /// The text after that, the beginning of a line whose end is about to come, if the streams may share a place.
+    begun: Vec<u8>,
     to: BorrowedFd<'static>,
+    /// Device and number of the file that it leads to.
+    place: Option<(u64, u64)>,
     /// The same for writing without waiting: a terminal, or a pipe if the following is not possible.
     reopened: Option<OwnedFd>,
     /// A single write can be told not to block (pwritev2(2), RWF_NOWAIT).
@@ -127,7 +129,8 @@ pub(crate) struct Masked {
 impl Masked {
     /// Reads from `pipe`, which does not block, and writes to a standard stream.
     pub(crate) fn new(pipe: OwnedFd, to: BorrowedFd<'static>) -> Masked {
-        let kind = rustix::fs::fstat(to).map(|stat| FileType::from_raw_mode(stat.st_mode));
+        let stat = rustix::fs::fstat(to);
+        let kind = stat.map(|stat| FileType::from_raw_mode(stat.st_mode));
         let piece_bytes = match kind {
             _ if to.is_terminal() => TERMINAL_PIECE_BYTES,
             // Nobody waits for room in a file.
@@ -142,12 +145,19 @@ impl Masked {
             mask: secret::mask(),
             held_since: None,
             ready: Vec::new(),
+            begun: Vec::new(),
             to,
+            place: stat.ok().map(|stat| (stat.st_dev, stat.st_ino)),
             reopened: if to.is_terminal() { terminal::reopen(to) } else { None },
             piece_bytes,
             cut: None,
             in_line: false,
         }
+    }
+
+    /// True if both lead to one file, such as a log (`2>&1`). Then they must not mix within a line.
+    fn goes_with(&self, other: &Masked) -> bool {
+        self.place.is_some() && self.place == other.place
     }
 
     fn interest(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
@@ -171,29 +181,38 @@ impl Masked {
         }
     }
 
-    fn advance(&mut self) {
+    fn advance(&mut self, other: &Masked) {
+        let goes_with_it = self.goes_with(other);
         if self.ready.is_empty() {
-            self.read();
+            self.read(goes_with_it);
         }
         if self.due_at().is_some_and(|due| due <= Instant::now()) {
+            self.ready.append(&mut self.begun);
             self.mask.release(&mut self.ready);
         }
-        if !self.mask.is_holding() {
+        if !self.mask.is_holding() && self.begun.is_empty() {
             self.held_since = None;
         }
-        self.write();
+        // The reader may have taken a part of a line.
+        if !(goes_with_it && other.in_line && !other.ready.is_empty()) {
+            self.write();
+        }
     }
 
-    fn read(&mut self) {
+    /// Reads once. If `in_lines`, the beginning of a line stays behind while its end is about to come.
+    fn read(&mut self, in_lines: bool) {
         let Some(pipe) = &self.pipe else { return };
+        self.ready.append(&mut self.begun);
         self.ready.reserve_exact(READY_BYTES);
         let limit = self.left_to_read.unwrap_or(usize::MAX);
         let read = |buffer: &mut Vec<u8>| rustix::io::read(pipe, spare_capacity(buffer));
+        let mut is_full = false;
         match self.mask.read(READ_BYTES, limit, read, &mut self.ready) {
             Ok(length @ 1..) => {
                 self.left_to_read = self.left_to_read.map(|left| left - length);
-                if length < READ_BYTES {
-                    // The pipe is empty. If both streams go to one place, they must not mix within a line.
+                is_full = length == READ_BYTES;
+                if !is_full {
+                    // The pipe is empty.
                     self.mask.release_line(&mut self.ready);
                 }
                 // Starts again, because the text held back so far was resolved.
@@ -206,6 +225,10 @@ impl Masked {
                 self.pipe = None;
                 self.mask.release(&mut self.ready);
             }
+        }
+        let begins = memchr::memrchr(b'\n', &self.ready).map_or(0, |at| at + 1);
+        if in_lines && (is_full || self.mask.is_holding()) && self.ready.len() - begins < READ_BYTES {
+            self.begun = self.ready.split_off(begins);
         }
     }
 
@@ -220,6 +243,7 @@ impl Masked {
                 // The reader takes no more. The command gets SIGPIPE at its next write.
                 Err(error) => {
                     (self.pipe, self.held_since, self.cut) = (None, None, Some(error));
+                    self.begun.clear();
                     return self.ready.clear();
                 }
             }

@@ -65,6 +65,47 @@ fn output_is_passed_on_where_a_sandbox_forbids_a_write_without_waiting() {
     assert_eq!((ended.status, &*ended.stdout, &*ended.stderr), (0, "one\ntwo\n", "three\n"));
 }
 
+/// With more output waiting than is read at once, a stream was cut off within a line, and the other one was next.
+#[test]
+fn busy_streams_to_one_place_are_not_mixed_within_a_line() {
+    const LINES: usize = 20_000;
+    let sandbox = Sandbox::start(&[]);
+    let folder = Folder::new();
+    let log = folder.path("log");
+    let write = |stream, letter| {
+        format!(
+            r#"perl -e 'syswrite {stream}, sprintf("{letter}%06d ", $_) . "{letter}" x 60 . "\n" for 1..{LINES}'"#
+        )
+    };
+    let script = format!("{} & {}; wait", write("STDOUT", "o"), write("STDERR", "e"));
+    for slow in [false, true] {
+        let mut command = exec(&sandbox, &script);
+        let mut reader = None;
+        if slow {
+            let (pipe, writer) = std::io::pipe().unwrap();
+            let mut cat = Command::new("sh");
+            cat.args(["-c", "sleep 0.5; exec cat"]).stdin(pipe).stdout(std::fs::File::create(&log).unwrap());
+            reader = Some(cat.spawn().unwrap());
+            command.stdout(writer.try_clone().unwrap()).stderr(writer);
+        } else {
+            let file = std::fs::File::create(&log).unwrap();
+            command.stdout(file.try_clone().unwrap()).stderr(file);
+        }
+        let mut child = command.stdin(Stdio::null()).spawn().unwrap();
+        drop(command);
+        assert!(child.wait().unwrap().success());
+        assert!(reader.is_none_or(|mut cat| cat.wait().unwrap().success()));
+        let text = std::fs::read_to_string(&log).unwrap();
+        let is_whole = |line: &&str| {
+            let (first, rest) = line.split_at(1);
+            line.len() == 68 && rest[7..].chars().all(|letter| first.contains(letter))
+        };
+        let broken: Vec<&str> = text.lines().filter(|line| !is_whole(line)).collect();
+        assert!(broken.is_empty(), "slow: {slow}, {} lines: {:?}", broken.len(), broken[0]);
+        assert_eq!(text.lines().count(), 2 * LINES, "slow: {slow}");
+    }
+}
+
 #[test]
 fn whole_lines_of_both_streams_are_not_mixed() {
     let sandbox = Sandbox::start(&[]);
