@@ -307,7 +307,7 @@ reasons! {
         -> "check the load of this machine"
     Interrupted "interrupted": "A signal stopped the run"
         <- "an operator, a supervisor or a shutdown stopped monitoring-token"
-        -> "ignore it if you stopped the run; status 129, 130, 131 or 143 without an error line means the same"
+        -> "ignore it if you stopped the run; status 129, 130, 131, 137 or 143 without an error line means the same"
         -> "check the timeout of the supervisor, which may be shorter than -timeout"
     ParentDied "parent-died": "The parent process died, and -die-with-parent ended the run"
         <- "the exporter or CI job gave up and killed its shell"

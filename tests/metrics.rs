@@ -259,6 +259,19 @@ fn a_run_that_is_told_to_stop_says_so() {
     // A command that was told to stop says nothing about the target.
     Metrics::read(&file, MACHINE, "ndt/ndt5").say(143.0, None);
 
+    // A command that goes on after SIGHUP fails by itself.
+    let (again, reloaded) = (folder.path("again"), folder.path("reloaded"));
+    let script = format!(
+        "trap 'echo >{1}' HUP; echo >{0}; until [ -e {1} ]; do sleep 0.02; done; sleep 2; exit 4",
+        again.display(),
+        reloaded.display()
+    );
+    let child = start(sandbox.token().args([&flag(&file), "-kill-after=10ms", "--", "sh", "-c", &script]));
+    file_line(&again);
+    kill(child.id(), libc::SIGHUP);
+    assert_eq!(finish(child).status, 4);
+    Metrics::read(&file, MACHINE, "ndt/ndt5").say(4.0, Some("command"));
+
     // In the exchange.
     fs::remove_file(&file).unwrap();
     let (reached, wait) = std::sync::mpsc::channel();

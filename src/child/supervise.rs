@@ -87,6 +87,7 @@ pub(crate) fn supervise(
         sent: SignalSet::default(),
         out_of_reach: None,
         stopped: None,
+        forwarded_at: timeline.start,
     };
     let end = loop {
         reap_orphans(run.child.pid);
@@ -98,6 +99,7 @@ pub(crate) fn supervise(
         }
         run.wait(Duration::MAX);
     };
+    run.forget_survived(&end);
     if run.output.is_cut() {
         run.sent.insert(Signal::PIPE);
     }
@@ -159,6 +161,7 @@ struct Supervision<'a> {
     out_of_reach: Option<String>,
     /// The first terminating signal after the end of the command.
     stopped: Option<Signal>,
+    forwarded_at: Instant,
 }
 
 impl Supervision<'_> {
@@ -206,6 +209,7 @@ impl Supervision<'_> {
         if signal.is_terminating() {
             self.send(Signal::CONT);
             self.told.forwarded = Some(signal);
+            self.forwarded_at = Instant::now();
         }
         // A supervisor that sends SIGTERM usually sends SIGKILL soon after; the command must be gone by then.
         if let (Signal::TERM, Escalation::Running) = (signal, self.escalation) {
@@ -252,6 +256,16 @@ impl Supervision<'_> {
             tracing::debug!(%signal, user, "cannot be sent to the command's group");
             user
         });
+    }
+
+    /// A command that handles a signal such as SIGHUP and goes on for longer than the grace period ends by itself.
+    fn forget_survived(&mut self, end: &End) {
+        const LEAST: Duration = Duration::from_secs(1);
+        if let (Escalation::Running, End::Exited(_)) = (self.escalation, end)
+            && self.forwarded_at.elapsed() > self.timeline.kill_after.max(LEAST)
+        {
+            self.told.forwarded = None;
+        }
     }
 
     /// After the command has ended, ends the rest of the group if it was told to end; after a normal exit, background
