@@ -579,6 +579,12 @@ fn the_metrics_script_sends_the_authorization_and_hides_it() {
     let head = seen.recv_timeout(crate::support::PATIENCE).expect("a request");
     assert!(head.starts_with("POST /sasquatch-rest-proxy/topics/lsst.debug.nightly HTTP/1.1\r\n"), "{head}");
     assert!(head.contains("\r\nAuthorization: bearer gt-throwaway.token\r\n"), "{head}");
+    // curl would send an empty body, and succeed.
+    fs::remove_file(&metrics).unwrap();
+    let ended = run(&mut script);
+    assert!(ended.status == 1 && ended.stderr.contains("cannot read"), "{ended:?}");
+    assert!(ended.stderr.contains("metrics.json"), "{ended:?}");
+    assert!(seen.try_recv().is_err(), "nothing is sent");
     let text = read("jenkins/send-metrics.sh");
     let curl = text.split("curl ").nth(1).expect("it calls curl");
     assert!(!curl.contains("SERVICE_AUTHORIZATION"), "the token would be in curl's arguments");
