@@ -124,6 +124,8 @@ pub(crate) struct Masked {
     cut: Option<Errno>,
     /// True if the last line is unfinished.
     in_line: bool,
+    /// True if the rest of it is ready, because the reader has taken only a part of it.
+    is_within_line: bool,
 }
 
 impl Masked {
@@ -152,6 +154,7 @@ impl Masked {
             piece_bytes,
             cut: None,
             in_line: false,
+            is_within_line: false,
         }
     }
 
@@ -193,8 +196,10 @@ impl Masked {
         if !self.mask.is_holding() && self.begun.is_empty() {
             self.held_since = None;
         }
-        // The reader may have taken a part of a line.
-        if !(goes_with_it && other.in_line && !other.ready.is_empty()) {
+        // The other one's line comes first: if the reader has taken a part of it, or if this one is in no line itself. So
+        // they never wait for each other.
+        let has_line = other.in_line && !other.ready.is_empty() && !self.in_line;
+        if !(goes_with_it && (other.is_within_line || has_line)) {
             self.write();
         }
     }
@@ -234,8 +239,8 @@ impl Masked {
 
     /// Writes as much as the reader takes now.
     fn write(&mut self) {
-        let mut written = 0;
-        while written < self.ready.len() {
+        let (mut written, ready) = (0, self.ready.len());
+        while written < ready {
             match self.write_some(written) {
                 Ok(length) => written += length,
                 Err(Errno::INTR) => {}
@@ -244,12 +249,14 @@ impl Masked {
                 Err(error) => {
                     (self.pipe, self.held_since, self.cut) = (None, None, Some(error));
                     self.begun.clear();
+                    self.is_within_line = false;
                     return self.ready.clear();
                 }
             }
         }
         if let Some(last) = self.ready.drain(..written).next_back() {
             self.in_line = last != b'\n';
+            self.is_within_line = self.in_line && written < ready;
         }
     }
 

@@ -106,6 +106,27 @@ fn busy_streams_to_one_place_are_not_mixed_within_a_line() {
     }
 }
 
+/// Each stream had text without the end of a line, and each waited for the other.
+#[test]
+fn progress_without_lines_does_not_stop_the_streams_of_one_place() {
+    let sandbox = Sandbox::start(&[]);
+    let script = r#"perl -e 'for (1..400) { syswrite STDERR, "\r$_%"; syswrite STDOUT, "x" x 5000 }'"#;
+    let (mut pipe, writer) = std::io::pipe().unwrap();
+    let mut command = exec(&sandbox, script);
+    command.stdin(Stdio::null()).stdout(writer.try_clone().unwrap()).stderr(writer);
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    let mut read = 0;
+    let mut piece = [0; 3000];
+    while let Ok(length @ 1..) = pipe.read(&mut piece) {
+        read += length;
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(child.wait().unwrap().success());
+    let progress: usize = (1..=400).map(|percent: usize| format!("\r{percent}%").len()).sum();
+    assert_eq!(read, 400 * 5000 + progress);
+}
+
 #[test]
 fn whole_lines_of_both_streams_are_not_mixed() {
     let sandbox = Sandbox::start(&[]);
