@@ -278,7 +278,7 @@ reasons! {
     TimeoutFile "timeout-file": "The timeout ended the run while a file was read: a key, a token, a certificate or COMMAND"
         <- "the file is a pipe, or standard input, into which nothing is written"
         <- "COMMAND is on a network file system that is down, or a virus scanner holds it"
-        -> "check what writes to the pipe, or the file system"
+        -> "check the process that writes to the pipe, or check the file system"
         -> "use a larger -timeout"
     TimeoutExchange "timeout-exchange": "The timeout ended the run while it waited for Locate or for the issuer of service tokens"
         <- "the server is slow or does not respond"

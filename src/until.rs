@@ -45,7 +45,7 @@ impl<'a> Until<'a> {
         Until { signals: Some(signals), ..self }
     }
 
-    /// As long once more.
+    /// The same amount of time again, from now.
     pub(crate) fn again(self) -> Until<'a> {
         let now = Instant::now();
         Until { since: now, deadline: now + self.patience(), ..self }

@@ -286,7 +286,7 @@ pub(crate) fn path(text: &OsStr) -> Result<PathBuf, Why> {
         return Err(Why::Hidden("expected a path, not a URL; it is not shown".into()));
     }
     if is_secret(text.as_bytes()) {
-        let why = "expected a path, not a token or key; it is not shown, but command lines are public";
+        let why = "expected a path, not a token or key; it is not shown";
         return Err(Why::Hidden(why.into()));
     }
     only(PathBuf::from(text), !text.as_bytes().iter().any(u8::is_ascii_control), CONTROL_CHARACTER)
@@ -305,7 +305,7 @@ fn is_secret(path: &[u8]) -> bool {
 pub(crate) fn variable_name(text: &OsStr) -> Result<OsString, Why> {
     let bytes = text.as_bytes();
     let is_name = bytes.iter().all(|&b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
-    let why = "not a valid environment variable name; use letters, digits, _, - and ., and no digit first";
+    let why = "not a valid environment variable name; use letters, digits, '_', '-' and '.', not beginning with a digit";
     only(text.to_owned(), is_name && !bytes.is_empty() && !bytes[0].is_ascii_digit(), why)
 }
 

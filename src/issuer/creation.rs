@@ -180,7 +180,8 @@ impl Leftover {
             }
             if let Leftover::Token(_, Some(token)) = self
                 && looks == 1
-                && matches!(issuer.exists(token, deadline).await, Ok(false))
+                // The list may show it soon, so this may not take long.
+                && let Ok(Ok(false)) = tokio::time::timeout(2 * LOOK_AGAIN_AFTER, issuer.exists(token, deadline)).await
             {
                 return Ok(());
             }

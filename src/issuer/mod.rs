@@ -133,7 +133,7 @@ pub(crate) trait Issuer {
             client.clock_offset_seconds().filter(|_| client.usable_clock_offset_seconds().is_none())?;
         let ahead = Duration::from_secs(u64::try_from(offset).ok()?);
         Some(Warning::from(format!(
-            "the local clock is {} ahead of the server: if it is wrong, the new token is valid for that much longer; correct it",
+            "the local clock is {} ahead of the server; if the local clock is wrong, set it: the new token is valid for that much longer",
             duration::show(ahead)
         )))
     }

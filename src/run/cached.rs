@@ -69,8 +69,6 @@ fn worth_keeping(run: &Run<'_>, result: &Result<ExitStatus, Failure>) -> Option<
         _ if run.report.interruption.is_some() => return None,
         // If the command is this program, 125 means that the target was not tested.
         Ok(ExitStatus::Command(code)) if *code != ExitStatus::Failed.code() => (*code, None, None),
-        // The command did not begin.
-        Err(Failure { reason: Reason::TimeoutFile, .. }) => return None,
         Err(Failure { stage: Stage::Command, status, message, .. }) => {
             let timed_out = match status {
                 ExitStatus::CannotRun | ExitStatus::NotFound => None,

@@ -13,6 +13,7 @@ use crate::issuer::Lease;
 use crate::log::{begin_line, write_stderr};
 use crate::secret::scrub_bytes;
 use crate::sys::signal::Signal;
+use crate::until;
 
 /// Runs the command to its end. Its last output may not be written yet: see [`conclude`].
 pub(super) fn run<'a>(run: &mut Run<'a>, lease: &Lease) -> Result<Ended<'a>, Failure> {
@@ -154,8 +155,12 @@ fn shell_words(words: &[OsString]) -> String {
 pub(crate) fn refuse_command(name: &str, error: &StartError) -> Failure {
     if let StartError::Ended(ended) = error {
         let doing = format!("while the system loaded {name}");
-        let failure = ended.failure(Stage::Command, Reason::TimeoutFile, &doing);
-        return failure.and("check the file system that it is on, and whether a virus scanner holds it");
+        // It did not run, so this says nothing about the target.
+        let failure = ended.failure(Stage::Prepare, Reason::TimeoutFile, &doing);
+        return match ended {
+            until::Ended::Orphaned => failure,
+            _ => failure.and("check its file system, and whether a virus scanner is blocking it"),
+        };
     }
     let is_missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
     let (reason, status) = match error {

@@ -110,12 +110,14 @@ fn private_member(text: &str, at: usize) -> Option<Shape> {
 
 /// `-----BEGIN … PRIVATE KEY-----` (RFC 7468, 10 and 11, and older labels). Its end may be missing.
 fn private_key(text: &str, at: usize) -> Option<Shape> {
-    let label = at + text[at..].find("-----")?;
+    /// The longest one that is used is `OPENSSH PRIVATE KEY`.
+    const MAX_LABEL_BYTES: usize = 40;
+    let near = &text.as_bytes()[at..text.len().min(at + MAX_LABEL_BYTES)];
+    let label =
+        at + memchr::memmem::find(near, b"-----").filter(|&end| near[..end].ends_with(b"PRIVATE KEY"))?;
     let begin = label + "-----".len();
     let end = text[begin..].find("-----END").map_or(text.len(), |length| begin + length);
-    text[at..label]
-        .ends_with("PRIVATE KEY")
-        .then_some(Shape { secret: (end > begin).then_some((begin, end)), end })
+    Some(Shape { secret: (end > begin).then_some((begin, end)), end })
 }
 
 fn is_word(c: char) -> bool {

@@ -154,7 +154,7 @@ fn without_a_working_token_lost_creations_are_repeated_after_ever_longer_pauses(
         fails(&ended, &["(HTTP 502", "rotate may have created the token"]);
         assert_eq!(timed.rotated.tokens().len(), tokens);
         let ended = timed.rotate_at(minutes * 60, ARGS);
-        fails(&ended, &["did not rotate ", "rotate creates no other before ", "holds no working token"]);
+        fails(&ended, &["did not rotate ", "rotate creates no new one before ", "holds no working token"]);
         let tokens = timed.rotated.tokens();
         for token in &tokens {
             let line = format!("delete --username bot-x {}", token["token"].as_str().unwrap());
@@ -183,7 +183,7 @@ fn a_token_is_replaced_before_it_expires_although_an_extra_one_may_be_left() {
         |seconds: i64| timed.rotate_at(u64::try_from(expires - seconds - now()).unwrap(), ARGS);
     let is_held_before = |seconds: i64| {
         let ended = rotate_before(seconds);
-        fails(&ended, &["did not rotate ", "rotate creates no other before ", "is valid until "]);
+        fails(&ended, &["did not rotate ", "rotate creates no new one before ", "is valid until "]);
         timed.rotated.works();
     };
     // The token is due two hours before it expires.

@@ -185,7 +185,7 @@ fn a_command_that_the_system_does_not_load_ends_at_the_timeout_or_at_a_signal() 
     };
     let lease = withheld(&program);
     let line =
-        |what: &str| format!("{what} while the system loaded {}; check the file system", program.display());
+        |what: &str| format!("{what} while the system loaded {}; check its file system", program.display());
     finish(begin("-timeout=1s")).failed_with(124, &[&line("timed out after 1s")]);
     for signal in [libc::SIGTERM, libc::SIGINT] {
         let run = begin("-timeout=25s");

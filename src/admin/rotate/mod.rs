@@ -23,8 +23,8 @@
 //!    elsewhere and be using it there.
 //! 3. As far as 1 and 2 allow, there is at most one extra token. While there may be N, another one is created
 //!    only in the last 2^-N of `--renew-before` (or of the lifetime, if that is shorter). If FILE has no
-//!    working token, one is created at once; but after a creation that failed and may have left a token, there
-//!    is a pause of a minute, which each further extra token doubles, up to an hour.
+//!    working token, one is created at once; but while a token of a failed creation is listed and cannot be
+//!    deleted, there is a pause of a minute after it, which each further extra token doubles, up to an hour.
 
 mod files;
 mod state;
@@ -465,7 +465,7 @@ impl Rotate<'_> {
             return Ok(());
         }
         let message = format!(
-            "did not rotate {path}: an earlier token may still be there; until it is gone, rotate creates no other before {}; {file}",
+            "did not rotate {path}: an earlier token may still be there; rotate creates no new one before {}, unless that one is gone; {file}",
             time(until)
         );
         Err(Failure::failed(Stage::Revoke, Reason::TokenNotDeleted, message))

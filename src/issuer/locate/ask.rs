@@ -66,7 +66,7 @@ impl Locate<'_> {
             status = answer.status,
             bytes = answer.body.len(),
             clock_offset_seconds = answer.clock_offset_seconds,
-            "received the response of locate"
+            "received Locate's response"
         );
         self.read(&answer).map_err(|failure| {
             let again = if retry::is_retryable(answer.status) {
