@@ -63,7 +63,8 @@ fn a_clock_that_makes_a_token_last_for_days_is_a_warning() {
     for issuer in ISSUERS {
         let (sandbox, folder) = (Sandbox::start(&[]), Folder::new());
         let url = with_date(sandbox.var(issuer.url), -25 * 3600 - 30);
-        let words = ["warning: the local clock is 25h0m", "ahead of the server; if the local clock is wrong, set it"];
+        let words =
+            ["warning: the local clock is 25h0m", "ahead of the server; if the local clock is wrong, set it"];
         run(issuer.exec(&sandbox).env(issuer.url, &url).args(["--", "true"])).said(0, &words);
         let mut rotate = issuer.command(&sandbox, &[&["rotate"], issuer.new].concat());
         rotate.env(issuer.url, &url).arg("--token-file").arg(folder.path("token"));
