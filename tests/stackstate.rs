@@ -225,12 +225,17 @@ fn a_token_that_is_not_listed_yet_costs_no_older_one_of_the_same_name() {
             }
             http("200 OK", "", &format!("[{aged}]"))
         });
-        let mut create = sandbox.token();
-        create.env("STS_CLI_URL", url).args(["stackstate", "create", "-n=x", "--roles=a"]);
-        finish(into_no_reader(&mut create))
-            .failed_with(125, &["cannot write to stdout", "the token x is lost"]);
-        assert_eq!(sandbox.made_tokens(CONTROL).first(), Some(&older));
+        creating_x_keeps(&sandbox, url, &older);
     }
+}
+
+/// Creates a second token named x, which cannot be printed, and sees that the older one is left.
+#[track_caller]
+fn creating_x_keeps(sandbox: &Sandbox, url: String, older: &Value) {
+    let mut create = sandbox.token();
+    create.env("STS_CLI_URL", url).args(["stackstate", "create", "-n=x", "--roles=a"]);
+    finish(into_no_reader(&mut create)).failed_with(125, &["cannot write to stdout", "the token x is lost"]);
+    assert_eq!(sandbox.made_tokens(CONTROL).first(), Some(older));
 }
 
 /// With a local clock that is far behind, any older token looked new.
@@ -254,11 +259,7 @@ fn without_a_usable_clock_of_the_server_no_older_token_is_taken_for_the_new_one(
             let line = answer.split_inclusive("\r\n").find(|line| is_date(line)).expect("a date");
             answer.replace(line, &date)
         });
-        let mut create = sandbox.token();
-        create.env("STS_CLI_URL", url).args(["stackstate", "create", "-n=x", "--roles=a"]);
-        finish(into_no_reader(&mut create))
-            .failed_with(125, &["cannot write to stdout", "the token x is lost"]);
-        assert_eq!(sandbox.made_tokens(CONTROL).first(), Some(&older));
+        creating_x_keeps(&sandbox, url, &older);
     }
 }
 

@@ -160,7 +160,7 @@ impl Node {
         self.look_up(name, &mut MAX_MAPPINGS.clone())
     }
 
-    /// The member of this mapping, or else of those that it merges with `<<`.
+    /// The member of this mapping or, failing that, of the mappings that it merges with `<<`.
     fn look_up(&self, name: &str, left: &mut u32) -> Option<&Node> {
         let Node::Mapping(nodes) = self else { return None };
         *left = left.checked_sub(1)?;

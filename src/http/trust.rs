@@ -120,7 +120,7 @@ pub struct LoadedTrust {
 }
 
 impl LoadedTrust {
-    /// Why no server can be trusted, if there is no certificate at all.
+    /// The warning that the store has no certificate at all, if that is so.
     pub(crate) fn explain_empty(&self) -> Option<String> {
         let none = CertificateDer::from(Vec::new());
         let mut roots = Roots::for_chain(&none, &[]);

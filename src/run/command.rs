@@ -153,15 +153,6 @@ fn shell_words(words: &[OsString]) -> String {
 }
 
 pub(crate) fn refuse_command(name: &str, error: &StartError) -> Failure {
-    if let StartError::Ended(ended) = error {
-        let doing = format!("while the system loaded {name}");
-        // It did not run, so this says nothing about the target.
-        let failure = ended.failure(Stage::Prepare, Reason::TimeoutFile, &doing);
-        return match ended {
-            until::Ended::Orphaned => failure,
-            _ => failure.and("check its file system, and whether a virus scanner is blocking it"),
-        };
-    }
     let is_missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
     let (reason, status) = match error {
         StartError::NotFound | StartError::PathIsUnset | StartError::NoLoader => {
@@ -210,8 +201,15 @@ pub(crate) fn refuse_command(name: &str, error: &StartError) -> Failure {
             format!("{place}{}{advice}", system_error(error))
         }
         StartError::TooLarge(what) => what.clone(),
-        // See above.
-        StartError::Ended(_) => String::new(),
+        StartError::Ended(ended) => {
+            let doing = format!("while the system loaded {name}");
+            // It did not run, so this says nothing about the target.
+            let failure = ended.failure(Stage::Prepare, Reason::TimeoutFile, &doing);
+            return match ended {
+                until::Ended::Orphaned => failure,
+                _ => failure.and("check its file system, and whether a virus scanner is blocking it"),
+            };
+        }
         StartError::Ours(error) => match Errno::from_io_error(error) {
             // It is about /dev/null.
             None => system_error(error),

@@ -24,7 +24,7 @@ pub(super) fn streams(text: &[u8], least: usize) -> impl Iterator<Item = Stream>
     of_numbers.chain(std::iter::once_with(|| characters(text)))
 }
 
-/// The characters that stand alone between others, without those that number them.
+/// The items of a list of single characters, without their indexes.
 fn characters(text: &[u8]) -> Stream {
     let is_item = |byte: &u8| byte.is_ascii_alphanumeric() || *byte >= 0x80 || b"-._~+/".contains(byte);
     let is_between = |byte: &&u8| !matches!(byte, b' ' | b'"' | b'\'' | b'\\' | b']');

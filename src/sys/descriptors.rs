@@ -1,5 +1,4 @@
-//! Descriptors: those that this process was started with, known by their numbers only, and waiting for others on the
-//! tokio runtime.
+//! Descriptors: the inherited ones, which are known only by their numbers, and waiting for others on the tokio runtime.
 
 use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
 

@@ -22,7 +22,7 @@ pub fn write(folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Flags with few values, by the name of their value. clap does not see these values: a parser of ours reads them.
+/// Flags with few values, by the name of their value. clap does not know these values, because this program parses them.
 fn with_values(command: Command) -> Command {
     let command = command.mut_args(|flag| {
         let values: &[&str] = match flag.get_value_names().and_then(<[_]>::first).map(AsRef::as_ref) {
