@@ -13,7 +13,7 @@ use crate::cli::Line;
 use crate::cli::stackstate::{Bootstrap, PRINT, Printed, TTL};
 use crate::config;
 use crate::failure::{Failure, Reason, Stage, system_error};
-use crate::issuer::credential::token_in;
+use crate::issuer::credential::{no_token, token_in};
 use crate::issuer::stackstate::SERVICE_TOKEN_PREFIX;
 use crate::new_file::NewFile;
 use crate::owner::is_trusted;
@@ -148,21 +148,20 @@ fn check_ours(file: &File, at: &str) -> Result<(), Failure> {
 fn kept_token(path: &Path, signals: &Signals) -> Result<SecretString, Failure> {
     const FLAG: &str = "--token-file";
     let until = Until::in_time(DEFAULT_PATIENCE).or_signal(signals);
-    if path.as_os_str() == "-" {
-        return token_in(read::standard_input(), "standard input", "the token", FLAG, &until);
-    }
-    match read::open(path) {
-        Err(ReadError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => {
-            let token = random_token()?;
-            NewFile::reserve(path, FLAG)?.fill(&token, FLAG)?;
-            Ok(token)
-        }
-        file => {
-            let at = path.display().to_string();
-            if let Ok(file) = &file {
-                check_ours(file, &at)?;
+    let (file, at) = if path.as_os_str() == "-" {
+        (read::standard_input(), "standard input".to_owned())
+    } else {
+        let (file, at) = (read::open(path), path.display().to_string());
+        match &file {
+            Err(ReadError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+                let token = random_token()?;
+                NewFile::reserve(path, FLAG)?.fill(&token, FLAG)?;
+                return Ok(token);
             }
-            token_in(file, &at, "the token", FLAG, &until)
+            Err(_) => {}
+            Ok(file) => check_ours(file, &at)?,
         }
-    }
+        (file, at)
+    };
+    token_in(file, &at, "the token", FLAG, &until)?.ok_or_else(|| no_token(&at))
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::output::{LastColumn, json, json_list, table};
+use super::output::{json, json_list, table};
 use super::{Place, change, connect, make, wait};
 use crate::cli::flags::TIMEOUT;
 use crate::cli::gafaelfawr::{Create, Delete, GafaelfawrFlags, LIFETIME, List};
@@ -46,15 +46,15 @@ pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Fa
         Some(lifetime) => {
             // By the server's clock. It rejects the bootstrap token here, but its response still has a date.
             let url = gafaelfawr.own_token();
-            let clock = gafaelfawr.api().clock_offset_seconds(&url, until.deadline);
-            let server_now = unix_now().saturating_add_signed(-wait(&until, gafaelfawr.api(), clock)?);
+            let clock = gafaelfawr.api.clock_offset_seconds(&url);
+            let server_now = unix_now().saturating_add_signed(-wait(&until, &gafaelfawr.api, clock)?);
             let lifetime = lifetime.max(SHORTEST_LIFETIME).as_secs();
             Some(server_now.saturating_add(lifetime).min(MAX_EXPIRES))
         }
     };
     let open = format!("a token may have been created; see: {}", gafaelfawr.list_command(username));
-    let work = gafaelfawr.create(&new, expires, until.deadline);
-    let token = make(&until, gafaelfawr.api(), work, &open)?;
+    let work = gafaelfawr.create(&new, expires);
+    let token = make(&until, &gafaelfawr.api, work, &open)?;
     let key = token_key_of(&token).unwrap_or_default();
     let shown = |out: Option<&str>| match (format, out) {
         (Format::Text, None) => format!("{}\n", token.expose_secret()),
@@ -72,8 +72,8 @@ pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Fa
     let lost = format!("the token is lost; delete it: {}", gafaelfawr.delete_command(username, key));
     place.deliver(&until, &token, shown, |advice| {
         let until = until.again();
-        let work = gafaelfawr.delete(username, key, until.deadline);
-        match wait(&until, gafaelfawr.api(), work) {
+        let work = gafaelfawr.delete(username, key);
+        match wait(&until, &gafaelfawr.api, work) {
             Ok(_) => format!("the token {key} has been deleted{advice}"),
             Err(failure) => format!("{lost}; {failure}"),
         }
@@ -83,11 +83,11 @@ pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Fa
 pub(crate) fn list(line: Line<List>, signals: &Signals) -> Result<String, Failure> {
     let List { gafaelfawr, username, admin } = line.flags;
     let (gafaelfawr, until, format) = begin(gafaelfawr, admin, signals)?;
-    let tokens = wait(&until, gafaelfawr.api(), gafaelfawr.list(&username, until.deadline))?;
+    let tokens = wait(&until, &gafaelfawr.api, gafaelfawr.list(&username))?;
     Ok(match format {
         Format::Json => json_list(&tokens),
         Format::Text if tokens.is_empty() => format!("no tokens of {username}\n"),
-        Format::Text => table(&rows(&tokens, unix_now()), "  ", LastColumn::Trimmed),
+        Format::Text => table(COLUMNS, rows(&tokens, unix_now()), "  "),
     })
 }
 
@@ -103,9 +103,9 @@ pub(crate) fn delete(line: Line<Delete>, signals: &Signals) -> Result<String, Fa
     })?;
     let Delete { gafaelfawr, username, admin } = line.flags;
     let (gafaelfawr, until, format) = begin(gafaelfawr, admin, signals)?;
-    let deletion = gafaelfawr.delete(&username, key, until.deadline);
+    let deletion = gafaelfawr.delete(&username, key);
     let see = format!("see: {}", gafaelfawr.list_command(&username));
-    if !change(&until, gafaelfawr.api(), deletion, &format!("{key} may be deleted, {see}"))? {
+    if !change(&until, &gafaelfawr.api, deletion, &format!("{key} may be deleted, {see}"))? {
         let message = format!("{username} has no token {key}; {see}");
         return Err(Failure::failed(Stage::Exchange, Reason::TokenNotFound, message));
     }
@@ -115,9 +115,10 @@ pub(crate) fn delete(line: Line<Delete>, signals: &Signals) -> Result<String, Fa
     })
 }
 
-fn rows(tokens: &[TokenInfo], now: u64) -> Vec<Vec<String>> {
-    let head = ["KEY", "TYPE", "SCOPES", "CREATED", "EXPIRES"].map(str::to_owned).to_vec();
-    let rows = tokens.iter().map(|token| {
+const COLUMNS: [&str; 5] = ["KEY", "TYPE", "SCOPES", "CREATED", "EXPIRES"];
+
+fn rows(tokens: &[TokenInfo], now: u64) -> Vec<[String; COLUMNS.len()]> {
+    let row = |token: &TokenInfo| {
         let expires = match token.expires {
             None => "never".to_owned(),
             Some(expires) if expires <= now => format!("{} (expired)", date::time(expires)),
@@ -128,7 +129,7 @@ fn rows(tokens: &[TokenInfo], now: u64) -> Vec<Vec<String>> {
             None => token.token_type.clone(),
         };
         let created = token.created.map(date::time).unwrap_or_default();
-        vec![token.token.clone(), kind, token.scopes.join(","), created, expires]
-    });
-    std::iter::once(head).chain(rows).collect()
+        [token.token.clone(), kind, token.scopes.join(","), created, expires]
+    };
+    tokens.iter().map(row).collect()
 }

@@ -27,7 +27,7 @@ fn connect<T>(
     connect: impl FnOnce(Access<'_>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let (http, credential) = (http.load(until)?, credential.read(until)?);
-    connect(Access { http: &http, url, credential: &credential, flags })
+    connect(Access { http: &http, url, credential: &credential, deadline: until.deadline, flags })
 }
 
 /// Runs `work` until it finishes, the time is up or a signal arrives.
@@ -36,6 +36,7 @@ fn wait<T>(
     api: &Api,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
+    api.set_deadline(until.deadline);
     block_on(Stage::Exchange, async {
         let ended = tokio::select! {
             biased;

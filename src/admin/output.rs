@@ -28,30 +28,19 @@ pub(crate) fn json_list(value: &impl Serialize) -> String {
     escaped
 }
 
-/// Padding of the last column.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LastColumn {
-    /// Without spaces at the end of a line.
-    Trimmed,
-    /// Padded, as `sts` does it.
-    Padded,
-}
-
-/// Aligned columns; the first row is the header. Text from servers is made safe to show.
-pub(crate) fn table(rows: &[Vec<String>], separator: &str, last: LastColumn) -> String {
-    let rows: Vec<Vec<String>> =
-        rows.iter().map(|row| row.iter().map(|cell| printable(&scrub_known(cell))).collect()).collect();
-    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
-    let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
+/// Aligned columns below a header. Text from servers is made safe to show.
+pub(crate) fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>, separator: &str) -> String {
+    let rows = std::iter::once(head.map(str::to_owned)).chain(rows);
+    let rows: Vec<[String; N]> = rows.map(|row| row.map(|cell| printable(&scrub_known(&cell)))).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: [usize; N] = std::array::from_fn(width);
     let mut text = String::new();
     for row in &rows {
         let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         let line = cells.join(separator);
-        let _ = writeln!(text, "{}", if last == LastColumn::Trimmed { line.trim_end() } else { &line });
+        // `sts` has visible separators, and pads the last column, too.
+        let _ = writeln!(text, "{}", if separator.trim().is_empty() { line.trim_end() } else { &line });
     }
     text
 }
@@ -62,8 +51,9 @@ mod tests {
 
     #[test]
     fn columns_are_aligned_and_foreign_text_is_printable() {
-        let rows = [["ID", "NAME"], ["1", "long\n"], ["222", "é"]];
-        let rows = rows.map(|row| row.map(str::to_owned).to_vec());
-        assert_eq!(table(&rows, " | ", LastColumn::Trimmed), "ID  | NAME\n1   | long\\n\n222 | é\n");
+        let rows = [["1", "long\n"], ["222", "é"]].map(|row| row.map(str::to_owned));
+        let shown = |separator| table(["ID", "NAME"], rows.to_vec(), separator);
+        assert_eq!(shown("  "), "ID   NAME\n1    long\\n\n222  é\n");
+        assert_eq!(shown(" | "), "ID  | NAME  \n1   | long\\n\n222 | é     \n");
     }
 }

@@ -1,12 +1,11 @@
 //! `stackstate create|list|delete`: prints what `sts service-token` prints, also into a pipe.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use serde::Serialize;
 use serde_json::json;
 
-use super::output::{LastColumn, json, json_list, table};
+use super::output::{json, json_list, table};
 use super::{Place, change, connect, make, wait};
 use crate::cli::flags::TIMEOUT;
 use crate::cli::stackstate::{Create, Delete, List, StackStateFlags, parse_id};
@@ -39,11 +38,11 @@ pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Fa
     let new = new_token(name, subject, expiration)?;
     let (stackstate, until, format) = begin(stackstate, admin, signals)?;
     let place = Place::reserve(out.out)?;
-    let see = stackstate.list_command();
+    let see = stackstate.api.command_line("list");
     let open = format!("the token {} may have been created; see: {see}", new.name);
     let began = date::unix_now().cast_signed();
-    let work = stackstate.create(&new, until.deadline);
-    let Created { name, token, expiration } = make(&until, stackstate.api(), work, &open)?;
+    let work = stackstate.create(&new);
+    let Created { name, token, expiration } = make(&until, &stackstate.api, work, &open)?;
     let shown = |out: Option<&str>| match format {
         Format::Text => {
             format!("✅ Service token created: {}\n", out.unwrap_or_else(|| token.expose_secret()))
@@ -58,15 +57,15 @@ pub(crate) fn create(line: Line<Create>, signals: &Signals) -> Result<String, Fa
     place.deliver(&until, &token, shown, |advice| {
         let until = until.again();
         // Without the server's clock, an older token could not be told from a new one.
-        let began = stackstate.api().client().usable_clock_offset_seconds().map(|offset| {
+        let began = stackstate.api.client.usable_clock_offset_seconds().map(|offset| {
             began.saturating_sub(offset.saturating_add(DATE_SLACK_SECONDS)).saturating_mul(1000)
         });
         let is_new = |token: &ServiceToken| {
             token.last_update_timestamp.zip(began).is_some_and(|(at, began)| at >= began)
                 && (&token.roles, token.expiration) == (&new.roles, expiration)
         };
-        let work = delete_only(&stackstate, &name, is_new, until.deadline);
-        match wait(&until, stackstate.api(), work) {
+        let work = delete_only(&stackstate, &name, is_new);
+        match wait(&until, &stackstate.api, work) {
             Ok(true) => format!("the token {} has been deleted{advice}", printable(&name)),
             Ok(false) => lost,
             Err(failure) => format!("{lost}; {failure}"),
@@ -80,23 +79,22 @@ async fn delete_only(
     stackstate: &StackState,
     name: &str,
     is_new: impl Fn(&ServiceToken) -> bool,
-    deadline: Instant,
 ) -> Result<bool, Failure> {
-    let listed = stackstate.list(deadline).await?;
+    let listed = stackstate.list().await?;
     let named: Vec<&ServiceToken> = listed.iter().filter(|token| token.name == name).collect();
     match named[..] {
-        [ServiceToken { id: Some(id), .. }] if is_new(named[0]) => stackstate.delete(*id, deadline).await,
+        [ServiceToken { id: Some(id), .. }] if is_new(named[0]) => stackstate.delete(*id).await,
         _ => Ok(false),
     }
 }
 
 pub(crate) fn list(line: Line<List>, signals: &Signals) -> Result<String, Failure> {
     let (stackstate, until, format) = begin(line.flags.stackstate, line.flags.admin, signals)?;
-    let tokens = wait(&until, stackstate.api(), stackstate.list(until.deadline))?;
+    let tokens = wait(&until, &stackstate.api, stackstate.list())?;
     Ok(match format {
         Format::Json => json_list(&json!({"service-tokens": tokens})),
         Format::Text if tokens.is_empty() => "No service tokens found.\n".to_owned(),
-        Format::Text => table(&rows(&tokens), " | ", LastColumn::Padded),
+        Format::Text => table(COLUMNS, rows(&tokens), " | "),
     })
 }
 
@@ -112,12 +110,12 @@ pub(crate) fn delete(line: Line<Delete>, signals: &Signals) -> Result<String, Fa
         _ => return Err(Failure::usage("expected one ID or --name, as shown by stackstate list")),
     };
     let (stackstate, until, format) = begin(stackstate, admin, signals)?;
-    let work = delete_which(&stackstate, which, until.deadline);
+    let work = delete_which(&stackstate, which);
     let id = change(
         &until,
-        stackstate.api(),
+        &stackstate.api,
         work,
-        &format!("the token may be deleted; see: {}", stackstate.list_command()),
+        &format!("the token may be deleted; see: {}", stackstate.api.command_line("list")),
     )?;
     Ok(match format {
         Format::Text => format!("✅ Service token deleted: {id}\n"),
@@ -132,13 +130,13 @@ enum Which {
 }
 
 /// Deletes the token and returns its ID.
-async fn delete_which(stackstate: &StackState, which: Which, deadline: Instant) -> Result<i64, Failure> {
-    let see = format!("see: {}", stackstate.list_command());
+async fn delete_which(stackstate: &StackState, which: Which) -> Result<i64, Failure> {
+    let see = format!("see: {}", stackstate.api.command_line("list"));
     let refuse = |why: String| Err(Failure::failed(Stage::Exchange, Reason::TokenNotFound, why));
     let id = match which {
         Which::Id(id) => id,
         Which::Named(name) => {
-            let ids = stackstate.ids_of(&name, deadline).await?;
+            let ids = stackstate.ids_of(&name).await?;
             let name = printable(&name);
             match ids.as_slice() {
                 [id] => *id,
@@ -154,10 +152,10 @@ async fn delete_which(stackstate: &StackState, which: Which, deadline: Instant) 
             }
         }
     };
-    if stackstate.delete(id, deadline).await? {
+    if stackstate.delete(id).await? {
         return Ok(id);
     }
-    let listed = stackstate.list(deadline).await.unwrap_or_default();
+    let listed = stackstate.list().await.unwrap_or_default();
     let near: Vec<String> = listed
         .iter()
         .filter(|token| token.id.is_some_and(|listed| listed != id && is_rounded(id, listed)))
@@ -190,16 +188,17 @@ struct CreatedToken<'a> {
     token: Option<&'a str>,
 }
 
-fn rows(tokens: &[ServiceToken]) -> Vec<Vec<String>> {
-    let head = ["ID", "NAME", "EXPIRATION", "ROLES", "DEDICATED_SUBJECT"].map(str::to_owned).to_vec();
-    let rows = tokens.iter().map(|token| {
-        vec![
+const COLUMNS: [&str; 5] = ["ID", "NAME", "EXPIRATION", "ROLES", "DEDICATED_SUBJECT"];
+
+fn rows(tokens: &[ServiceToken]) -> Vec<[String; COLUMNS.len()]> {
+    let row = |token: &ServiceToken| {
+        [
             token.id.map(|id| id.to_string()).unwrap_or_default(),
             token.name.clone(),
             token.expiration.map(date::day_of_millis).unwrap_or_default(),
             format!("[{}]", token.roles.join(" ")),
             token.dedicated_subject.clone().unwrap_or_else(|| "-".to_owned()),
         ]
-    });
-    std::iter::once(head).chain(rows).collect()
+    };
+    tokens.iter().map(row).collect()
 }

@@ -73,9 +73,8 @@ fn check_token(what: TokenRun, signals: &Signals, log: Log, list: &mut Checklist
     let mut run = begin(list, &config, signals, log)?;
     let issuer = connect(&mut run, site, issuer, list)?;
     prepare(&run, issuer.as_ref(), list)?;
-    let describe = async { Ok(issuer.describe(run.timeline.term_at).await) };
-    let told = run.attempt(Stage::Exchange, describe, || while_checking(issuer.api()));
-    check_clock(list, issuer.api().client(), &run)?;
+    let told = run.attempt(Stage::Exchange, issuer.describe(), || while_checking(issuer.api()));
+    check_clock(list, &issuer.api().client, &run)?;
     for (step, detail) in list.step("token", told)? {
         list.ok(step, detail);
     }

@@ -23,12 +23,14 @@ const MAX_LIST_BYTES: usize = 16 * 1024 * 1024;
 
 pub(crate) struct Api {
     dialect: &'static Dialect,
-    client: Client,
+    pub client: Client,
     base: Url,
     headers: HeaderMap,
     flags: String,
     /// How often a repeatable request is repeated; `None`: for as long as the deadline allows.
     retries: Cell<Option<u32>>,
+    /// No pause before a repetition lasts until then.
+    deadline: Cell<Instant>,
     /// The credential was accepted by a request that is not open to the bootstrap token.
     accepted: Cell<bool>,
 }
@@ -50,6 +52,7 @@ pub(crate) struct Access<'a> {
     pub http: &'a LoadedHttp,
     pub url: Url,
     pub credential: &'a SecretString,
+    pub deadline: Instant,
     /// See [`Site`](super::Site).
     pub flags: String,
 }
@@ -57,7 +60,7 @@ pub(crate) struct Access<'a> {
 impl Api {
     /// The API below the URL of `access`.
     pub(crate) fn new(dialect: &'static Dialect, access: Access<'_>, scheme: Scheme) -> Result<Api, Failure> {
-        let Access { http, url: base, credential, flags } = access;
+        let Access { http, url: base, credential, deadline, flags } = access;
         if let Some(other) = issuer_of(credential.expose_secret()).filter(|other| *other != dialect.owner) {
             let Dialect { name, owner, .. } = dialect;
             let message = format!(
@@ -68,13 +71,22 @@ impl Api {
         }
         let client = Client::new(http, &base, Redirects::No).map_err(TransportError::into_failure)?;
         let headers = authentication(scheme, credential)?;
-        let retries = Cell::new(Some(http.retries));
-        Ok(Api { dialect, client, base, headers, flags, retries, accepted: Cell::new(false) })
+        let (retries, deadline) = (Cell::new(Some(http.retries)), Cell::new(deadline));
+        Ok(Api { dialect, client, base, headers, flags, retries, deadline, accepted: Cell::new(false) })
     }
 
-    /// From now on, repeats requests for as long as the deadline allows: only the clean-up is left.
-    pub(crate) fn insist(&self) {
+    /// From now on, repeats requests for as long as `deadline` allows: only the clean-up is left.
+    pub(crate) fn insist(&self, deadline: Instant) {
         self.retries.set(None);
+        self.set_deadline(deadline);
+    }
+
+    pub(crate) fn set_deadline(&self, deadline: Instant) {
+        self.deadline.set(deadline);
+    }
+
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline.get()
     }
 
     pub(crate) fn origin(&self) -> String {
@@ -91,12 +103,8 @@ impl Api {
     }
 
     /// A command line that asks the same server with this verb.
-    pub(super) fn command_line(&self, verb: &str) -> String {
+    pub(crate) fn command_line(&self, verb: &str) -> String {
         format!("monitoring-token {} {verb}{}", self.dialect.name, self.flags)
-    }
-
-    pub(crate) fn client(&self) -> &Client {
-        &self.client
     }
 
     /// The current step with the server, such as `connecting to https://h`.
@@ -123,13 +131,8 @@ impl Api {
         url
     }
 
-    pub(crate) async fn get<T: DeserializeOwned>(
-        &self,
-        url: &Url,
-        doing: Doing,
-        deadline: Instant,
-    ) -> Result<T, Failure> {
-        let answer = self.ask(self.request(url), deadline).await?;
+    pub(crate) async fn get<T: DeserializeOwned>(&self, url: &Url, doing: Doing) -> Result<T, Failure> {
+        let answer = self.ask(self.request(url)).await?;
         let read = read(&answer, 200).ok_or_else(|| self.refused(&answer, url, doing))?;
         self.accepted.set(true);
         Ok(read)
@@ -142,10 +145,9 @@ impl Api {
         url: &Url,
         (scheme, token): (Scheme, &SecretString),
         is_invalid: fn(&Answer) -> bool,
-        deadline: Instant,
     ) -> Result<Option<T>, Failure> {
         let headers = authentication(scheme, token)?;
-        let answer = self.ask(Request { headers, ..self.request(url) }, deadline).await?;
+        let answer = self.ask(Request { headers, ..self.request(url) }).await?;
         if is_invalid(&answer) {
             return Ok(None);
         }
@@ -153,8 +155,8 @@ impl Api {
     }
 
     /// How far the local clock is ahead of the server's; zero if no response had a credible date.
-    pub(crate) async fn clock_offset_seconds(&self, url: &Url, deadline: Instant) -> Result<i64, Failure> {
-        self.ask(self.request(url), deadline).await?;
+    pub(crate) async fn clock_offset_seconds(&self, url: &Url) -> Result<i64, Failure> {
+        self.ask(self.request(url)).await?;
         Ok(self.client.usable_clock_offset_seconds().unwrap_or_default())
     }
 
@@ -165,10 +167,9 @@ impl Api {
         json: &[u8],
         status: u16,
         usable: impl Fn(&T) -> bool,
-        deadline: Instant,
     ) -> Result<T, CreateError> {
         let request = Request { method: Method::POST, json: Some(json), ..self.request(url) };
-        let answer = self.send(&request, deadline).await.0.map_err(|error| CreateError {
+        let answer = self.send(&request).await.0.map_err(|error| CreateError {
             leftover: error.maybe_sent.then(|| {
                 Leftover::of_interruption(self.client.attempt().phase).unwrap_or(Leftover::Unanswered)
             }),
@@ -181,9 +182,9 @@ impl Api {
     }
 
     /// Deletes the resource at `url`. `false`: it did not exist.
-    pub(crate) async fn delete(&self, url: &Url, deadline: Instant) -> Result<bool, Failure> {
+    pub(crate) async fn delete(&self, url: &Url) -> Result<bool, Failure> {
         let request = Request { method: Method::DELETE, ..self.request(url) };
-        let (result, repeated) = self.send(&request, deadline).await;
+        let (result, repeated) = self.send(&request).await;
         let answer = result.map_err(TransportError::into_failure)?;
         match answer.status {
             204 => Ok(true),
@@ -203,16 +204,16 @@ impl Api {
         Request { headers: self.headers.clone(), ..Request::get(url.clone()) }
     }
 
-    async fn ask(&self, request: Request<'_>, deadline: Instant) -> Result<Answer, Failure> {
+    async fn ask(&self, request: Request<'_>) -> Result<Answer, Failure> {
         let request = Request { max_answer_bytes: MAX_LIST_BYTES, ..request };
-        self.send(&request, deadline).await.0.map_err(TransportError::into_failure)
+        self.send(&request).await.0.map_err(TransportError::into_failure)
     }
 
-    /// Makes a request, and repeats it while [`may_repeat`] and `deadline` allow it. Returns the last result, and
+    /// Makes a request, and repeats it while [`may_repeat`] and the deadline allow it. Returns the last result, and
     /// whether the request was repeated.
-    async fn send(&self, request: &Request<'_>, deadline: Instant) -> (Result<Answer, TransportError>, bool) {
+    async fn send(&self, request: &Request<'_>) -> (Result<Answer, TransportError>, bool) {
         let pauses = self.retries.get().map_or_else(Pauses::until_deadline, Pauses::new);
-        let tried = retry::repeat(pauses, deadline, async || {
+        let tried = retry::repeat(pauses, self.deadline.get(), async || {
             tracing::debug!(method = %request.method, url = redact_url(&request.url), "asking");
             let result = self.client.send(request).await;
             if let Ok(answer) = &result {

@@ -17,7 +17,7 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 const LOOKS_AFTER_FINAL_REPLY: u32 = 2;
 
 /// A creation, planned before it is requested. `rotate` notes it in `FILE.state`.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 pub(crate) struct PlannedCreation {
     /// By the issuer's clock, in Unix seconds.
     pub began: u64,
@@ -142,12 +142,7 @@ impl Leftover {
 
     /// Deletes the token, after looking for it if its ID is unknown. The failure says what went wrong, and how to delete
     /// the token manually.
-    pub(crate) async fn revoke(
-        &self,
-        issuer: &dyn Issuer,
-        planned: &PlannedCreation,
-        deadline: Instant,
-    ) -> Result<(), String> {
+    pub(crate) async fn revoke(&self, issuer: &dyn Issuer, planned: &PlannedCreation) -> Result<(), String> {
         let hint = || self.manual_cleanup_hint(issuer, planned);
         let (answered, is_final) = match self {
             Leftover::Answered(reply) => (true, reply.is_final(planned)),
@@ -159,13 +154,13 @@ impl Leftover {
             let found = if let Some(id) = self.id(planned) {
                 Found::Created(id.to_owned())
             } else {
-                let found = issuer.find(planned, &Others::default(), deadline).await;
+                let found = issuer.find(planned, &Others::default()).await;
                 found.map_err(|failure| format!("{failure}; {}", hint()))?
             };
             looks += 1;
             match found {
                 Found::Created(id) => {
-                    let deleted = issuer.delete(&id, deadline).await.map_err(|failure| {
+                    let deleted = issuer.delete(&id).await.map_err(|failure| {
                         format!("{failure}; {}", issuer.manual_cleanup_hint(&id, Some(planned.expires)))
                     })?;
                     if deleted {
@@ -181,7 +176,7 @@ impl Leftover {
             if let Leftover::Token(_, Some(token)) = self
                 && looks == 1
                 // The list may show it soon, so this may not take long.
-                && let Ok(Ok(false)) = tokio::time::timeout(2 * LOOK_AGAIN_AFTER, issuer.exists(token, deadline)).await
+                && let Ok(Ok(false)) = tokio::time::timeout(2 * LOOK_AGAIN_AFTER, issuer.exists(token)).await
             {
                 return Ok(());
             }
@@ -190,7 +185,7 @@ impl Leftover {
             }
             // Without a response, a token whose ID is unknown would not be deleted if it were listed later.
             let may_be_listed = answered || self.id(planned).is_some();
-            if !may_be_listed || Instant::now() + 2 * LOOK_AGAIN_AFTER >= deadline {
+            if !may_be_listed || Instant::now() + 2 * LOOK_AGAIN_AFTER >= issuer.api().deadline() {
                 let unconfirmed = match self {
                     Leftover::Token(..) => "",
                     Leftover::Answered(_) | Leftover::Unanswered => "its creation was not confirmed, and ",

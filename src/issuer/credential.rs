@@ -43,24 +43,14 @@ impl Credential {
             Credential::File(path) if path.as_os_str() == "-" => read::standard_input(),
             Credential::File(path) => read::open_secret(&path),
         };
-        token_in(file, &at, "the admin token", "--admin-token-file", until)
+        let token = token_in(file, &at, "the admin token", "--admin-token-file", until)?;
+        token.ok_or_else(|| no_token(&at))
     }
 }
 
-/// The token in `file`, without the white space around it. `what` and `flag` are for messages: the kind of token, and
-/// the flag that named the file.
+/// The token in `file`, without the white space around it; `None` if there is nothing else. `what` and `flag` are for
+/// messages: the kind of token, and the flag that named the file.
 pub(crate) fn token_in(
-    file: Result<File, ReadError>,
-    at: &str,
-    what: &str,
-    flag: &str,
-    until: &Until<'_>,
-) -> Result<SecretString, Failure> {
-    token_or_blank_in(file, at, what, flag, until)?.ok_or_else(|| no_token(at))
-}
-
-/// As [`token_in`]; `None` if there is nothing but white space.
-pub(crate) fn token_or_blank_in(
     file: Result<File, ReadError>,
     at: &str,
     what: &str,
@@ -123,7 +113,7 @@ pub(super) fn issuer_of(token: &str) -> Option<&'static str> {
     prefixes.into_iter().find(|(prefix, _)| token.starts_with(prefix)).map(|(_, issuer)| issuer)
 }
 
-fn no_token(at: &str) -> Failure {
+pub(crate) fn no_token(at: &str) -> Failure {
     invalid(format!("{at}: not a token; expected one word of ASCII"))
 }
 

@@ -14,7 +14,7 @@ mod status;
 use std::ffi::OsString;
 use std::path::Path;
 use std::pin::Pin;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reqwest::Url;
 
@@ -114,7 +114,7 @@ pub(crate) enum Seen {
 }
 
 /// One type for the results of all issuers, so that the code that awaits them is compiled only once.
-pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+pub(crate) type Work<'a, T, E = Failure> = Pin<Box<dyn Future<Output = Result<T, E>> + 'a>>;
 
 /// An issuer of tokens for a run or a file. Times are by its clock, in Unix seconds.
 pub(crate) trait Issuer {
@@ -122,13 +122,13 @@ pub(crate) trait Issuer {
 
     /// The local time, converted to the issuer's clock if that is known.
     fn now(&self) -> u64 {
-        let offset = self.api().client().usable_clock_offset_seconds().unwrap_or_default();
+        let offset = self.api().client.usable_clock_offset_seconds().unwrap_or_default();
         unix_now().saturating_add_signed(-offset)
     }
 
     /// A warning if the clocks are days apart and the local one, which then sets the expiry of a token, is ahead.
     fn clock_warning(&self) -> Option<Warning> {
-        let client = self.api().client();
+        let client = &self.api().client;
         let offset =
             client.clock_offset_seconds().filter(|_| client.usable_clock_offset_seconds().is_none())?;
         let ahead = Duration::from_secs(u64::try_from(offset).ok()?);
@@ -145,36 +145,23 @@ pub(crate) trait Issuer {
 
     /// The next creation, which must not be mistaken for one of the `open` ones. Fails if a token for a run could be
     /// created but not deleted. The token in the file is valid until `valid_until`, if it is valid.
-    fn plan<'a>(
-        &'a self,
-        open: &'a [PlannedCreation],
-        valid_until: Option<u64>,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<PlannedCreation, Failure>>;
+    fn plan<'a>(&'a self, open: &'a [PlannedCreation], valid_until: Option<u64>)
+    -> Work<'a, PlannedCreation>;
 
     /// For `check`: describes the credential (`token`) and the issuer (`server`).
-    fn describe(&self, deadline: Instant) -> BoxFuture<'_, Vec<(&'static str, String)>>;
+    fn describe(&self) -> Work<'_, Vec<(&'static str, String)>>;
 
     /// Creates the token; returns it with the ID that deletes it.
-    fn create<'a>(
-        &'a self,
-        planned: &'a PlannedCreation,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<(SecretString, String), CreateError>>;
+    fn create<'a>(&'a self, planned: &'a PlannedCreation) -> Work<'a, (SecretString, String), CreateError>;
 
     /// Looks for the token of a creation that was not confirmed.
-    fn find<'a>(
-        &'a self,
-        planned: &'a PlannedCreation,
-        others: &'a Others,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<Found, Failure>>;
+    fn find<'a>(&'a self, planned: &'a PlannedCreation, others: &'a Others) -> Work<'a, Found>;
 
     /// Deletes a token. `false`: there is none, but it may still be listed later.
-    fn delete<'a>(&'a self, id: &'a str, deadline: Instant) -> BoxFuture<'a, Result<bool, Failure>>;
+    fn delete<'a>(&'a self, id: &'a str) -> Work<'a, bool>;
 
     /// False if a token that is not listed does not exist any more: the list may only be behind.
-    fn exists<'a>(&'a self, _: &'a SecretString, _: Instant) -> BoxFuture<'a, Result<bool, Failure>> {
+    fn exists<'a>(&'a self, _: &'a SecretString) -> Work<'a, bool> {
         Box::pin(async { Ok(true) })
     }
 
@@ -193,12 +180,7 @@ pub(crate) trait Issuer {
     fn lease(&self, token: &SecretString) -> Lease;
 
     /// Asks about the token in a file, which may be known from `FILE.state`.
-    fn look_at<'a>(
-        &'a self,
-        token: &'a SecretString,
-        known: Option<&'a Known>,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<Seen, Failure>>;
+    fn look_at<'a>(&'a self, token: &'a SecretString, known: Option<&'a Known>) -> Work<'a, Seen>;
 
     /// The next token in the file expires on a day, whatever `--lifetime` is.
     fn has_fixed_expiry(&self) -> bool {

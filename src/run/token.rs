@@ -48,7 +48,7 @@ pub(crate) fn connect(
     run.report.took(Stage::Sign, began.elapsed());
     let http = observer.step("roots", http.load(&run.until()))?;
     observer.set_up(&http, &url)?;
-    let access = Access { http: &http, url, credential: &token, flags };
+    let access = Access { http: &http, url, credential: &token, deadline: run.timeline.term_at, flags };
     observer.step("token", issuer.connect(access, Lifetime::OfRun(needed(run))))
 }
 
@@ -58,9 +58,9 @@ pub(crate) fn prepare(
     issuer: &dyn Issuer,
     observer: &mut impl Observer,
 ) -> Result<PlannedCreation, Failure> {
-    let work = issuer.plan(&[], None, run.timeline.term_at);
+    let work = issuer.plan(&[], None);
     let result = run.attempt(Stage::Exchange, work, || while_checking(issuer.api()));
-    observer.answered("token", issuer.api().client(), issuer.api().url(), None, result)
+    observer.answered("token", &issuer.api().client, issuer.api().url(), None, result)
 }
 
 /// The time from now until the last request of this run.
@@ -82,8 +82,8 @@ fn with_token(run: &mut Run<'_>, issuer: &dyn Issuer, env_name: OsString) -> Res
     let began = Instant::now();
     let token = token(run, issuer);
     run.report.took(Stage::Exchange, began.elapsed());
-    run.report.figures.clock_offset_seconds = issuer.api().client().clock_offset_seconds();
-    run.report.insecure = issuer.api().client().plain_http_host(issuer.api().url());
+    run.report.figures.clock_offset_seconds = issuer.api().client.clock_offset_seconds();
+    run.report.insecure = issuer.api().client.plain_http_host(issuer.api().url());
     let (token, planned, leftover) = token?;
     tracing::debug!("got a token");
     run.report.warnings.extend(issuer.clock_warning());
@@ -129,7 +129,7 @@ fn create(
         let begun = Cell::new(false);
         let mut create = pin!(async {
             begun.set(true);
-            issuer.create(planned, run.timeline.term_at).await
+            issuer.create(planned).await
         });
         let failure = tokio::select! {
             biased;
@@ -145,7 +145,7 @@ fn create(
         let leftover = match answer {
             Ok(Ok((token, id))) => Some(Leftover::Token(id, Some(token))),
             Ok(Err(error)) => error.leftover,
-            Err(_) => Leftover::of_interruption(issuer.api().client().attempt().phase),
+            Err(_) => Leftover::of_interruption(issuer.api().client.attempt().phase),
         };
         Err((CreateError { failure, leftover }, ended_at))
     });
@@ -161,10 +161,10 @@ fn revoke(
     by: Instant,
 ) -> bool {
     let began = Instant::now();
-    issuer.api().insist();
+    issuer.api().insist(by);
     let left = |why: String| Err(format!("{why}; {}", leftover.manual_cleanup_hint(issuer, planned)));
     let result = block_on(Stage::Revoke, async {
-        tokio::time::timeout_at(by.into(), leftover.revoke(issuer, planned, by)).await.unwrap_or_else(|_| {
+        tokio::time::timeout_at(by.into(), leftover.revoke(issuer, planned)).await.unwrap_or_else(|_| {
             let after = duration::show(began.elapsed());
             left(format!("gave up after {after} while {}", issuer.api().doing()))
         })

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::state::State;
 use crate::failure::{Failure, Reason, Stage, system_error};
-use crate::issuer::credential::token_or_blank_in;
+use crate::issuer::credential::token_in;
 use crate::metrics::follow_links;
 use crate::new_file::{self, NewFile};
 use crate::owner::distrust;
@@ -110,7 +110,7 @@ impl Files {
         let at = self.path.display().to_string();
         match open_trusted(&self.path)? {
             Err(ReadError::Io(error)) if error.kind() == ErrorKind::NotFound => Ok(None),
-            file => token_or_blank_in(file, &at, "the token", "--token-file", until),
+            file => token_in(file, &at, "the token", "--token-file", until),
         }
     }
 

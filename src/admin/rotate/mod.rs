@@ -268,7 +268,7 @@ struct Rotate<'a> {
 impl Rotate<'_> {
     fn to_completion(&self, empty: State, notes: &mut Notes) -> Result<Done, Failure> {
         let done = self.try_all(empty, notes);
-        notes.clock_offset_seconds = self.issuer.api().client().clock_offset_seconds();
+        notes.clock_offset_seconds = self.issuer.api().client.clock_offset_seconds();
         self.warn_of_extras(notes);
         done
     }
@@ -298,8 +298,7 @@ impl Rotate<'_> {
             None => Ok(Seen::Invalid),
             Some(token) => {
                 let known = at.map(|at| &state.tokens[at]);
-                self.wait(self.issuer.look_at(token, known, self.until.deadline))
-                    .map_err(|failure| self.naming_file(failure))
+                self.wait(self.issuer.look_at(token, known)).map_err(|failure| self.naming_file(failure))
             }
         };
         if let Some(damage) = damage {
@@ -401,7 +400,7 @@ impl Rotate<'_> {
         let unsynced = saved.and_then(|()| self.files.replace(new, &token)).map_err(|failure| {
             let not_listed =
                 || Failure::failed(Stage::Revoke, Reason::TokenNotDeleted, "it is not listed yet");
-            let deleted = self.clean_up_wait(self.issuer.delete(&id, self.clean_up_deadline()));
+            let deleted = self.clean_up_wait(self.issuer.delete(&id));
             let failure = match deleted.and_then(|deleted| deleted.then_some(()).ok_or_else(not_listed)) {
                 Ok(()) => failure,
                 Err(why) => {
@@ -498,16 +497,15 @@ impl Rotate<'_> {
         valid_until: Option<u64>,
         notes: &mut Notes,
     ) -> Result<(SecretString, Known, Replacement), Failure> {
-        let deadline = self.until.deadline;
         let attempt = self
-            .wait(self.issuer.plan(&state.attempts, valid_until, deadline))
+            .wait(self.issuer.plan(&state.attempts, valid_until))
             .map_err(|failure| self.naming_file(failure))?;
         state.attempts.push(attempt.clone());
         let reserved = self.files.save(state).and_then(|()| self.files.reserve_state(state));
         let new_state = reserved.inspect_err(|_| {
             state.attempts.pop();
         })?;
-        let created = self.wait(async { Ok(self.issuer.create(&attempt, deadline).await) });
+        let created = self.wait(async { Ok(self.issuer.create(&attempt).await) });
         let error = match created {
             Ok(Ok((token, id))) => {
                 state.attempts.pop();
@@ -612,7 +610,7 @@ impl Rotate<'_> {
         notes: &mut Notes,
     ) -> Result<bool, Failure> {
         let is_recent = || self.issuer.now() <= attempt.began.saturating_add(SETTLED_AFTER_SECONDS);
-        match self.clean_up_wait(self.issuer.find(attempt, others, self.clean_up_deadline()))? {
+        match self.clean_up_wait(self.issuer.find(attempt, others))? {
             Found::Created(id) if others.ids.contains(&id) => Ok(is_recent()),
             Found::Created(id) => Ok(!self.delete(&id, Some(attempt.expires), true, notes)?),
             Found::Unproven(ids) => {
@@ -658,7 +656,7 @@ impl Rotate<'_> {
             note(&mut notes.undeleted, Extra { id, expires, why });
             return Ok(false);
         }
-        match self.clean_up_wait(self.issuer.delete(&id, self.clean_up_deadline())) {
+        match self.clean_up_wait(self.issuer.delete(&id)) {
             Ok(is_deleted) => {
                 notes.deleted.extend(is_deleted.then_some(id));
                 Ok(is_deleted || was_listed)

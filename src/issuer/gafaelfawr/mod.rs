@@ -4,7 +4,7 @@ mod error;
 mod orphan;
 pub(crate) mod tokens;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
@@ -100,16 +100,12 @@ fn located(leftover: Leftover, username: &str) -> Leftover {
 const BEARER: Scheme = ("authorization", "bearer ");
 
 pub(crate) struct Gafaelfawr {
-    api: Api,
+    pub api: Api,
 }
 
 impl Gafaelfawr {
     pub(crate) fn new(access: Access<'_>) -> Result<Gafaelfawr, Failure> {
         Ok(Gafaelfawr { api: Api::new(&error::DIALECT, access, BEARER)? })
-    }
-
-    pub(crate) fn api(&self) -> &Api {
-        &self.api
     }
 
     /// The command line that lists the tokens of a user, for messages.
@@ -131,8 +127,8 @@ impl Gafaelfawr {
         self.api.at(&["auth", "api", "v1", "token-info"])
     }
 
-    pub(crate) async fn token_info(&self, deadline: Instant) -> Result<TokenInfo, Failure> {
-        self.api.get(&self.own_token(), Doing::Check, deadline).await
+    pub(crate) async fn token_info(&self) -> Result<TokenInfo, Failure> {
+        self.api.get(&self.own_token(), Doing::Check).await
     }
 
     /// The token of a file as Gafaelfawr describes it; `None` if the response `is_invalid`.
@@ -140,13 +136,12 @@ impl Gafaelfawr {
         &self,
         token: &SecretString,
         is_invalid: fn(&Answer) -> bool,
-        deadline: Instant,
     ) -> Result<Option<TokenInfo>, Failure> {
-        self.api.get_if_valid(&self.own_token(), (BEARER, token), is_invalid, deadline).await
+        self.api.get_if_valid(&self.own_token(), (BEARER, token), is_invalid).await
     }
 
-    pub(crate) async fn list(&self, username: &str, deadline: Instant) -> Result<Vec<TokenInfo>, Failure> {
-        self.api.get(&self.user_tokens(username), Doing::List, deadline).await
+    pub(crate) async fn list(&self, username: &str) -> Result<Vec<TokenInfo>, Failure> {
+        self.api.get(&self.user_tokens(username), Doing::List).await
     }
 
     /// Creates a token that expires at `expires` (Unix seconds; `None` for never).
@@ -154,7 +149,6 @@ impl Gafaelfawr {
         &self,
         new: &NewToken,
         expires: Option<u64>,
-        deadline: Instant,
     ) -> Result<SecretString, CreateError> {
         #[derive(Deserialize)]
         struct Created {
@@ -170,7 +164,7 @@ impl Gafaelfawr {
         let url = self.api.at(&["auth", "api", "v1", "tokens"]);
         let usable = |created: &Created| token_key_of(&created.token).is_some();
         let body = body.to_string();
-        let created = self.api.create(&url, body.as_bytes(), 201, usable, deadline).await;
+        let created = self.api.create(&url, body.as_bytes(), 201, usable).await;
         let created = created.map_err(|CreateError { failure, leftover }| CreateError {
             leftover: leftover.map(|leftover| located(leftover, &new.username)),
             failure,
@@ -180,9 +174,9 @@ impl Gafaelfawr {
     }
 
     /// Deletes a token. `false`: it did not exist.
-    pub(crate) async fn delete(&self, username: &str, key: &str, deadline: Instant) -> Result<bool, Failure> {
+    pub(crate) async fn delete(&self, username: &str, key: &str) -> Result<bool, Failure> {
         let url = self.api.at(&["auth", "api", "v1", "users", username, "tokens", key]);
-        self.api.delete(&url, deadline).await
+        self.api.delete(&url).await
     }
 }
 

@@ -66,7 +66,7 @@ mod tests {
 
     fn planned(expires: u64, listed_before: Vec<String>, answered: bool) -> PlannedCreation {
         let scopes = vec!["read:all".to_owned()];
-        PlannedCreation { began: 0, expires, name: None, scopes, listed_before, spread: 0, answered }
+        PlannedCreation { expires, scopes, listed_before, answered, ..PlannedCreation::default() }
     }
 
     fn listed(key: &str, created: u64, expires: u64) -> TokenInfo {

@@ -2,7 +2,7 @@
 //! time of its creation identify one whose creation was not confirmed.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::error::{is_invalid_token, is_lost_token};
 use super::orphan::{CREATED_SLACK_SECONDS, EXPIRY_SPREAD_SECONDS, draw_free, judge};
@@ -15,8 +15,8 @@ use crate::failure::{Failure, Reason, Stage, printable};
 use crate::issuer::api::Api;
 use crate::issuer::quote::shown;
 use crate::issuer::{
-    BoxFuture, CreateError, Found, Issuer, Known, Lease, Lifetime, Others, PlannedCreation,
-    SETTLED_AFTER_SECONDS, Seen,
+    CreateError, Found, Issuer, Known, Lease, Lifetime, Others, PlannedCreation, SETTLED_AFTER_SECONDS, Seen,
+    Work,
 };
 use crate::secret::{ExposeSecret as _, SecretString};
 
@@ -60,7 +60,7 @@ impl Environment {
     }
 
     fn is_clock_known(&self) -> bool {
-        self.api().client().usable_clock_offset_seconds().is_some()
+        self.api().client.usable_clock_offset_seconds().is_some()
     }
 
     /// True if the token may have been created since `began`.
@@ -72,24 +72,19 @@ impl Environment {
 
 impl Issuer for Environment {
     fn api(&self) -> &Api {
-        self.admin.api()
+        &self.admin.api
     }
 
     fn user(&self) -> Option<&str> {
         Some(&self.new.username)
     }
 
-    fn plan<'a>(
-        &'a self,
-        open: &'a [PlannedCreation],
-        _: Option<u64>,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<PlannedCreation, Failure>> {
+    fn plan<'a>(&'a self, open: &'a [PlannedCreation], _: Option<u64>) -> Work<'a, PlannedCreation> {
         Box::pin(async move {
             if let Lifetime::OfRun(needed) = self.lifetime {
-                self.check_admin(&self.admin.token_info(deadline).await?, needed)?;
+                self.check_admin(&self.admin.token_info().await?, needed)?;
             }
-            let listed = self.admin.list(&self.new.username, deadline).await?;
+            let listed = self.admin.list(&self.new.username).await?;
             let began = self.now();
             let (least, spread) = match self.lifetime {
                 Lifetime::OfRun(needed) => {
@@ -115,48 +110,38 @@ impl Issuer for Environment {
             Ok(PlannedCreation {
                 began,
                 expires,
-                name: None,
                 scopes: self.new.scopes.clone(),
                 listed_before: near.map(|token| token.token.clone()).collect(),
                 spread: if matches!(self.lifetime, Lifetime::InFile(_)) { spread } else { 0 },
-                answered: false,
+                ..PlannedCreation::default()
             })
         })
     }
 
-    fn describe(&self, deadline: Instant) -> BoxFuture<'_, Vec<(&'static str, String)>> {
+    fn describe(&self) -> Work<'_, Vec<(&'static str, String)>> {
         Box::pin(async move {
-            let Ok(admin) = self.admin.token_info(deadline).await else { return Vec::new() };
+            let Ok(admin) = self.admin.token_info().await else { return Ok(Vec::new()) };
             let expires =
                 admin.expires.map_or("never expires".to_owned(), |at| format!("expires at {}", time(at)));
             let (username, scopes) = (shown(&admin.username), shown(&admin.scopes.join(",")));
-            vec![
+            Ok(vec![
                 ("token", format!("user {username}, scopes {scopes}, {expires}")),
                 ("server", format!("gafaelfawr at {} (version not reported)", self.api().origin())),
-            ]
+            ])
         })
     }
 
-    fn create<'a>(
-        &'a self,
-        planned: &'a PlannedCreation,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<(SecretString, String), CreateError>> {
+    fn create<'a>(&'a self, planned: &'a PlannedCreation) -> Work<'a, (SecretString, String), CreateError> {
         Box::pin(async move {
-            let token = self.admin.create(&self.new, Some(planned.expires), deadline).await?;
+            let token = self.admin.create(&self.new, Some(planned.expires)).await?;
             let key = token_key_of(&token).unwrap_or_default().to_owned();
             Ok((token, key))
         })
     }
 
-    fn find<'a>(
-        &'a self,
-        planned: &'a PlannedCreation,
-        others: &'a Others,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<Found, Failure>> {
+    fn find<'a>(&'a self, planned: &'a PlannedCreation, others: &'a Others) -> Work<'a, Found> {
         Box::pin(async move {
-            let listed = self.admin.list(&self.new.username, deadline).await?;
+            let listed = self.admin.list(&self.new.username).await?;
             let (began, ends) = (planned.began, planned.began.saturating_add(SETTLED_AFTER_SECONDS));
             let window =
                 began.saturating_sub(CREATED_SLACK_SECONDS)..=self.now().min(ends) + CREATED_SLACK_SECONDS;
@@ -170,9 +155,9 @@ impl Issuer for Environment {
         })
     }
 
-    fn delete<'a>(&'a self, id: &'a str, deadline: Instant) -> BoxFuture<'a, Result<bool, Failure>> {
+    fn delete<'a>(&'a self, id: &'a str) -> Work<'a, bool> {
         // One that does not exist had already been deleted: its key is known because it existed.
-        Box::pin(async move { self.admin.delete(&self.new.username, id, deadline).await.map(|_| true) })
+        Box::pin(async move { self.admin.delete(&self.new.username, id).await.map(|_| true) })
     }
 
     fn delete_hint(&self, id: &str) -> String {
@@ -195,12 +180,7 @@ impl Issuer for Environment {
     }
 
     /// Gafaelfawr says whose the token is and when it expires.
-    fn look_at<'a>(
-        &'a self,
-        token: &'a SecretString,
-        known: Option<&'a Known>,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<Seen, Failure>> {
+    fn look_at<'a>(&'a self, token: &'a SecretString, known: Option<&'a Known>) -> Work<'a, Seen> {
         Box::pin(async move {
             let Some(key) = token_key_of(token) else {
                 return Err(Failure::local(
@@ -209,7 +189,7 @@ impl Issuer for Environment {
                 ));
             };
             let is_invalid = if known.is_some() { is_lost_token } else { is_invalid_token };
-            let Some(info) = self.admin.info_of(token, is_invalid, deadline).await? else {
+            let Some(info) = self.admin.info_of(token, is_invalid).await? else {
                 return Ok(Seen::Invalid);
             };
             if info.username != self.new.username || info.token_type != "service" {

@@ -4,8 +4,6 @@
 mod error;
 pub(crate) mod tokens;
 
-use std::time::Instant;
-
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
@@ -14,8 +12,7 @@ use serde_json::Value;
 use super::CreateError;
 use super::api::{Access, Api};
 use super::refusal::Doing;
-use crate::failure::{Failure, Reason, Stage};
-use crate::random;
+use crate::failure::Failure;
 use crate::secret::{ExposeSecret as _, SecretString, protect};
 
 pub(crate) const URL: &str = "STS_CLI_URL";
@@ -122,7 +119,7 @@ pub(crate) struct ApiConfig {
 }
 
 pub(crate) struct StackState {
-    api: Api,
+    pub api: Api,
     /// The base URL, without the API's path.
     url: Url,
     /// See [`ApiConfig`].
@@ -150,17 +147,8 @@ impl StackState {
         Ok(StackState { api, url, variables })
     }
 
-    pub(crate) fn api(&self) -> &Api {
-        &self.api
-    }
-
     pub(crate) fn url(&self) -> &str {
         self.url.as_str().trim_end_matches('/')
-    }
-
-    /// The command line that lists the tokens, for messages.
-    pub(crate) fn list_command(&self) -> String {
-        self.api.command_line("list")
     }
 
     fn tokens(&self) -> Url {
@@ -168,64 +156,46 @@ impl StackState {
     }
 
     /// The server's version (`/server/info`), if it reports one.
-    pub(crate) async fn version(&self, deadline: Instant) -> Option<String> {
+    pub(crate) async fn version(&self) -> Option<String> {
         let url = self.api.at(&["server", "info"]);
-        let info: Value = self.api.get(&url, Doing::Check, deadline).await.ok()?;
+        let info: Value = self.api.get(&url, Doing::Check).await.ok()?;
         let part = |name: &str| info["version"][name].as_u64();
         Some(format!("{}.{}.{}", part("major")?, part("minor")?, part("patch")?))
     }
 
     /// True if this service token is valid.
-    pub(crate) async fn accepts(&self, token: &SecretString, deadline: Instant) -> Result<bool, Failure> {
+    pub(crate) async fn accepts(&self, token: &SecretString) -> Result<bool, Failure> {
         let url = self.api.at(&["server", "info"]);
         let with_it = ((SERVICE_HEADER, ""), token);
-        let info: Option<Value> =
-            self.api.get_if_valid(&url, with_it, error::is_invalid_token, deadline).await?;
+        let info: Option<Value> = self.api.get_if_valid(&url, with_it, error::is_invalid_token).await?;
         Ok(info.is_some())
     }
 
-    pub(crate) async fn list(&self, deadline: Instant) -> Result<Vec<ServiceToken>, Failure> {
-        let mut tokens: Vec<ServiceToken> = self.api.get(&self.tokens(), Doing::List, deadline).await?;
+    pub(crate) async fn list(&self) -> Result<Vec<ServiceToken>, Failure> {
+        let mut tokens: Vec<ServiceToken> = self.api.get(&self.tokens(), Doing::List).await?;
         tokens.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(tokens)
     }
 
     /// The IDs of the tokens with this name.
-    pub(crate) async fn ids_of(&self, name: &str, deadline: Instant) -> Result<Vec<i64>, Failure> {
-        let listed = self.list(deadline).await?;
+    pub(crate) async fn ids_of(&self, name: &str) -> Result<Vec<i64>, Failure> {
+        let listed = self.list().await?;
         Ok(listed.iter().filter(|token| token.name == name).filter_map(|token| token.id).collect())
     }
 
-    /// Fails if a token has this name, which must be unique.
-    pub(crate) async fn check_unused(&self, name: &str, deadline: Instant) -> Result<(), Failure> {
-        if self.ids_of(name, deadline).await?.is_empty() {
-            return Ok(());
-        }
-        let message = format!("a token named {name} already exists; run the command again");
-        Err(Failure::failed(Stage::Exchange, Reason::TokenExists, message))
-    }
-
     /// Creates a token. It is not repeated if it may have arrived.
-    pub(crate) async fn create(&self, new: &NewToken, deadline: Instant) -> Result<Created, CreateError> {
+    pub(crate) async fn create(&self, new: &NewToken) -> Result<Created, CreateError> {
         let body = serde_json::json!(new).to_string();
         let usable = |created: &Created| usable(&created.token);
-        let created: Created =
-            self.api.create(&self.tokens(), body.as_bytes(), 200, usable, deadline).await?;
+        let created: Created = self.api.create(&self.tokens(), body.as_bytes(), 200, usable).await?;
         protect(created.token.expose_secret());
         Ok(created)
     }
 
     /// Deletes a token. `false`: it did not exist.
-    pub(crate) async fn delete(&self, id: i64, deadline: Instant) -> Result<bool, Failure> {
-        self.api.delete(&self.api.at(&["security", "tokens", &id.to_string()]), deadline).await
+    pub(crate) async fn delete(&self, id: i64) -> Result<bool, Failure> {
+        self.api.delete(&self.api.at(&["security", "tokens", &id.to_string()])).await
     }
-}
-
-/// A name that begins with `prefix` and that no other token has.
-pub(crate) fn unique_name(prefix: &str) -> Result<String, Failure> {
-    let mut random = [0_u8; 16];
-    random::fill(&mut random).map_err(|why| Failure::local(Reason::System, why))?;
-    Ok(format!("{prefix}-{:032x}", u128::from_be_bytes(random)))
 }
 
 /// True if a header and a variable can hold the token.

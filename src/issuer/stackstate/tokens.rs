@@ -2,18 +2,18 @@
 //! which token a secret belongs to: each token gets a unique name, by which it is found in the list.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{
     API_TOKEN, K8S_TOKEN, K8S_TOKEN_PATH, NewToken, SERVICE_TOKEN, SERVICE_TOKEN_PREFIX, StackState, URL,
-    unique_name,
 };
 use crate::date::time;
 use crate::failure::{Failure, Reason, Stage, shell_word};
 use crate::issuer::api::Api;
 use crate::issuer::{
-    BoxFuture, CreateError, Found, Issuer, Known, Lease, Lifetime, Others, PlannedCreation, Seen,
+    CreateError, Found, Issuer, Known, Lease, Lifetime, Others, PlannedCreation, Seen, Work,
 };
+use crate::random;
 use crate::secret::{ExposeSecret as _, SecretString};
 
 /// Added to the lifetime that a run needs: clocks differ, and a proxy may hide the server's.
@@ -28,18 +28,16 @@ pub(crate) struct Installation {
 
 impl Issuer for Installation {
     fn api(&self) -> &Api {
-        self.admin.api()
+        &self.admin.api
     }
 
-    fn plan<'a>(
-        &'a self,
-        _: &'a [PlannedCreation],
-        valid_until: Option<u64>,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<PlannedCreation, Failure>> {
+    fn plan<'a>(&'a self, _: &'a [PlannedCreation], valid_until: Option<u64>) -> Work<'a, PlannedCreation> {
         Box::pin(async move {
             let name = unique_name(&self.new.name)?;
-            self.admin.check_unused(&name, deadline).await?;
+            if !self.admin.ids_of(&name).await?.is_empty() {
+                let message = format!("a token named {name} already exists; run the command again");
+                return Err(Failure::failed(Stage::Exchange, Reason::TokenExists, message));
+            }
             let began = self.now();
             let day = self.new.expiry_date.map(unix_seconds);
             if let (Some(day), Some(until)) = (day, valid_until)
@@ -62,30 +60,23 @@ impl Issuer for Installation {
                 began,
                 expires: day.unwrap_or_else(|| began.saturating_add(lifetime.as_secs())),
                 name: Some(name),
-                scopes: Vec::new(),
-                listed_before: Vec::new(),
-                spread: 0,
-                answered: false,
+                ..PlannedCreation::default()
             })
         })
     }
 
-    fn describe(&self, deadline: Instant) -> BoxFuture<'_, Vec<(&'static str, String)>> {
+    fn describe(&self) -> Work<'_, Vec<(&'static str, String)>> {
         Box::pin(async move {
-            let version = self.admin.version(deadline).await;
+            let version = self.admin.version().await;
             let version = version.unwrap_or_else(|| "version not reported".to_owned());
-            vec![
+            Ok(vec![
                 ("token", "can list service tokens".to_owned()),
                 ("server", format!("StackState at {}: {version}", self.api().origin())),
-            ]
+            ])
         })
     }
 
-    fn create<'a>(
-        &'a self,
-        planned: &'a PlannedCreation,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<(SecretString, String), CreateError>> {
+    fn create<'a>(&'a self, planned: &'a PlannedCreation) -> Work<'a, (SecretString, String), CreateError> {
         Box::pin(async move {
             let name = planned.name.clone().unwrap_or_default();
             let expiry_date = i64::try_from(planned.expires.saturating_mul(1000)).unwrap_or(i64::MAX);
@@ -94,28 +85,23 @@ impl Issuer for Installation {
             if !new.dedicated_subject.is_empty() {
                 new.dedicated_subject.push_str(name.strip_prefix(&self.new.name).unwrap_or_default());
             }
-            Ok((self.admin.create(&new, deadline).await?.token, name))
+            Ok((self.admin.create(&new).await?.token, name))
         })
     }
 
-    fn find<'a>(
-        &'a self,
-        planned: &'a PlannedCreation,
-        _: &'a Others,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<Found, Failure>> {
+    fn find<'a>(&'a self, planned: &'a PlannedCreation, _: &'a Others) -> Work<'a, Found> {
         Box::pin(async move {
             let name = planned.name.as_deref().unwrap_or_default();
-            let is_listed = !self.admin.ids_of(name, deadline).await?.is_empty();
+            let is_listed = !self.admin.ids_of(name).await?.is_empty();
             Ok(if is_listed { Found::Created(name.to_owned()) } else { Found::NotListed })
         })
     }
 
-    fn delete<'a>(&'a self, id: &'a str, deadline: Instant) -> BoxFuture<'a, Result<bool, Failure>> {
+    fn delete<'a>(&'a self, id: &'a str) -> Work<'a, bool> {
         Box::pin(async move {
-            let ids = self.admin.ids_of(id, deadline).await?;
+            let ids = self.admin.ids_of(id).await?;
             for id in &ids {
-                if !self.admin.delete(*id, deadline).await? {
+                if !self.admin.delete(*id).await? {
                     tracing::debug!(id, "the token had already been deleted");
                 }
             }
@@ -123,12 +109,8 @@ impl Issuer for Installation {
         })
     }
 
-    fn exists<'a>(
-        &'a self,
-        token: &'a SecretString,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<bool, Failure>> {
-        Box::pin(self.admin.accepts(token, deadline))
+    fn exists<'a>(&'a self, token: &'a SecretString) -> Work<'a, bool> {
+        Box::pin(self.admin.accepts(token))
     }
 
     fn delete_hint(&self, id: &str) -> String {
@@ -136,7 +118,7 @@ impl Issuer for Installation {
     }
 
     fn list_hint(&self) -> String {
-        self.admin.list_command()
+        self.api().command_line("list")
     }
 
     fn lease(&self, token: &SecretString) -> Lease {
@@ -156,16 +138,11 @@ impl Issuer for Installation {
     }
 
     /// Only `FILE.state` says which token it is.
-    fn look_at<'a>(
-        &'a self,
-        token: &'a SecretString,
-        known: Option<&'a Known>,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<Seen, Failure>> {
+    fn look_at<'a>(&'a self, token: &'a SecretString, known: Option<&'a Known>) -> Work<'a, Seen> {
         Box::pin(async move {
             let Some(Known { id, created, expires, .. }) = known else {
                 if token.expose_secret().starts_with(SERVICE_TOKEN_PREFIX)
-                    && !self.admin.accepts(token, deadline).await?
+                    && !self.admin.accepts(token).await?
                 {
                     return Ok(Seen::Invalid);
                 }
@@ -174,11 +151,11 @@ impl Issuer for Installation {
                     "holds a token that its .state file does not list; rotate left it unchanged; use another --token-file, or move it away",
                 ));
             };
-            let listed = self.admin.list(deadline).await?;
+            let listed = self.admin.list().await?;
             let listed = listed.iter().find(|token| token.name == *id);
             let expires = listed.map_or(*expires, |listed| listed.expiration.map(unix_seconds));
             // The list may be behind.
-            let is_valid = listed.is_some() || self.admin.accepts(token, deadline).await?;
+            let is_valid = listed.is_some() || self.admin.accepts(token).await?;
             if !is_valid || expires.is_some_and(|expires| expires <= self.now()) {
                 return Ok(Seen::Invalid);
             }
@@ -198,6 +175,13 @@ impl Issuer for Installation {
             self.list_hint()
         )
     }
+}
+
+/// A name that begins with `prefix` and that no other token has.
+fn unique_name(prefix: &str) -> Result<String, Failure> {
+    let mut random = [0_u8; 16];
+    random::fill(&mut random).map_err(|why| Failure::local(Reason::System, why))?;
+    Ok(format!("{prefix}-{:032x}", u128::from_be_bytes(random)))
 }
 
 fn unix_seconds(millis: i64) -> u64 {
