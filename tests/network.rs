@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::support::job::Folder;
-use crate::support::network::{Zone, dns, isolate};
+use crate::support::network::{Zone, dns, isolate, response_to};
 use crate::support::tls::{Authority, server_params};
 use crate::support::{
     Ended, MACHINE, eventually, finish, full_queue, http, kill, read_head, run, serve, serve_at, start,
@@ -925,6 +925,91 @@ fn a_dns_server_that_only_refers_to_others_is_passed_over() {
         let expected = format!("cannot resolve {host}: {why}; check the host name and DNS");
         once(&mut asks(&format!("http://{host}:{port}"))).failed_with(125, &[&expected]);
     }
+}
+
+/// As in Go and glibc: what is not needed of a response need not be valid, and a truncated one may end anywhere.
+#[test]
+fn odd_dns_responses_are_read() {
+    const RECORD: [u8; 16] = [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1];
+    fn good(query: &[u8]) -> Vec<u8> {
+        [&response_to(query, 1)[..], &RECORD].concat()
+    }
+    /// The good response with this at this place.
+    fn with(query: &[u8], at: usize, byte: u8) -> Vec<u8> {
+        let mut out = good(query);
+        out[at] = byte;
+        out
+    }
+    fn truncated(query: &[u8], records: usize) -> Vec<u8> {
+        let mut out = response_to(query, 40);
+        out[2] |= 2;
+        out.extend(RECORD.repeat(records));
+        out.truncate(512);
+        out
+    }
+    fn has_edns(query: &[u8]) -> bool {
+        query.ends_with(&[0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0]) && query[11] == 1
+    }
+    let _etc = isolate(&[("resolv.conf", "nameserver 127.0.0.1\noptions timeout:1\n"), ("hosts", "")]);
+    let here = vec!["127.0.0.1".parse().unwrap()];
+    dns("127.0.0.1", move |name| match name {
+        "cut.test." => Zone::Sends(|query| vec![truncated(query, 40)], here.clone()),
+        "left.out.test." => Zone::Sends(|query| vec![truncated(query, 0)], here.clone()),
+        "no.tcp.test." => Zone::Sends(|query| vec![truncated(query, 0)], Vec::new()),
+        "large.test." => Zone::Sends(
+            |query| {
+                let whole = [response_to(query, 60), RECORD.repeat(60)].concat();
+                vec![if has_edns(query) { whole } else { truncated(query, 40) }]
+            },
+            Vec::new(),
+        ),
+        "refuses.edns.test." => Zone::Sends(
+            |query| vec![if has_edns(query) { with(query, 3, 0x81) } else { good(query) }],
+            Vec::new(),
+        ),
+        "drops.edns.test." => {
+            Zone::Sends(|query| if has_edns(query) { Vec::new() } else { vec![good(query)] }, Vec::new())
+        }
+        "reserved.bit.test." => Zone::Sends(|query| vec![with(query, 3, 0xc0)], Vec::new()),
+        "authorities.test." => Zone::Sends(|query| vec![with(query, 9, 2)], Vec::new()),
+        "additional.test." => Zone::Sends(
+            |query| vec![[with(query, 11, 1), vec![0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 3, 1, 2, 3]].concat()],
+            Vec::new(),
+        ),
+        "records.test." => Zone::Sends(|query| vec![with(query, 7, 2)], Vec::new()),
+        "others.test." => Zone::Sends(
+            |query| {
+                // The address of another name is not the one to connect to.
+                let mut forged = with(query, 13, b'x');
+                *forged.last_mut().unwrap() = 9;
+                let id = &query[..2];
+                vec![query.to_vec(), id.to_vec(), [id, b"junk"].concat(), Vec::new(), forged, good(query)]
+            },
+            Vec::new(),
+        ),
+        "case.test." => Zone::Sends(|query| vec![with(query, 13, b'C')], Vec::new()),
+        _ => Zone::NoSuchHost,
+    });
+    let origin = answers(ok());
+    let port = origin.rsplit(':').next().unwrap();
+    for host in [
+        "cut",
+        "left.out",
+        "large",
+        "refuses.edns",
+        "drops.edns",
+        "reserved.bit",
+        "authorities",
+        "additional",
+        "records",
+        "others",
+        "case",
+    ] {
+        once(&mut asks(&format!("http://{host}.test:{port}")))
+            .said(0, &[&format!("token sent to {host}.test over plain HTTP")]);
+    }
+    once(&mut asks("http://no.tcp.test"))
+        .failed_with(125, &["cannot resolve no.tcp.test: the DNS server 127.0.0.1 did not respond"]);
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub enum Zone {
     Fails,
     /// No response.
     Silent,
+    /// These datagrams for a query; over TCP, its addresses, or nothing if it has none.
+    Sends(fn(&[u8]) -> Vec<Vec<u8>>, Vec<IpAddr>),
 }
 
 /// The files that the programs of an [`isolate`]d thread see, removed when dropped.
@@ -68,7 +70,12 @@ pub fn dns(address: &str, zone: impl Fn(&str) -> Zone + Send + Sync + 'static) -
             let question = &buffer[..length];
             let (name, kind) = name_and_type(question);
             noted.lock().unwrap().push(name.clone());
-            if let Some(answer) = answer(question, kind, &udp_zone(&name), false) {
+            let zone = udp_zone(&name);
+            let answers = match zone {
+                Zone::Sends(answers, _) => answers(question),
+                _ => answer(question, kind, &zone, false).into_iter().collect(),
+            };
+            for answer in answers {
                 let _ = socket.send_to(&answer, client);
             }
         }
@@ -101,6 +108,14 @@ fn name_and_type(question: &[u8]) -> (String, u16) {
     (name, u16::from_be_bytes([question[at + 1], question[at + 2]]))
 }
 
+/// A response with the question and without records, whatever it says of their number.
+pub fn response_to(query: &[u8], answers: u8) -> Vec<u8> {
+    let end = 12 + query[12..].iter().position(|byte| *byte == 0).unwrap() + 5;
+    let mut out = query[..end].to_vec();
+    out[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, answers, 0, 0, 0, 0]);
+    out
+}
+
 fn answer(question: &[u8], kind: u16, zone: &Zone, over_tcp: bool) -> Option<Vec<u8>> {
     const TRUNCATED: u16 = 0x0200;
     const SERVFAIL: u16 = 2;
@@ -110,6 +125,7 @@ fn answer(question: &[u8], kind: u16, zone: &Zone, over_tcp: bool) -> Option<Vec
     let none = Vec::new();
     let (flags, addresses) = match zone {
         Zone::Silent => return None,
+        Zone::Sends(_, addresses) if addresses.is_empty() => return None,
         Zone::Refers => (0, &none),
         Zone::Fails => (SERVFAIL, &none),
         Zone::NoSuchHost => (NXDOMAIN, &none),
@@ -117,7 +133,10 @@ fn answer(question: &[u8], kind: u16, zone: &Zone, over_tcp: bool) -> Option<Vec
         Zone::HasAlone(addresses) if addresses.iter().all(|one| one.is_ipv4() != (kind == A)) => {
             (NXDOMAIN, &none)
         }
-        Zone::Has(addresses) | Zone::HasAlone(addresses) | Zone::HasOverTcp(addresses) => (0, addresses),
+        Zone::Has(addresses)
+        | Zone::HasAlone(addresses)
+        | Zone::HasOverTcp(addresses)
+        | Zone::Sends(_, addresses) => (0, addresses),
     };
     let records: Vec<Vec<u8>> = addresses
         .iter()
@@ -127,7 +146,7 @@ fn answer(question: &[u8], kind: u16, zone: &Zone, over_tcp: bool) -> Option<Vec
             _ => None,
         })
         .collect();
-    let mut out = question.to_vec();
+    let mut out = response_to(question, 0);
     let recursion = if matches!(zone, Zone::Refers) { 0 } else { RECURSION_AVAILABLE };
     out[2..4].copy_from_slice(&(0x8100 | recursion | flags).to_be_bytes());
     out[6..8].copy_from_slice(&u16::try_from(records.len()).unwrap().to_be_bytes());

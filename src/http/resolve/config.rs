@@ -9,7 +9,7 @@ use rustix::net::{AddressFamily, SocketType, netdevice, socket};
 const MAX_SERVERS: usize = 3;
 const MAX_NDOTS: usize = 15;
 /// The longest name, with its trailing dot.
-const MAX_NAME_BYTES: usize = 254;
+pub(super) const MAX_NAME_BYTES: usize = 254;
 const PORT: u16 = 53;
 
 #[derive(Default)]
