@@ -288,6 +288,33 @@ fn an_expired_future_or_torn_entry_is_ignored() {
     assert_eq!(bench.runs(), runs + 4);
 }
 
+#[test]
+fn a_success_does_not_count_again_after_a_run_that_failed() {
+    let bench = Bench::new();
+    let script = format!("! test -e {}", bench.path("broken").display());
+    // It is from the future at first. Then it is older than the TTL of the run that fails.
+    for (ahead, ttl_of_failed_run) in [(60, "1h"), (-60, "30s")] {
+        let _ = fs::remove_file(bench.path("broken"));
+        bench.run(TTL, &script).succeeded();
+        let entry = bench.entry();
+        let text = fs::read_to_string(&entry).unwrap();
+        let with_shift = |seconds: i64| {
+            let mut json: Value = serde_json::from_str(&text).unwrap();
+            let ended = &mut json["kept"]["ended_unix_ms"];
+            *ended = (ended.as_i64().unwrap() + seconds * 1000).into();
+            json.to_string()
+        };
+        fs::write(&entry, with_shift(ahead)).unwrap();
+        fs::write(bench.path("broken"), "").unwrap();
+        assert_eq!(bench.run(&[&format!("-cache-ttl={ttl_of_failed_run}")], &script).status, 1);
+        // The clock gets there.
+        if entry.exists() {
+            fs::write(&entry, with_shift(0)).unwrap();
+        }
+        assert_eq!(bench.run(TTL, &script).status, 1, "{ahead}");
+    }
+}
+
 #[track_caller]
 fn statuses(children: Vec<Child>) -> Vec<i32> {
     children.into_iter().map(|child| finish(child).status).collect()

@@ -289,7 +289,8 @@ fn a_scraper_cannot_set_what_ricobergers_scripts_act_on() {
         ["PATH", "HOME", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
     let others =
         others.iter().chain(&["http_proxy", "https_proxy", "no_proxy", "XDG_CACHE_HOME", "CACHE_DIRECTORY"]);
-    let others = others.chain(&["LD_PRELOAD", "LD_LIBRARY_PATH", "BASH_ENV", "ENV", "JAVA_TOOL_OPTIONS"]);
+    let others = others.chain(&["LD_PRELOAD", "LD_LIBRARY_PATH", "JAVA_TOOL_OPTIONS"]);
+    let others = others.chain(&["BASH_ENV", "BASHOPTS", "ENV", "PS4", "SHELLOPTS"]);
     let others = others.chain(&["BATCH", "DOWNLOAD", "FORMAT", "LOCATE_TOKEN", "NO_VERIFY", "PROFILE"]);
     let others = others.chain(&["QUIET", "SCHEME", "SERVER", "UPLOAD"]);
     for version in ["v2", "v3"] {
@@ -321,6 +322,27 @@ fn a_scraper_cannot_set_what_ricobergers_scripts_act_on() {
             // The scraper's key would sign; the file's key does not exist here.
             run(&mut scrape_ricoberger(&script, &clients, &sandbox, &hostile))
                 .failed_with(125, &["/keys/monitoring-signer-key.json"]);
+        }
+    }
+}
+
+/// As a shell of the client, bash would define the functions in its environment, whatever its name.
+#[test]
+fn a_scraper_cannot_define_what_ricobergers_scripts_call() {
+    let sandbox = Sandbox::start(&[]);
+    for version in ["v2", "v3"] {
+        for (name, script) in scripts(&format!("script_exporter/ricoberger-{version}.yml")) {
+            let clients = Clients::new();
+            symlink("/bin/bash", clients.path("sh")).unwrap();
+            let mut command = start_by_ricoberger(&script, &clients, &sandbox, MACHINE);
+            let proof = clients.path("proof");
+            for function in ["java", "printenv", "rm", "trap", "unset", "command", "[", "ndt7-client", "_"] {
+                let body = format!("() {{ echo x > {}; }}", proof.display());
+                command.env(format!("BASH_FUNC_{function}%%"), body);
+            }
+            let ended = run(command.env("STUB_STATUS", "7"));
+            assert_eq!(ended.status, 7, "{version} {name}: {ended:?}");
+            assert!(!proof.exists(), "{version} {name} ran a function of the scraper");
         }
     }
 }

@@ -137,6 +137,11 @@ impl Cache {
             return Ok(Ok(Lookup::Hit(result)));
         }
         lock.clear()?;
+        // It must not count again if the clock is set or the next run has a longer TTL: what this run finds is newer.
+        match std::fs::remove_file(path(dir, key, "json")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         Ok(Ok(Lookup::Miss(Claim { cache: self, dir, key, lock })))
     }
 
