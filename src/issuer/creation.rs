@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::Issuer;
+use super::api::Api;
 use super::quote::shown;
 use crate::date::time;
 use crate::failure::Failure;
@@ -13,6 +14,9 @@ use crate::secret::SecretString;
 
 /// The pause before an issuer is asked again for a token that it may list late.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
+/// How long a new token may be neither listed nor accepted, because both come from a replica that is behind. Shorter
+/// than the time for a revocation.
+pub(super) const KNOWN_WITHIN: Duration = Duration::from_secs(4);
 /// How often it is asked if the server has finished with the creation.
 const LOOKS_AFTER_FINAL_REPLY: u32 = 2;
 
@@ -64,8 +68,8 @@ pub(crate) struct CreateError {
 /// A token that is, or may be, left at the issuer and must be deleted.
 #[derive(Debug)]
 pub(crate) enum Leftover {
-    /// The ID that deletes it, and the token itself if it is known.
-    Token(String, Option<SecretString>),
+    /// The ID that deletes it, and, if the response is known, the token and when it came.
+    Token(String, Option<(SecretString, Instant)>),
     /// The creation got a response, but it had no token.
     Answered(Reply),
     /// The creation got no response, so it is unknown whether the request arrived.
@@ -173,8 +177,8 @@ impl Leftover {
                 }
                 Found::NotListed => {}
             }
-            if let Leftover::Token(_, Some(token)) = self
-                && looks == 1
+            if let Leftover::Token(_, Some((token, came))) = self
+                && came.elapsed() >= KNOWN_WITHIN
                 // The list may show it soon, so this may not take long.
                 && let Ok(Ok(false)) = tokio::time::timeout(2 * LOOK_AGAIN_AFTER, issuer.exists(token)).await
             {
@@ -185,16 +189,24 @@ impl Leftover {
             }
             // Without a response, a token whose ID is unknown would not be deleted if it were listed later.
             let may_be_listed = answered || self.id(planned).is_some();
-            if !may_be_listed || Instant::now() + 2 * LOOK_AGAIN_AFTER >= issuer.api().deadline() {
+            if !may_be_listed || !may_look_again(issuer.api()).await {
                 let unconfirmed = match self {
                     Leftover::Token(..) => "",
                     Leftover::Answered(_) | Leftover::Unanswered => "its creation was not confirmed, and ",
                 };
                 return Err(format!("{unconfirmed}it is not listed; {}", hint()));
             }
-            tokio::time::sleep(LOOK_AGAIN_AFTER).await;
         }
     }
+}
+
+/// Pauses before the issuer is asked again; false if there is no time left for that.
+pub(super) async fn may_look_again(api: &Api) -> bool {
+    let has_time = Instant::now() + 2 * LOOK_AGAIN_AFTER < api.deadline();
+    if has_time {
+        tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+    }
+    has_time
 }
 
 /// The result of looking for a token whose creation was not confirmed.

@@ -104,7 +104,10 @@ fn token(
 ) -> Result<(SecretString, PlannedCreation, Leftover), Failure> {
     let planned = prepare(run, issuer, &mut ())?;
     let (CreateError { failure, leftover }, ended_at) = match create(run, issuer, &planned) {
-        Ok((token, id)) => return Ok((token.clone(), planned, Leftover::Token(id, Some(token)))),
+        Ok((token, id)) => {
+            let leftover = Leftover::Token(id, Some((token.clone(), Instant::now())));
+            return Ok((token, planned, leftover));
+        }
         Err(error) => error,
     };
     if let Some(leftover) = &leftover {
@@ -143,7 +146,7 @@ fn create(
         tracing::debug!("the creation is under way; waiting for its response");
         let answer = tokio::time::timeout(run.timeline.revoke_limit / 2, create).await;
         let leftover = match answer {
-            Ok(Ok((token, id))) => Some(Leftover::Token(id, Some(token))),
+            Ok(Ok((token, id))) => Some(Leftover::Token(id, Some((token, Instant::now())))),
             Ok(Err(error)) => error.leftover,
             Err(_) => Leftover::of_interruption(issuer.api().client.attempt().phase),
         };

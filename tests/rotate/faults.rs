@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{DUE, Outcome as _, Rotated, Timed, expiry, later, now};
 use crate::support::api::{proxy, read_request, relay};
-use crate::support::issuer::{GAFAELFAWR, ISSUERS, Issuer, STACKSTATE};
+use crate::support::issuer::{GAFAELFAWR, ISSUERS, Issuer, STACKSTATE, UNKNOWN_TOKEN};
 use crate::support::job::Folder;
 use crate::support::{
     Ended, PATIENCE, Sandbox, eventually, exchange, finish, http, kill, namespace, run, serve, start,
@@ -513,6 +513,29 @@ fn a_token_that_is_not_listed_yet_is_not_taken_for_gone() {
     assert_eq!(rotated.token(), first);
     hides.store(false, Ordering::Relaxed);
     rotate(&rotated, &url, &[]).succeeded();
+    rotated.is_settled();
+}
+
+/// The story: the second of two hosts that rotated at the same time replaced the token of the first and forgot it,
+/// because the replica that serves reads did not know it yet.
+#[test]
+fn a_new_token_that_a_replica_does_not_know_yet_is_not_replaced() {
+    let hidden = Arc::new(AtomicUsize::new(0));
+    let left = hidden.clone();
+    let (rotated, url) = through(STACKSTATE, move |head| {
+        if left.load(Ordering::Relaxed) == 0 {
+            None
+        } else if head.starts_with("GET /api/security/tokens ") {
+            left.fetch_sub(1, Ordering::Relaxed);
+            Some(http("200 OK", "", "[]"))
+        } else {
+            let with_it = head.to_lowercase().contains("x-api-key: ");
+            with_it.then(|| http("401 Unauthorized", "", UNKNOWN_TOKEN))
+        }
+    });
+    rotate(&rotated, &url, &[]).rotated();
+    hidden.store(4, Ordering::Relaxed);
+    rotate(&rotated, &url, &[]).did_nothing();
     rotated.is_settled();
 }
 

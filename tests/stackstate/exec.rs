@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{CONTROL, stackstate, token_of};
 use crate::support::api::{environment, relay, shell};
-use crate::support::issuer::STACKSTATE;
+use crate::support::issuer::{STACKSTATE, UNKNOWN_TOKEN};
 use crate::support::job::Job;
 use crate::support::{Sandbox, http, run};
 
@@ -197,7 +197,8 @@ fn a_token_that_somebody_else_has_deleted_is_not_missed() {
     let sandbox = Sandbox::start(&[]);
     let mut job = Job::prepare(
         exec(&sandbox),
-        &["sh", "-c", "echo >$D/ready; until [ -e $D/go ]; do sleep 0.05; done"],
+        // A new token may only be unknown to a replica that is behind.
+        &["sh", "-c", "sleep 4; echo >$D/ready; until [ -e $D/go ]; do sleep 0.05; done"],
         |_| {},
     );
     job.note("ready");
@@ -209,6 +210,28 @@ fn a_token_that_somebody_else_has_deleted_is_not_missed() {
     assert_eq!((ended.status, ended.stderr.as_str()), (0, ""));
     let asked = &sandbox.requests()[before..];
     assert_eq!(asked, ["GET /api/security/tokens", "GET /api/server/info"]);
+}
+
+/// The story: the token of a short command was taken for deleted by somebody else, because the replica that serves reads
+/// did not know it yet, and stayed valid.
+#[test]
+fn a_new_token_that_a_replica_does_not_know_yet_is_deleted() {
+    let sandbox = Sandbox::start(&[]);
+    let mut hidden = 0;
+    let url = relay(sandbox.var("STS_CLI_URL"), move |request, pass_on| {
+        let answer = pass_on(request);
+        if request.starts_with(CREATE) {
+            hidden = 4;
+        } else if hidden > 0 && request.starts_with("GET /api/security/tokens ") {
+            hidden -= 1;
+            return http("200 OK", "", "[]");
+        } else if hidden > 0 && request.to_lowercase().contains("x-api-key: ") {
+            return http("401 Unauthorized", "", UNKNOWN_TOKEN);
+        }
+        answer
+    });
+    run(exec(&sandbox).env("STS_CLI_URL", url).args(["--", "true"])).succeeded();
+    STACKSTATE.made_and_deleted(&sandbox);
 }
 
 /// The list was behind, and the run denied that there is a token.

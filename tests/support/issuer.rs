@@ -38,6 +38,9 @@ pub const GAFAELFAWR: Issuer = Issuer {
     verbs: [&["list", "--username=bot-x"], &["delete", "--username=bot-x", "AAAAAAAAAAAAAAAAAAAAAA"]],
 };
 
+/// StackState's response (HTTP 401) to a token that it does not know.
+pub const UNKNOWN_TOKEN: &str = r#"{"_type":"ErrorsResponse","errors":[{"_type":"InvalidToken","message":"Token is invalid","errorCode":401}]}"#;
+
 pub const STACKSTATE: Issuer = Issuer {
     name: "stackstate",
     url: "STS_CLI_URL",

@@ -10,6 +10,7 @@ use super::{
 use crate::date::time;
 use crate::failure::{Failure, Reason, Stage, shell_word};
 use crate::issuer::api::Api;
+use crate::issuer::creation::{KNOWN_WITHIN, may_look_again};
 use crate::issuer::{
     CreateError, Found, Issuer, Known, Lease, Lifetime, Others, PlannedCreation, Seen, Work,
 };
@@ -151,11 +152,16 @@ impl Issuer for Installation {
                     "holds a token that its .state file does not list; rotate left it unchanged; use another --token-file, or move it away",
                 ));
             };
-            let listed = self.admin.list().await?;
-            let listed = listed.iter().find(|token| token.name == *id);
-            let expires = listed.map_or(*expires, |listed| listed.expiration.map(unix_seconds));
-            // The list may be behind.
-            let is_valid = listed.is_some() || self.admin.accepts(token).await?;
+            let is_new = || created.is_some_and(|at| self.now().abs_diff(at) <= KNOWN_WITHIN.as_secs());
+            let (listed, is_valid) = loop {
+                let listed = self.admin.list().await?.into_iter().find(|token| token.name == *id);
+                // The list may be behind.
+                let is_valid = listed.is_some() || self.admin.accepts(token).await?;
+                if is_valid || !is_new() || !may_look_again(self.api()).await {
+                    break (listed, is_valid);
+                }
+            };
+            let expires = listed.as_ref().map_or(*expires, |listed| listed.expiration.map(unix_seconds));
             if !is_valid || expires.is_some_and(|expires| expires <= self.now()) {
                 return Ok(Seen::Invalid);
             }
