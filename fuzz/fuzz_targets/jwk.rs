@@ -4,8 +4,7 @@
 use std::time::SystemTime;
 
 use libfuzzer_sys::fuzz_target;
-use monitoring_token::key::PrivateKey;
-use monitoring_token::key::inspect::inspect;
+use monitoring_token::key::{PrivateKey, inspect};
 use monitoring_token::key::sign::monitoring_jwt;
 
 fuzz_target!(|json: &[u8]| {

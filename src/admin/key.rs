@@ -16,7 +16,7 @@ use crate::failure::{Failure, Reason, Stage, brief, printable};
 use crate::key::convert::{public_half, read, thumbprint, to_json};
 use crate::key::generate::private_jwk;
 use crate::key::load::read_file;
-use crate::key::{self, Unusable, algorithm};
+use crate::key::{self, Unusable, name_of};
 use crate::new_file::{NewFile, unwritten};
 use crate::stdout;
 use crate::until::Until;
@@ -72,7 +72,7 @@ pub(crate) fn public(line: &Line<PublicFlags>) -> Result<String, Failure> {
 
 pub(crate) fn inspect(line: &Line<InspectFlags>) -> Result<String, Failure> {
     let file = KeyFile::read(&line.flags.file, &line.operands)?;
-    key::inspect::inspect(&file.json).map_err(|refusal| file.refuse(&refusal))
+    key::inspect(&file.json).map_err(|refusal| file.refuse(&refusal))
 }
 
 /// Writes FILE (0600) and FILE.pub, and says so.
@@ -96,8 +96,7 @@ pub(crate) fn generate(line: &Line<GenerateFlags>) -> Result<String, Failure> {
         None => URL_SAFE.encode(thumbprint(&jwk).map_err(not_created)?),
     };
     jwk.set_key_id(&key_id);
-    let private_path =
-        out.clone().unwrap_or_else(|| format!("jwk_sig_{}_{key_id}", algorithm::name(kind)).into());
+    let private_path = out.clone().unwrap_or_else(|| format!("jwk_sig_{}_{key_id}", name_of(kind)).into());
     let public_path = with_suffix(&private_path, ".pub");
     let private_json = Zeroizing::new(to_json(&jwk).map_err(not_created)?);
     let public_json = public_half(&jwk).and_then(|public| to_json(&public)).map_err(not_created)?;

@@ -18,7 +18,7 @@ use crate::VERSION;
 use crate::child::OutputPolicy;
 use crate::go::csv;
 use crate::issuer::locate::{SERVICE_URL, SIGNER_KEY};
-use crate::key::{Algorithm, algorithm};
+use crate::key::{ACCEPTED_EVERYWHERE, Algorithm};
 use crate::log::LogFormat;
 use crate::metrics;
 use crate::reason::Reason;
@@ -318,7 +318,7 @@ fn log_format(text: &OsStr) -> Result<LogFormat, Why> {
 
 /// Only the algorithms that every Locate accepts.
 fn key_algorithm(text: &OsStr) -> Result<Algorithm, Why> {
-    one_of(&algorithm::ACCEPTED_EVERYWHERE.map(|known| (algorithm::name(known), known)), text)
+    one_of(&ACCEPTED_EVERYWHERE, text)
 }
 
 fn key_id(text: &OsStr) -> Result<String, Why> {

@@ -1,4 +1,6 @@
-//! Uses josekit to make other forms of a JWK: its public half, its thumbprint, its JSON.
+//! Uses josekit to make other forms of a JWK: its public half, its thumbprint, its JSON, and a description for people.
+
+use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -6,8 +8,10 @@ use josekit::jwk::Jwk;
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value};
 
-use super::Unusable;
+use super::jwk::refused_by;
 use super::members::{Bytes, Members, shown};
+use super::{PrivateKey, Unusable, rsa};
+use crate::failure::printable;
 
 /// The members whose values are names.
 const NAMES: [&str; 5] = ["kty", "crv", "alg", "use", "kid"];
@@ -17,7 +21,7 @@ pub(crate) fn read(json: &[u8]) -> Result<Jwk, Unusable> {
     model(&Members::read(json)?)
 }
 
-pub(super) fn model(members: &Members) -> Result<Jwk, Unusable> {
+fn model(members: &Members) -> Result<Jwk, Unusable> {
     let mut map = Map::new();
     let mut insert = |name: &str, text: String| map.insert(name.to_owned(), Value::String(text));
     for name in NAMES {
@@ -90,4 +94,43 @@ pub(crate) fn thumbprint(jwk: &Jwk) -> Result<Vec<u8>, Unusable> {
         .collect();
     let members = members.ok_or_else(|| format!("one of {} is missing", names.join(", ")))?;
     Ok(digest(&SHA256, format!("{{{}}}", members.join(",")).as_bytes()).as_ref().to_vec())
+}
+
+/// Type, algorithm, key ID and thumbprint of a JWK, and whether it can sign monitoring requests. Never shows private
+/// parts.
+pub fn inspect(json: &[u8]) -> Result<String, Unusable> {
+    let members = Members::read(json)?;
+    let jwk = model(&members)?;
+    let mut text = String::new();
+    let mut row = |name: &str, value: &str| {
+        let _ = writeln!(text, "{:<12} {}", format!("{name}:"), printable(value));
+    };
+    row(
+        "type",
+        &match jwk.curve() {
+            Some(curve) => format!("{} ({curve})", jwk.key_type()),
+            None => format!("{}{}", jwk.key_type(), size(&members)),
+        },
+    );
+    row("algorithm", jwk.algorithm().unwrap_or("none given"));
+    row("use", jwk.key_use().unwrap_or("none given"));
+    row("key ID", jwk.key_id().unwrap_or("none"));
+    row("thumbprint", &thumbprint(&jwk).map_or("none".to_owned(), |hash| URL_SAFE_NO_PAD.encode(hash)));
+    row("private", if members.text("d").is_some() { "yes" } else { "no" });
+    row("signs", &verdict(&members));
+    Ok(text)
+}
+
+fn verdict(members: &Members) -> String {
+    let key = PrivateKey::from_members(members).and_then(|key| key.check().map(|()| key.algorithm));
+    match key.map(refused_by) {
+        Ok(None) => "yes".to_owned(),
+        Ok(Some(refused)) => format!("yes, but {refused}"),
+        Err(refusal) => format!("no: {refusal}"),
+    }
+}
+
+fn size(members: &Members) -> String {
+    let bits = members.number("n").map(|n| rsa::bits(&n));
+    bits.map(|bits| format!(" ({bits} bits)")).unwrap_or_default()
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::rsa::crt_parts;
-use super::{Algorithm, PrivateKey, algorithm};
+use super::{Algorithm, PrivateKey, name_of};
 use crate::random;
 
 /// The default size of m-lab's `jwk-keygen` (go-jose v2.6.0, jwk-keygen/main.go).
@@ -24,10 +24,10 @@ pub(crate) fn private_jwk(kind: Algorithm) -> Result<Jwk, String> {
         Algorithm::EdDSA => ed25519()?,
         Algorithm::ES256 => p256()?,
         Algorithm::RS256 => rsa()?,
-        other => return Err(format!("not every Locate accepts {}", algorithm::name(other))),
+        other => return Err(format!("not every Locate accepts {}", name_of(other))),
     };
     jwk.set_key_use("sig");
-    jwk.set_algorithm(algorithm::name(kind));
+    jwk.set_algorithm(name_of(kind));
     // Never return a key that a run would refuse.
     PrivateKey::from_jwk(&Zeroizing::new(jwk.to_string().into_bytes()))?.check()?;
     Ok(jwk)

@@ -5,10 +5,15 @@
 
 use std::fmt;
 
+pub use jsonwebtoken::Algorithm;
 use jsonwebtoken::{AlgorithmFamily, EncodingKey};
 
 use super::members::{Bytes, Members, shown};
-use super::{Algorithm, Unusable, algorithm, pair, rsa};
+use super::{Unusable, pair, rsa};
+
+/// The algorithms that every version of Locate accepts.
+pub(crate) const ACCEPTED_EVERYWHERE: [(&str, Algorithm); 3] =
+    [("EdDSA", Algorithm::EdDSA), ("ES256", Algorithm::ES256), ("RS256", Algorithm::RS256)];
 
 /// A private key with its algorithm and key ID. [`PrivateKey::check`] and signing verify that its halves match, so a
 /// run pays for that only once.
@@ -51,13 +56,13 @@ impl PrivateKey {
         Ok(PrivateKey { algorithm, key_id: members.text("kid").unwrap_or_default().to_owned(), encoding })
     }
 
-    pub fn alg(&self) -> &'static str {
-        algorithm::name(self.algorithm)
+    pub fn alg(&self) -> String {
+        name_of(self.algorithm)
     }
 
     /// A clause about an algorithm that not every Locate accepts; empty for one that every Locate accepts.
     pub(crate) fn remark(&self) -> String {
-        algorithm::refused_by(self.algorithm).map(|refused| format!("; {refused}")).unwrap_or_default()
+        refused_by(self.algorithm).map(|refused| format!("; {refused}")).unwrap_or_default()
     }
 
     /// Fails if the halves do not match, so that its signatures would be invalid.
@@ -68,6 +73,21 @@ impl PrivateKey {
             None => Err("the public and private parts do not match".to_owned()),
         }
     }
+}
+
+/// The name in a JWK's or JWT's `alg` (RFC 7518, 3.1; RFC 8037, 3.1): that of jsonwebtoken's variant.
+pub(crate) fn name_of(algorithm: Algorithm) -> String {
+    format!("{algorithm:?}")
+}
+
+/// A clause that says which Locate refuses it; `None` if none does. v0.17.6 accepts any algorithm that fits the
+/// registered key; v0.19.2 has a list (m-lab/access, `token/jwt.go`: `supportedAlgorithms`).
+pub(super) fn refused_by(algorithm: Algorithm) -> Option<String> {
+    let is_refused = ACCEPTED_EVERYWHERE.iter().all(|(_, accepted)| *accepted != algorithm);
+    is_refused.then(|| {
+        let name = name_of(algorithm);
+        format!("Locate v0.19.2 rejects {name} (it accepts EdDSA, ES256 and RS256); v0.17.6 accepts it")
+    })
 }
 
 fn refuse_other_uses(members: &Members) -> Result<(), Unusable> {
@@ -104,8 +124,8 @@ fn algorithm_of(members: &Members) -> Result<Algorithm, Unusable> {
         }
     };
     let Some(alg) = members.text("alg") else { return Ok(fitting[0]) };
-    fitting.iter().copied().find(|known| algorithm::name(*known) == alg).ok_or_else(|| {
-        let names: Vec<&str> = fitting.iter().map(|known| algorithm::name(*known)).collect();
+    alg.parse().ok().filter(|known| fitting.contains(known)).ok_or_else(|| {
+        let names: Vec<String> = fitting.iter().map(|known| name_of(*known)).collect();
         format!("its \"alg\" {} does not fit this key, which signs with {}", shown(alg), names.join(", "))
     })
 }

@@ -1,10 +1,8 @@
 //! The private key that signs monitoring requests: how it is loaded, which keys are accepted, and why others are
 //! refused. A run executes no OpenSSL code here.
 
-pub(crate) mod algorithm;
 pub(crate) mod convert;
 pub(crate) mod generate;
-pub mod inspect;
 mod jwk;
 pub(crate) mod load;
 mod members;
@@ -12,7 +10,8 @@ mod pair;
 mod rsa;
 pub mod sign;
 
-pub use algorithm::Algorithm;
-pub use jwk::PrivateKey;
+pub use convert::inspect;
+pub(crate) use jwk::{ACCEPTED_EVERYWHERE, name_of};
+pub use jwk::{Algorithm, PrivateKey};
 pub use load::KeySource;
 pub use members::Unusable;
