@@ -108,12 +108,6 @@ mod tests {
     }
 
     #[test]
-    fn without_a_script_deadline_the_timeout_holds() {
-        let t = begin(60, 5, 0, None).unwrap();
-        assert_eq!((t.term_at - t.start, t.kill_after, t.report_by), (60 * S, 5 * S, None));
-    }
-
-    #[test]
     fn term_kill_and_revocation_fit_before_the_report() {
         let t = begin(60, 5, 5, Some(20 * S + REPORT_MARGIN)).unwrap();
         assert_eq!(t.term_at - t.start, 10 * S);

@@ -145,23 +145,6 @@ mod tests {
     }
 
     #[test]
-    fn entries_that_were_made_together_expire_all_over_the_second_half() {
-        const ENTRIES: u32 = 10_000;
-        const BUCKETS: usize = 10;
-        let now = SystemTime::now();
-        let (half, whole) = (ms(TTL / 2), ms(TTL));
-        let mut buckets = [0_u32; BUCKETS];
-        for _ in 0..ENTRIES {
-            let age = entry(now).max_age_ms;
-            assert!((half..=whole).contains(&age), "{age}");
-            let bucket = (age - half) * BUCKETS as u64 / (whole - half + 1);
-            buckets[usize::try_from(bucket).unwrap()] += 1;
-        }
-        // A tenth of them is 1000 with a standard deviation of 30; ten standard deviations are never exceeded.
-        assert!(buckets.iter().all(|count| (700..1300).contains(count)), "{buckets:?}");
-    }
-
-    #[test]
     fn an_entry_counts_until_its_own_age_or_the_ttl_of_today() {
         let now = SystemTime::now();
         assert!(!entry(now + TTL).has_expired(now), "a clock was wrong, and it may come to count again");

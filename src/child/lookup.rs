@@ -1,6 +1,6 @@
 //! Finds COMMAND as Go's `exec.LookPath` does: in `PATH`, and never through a relative entry.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
@@ -18,12 +18,8 @@ pub(crate) fn find(word: &OsStr) -> Result<PathBuf, StartError> {
         return Ok(PathBuf::from(word));
     }
     let path = std::env::var_os("PATH").ok_or(StartError::PathIsUnset)?;
-    find_in(&path, word)
-}
-
-fn find_in(path: &OsString, word: &OsStr) -> Result<PathBuf, StartError> {
     let mut cannot_run = None;
-    for entry in std::env::split_paths(path).filter(|_| !word.is_empty()) {
+    for entry in std::env::split_paths(&path).filter(|_| !word.is_empty()) {
         // An empty entry is the current directory.
         let entry = if entry.as_os_str().is_empty() { PathBuf::from(".") } else { entry };
         let candidate = entry.join(word);
@@ -93,41 +89,4 @@ pub(crate) fn is_program(path: &Path) -> bool {
         let beginning = &beginning[..length];
         beginning.starts_with(b"#!") || beginning == b"\x7fELF"
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs::{self, Permissions};
-
-    use super::*;
-
-    #[test]
-    fn the_first_executable_file_in_an_absolute_entry_is_taken() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = |path: &str, mode: u32| {
-            let path = folder.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(&path, "").unwrap();
-            fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
-        };
-        file("plain/probe", 0o644);
-        file("good/probe", 0o755);
-        fs::create_dir_all(folder.path().join("directory/probe")).unwrap();
-        let find = |entries: &str| {
-            let entries = entries.replace('@', folder.path().to_str().unwrap());
-            find_in(&entries.into(), "probe".as_ref())
-        };
-        let good = folder.path().join("good/probe");
-        for entries in
-            ["@/good", "@/none:@/directory:@/plain:@/good", "@/good:.", ":@/good", "relative:@/good/"]
-        {
-            assert_eq!(find(entries).unwrap(), good, "{entries}");
-        }
-        assert!(
-            matches!(find("@/plain:@/none"), Err(StartError::CannotRun(path, _)) if path.ends_with("plain/probe"))
-        );
-        for entries in ["", ":", "@/directory", "@/none"] {
-            assert!(matches!(find(entries), Err(StartError::NotFound)), "{entries}");
-        }
-    }
 }

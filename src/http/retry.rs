@@ -142,25 +142,4 @@ mod tests {
             assert!(pause >= asked && pause < left, "{pause:?}");
         }
     }
-
-    #[test]
-    fn a_thousand_probes_that_fail_together_do_not_come_back_together() {
-        let now = Instant::now();
-        let far = now + Duration::from_secs(600);
-        for asked in [None, Some(Duration::from_secs(10))] {
-            let mut returns: Vec<Duration> = (0..1000)
-                .map(|_| match Pauses::new(1).next(asked, now, far) {
-                    Next::After(pause) => pause,
-                    other => panic!("{other:?}"),
-                })
-                .collect();
-            returns.sort_unstable();
-            // Even the fullest 10 ms hold only a small share of them.
-            let window = Duration::from_millis(10);
-            let most = (0..returns.len())
-                .map(|i| returns[i..].iter().take_while(|&&pause| pause < returns[i] + window).count())
-                .max();
-            assert!(most < Some(150), "{most:?} of 1000 within 10 ms, asked {asked:?}");
-        }
-    }
 }

@@ -74,16 +74,3 @@ pub(super) fn sign(algorithm: Algorithm, joined: &[u8], message: &[u8]) -> Optio
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn joined_parts_can_be_read_back() {
-        let joined = join(&[b"a", b"", b"bcd"]);
-        assert_eq!(split::<3>(&joined), Some([&b"a"[..], b"", b"bcd"]));
-        assert_eq!(split::<4>(&joined), None);
-        assert_eq!(split::<1>(&[0, 9, 1]), None);
-    }
-}

@@ -166,6 +166,20 @@ fn a_match_in_a_relative_entry_of_path_is_refused() {
     }
     let absolute = format!("{}/bin:.", folder.root().display());
     run(offline(&["--", "probe"]).env("PATH", absolute).current_dir(&folder)).succeeded();
+    // Neither a directory nor a file that is not executable ends the search.
+    std::fs::create_dir_all(folder.path("directory/probe")).unwrap();
+    std::fs::create_dir(folder.path("plain")).unwrap();
+    std::fs::write(folder.path("plain/probe"), "").unwrap();
+    let others = format!("{0}/none:{0}/directory:{0}/plain:{0}/bin", folder.root().display());
+    run(offline(&["--", "probe"]).env("PATH", others)).succeeded();
+    for (path, status, words) in [
+        ("@/plain:@/none", 126, "plain/probe: Permission denied"),
+        ("@/directory", 127, "cannot run probe: not found"),
+        (":", 127, "cannot run probe: not found"),
+    ] {
+        let path = path.replace('@', folder.root().to_str().unwrap());
+        run(offline(&["--", "probe"]).env("PATH", path).current_dir("/")).failed_with(status, &[words]);
+    }
     run(offline(&["--", "./probe"]).env("PATH", "").current_dir(&folder)).succeeded();
     for (path, words) in [(None, "PATH is not set"), (Some(""), "not found")] {
         let mut command = offline(&["--", "probe"]);

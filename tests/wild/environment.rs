@@ -160,6 +160,9 @@ fn a_host_with_an_unexpanded_variable_is_invalid() {
         ("https://{{ .Host }}/v2/", ""),
         ("https://{{host}}/v2/", "; a variable in it was not expanded"),
         ("https://locate,example/v2/", "invalid host locate,example"),
+        ("https://locate;example/v2/", "invalid host locate;example"),
+        ("https://*.example/v2/", "invalid host *.example"),
+        ("http://$(hostname)/v2/", "; a variable in it was not expanded"),
     ] {
         run(offline(&["--", "true"]).env("LOCATE_URL", url)).failed_with(2, &["LOCATE_URL: ", hint]);
     }
@@ -174,9 +177,14 @@ fn a_host_with_an_unexpanded_variable_is_invalid() {
             .env("STS_CLI_API_TOKEN", "x");
         run(command.args(line)).failed_with(2, &[variable, "invalid host ${host}.example", "not expanded"]);
     }
-    for url in
-        ["http://localhost/", "https://a_b.example/", "http://[::1]/", "http://127.0.0.1:8080/p?x=${y}"]
-    {
+    for url in [
+        "http://localhost/",
+        "https://a_b.example/",
+        "https://a-b.example_c.org./p",
+        "http://münchen.example/",
+        "http://[::1]/",
+        "http://127.0.0.1:8080/p?x=${y}",
+    ] {
         run(offline(&["--", "true"]).env("LOCATE_URL", url)).succeeded();
     }
 }
