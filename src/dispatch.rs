@@ -12,7 +12,7 @@ use crate::admin::rotate::Rotation;
 use crate::check::{self, Check};
 use crate::child::lookup;
 use crate::cli::flags::{
-    ExplainFlags, GenerateFlags, InspectFlags, MainFlags, PublicFlags, check_command, check_exec_command,
+    ExplainFlags, GenerateFlags, InspectFlags, PublicFlags, check_command, check_exec_command,
     command_operands,
 };
 use crate::cli::syntax::scan;
@@ -278,14 +278,14 @@ fn suggestion<'a>(word: &OsStr, known: impl IntoIterator<Item = &'a str>) -> Str
 
 fn run(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
     let (run, signals) =
-        configure(args, log, |line: Line<MainFlags>, _| config::locate_run(line, Purpose::Run))?;
+        configure(args, log, |line, signals| config::locate_run(line, Purpose::Run, signals))?;
     Ok(run.execute(&signals, *log))
 }
 
-/// Parses the command line of an `exec`.
-type ReadExec<F> = fn(Line<F>, Purpose, &Signals) -> Result<TokenRun, Failure>;
+/// Makes a run of its flags and operands.
+type Read<F, T = TokenRun> = fn(Line<F>, Purpose, &Signals) -> Result<T, Failure>;
 
-fn run_exec<F: Parser>(args: Vec<OsString>, log: &mut Log, read: ReadExec<F>) -> Result<ExitStatus, Stop> {
+fn run_exec<F: Parser>(args: Vec<OsString>, log: &mut Log, read: Read<F>) -> Result<ExitStatus, Stop> {
     let (run, signals) = configure(args, log, |line, signals| read(line, Purpose::Run, signals))?;
     Ok(run.execute(&signals, *log))
 }
@@ -337,13 +337,7 @@ fn check(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {
         ))
         .into());
     }
-    print_check(
-        check_command,
-        args,
-        log,
-        |line, purpose, _| config::locate_run(line, purpose),
-        &check::LOCATE,
-    )
+    print_check(check_command, args, log, config::locate_run, &check::LOCATE)
 }
 
 /// `check` in front of `exec`.
@@ -351,7 +345,7 @@ fn check_exec<F: Parser>(
     mut args: Vec<OsString>,
     log: &mut Log,
     (group, required): (&Group, &str),
-    read: ReadExec<F>,
+    read: Read<F>,
 ) -> Result<ExitStatus, Stop> {
     if args.first().is_none_or(|word| word != "exec") {
         let verb = args.first().and_then(|word| group.verbs.iter().find(|verb| word == verb.name));
@@ -405,7 +399,7 @@ fn print_check<F: FromArgMatches, T>(
     command: fn() -> Command,
     args: Vec<OsString>,
     log: &mut Log,
-    read: fn(Line<F>, Purpose, &Signals) -> Result<T, Failure>,
+    read: Read<F, T>,
     check: &Check<T>,
 ) -> Result<ExitStatus, Stop> {
     let (line, signals) = begin(command, args, log).map_err(|stop| match &stop {
@@ -488,12 +482,4 @@ fn parse<F: FromArgMatches>(
     let line = cli::parse(command, args)?;
     *log = Log::start(line.format, line.debug);
     Ok(line)
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn the_definitions_are_sound() {
-        super::full_command().debug_assert();
-    }
 }

@@ -1,12 +1,12 @@
 //! The connection to a server: proxy, name, TCP, TLS.
 
 use std::net::IpAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::Url;
 use serde_json::{Value, json};
 
 use super::checklist::Checklist;
+use crate::date::unix_now;
 use crate::failure::Failure;
 use crate::go::duration;
 use crate::http::{Client, Phase, certificate};
@@ -38,7 +38,7 @@ pub(super) fn report_connection(
         return list.step("tls", Err(failure.clone()));
     }
     let trusted = client.trusted_certificate();
-    match trusted.and_then(|der| certificate_row(&der, SystemTime::now())) {
+    match trusted.and_then(|der| certificate_row(&der)) {
         Some((text, data)) => list.ok_with("tls", text, data),
         None => list.ok("tls", "the certificate is trusted"),
     }
@@ -84,12 +84,10 @@ fn report_hop(
 }
 
 /// Issuer and days left of a certificate, in words and as figures; `None` if it cannot be read.
-fn certificate_row(der: &[u8], now: SystemTime) -> Option<(String, Value)> {
+fn certificate_row(der: &[u8]) -> Option<(String, Value)> {
     let (issuer, not_after) = certificate::issuer_and_expiry(der)?;
-    let seconds = |duration: Duration| i64::try_from(duration.as_secs()).ok();
-    let not_after = seconds(not_after)?;
-    let now = seconds(now.duration_since(UNIX_EPOCH).unwrap_or_default())?;
-    let days = (not_after - now).div_euclid(DAY_SECONDS);
+    let not_after = i64::try_from(not_after.as_secs()).ok()?;
+    let days = (not_after - unix_now().cast_signed()).div_euclid(DAY_SECONDS);
     let data = json!({"issuer": issuer, "days_left": days, "not_after_unix_seconds": not_after});
     Some((format!("certificate by {issuer}, {days} days left"), data))
 }

@@ -26,9 +26,10 @@ use crate::metrics::Labels;
 use crate::run::RunConfig;
 use crate::run::locate::LocateRun;
 use crate::secret::{SecretString, overwrite_variable, protect_url, scrub_name, shown_url};
+use crate::sys::signal::Signals;
 
 /// The main command, or `check` in front of it.
-pub(crate) fn locate_run(line: Line<MainFlags>, purpose: Purpose) -> Result<LocateRun, Failure> {
+pub(crate) fn locate_run(line: Line<MainFlags>, purpose: Purpose, _: &Signals) -> Result<LocateRun, Failure> {
     run::check_command(&line, PROGRAM, purpose)?;
     let Line { flags, operands: command, debug, .. } = line;
     let MainFlags { locate: locate_flags, http: http_flags, timeout, output, run: run_flags, cache, .. } =
