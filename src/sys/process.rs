@@ -10,7 +10,7 @@ use std::path::Path;
 use rustix::io::{Errno, read, retry_on_intr, write};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    Pid, Signal as RustixSignal, getpgid, getpgrp, getpid, getppid, getsid, kill_process,
+    Pid, Signal as RustixSignal, getpgid, getpid, getppid, getsid, kill_process,
     set_parent_process_death_signal, setsid,
 };
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
@@ -78,7 +78,7 @@ impl Image {
     ) -> Result<Child, NotStarted> {
         let mut stack = Stack::<LEADER_STACK>::uninit();
         let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
-        let mut birth = self.birth(standard, false, &theirs);
+        let mut birth = self.birth(standard, &theirs);
         // SAFETY: see `clone`; `hear` waits until both children are done. The end of the leader sends no SIGCHLD, because
         // it is waited for here.
         let group = unsafe { birth.clone(&mut stack, lead, 0) }?;
@@ -94,16 +94,16 @@ impl Image {
     fn start_leading(&self, standard: [Option<BorrowedFd<'_>>; 3]) -> Result<Child, NotStarted> {
         let mut stack = Stack::<COMMAND_STACK>::uninit();
         let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
-        let mut birth = self.birth(standard, true, &theirs);
+        let mut birth = self.birth(standard, &theirs);
         // SAFETY: see `clone`; `hear` waits until the child is done.
         let pid = unsafe { birth.clone(&mut stack, be_born, libc::SIGCHLD) }?;
         drop(theirs);
         begun(Child { pid, group: pid }, hear(&ours, |_| true).1)
     }
 
-    fn birth<'a>(&'a self, standard: [Option<BorrowedFd<'a>>; 3], leads: bool, news: &OwnedFd) -> Birth<'a> {
+    fn birth<'a>(&'a self, standard: [Option<BorrowedFd<'a>>; 3], news: &OwnedFd) -> Birth<'a> {
         let inherited = Inherited::at_start();
-        Birth { image: self, standard, inherited, parent: getpid(), leads, news: news.as_raw_fd() }
+        Birth { image: self, standard, inherited, parent: getpid(), leader: None, news: news.as_raw_fd() }
     }
 }
 
@@ -134,8 +134,8 @@ struct Birth<'a> {
     standard: [Option<BorrowedFd<'a>>; 3],
     inherited: Inherited,
     parent: Pid,
-    /// True if the command creates its session itself.
-    leads: bool,
+    /// The process that made the session and the group, unless the command makes them itself.
+    leader: Option<Pid>,
     /// The children's end of a pipe, through which they report, because under valgrind and emulators their memory is a
     /// copy. When it is closed, because the program runs or they are gone, they no longer use our memory.
     news: RawFd,
@@ -176,8 +176,11 @@ extern "C" fn lead(birth: *mut c_void) -> c_int {
     // SAFETY: our parent gave us its `Birth`, and waits.
     let birth = unsafe { &mut *birth.cast::<Birth<'_>>() };
     let mut stack = Stack::<COMMAND_STACK>::uninit();
-    // SAFETY: see `Birth::clone`. If this process is killed while it waits, our parent waits for the other one.
-    let begun = setsid().and_then(|_| unsafe { birth.clone(&mut stack, be_born, libc::CLONE_PARENT) });
+    let begun = setsid().and_then(|session| {
+        birth.leader = Some(session);
+        // SAFETY: see `Birth::clone`. If this process is killed while it waits, our parent waits for the other one.
+        unsafe { birth.clone(&mut stack, be_born, libc::CLONE_PARENT) }
+    });
     if let Err(error) = begun {
         birth.report(FAILED, error.raw_os_error());
     }
@@ -248,7 +251,7 @@ impl Birth<'_> {
     fn prepare(&self) -> rustix::io::Result<()> {
         // A session of its own: a process group that the terminal's keys do not reach (they are forwarded once), and no
         // controlling terminal.
-        if self.leads {
+        if self.leader.is_none() {
             setsid()?;
         }
         set_parent_process_death_signal(Some(RustixSignal::TERM))?;
@@ -261,10 +264,11 @@ impl Birth<'_> {
         stdout.map_or(Ok(()), dup2_stdout)?;
         stderr.map_or(Ok(()), dup2_stderr)?;
         self.inherited.restore();
-        if !self.leads {
-            // The leader of the group. The program may stop the whole group as soon as it runs, and a leader that is
-            // stopped before it has exited would keep our parent waiting.
-            let _ = kill_process(getpgrp(), RustixSignal::KILL);
+        if let Some(leader) = self.leader {
+            // The program may stop the whole group as soon as it runs, and a leader that is stopped before it has exited
+            // would keep our parent waiting. (getpgrp(2) must not be asked for it: where a sandbox forbids that, the
+            // error is -1, which kill(2) takes for every process.)
+            let _ = kill_process(leader, RustixSignal::KILL);
         }
         Ok(())
     }

@@ -97,6 +97,18 @@ fn a_system_call_that_a_sandbox_forbids_is_a_local_failure() {
     }
 }
 
+/// Its error was taken for a process, and kill(2) takes -1 for all of them.
+#[test]
+#[cfg(target_arch = "x86_64")] // the only one with this system call
+fn a_forbidden_system_call_does_not_end_other_processes() {
+    let script = r#"sleep 60 & "$BINARY" -exchange=false -- true && kill -0 $!"#;
+    let mut command = namespace(&["--pid", "--fork", "sh", "-c", script]);
+    command.env("BINARY", env!("CARGO_BIN_EXE_monitoring-token")).env("MONITORING_SIGNER_KEY", key());
+    let forbid = libc::SECCOMP_RET_ERRNO | libc::EPERM.unsigned_abs();
+    system_calls(&mut command, &[libc::SYS_getpgrp], forbid);
+    run(&mut command).succeeded();
+}
+
 /// It was explained as a file that is not executable.
 #[test]
 fn file_capabilities_that_are_not_allowed_are_named() {
