@@ -10,11 +10,14 @@ use rsa::pkcs1::RsaPublicKey;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_cert::Version;
 use x509_cert::certificate::{CertificateInner, Profile, TbsCertificateInner};
-use x509_cert::der::asn1::ObjectIdentifier;
+use x509_cert::der::asn1::{ObjectIdentifier, OctetString};
 use x509_cert::der::oid::AssociatedOid as _;
 use x509_cert::der::{self, Decode as _, ErrorKind, Reader as _, SliceReader, Tag};
 use x509_cert::ext::pkix::name::GeneralName;
-use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName};
+use x509_cert::ext::pkix::{
+    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName,
+    SubjectKeyIdentifier,
+};
 use x509_cert::name::Name;
 use x509_cert::serial_number::SerialNumber;
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
@@ -142,6 +145,14 @@ fn constraints(certificate: &TbsCertificate) -> der::Result<(bool, Option<u64>)>
     let Some(extension) = found.next() else { return Ok((certificate.version != Version::V3, None)) };
     SliceReader::new(extension.extn_value.as_bytes())?
         .sequence(|reader| Ok((Option::decode(reader)?.unwrap_or(false), Option::decode(reader)?)))
+}
+
+/// The identifiers of its key and of its issuer's.
+pub(super) fn key_identifiers(der: &CertificateDer<'_>) -> (Option<OctetString>, Option<OctetString>) {
+    let Ok(certificate) = parse(der) else { return (None, None) };
+    let own = certificate.get::<SubjectKeyIdentifier>().ok().flatten().map(|(_, it)| it.0);
+    let issuer = certificate.get::<AuthorityKeyIdentifier>().ok().flatten();
+    (own, issuer.and_then(|(_, it)| it.key_identifier))
 }
 
 pub(super) fn check_dates(certificate: &TbsCertificate, now: UnixTime) -> Result<(), Flaw> {
@@ -275,6 +286,19 @@ fn unsupported_rsa(key: &SubjectPublicKeyInfoOwned) -> Option<String> {
         2048..=8192 => None,
         _ => Some(format!("is too long (RSA with {bits} bits; at most 8192 are supported)")),
     }
+}
+
+/// True if the certificate lists `*.DOMAIN`, as in Go even for a top-level domain, as private networks have. The verifier
+/// wants two labels after the wildcard.
+pub(super) fn lists_domain_of(certificate: &TbsCertificate, name: &ServerName<'_>) -> bool {
+    let ServerName::DnsName(host) = name else { return false };
+    let Some((_, domain)) = host.as_ref().trim_end_matches('.').split_once('.') else { return false };
+    let is_wildcard = |listed: &GeneralName| {
+        matches!(listed, GeneralName::DnsName(name)
+            if name.as_str().strip_prefix("*.").is_some_and(|it| it.eq_ignore_ascii_case(domain)))
+    };
+    let listed = certificate.get::<SubjectAltName>().ok().flatten();
+    listed.is_some_and(|(_, listed)| listed.0.iter().any(is_wildcard))
 }
 
 /// The certificate is for other hosts.

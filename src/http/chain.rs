@@ -6,14 +6,15 @@
 //! each CA may sign the next certificate; if one root is rejected, others with the same name are still tried.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use rustls::pki_types::{CertificateDer, ServerName, SignatureVerificationAlgorithm, UnixTime};
 use webpki::{EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, VerifiedPath};
 
 use super::certificate::{
-    self, FOR_SERVERS, Flaw, TbsCertificate, check_dates, check_issuer, check_not_ca, check_purpose, parse,
-    shown_name,
+    self, FOR_SERVERS, Flaw, TbsCertificate, check_dates, check_issuer, check_not_ca, check_purpose,
+    key_identifiers, parse, shown_name,
 };
 use super::roots::Roots;
 use super::trust::TrustStore;
@@ -49,8 +50,11 @@ impl<'a> Chain<'a> {
         if is_for(self.name) || other_form(self.name).is_some_and(|name| is_for(&name)) {
             return Ok(());
         }
-        let wrong_name = |it| certificate::wrong_name(&it, self.name);
-        Err(self.of_leaf(parse(self.leaf).map_or_else(|flaw| flaw, wrong_name)))
+        match parse(self.leaf) {
+            Ok(leaf) if certificate::lists_domain_of(&leaf, self.name) => Ok(()),
+            Ok(leaf) => Err(self.of_leaf(certificate::wrong_name(&leaf, self.name))),
+            Err(flaw) => Err(self.of_leaf(flaw)),
+        }
     }
 
     /// A certificate in the trust store is trusted for its own server, whoever signed it.
@@ -75,17 +79,43 @@ impl<'a> Chain<'a> {
                 Error::UnknownIssuer
             })
         };
-        let verified = leaf.verify_for_usage(
-            algorithms,
-            &roots.anchors,
-            self.intermediates,
-            self.now,
-            ForServers { left: Cell::new(MAX_CERTIFICATES_TRIED) },
-            None,
-            Some(&check),
-        );
-        let Err(error) = verified else { return Ok(()) };
+        let verify = |intermediates| {
+            let usage = ForServers { left: Cell::new(MAX_CERTIFICATES_TRIED) };
+            leaf.verify_for_usage(
+                algorithms,
+                &roots.anchors,
+                intermediates,
+                self.now,
+                usage,
+                None,
+                Some(&check),
+            )
+        };
+        let Err(error) = verify(self.intermediates) else { return Ok(()) };
+        if is_given_up(&error) && verify(&self.path_by_keys(roots)).is_ok() {
+            return Ok(());
+        }
         Err(rejected.take().unwrap_or_else(|| self.diagnose(&error, roots, places)))
+    }
+
+    /// The intermediates of the shortest path to a root by key identifiers (RFC 5280, 4.2.1.1 and 4.2.1.2). The verifier
+    /// compares only names, and of a CA that was renewed several times under its name, it tries too many certificates.
+    fn path_by_keys(self, roots: &Roots<'_>) -> Vec<CertificateDer<'a>> {
+        let is_sound = |der: &CertificateDer<'_>| check_issuer(der, 0, self.now).is_ok();
+        let ends = roots.found.iter().filter(|root| is_sound(&root.der));
+        let ends: Vec<_> = ends.filter_map(|root| key_identifiers(&root.der).0).collect();
+        let sent = self.intermediates.iter().filter(|der| is_sound(der));
+        let mut left: Vec<_> = sent.map(|der| (der, key_identifiers(der))).collect();
+        let mut paths = VecDeque::from([(Vec::new(), key_identifiers(self.leaf).1)]);
+        while let Some((path, issuer)) = paths.pop_front() {
+            if issuer.as_ref().is_some_and(|issuer| ends.contains(issuer)) {
+                return path;
+            }
+            for (der, (_, next)) in left.extract_if(.., |(_, (own, _))| own.is_some() && *own == issuer) {
+                paths.push_back(([&path[..], std::slice::from_ref(der)].concat(), next));
+            }
+        }
+        Vec::new()
     }
 
     fn check_issuers(self, path: &VerifiedPath<'_>, roots: &Roots<'_>) -> Result<(), Flaw> {
@@ -124,9 +154,7 @@ impl<'a> Chain<'a> {
             Error::UnknownIssuer => return unknown_authority(&path, roots, places),
             Error::NameConstraintViolation => "has a CA whose name constraints do not allow the names in it",
             Error::MaximumPathDepthExceeded => "has more than 6 intermediate certificates",
-            Error::MaximumSignatureChecksExceeded
-            | Error::MaximumPathBuildCallsExceeded
-            | Error::MaximumNameConstraintComparisonsExceeded => "takes too many steps to verify",
+            error if is_given_up(error) => "takes too many steps to verify",
             Error::CertDistrusted => "has a CA that is known to be compromised",
             _ => {
                 let found = self.unfit_intermediate(&path).or_else(|| self.wrong_signature(&path, roots));
@@ -192,6 +220,19 @@ impl<'a> Chain<'a> {
         }
         other_key
     }
+}
+
+fn is_given_up(error: &Error) -> bool {
+    use Error::{
+        MaximumNameConstraintComparisonsExceeded, MaximumPathBuildCallsExceeded,
+        MaximumSignatureChecksExceeded,
+    };
+    matches!(
+        error,
+        MaximumSignatureChecksExceeded
+            | MaximumPathBuildCallsExceeded
+            | MaximumNameConstraintComparisonsExceeded
+    )
 }
 
 type Parsed<'a> = (&'a CertificateDer<'a>, TbsCertificate);

@@ -373,6 +373,15 @@ pub fn same_names() -> Vec<Case> {
     let old_root_crossed = root.crossed_by(&elsewhere, expire);
     let (a, b) = (Ca::sound("a"), Ca::sound("b"));
     let (a_by_b, b_by_a) = (a.crossed_by(&b, |_| {}), b.crossed_by(&a, |_| {}));
+    // As Active Directory renews a CA: each generation certifies its neighbors. The clients trust the first one.
+    let with_issuer_key = |p: &mut CertificateParams| p.use_authority_key_identifier_extension = true;
+    let generations = [(); 4].map(|()| Ca::sound("the renewed CA"));
+    let mut between: Vec<Der> = generations.iter().map(|ca| ca.der.clone()).collect();
+    for pair in generations.windows(2) {
+        between.push(pair[0].crossed_by(&pair[1], with_issuer_key));
+        between.push(pair[1].crossed_by(&pair[0], with_issuer_key));
+    }
+    let between: Vec<&Der> = between.iter().collect();
     vec![
         Case::new(
             "an expired root, then the renewed one",
@@ -380,6 +389,11 @@ pub fn same_names() -> Vec<Case> {
             root.server(&[]),
         ),
         Case::new("a renewed root, then the expired one", vec![renewed, expired.clone()], root.server(&[])),
+        Case::new(
+            "a CA that was renewed three times",
+            vec![generations[0].der.clone()],
+            generations[3].leaf(&between, with_issuer_key),
+        ),
         Case::new(
             "an impostor of the same name, then the root",
             vec![impostor.der.clone(), no_ca.der.clone(), root.der.clone()],
@@ -654,6 +668,12 @@ pub fn names() -> Vec<Case> {
         named("other names", vec![name("other.example"), name("*.example")])
             .at("localhost")
             .refused(&["is not valid for localhost, only for other.example, *.example"]),
+        named("a wildcard below a top-level domain", vec![name("*.localhost")])
+            .at("x.localhost")
+            .unlike_openssl("it wants two labels after the wildcard"),
+        named("a wildcard for other names", vec![name("*.localhost")])
+            .at("x.y.localhost")
+            .refused(&["is not valid for x.y.localhost, only for *.localhost"]),
         named("many names", many)
             .at("localhost")
             .refused(&["only for host0.example, host1.example, host2.example and 6 more"]),
