@@ -452,6 +452,17 @@ fn in_a_cgi_program_http_proxy_is_refused_as_in_go() {
     assert_eq!(heads.lock().unwrap().len(), 2);
 }
 
+/// The message said that the proxy refused (HTTP 200 OK).
+#[test]
+fn a_tunnel_that_the_library_cannot_read_is_not_called_refused() {
+    let headers = "X-Many: x\r\n".repeat(101);
+    let (address, _) = counting(http("200 OK", &headers, ""));
+    once(asks("https://far.invalid").env("HTTPS_PROXY", format!("http://{address}"))).failed_with(
+        125,
+        &["did not connect to https://far.invalid: its response to CONNECT is not valid HTTP"],
+    );
+}
+
 /// reqwest#2252: a message must say why a proxy refuses a tunnel. The HTTP library does not report the status, so the
 /// proxy is asked a second time; one that wants a password gets it only once, because more may lock the account.
 #[test]
@@ -647,7 +658,7 @@ fn socks(chosen: u8) -> (SocketAddr, Arc<Mutex<Vec<Vec<u8>>>>) {
             let _ = stream.read_exact(&mut user);
             let mut password = vec![0; user[user.len() - 1].into()];
             let _ = stream.read_exact(&mut password);
-            let is_right = user.starts_with(b"me") && password.starts_with(b"right");
+            let is_right = user == b"alone\0" || (user.starts_with(b"me") && password.starts_with(b"right"));
             let _ = stream.write_all(&[1, u8::from(!is_right)]);
             if !is_right {
                 return;
@@ -667,9 +678,15 @@ fn socks(chosen: u8) -> (SocketAddr, Arc<Mutex<Vec<Vec<u8>>>>) {
 /// here they are offered one after the other.
 #[test]
 fn a_socks_proxy_without_authentication_gets_no_credentials() {
-    for (chosen, credentials, offered) in
-        [(0, "", &[0][..]), (0, "me:right@", &[2, 0]), (2, "me:right@", &[2]), (0, "me@", &[0])]
-    {
+    for (chosen, credentials, offered) in [
+        (0, "", &[0][..]),
+        (0, "me:right@", &[2, 0]),
+        (2, "me:right@", &[2]),
+        (0, "me@", &[2, 0]),
+        (2, "alone@", &[2]),
+        (2, "alone:@", &[2]),
+        (0, ":right@", &[0]),
+    ] {
         let (address, offers) = socks(chosen);
         let proxy = format!("socks5://{credentials}{address}");
         once(asks("http://far.invalid").env("HTTP_PROXY", proxy)).said(0, &["token sent to far.invalid"]);

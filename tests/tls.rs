@@ -186,6 +186,23 @@ fn a_proxy_that_fails_in_its_handshake_is_named() {
     }
 }
 
+/// The advice was to use http://, which would have sent the token in the clear.
+#[test]
+fn a_chain_that_is_too_long_is_not_called_another_protocol() {
+    let folder = Folder::new();
+    let (authority, ca) = authority(&folder);
+    let mut identity = authority.issue(&server_params(&["127.0.0.1"]));
+    identity.intermediates = vec![identity.certificate.clone(); 300];
+    let address = identity.serve(|mut stream| drop(stream.read(&mut [0; 1024])));
+    let ended = run(command(&ca).env("LOCATE_URL", format!("https://{address}/")).args(["--", "true"]));
+    ended.failed_with(
+        125,
+        &[&format!(
+            "the TLS handshake with https://{address} failed: it sent more than 64 KiB of certificates"
+        )],
+    );
+}
+
 #[test]
 fn check_blames_the_proxy_for_its_certificate() {
     let folder = Folder::new();

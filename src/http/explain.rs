@@ -110,7 +110,7 @@ impl Circumstances<'_> {
             }
             Some(io) => self.connect(io),
             None if error.is_timeout() => self.connect(&io::ErrorKind::TimedOut.into()),
-            None if texts(error).any(|text| text.to_lowercase().contains("invalid server name")) => {
+            None if texts(error).any(|text| text.contains("invalid dns name")) => {
                 self.connect(&io::Error::other("a certificate cannot have this host name"))
             }
             None => self.connect(&io::Error::other("no connection")),
@@ -302,6 +302,9 @@ impl Circumstances<'_> {
         let status = second_look::status(&reply);
         if status == Some(407) {
             return self.unauthenticated_tunnel(proxy).await;
+        }
+        if matches!(status, Some(200..=299)) {
+            return self.not_connected(proxy, "its response to CONNECT is not valid HTTP", false);
         }
         let (shown, at, variable) = (proxy.shown(), origin(self.url), proxy.variable);
         let label = status.map(|status| format!(" ({})", named_status(status))).unwrap_or_default();

@@ -47,14 +47,11 @@ impl Proxy {
     }
 
     pub(super) fn has_socks_credentials(&self) -> bool {
-        let has = |text: &str| !text.is_empty();
-        self.url.scheme().starts_with("socks5")
-            && has(self.url.username())
-            && self.url.password().is_some_and(has)
+        self.url.scheme().starts_with("socks5") && !self.url.username().is_empty()
     }
 
-    /// The URL for the HTTP library. As in Go, the proxy resolves host names, even for `socks5://`, and a SOCKS user
-    /// without a password is ignored.
+    /// The URL for the HTTP library. As in Go, the proxy resolves host names, even for `socks5://`, and a SOCKS
+    /// password without a user is ignored.
     pub(super) fn for_library(&self, with_credentials: bool) -> Url {
         let mut url = self.url.clone();
         if url.scheme().starts_with("socks5") {

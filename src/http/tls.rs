@@ -12,8 +12,8 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{
-    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, OtherError, PeerIncompatible,
-    SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, InvalidMessage, OtherError,
+    PeerIncompatible, SignatureScheme,
 };
 
 use super::attempt::Progress;
@@ -180,9 +180,12 @@ impl ClientSessionStore for Watcher {
 pub(super) fn explain(error: &rustls::Error, at: &str, wants_certificate: bool) -> (Reason, String) {
     let why = match error {
         rustls::Error::InvalidCertificate(why) => return explain_certificate(why, at),
-        rustls::Error::InvalidMessage(_) => {
-            format!("{at} does not speak TLS on this port; use http://, or correct the port")
-        }
+        rustls::Error::InvalidMessage(
+            InvalidMessage::InvalidContentType
+            | InvalidMessage::InvalidEmptyPayload
+            | InvalidMessage::MessageTooLarge
+            | InvalidMessage::UnknownProtocolVersion,
+        ) => format!("{at} does not speak TLS on this port; use http://, or correct the port"),
         rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol) => format!("{at} {ONLY_HTTP2}"),
         rustls::Error::AlertReceived(alert) => {
             let why = explain_alert(*alert, wants_certificate);
@@ -253,7 +256,11 @@ fn explain_other(error: &rustls::Error) -> &'static str {
         rustls::Error::NoCertificatesPresented => "it sent no certificate",
         rustls::Error::DecryptError => "a message was altered on the way, or is not encrypted as agreed",
         rustls::Error::PeerSentOversizedRecord => "it sent a record that is too large",
+        rustls::Error::InvalidMessage(
+            InvalidMessage::HandshakePayloadTooLarge | InvalidMessage::CertificatePayloadTooLarge,
+        ) => "it sent more than 64 KiB of certificates",
         rustls::Error::PeerMisbehaved(_)
+        | rustls::Error::InvalidMessage(_)
         | rustls::Error::InappropriateMessage { .. }
         | rustls::Error::InappropriateHandshakeMessage { .. } => "it does not follow the TLS protocol",
         rustls::Error::FailedToGetRandomBytes => "the system random number generator failed",
