@@ -390,6 +390,27 @@ fn the_sandbox_refuses_what_locate_refuses() {
     }
 }
 
+/// The original reads it.
+#[test]
+fn a_key_whose_path_looks_like_a_key_is_read() {
+    let folder = Folder::new();
+    for name in ["{prod}.json", "\"k\".json", "-----BEGIN", "${KEYS}"] {
+        let path = folder.path(name);
+        std::fs::copy(testdata("keys/eddsa.json"), &path).unwrap();
+        run(token().env("MONITORING_SIGNER_KEY", &path).args(["-exchange=false", "--", "true"])).succeeded();
+    }
+}
+
+/// The original signs with it.
+#[test]
+fn a_private_key_with_a_member_of_a_set_or_of_an_encrypted_key_signs() {
+    let jwk = std::fs::read_to_string(testdata("keys/eddsa.json")).unwrap();
+    for member in ["\"keys\":[]", "\"ciphertext\":\"\""] {
+        let jwk = jwk.replacen('{', &format!("{{{member},"), 1);
+        run(token().env("MONITORING_SIGNER_KEY", jwk).args(["-exchange=false", "--", "true"])).succeeded();
+    }
+}
+
 #[test]
 fn a_key_in_another_form_in_the_variable_is_refused_unseen() {
     let d = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A";

@@ -289,7 +289,8 @@ pub(crate) fn path(text: &OsStr) -> Result<PathBuf, Why> {
         let why = "expected a path, not a token or key; it is not shown";
         return Err(Why::Hidden(why.into()));
     }
-    only(PathBuf::from(text), !text.as_bytes().iter().any(u8::is_ascii_control), CONTROL_CHARACTER)
+    let stray = stray_character(&text.to_string_lossy());
+    stray.map_or_else(|| Ok(PathBuf::from(text)), |why| Err(why.into()))
 }
 
 /// True for a service token, in any directory, or a JWK.

@@ -30,7 +30,18 @@ pub(super) fn looks_like_a_key(text: &OsStr) -> bool {
     let text_bytes = decoded.trim_ascii();
     let damaged = text_bytes.iter().any(|byte| matches!(byte, b'{' | b'"' | b'\n'))
         || text_bytes.windows(5).any(|window| window == b"-----");
-    damaged || (holds_base64(text_bytes) && Path::new(text).symlink_metadata().is_err())
+    (damaged || holds_base64(text_bytes)) && Path::new(text).symlink_metadata().is_err()
+}
+
+/// Describes the damage to a text that `looks_like_a_key` only because of it. (A key in quotation marks may be a JWK.)
+pub(super) fn damage(text: &OsStr) -> Option<&'static str> {
+    let contains = |part: &[u8]| text.as_bytes().windows(part.len()).any(|window| window == part);
+    match text.as_bytes().trim_ascii() {
+        [b'"', .., b'"'] | [b'\'', .., b'\''] => Some("the value is in quotation marks; remove them"),
+        bytes if bytes.contains(&b'"') => None,
+        _ if contains(b"${") || contains(b"{{") => Some("a variable in the value was not expanded"),
+        _ => None,
+    }
 }
 
 /// True if it has the form of a URL, such as `https://HOST/PATH?token=…` or `vault:PATH`, and is not the name of a file.

@@ -8,7 +8,7 @@ use reqwest::Url;
 
 use super::Purpose;
 use super::http::http;
-use super::key_text::{is_inline_jwk, is_url, looks_like_a_key, may_hold_a_secret};
+use super::key_text::{damage, is_inline_jwk, is_url, looks_like_a_key, may_hold_a_secret};
 use super::run;
 use crate::cache::Cache;
 use crate::child::OutputPolicy;
@@ -149,14 +149,14 @@ fn key(given: Option<&Given>) -> Result<KeySource, Failure> {
     let origin = if given.is_variable() { SIGNER_KEY } else { "-monitoring-signer-key" };
     let kind = if given.text.as_bytes().starts_with(b"file:") { "file: URL" } else { "URL" };
     let source = match (is_inline_jwk(&given.text), given.is_variable()) {
-        (false, _) if looks_like_a_key(&given.text) => Err(Failure::failed(
-            Stage::Sign,
-            Reason::KeyInvalid,
-            format!(
-                "{}: expected the path of a private JWK, or the JWK itself (it begins with {{); the value looks like a key in another form, and is not shown",
-                given.origin
-            ),
-        )),
+        (false, _) if looks_like_a_key(&given.text) => {
+            let (reason, why) = match damage(&given.text) {
+                Some(damage) => (Reason::KeyUnreadable, damage),
+                None => (Reason::KeyInvalid, "the value looks like a key in another form, and is not shown"),
+            };
+            let expected = "expected the path of a private JWK, or the JWK itself (it begins with {)";
+            Err(Failure::failed(Stage::Sign, reason, format!("{}: {expected}; {why}", given.origin)))
+        }
         (false, _) if is_url(&given.text) => Err(Failure::failed(
             Stage::Sign,
             Reason::KeyUnreadable,

@@ -62,16 +62,16 @@ impl Members {
 
     /// Refuses files that hold a key in another form than a JWK.
     fn refuse_containers(&self) -> Result<(), Unusable> {
+        if self.text("kty").is_some() {
+            return Ok(());
+        }
         if self.has("keys") {
             return Err("this is a JWK set; extract the one private key from it".to_owned());
         }
         if self.has("ciphertext") {
             return Err(encrypted());
         }
-        if self.text("kty").is_none() {
-            return Err(format!("this is not a JWK: {}", self.missing("kty")));
-        }
-        Ok(())
+        Err(format!("this is not a JWK: {}", self.missing("kty")))
     }
 
     fn find(&self, name: &str) -> Option<&Value> {

@@ -55,6 +55,33 @@ pub fn keys(lab: &Lab) -> Vec<Fault> {
         )
         .with(&["-monitoring-signer-key=file:///keys/k.json"]),
         fault(
+            "a path in quotation marks",
+            none(),
+            &[
+                "MONITORING_SIGNER_KEY: expected the path of a private JWK, or",
+                "; the value is in quotation marks; remove them",
+            ],
+        )
+        .with(&["MONITORING_SIGNER_KEY=\"/keys/k.json\""]),
+        fault(
+            "a JWK in quotation marks",
+            none(),
+            &[
+                "MONITORING_SIGNER_KEY: expected the path of a private JWK, or",
+                "; the value is in quotation marks; remove them",
+            ],
+        )
+        .with(&["MONITORING_SIGNER_KEY='{\"kty\":\"OKP\"}'"]),
+        fault(
+            "a path with a variable",
+            none(),
+            &[
+                "-monitoring-signer-key: expected the path of a private JWK, or",
+                "; a variable in the value was not expanded",
+            ],
+        )
+        .with(&["-monitoring-signer-key=${KEYS}/k.json"]),
+        fault(
             "PEM on the command line",
             none(),
             &["-monitoring-signer-key: expected the path of a private JWK, or", "and is not shown"],

@@ -100,13 +100,31 @@ fn a_carriage_return_or_a_stray_blank_is_refused_and_shown() {
             "/tmp/x.prom\r",
             "\"/tmp/x.prom\\r\" for MONITORING_TOKEN_METRICS_TEXTFILE: contains a control character",
         ),
+        (
+            "MONITORING_TOKEN_METRICS_TEXTFILE",
+            "/tmp/x.prom ",
+            "\"/tmp/x.prom \" for MONITORING_TOKEN_METRICS_TEXTFILE: begins or ends with whitespace",
+        ),
+        (
+            "MONITORING_TOKEN_CACHE_DIR",
+            "/tmp/x\u{a0}",
+            "MONITORING_TOKEN_CACHE_DIR: begins or ends with whitespace",
+        ),
+        (
+            "MONITORING_TOKEN_CA_FILE",
+            " /tmp/ca.pem",
+            "MONITORING_TOKEN_CA_FILE: begins or ends with whitespace",
+        ),
     ] {
         run(offline(&["--", "true"]).env(variable, value)).failed_with(2, &[words]);
     }
     // The path of the key may hold anything, and is shown.
-    let mut command = token();
-    command.env("MONITORING_SIGNER_KEY", "/keys/k.json\r").args(["--", "true"]);
-    run(&mut command).failed_with(125, &["cannot read key file /keys/k.json\\r: No such file"]);
+    for (path, words) in [
+        ("/keys/k.json\r", "cannot read key file /keys/k.json\\r: No such file"),
+        ("/keys/k.json ", "correct the path in MONITORING_SIGNER_KEY, which begins or ends with whitespace"),
+    ] {
+        run(token().env("MONITORING_SIGNER_KEY", path).args(["--", "true"])).failed_with(125, &[words]);
+    }
     for name in ["URL", "_url", "ndt.url", "ndt-url", "URL2"] {
         run(offline(&["--", "true"]).env("ENV_NAME", name)).succeeded();
     }
