@@ -67,7 +67,6 @@ impl<'a> Until<'a> {
         Ok(())
     }
 
-    /// Waits for a moment.
     pub(crate) fn pause(&self, at_most: Duration) -> Result<(), Ended> {
         self.poll(None, at_most).map(drop)
     }

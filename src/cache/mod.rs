@@ -36,7 +36,6 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 /// Increases when the hashed data changes.
 const KEY_FORMAT: &str = "monitoring-token result 1";
 
-/// The hash that identifies a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CacheKey(String);
 

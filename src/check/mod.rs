@@ -7,7 +7,6 @@
 mod checklist;
 mod network;
 mod observer;
-mod target;
 
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ pub(crate) use checklist::Check;
 use serde_json::Value;
 
 use checklist::Checklist;
+use network::report_target;
 use observer::report_clock;
 
 use crate::child;
@@ -65,7 +65,7 @@ fn check_locate(what: LocateRun, signals: &Signals, log: Log, list: &mut Checkli
         }
         return Ok(());
     };
-    target::report(list, &run, &granted)
+    report_target(list, &run, &granted)
 }
 
 fn check_token(what: TokenRun, signals: &Signals, log: Log, list: &mut Checklist) -> Result<(), Failure> {

@@ -165,7 +165,6 @@ impl GoUrl {
         self
     }
 
-    /// The URL as Go writes it.
     pub(crate) fn text(&self) -> String {
         self.written(&self.host)
     }

@@ -197,7 +197,6 @@ async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &[u8
     bytes
 }
 
-/// The status of an HTTP/1 response.
 pub(super) fn status(bytes: &[u8]) -> Option<u16> {
     let text = bytes.strip_prefix(b"HTTP/1.")?;
     std::str::from_utf8(text.get(2..5)?).ok()?.parse().ok()

@@ -93,7 +93,6 @@ impl Mask {
         self.pass_on(self.hold_from(), out);
     }
 
-    /// True if text is held back.
     pub fn is_holding(&self) -> bool {
         self.decided < self.buffer.len()
     }

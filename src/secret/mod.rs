@@ -24,7 +24,6 @@ mod normalize;
 mod patterns;
 mod scan;
 mod shapes;
-mod shown;
 mod url;
 
 use std::borrow::Cow;
@@ -38,7 +37,6 @@ pub use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 pub use shapes::REDACTED;
 pub(crate) use shapes::is_file_name;
-pub use shown::{MAX_LINE_BYTES, capped, printable};
 pub(crate) use url::{basic_credentials, redact_links, redact_reference, shown_url};
 pub use url::{protect_url, redact_url};
 
@@ -48,6 +46,8 @@ pub(crate) use crate::sys::memory::{overwrite_variable, scrub_stack};
 /// point must be longer than the shown text to matter.
 const WINDOW_BYTES_PER_CHAR: usize = 16;
 const MIN_WINDOW_BYTES: usize = 1024;
+/// The longest line that is printed.
+pub const MAX_LINE_BYTES: usize = 4096;
 
 /// A set of secrets that are removed from text.
 #[derive(Default)]
@@ -60,12 +60,10 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// An empty set.
     pub const fn new() -> Secrets {
         Secrets { known: Vec::new(), patterns: None, decoded: None }
     }
 
-    /// Adds `secret` to the set.
     pub fn protect(&mut self, secret: &str) {
         if !self.known.iter().any(|known| known.expose_secret() == secret) {
             self.known.push(SecretString::from(secret));
@@ -97,7 +95,6 @@ impl Secrets {
         redacted(&self.replace(text.as_bytes(), Extent::LongSecretPart))
     }
 
-    /// A mask for a stream.
     pub fn mask(&mut self) -> Mask {
         Mask::new(Arc::clone(self.patterns()))
     }
@@ -195,7 +192,7 @@ pub fn clean_foreign(text: &str) -> String {
 fn clean_with(text: &str, scrub: fn(&str) -> String) -> String {
     /// How much of the text is processed. Text from others was cut off earlier; this limit is for bugs.
     const MAX_BYTES: usize = 4 * MAX_LINE_BYTES;
-    let text = if text.len() > MAX_BYTES { &text[..shown::floor(text, MAX_BYTES)] } else { text };
+    let text = if text.len() > MAX_BYTES { &text[..floor(text, MAX_BYTES)] } else { text };
     capped(printable(&scrub(text)), MAX_LINE_BYTES)
 }
 
@@ -226,13 +223,54 @@ fn replace_at(bytes: &[u8], found: Vec<Range<usize>>) -> Vec<u8> {
     out
 }
 
+/// Escapes all characters in `text` that could break a line, control a terminal or be overlooked: controls, formats,
+/// directions, and whitespace other than the space.
+pub fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        let is_other_blank = c.is_whitespace() && c != ' ';
+        if is_invisible(c) || is_other_blank { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
+
+/// `text`, cut off with an ellipsis if it is longer than `max_bytes`.
+pub fn capped(mut text: String, max_bytes: usize) -> String {
+    const ELLIPSIS: &str = "…";
+    if text.len() > max_bytes {
+        text.truncate(floor(&text, max_bytes.saturating_sub(ELLIPSIS.len())));
+        text.push_str(ELLIPSIS);
+    }
+    text
+}
+
+/// The last character boundary of `text` at or before `at`.
+fn floor(text: &str, at: usize) -> usize {
+    (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::shown;
+    use super::*;
 
     #[test]
     fn a_text_is_cut_before_it_is_looked_at() {
         assert_eq!(shown(&format!("  a\n b {}", "x".repeat(1 << 20)), 6), "a b xx…");
         assert_eq!(shown("abc", 3), "abc");
+    }
+
+    #[test]
+    fn invisible_characters_are_made_visible() {
+        assert_eq!(printable("a\nb\u{1b}[31m\0é\u{202e}"), "a\\nb\\u{1b}[31m\\u{0}é\\u{202e}");
+        assert_eq!(
+            printable("\u{a0}\u{200b}\u{feff}\u{ad}\u{2028}\u{e0041}"),
+            "\\u{a0}\\u{200b}\\u{feff}\\u{ad}\\u{2028}\\u{e0041}"
+        );
+    }
+
+    #[test]
+    fn lines_are_cut_between_characters() {
+        assert_eq!(capped("äöü".to_owned(), 5), "ä…");
+        assert_eq!(capped("äöü".to_owned(), 6), "äöü");
     }
 }

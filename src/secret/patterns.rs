@@ -11,9 +11,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use memchr::memmem;
 
+use super::floor;
 use super::lists::{self, is_kept};
 use super::normalize::{Stream, fold};
-use super::shown::floor;
 
 /// The shortest part of a secret that counts.
 pub(super) const PIECE_CHARS: usize = 12;
@@ -42,7 +42,6 @@ pub(super) struct Patterns {
     text: Vec<u8>,
     fronts: Vec<Front>,
     short: Vec<Short>,
-    /// The grams of the forms.
     filter: Filter,
     has_odd_characters: bool,
 }

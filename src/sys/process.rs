@@ -45,7 +45,6 @@ impl Image {
         Ok(Image { path, words, kept, set, argv, envp })
     }
 
-    /// The environment of the program.
     pub(crate) fn variables(&self) -> impl Iterator<Item = &CStr> {
         self.kept.iter().copied().chain(self.set.iter().map(CString::as_c_str))
     }

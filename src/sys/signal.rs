@@ -19,15 +19,10 @@ use crate::sys::descriptors::readable;
 pub struct Signal(i32);
 
 impl Signal {
-    /// SIGHUP.
     pub const HUP: Signal = Signal(libc::SIGHUP);
-    /// SIGTERM.
     pub const TERM: Signal = Signal(libc::SIGTERM);
-    /// SIGKILL.
     pub const KILL: Signal = Signal(libc::SIGKILL);
-    /// SIGCONT.
     pub const CONT: Signal = Signal(libc::SIGCONT);
-    /// SIGCHLD.
     pub const CHLD: Signal = Signal(libc::SIGCHLD);
     pub(crate) const PIPE: Signal = Signal(libc::SIGPIPE);
     pub(crate) const STOP: Signal = Signal(libc::SIGSTOP);
@@ -40,7 +35,6 @@ impl Signal {
         crashes.contains(&self.0)
     }
 
-    /// Signals that are forwarded to the command.
     const FORWARDED: [i32; 8] = [
         libc::SIGTERM,
         libc::SIGINT,
@@ -71,12 +65,10 @@ impl Signal {
         libc::SIGTRAP,
     ];
 
-    /// True if it is forwarded to the command.
     pub(crate) fn is_forwarded(self) -> bool {
         Signal::FORWARDED.contains(&self.0)
     }
 
-    /// The number on this platform.
     pub fn number(self) -> i32 {
         self.0
     }

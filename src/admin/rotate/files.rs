@@ -139,7 +139,6 @@ impl Files {
         }
     }
 
-    /// Replaces `FILE.state`.
     pub(super) fn save(&self, state: &State) -> Result<(), Failure> {
         let path = self.neighbor(".state");
         let save = || self.replacement(NEW_STATE, &path)?.install(&state.to_json());

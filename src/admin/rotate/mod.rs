@@ -87,7 +87,6 @@ struct Notes {
     expires: Option<u64>,
     clock_offset_seconds: Option<i64>,
     deleted: Vec<String>,
-    /// Tokens that could not be deleted.
     undeleted: Vec<Extra>,
     /// Tokens that may be of a lost creation.
     unproven: Vec<Extra>,

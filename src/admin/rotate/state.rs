@@ -38,7 +38,6 @@ impl State {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// The index of this token.
     pub(super) fn position(&self, token: &SecretString) -> Option<usize> {
         let fingerprint = fingerprint(token);
         self.tokens.iter().position(|known| known.fingerprint == fingerprint)

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::ask::Locate;
+use super::Locate;
 use super::config::failed;
 use super::offer::Offer;
 use crate::failure::{Failure, Reason};

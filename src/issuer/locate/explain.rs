@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::Locate;
 use super::answer::{LocateError, MonitoringResult};
-use super::ask::Locate;
 use super::config::failed;
 use crate::failure::{Failure, Reason};
 use crate::go::duration;
