@@ -330,6 +330,17 @@ fn a_token_written_by_create_is_accepted_if_the_issuer_identifies_it() {
     }
 }
 
+/// The story: such a token expired while Gafaelfawr could not be reached, and no later `rotate` replaced it.
+#[test]
+fn a_token_written_by_create_is_replaced_when_it_is_not_valid_any_more() {
+    let rotated = Rotated::missing(GAFAELFAWR);
+    run(rotated.issuer.create(&rotated.sandbox).arg("--out").arg(rotated.file())).succeeded();
+    rotated.rotate(&[]).did_nothing();
+    rotated.delete_at_issuer();
+    rotated.rotate(&[]).rotated();
+    rotated.is_settled();
+}
+
 #[test]
 fn a_token_that_is_not_valid_any_more_is_replaced() {
     for issuer in ISSUERS {
@@ -571,6 +582,18 @@ fn the_issuers_clock_decides() {
     // One that has expired is replaced.
     rotate_at(80_000).rotated();
     rotated.works();
+}
+
+/// The story: by a local clock that was days behind, the token was fresh until it had expired.
+#[test]
+fn if_the_clocks_are_days_apart_the_later_one_says_that_a_token_is_due() {
+    const DAY: u64 = 24 * 3600;
+    let timed = Timed::new();
+    let rotate_at = |seconds: u64| timed.rotate_at(seconds, &["--lifetime=3d"]);
+    rotate_at(0).rotated();
+    rotate_at(3 * DAY / 2).did_nothing();
+    rotate_at(5 * DAY / 2).rotated();
+    timed.rotated.works();
 }
 
 #[test]

@@ -402,7 +402,7 @@ fn a_signal_between_two_deletions_forgets_neither_token() {
         let child = start(rotated.command(&[DUE]).env(rotated.issuer.url, &url));
         eventually("a deletion that hangs", || (seen.load(Ordering::Relaxed) == 3).then_some(()));
         kill(child.id(), libc::SIGTERM);
-        assert_eq!(finish(child).status, 143);
+        finish(child).failed_with(143, &["interrupted by SIGTERM", "token holds the new token "]);
         go_on.send(()).unwrap();
         assert_eq!(rotated.tokens().len(), 2);
         rotated.works();
@@ -497,6 +497,22 @@ fn a_token_of_another_program_that_only_a_gateway_refuses_stays() {
     assert_eq!(rotated.tokens().len(), 0);
 }
 
+/// The story: once the token in FILE had expired, no `rotate` replaced it, because the ingress said no more than 401.
+#[test]
+fn a_token_that_has_expired_by_its_record_is_replaced_without_a_question() {
+    let (rotated, url) = through(STACKSTATE, |head| {
+        let is_gateway = head.to_lowercase().contains("x-api-key: ");
+        is_gateway.then(|| http("401 Unauthorized", "", "The supplied authentication is invalid"))
+    });
+    rotate(&rotated, &url, &[]).rotated();
+    let path = rotated.folder.path("token.state");
+    let mut state: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    state["tokens"][0]["expires"] = (now() - 60).into();
+    fs::write(&path, state.to_string()).unwrap();
+    rotated.sandbox.misbehave(r#"{"status":200,"body":"[]","times":1,"only":"GET /api/security/tokens"}"#);
+    rotate(&rotated, &url, &[]).rotated();
+}
+
 /// A new token that was not listed yet was taken for gone, and replaced.
 #[test]
 fn a_token_that_is_not_listed_yet_is_not_taken_for_gone() {
@@ -576,7 +592,12 @@ fn a_lost_token_is_reported_if_the_clocks_of_gateway_and_issuer_differ() {
     let lost = tokens.iter().find(|token| !rotated.token().contains(token["token"].as_str().unwrap()));
     let lost = lost.unwrap()["token"].as_str().unwrap();
     fails(&ended, &[&format!("rotate may have created the token {lost}, ")]);
-    rotate(&rotated, &url, &[]).said(0, &["rotate may have created the token ", lost]);
+    let metrics = Folder::new();
+    let path = metrics.path("rotate.prom");
+    let flag = format!("-metrics-textfile={}", path.display());
+    rotate(&rotated, &url, &[&flag]).said(0, &["rotate may have created the token ", lost]);
+    let written = fs::read_to_string(path).unwrap();
+    assert!(written.contains(r#"stage="revoke",reason="token-not-deleted"} 1"#), "{written}");
     rotated.works();
 }
 

@@ -42,7 +42,7 @@ use crate::cli::{self, FORMAT, Format, LIFETIME, Line, RotateFlags};
 use crate::config;
 use crate::config::run::metrics_labels;
 use crate::config::token::labels;
-use crate::date::time;
+use crate::date::{time, unix_now};
 use crate::failure::{ExitStatus, Failure, Reason, Stage, Warning};
 use crate::issuer::{
     Found, Issuer, IssuerConfig, Known, Lifetime, Others, PlannedCreation, SETTLED_AFTER_SECONDS, Seen, Site,
@@ -86,6 +86,8 @@ struct Notes {
     /// The expiry of that token, if it is valid.
     expires: Option<u64>,
     clock_offset_seconds: Option<i64>,
+    /// The new content of FILE, if it was replaced.
+    holds: Option<String>,
     deleted: Vec<String>,
     undeleted: Vec<Extra>,
     /// Tokens that may be of a lost creation.
@@ -181,11 +183,10 @@ impl Rotation {
             notes.expires = known_expiry(&flags.token_file);
         }
         let figures = figures(&result, &notes, until.deadline);
-        let rotated = result.as_ref().ok().filter(|(done, _)| done.rotated);
-        let holds = rotated.map(|(done, path)| format!("{path} holds the new token {}", done.id));
-        let written = Written { metrics: metrics_textfile, labels, figures, holds };
+        let written = Written { metrics: metrics_textfile, labels, figures, holds: notes.holds.take() };
         notes.warnings.extend(written.write());
-        let (done, path) = result.map_err(|failure| failure.with_warnings(notes.warnings.drain(..)))?;
+        let (done, path) =
+            result.map_err(|failure| written.naming_new(failure).with_warnings(notes.warnings.drain(..)))?;
         for warning in &notes.warnings {
             log.warning(warning);
         }
@@ -198,7 +199,6 @@ pub(crate) struct Written {
     metrics: Option<PathBuf>,
     labels: Labels,
     figures: Figures,
-    /// The new content of FILE, if it was replaced.
     holds: Option<String>,
 }
 
@@ -212,8 +212,11 @@ impl Written {
         self.figures.exit_status = failure.status.code();
         self.figures.failed.push(failure.stage);
         self.figures.failures.push((failure.stage, failure.reason));
-        let failure = self.holds.iter().fold(failure, |failure, holds| failure.and(holds));
-        failure.with_warnings(self.write())
+        self.naming_new(failure).with_warnings(self.write())
+    }
+
+    fn naming_new(&self, failure: Failure) -> Failure {
+        self.holds.iter().fold(failure, |failure, holds| failure.and(holds))
     }
 }
 
@@ -224,7 +227,7 @@ fn figures<T>(result: &Result<T, Failure>, notes: &Notes, deadline: Instant) -> 
         // It says nothing about the issuer.
         figures.failed.clear();
     }
-    if !notes.undeleted.is_empty() {
+    if notes.warnings.iter().any(|warning| warning.reason == Some(Reason::TokenNotDeleted)) {
         figures.failed.push(Stage::Revoke);
         figures.failures.push((Stage::Revoke, Reason::TokenNotDeleted));
     }
@@ -364,13 +367,18 @@ impl Rotate<'_> {
         };
         let before = if is_due { &self.first_half() } else { self };
         before.clean_up(state, current.as_deref(), in_file, notes)?;
+        // Once it has expired, only FILE.state can tell that it was this one's.
+        if let (Seen::Valid { id, created, expires, .. }, Some(fingerprint)) = (&seen, current)
+            && state.tokens.iter().all(|known| known.fingerprint != fingerprint)
+        {
+            let (id, created, expires) = (id.clone(), *created, *expires);
+            state.tokens.push(Known { id, fingerprint, created, expires, installed: true, keep: false });
+        }
         if is_due {
             self.hold_back(state, &seen, notes)?;
         }
         let (mut valid_until, mut was_listed) = (None, true);
-        if let (Seen::Valid { id, created, expires, other_scopes, is_listed }, Some(fingerprint)) =
-            (seen, current)
-        {
+        if let Seen::Valid { id, expires, other_scopes, is_listed, .. } = seen {
             was_listed = is_listed;
             if !is_due {
                 if let Some(scopes) = other_scopes {
@@ -382,10 +390,6 @@ impl Rotate<'_> {
                 return Ok(Done { rotated: false, id, expires });
             }
             valid_until = expires;
-            let is_known = state.tokens.iter().any(|known| known.fingerprint == fingerprint);
-            if !is_known {
-                state.tokens.push(Known { id, fingerprint, created, expires, installed: true, keep: false });
-            }
         }
         let new = self.files.reserve()?;
         let (token, known, new_state) = self.create(state, valid_until, notes)?;
@@ -411,6 +415,7 @@ impl Rotate<'_> {
             failure
         })?;
         notes.expires = expires;
+        notes.holds = Some(format!("{} holds the new token {id}", self.files.path().display()));
         notes.warnings.extend(self.issuer.clock_warning());
         if let Some(known) = state.tokens.last_mut() {
             known.installed = true;
@@ -471,7 +476,10 @@ impl Rotate<'_> {
 
     fn is_fresh(&self, created: Option<u64>, expires: Option<u64>) -> bool {
         expires.is_none_or(|expires| {
-            expires > self.issuer.now().saturating_add(self.renew_before(created, expires))
+            // If the clocks are days apart, one rotation too many does less harm than one too few.
+            let offset = self.issuer.api().client.clock_offset_seconds().unwrap_or_default();
+            let now = self.issuer.now().max(unix_now().saturating_add_signed(-offset));
+            expires > now.saturating_add(self.renew_before(created, expires))
         })
     }
 

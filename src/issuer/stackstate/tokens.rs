@@ -153,20 +153,21 @@ impl Issuer for Installation {
                 ));
             };
             let is_new = || created.is_some_and(|at| self.now().abs_diff(at) <= KNOWN_WITHIN.as_secs());
-            let (listed, is_valid) = loop {
+            loop {
                 let listed = self.admin.list().await?.into_iter().find(|token| token.name == *id);
-                // The list may be behind.
-                let is_valid = listed.is_some() || self.admin.accepts(token).await?;
-                if is_valid || !is_new() || !may_look_again(self.api()).await {
-                    break (listed, is_valid);
+                let expires = listed.as_ref().map_or(*expires, |listed| listed.expiration.map(unix_seconds));
+                if expires.is_some_and(|expires| expires <= self.now()) {
+                    return Ok(Seen::Invalid);
                 }
-            };
-            let expires = listed.as_ref().map_or(*expires, |listed| listed.expiration.map(unix_seconds));
-            if !is_valid || expires.is_some_and(|expires| expires <= self.now()) {
-                return Ok(Seen::Invalid);
+                // The list may be behind.
+                if listed.is_some() || self.admin.accepts(token).await? {
+                    let (id, created, is_listed) = (id.clone(), *created, listed.is_some());
+                    return Ok(Seen::Valid { id, created, expires, other_scopes: None, is_listed });
+                }
+                if !is_new() || !may_look_again(self.api()).await {
+                    return Ok(Seen::Invalid);
+                }
             }
-            let (id, created, is_listed) = (id.clone(), *created, listed.is_some());
-            Ok(Seen::Valid { id, created, expires, other_scopes: None, is_listed })
         })
     }
 
