@@ -159,6 +159,8 @@ fn usage_errors_do_not_show_tokens() {
 #[test]
 fn every_error_says_what_to_do() {
     let errors_response = r#"{"_type":"ErrorsResponse","trackingKey":"k-1","serverTimestamp":1,"errors":[{"_type":"InternalError","message":"it broke","errorCode":500}]}"#;
+    // By the vendor's specification, it need not have a type.
+    let untyped = errors_response.replace(r#""_type":"ErrorsResponse","#, "");
     let expiry = r#"{"_type":"ServiceTokenInvalidExpiryError","message":"The expiry is in the past"}"#;
     for (verb, status, body, words) in [
         ("create", "400 x", expiry, &["rejected the expiry", "in the past"][..]),
@@ -180,6 +182,8 @@ fn every_error_says_what_to_do() {
         ("list", "200 x", "<html>login</html>", &["a response that is not StackState JSON"]),
         ("list", "200 x", r#"[{"id":"1"}]"#, &["a response that is not StackState JSON"]),
         ("delete", "404 x", errors_response, &["no service token has the ID 7"]),
+        ("list", "401 x", &untyped, &["rejected the credential", "it broke"]),
+        ("delete", "404 x", &untyped, &["no service token has the ID 7"]),
         ("delete", "500 x", errors_response, &["when asked to delete the token"]),
     ] {
         let args = match verb {

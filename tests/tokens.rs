@@ -264,6 +264,39 @@ fn a_rate_limited_creation_is_tried_again_and_leaves_nothing() {
     }
 }
 
+/// The story: the second creation, which nobody waited for, left a token.
+#[test]
+fn a_signal_during_the_pause_after_429_ends_the_run_without_another_creation() {
+    for issuer in ISSUERS {
+        let sandbox = Sandbox::start(&[]);
+        sandbox.misbehave(&format!(
+            r#"{{"status":429,"body":"","header":["Retry-After","1"],"times":1,"only":"{}"}}"#,
+            issuer.create
+        ));
+        let child = start(issuer.exec(&sandbox).args(["--", "true"]));
+        sandbox.awaits(issuer.create);
+        kill(child.id(), libc::SIGTERM);
+        finish(child).failed_with(143, &["interrupted by SIGTERM while"]);
+        assert_eq!(issuer.creations(&sandbox), 1);
+    }
+}
+
+/// The story: `delete` said that it had deleted a token that did not exist, because the first try had failed.
+#[test]
+fn a_try_that_had_no_effect_does_not_explain_a_missing_token() {
+    for issuer in ISSUERS {
+        for status in [429, 500] {
+            let sandbox = Sandbox::start(&[]);
+            sandbox.misbehave(&format!(
+                r#"{{"status":{status},"body":"","times":1,"only":"{}"}}"#,
+                issuer.delete
+            ));
+            let [_, delete] = issuer.verbs;
+            run(&mut issuer.command(&sandbox, delete)).failed_with(125, &[" no "]);
+        }
+    }
+}
+
 #[test]
 fn out_is_private_never_overwritten_and_tried_before_a_token_is_made() {
     for issuer in ISSUERS {

@@ -14,7 +14,7 @@ use super::refusal::{Dialect, Doing, Refusal};
 use super::{CreateError, Leftover};
 use crate::failure::{Failure, Reason, Stage};
 use crate::http::explain::TransportError;
-use crate::http::retry::{self, Again, Pauses, Tried, is_retryable, retry_after};
+use crate::http::retry::{self, Again, Pauses, is_retryable, retry_after};
 use crate::http::{Answer, Client, LoadedHttp, Redirects, Request};
 use crate::secret::{ExposeSecret as _, SecretString, redact_url};
 
@@ -31,6 +31,8 @@ pub(crate) struct Api {
     retries: Cell<Option<u32>>,
     /// No pause before a repetition lasts until then.
     deadline: Cell<Instant>,
+    /// No try of the current request can have had an effect, and the next one has not begun.
+    idle: Cell<bool>,
     /// The credential was accepted by a request that is not open to the bootstrap token.
     accepted: Cell<bool>,
 }
@@ -72,13 +74,19 @@ impl Api {
         let client = Client::new(http, &base, Redirects::No).map_err(TransportError::into_failure)?;
         let headers = authentication(scheme, credential)?;
         let (retries, deadline) = (Cell::new(Some(http.retries)), Cell::new(deadline));
-        Ok(Api { dialect, client, base, headers, flags, retries, deadline, accepted: Cell::new(false) })
+        let (idle, accepted) = (Cell::new(false), Cell::new(false));
+        Ok(Api { dialect, client, base, headers, flags, retries, deadline, idle, accepted })
     }
 
     /// From now on, repeats requests for as long as `deadline` allows: only the clean-up is left.
     pub(crate) fn insist(&self, deadline: Instant) {
         self.retries.set(None);
         self.set_deadline(deadline);
+    }
+
+    /// The run has ended: what is under way is not begun again.
+    pub(crate) fn give_up(&self) {
+        self.retries.set(Some(0));
     }
 
     pub(crate) fn set_deadline(&self, deadline: Instant) {
@@ -119,7 +127,7 @@ impl Api {
 
     /// True if the server may have received (part of) the current request.
     pub(crate) fn maybe_sent(&self) -> bool {
-        Leftover::of_interruption(self.client.attempt().phase).is_some()
+        !self.idle.get() && Leftover::of_interruption(self.client.attempt().phase).is_some()
     }
 
     /// The URL of a resource; the segments are escaped.
@@ -184,11 +192,11 @@ impl Api {
     /// Deletes the resource at `url`. `false`: it did not exist.
     pub(crate) async fn delete(&self, url: &Url) -> Result<bool, Failure> {
         let request = Request { method: Method::DELETE, ..self.request(url) };
-        let (result, repeated) = self.send(&request).await;
+        let (result, maybe_done) = self.send(&request).await;
         let answer = result.map_err(TransportError::into_failure)?;
         match answer.status {
             204 => Ok(true),
-            404 if (self.dialect.is_not_found)(&answer) => Ok(repeated),
+            404 if (self.dialect.is_not_found)(&answer) => Ok(maybe_done),
             _ => Err(self.refused(&answer, url, Doing::Delete)),
         }
     }
@@ -210,24 +218,28 @@ impl Api {
     }
 
     /// Makes a request, and repeats it while [`may_repeat`] and the deadline allow it. Returns the last result, and
-    /// whether the request was repeated.
+    /// whether an earlier try may have been carried out.
     async fn send(&self, request: &Request<'_>) -> (Result<Answer, TransportError>, bool) {
         let pauses = self.retries.get().map_or_else(Pauses::until_deadline, Pauses::new);
+        let mut maybe_done = false;
         let tried = retry::repeat(pauses, self.deadline.get(), async || {
+            self.idle.set(false);
             tracing::debug!(method = %request.method, url = redact_url(&request.url), "asking");
             let result = self.client.send(request).await;
             if let Ok(answer) = &result {
                 tracing::debug!(status = answer.status, bytes = answer.body.len(), "answered");
             }
-            let again = if may_repeat(&request.method, &result) {
+            let again = if self.retries.get() != Some(0) && may_repeat(&request.method, &result) {
+                maybe_done |= maybe_carried_out(&result);
+                self.idle.set(!maybe_done);
                 Again::After(result.as_ref().ok().and_then(retry_after))
             } else {
                 Again::No
             };
             (result, again)
         });
-        let Tried { result, tries, .. } = tried.await;
-        (result, tries > 1)
+        let result = tried.await.result;
+        (result, maybe_done)
     }
 }
 
@@ -242,6 +254,14 @@ fn may_repeat(method: &Method, result: &Result<Answer, TransportError>) -> bool 
         Ok(answer) if answer.status == 500 => *method == Method::DELETE,
         Ok(answer) => is_retryable(answer.status),
         Err(error) => error.retryable && (*method != Method::POST || !error.maybe_sent),
+    }
+}
+
+/// True if a gateway has given up on the issuer, or the connection broke after the request: it may still arrive.
+fn maybe_carried_out(result: &Result<Answer, TransportError>) -> bool {
+    match result {
+        Ok(answer) => is_retryable(answer.status) && answer.status != 429,
+        Err(error) => error.maybe_sent,
     }
 }
 

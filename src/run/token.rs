@@ -140,6 +140,7 @@ fn create(
             result = &mut create => return result.map_err(|error| (error, Instant::now())),
         };
         let ended_at = Instant::now();
+        issuer.api().give_up();
         if !begun.get() || !issuer.api().maybe_sent() {
             return Err((CreateError { failure, leftover: None }, ended_at));
         }

@@ -18,7 +18,7 @@ pub(super) static DIALECT: Dialect = Dialect {
 };
 
 fn is_own(answer: &Answer) -> bool {
-    serde_json::from_slice::<Value>(&answer.body).is_ok_and(|body| body["_type"].is_string())
+    !words(answer).0.is_empty()
 }
 
 /// True if a gateway has written it, in front of StackState.
@@ -31,10 +31,11 @@ pub(super) fn is_invalid_token(answer: &Answer) -> bool {
     answer.status == 401 && is_own(answer)
 }
 
-/// The type and message of an error: `{"_type","message"}`, or several in an `ErrorsResponse`.
+/// The type and message of an error: `{"_type","message"}`, or several in an `ErrorsResponse`, which need not say that it
+/// is one.
 fn words(answer: &Answer) -> (String, String) {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let kind = body["_type"].as_str().unwrap_or_default().to_owned();
+    let kind = body["_type"].as_str().or(body["errors"][0]["_type"].as_str()).unwrap_or_default().to_owned();
     let one = |error: &Value| error["message"].as_str().map(str::to_owned);
     let messages: Vec<String> = match body["errors"].as_array() {
         Some(errors) => errors.iter().filter_map(one).collect(),
