@@ -919,6 +919,55 @@ fn a_dns_server_that_is_silent_leaves_time_for_the_others() {
     assert!(!silent.lock().unwrap().is_empty());
 }
 
+/// Each name was asked for five seconds from a dead server first: all the time that the deletion of a token has.
+#[test]
+fn a_dns_server_that_is_silent_costs_a_second() {
+    let _etc = isolate(&[
+        ("resolv.conf", "nameserver 127.0.0.9\nnameserver 127.0.0.2\noptions timeout:20 attempts:1\n"),
+        ("hosts", ""),
+    ]);
+    dns("127.0.0.9", |_| Zone::Silent);
+    dns("127.0.0.2", |name| match name {
+        // It ignores queries for the other family, as some firewalls do.
+        "four.test." => Zone::Sends(
+            |query| {
+                let response = response_to(query, 1);
+                let record = [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1];
+                if response.ends_with(&[0, 28, 0, 1]) {
+                    vec![]
+                } else {
+                    vec![[&response[..], &record].concat()]
+                }
+            },
+            Vec::new(),
+        ),
+        _ => Zone::Has(vec!["127.0.0.1".parse().unwrap()]),
+    });
+    let origin = answers(ok());
+    let port = origin.rsplit(':').next().unwrap();
+    for host in ["far.test", "four.test"] {
+        let began = Instant::now();
+        once(&mut asks(&format!("http://{host}:{port}"))).said(0, &[&format!("token sent to {host}")]);
+        assert!(began.elapsed() < Duration::from_secs(15), "{host}: {:?}", began.elapsed());
+    }
+}
+
+/// A dead address took an equal part of the whole time.
+#[test]
+fn a_dead_address_costs_a_second() {
+    let _etc = isolate(&[("hosts", "127.0.0.11 two.test\n127.0.0.12 two.test\n127.0.0.13 two.test\n")]);
+    let port = serve_at("127.0.0.13", |mut stream| {
+        read_head(&mut stream);
+        let _ = stream.write_all(ok().as_bytes());
+    })
+    .port();
+    full_queue("127.0.0.11", port);
+    full_queue("127.0.0.12", port);
+    let began = Instant::now();
+    once(asks(&format!("http://two.test:{port}")).arg("-timeout=60s")).said(0, &["token sent to two.test"]);
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+}
+
 /// As in Go and glibc: the first server may be an authoritative one, or may have stopped to look up names for this machine.
 #[test]
 fn a_dns_server_that_only_refers_to_others_is_passed_over() {

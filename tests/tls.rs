@@ -186,6 +186,23 @@ fn a_proxy_that_fails_in_its_handshake_is_named() {
     }
 }
 
+/// Its TLS was blamed.
+#[test]
+fn a_proxy_that_does_not_open_the_tunnel_is_not_blamed_for_its_tls() {
+    let folder = Folder::new();
+    let (authority, ca) = authority(&folder);
+    let identity = authority.issue(&server_params(&["localhost"]));
+    let address = identity.serve(|mut stream| {
+        read_head_of(&mut stream);
+        let _ = stream.read(&mut [0; 1024]);
+    });
+    let mut command = command(&ca);
+    command.env("LOCATE_URL", "https://locate.test/");
+    command.env("HTTPS_PROXY", format!("https://localhost:{}", address.port()));
+    let ended = run(command.args(["-timeout=2s", "--", "true"]));
+    ended.failed_with(124, &["while connecting to https://locate.test through the proxy https://localhost:"]);
+}
+
 /// The advice was to use http://, which would have sent the token in the clear.
 #[test]
 fn a_chain_that_is_too_long_is_not_called_another_protocol() {

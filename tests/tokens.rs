@@ -9,8 +9,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::support::api::{Gate, proxy, relay, shell};
 use crate::support::issuer::ISSUERS;
 use crate::support::job::Folder;
+use crate::support::network::isolate;
 use crate::support::{
-    Sandbox, eventually, file_line, finish, http, into_no_reader, kill, run, serve_bytes, start, token,
+    Sandbox, eventually, file_line, finish, full_queue, http, into_no_reader, kill, run, serve_bytes, start,
+    token,
 };
 
 /// A server that shifts the `Date` of every response by `offset_seconds`.
@@ -22,6 +24,22 @@ fn with_date(upstream: &str, offset_seconds: i64) -> String {
         let line = answer.lines().find(|line| line.to_lowercase().starts_with("date: ")).unwrap();
         answer.replace(line, &format!("date: {}", httpdate::fmt_http_date(date)))
     })
+}
+
+/// A dead address took an equal part of the time of each request: half an hour for the first one, and all of the deletion's
+/// five seconds.
+#[test]
+fn a_dead_address_of_the_issuer_leaves_no_token() {
+    let _etc = isolate(&[("hosts", "127.0.0.2 issuer.localhost\n127.0.0.1 issuer.localhost\n")]);
+    for issuer in ISSUERS {
+        let sandbox = Sandbox::start(&[]);
+        let url = sandbox.var(issuer.url).replace("127.0.0.1", "issuer.localhost");
+        let port = url.rsplit(':').next().unwrap().trim_end_matches('/').parse().unwrap();
+        full_queue("127.0.0.2", port);
+        let ended = run(issuer.exec(&sandbox).env(issuer.url, &url).args(["--timeout=2m", "--", "true"]));
+        ended.succeeded();
+        issuer.made_and_deleted(&sandbox);
+    }
 }
 
 #[test]

@@ -53,6 +53,15 @@ pub struct Attempt {
     pub status: Option<u16>,
     /// This attempt, or one before it, was connected, so the request may have been sent.
     pub(super) has_sent: bool,
+    /// The addresses for the next attempt, in place of a lookup.
+    known: Vec<SocketAddr>,
+}
+
+impl Attempt {
+    /// The last TLS handshake was with the proxy.
+    pub(super) fn has_tls_with_proxy(&self) -> bool {
+        self.has_tls && self.phase < Phase::Handshake
+    }
 }
 
 /// The current [`Attempt`], shared by resolver, connector and client.
@@ -67,9 +76,29 @@ impl Progress {
     pub(super) fn begin(&self, phase: Phase, addresses: Vec<SocketAddr>) {
         let began = Some(Instant::now());
         self.note(|attempt| {
-            let has_sent = attempt.has_sent;
-            *attempt = Attempt { phase, addresses, began, has_sent, ..Attempt::default() };
+            let Attempt { has_sent, known, .. } = std::mem::take(attempt);
+            *attempt = Attempt { phase, addresses, began, has_sent, known, ..Attempt::default() };
         });
+    }
+
+    /// Addresses of the first hop that need no lookup.
+    pub(super) fn take_known(&self) -> Vec<SocketAddr> {
+        self.note(|attempt| std::mem::take(&mut attempt.known))
+    }
+
+    /// True if the first hop has further addresses, and its first one has not accepted the connection for so long. The
+    /// next attempt begins with the second one.
+    pub(super) fn begins_elsewhere(&self, patience: Duration, rounds: usize) -> bool {
+        self.note(|attempt| {
+            let waits = attempt.phase == Phase::Connect && attempt.connected.is_none();
+            let is_stuck = waits && attempt.began.is_some_and(|began| began.elapsed() >= patience);
+            let others = is_stuck && attempt.addresses.len() > rounds.max(1);
+            if others {
+                attempt.known = std::mem::take(&mut attempt.addresses);
+                attempt.known.rotate_left(1);
+            }
+            others
+        })
     }
 
     pub(super) fn connected(&self, phase: Phase) {
@@ -84,6 +113,15 @@ impl Progress {
         let is_with_proxy = self.proxy_speaks_tls && !self.has_tls();
         self.connected(if is_with_proxy { Phase::ProxyHandshake } else { Phase::Handshake });
         self.note(|attempt| attempt.has_tls = true);
+    }
+
+    /// From now on, the request waits for the tunnel.
+    pub(super) fn end_proxy_handshake(&self) {
+        self.note(|attempt| {
+            if attempt.phase == Phase::ProxyHandshake {
+                attempt.phase = Phase::Connect;
+            }
+        });
     }
 
     pub(super) fn has_tls(&self) -> bool {

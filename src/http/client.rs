@@ -1,6 +1,7 @@
 //! The client: one [`Request`] at a time, and what is known of the last one.
 
 use std::cell::{Cell, RefCell};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -8,6 +9,7 @@ use reqwest::header::{
     ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, USER_AGENT,
 };
 use reqwest::{Method, Url};
+use tokio::time::timeout;
 use tower::util::MapFutureLayer;
 
 use super::answer::{Answer, MAX_ANSWER_BYTES, Unreadable, clock_offset_seconds, is_usable, read_body};
@@ -25,6 +27,9 @@ use crate::failure::Reason;
 
 /// How long to wait for the body of an error: the status says the most, and must not get lost.
 const ERROR_BODY_PATIENCE: Duration = Duration::from_secs(2);
+/// How long the first address of a host may take to accept a connection before the request begins again with the next
+/// one, once for each address. The HTTP library gives a dead one an equal part of the whole time.
+const ADDRESS_PATIENCE: Duration = Duration::from_secs(1);
 /// How many headers the HTTP library accepts in a response. Go has no such limit.
 const USUAL_MAX_HEADERS: usize = 100;
 /// The limit for headers when the usual one is too low. It is not the default, because room for that many headers costs
@@ -270,7 +275,7 @@ impl Client {
             }
         } else {
             // The status and the part of the body that arrived say more than an error in the rest.
-            let _ = tokio::time::timeout(ERROR_BODY_PATIENCE, end).await;
+            let _ = timeout(ERROR_BODY_PATIENCE, end).await;
         }
         Ok(Answer { status, headers, body, clock_offset_seconds })
     }
@@ -286,6 +291,7 @@ impl Client {
             (headers, url)
         });
         let (headers, target) = with_header.as_ref().map_or((headers, url), |(headers, url)| (headers, url));
+        let mut rounds = 0;
         loop {
             self.begin(url);
             let library = self.library.borrow().clone();
@@ -293,9 +299,18 @@ impl Client {
             if let Some(json) = json {
                 builder = builder.header(CONTENT_TYPE, "application/json").body(json.to_vec());
             }
-            let error = match builder.send().await {
-                Ok(response) => return Ok(response),
-                Err(error) => error,
+            let mut sending = pin!(builder.send());
+            let error = loop {
+                match timeout(ADDRESS_PATIENCE / 4, &mut sending).await {
+                    Ok(Ok(response)) => return Ok(response),
+                    Ok(Err(error)) => break Some(error),
+                    Err(_) if self.setup.progress.begins_elsewhere(ADDRESS_PATIENCE, rounds) => break None,
+                    Err(_) => {}
+                }
+            };
+            let Some(error) = error else {
+                rounds += 1;
+                continue;
             };
             match self.setup.other_library(&error, *method == Method::GET) {
                 Some(other) => self.library.replace(other),

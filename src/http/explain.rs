@@ -94,7 +94,7 @@ impl Circumstances<'_> {
         if let Some((proxy, text)) = proxy_said("SOCKS error: ") {
             return self.socks(proxy, &text).await;
         }
-        let with_proxy = self.attempt.phase == Phase::ProxyHandshake;
+        let with_proxy = self.attempt.has_tls_with_proxy();
         if let Some(tls) = find::<rustls::Error>(error) {
             return self.tls(with_proxy, tls);
         }

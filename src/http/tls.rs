@@ -144,8 +144,8 @@ pub(super) fn client_config(verifier: &Arc<Verifier>, progress: &Arc<Progress>) 
     config
 }
 
-/// Notes what happens in a handshake: rustls asks for a session to resume when it begins, and for a client certificate
-/// when the server wants one. There is neither.
+/// Notes what happens in a handshake: rustls asks for a session to resume when it begins, for a client certificate when
+/// the server wants one, and stores something at the end. There is neither.
 #[derive(Debug)]
 struct Watcher(Arc<Progress>);
 
@@ -160,12 +160,16 @@ impl ResolvesClientCert for Watcher {
 }
 
 impl ClientSessionStore for Watcher {
-    fn set_kx_hint(&self, _: ServerName<'static>, _: rustls::NamedGroup) {}
+    fn set_kx_hint(&self, _: ServerName<'static>, _: rustls::NamedGroup) {
+        self.0.end_proxy_handshake();
+    }
     fn kx_hint(&self, _: &ServerName<'_>) -> Option<rustls::NamedGroup> {
         self.0.handshake();
         None
     }
-    fn set_tls12_session(&self, _: ServerName<'static>, _: rustls::client::Tls12ClientSessionValue) {}
+    fn set_tls12_session(&self, _: ServerName<'static>, _: rustls::client::Tls12ClientSessionValue) {
+        self.0.end_proxy_handshake();
+    }
     fn tls12_session(&self, _: &ServerName<'_>) -> Option<rustls::client::Tls12ClientSessionValue> {
         None
     }

@@ -35,8 +35,11 @@ impl reqwest::dns::Resolve for Resolver {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
         let progress = Arc::clone(&self.0);
         Box::pin(async move {
-            progress.note(|attempt| attempt.phase = Phase::Lookup);
-            let addresses = look_up(name.as_str()).await?;
+            let mut addresses = progress.take_known();
+            if addresses.is_empty() {
+                progress.note(|attempt| attempt.phase = Phase::Lookup);
+                addresses = look_up(name.as_str()).await?;
+            }
             progress.begin(Phase::Connect, addresses.clone());
             Ok(Box::new(addresses.into_iter()) as reqwest::dns::Addrs)
         })
@@ -108,11 +111,17 @@ fn read(path: &Path) -> Result<String, QueryError> {
     }
 }
 
-/// IPv6 comes first if this machine has a route for it (RFC 6724, rule 1). Nothing is sent.
-fn ordered(v4: Vec<IpAddr>, v6: Vec<IpAddr>) -> Vec<IpAddr> {
-    let has_route = |address: &IpAddr| {
-        UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).and_then(|socket| socket.connect((*address, 53))).is_ok()
+/// True if this machine has a route to the address. Nothing is sent.
+fn has_route(address: &IpAddr) -> bool {
+    let any: IpAddr = match address {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
+    UdpSocket::bind((any, 0)).and_then(|socket| socket.connect((*address, 53))).is_ok()
+}
+
+/// IPv6 comes first if this machine has a route for it (RFC 6724, rule 1).
+fn ordered(v4: Vec<IpAddr>, v6: Vec<IpAddr>) -> Vec<IpAddr> {
     match v6.first() {
         Some(first) if v4.is_empty() || has_route(first) => v6.into_iter().chain(v4).collect(),
         _ => v4.into_iter().chain(v6).collect(),

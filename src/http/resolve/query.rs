@@ -3,13 +3,20 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::{Pin, pin};
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::config::{Config, MAX_NAME_BYTES};
+use super::has_route;
 use crate::failure::{io_words, is_out_of_resources, system_error};
 
+/// How long a lookup waits for one server, or for the other family, alone. The deletion of a token has five seconds.
+const PATIENCE: Duration = Duration::from_secs(1);
 const A: u16 = 1;
 const AAAA: u16 = 28;
 const HEADER_BYTES: usize = 12;
@@ -63,10 +70,17 @@ impl QueryError {
 
 /// The addresses of a fully qualified name: at least one, IPv4 or IPv6.
 pub(super) async fn addresses(config: &Config, name: &str) -> Result<(Vec<IpAddr>, Vec<IpAddr>), QueryError> {
-    let (v4, v6) = if config.single_request {
-        (ask_all(config, name, A).await, ask_all(config, name, AAAA).await)
-    } else {
-        tokio::join!(ask_all(config, name, A), ask_all(config, name, AAAA))
+    let (mut v4, mut v6) = (pin!(ask_all(config, name, A)), pin!(ask_all(config, name, AAAA)));
+    let (v4, v6) = tokio::select! {
+        biased;
+        v4 = &mut v4 => {
+            let v6 = beside(&v4, v6).await;
+            (v4, v6)
+        }
+        v6 = &mut v6, if !config.single_request => {
+            let v4 = beside(&v6, v4).await;
+            (v4, v6)
+        }
     };
     match (v4, v6) {
         // One address family suffices. Some servers deny for the other that the name exists (RFC 4074, 4.2).
@@ -77,19 +91,46 @@ pub(super) async fn addresses(config: &Config, name: &str) -> Result<(Vec<IpAddr
     }
 }
 
+/// The other family. A server or firewall that ignores its queries does not hold up a lookup that has found an address
+/// with a route (RFC 8305, section 3).
+async fn beside(
+    found: &Result<Vec<IpAddr>, QueryError>,
+    mut other: Pin<&mut impl Future<Output = Result<Vec<IpAddr>, QueryError>>>,
+) -> Result<Vec<IpAddr>, QueryError> {
+    match timeout(PATIENCE, &mut other).await {
+        Ok(other) => other,
+        Err(_) if found.as_ref().is_ok_and(|found| found.iter().any(has_route)) => Err(QueryError::NoAddress),
+        Err(_) => other.await,
+    }
+}
+
+/// Asks the servers in turn, the next one after an error or [`PATIENCE`], and takes the first response. All of them
+/// together have as long as in Go, which waits for each.
 async fn ask_all(config: &Config, name: &str, kind: u16) -> Result<Vec<IpAddr>, QueryError> {
-    let first = if config.rotate { fastrand::usize(..config.servers.len()) } else { 0 };
-    let mut failure = QueryError::NoSuchHost;
-    for attempt in 0..config.attempts {
+    let servers = config.servers.len();
+    let first = if config.rotate { fastrand::usize(..servers) } else { 0 };
+    let tries = config.attempts.saturating_mul(servers);
+    let whole = config.timeout.saturating_mul(u32::try_from(tries).unwrap_or(u32::MAX));
+    let (mut asked, mut failure) = (JoinSet::new(), QueryError::NoSuchHost);
+    let (began, tcp) = (Instant::now(), config.tcp);
+    for number in 0..tries {
+        let is_last = number + 1 == tries;
+        let server = config.servers[(first + number) % servers];
         // A few servers and home routers refuse or drop queries with EDNS.
-        let query = Query::new(name, kind, attempt == 0)?;
-        for at in 0..config.servers.len() {
-            let server = config.servers[(first + at) % config.servers.len()];
-            let answer = tokio::time::timeout(config.timeout, query.ask(config.tcp, server));
-            match answer.await.unwrap_or(Err(QueryError::NoAnswer(server))) {
+        let query = Query::new(name, kind, number < servers)?;
+        let limit = if is_last { whole.saturating_sub(began.elapsed()) } else { config.timeout };
+        asked.spawn(async move {
+            timeout(limit, query.ask(tcp, server)).await.unwrap_or(Err(QueryError::NoAnswer(server)))
+        });
+        let patience = if is_last { Duration::MAX } else { PATIENCE };
+        while let Ok(Some(Ok(answer))) = timeout(patience, asked.join_next()).await {
+            match answer {
                 Ok(addresses) => return Ok(addresses),
                 Err(error) if error.is_final() => return Err(error),
                 Err(error) => failure = error,
+            }
+            if !is_last {
+                break;
             }
         }
     }
