@@ -16,7 +16,11 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
 /// True if a resolver can accept the host of `url`. The URL standard allows more, such as a variable that a
 /// configuration file did not expand; the HTTP library would then connect elsewhere.
 pub(crate) fn has_sound_host(url: &Url) -> bool {
-    let is_sound = |host: &str| host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    let is_sound = |host: &str| {
+        host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+            && !host.starts_with('.')
+            && !host.contains("..")
+    };
     // An address is not a domain.
     url.has_host() && url.domain().is_none_or(is_sound)
 }
@@ -72,8 +76,9 @@ fn matches_rule(rule: &str, host: &str, address: Option<IpAddr>, port: u16) -> b
     if rule_port.is_some_and(|rule_port| !rule_port.is_empty() && rule_port != port.to_string()) {
         return false;
     }
-    if let Ok(rule_address) = name.parse::<IpAddr>() {
-        return address == Some(rule_address.to_canonical());
+    let rule_address = name.parse::<IpAddr>().ok().map(|address| address.to_canonical());
+    if address.is_some() || rule_address.is_some() {
+        return address == rule_address;
     }
     let name = name.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(name);
     // ".example.org" matches only hosts below it.
@@ -143,6 +148,8 @@ mod tests {
             (".bücher.example", "http://bücher.example/", true),
             ("*.bücher.example", "http://a.bücher.example/", false),
             ("10.1.2.3:", "http://10.1.2.3/", false),
+            ("2.3", "http://10.1.2.3/", true),
+            (".3", "http://10.1.2.3/", true),
             ("a.example:", "https://a.example/", false),
             ("::ffff:10.0.0.0/104", "http://10.1.2.3/", false),
             ("::ffff:10.0.0.0/104", "http://11.1.2.3/", true),

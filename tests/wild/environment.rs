@@ -180,6 +180,10 @@ fn a_host_with_an_unexpanded_variable_is_invalid() {
         ("https://locate,example/v2/", "invalid host locate,example"),
         ("https://locate;example/v2/", "invalid host locate;example"),
         ("https://*.example/v2/", "invalid host *.example"),
+        // A variable between two dots that is not set.
+        ("http://locate-dot..appspot.com/v2/", "invalid host locate-dot..appspot.com"),
+        ("http://.example/v2/", "invalid host .example"),
+        ("http://example../v2/", "invalid host example.."),
         ("http://$(hostname)/v2/", "; a variable in it was not expanded"),
     ] {
         run(offline(&["--", "true"]).env("LOCATE_URL", url)).failed_with(2, &["LOCATE_URL: ", hint]);
