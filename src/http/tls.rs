@@ -12,8 +12,8 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{
-    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, InvalidMessage, OtherError,
-    PeerIncompatible, SignatureScheme,
+    AlertDescription, CertificateError, CipherSuite, ClientConfig, DigitallySignedStruct, InvalidMessage,
+    OtherError, PeerIncompatible, SignatureScheme,
 };
 
 use super::attempt::Progress;
@@ -37,8 +37,15 @@ pub(super) struct Verifier {
 
 impl Verifier {
     pub(super) fn new(trust: LoadedTrust) -> Verifier {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        Verifier { trust, provider, trusted: Mutex::new(None) }
+        let mut provider = rustls::crypto::ring::default_provider();
+        // Go's first choice. SHA-384 would take 6 % of the instructions of a run over https.
+        let suites = &mut provider.cipher_suites;
+        if let Some(at) =
+            suites.iter().position(|suite| suite.suite() == CipherSuite::TLS13_AES_128_GCM_SHA256)
+        {
+            suites.swap(0, at);
+        }
+        Verifier { trust, provider: Arc::new(provider), trusted: Mutex::new(None) }
     }
 
     /// The certificate of the last handshake, of the proxy or of the server, if it was trusted.
