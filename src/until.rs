@@ -178,6 +178,8 @@ fn drive(stage: Stage, work: Pin<&mut dyn Future<Output = ()>>) -> Result<(), Fa
     let runtime = tokio::runtime::Builder::new_current_thread()
         // A server that sends without pause must not keep timers and signals from being checked.
         .event_interval(1)
+        // There are few descriptors; room for 1,024 events would take three page faults.
+        .max_io_events_per_tick(8)
         .enable_io()
         .enable_time()
         .build()
