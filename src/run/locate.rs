@@ -120,8 +120,6 @@ fn exchange(
     let asked = Locate { config: locate, client: &client, key };
     let ask = asked.ask(signed, http.retries, run.timeline.term_at);
     let result = run.attempt(Stage::Exchange, ask, || format!("while {}", client.stuck(url)));
-    // It may have signed again.
-    scrub_stack();
     run.report.took(Stage::Exchange, began.elapsed());
     run.report.figures.clock_offset_seconds = client.clock_offset_seconds();
     run.report.insecure = client.plain_http_host(url);

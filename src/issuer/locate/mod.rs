@@ -18,7 +18,7 @@ use crate::http::explain::origin;
 use crate::http::retry::{self, Again, Next, Pauses, Tried};
 use crate::http::{Client, Request};
 use crate::key::PrivateKey;
-use crate::secret::redact_url;
+use crate::secret::{redact_url, scrub_stack};
 
 pub struct Locate<'a> {
     pub config: &'a LocateConfig,
@@ -40,7 +40,7 @@ impl Locate<'_> {
     ) -> Result<(Signed, Offer), Failure> {
         let mut first = Some(signed);
         let tried = retry::repeat(Pauses::new(retries), deadline, async || {
-            let signed = match first.take().map_or_else(|| self.config.sign(self.key), Ok) {
+            let signed = match first.take().map_or_else(|| self.sign(), Ok) {
                 Ok(signed) => signed,
                 Err(failure) => return (Err(failure), Again::No),
             };
@@ -63,6 +63,12 @@ impl Locate<'_> {
             Some(_) if tries > 1 => failure.and(&format!("tried {tries} times")),
             _ => failure,
         })
+    }
+
+    fn sign(&self) -> Result<Signed, Failure> {
+        let signed = self.config.sign(self.key);
+        scrub_stack();
+        signed
     }
 
     async fn try_once(&self, signed: &Signed) -> Result<Offer, (Failure, Again)> {
