@@ -290,6 +290,8 @@ fn a_scraper_cannot_set_what_ricobergers_scripts_act_on() {
     let others =
         others.iter().chain(&["http_proxy", "https_proxy", "no_proxy", "XDG_CACHE_HOME", "CACHE_DIRECTORY"]);
     let others = others.chain(&["LD_PRELOAD", "LD_LIBRARY_PATH", "JAVA_TOOL_OPTIONS"]);
+    let others =
+        others.chain(&["LD_AUDIT", "LD_DEBUG", "LD_DEBUG_OUTPUT", "LD_PROFILE", "LD_PROFILE_OUTPUT"]);
     let others = others.chain(&["BASH_ENV", "BASHOPTS", "ENV", "PS4", "SHELLOPTS"]);
     let others = others.chain(&["BATCH", "DOWNLOAD", "FORMAT", "LOCATE_TOKEN", "NO_VERIFY", "PROFILE"]);
     let others = others.chain(&["QUIET", "SCHEME", "SERVER", "UPLOAD"]);
@@ -343,6 +345,12 @@ fn a_scraper_cannot_define_what_ricobergers_scripts_call() {
             let ended = run(command.env("STUB_STATUS", "7"));
             assert_eq!(ended.status, 7, "{version} {name}: {ended:?}");
             assert!(!proof.exists(), "{version} {name} ran a function of the scraper");
+            // Bash calls this one if there is no java.
+            fs::remove_file(clients.path("java")).unwrap();
+            let body = format!("() {{ echo x > {}; }}", proof.display());
+            command.env("BASH_FUNC_command_not_found_handle%%", body).env("PATH", clients.path(""));
+            assert_ne!(run(&mut command).status, 0, "{version} {name}");
+            assert!(!proof.exists(), "{version} {name} ran the handler of the scraper");
         }
     }
 }
@@ -454,6 +462,15 @@ fn the_exporters_pods_can_write_and_each_machine_finds_its_cache() {
         modulus(operator[0]["spec"]["relabelings"].as_sequence().unwrap()),
         set["replicas"].as_integer()
     );
+}
+
+#[test]
+fn a_prometheus_of_kube_prometheus_stack_selects_the_operators_resources() {
+    for file in ["probe", "prometheusrule", "scrapeconfig", "servicemonitor"] {
+        let resource = &manifest(&format!("kubernetes/operator/{file}.yaml"))[0];
+        let release = resource["metadata"]["labels"]["release"].as_str();
+        assert_eq!(release, Some("kube-prometheus-stack"), "{file}");
+    }
 }
 
 #[test]
