@@ -10,6 +10,7 @@ use crate::support::api::{Gate, proxy, relay, shell};
 use crate::support::issuer::ISSUERS;
 use crate::support::job::Folder;
 use crate::support::network::isolate;
+use crate::support::tls::Authority;
 use crate::support::{
     Sandbox, eventually, file_line, finish, full_queue, http, into_no_reader, kill, run, serve_bytes, start,
     token,
@@ -759,21 +760,28 @@ fn a_url_in_place_of_a_file_is_refused_and_not_shown() {
     }
 }
 
-/// Pasted, it asked the server in the variable, which had no such token.
+/// Pasted, it asked the server in the variable, which had no such token, or had no admin token, or did not trust the CA.
 #[test]
-fn the_command_line_that_deletes_a_token_names_the_url_of_the_flag() {
-    for issuer in ISSUERS {
+fn the_command_line_that_deletes_a_token_has_the_flags_that_reach_the_server() {
+    let folder = Folder::new();
+    let ca = folder.write("ca.pem", Authority::new("a CA").pem());
+    for (issuer, credential) in ISSUERS.into_iter().zip(["GAFAELFAWR_ADMIN_TOKEN", "STS_CLI_API_TOKEN"]) {
         let sandbox = Sandbox::start(&[]);
         sandbox.misbehave(&format!(r#"{{"status":403,"body":"","times":1,"only":"{}"}}"#, issuer.delete));
         let url = sandbox.var(issuer.url);
         let elsewhere = |args: &[&str]| {
             let mut command = sandbox.token();
-            run(command.env(issuer.url, "http://127.0.0.1:1").args(args))
+            run(command.env(issuer.url, "http://127.0.0.1:1").env_remove(credential).args(args))
         };
-        let exec = [&[issuer.name, "exec", "--url", url], issuer.new, &["--", "true"]].concat();
+        let file = folder.write(issuer.name, sandbox.var(credential));
+        let files = ["--admin-token-file", file.to_str().unwrap(), "-ca-file", ca.to_str().unwrap()];
+        let exec = [&[issuer.name, "exec", "--url", url], &files[..], issuer.new, &["--", "true"]].concat();
         let ended = elsewhere(&exec);
         let (_, hint) = ended.stderr.trim_end().split_once("now: monitoring-token ").expect("a command line");
-        assert!(hint.starts_with(&format!("{} delete --url {url} --", issuer.name)), "{ended:?}");
+        assert!(
+            hint.starts_with(&format!("{} delete --url {url} {} --", issuer.name, files.join(" "))),
+            "{ended:?}"
+        );
         elsewhere(&hint.split(' ').collect::<Vec<_>>()).succeeded();
         issuer.nothing_is_left(&sandbox);
     }

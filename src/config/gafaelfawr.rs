@@ -14,7 +14,11 @@ use crate::sys::signal::Signals;
 
 pub(crate) fn site(access: GafaelfawrFlags, http_flags: HttpFlags) -> Result<Site, Failure> {
     Ok(Site {
-        flags: token::flags(&[("--url", on_command_line(access.url.as_ref()))]),
+        flags: token::flags(&[
+            ("--url", on_command_line(access.url.as_ref())),
+            ("--admin-token-file", access.admin_token_file.as_ref().map(|path| path.as_os_str())),
+            ("-ca-file", http_flags.ca_file.as_ref().map(|path| path.as_os_str())),
+        ]),
         url: base_url(access.url, URL, None)?,
         http: http(http_flags)?,
         credential: credential(access.admin_token_file, &[ADMIN_TOKEN], None)?,

@@ -41,6 +41,8 @@ pub(crate) fn site(
         ("--api-path", flags.api_path.as_ref().map(OsStr::new)),
         ("--context", sts.context.as_ref().map(OsStr::new)),
         ("--config", sts.config.as_ref().map(|path| path.as_os_str())),
+        ("--admin-token-file", flags.admin_token_file.as_ref().map(|path| path.as_os_str())),
+        ("-ca-file", http.ca_file.as_ref().or(sts.ca_cert_path.as_ref()).map(|path| path.as_os_str())),
     ]);
     let url = base_url(flags.url, URL, context.url.as_deref().map(|url| (url, context.origin.as_str())))?;
     let (other, kind) = if has_credential { (None, None) } else { context.credential()?.unzip() };

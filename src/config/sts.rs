@@ -59,7 +59,7 @@ impl Context {
                 let what = format!("the sts configuration {at}");
                 return Err(match error {
                     ReadError::Io(error) => failure(format!(
-                        "cannot read {what}: {}; run sts context save, or use --url and STS_CLI_API_TOKEN",
+                        "cannot read {what}: {}; run sts context save, or use --url and STS_CLI_API_TOKEN without --context and --config",
                         system_error(&error)
                     )),
                     ReadError::TooLarge => failure(format!("{what} is too large")),

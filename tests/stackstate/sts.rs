@@ -163,6 +163,16 @@ fn the_command_line_that_deletes_a_token_names_the_context() {
     stage.run(hint).succeeded();
 }
 
+/// Followed literally, the advice led to the same line again.
+#[test]
+fn the_advice_names_what_has_to_be_removed() {
+    let stage = Stage::new();
+    let words = "certificates are always verified; remove it, and trust the server's CA with";
+    stage.run("STS_SKIP_SSL=true list").failed_with(2, &[words]);
+    let words = "or use --url and STS_CLI_API_TOKEN without --context and --config";
+    stage.run("list --config nowhere.yaml").failed_with(125, &[words]);
+}
+
 /// There, it is a destination.
 #[test]
 fn an_error_of_exec_is_text_whatever_its_output_is() {
