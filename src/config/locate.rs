@@ -106,11 +106,13 @@ fn url_key(text: &OsStr) -> Result<String, Why> {
     word(text)
 }
 
-/// The end of the path, which may be more or less than the service. No path of Locate contains whitespace.
+/// The end of the path, which may be more or less than the service. No path of Locate contains whitespace or quotation marks.
 fn service_path(text: &OsStr) -> Result<String, Why> {
     let service = text.to_str().ok_or("not valid UTF-8")?;
-    if service.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err("contains a space or control character; use <experiment>/<datatype>".into());
+    if service.chars().any(|c| c.is_control() || c.is_whitespace() || matches!(c, '"' | '\'')) {
+        return Err(
+            "contains a space, quotation mark or control character; use <experiment>/<datatype>".into()
+        );
     }
     Ok(service.to_owned())
 }

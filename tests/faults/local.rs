@@ -243,7 +243,7 @@ pub fn usage(_: &Lab) -> Vec<Fault> {
         fault("a Locate URL of another scheme", At("ftp://h/x"), &["LOCATE_URL: invalid URL \"ftp://h/x\": expected a URL that begins with http:// or https://"]).exits(2),
         fault("a Locate URL without a host", At("x"), &["-locate-url: invalid URL \"http://\": it has no host; expected http://HOST/"]).with(&["-locate-url=http://"]).exits(2),
         fault("a variable that can be none", At("http://x"), &["invalid value \"A=B\" for -env-name: not a valid environment variable name"]).with(&["-env-name=A=B"]).exits(2),
-        fault("a service with a blank", At("http://x"), &["invalid value \"ndt/ndt 7\" for -service: contains a space or control character; use <experiment>/<datatype>"]).with(&["-service=ndt/ndt 7"]).exits(2),
+        fault("a service with a blank", At("http://x"), &["invalid value \"ndt/ndt 7\" for -service: contains a space, quotation mark or control character; use <experiment>/<datatype>"]).with(&["-service=ndt/ndt 7"]).exits(2),
         fault("invalid retries", At("http://x"), &["invalid value \"-1\" for -retries: expected a whole number such as 0, 1 or 2"]).with(&["-retries=-1"]).exits(2),
         fault("an empty Locate URL", At("http://x"), &["-locate-url: invalid URL: it is empty; set it to the URL of Locate's monitoring path"]).with(&["-locate-url="]).exits(2),
         fault("a label without a value", Line(&["-metrics-label=x", "true"]), &["invalid value \"x\" for -metrics-label: expected NAME=VALUE"]).exits(2),

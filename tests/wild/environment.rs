@@ -75,6 +75,7 @@ fn a_carriage_return_or_a_stray_blank_is_refused_and_shown() {
         ("MACHINE", " mlab1", "\" mlab1\" for MACHINE: begins or ends with whitespace"),
         ("MACHINE", "mlab1\u{a0}", "begins or ends with whitespace"),
         ("SERVICE", "ndt/ndt7\r", "\"ndt/ndt7\\r\" for SERVICE: "),
+        ("SERVICE", "\"ndt/ndt7\"", "for SERVICE: contains a space, quotation mark or control character"),
         ("ENV_NAME", "FOO\r", "\"FOO\\r\" for ENV_NAME: not a valid environment variable name"),
         ("ENV_NAME", "FOO BAR", "not a valid environment variable name"),
         ("ENV_NAME", "1FOO", "not a valid environment variable name"),
