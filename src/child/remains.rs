@@ -52,13 +52,15 @@ fn others(command: Pid) -> impl Iterator<Item = Process> {
 
 impl Process {
     fn read(pid: Pid) -> Option<Process> {
-        // proc_pid_stat(5): pid (comm) state ppid pgrp session ...
+        // proc_pid_stat(5): pid (comm) state ppid pgrp session ... num_threads (the 20th)
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
         let (head, fields) = stat.rsplit_once(") ")?;
         let mut fields = fields.split(' ');
-        let is_dead = matches!(fields.next()?, "Z" | "X");
+        let is_zombie = matches!(fields.next()?, "Z" | "X");
         let mut pid_field = |skip| Pid::from_raw(fields.nth(skip)?.parse().ok()?);
         let (group, session) = (pid_field(1)?, pid_field(0)?);
+        // The state describes the first thread, and the others may go on without it.
+        let is_dead = is_zombie && matches!(fields.nth(13)?, "0" | "1");
         let name = head.split_once('(').map_or(head, |(_, name)| name).to_owned();
         (!is_dead).then_some(Process { pid, name, group, session })
     }

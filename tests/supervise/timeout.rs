@@ -1,6 +1,6 @@
 //! The timeout: SIGTERM, SIGKILL, and the rest of the group.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::fd::AsRawFd as _;
 use std::path::Path;
 use std::process::Command;
@@ -122,6 +122,49 @@ fn the_rest_of_the_group_has_the_grace_period_too() {
         assert_eq!(job.finish().status, signal.map_or(124, |signal| 128 + signal));
         assert!(job.has_note("clean"), "{signal:?}");
     }
+}
+
+/// Ends its first thread, as pthread_exit(3) in `main` does.
+#[test]
+#[ignore = "a command for the next test"]
+fn cleans_up_without_its_first_thread() {
+    extern "C" fn end_thread(_: i32) {
+        // SAFETY: this thread has nothing that the others need.
+        unsafe { libc::syscall(libc::SYS_exit, 0) };
+    }
+    // SAFETY: the pointers are to the set, which is valid, to an integer, or null.
+    unsafe {
+        let mut term: libc::sigset_t = std::mem::zeroed();
+        libc::sigaddset(&raw mut term, libc::SIGTERM);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const term, std::ptr::null_mut());
+        libc::signal(libc::SIGUSR1, end_thread as extern "C" fn(i32) as libc::sighandler_t);
+        std::thread::spawn(move || {
+            libc::syscall(libc::SYS_tgkill, libc::getpid(), libc::getpid(), libc::SIGUSR1);
+            eventually("the end of the first thread", || {
+                fs::read_to_string("/proc/self/stat").unwrap().contains(") Z ").then_some(())
+            });
+            fs::write("ready", "\n").unwrap();
+            let mut signal = 0;
+            libc::sigwait(&raw const term, &raw mut signal);
+            std::thread::sleep(Duration::from_millis(300));
+            fs::write("clean", "\n").unwrap();
+            libc::_exit(0)
+        });
+    }
+    end_thread(0);
+}
+
+/// It counted as dead, and got SIGKILL at once.
+#[test]
+fn a_client_without_its_first_thread_has_the_grace_period_too() {
+    let client = std::env::current_exe().unwrap();
+    let script = "\"$0\" --ignored --exact supervise::timeout::cleans_up_without_its_first_thread; :";
+    let words = ["/bin/sh", "-c", script, client.to_str().unwrap()];
+    let mut job = Job::prepare(without_exchange(&["-kill-after=20s"]), &words, |_| {});
+    job.note("ready");
+    job.signal(libc::SIGTERM);
+    assert_eq!(job.finish().status, 143);
+    assert!(job.has_note("clean"));
 }
 
 #[test]
