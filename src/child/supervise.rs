@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, waitid, waitpid};
 
 use super::command::Started;
 use super::output::{Finished, Output};
@@ -369,8 +369,16 @@ const LATE_WRITE: Duration = Duration::from_millis(20);
 /// The end of the command, if it has ended; it is not reaped.
 fn ended(command: Pid) -> Option<End> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    let status = waitid(WaitId::Pid(command), options).ok().flatten()?;
-    Some(match (status.exit_status(), status.terminating_signal()) {
+    let (code, signal) = match waitid(WaitId::Pid(command), options) {
+        Ok(status) => status.map(|status| (status.exit_status(), status.terminating_signal()))?,
+        // Where a sandbox forbids that, it can only be reaped.
+        Err(Errno::PERM | Errno::ACCESS | Errno::NOSYS) => {
+            let (_, status) = waitpid(Some(command), WaitOptions::NOHANG).ok().flatten()?;
+            (status.exit_status(), status.terminating_signal())
+        }
+        Err(_) => return None,
+    };
+    Some(match (code, signal) {
         // The kernel keeps the low eight bits.
         (Some(code), _) => End::Exited(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
         (None, signal) => End::Died(Signal::from_number(signal.unwrap_or_default())),

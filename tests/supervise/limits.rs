@@ -97,6 +97,14 @@ fn a_system_call_that_a_sandbox_forbids_is_a_local_failure() {
     }
 }
 
+/// The command was taken for still running, until the timeout.
+#[test]
+fn the_end_of_a_command_is_seen_without_waitid() {
+    let mut command = without_exchange(&["-timeout=20s"]);
+    system_calls(&mut command, &[libc::SYS_waitid], libc::SECCOMP_RET_ERRNO | libc::EPERM.unsigned_abs());
+    assert_eq!(run(command.args(["sh", "-c", "exit 3"])).status, 3);
+}
+
 /// Its error was taken for a process, and kill(2) takes -1 for all of them.
 #[test]
 #[cfg(target_arch = "x86_64")] // the only one with this system call
