@@ -547,13 +547,15 @@ fn the_cronjob_updates_the_secret_and_never_holds_a_token_that_is_gone() {
     assert_eq!(role["resourceNames"][0].as_str(), Some("sasquatch-token"));
     let pod = &documents[3]["spec"]["jobTemplate"]["spec"]["template"]["spec"];
     let script = |container: &Yaml<'_>| container["args"][0].as_str().expect("a script").to_owned();
-    let words = pod["initContainers"][1]["args"].as_sequence().unwrap();
+    let (fetch, store) = (script(&pod["initContainers"][0]), script(&pod["containers"][1]));
+    let words = pod["containers"][0]["args"].as_sequence().unwrap();
     let folder = Folder::new();
     let path = |name: &str| folder.path(name);
     let kubectl = "#!/bin/sh -eu
         case $*' ' in
             'patch secret sasquatch-token --type=merge --patch={} --dry-run=server ') ;;
             'get secret sasquatch-token -o jsonpath={.data.'*'} ')
+                [ ! -e \"$SECRET/unreachable\" ] || exit 1
                 key=${5#*.data.}; cat \"$SECRET/${key%\\}}\" 2>/dev/null || : ;;
             'patch secret sasquatch-token --type=merge --patch-file='*) cp \"${5#*=}\" \"$SECRET/patch\" ;;
             *) echo \"kubectl $*\" >&2; exit 1 ;;
@@ -562,22 +564,39 @@ fn the_cronjob_updates_the_secret_and_never_holds_a_token_that_is_gone() {
     fs::set_permissions(path("kubectl"), fs::Permissions::from_mode(0o755)).unwrap();
     let sandbox = Sandbox::start(&[]);
     fs::write(path("admin"), sandbox.var("GAFAELFAWR_ADMIN_TOKEN")).unwrap();
-    let mut seen = Vec::new();
-    for due in ["--renew-before=1h", "--renew-before=31d", "--renew-before=1h"] {
+    let lost = r#"{"delay_ms":60000,"after":true,"only":"POST /auth/api/v1/tokens"}"#;
+    let mut seen: Vec<String> = Vec::new();
+    for (due, fault, tokens) in [
+        ("--renew-before=1h", "{}", 1),
+        ("--renew-before=31d", "{}", 2),
+        ("--renew-before=1h", "{}", 2),
+        ("--renew-before=31d", lost, 3),
+        // From the state that the failed run has left, this one knows of the lost token, and deletes it.
+        ("--renew-before=31d", "{}", 3),
+    ] {
+        sandbox.misbehave(fault);
         let work = Folder::new();
         let fill = |text: &str| text.replace("/work", work.root().to_str().unwrap());
         let shell = |text: String| {
             let mut shell = Command::new("/bin/sh");
             let search_path = format!("{}:{}", folder.root().display(), std::env::var("PATH").unwrap());
             shell.args(["-euc", &fill(&text)]).env("PATH", search_path).env("SECRET", folder.root());
-            run(&mut shell).succeeded();
+            run(&mut shell)
         };
-        shell(script(&pod["initContainers"][0]));
+        // No token is created if the Secret cannot be read.
+        fs::write(path("unreachable"), "").unwrap();
+        assert_ne!(shell(fetch.clone()).status, 0);
+        fs::remove_file(path("unreachable")).unwrap();
+        shell(fetch.clone()).succeeded();
         let args = words.iter().map(|word| {
             fill(word.as_str().unwrap()).replace("/admin/token", path("admin").to_str().unwrap())
         });
-        run(sandbox.token().args(args).arg(due)).succeeded();
-        shell(script(&pod["containers"][0]));
+        // Both are started at once.
+        let mut rotate = sandbox.token();
+        rotate.args(args).arg(due).arg(if fault == lost { "--timeout=4s" } else { "--timeout=1m" });
+        let rotated = std::thread::spawn(move || run(&mut rotate));
+        shell(store.clone()).succeeded();
+        assert_eq!(rotated.join().unwrap().status == 0, fault == "{}");
         let update: serde_json::Value =
             serde_json::from_str(&fs::read_to_string(path("patch")).unwrap()).unwrap();
         for key in ["token", "state"] {
@@ -585,10 +604,12 @@ fn the_cronjob_updates_the_secret_and_never_holds_a_token_that_is_gone() {
         }
         seen.push(fs::read_to_string(path("token")).unwrap());
         // The previous token in the Secret is still valid.
-        assert_eq!(sandbox.made_tokens("/sandbox/gafaelfawr").len(), if seen.len() == 1 { 1 } else { 2 });
+        assert_eq!(sandbox.made_tokens("/sandbox/gafaelfawr").len(), tokens, "{seen:?}");
     }
     assert_ne!(seen[0], seen[1]);
     assert_eq!(seen[1], seen[2]);
+    assert_eq!(seen[2], seen[3], "the failed run replaced nothing");
+    assert_ne!(seen[3], seen[4]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::fmt;
 pub use jsonwebtoken::Algorithm;
 use jsonwebtoken::{AlgorithmFamily, EncodingKey};
 
-use super::members::{Bytes, Members, shown};
+use super::members::{Bytes, Members, shown, sized};
 use super::{Unusable, pair, rsa};
 
 /// The algorithms that every version of Locate accepts.
@@ -47,7 +47,12 @@ impl PrivateKey {
         }
         let encoding = match algorithm {
             Algorithm::EdDSA => {
-                EncodingKey::from_ed_der(&pair::join(&[&members.sized("d", 32)?, &members.sized("x", 32)?]))
+                let (mut d, x) = (members.bytes("d")?, members.sized("x", 32)?);
+                // libsodium writes the public key behind the private one.
+                if d.len() == 64 && d.ends_with(&x) {
+                    d.truncate(32);
+                }
+                EncodingKey::from_ed_der(&pair::join(&[&sized("d", d, 32)?, &x]))
             }
             Algorithm::ES256 => EncodingKey::from_ec_der(&ecdsa(members, 32)?),
             Algorithm::ES384 => EncodingKey::from_ec_der(&ecdsa(members, 48)?),

@@ -8,11 +8,11 @@ use std::fmt;
 use base64::Engine as _;
 use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde::de::{Deserializer as _, MapAccess, Visitor};
+use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::read::{NotText, as_text};
+use crate::read::{BYTE_ORDER_MARK, NotText, as_text};
 
 /// Why a key is refused: a clause that follows `cannot use the key FILE: `.
 pub type Unusable = String;
@@ -20,8 +20,12 @@ pub type Unusable = String;
 /// The members that are text wherever they appear (RFC 7517, section 4; RFC 7518, section 6).
 const TEXTS: [&str; 16] =
     ["kty", "crv", "alg", "use", "kid", "x", "y", "d", "n", "e", "p", "q", "dp", "dq", "qi", "k"];
+/// The other members that are read.
+const OTHERS: [&str; 4] = ["key_ops", "oth", "keys", "ciphertext"];
 /// The longest name or value that is shown: a longer one may be a private part in the wrong place.
 const LONGEST_SHOWN: usize = 20;
+
+const UTF16: &str = "this is UTF-16 text; convert it to UTF-8, for example with iconv -f UTF-16 -t UTF-8";
 
 pub(super) type Bytes = Zeroizing<Vec<u8>>;
 
@@ -31,8 +35,13 @@ pub(super) struct Members(Vec<(String, Value)>);
 impl Members {
     /// Reads any JWK, even one that cannot sign.
     pub(super) fn read(json: &[u8]) -> Result<Members, Unusable> {
-        let json = as_text(json).map_err(explain_encoding)?;
-        let mut from = serde_json::Deserializer::from_str(json);
+        let json = match as_text(json) {
+            Ok(text) => text.as_bytes(),
+            Err(NotText::Utf16) => return Err(UTF16.to_owned()),
+            // In a member that is not read, any byte may be.
+            Err(NotText::Bytes) => json.strip_prefix(BYTE_ORDER_MARK).unwrap_or(json),
+        };
+        let mut from = serde_json::Deserializer::from_slice(json);
         let read = from.deserialize_map(ReadMembers).and_then(|read| from.end().map(|()| read));
         let members = Members(read.map_err(|_| explain_syntax(json))?);
         members.check_kinds()?;
@@ -46,12 +55,8 @@ impl Members {
                 return Err(format!("member {} appears twice", shown(name)));
             }
             match (name.as_str(), value) {
-                (_, Value::Null) | ("key_ops", Value::Array(_)) => {}
-                ("key_ops", other) => {
-                    return Err(format!("\"key_ops\" must be a list, not {}", kind(other)));
-                }
-                (_, Value::String(_)) => {}
-                (name, value) if TEXTS.contains(&name) || name == "ciphertext" => {
+                (_, Value::Null | Value::String(_)) => {}
+                (name, value) if TEXTS.contains(&name) => {
                     return Err(format!("{name:?} must be a string, not {}", kind(value)));
                 }
                 _ => {}
@@ -63,15 +68,14 @@ impl Members {
     /// Refuses files that hold a key in another form than a JWK.
     fn refuse_containers(&self) -> Result<(), Unusable> {
         if self.text("kty").is_some() {
-            return Ok(());
+            Ok(())
+        } else if self.has("keys") {
+            Err("this is a JWK set; extract the one private key from it".to_owned())
+        } else if self.has("ciphertext") {
+            Err(encrypted())
+        } else {
+            Err(format!("this is not a JWK: {}", self.missing("kty")))
         }
-        if self.has("keys") {
-            return Err("this is a JWK set; extract the one private key from it".to_owned());
-        }
-        if self.has("ciphertext") {
-            return Err(encrypted());
-        }
-        Err(format!("this is not a JWK: {}", self.missing("kty")))
     }
 
     fn find(&self, name: &str) -> Option<&Value> {
@@ -86,10 +90,12 @@ impl Members {
         }
     }
 
-    /// The permitted operations of the key; empty if it does not list them.
+    /// The permitted operations of the key, usually a list; empty if it does not name them.
     pub(super) fn key_ops(&self) -> Vec<&str> {
-        let ops = self.find("key_ops").and_then(Value::as_array);
-        ops.into_iter().flatten().filter_map(Value::as_str).collect()
+        let ops = self
+            .find("key_ops")
+            .map(|ops| ops.as_array().map_or_else(|| std::slice::from_ref(ops), Vec::as_slice));
+        ops.unwrap_or_default().iter().filter_map(Value::as_str).collect()
     }
 
     /// True if there is such a member, with any value.
@@ -124,8 +130,7 @@ impl Members {
     }
 
     pub(super) fn sized(&self, name: &str, size: usize) -> Result<Bytes, Unusable> {
-        let bytes = self.bytes(name)?;
-        if bytes.len() == size { Ok(bytes) } else { Err(wrong_size(name, size, bytes.len())) }
+        sized(name, self.bytes(name)?, size)
     }
 
     /// A big-endian number without leading zeros.
@@ -149,6 +154,10 @@ pub(super) fn shown(text: &str) -> String {
     if text.len() <= LONGEST_SHOWN { format!("{text:?}") } else { "(not shown)".to_owned() }
 }
 
+pub(super) fn sized(name: &str, bytes: Bytes, size: usize) -> Result<Bytes, Unusable> {
+    if bytes.len() == size { Ok(bytes) } else { Err(wrong_size(name, size, bytes.len())) }
+}
+
 fn wrong_size(name: &str, size: usize, found: usize) -> Unusable {
     format!("{name:?} must have {size} bytes, not {found}")
 }
@@ -157,17 +166,11 @@ fn encrypted() -> Unusable {
     "this key is encrypted (JWE); decrypt it first".to_owned()
 }
 
-fn explain_encoding(why: NotText) -> Unusable {
-    match why {
-        NotText::Utf16 => {
-            "this is UTF-16 text; convert it to UTF-8, for example with iconv -f UTF-16 -t UTF-8".to_owned()
-        }
-        NotText::Bytes => "this is not UTF-8 text, so it cannot be a JWK".to_owned(),
-    }
-}
-
 /// Explains text that is not a JSON object, which may be recognizable as another format.
-fn explain_syntax(json: &str) -> Unusable {
+fn explain_syntax(json: &[u8]) -> Unusable {
+    let Ok(json) = str::from_utf8(json) else {
+        return "this is not UTF-8 text, so it cannot be a JWK".to_owned();
+    };
     let error = match serde_json::from_str(json) {
         Ok(Value::Array(_)) => {
             return "expected one JSON object, found a list; extract the one private key from it".to_owned();
@@ -217,8 +220,14 @@ impl<'de> Visitor<'de> for ReadMembers {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut members = Vec::new();
-        while let Some(member) = map.next_entry()? {
-            members.push(member);
+        while let Some(name) = map.next_key::<String>()? {
+            let is_read = TEXTS.contains(&name.as_str()) || OTHERS.contains(&name.as_str());
+            let value = if is_read {
+                map.next_value()?
+            } else {
+                map.next_value::<IgnoredAny>().map(|_| Value::Null)?
+            };
+            members.push((name, value));
         }
         Ok(members)
     }

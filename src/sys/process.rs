@@ -133,7 +133,7 @@ struct Birth<'a> {
     standard: [Option<BorrowedFd<'a>>; 3],
     inherited: Inherited,
     parent: Pid,
-    /// The process that made the session and the group, unless the command makes them itself.
+    /// The child that has created the command's session; `None` if the command does that itself.
     leader: Option<Pid>,
     /// The children's end of a pipe, through which they report, because under valgrind and emulators their memory is a
     /// copy. When it is closed, because the program runs or they are gone, they no longer use our memory.
@@ -157,7 +157,7 @@ fn hear(
             [0, 4].map(|at| i32::from_ne_bytes(std::array::from_fn(|byte| bytes[at + byte])));
         match kind {
             BORN => {
-                command = Pid::from_raw(number);
+                command = Pid::from_raw(number).and_then(|pid| sound(pid).ok());
                 if let Some(command) = command.filter(|_| !is_patient(news.as_fd())) {
                     let _ = kill_process(command, RustixSignal::KILL);
                     outcome = Err(NotStarted::Ours(Errno::CANCELED));
@@ -175,8 +175,8 @@ extern "C" fn lead(birth: *mut c_void) -> c_int {
     // SAFETY: our parent gave us its `Birth`, and waits.
     let birth = unsafe { &mut *birth.cast::<Birth<'_>>() };
     let mut stack = Stack::<COMMAND_STACK>::uninit();
-    let begun = setsid().and_then(|session| {
-        birth.leader = Some(session);
+    let begun = setsid().and_then(sound).and_then(|leader| {
+        birth.leader = Some(leader);
         // SAFETY: see `Birth::clone`. If this process is killed while it waits, our parent waits for the other one.
         unsafe { birth.clone(&mut stack, be_born, libc::CLONE_PARENT) }
     });
@@ -265,8 +265,7 @@ impl Birth<'_> {
         self.inherited.restore();
         if let Some(leader) = self.leader {
             // The program may stop the whole group as soon as it runs, and a leader that is stopped before it has exited
-            // would keep our parent waiting. (getpgrp(2) must not be asked for it: where a sandbox forbids that, the
-            // error is -1, which kill(2) takes for every process.)
+            // would keep our parent waiting.
             let _ = kill_process(leader, RustixSignal::KILL);
         }
         Ok(())
@@ -276,6 +275,12 @@ impl Birth<'_> {
 /// The child, if it has become the program.
 fn begun(child: Child, outcome: Result<(), NotStarted>) -> Result<Child, NotStarted> {
     outcome.map(|()| child).inspect_err(|_| reap(child.pid))
+}
+
+/// Refuses a number that no child has: in a sandbox, a forbidden getpid, setsid or getpgid may return -1 or 0, and a
+/// signal to these would reach every process.
+fn sound(pid: Pid) -> rustix::io::Result<Pid> {
+    if pid.as_raw_nonzero().get() > 1 { Ok(pid) } else { Err(Errno::PERM) }
 }
 
 fn last_errno() -> Errno {
@@ -324,8 +329,8 @@ impl Child {
 
     /// The groups and sessions that it has now.
     pub(crate) fn groups(self) -> Groups {
-        let session = getsid(Some(self.pid)).unwrap_or(self.group);
-        let current = getpgid(Some(self.pid)).unwrap_or(self.group);
+        let session = getsid(Some(self.pid)).and_then(sound).unwrap_or(self.group);
+        let current = getpgid(Some(self.pid)).and_then(sound).unwrap_or(self.group);
         // After it has left the session, the group's number may belong to another program.
         let left = (current != self.group && session == self.group).then_some(self.group);
         Groups { current, left, sessions: [session, self.group] }

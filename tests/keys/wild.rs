@@ -349,7 +349,43 @@ fn ambiguous_keys_are_refused_by_name() {
         Unreadable("\"alg\" must be a string, not a list"),
     );
     bench.tries("d", with(&eddsa, &json!({"d": {}})), Unreadable("\"d\" must be a string, not an object"));
-    bench.tries("ops", with(&eddsa, &json!({"key_ops": "sign"})), Unreadable("\"key_ops\" must be a list"));
+}
+
+/// The original signs with all of these.
+#[test]
+fn members_that_are_not_read_may_be_anything() {
+    let (bench, eddsa) = (workbench(), fs::read(key("eddsa.json")).unwrap());
+    let deep = format!("\"deep\":{}{}", "[".repeat(1000), "]".repeat(1000));
+    for member in [
+        b"\"comment\":\"Schl\xfcssel\"",
+        br#""comment":"\ud83d""#.as_slice(),
+        deep.as_bytes(),
+        br#""large":1e400"#,
+        br#""keys":[]"#,
+        br#""keys":{"d":1}"#,
+        br#""ciphertext":"""#,
+        br#""ciphertext":1"#,
+    ] {
+        let text = [b"{", member, b",", eddsa.trim_ascii().strip_prefix(b"{").unwrap()].concat();
+        bench.tries(&String::from_utf8_lossy(member), text, Signs("EdDSA"));
+    }
+    let damaged = [b"{\"kid\":\"\xfc\",", &eddsa[1..]].concat();
+    bench.tries("a member that is read", damaged, Unreadable("this is not UTF-8 text"));
+}
+
+/// As libsodium and TweetNaCl write it.
+#[test]
+fn an_ed25519_seed_may_be_followed_by_its_public_key() {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let (bench, eddsa) = (workbench(), jwk(&key("eddsa.json")));
+    let part = |name: &str| URL_SAFE_NO_PAD.decode(eddsa[name].as_str().unwrap()).unwrap();
+    let followed_by = |second: &str| {
+        let both = URL_SAFE_NO_PAD.encode([part("d"), part(second)].concat());
+        with(&eddsa, &json!({"d": both}))
+    };
+    bench.tries("its own", followed_by("x"), Signs("EdDSA"));
+    bench.tries("another", followed_by("d"), Cannot("\"d\" must have 32 bytes, not 64"));
 }
 
 #[test]
@@ -361,6 +397,10 @@ fn a_key_for_another_use_does_not_sign() {
         (json!(["Sign"]), Cannot("are \"Sign\"; signing needs \"sign\"")),
         (json!(["verify", "sign"]), Signs("EdDSA")),
         (json!([]), Signs("EdDSA")),
+        // RFC 7517, section 4.3, wants a list.
+        (json!("verify"), Cannot("its \"key_ops\" are \"verify\"; signing needs \"sign\"")),
+        (json!("sign"), Signs("EdDSA")),
+        (json!({}), Signs("EdDSA")),
     ] {
         bench.tries(&ops.to_string(), with(&eddsa, &json!({"key_ops": ops})), verdict);
     }
