@@ -169,7 +169,9 @@ fn encode(labels: &Labels, figures: &Figures, now: SystemTime) -> String {
     let mut gauge = |name: &str, help: &str, value: f64| {
         registry.register(name, help, ConstGauge::new(value));
     };
-    gauge("run_success", "Whether the last run succeeded", f64::from(u8::from(figures.exit_status == 0)));
+    let is_success =
+        figures.exit_status == 0 && !figures.failures.iter().any(|(stage, _)| *stage == Stage::Command);
+    gauge("run_success", "Whether the last run succeeded", f64::from(u8::from(is_success)));
     gauge("exit_status", "Exit status of the last run", f64::from(figures.exit_status));
     gauge("cached", "Whether the result was taken from the cache", f64::from(u8::from(figures.cached)));
     if let Some(margin) = figures.deadline_margin_seconds {

@@ -457,7 +457,7 @@ fn the_timeout_of_a_run_that_had_waited_for_another_is_not_kept() {
     std::thread::sleep(Duration::from_millis(1500));
     kill(holder.id(), libc::SIGKILL);
     finish(holder);
-    finish(waiter).failed_with(124, &["timed out", "sh"]);
+    finish(waiter).failed_with(124, &["timed out after 5s", "sh"]);
     fs::write(&gate, "").unwrap();
     bench.run(&flags, &script).succeeded();
     assert_eq!(bench.runs(), 3);
@@ -467,10 +467,49 @@ fn the_timeout_of_a_run_that_had_waited_for_another_is_not_kept() {
 fn the_timeout_of_a_command_after_a_slow_exchange_is_not_kept() {
     let bench = Bench::new();
     bench.sandbox.misbehave(r#"{"delay_ms":3000,"times":1}"#);
-    let flags = [BOTH, &["-timeout=5s", "-kill-after=0"]].concat();
-    bench.run(&flags, "sleep 2.5").failed_with(124, &["timed out", "sh"]);
+    let metrics = bench.path("metrics.prom");
+    let textfile = format!("-metrics-textfile={}", metrics.display());
+    let flags = [BOTH, &["-timeout=5s", "-kill-after=0", &textfile]].concat();
+    bench
+        .run(&flags, "sleep 2.5")
+        .failed_with(124, &["timed out after 5s, of which sh had only ", "terminated sh"]);
+    let text = fs::read_to_string(&metrics).unwrap();
+    assert!(
+        text.contains("stage=\"exchange\",reason=\"timeout-exchange\""),
+        "the target is not to blame: {text}"
+    );
     bench.run(&flags, "sleep 2.5").succeeded();
     assert_eq!(bench.runs(), 2);
+}
+
+/// Of two causes, the target is the likelier one.
+#[test]
+fn a_command_that_had_half_of_the_time_is_to_blame_for_the_timeout() {
+    let bench = Bench::new();
+    bench.sandbox.misbehave(r#"{"delay_ms":1000}"#);
+    bench
+        .run(&["-timeout=6s", "-kill-after=0"], "exec sleep 60")
+        .failed_with(124, &["timed out after 6s; terminated sh"]);
+}
+
+/// The target was not to blame.
+#[test]
+fn a_run_that_had_waited_for_most_of_its_time_says_so() {
+    let bench = Bench::new();
+    let ready = bench.path("ready");
+    let script = format!("echo > {}; exec sleep 60", ready.display());
+    let holder = start(&mut bench.token(TTL, &script));
+    file_line(&ready);
+    let waiter = start(
+        &mut bench.token(&[TTL, &["-timeout=6s", "-kill-after=0", "-log-format=json"]].concat(), &script),
+    );
+    eventually("the run waits", || is_asleep(&waiter).then_some(()));
+    std::thread::sleep(Duration::from_secs(4));
+    kill(holder.id(), libc::SIGKILL);
+    finish(holder);
+    let ended = finish(waiter);
+    assert_eq!(ended.status, 124, "{ended:?}");
+    assert!(ended.stderr.contains("\"reason\":\"timeout-cache\""), "{ended:?}");
 }
 
 #[test]

@@ -339,6 +339,8 @@ fn the_faults_of_the_command_are_those_of_the_manual() {
         ("cannot terminate COMMAND: it runs as USER", "tests/wild/supervision.rs"),
         ("timed out after T; COMMAND did not exit even after SIGKILL", "it would take a kernel that hangs"),
         ("COMMAND did not exit even after SIGKILL", "it would take a kernel that hangs"),
+        ("timed out after T, of which COMMAND had only T", "tests/cache.rs"),
+        ("cannot write the output of COMMAND: …", "tests/reasons.rs"),
         ("timed out after T while the system loaded COMMAND", "tests/supervise/timeout.rs"),
         ("interrupted by SIGNAL while the system loaded COMMAND", "tests/supervise/timeout.rs"),
         ("interrupted by SIGNAL; terminated COMMAND", "tests/wild/supervision.rs"),

@@ -1,8 +1,10 @@
 //! The reason of a failure: a stable name, the same in the JSON error line, in the metrics, in `check --json` and in
 //! `explain`.
 
+use std::fs;
 use std::io::Write as _;
 use std::path::Path;
+use std::process::Stdio;
 
 use monitoring_token::reason::Reason;
 use serde_json::Value;
@@ -154,7 +156,7 @@ fn the_json_error_line_has_reason_stage_exit_status_message_and_advice() {
 
 /// The labels of `monitoring_token_failure_info` in a metrics file: stage and reason.
 fn failure_info(file: &Path) -> Vec<(String, String)> {
-    let text = std::fs::read_to_string(file).expect("the metrics are written");
+    let text = fs::read_to_string(file).expect("the metrics are written");
     let lines = text.lines().filter_map(|line| line.strip_prefix("monitoring_token_failure_info{"));
     let label = |line: &str, name: &str| {
         let (_, rest) = line.split_once(&format!("{name}=\"")).expect("the label");
@@ -195,6 +197,66 @@ fn the_metrics_have_the_reason_of_a_failure_and_none_after_a_success() {
     kill(child.id(), libc::SIGTERM);
     assert_eq!(crate::support::finish(child).status, 143);
     assert_eq!(failure_info(&file), [("command".to_owned(), "interrupted".to_owned())]);
+}
+
+/// A run that was told to end did not succeed, even if the command exits with 0.
+#[test]
+fn a_signal_in_time_is_an_interruption_and_one_that_was_survived_is_not() {
+    let sandbox = Sandbox::start(&[]);
+    let folder = Folder::new();
+    let file = folder.path("probe.prom");
+    let textfile = format!("-metrics-textfile={}", file.display());
+    let interrupted = [("command".to_owned(), "interrupted".to_owned())];
+    let killed = [("command".to_owned(), "command-killed".to_owned())];
+    let timed_out = [("command".to_owned(), "timeout-command".to_owned())];
+    for (signal, script, status, info, failed) in [
+        (libc::SIGTERM, "trap 'exit 0' TERM; echo >$D/ready; sleep 60 & wait", 0, &interrupted, false),
+        (libc::SIGINT, "trap 'exit 0' INT; echo >$D/ready; sleep 60 & wait", 0, &interrupted, false),
+        (
+            libc::SIGHUP,
+            "trap : HUP; echo >$D/ready; sleep 60 & wait; sleep 1.6; kill -9 $$",
+            137,
+            &killed,
+            true,
+        ),
+        (libc::SIGHUP, "trap : HUP; echo >$D/ready; sleep 60 & wait; sleep 60 & wait", 124, &timed_out, true),
+    ] {
+        let flags =
+            [&textfile, "-exchange=false", "-timeout=4s", "-kill-after=500ms", "--", "sh", "-c", script];
+        let _ = fs::remove_file(folder.path("ready"));
+        let child = start(sandbox.token().env("D", folder.root()).args(flags));
+        crate::support::file_line(&folder.path("ready"));
+        kill(child.id(), signal);
+        let ended = crate::support::finish(child);
+        assert_eq!(ended.status, status, "{script}: {ended:?}");
+        assert_eq!(failure_info(&file), info, "{script}");
+        let text = fs::read_to_string(&file).unwrap();
+        let has = |name: &str, value: bool| {
+            let value = if value { " 1" } else { " 0" };
+            text.lines().any(|line| {
+                line.starts_with(name)
+                    && line.trim_end_matches(".0").ends_with(value)
+                    && (!name.ends_with("stage") || line.contains("stage=\"command\""))
+            })
+        };
+        assert!(has("monitoring_token_run_success", false), "{script}: {text}");
+        assert!(has("monitoring_token_failed_stage", failed), "{script}: {text}");
+    }
+}
+
+/// The metrics named an operator.
+#[test]
+fn a_full_disk_is_the_cause_if_the_command_dies_of_it() {
+    let folder = Folder::new();
+    let file = folder.path("probe.prom");
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let sandbox = Sandbox::start(&[]);
+    let mut command = sandbox.token();
+    command.arg(format!("-metrics-textfile={}", file.display()));
+    let child = command.args(["-output=masked", "--", "seq", "1000000"]).stdout(full).stderr(Stdio::piped());
+    crate::support::finish(child.spawn().unwrap())
+        .failed_with(141, &["cannot write the output of seq: No space left"]);
+    assert_eq!(failure_info(&file), [("output".to_owned(), "output-failed".to_owned())]);
 }
 
 /// An alert can tell from the reason who has to act.
@@ -279,7 +341,7 @@ fn every_reason_is_given_to_a_failure() {
     let texts: String = files(&source)
         .iter()
         .filter(|path| !path.ends_with("reason.rs"))
-        .map(|path| std::fs::read_to_string(path).unwrap())
+        .map(|path| fs::read_to_string(path).unwrap())
         .collect();
     // A bug is not a Failure: the panic handler prints its line.
     for reason in Reason::ALL.iter().filter(|reason| **reason != Reason::InternalError) {
@@ -382,7 +444,7 @@ fn documented_reasons() -> String {
 #[test]
 fn the_page_on_troubleshooting_explains_each_reason_as_explain_does() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/troubleshooting.md");
-    let page = std::fs::read_to_string(&path).unwrap();
+    let page = fs::read_to_string(&path).unwrap();
     let (before, rest) =
         page.split_once("promises reasons:: -->\n").expect("the line that says how it is written");
     let (written, after) = rest.split_once("<!-- end -->\n").expect("the end of the reasons");

@@ -261,7 +261,12 @@ impl Supervision<'_> {
     /// A command that handles a signal such as SIGHUP and goes on for longer than the grace period ends by itself.
     fn forget_survived(&mut self, end: &End) {
         const LEAST: Duration = Duration::from_secs(1);
-        if let (Escalation::Running, End::Exited(_)) = (self.escalation, end)
+        let by_itself = match end {
+            End::Exited(_) => true,
+            End::Died(signal) => !self.sent.contains(*signal),
+            End::Unkillable | End::OutOfReach(_) => false,
+        };
+        if let (true, Escalation::Running) = (by_itself, self.escalation)
             && self.forwarded_at.elapsed() > self.timeline.kill_after.max(LEAST)
         {
             self.told.forwarded = None;

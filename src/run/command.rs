@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use super::Run;
 use crate::child::{self, End, Ended, Interference, Job, OutputPolicy, StartError, Supervised};
 use crate::failure::{ExitStatus, Failure, Reason, Stage, Warning, brief, shell_word, system_error};
+use crate::go::duration;
 use crate::issuer::Lease;
 use crate::log::{begin_line, write_stderr};
 use crate::secret::scrub_bytes;
@@ -53,10 +54,10 @@ pub(super) fn conclude(run: &mut Run<'_>, ended: Ended<'_>) -> Result<ExitStatus
         let warning = "the parent process died; terminated the command (-die-with-parent)";
         run.report.warnings.push(Warning::new(Reason::ParentDied, warning));
     }
-    if let Some(error) = &supervised.output.unwritten {
-        let error = system_error(error);
-        let warning = format!("cannot write the output of {}: {error}", name());
-        run.report.warnings.push(Warning::new(Reason::OutputFailed, warning));
+    if let Some(error) =
+        supervised.output.unwritten.as_ref().filter(|_| output_is_refused(&supervised).is_none())
+    {
+        run.report.warnings.push(Warning::new(Reason::OutputFailed, unwritten(&name(), error)));
     }
     let left = supervised.left.as_ref().map(|left| format!("left running: {left}"));
     run.report.warnings.extend(left.map(|warning| Warning::new(Reason::CommandStuck, warning)));
@@ -79,14 +80,22 @@ pub(super) fn conclude(run: &mut Run<'_>, ended: Ended<'_>) -> Result<ExitStatus
 fn interruption(supervised: &Supervised) -> Option<Reason> {
     let Supervised { end, told, died_by_itself, stopped, .. } = supervised;
     // A forwarded SIGUSR1, for example, kills a command that does not handle it.
-    let died_of_forwarded = matches!(end, End::Died(_)) && !died_by_itself && !told.timed_out;
+    let died_of_forwarded = matches!(end, End::Died(_)) && !died_by_itself;
     match told {
+        // A signal that came later changes nothing.
+        Interference { timed_out: true, .. } => None,
         Interference { orphaned: true, .. } => Some(Reason::ParentDied),
         Interference { forwarded: None, interrupted: None, .. } if !died_of_forwarded => {
             stopped.filter(|_| *end == End::Exited(0)).map(|_| Reason::Interrupted)
         }
+        _ if output_is_refused(supervised).is_some() => None,
         _ => Some(Reason::Interrupted),
     }
+}
+
+/// The error if the command died because its output could not be written. A reader that has gone is none.
+fn output_is_refused(supervised: &Supervised) -> Option<&io::Error> {
+    supervised.output.unwritten.as_ref().filter(|_| supervised.end == End::Died(Signal::PIPE))
 }
 
 fn judge(run: &Run<'_>, supervised: &Supervised) -> Result<ExitStatus, Failure> {
@@ -101,8 +110,22 @@ fn judge(run: &Run<'_>, supervised: &Supervised) -> Result<ExitStatus, Failure> 
         }
     };
     if told.timed_out {
-        let message = format!("{}; {}", run.until().timed_out(), how());
-        return Err(Failure::timeout(Stage::Command, Reason::TimeoutCommand, message));
+        let timed_out = run.until().timed_out();
+        return Err(match run.lost_time() {
+            None => {
+                let message = format!("{timed_out}; {}", how());
+                Failure::timeout(Stage::Command, Reason::TimeoutCommand, message)
+            }
+            Some((stage, reason, left)) => {
+                let left = duration::show(left);
+                let message = format!("{timed_out}, of which {} had only {left}; {}", name(), how());
+                Failure::timeout(stage, reason, message)
+            }
+        });
+    }
+    if let Some(error) = output_is_refused(supervised) {
+        let status = ExitStatus::Signal(Signal::PIPE.number());
+        return Err(Failure { status, ..Failure::unwritten(unwritten(&name(), error)) });
     }
     if let (End::Exited(0), Some(signal)) = (end, supervised.stopped) {
         let message = format!("interrupted by {signal} while the output of {} was written", name());
@@ -137,6 +160,10 @@ fn judge(run: &Run<'_>, supervised: &Supervised) -> Result<ExitStatus, Failure> 
         (End::Exited(0), None) if told.orphaned => Ok(ExitStatus::Signal(Signal::TERM.number())),
         (End::Exited(status), None) => Ok(ExitStatus::Command(*status)),
     }
+}
+
+fn unwritten(name: &str, error: &io::Error) -> String {
+    format!("cannot write the output of {name}: {}", system_error(error))
 }
 
 /// COMMAND for messages; an empty one is shown as `env` shows it.

@@ -162,6 +162,23 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Blames what came before the command for a timeout, if that took more than half of the time: then the target may be
+    /// well. Returns the stage, the reason, and the time that was left for the command.
+    fn lost_time(&self) -> Option<(Stage, Reason, Duration)> {
+        let Timeline { start, term_at, .. } = self.timeline;
+        let began = self.report.command_began?;
+        let (lost, left) = (began.saturating_duration_since(start), term_at.saturating_duration_since(began));
+        let (longest, seconds) =
+            [(Stage::Sign, Reason::TimeoutFile), (Stage::Exchange, Reason::TimeoutExchange)]
+                .map(|culprit| (culprit, self.report.seconds_of(culprit.0)))
+                .into_iter()
+                .max_by(|(_, a), (_, b)| a.total_cmp(b))?;
+        // The rest is waiting for another process.
+        let is_most = seconds * 2.0 > lost.as_secs_f64();
+        let (stage, reason) = if is_most { longest } else { (Stage::Prepare, Reason::TimeoutCache) };
+        (lost > left).then_some((stage, reason, left))
+    }
+
     /// Runs `work` until it finishes, or until the timeout, a signal or the death of the parent process ends the run.
     pub(crate) fn attempt<T>(
         &self,
@@ -234,6 +251,15 @@ impl Report {
         self.figures.stage_seconds.push((stage, duration.as_secs_f64()));
     }
 
+    fn seconds_of(&self, stage: Stage) -> f64 {
+        self.figures
+            .stage_seconds
+            .iter()
+            .filter(|(known, _)| *known == stage)
+            .map(|(_, seconds)| seconds)
+            .sum()
+    }
+
     /// The values for the metrics of a run that ends with `result` at `now`.
     fn figures(&self, result: &Result<ExitStatus, Failure>, timeline: &Timeline, now: Instant) -> Figures {
         let (status, failure) = match result {
@@ -256,13 +282,14 @@ impl Report {
         }
     }
 
-    /// The reason of a command that ended with this status; `None` for a success.
+    /// The reason of a command that ended with this status; `None` for a success. One that was told to end did not
+    /// succeed, whatever its status.
     fn reason(&self, status: ExitStatus) -> Option<Reason> {
-        let reason = match status {
-            ExitStatus::Signal(_) => Reason::CommandKilled,
-            _ => Reason::CommandFailed,
-        };
-        (!status.is_success()).then_some(self.interruption.unwrap_or(reason))
+        self.interruption.or(match status {
+            status if status.is_success() => None,
+            ExitStatus::Signal(_) => Some(Reason::CommandKilled),
+            _ => Some(Reason::CommandFailed),
+        })
     }
 }
 
