@@ -106,8 +106,6 @@ pub(crate) enum Seen {
         expires: Option<u64>,
         /// Its scopes, if they differ from those of a new token.
         other_scopes: Option<String>,
-        /// Otherwise the list is behind: that it does not show the token does not mean that the token was deleted.
-        is_listed: bool,
     },
     /// It has expired or was deleted.
     Invalid,

@@ -566,6 +566,13 @@ fn a_replaced_token_that_is_not_listed_yet_is_deleted_later() {
     });
     rotate(&rotated, &url, &[]).rotated();
     rotate(&rotated, &url, &[DUE]).rotated();
+    // As after SIGKILL between the replacement of FILE and the deletion.
+    let path = rotated.folder.path("token.state");
+    let mut state: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    for token in state["tokens"].as_array_mut().unwrap() {
+        token["installed"] = true.into();
+    }
+    fs::write(path, state.to_string()).unwrap();
     rotate(&rotated, &url, &[]).did_nothing();
     assert_eq!(rotated.tokens().len(), 2);
     hides.store(false, Ordering::Relaxed);

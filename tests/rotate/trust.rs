@@ -5,9 +5,11 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::Path;
 
-use super::{DUE, Outcome as _, Rotated};
-use crate::support::Ended;
-use crate::support::issuer::ISSUERS;
+use serde_json::{Value, json};
+
+use super::{DUE, Outcome as _, Rotated, now};
+use crate::support::issuer::{ISSUERS, STACKSTATE};
+use crate::support::{Ended, run};
 use crate::wild::{NOBODY, has_other_users};
 
 fn open_to(mode: u32, folder: &Path) {
@@ -49,6 +51,28 @@ fn a_file_that_another_user_may_have_put_there_is_not_obeyed() {
         open_to(0o1777, missing.folder.root());
         is_refused(&missing.rotate(&[]), "token", "it belongs to another user");
         assert_eq!(issuer.creations(&missing.sandbox), 0);
+    }
+}
+
+/// The owner of FILE could name any service token in FILE.state, and the admin token of root deleted it.
+#[test]
+fn a_state_file_cannot_name_a_token_that_rotate_did_not_create() {
+    let rotated = Rotated::fresh(STACKSTATE);
+    let create = ["create", "-n=production", "--roles=stackstate-power-user"];
+    run(&mut STACKSTATE.command(&rotated.sandbox, &create)).succeeded();
+    let path = rotated.folder.path("token.state");
+    let state: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let expires = now() + 3600;
+    let token = json!({
+        "id": "production", "fingerprint": "", "created": now(), "expires": expires, "installed": false, "keep": false,
+    });
+    let attempt = json!({"began": now(), "expires": expires, "name": "production"});
+    for (list, entry) in [("tokens", token), ("attempts", attempt)] {
+        let mut state = state.clone();
+        state[list].as_array_mut().unwrap().push(entry);
+        fs::write(&path, state.to_string()).unwrap();
+        rotated.rotate(&[]).failed_with(125, &["token.state is damaged"]);
+        assert_eq!(rotated.tokens().len(), 2);
     }
 }
 

@@ -365,6 +365,7 @@ impl Rotate<'_> {
             }
             Seen::Invalid => true,
         };
+        let gone = current.clone().filter(|_| matches!(seen, Seen::Invalid));
         let before = if is_due { &self.first_half() } else { self };
         before.clean_up(state, current.as_deref(), in_file, notes)?;
         // Once it has expired, only FILE.state can tell that it was this one's.
@@ -377,9 +378,8 @@ impl Rotate<'_> {
         if is_due {
             self.hold_back(state, &seen, notes)?;
         }
-        let (mut valid_until, mut was_listed) = (None, true);
-        if let Seen::Valid { id, expires, other_scopes, is_listed, .. } = seen {
-            was_listed = is_listed;
+        let mut valid_until = None;
+        if let Seen::Valid { id, expires, other_scopes, .. } = seen {
             if !is_due {
                 if let Some(scopes) = other_scopes {
                     let path = self.files.path().display();
@@ -427,10 +427,12 @@ impl Rotate<'_> {
             let (new, old): (Vec<Known>, Vec<Known>) =
                 state.tokens.drain(..).partition(|known| known.id == id);
             state.tokens = new;
-            let old = old.into_iter().filter(|known| !known.keep);
-            // Unless it was listed, it is deleted as soon as it is.
-            let old = old.map(|known| Known { installed: known.installed && was_listed, ..known });
-            self.delete_all(state, old.collect(), notes)?;
+            let mut old: Vec<Known> = old.into_iter().filter(|known| !known.keep).collect();
+            for known in old.iter_mut().filter(|known| gone.as_ref() == Some(&known.fingerprint)) {
+                // The issuer does not accept it any more, so it is not only listed late.
+                known.created = None;
+            }
+            self.delete_all(state, old, notes)?;
         }
         Ok(Done { rotated: true, id, expires })
     }
@@ -616,9 +618,8 @@ impl Rotate<'_> {
         others: &Others,
         notes: &mut Notes,
     ) -> Result<bool, Failure> {
-        let is_recent = || self.issuer.now() <= attempt.began.saturating_add(SETTLED_AFTER_SECONDS);
         match self.clean_up_wait(self.issuer.find(attempt, others))? {
-            Found::Created(id) if others.ids.contains(&id) => Ok(is_recent()),
+            Found::Created(id) if others.ids.contains(&id) => Ok(self.is_recent(attempt.began)),
             Found::Created(id) => Ok(!self.delete(&id, Some(attempt.expires), true, notes)?),
             Found::Unproven(ids) => {
                 for id in ids {
@@ -627,15 +628,21 @@ impl Rotate<'_> {
                 }
                 Ok(true)
             }
-            Found::NotListed => Ok(is_recent()),
+            Found::NotListed => Ok(self.is_recent(attempt.began)),
         }
+    }
+
+    /// True if a token of this time may still appear in the list.
+    fn is_recent(&self, began: u64) -> bool {
+        self.issuer.now() <= began.saturating_add(SETTLED_AFTER_SECONDS)
     }
 
     /// Deletes these tokens. The ones that cannot be deleted stay in the state.
     fn delete_all(&self, state: &mut State, old: Vec<Known>, notes: &mut Notes) -> Result<(), Failure> {
         let mut old = old.into_iter();
         let result = old.by_ref().try_for_each(|known| {
-            let deleted = self.delete(&known.id, known.expires, known.installed, notes);
+            let is_settled = known.created.is_none_or(|at| !self.is_recent(at));
+            let deleted = self.delete(&known.id, known.expires, is_settled, notes);
             if !matches!(deleted, Ok(true)) {
                 state.tokens.push(known);
             }
@@ -646,13 +653,13 @@ impl Rotate<'_> {
         result
     }
 
-    /// Returns true if the token is gone. One that is not listed may be listed later, unless it `was_listed`. A failure
+    /// Returns true if the token is gone. One that is not listed may be listed later, unless it `is_settled`. A failure
     /// is only a warning, unless a signal ends the run.
     fn delete(
         &self,
         id: &str,
         expires: Option<u64>,
-        was_listed: bool,
+        is_settled: bool,
         notes: &mut Notes,
     ) -> Result<bool, Failure> {
         let id = id.to_owned();
@@ -666,7 +673,7 @@ impl Rotate<'_> {
         match self.clean_up_wait(self.issuer.delete(&id)) {
             Ok(is_deleted) => {
                 notes.deleted.extend(is_deleted.then_some(id));
-                Ok(is_deleted || was_listed)
+                Ok(is_deleted || is_settled)
             }
             Err(failure) => {
                 if matches!(failure.status, ExitStatus::Signal(_)) {

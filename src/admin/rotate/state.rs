@@ -6,6 +6,7 @@
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
+use crate::issuer::stackstate::tokens::is_unique_name;
 use crate::issuer::{Known, PlannedCreation};
 use crate::secret::{ExposeSecret as _, SecretString};
 
@@ -31,7 +32,16 @@ impl State {
     }
 
     pub(super) fn parse(json: &[u8]) -> Option<State> {
-        serde_json::from_slice(json).ok().filter(|state: &State| state.version == VERSION)
+        let state: State = serde_json::from_slice(json).ok()?;
+        (state.version == VERSION && state.is_credible()).then_some(state)
+    }
+
+    /// False if it names a token of StackState that `rotate` cannot have created. The admin token would delete it, and the
+    /// owner of FILE need not have that.
+    fn is_credible(&self) -> bool {
+        let names = self.tokens.iter().map(|known| Some(known.id.as_str()));
+        let planned = self.attempts.iter().map(|attempt| attempt.name.as_deref());
+        self.user.is_some() || names.chain(planned).all(|name| name.is_some_and(is_unique_name))
     }
 
     pub(super) fn to_json(&self) -> String {

@@ -205,7 +205,7 @@ impl Issuer for Environment {
             }
             let other_scopes = (info.scopes != self.new.scopes).then(|| info.scopes.join(","));
             let TokenInfo { created, expires, .. } = info;
-            Ok(Seen::Valid { id: key.to_owned(), created, expires, other_scopes, is_listed: true })
+            Ok(Seen::Valid { id: key.to_owned(), created, expires, other_scopes })
         })
     }
 

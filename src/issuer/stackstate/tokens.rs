@@ -161,8 +161,12 @@ impl Issuer for Installation {
                 }
                 // The list may be behind.
                 if listed.is_some() || self.admin.accepts(token).await? {
-                    let (id, created, is_listed) = (id.clone(), *created, listed.is_some());
-                    return Ok(Seen::Valid { id, created, expires, other_scopes: None, is_listed });
+                    return Ok(Seen::Valid {
+                        id: id.clone(),
+                        created: *created,
+                        expires,
+                        other_scopes: None,
+                    });
                 }
                 if !is_new() || !may_look_again(self.api()).await {
                     return Ok(Seen::Invalid);
@@ -189,6 +193,12 @@ fn unique_name(prefix: &str) -> Result<String, Failure> {
     let mut random = [0_u8; 16];
     random::fill(&mut random).map_err(|why| Failure::local(Reason::System, why))?;
     Ok(format!("{prefix}-{:032x}", u128::from_be_bytes(random)))
+}
+
+/// True if this name can be one of [`unique_name`].
+pub(crate) fn is_unique_name(name: &str) -> bool {
+    let is_hex = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    name.rsplit_once('-').is_some_and(|(_, random)| random.len() == 32 && random.bytes().all(is_hex))
 }
 
 fn unix_seconds(millis: i64) -> u64 {
