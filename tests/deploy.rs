@@ -464,6 +464,14 @@ fn the_exporters_pods_can_write_and_each_machine_finds_its_cache() {
     );
 }
 
+/// The story: a job had a copy of the token, which the next rotation deleted.
+#[test]
+fn recipes_that_hand_on_a_copy_of_the_token_keep_the_old_one() {
+    for name in ["systemd/monitoring-token-rotate@.service", "kubernetes/rotate-cronjob.yaml"] {
+        assert!(read(name).contains(" --keep-old"), "{name}");
+    }
+}
+
 #[test]
 fn a_prometheus_of_kube_prometheus_stack_selects_the_operators_resources() {
     for file in ["probe", "prometheusrule", "scrapeconfig", "servicemonitor"] {
