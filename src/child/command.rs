@@ -15,6 +15,7 @@ use super::output::{Masked, Output, Tail};
 use crate::secret::{ExposeSecret as _, SecretString};
 use crate::sys::memory::environment;
 use crate::sys::process::{Child, Image, NotStarted};
+use crate::terminal::is_in_background;
 use crate::until::{Ended, Until};
 
 /// `-output`: where the command's output goes.
@@ -90,11 +91,13 @@ impl Job<'_> {
         let (kept, set) = self.environment();
         let image = Image::new(&path, self.words, kept, set)
             .map_err(|error| StartError::CannotRun(path.clone(), error))?;
-        let needs_null = self.input == InputPolicy::Null || self.output == OutputPolicy::Discard;
+        // The kernel stops readers in the background, but only those in the session of the terminal.
+        let has_no_input = self.input == InputPolicy::Null || is_in_background();
+        let needs_null = has_no_input || self.output == OutputPolicy::Discard;
         let null = needs_null.then(null).transpose().map_err(StartError::Ours)?;
         let null = null.as_ref().map(AsFd::as_fd);
         let (output, ends) = self.connect_output().map_err(StartError::Ours)?;
-        let stdin = null.filter(|_| self.input == InputPolicy::Null);
+        let stdin = null.filter(|_| has_no_input);
         let discarded = null.filter(|_| self.output == OutputPolicy::Discard);
         let [stdout, stderr] = ends.each_ref().map(|end| end.as_ref().map(AsFd::as_fd).or(discarded));
         let mut ended = None;

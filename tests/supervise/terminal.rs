@@ -3,10 +3,10 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use super::{Job, before_exec, check, without_exchange};
-use crate::support::finish;
+use crate::support::{Sandbox, finish};
 
 struct Terminal {
     keyboard: File,
@@ -29,7 +29,11 @@ impl Terminal {
 
     /// Runs a script at this terminal, as the foreground job of the program's session.
     fn run(&self, script: &str) -> Job {
-        let command = without_exchange(&["-output=inherit"]);
+        self.start(without_exchange(&["-output=inherit"]), script)
+    }
+
+    /// Runs `command`, with a script, as the leader of this terminal's session.
+    fn start(&self, command: Command, script: &str) -> Job {
         Job::prepare(command, &["/bin/sh", "-c", script], |command| {
             command.stdin(Stdio::from(self.screen.try_clone().unwrap()));
             before_exec(command, || {
@@ -115,6 +119,28 @@ fn ctrl_z_lets_a_session_leader_and_its_command_go_on() {
     job.noted_pid("pid");
     terminal.keyboard.write_all(b"\x1a").unwrap();
     assert_eq!(job.finish().status, 6);
+}
+
+/// Its background job read lines that were meant for the shell, passwords included.
+#[test]
+fn in_the_background_of_a_shell_the_command_does_not_read_its_terminal() {
+    let sandbox = Sandbox::start(&[]);
+    for (job, mine) in [("exec_a_token & wait $!", ""), ("exec_a_token", "typed")] {
+        let mut terminal = Terminal::new();
+        let mut command = Command::new("/usr/bin/env");
+        command.env("BINARY", env!("CARGO_BIN_EXE_monitoring-token"));
+        command.envs(["GAFAELFAWR_URL", "GAFAELFAWR_ADMIN_TOKEN"].map(|name| (name, sandbox.var(name))));
+        let script = format!(
+            "exec_a_token() {{ \"$BINARY\" gafaelfawr exec --username=bot-x --scopes=write:sasquatch -- \\
+                 sh -c 'echo >$D/ready; read line; echo \"$line\" >$D/got'; }}
+             set -m; {job}; exit 4"
+        );
+        let mut shell = terminal.start(command, &script);
+        shell.note("ready");
+        terminal.keyboard.write_all(b"typed\n").unwrap();
+        assert_eq!(shell.finish().status, 4);
+        assert_eq!(shell.note("got"), mine);
+    }
 }
 
 /// A terminal has room for a byte, and a write of more waits until its other side reads. Neither the command's output
