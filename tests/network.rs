@@ -765,6 +765,8 @@ fn a_socks_proxy_that_responds_unusually_is_described() {
         (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "it speaks HTTP, not SOCKS5"),
         (b"\0\x5a\0\0\0\0\0\0", "it does not speak SOCKS5"),
         (b"SSH-2.0-x\r\n", "it does not speak SOCKS5"),
+        // A bound address that is an empty name.
+        (b"\x05\0\x05\0\0\x03\0\0\0", "its reply has an address that is not supported"),
     ] {
         let address = serve(move |mut stream| {
             let _ = stream.read(&mut [0; 300]);

@@ -440,6 +440,7 @@ fn other_socks(reply: &[u8]) -> String {
         [b'H', b'T', ..] => "it speaks HTTP, not SOCKS5".to_owned(),
         [5, 1, ..] => "it requires GSSAPI authentication, which is not supported".to_owned(),
         [5, 3..=0xfe, ..] => "it requires an authentication method that is not supported".to_owned(),
+        [5, 0, 5, 0, ..] => "its reply has an address that is not supported".to_owned(),
         [5, 0, 5, code @ 9..=0xff, ..] => format!("it refused with the unknown SOCKS5 reply code {code}"),
         _ => "it does not speak SOCKS5".to_owned(),
     }
