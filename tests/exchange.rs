@@ -506,6 +506,13 @@ fn no_proxy_and_loopback_are_not_proxied() {
     }
     assert_eq!(direct.heads().len(), 2);
     assert_eq!(proxied.heads(), Vec::<String>::new());
+    // A rule for names is not for an address that ends with it.
+    for rule in [".9", "9.9", "*.9.9.9", "9.9.9:80"] {
+        let mut through = asks("http://10.9.9.9");
+        through.env("HTTP_PROXY", &proxy).env("NO_PROXY", rule).args(["-retries=0", "--", "true"]);
+        run(&mut through).said(0, &["token sent to 10.9.9.9 over plain HTTP"]);
+    }
+    assert_eq!(proxied.heads().len(), 4);
 }
 
 /// A server under https, for these names, with a CA of its own.

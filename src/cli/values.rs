@@ -418,6 +418,12 @@ pub(crate) fn parse_base_url(text: &OsStr) -> Result<Url, String> {
 /// that a configuration file did not expand.
 pub(crate) fn check_host(url: &Url) -> Result<(), String> {
     let Some(host) = url.domain().filter(|_| !has_sound_host(url)) else { return Ok(()) };
-    let hint = if host.contains(['$', '{', '}']) { "; a variable in it was not expanded" } else { "" };
+    let hint = if host.contains(['$', '{', '}']) {
+        "; a variable in it was not expanded"
+    } else if host.starts_with('.') || host.contains("..") {
+        "; a part of it is empty"
+    } else {
+        ""
+    };
     Err(format!("invalid host {host}{hint}"))
 }

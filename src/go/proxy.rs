@@ -14,13 +14,11 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
 }
 
 /// True if a resolver can accept the host of `url`. The URL standard allows more, such as a variable that a
-/// configuration file did not expand; the HTTP library would then connect elsewhere.
+/// configuration file did not expand, or nothing between two dots; the HTTP library would then connect elsewhere.
 pub(crate) fn has_sound_host(url: &Url) -> bool {
-    let is_sound = |host: &str| {
-        host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-            && !host.starts_with('.')
-            && !host.contains("..")
-    };
+    let is_byte = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let is_label = |label: &str| !label.is_empty() && label.bytes().all(is_byte);
+    let is_sound = |host: &str| host.strip_suffix('.').unwrap_or(host).split('.').all(is_label);
     // An address is not a domain.
     url.has_host() && url.domain().is_none_or(is_sound)
 }
@@ -77,6 +75,7 @@ fn matches_rule(rule: &str, host: &str, address: Option<IpAddr>, port: u16) -> b
         return false;
     }
     let rule_address = name.parse::<IpAddr>().ok().map(|address| address.to_canonical());
+    // A rule for names matches no address: ".9" is not for 10.9.9.9.
     if address.is_some() || rule_address.is_some() {
         return address == rule_address;
     }

@@ -392,6 +392,7 @@ pub fn other_forms(_: &Lab) -> Vec<Fault> {
         fault("a host like a short flag", urls(r#"{"k":"wss://-v.example/"}"#), &["an unusable URL", "a part of its host begins with a dash"]),
         fault("a flag in an inner label", urls(r#"{"k":"wss://a.-v.example:1/"}"#), &["an unusable URL", "a part of its host begins with a dash"]),
         fault("a host of dots", urls(r#"{"k":"wss://../x"}"#), &["an unusable URL", "its host is not a valid name"]),
+        fault("a host that ends with two dots", urls(r#"{"k":"wss://h../x"}"#), &["an unusable URL", "its host is not a valid name"]),
         fault("an escaped dash", urls(r#"{"k":"wss://%2dv.example/"}"#), &["an unusable URL"]),
         fault("a string", json("200 OK", r#""wss://h/""#), &["a response that is not Locate JSON"]),
         fault("a number", json("200 OK", "1e999"), &["HTTP 200"]),

@@ -110,6 +110,8 @@ fn proxies(peers: &Peers) -> Found {
         "10.0.0.0/33",
         ":80",
         "a.example:x",
+        ".3",
+        "*.2.3",
     ];
     let targets = [
         "http://a.example/",

@@ -122,7 +122,9 @@ fn usable_host(url: &str) -> Result<String, String> {
             && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
     };
     match parsed.host_str() {
-        Some(host) if host.starts_with('[') || host.trim_end_matches('.').split('.').all(sound) => {
+        Some(host)
+            if host.starts_with('[') || host.strip_suffix('.').unwrap_or(host).split('.').all(sound) =>
+        {
             Ok(host.trim_matches(['[', ']']).to_owned())
         }
         Some(host) if host.split('.').any(|label| label.starts_with('-')) => {
