@@ -25,6 +25,7 @@ use crate::failure::{ExitStatus, Failure, Reason, brief, or_list, system_error};
 use crate::issuer::gafaelfawr::is_token_key;
 use crate::log::Log;
 use crate::run::token::TokenRun;
+use crate::run::{noting_plain_http, plain_http_warning};
 use crate::stdout::{print, report};
 use crate::sys::signal::Signals;
 use crate::{admin, explain};
@@ -307,10 +308,21 @@ fn administer<F: Parser>(
     act: fn(Line<F>, &Signals) -> Result<String, Failure>,
 ) -> Result<ExitStatus, Stop> {
     let (line, signals) = begin(command::<F>, args, log)?;
-    let text = act(line, &signals)?;
-    // From here on, signals end the program: a reader may stop reading a long list.
-    signals.release();
-    report(&text)?;
+    let result = act(line, &signals).and_then(|text| {
+        // From here on, signals end the program: a reader may stop reading a long list.
+        signals.release();
+        report(&text)
+    });
+    conclude(result, *log)
+}
+
+/// The end of a verb that makes requests.
+fn conclude(result: Result<(), Failure>, log: Log) -> Result<ExitStatus, Stop> {
+    let insecure = admin::plain_http_host();
+    result.map_err(|failure| noting_plain_http(failure, insecure))?;
+    if let Some(host) = insecure {
+        log.warning(&plain_http_warning(host));
+    }
     Ok(ExitStatus::SUCCESS)
 }
 
@@ -320,10 +332,11 @@ fn rotate<F: Parser>(
     read: fn(Line<F>, &Signals) -> Result<Rotation, Failure>,
 ) -> Result<ExitStatus, Stop> {
     let (rotation, signals) = configure(args, log, read)?;
-    let (text, written) = rotation.run(&signals, *log)?;
-    signals.release();
-    report(&text).map_err(|failure| written.unprinted(failure))?;
-    Ok(ExitStatus::SUCCESS)
+    let result = rotation.run(&signals, *log).and_then(|(text, written)| {
+        signals.release();
+        report(&text).map_err(|failure| written.unprinted(failure))
+    });
+    conclude(result, *log)
 }
 
 fn check(args: Vec<OsString>, log: &mut Log) -> Result<ExitStatus, Stop> {

@@ -316,6 +316,33 @@ fn a_try_that_had_no_effect_does_not_explain_a_missing_token() {
     }
 }
 
+/// Only `exec` and `check` said so.
+#[test]
+fn every_verb_warns_of_plain_http() {
+    for issuer in ISSUERS {
+        let (sandbox, folder) = (Sandbox::start(&[]), Folder::new());
+        // The sandbox refuses the names of other hosts.
+        let proxy = relay(sandbox.var(issuer.url), |request, pass_on| {
+            pass_on(&request.replace("example.test", "127.0.0.1"))
+        });
+        let file = folder.path("token");
+        let create = [&["create"], issuer.new].concat();
+        let rotate = [&["rotate"], issuer.new, &["--token-file", file.to_str().unwrap()]].concat();
+        let [list, delete] = issuer.verbs;
+        for args in [&create[..], &rotate, &rotate, list, delete] {
+            let mut command = issuer.command(&sandbox, args);
+            let ended = run(command.env(issuer.url, "http://example.test").env("http_proxy", &proxy));
+            if args == delete {
+                ended.failed_with(125, &["note that tokens are sent to example.test over plain HTTP"]);
+            } else {
+                let warning =
+                    "monitoring-token: warning: token sent to example.test over plain HTTP; use https\n";
+                assert_eq!((ended.status, ended.stderr.as_str()), (0, warning), "{args:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn out_is_private_never_overwritten_and_tried_before_a_token_is_made() {
     for issuer in ISSUERS {

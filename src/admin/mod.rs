@@ -11,6 +11,7 @@ pub(crate) mod rotate;
 pub(crate) mod stackstate;
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use crate::failure::{ExitStatus, Failure, Reason, Stage};
 use crate::issuer::api::{Access, Api};
@@ -30,6 +31,13 @@ fn connect<T>(
     connect(Access { http: &http, url, credential: &credential, deadline: until.deadline, flags })
 }
 
+static PLAIN_HTTP_HOST: OnceLock<String> = OnceLock::new();
+
+/// The host that got a token over plain HTTP, unless it is this machine.
+pub(crate) fn plain_http_host() -> Option<&'static str> {
+    PLAIN_HTTP_HOST.get().map(String::as_str)
+}
+
 /// Runs `work` until it finishes, the time is up or a signal arrives.
 fn wait<T>(
     until: &Until<'_>,
@@ -37,7 +45,7 @@ fn wait<T>(
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     api.set_deadline(until.deadline);
-    block_on(Stage::Exchange, async {
+    let result = block_on(Stage::Exchange, async {
         let ended = tokio::select! {
             biased;
             result = work => return result,
@@ -45,7 +53,11 @@ fn wait<T>(
         };
         let doing = if let Ended::Timeout(_) = ended { api.stuck() } else { api.doing() };
         Err(ended.failure(Stage::Exchange, Reason::TimeoutExchange, &format!("while {doing}")))
-    })?
+    });
+    if let Some(host) = api.client.plain_http_host(api.url()) {
+        PLAIN_HTTP_HOST.get_or_init(|| host);
+    }
+    result?
 }
 
 /// As [`wait`], for a request that changes something: if it is interrupted, `open` says what may have happened.

@@ -212,10 +212,7 @@ impl<'a> Run<'a> {
         let insecure = self.report.insecure.as_deref();
         match result {
             Ok(status) => {
-                if let Some(host) = insecure {
-                    let warning = format!("token sent to {host} over plain HTTP; use https");
-                    self.report.warnings.push(warning.into());
-                }
+                self.report.warnings.extend(insecure.map(plain_http_warning));
                 for warning in &self.report.warnings {
                     self.log.warning(warning);
                 }
@@ -291,6 +288,10 @@ impl Report {
             _ => Some(Reason::CommandFailed),
         })
     }
+}
+
+pub(crate) fn plain_http_warning(host: &str) -> Warning {
+    format!("token sent to {host} over plain HTTP; use https").into()
 }
 
 /// Adds to a failure that a token is sent to `host` over plain HTTP.
