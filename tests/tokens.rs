@@ -343,6 +343,32 @@ fn every_verb_warns_of_plain_http() {
     }
 }
 
+/// The story: Kubernetes had replaced the token of the service account, and `exec` could not delete its token with the
+/// one that it had read an hour earlier.
+#[test]
+fn the_token_is_deleted_with_the_admin_token_that_the_file_then_holds() {
+    for issuer in ISSUERS {
+        let (sandbox, folder) = (Sandbox::start(&[]), Folder::new());
+        let variable =
+            if issuer.name == "gafaelfawr" { "GAFAELFAWR_ADMIN_TOKEN" } else { "STS_CLI_API_TOKEN" };
+        let (admin, mut is_created) = (sandbox.var(variable).to_owned(), false);
+        let url = relay(sandbox.var(issuer.url), move |request, pass_on| {
+            let valid = if is_created { "admin-new" } else { "admin-old" };
+            is_created |= request.starts_with(issuer.create);
+            if request.contains(valid) {
+                pass_on(&request.replace(valid, &admin))
+            } else {
+                http("401 Unauthorized", "", "")
+            }
+        });
+        let file = folder.write("admin", "admin-old");
+        let mut exec = issuer.exec(&sandbox);
+        exec.env(issuer.url, url).arg("--admin-token-file").arg(&file);
+        run(shell(&mut exec, &format!("echo admin-new >{}", file.display()))).succeeded();
+        issuer.made_and_deleted(&sandbox);
+    }
+}
+
 #[test]
 fn out_is_private_never_overwritten_and_tried_before_a_token_is_made() {
     for issuer in ISSUERS {

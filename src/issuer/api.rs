@@ -1,7 +1,7 @@
 //! Requests to an issuer's JSON API: one authentication header, no cookies, no redirects; requests are retried only if
 //! that is safe.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::Instant;
 
 use reqwest::Method;
@@ -25,7 +25,8 @@ pub(crate) struct Api {
     dialect: &'static Dialect,
     pub client: Client,
     base: Url,
-    headers: HeaderMap,
+    scheme: Scheme,
+    headers: RefCell<HeaderMap>,
     flags: String,
     /// How often a repeatable request is repeated; `None`: for as long as the deadline allows.
     retries: Cell<Option<u32>>,
@@ -50,6 +51,24 @@ fn authentication((name, before): Scheme, credential: &SecretString) -> Result<H
     Ok(HeaderMap::from_iter([(HeaderName::from_static(name), value)]))
 }
 
+/// The headers with the admin's `credential`. A token of another issuer is not sent.
+fn admin_headers(
+    dialect: &Dialect,
+    scheme: Scheme,
+    credential: &SecretString,
+    base: &Url,
+) -> Result<HeaderMap, Failure> {
+    if let Some(other) = issuer_of(credential.expose_secret()).filter(|other| *other != dialect.owner) {
+        let Dialect { name, owner, .. } = dialect;
+        let message = format!(
+            "the admin token looks like a token of {other}, so it was not sent to {name} at {}; set the admin token of {owner}",
+            crate::http::explain::origin(base)
+        );
+        return Err(Failure::failed(Stage::Sign, Reason::CredentialInvalid, message));
+    }
+    authentication(scheme, credential)
+}
+
 pub(crate) struct Access<'a> {
     pub http: &'a LoadedHttp,
     pub url: Url,
@@ -63,19 +82,18 @@ impl Api {
     /// The API below the URL of `access`.
     pub(crate) fn new(dialect: &'static Dialect, access: Access<'_>, scheme: Scheme) -> Result<Api, Failure> {
         let Access { http, url: base, credential, deadline, flags } = access;
-        if let Some(other) = issuer_of(credential.expose_secret()).filter(|other| *other != dialect.owner) {
-            let Dialect { name, owner, .. } = dialect;
-            let message = format!(
-                "the admin token looks like a token of {other}, so it was not sent to {name} at {}; set the admin token of {owner}",
-                crate::http::explain::origin(&base)
-            );
-            return Err(Failure::failed(Stage::Sign, Reason::CredentialInvalid, message));
-        }
         let client = Client::new(http, &base, Redirects::No).map_err(TransportError::into_failure)?;
-        let headers = authentication(scheme, credential)?;
+        let headers = admin_headers(dialect, scheme, credential, &base)?.into();
         let (retries, deadline) = (Cell::new(Some(http.retries)), Cell::new(deadline));
         let (idle, accepted) = (Cell::new(false), Cell::new(false));
-        Ok(Api { dialect, client, base, headers, flags, retries, deadline, idle, accepted })
+        Ok(Api { dialect, client, base, scheme, headers, flags, retries, deadline, idle, accepted })
+    }
+
+    /// Goes on with another credential of the same kind, if it can be one.
+    pub(crate) fn renew(&self, credential: &SecretString) {
+        if let Ok(headers) = admin_headers(self.dialect, self.scheme, credential, &self.base) {
+            self.headers.replace(headers);
+        }
     }
 
     /// From now on, repeats requests for as long as `deadline` allows: only the clean-up is left.
@@ -209,7 +227,7 @@ impl Api {
     }
 
     fn request(&self, url: &Url) -> Request<'static> {
-        Request { headers: self.headers.clone(), ..Request::get(url.clone()) }
+        Request { headers: self.headers.borrow().clone(), ..Request::get(url.clone()) }
     }
 
     async fn ask(&self, request: Request<'_>) -> Result<Answer, Failure> {

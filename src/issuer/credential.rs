@@ -35,6 +35,11 @@ impl Credential {
         }
     }
 
+    /// The file, if it can be read again.
+    pub(crate) fn regular_file(&self) -> Option<PathBuf> {
+        if let Credential::File(path) = self { path.is_file().then(|| path.clone()) } else { None }
+    }
+
     /// Reads the credential, which may wait for a pipe.
     pub(crate) fn read(self, until: &Until<'_>) -> Result<SecretString, Failure> {
         let at = self.describe();

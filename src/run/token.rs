@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -9,11 +10,12 @@ use super::{Observer, Run, RunConfig, command};
 use crate::failure::{ExitStatus, Failure, Reason, Stage, Warning};
 use crate::go::duration;
 use crate::issuer::api::{Access, Api};
+use crate::issuer::credential::Credential;
 use crate::issuer::{CreateError, Issuer, IssuerConfig, Leftover, Lifetime, PlannedCreation, Site};
 use crate::log::Log;
 use crate::secret::{SecretString, scrub_stack};
 use crate::sys::signal::{Signal, Signals};
-use crate::until::block_on;
+use crate::until::{Until, block_on};
 
 pub(crate) struct TokenRun {
     pub site: Site,
@@ -27,9 +29,10 @@ impl TokenRun {
     pub(crate) fn execute(self, signals: &Signals, log: Log) -> ExitStatus {
         let TokenRun { site, run: config, issuer, env_name } = self;
         Run::to_completion(&config, signals, log, |run| {
+            let admin_file = site.credential.regular_file();
             let issuer = connect(run, site, issuer, &mut ());
             scrub_stack();
-            with_token(run, issuer?.as_ref(), env_name)
+            with_token(run, issuer?.as_ref(), env_name, admin_file)
         })
     }
 }
@@ -78,7 +81,12 @@ fn revoke_by(run: &Run<'_>) -> Instant {
     run.timeline.report_by.map_or(share, |report_by| report_by.min(whole).max(share))
 }
 
-fn with_token(run: &mut Run<'_>, issuer: &dyn Issuer, env_name: OsString) -> Result<ExitStatus, Failure> {
+fn with_token(
+    run: &mut Run<'_>,
+    issuer: &dyn Issuer,
+    env_name: OsString,
+    admin_file: Option<PathBuf>,
+) -> Result<ExitStatus, Failure> {
     let began = Instant::now();
     let token = token(run, issuer);
     run.report.took(Stage::Exchange, began.elapsed());
@@ -91,8 +99,13 @@ fn with_token(run: &mut Run<'_>, issuer: &dyn Issuer, env_name: OsString) -> Res
     // Comes last, so it wins if --env-name names one of the others.
     lease.set.push((env_name, token));
     let ended = command::run(run, &lease);
+    let by = revoke_by(run);
+    // Kubernetes replaces the token of a service account before it expires.
+    if let Some(Ok(admin)) = admin_file.map(|path| Credential::File(path).read(&Until::at(by))) {
+        issuer.api().renew(&admin);
+    }
     // A slow reader of the last output does not keep the token alive.
-    revoke(run, issuer, &planned, &leftover, revoke_by(run));
+    revoke(run, issuer, &planned, &leftover, by);
     let result = ended.and_then(|ended| command::conclude(run, ended));
     remember_signal(run, result)
 }
