@@ -17,7 +17,8 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 /// How long a new token may be neither listed nor accepted, because both come from a replica that is behind. Shorter
 /// than the time for a revocation.
 pub(super) const KNOWN_WITHIN: Duration = Duration::from_secs(4);
-/// How often it is asked if the server has finished with the creation.
+/// How often it is asked if the server has finished with the creation. A token with a name of its own may be listed
+/// later than that, unless a rate limiter refused the request.
 const LOOKS_AFTER_FINAL_REPLY: u32 = 2;
 
 /// A creation, planned before it is requested. `rotate` notes it in `FILE.state`.
@@ -148,9 +149,9 @@ impl Leftover {
     /// the token manually.
     pub(crate) async fn revoke(&self, issuer: &dyn Issuer, planned: &PlannedCreation) -> Result<(), String> {
         let hint = || self.manual_cleanup_hint(issuer, planned);
-        let (answered, is_final) = match self {
-            Leftover::Answered(reply) => (true, reply.is_final(planned)),
-            Leftover::Token(..) | Leftover::Unanswered => (false, false),
+        let (answered, is_final, is_rate_limited) = match self {
+            Leftover::Answered(reply) => (true, reply.is_final(planned), reply.status == Some(429)),
+            Leftover::Token(..) | Leftover::Unanswered => (false, false, false),
         };
         let planned = &PlannedCreation { answered, ..planned.clone() };
         let mut looks = 0;
@@ -184,12 +185,13 @@ impl Leftover {
             {
                 return Ok(());
             }
-            if is_final && looks >= LOOKS_AFTER_FINAL_REPLY {
-                return Ok(());
-            }
             // Without a response, a token whose ID is unknown would not be deleted if it were listed later.
-            let may_be_listed = answered || self.id(planned).is_some();
+            let is_settled = !answered || is_final && looks >= LOOKS_AFTER_FINAL_REPLY;
+            let may_be_listed = !is_settled || self.id(planned).is_some() && !is_rate_limited;
             if !may_be_listed || !may_look_again(issuer.api()).await {
+                if is_final {
+                    return Ok(());
+                }
                 let unconfirmed = match self {
                     Leftover::Token(..) => "",
                     Leftover::Answered(_) | Leftover::Unanswered => "its creation was not confirmed, and ",

@@ -241,6 +241,9 @@ fn a_token_that_is_listed_late_after_an_error_or_an_unusable_answer_is_deleted()
         ("500 x", "oops", true),
         ("200 OK", r#"{"name":"x","token":"*** removed ***"}"#, true),
         ("201 Created", "{}", true),
+        // A gateway does not pass on responses with a token in them.
+        ("403 Forbidden", "<h1>Blocked</h1>", true),
+        ("406 Not Acceptable", "<h1>Blocked</h1>", true),
         ("200 OK", "{}", false),
     ] {
         let sandbox = Sandbox::start(&[]);
