@@ -61,9 +61,11 @@ pub(crate) fn site(
         return Err(Failure::usage(format!("{origin}: invalid api-path: expected a path such as /api")));
     }
     let mut variables = vec![(API_PATH, path.clone())];
-    // `sts` reads what is not in these variables from a context: from the current one, unless this names another.
+    // `sts` reads what is not in these variables from a context: from the current one of its file, unless this names
+    // another.
     variables.extend(context.name.clone().map(|name| (CONTEXT, name)));
-    let http = connections(http, flags.sts, context)?;
+    let mut http = connections(http, flags.sts, context)?;
+    http.trust.read_pipe(until)?;
     let ca = match (&http.trust.extra, &http.trust.extra_pem) {
         (Some(path), _) => path.to_str().map(|path| (CA_PATH, path.to_owned())),
         (None, Some((_, pem))) => Some((CA_DATA, STANDARD.encode(pem))),
@@ -80,10 +82,10 @@ fn context(
     has_credential: bool,
     until: &Until<'_>,
 ) -> Result<Option<Context>, Failure> {
-    let is_needed =
-        flags.url.is_none() || !has_credential || flags.sts.context.is_some() || flags.sts.config.is_some();
-    match Context::load(&flags.sts, until) {
-        Err(failure) if !is_needed && failure.reason == Reason::StsConfigInvalid => Ok(None),
+    let is_needed = flags.url.is_none() || !has_credential;
+    let is_requested = flags.sts.context.is_some() || flags.sts.config.is_some();
+    match Context::load(&flags.sts, is_needed, until) {
+        Err(failure) if !is_needed && !is_requested && failure.reason == Reason::StsConfigInvalid => Ok(None),
         context => context,
     }
 }

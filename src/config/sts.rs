@@ -23,7 +23,7 @@ const UNNAMED: &str = "default";
 pub(super) struct Context {
     /// The file and the context, for messages.
     pub origin: String,
-    /// Its name, if it is in the file that `sts` reads without `--config`.
+    /// Its name, if it was requested and is in the file that `sts` reads without `--config`.
     pub name: Option<String>,
     pub url: Option<String>,
     pub api_path: Option<String>,
@@ -34,19 +34,21 @@ pub(super) struct Context {
 }
 
 impl Context {
-    /// The context that the flags, `STS_CLI_CONTEXT` or the file select; `None` if there is no file and no context was
-    /// requested.
-    pub(super) fn load(flags: &StsFlags, until: &Until<'_>) -> Result<Option<Context>, Failure> {
+    /// The context that the flags, `STS_CLI_CONTEXT` or the file select; `None` if there is no file and none `is_needed`.
+    pub(super) fn load(
+        flags: &StsFlags,
+        is_needed: bool,
+        until: &Until<'_>,
+    ) -> Result<Option<Context>, Failure> {
         let (named, given) = (flags.context.as_deref(), flags.config.clone());
         let is_usual = given.is_none();
-        let is_wanted = named.is_some() || given.is_some();
+        // Like `sts`, which looks up the name only if there is a file.
+        let is_wanted = named.is_some() && is_needed || given.is_some();
         let Some(path) = given.or_else(default_path) else {
-            return match named {
-                None => Ok(None),
-                Some(_) => {
-                    Err(failure("no sts configuration file: HOME is not set; use --config".to_owned()))
-                }
-            };
+            if is_wanted {
+                return Err(failure("no sts configuration file: HOME is not set; use --config".to_owned()));
+            }
+            return Ok(None);
         };
         let at = path.display().to_string();
         let file = read::open_secret(&path).and_then(|file| read::all(&file, MAX_CONFIG_BYTES, until));
@@ -71,7 +73,7 @@ impl Context {
         let text = String::from_utf8_lossy(bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes));
         let found = find(&text, named).map_err(|why| failure(format!("sts configuration {at}{why}")))?;
         let origin = format!("{at}: context {}", found.origin);
-        Ok(Some(Context { origin, name: found.name.filter(|_| is_usual), ..found }))
+        Ok(Some(Context { origin, name: named.filter(|_| is_usual).map(str::to_owned), ..found }))
     }
 
     pub(super) fn credential(&self) -> Result<Option<(Credential, CredentialKind)>, Failure> {
@@ -232,7 +234,7 @@ fn read_context(node: &Node, name: &str) -> Context {
     };
     Context {
         origin: printable(name),
-        name: Some(name.to_owned()),
+        name: None,
         url: text("url"),
         api_path: text("api-path"),
         ca_base64: text("ca-cert-base64-data"),

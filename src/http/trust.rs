@@ -59,11 +59,22 @@ impl Default for TrustStore {
 }
 
 impl TrustStore {
+    /// Reads `-ca-file` at once if it is a pipe, whose text another program needs, too.
+    pub(crate) fn read_pipe(&mut self, until: &Until<'_>) -> Result<(), Failure> {
+        if let Some(path) = self.extra.take_if(|path| path.exists() && !path.is_file() && !path.is_dir()) {
+            self.extra_pem = Some((path.display().to_string(), read_ca_file(&path, until)?));
+        }
+        Ok(())
+    }
+
     /// Reads `-ca-file`, and `SSL_CERT_FILE` if it is a pipe. The others are read when they are needed.
     pub fn load(self, until: &Until<'_>) -> Result<LoadedTrust, Failure> {
         let mut read = Vec::new();
         match (&self.extra, &self.extra_pem) {
-            (Some(path), _) => read.push((path.clone(), read_ca_file(path, until)?)),
+            (Some(path), _) => {
+                let pem = read_ca_file(path, until)?;
+                read.push((path.clone(), certificates(&pem, &|why| unusable(path, &why))?));
+            }
             (None, Some((origin, pem))) => {
                 let wrong = |why| {
                     let message = format!("the CA certificate in {origin} {why}");
@@ -204,18 +215,22 @@ fn read_pipe(path: &Path, until: &Until<'_>) -> Result<Option<Vec<CertificateDer
     }
 }
 
-fn read_ca_file(path: &Path, until: &Until<'_>) -> Result<Vec<CertificateDer<'static>>, Failure> {
-    let what = format!("the CA file {}", path.display());
-    let wrong = |why: String| {
-        Failure::failed(Stage::Exchange, Reason::CaFileInvalid, format!("{what} {why}; check -ca-file"))
-    };
+fn read_ca_file(path: &Path, until: &Until<'_>) -> Result<Vec<u8>, Failure> {
     let read = read::open(path).and_then(|file| read::all(&file, MAX_BUNDLE_BYTES, until));
-    let pem = read.map_err(|error| match error {
-        ReadError::Io(error) => wrong(format!("cannot be read: {}", system_error(&error))),
-        ReadError::TooLarge => wrong(format!("is larger than {} MiB", MAX_BUNDLE_BYTES / 1024 / 1024)),
-        ReadError::Ended(ended) => ended.while_reading(Stage::Exchange, &what),
-    })?;
-    certificates(&pem, &wrong)
+    read.map(|pem| pem.to_vec()).map_err(|error| match error {
+        ReadError::Io(error) => unusable(path, &format!("cannot be read: {}", system_error(&error))),
+        ReadError::TooLarge => {
+            unusable(path, &format!("is larger than {} MiB", MAX_BUNDLE_BYTES / 1024 / 1024))
+        }
+        ReadError::Ended(ended) => {
+            ended.while_reading(Stage::Exchange, &format!("the CA file {}", path.display()))
+        }
+    })
+}
+
+fn unusable(path: &Path, why: &str) -> Failure {
+    let message = format!("the CA file {} {why}; check -ca-file", path.display());
+    Failure::failed(Stage::Exchange, Reason::CaFileInvalid, message)
 }
 
 fn certificates(

@@ -396,6 +396,44 @@ fn the_command_finds_the_ca_certificate() {
         assert_eq!(seen.get("STS_CA_CERT_PATH").map(String::as_str), path, "{flags:?}");
         assert_eq!(seen.get("STS_CA_CERT_BASE64_DATA"), data, "{flags:?}");
     }
+    // `sts` could not read a pipe a second time.
+    let pipe = make_fifo(&folder);
+    for flag in [None, Some("--ca-cert-path"), Some("-ca-file")] {
+        let (to, pem) = (pipe.clone(), pem.clone());
+        let writer = std::thread::spawn(move || fs::write(to, pem));
+        let mut exec = STACKSTATE.exec(&sandbox);
+        let seen = match flag {
+            Some(flag) => environment(exec.arg(flag).arg(&pipe)),
+            None => environment(exec.env("STS_CA_CERT_PATH", &pipe)),
+        };
+        writer.join().unwrap().unwrap();
+        assert_eq!(seen.get("STS_CA_CERT_PATH"), None, "{flag:?}");
+        assert_eq!(seen.get("STS_CA_CERT_BASE64_DATA"), Some(&data), "{flag:?}");
+    }
+}
+
+/// `sts` found no such context: `exec` had it from another file, of `--config` or in another home.
+#[test]
+fn the_command_gets_only_a_context_that_was_named_and_is_in_the_usual_file() {
+    let stage = Stage::new();
+    for (variable, flags, expected) in [
+        (None, &[][..], None),
+        (None, &["--context=prod"], Some("prod")),
+        (Some("prod"), &[], Some("prod")),
+        (Some("prod"), &["--config=other.yaml"], None),
+    ] {
+        let mut exec = stage.sandbox.token();
+        exec.env_remove("STS_CLI_URL").env_remove("STS_CLI_API_TOKEN").current_dir(stage.folder.root());
+        exec.env("XDG_CONFIG_HOME", stage.folder.path("xdg"));
+        exec.envs(variable.map(|name| ("STS_CLI_CONTEXT", name)));
+        let seen = environment(exec.args(["stackstate", "exec", "--roles=r"]).args(flags));
+        assert_eq!(seen.get("STS_CLI_CONTEXT").map(String::as_str), expected, "{variable:?} {flags:?}");
+    }
+    // Like `sts`, which needs no file if URL and token are given.
+    let mut list = stage.sandbox.token();
+    list.env("HOME", "/nonexistent").env("STS_CLI_CONTEXT", "prod").args(["stackstate", "list"]);
+    run(&mut list).succeeded();
+    run(list.env_remove("STS_CLI_API_TOKEN")).failed_with(125, &["cannot read the sts configuration"]);
 }
 
 /// A script that saw only `cannot write to stdout` created another token.

@@ -1,11 +1,13 @@
 //! The tokens of an installation for `exec` and `rotate`. The response to a creation has no ID, and the API does not tell
 //! which token a secret belongs to: each token gets a unique name, by which it is found in the list.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
 use super::{
-    API_TOKEN, K8S_TOKEN, K8S_TOKEN_PATH, NewToken, SERVICE_TOKEN, SERVICE_TOKEN_PREFIX, StackState, URL,
+    API_TOKEN, CA_PATH, CONTEXT, K8S_TOKEN, K8S_TOKEN_PATH, NewToken, SERVICE_TOKEN, SERVICE_TOKEN_PREFIX,
+    StackState, URL,
 };
 use crate::date::time;
 use crate::failure::{Failure, Reason, Stage, shell_word};
@@ -130,8 +132,8 @@ impl Issuer for Installation {
                 (URL.into(), SecretString::from(self.admin.url())),
                 (SERVICE_TOKEN.into(), token.clone()),
             ],
-            // `sts` accepts only one of them.
-            remove: vec![API_TOKEN.into(), K8S_TOKEN.into(), K8S_TOKEN_PATH.into()],
+            // `sts` accepts only one of the tokens. The context may be of another file, and the path that of a pipe.
+            remove: [API_TOKEN, K8S_TOKEN, K8S_TOKEN_PATH, CONTEXT, CA_PATH].map(OsString::from).into(),
         };
         let variables = self.admin.variables.iter();
         lease.set.extend(variables.map(|(name, value)| (name.into(), SecretString::from(value.as_str()))));
