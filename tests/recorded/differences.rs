@@ -414,7 +414,7 @@ pub fn differences() -> Vec<Difference> {
             }
         }),
         diff(
-            "spaces and control characters",
+            "spaces, quotation marks and control characters",
             refused!(
                 2,
                 [
