@@ -425,6 +425,8 @@ pub fn differences() -> Vec<Difference> {
                     "machine-leading-space",
                     "machine-tab",
                     "service-del",
+                    "service-dquote",
+                    "service-squote",
                     "service-newline",
                     "service-space",
                     "service-tab",
