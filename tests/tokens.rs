@@ -366,6 +366,13 @@ fn the_token_is_deleted_with_the_admin_token_that_the_file_then_holds() {
         exec.env(issuer.url, url).arg("--admin-token-file").arg(&file);
         run(shell(&mut exec, &format!("echo admin-new >{}", file.display()))).succeeded();
         issuer.made_and_deleted(&sandbox);
+        // The one that was read at the start still works.
+        let sandbox = Sandbox::start(&[]);
+        let file = folder.write("still-valid", sandbox.var(variable));
+        let mut exec = issuer.exec(&sandbox);
+        exec.arg("--admin-token-file").arg(&file);
+        run(shell(&mut exec, &format!("echo not-active-yet >{}", file.display()))).succeeded();
+        issuer.made_and_deleted(&sandbox);
     }
 }
 

@@ -89,22 +89,24 @@ pub(crate) fn supervise(
         stopped: None,
         forwarded_at: timeline.start,
     };
-    let end = loop {
+    let (end, is_reaped) = loop {
         reap_orphans(run.child.pid);
-        if let Some(end) = ended(run.child.pid) {
-            break end;
+        if let Some(ended) = ended(run.child.pid) {
+            break ended;
         }
         if let Some(end) = run.escalate(Instant::now()) {
-            break end;
+            break (end, false);
         }
         run.wait(Duration::MAX);
     };
-    run.forget_survived(&end);
+    if !matches!(end, End::Died(signal) if run.sent.contains(signal)) {
+        run.forget_survived();
+    }
     if run.output.is_cut() {
         run.sent.insert(Signal::PIPE);
     }
     let groups = run.child.groups();
-    let was_ended = run.sweep(&end);
+    let was_ended = run.sweep(&end, is_reaped);
     run.output.command_ended();
     let now = Instant::now();
     let report_by = timeline.report_by.map(|by| by.max(now + LATE_WRITE));
@@ -172,6 +174,7 @@ impl Supervision<'_> {
         }
         match self.escalation {
             Escalation::Running => {
+                self.forget_survived();
                 self.told.timed_out = true;
                 self.terminate(now);
             }
@@ -208,7 +211,10 @@ impl Supervision<'_> {
         self.send(signal);
         if signal.is_terminating() {
             self.send(Signal::CONT);
-            self.told.forwarded = Some(signal);
+            // After the timeout, it changes nothing.
+            if !self.told.timed_out {
+                self.told.forwarded = Some(signal);
+            }
             self.forwarded_at = Instant::now();
         }
         // A supervisor that sends SIGTERM usually sends SIGKILL soon after; the command must be gone by then.
@@ -259,14 +265,9 @@ impl Supervision<'_> {
     }
 
     /// A command that handles a signal such as SIGHUP and goes on for longer than the grace period ends by itself.
-    fn forget_survived(&mut self, end: &End) {
+    fn forget_survived(&mut self) {
         const LEAST: Duration = Duration::from_secs(1);
-        let by_itself = match end {
-            End::Exited(_) => true,
-            End::Died(signal) => !self.sent.contains(*signal),
-            End::Unkillable | End::OutOfReach(_) => false,
-        };
-        if let (true, Escalation::Running) = (by_itself, self.escalation)
+        if let Escalation::Running = self.escalation
             && self.forwarded_at.elapsed() > self.timeline.kill_after.max(LEAST)
         {
             self.told.forwarded = None;
@@ -275,17 +276,19 @@ impl Supervision<'_> {
 
     /// After the command has ended, ends the rest of the group if it was told to end; after a normal exit, background
     /// processes are left alone. Then reaps the command. Returns true if the group was told to end.
-    fn sweep(&mut self, end: &End) -> bool {
+    fn sweep(&mut self, end: &End, is_reaped: bool) -> bool {
         // A command that treats SIGHUP as a request to reload its configuration goes on and exits by itself.
         let reloaded = self.told.forwarded == Some(Signal::HUP) && *end == End::Exited(0);
         let told = Interference { forwarded: self.told.forwarded.filter(|_| !reloaded), ..self.told };
         let was_ended = told.any();
         if was_ended {
             self.wait_for_the_rest();
-            // The command cannot be signaled.
-            let _ = self.child.kill_group(Signal::KILL);
+            // The command cannot be signaled. Once it is reaped, the number of an empty group may belong to another.
+            if !is_reaped || remains::is_in_group(self.child) {
+                let _ = self.child.kill_group(Signal::KILL);
+            }
         }
-        if !matches!(end, End::Unkillable | End::OutOfReach(_)) {
+        if !is_reaped && !matches!(end, End::Unkillable | End::OutOfReach(_)) {
             self.child.reap();
         }
         was_ended
@@ -371,23 +374,23 @@ const QUICK_WRITE: Duration = Duration::from_millis(100);
 /// The same where the result must be reported at once.
 const LATE_WRITE: Duration = Duration::from_millis(20);
 
-/// The end of the command, if it has ended; it is not reaped.
-fn ended(command: Pid) -> Option<End> {
+/// The end of the command, if it has ended, and whether it is reaped: only where a sandbox forbids waitid(2).
+fn ended(command: Pid) -> Option<(End, bool)> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    let (code, signal) = match waitid(WaitId::Pid(command), options) {
-        Ok(status) => status.map(|status| (status.exit_status(), status.terminating_signal()))?,
-        // Where a sandbox forbids that, it can only be reaped.
+    let (code, signal, is_reaped) = match waitid(WaitId::Pid(command), options) {
+        Ok(status) => status.map(|status| (status.exit_status(), status.terminating_signal(), false))?,
         Err(Errno::PERM | Errno::ACCESS | Errno::NOSYS) => {
             let (_, status) = waitpid(Some(command), WaitOptions::NOHANG).ok().flatten()?;
-            (status.exit_status(), status.terminating_signal())
+            (status.exit_status(), status.terminating_signal(), true)
         }
         Err(_) => return None,
     };
-    Some(match (code, signal) {
+    let end = match (code, signal) {
         // The kernel keeps the low eight bits.
         (Some(code), _) => End::Exited(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
         (None, signal) => End::Died(Signal::from_number(signal.unwrap_or_default())),
-    })
+    };
+    Some((end, is_reaped))
 }
 
 /// Reaps every child but the command: PID 1 of a container inherits its orphans.

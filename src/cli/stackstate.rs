@@ -216,7 +216,7 @@ fn verbosity(text: &OsStr) -> Result<bool, Why> {
 }
 
 fn skip_ssl(text: &OsStr) -> Result<(), Why> {
-    let why = "certificates are always verified; remove it, and trust the server's CA with --ca-cert-path or -ca-file";
+    let why = "certificates are always verified; remove this flag or variable, and trust the server's CA with --ca-cert-path or -ca-file";
     if boolean(text)? { Err(Why::Hidden(why.into())) } else { Ok(()) }
 }
 

@@ -89,11 +89,13 @@ impl Api {
         Ok(Api { dialect, client, base, scheme, headers, flags, retries, deadline, idle, accepted })
     }
 
-    /// Goes on with another credential of the same kind, if it can be one.
-    pub(crate) fn renew(&self, credential: &SecretString) {
-        if let Ok(headers) = admin_headers(self.dialect, self.scheme, credential, &self.base) {
-            self.headers.replace(headers);
-        }
+    /// Goes on with another credential of the same kind. False if it is none, or the known one.
+    pub(crate) fn renew(&self, credential: &SecretString) -> bool {
+        let Ok(headers) = admin_headers(self.dialect, self.scheme, credential, &self.base) else {
+            return false;
+        };
+        self.accepted.set(false);
+        headers != self.headers.replace(headers.clone())
     }
 
     /// From now on, repeats requests for as long as `deadline` allows: only the clean-up is left.

@@ -82,8 +82,7 @@ fn interruption(supervised: &Supervised) -> Option<Reason> {
     // A forwarded SIGUSR1, for example, kills a command that does not handle it.
     let died_of_forwarded = matches!(end, End::Died(_)) && !died_by_itself;
     match told {
-        // A signal that came later changes nothing.
-        Interference { timed_out: true, .. } => None,
+        Interference { timed_out: true, forwarded: None, .. } => None,
         Interference { orphaned: true, .. } => Some(Reason::ParentDied),
         Interference { forwarded: None, interrupted: None, .. } if !died_of_forwarded => {
             stopped.filter(|_| *end == End::Exited(0)).map(|_| Reason::Interrupted)

@@ -48,8 +48,8 @@ pub(crate) fn connect(
     let origin = credential.describe();
     let token = observer.step("credential", credential.read(&run.until()))?;
     observer.read_credential(&origin);
-    run.report.took(Stage::Sign, began.elapsed());
     let http = observer.step("roots", http.load(&run.until()))?;
+    run.report.took(Stage::Sign, began.elapsed());
     observer.set_up(&http, &url)?;
     let access = Access { http: &http, url, credential: &token, deadline: run.timeline.term_at, flags };
     observer.step("token", issuer.connect(access, Lifetime::OfRun(needed(run))))
@@ -99,13 +99,8 @@ fn with_token(
     // Comes last, so it wins if --env-name names one of the others.
     lease.set.push((env_name, token));
     let ended = command::run(run, &lease);
-    let by = revoke_by(run);
-    // Kubernetes replaces the token of a service account before it expires.
-    if let Some(Ok(admin)) = admin_file.map(|path| Credential::File(path).read(&Until::at(by))) {
-        issuer.api().renew(&admin);
-    }
     // A slow reader of the last output does not keep the token alive.
-    revoke(run, issuer, &planned, &leftover, by);
+    revoke(run, issuer, &planned, &leftover, revoke_by(run), admin_file);
     let result = ended.and_then(|ended| command::conclude(run, ended));
     remember_signal(run, result)
 }
@@ -125,7 +120,7 @@ fn token(
     };
     if let Some(leftover) = &leftover {
         // The time reserved for the deletion was used for waiting.
-        if revoke(run, issuer, &planned, leftover, ended_at + run.timeline.revoke_limit) {
+        if revoke(run, issuer, &planned, leftover, ended_at + run.timeline.revoke_limit, None) {
             return Err(failure.and("no token is left"));
         }
     }
@@ -169,24 +164,37 @@ fn create(
     made.unwrap_or_else(|failure| Err((CreateError { failure, leftover: None }, Instant::now())))
 }
 
-/// Deletes the token. If that fails, the result of the run stays, and there is a warning. True if no token is left.
+/// Deletes the token; if that fails, once more with the admin token that `admin_file` holds now. If it fails again, the
+/// result of the run stays, and there is a warning. True if no token is left.
 fn revoke(
     run: &mut Run<'_>,
     issuer: &dyn Issuer,
     planned: &PlannedCreation,
     leftover: &Leftover,
     by: Instant,
+    admin_file: Option<PathBuf>,
 ) -> bool {
     let began = Instant::now();
     issuer.api().insist(by);
     let left = |why: String| Err(format!("{why}; {}", leftover.manual_cleanup_hint(issuer, planned)));
-    let result = block_on(Stage::Revoke, async {
-        tokio::time::timeout_at(by.into(), leftover.revoke(issuer, planned)).await.unwrap_or_else(|_| {
-            let after = duration::show(began.elapsed());
-            left(format!("gave up after {after} while {}", issuer.api().doing()))
-        })
-    });
-    let result = result.unwrap_or_else(|failure| left(failure.message));
+    let attempt = || {
+        let result = block_on(Stage::Revoke, async {
+            tokio::time::timeout_at(by.into(), leftover.revoke(issuer, planned)).await.unwrap_or_else(|_| {
+                let after = duration::show(began.elapsed());
+                left(format!("gave up after {after} while {}", issuer.api().doing()))
+            })
+        });
+        result.unwrap_or_else(|failure| left(failure.message))
+    };
+    let mut result = attempt();
+    // Kubernetes replaces the token of a service account before it expires.
+    if let (Err(_), Some(path)) = (&result, admin_file.filter(|_| Instant::now() < by))
+        && let Ok(admin) = Credential::File(path).read(&Until::at(by))
+        && issuer.api().renew(&admin)
+        && attempt().is_ok()
+    {
+        result = Ok(());
+    }
     run.report.took(Stage::Revoke, began.elapsed());
     match result {
         Ok(()) => {

@@ -167,7 +167,8 @@ fn the_command_line_that_deletes_a_token_names_the_context() {
 #[test]
 fn the_advice_names_what_has_to_be_removed() {
     let stage = Stage::new();
-    let words = "certificates are always verified; remove it, and trust the server's CA with";
+    let words =
+        "certificates are always verified; remove this flag or variable, and trust the server's CA with";
     stage.run("STS_SKIP_SSL=true list").failed_with(2, &[words]);
     let words = "or use --url and STS_CLI_API_TOKEN without --context and --config";
     stage.run("list --config nowhere.yaml").failed_with(125, &[words]);
