@@ -580,6 +580,32 @@ fn a_replaced_token_that_is_not_listed_yet_is_deleted_later() {
     rotated.is_settled();
 }
 
+/// The story: one replica listed the token of a lost creation, and the next one, asked for the deletion, did not yet.
+#[test]
+fn a_lost_token_that_only_one_replica_lists_is_deleted_later() {
+    let broken = Arc::new(AtomicBool::new(false));
+    let is_broken = broken.clone();
+    let lists = AtomicUsize::new(0);
+    let (rotated, url) = through(STACKSTATE, move |head| {
+        if !is_broken.load(Ordering::Relaxed) {
+            None
+        } else if head.starts_with(STACKSTATE.create) {
+            Some(http("502 Bad Gateway", "", ""))
+        } else {
+            let is_list = head.starts_with("GET /api/security/tokens ");
+            let is_hidden = is_list && lists.fetch_add(1, Ordering::Relaxed) % 2 == 1;
+            is_hidden.then(|| http("200 OK", "", "[]"))
+        }
+    });
+    rotate(&rotated, &url, &[]).rotated();
+    broken.store(true, Ordering::Relaxed);
+    rotate(&rotated, &url, &[DUE]).failed_with(125, &["(HTTP 502"]);
+    assert_eq!(rotated.tokens().len(), 2);
+    broken.store(false, Ordering::Relaxed);
+    rotate(&rotated, &url, &[]).did_nothing();
+    rotated.is_settled();
+}
+
 /// The story: the token of a lost creation was silently forgotten if the gateway's clock, which wrote the `Date`, was
 /// some seconds ahead of Gafaelfawr's.
 #[test]

@@ -620,7 +620,10 @@ impl Rotate<'_> {
     ) -> Result<bool, Failure> {
         match self.clean_up_wait(self.issuer.find(attempt, others))? {
             Found::Created(id) if others.ids.contains(&id) => Ok(self.is_recent(attempt.began)),
-            Found::Created(id) => Ok(!self.delete(&id, Some(attempt.expires), true, notes)?),
+            Found::Created(id) => {
+                let is_settled = !self.is_recent(attempt.began);
+                Ok(!self.delete(&id, Some(attempt.expires), is_settled, notes)?)
+            }
             Found::Unproven(ids) => {
                 for id in ids {
                     let expires = Some(attempt.expires);
