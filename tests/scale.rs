@@ -166,12 +166,12 @@ fn entries_are_fresh_for_between_half_the_ttl_and_the_ttl() {
     let sandbox = Sandbox::start(&[]);
     let folder = Folder::new();
     let dir = format!("-cache-dir={}", folder.root().display());
-    for number in 0..40 {
+    for number in 0..60 {
         let number = number.to_string();
         run(sandbox.token().args(["-exchange=false", "-cache-ttl=1h", &dir, "/bin/true", &number]))
             .succeeded();
     }
-    let ages: Vec<f64> = fs::read_dir(folder.root())
+    let mut ages: Vec<f64> = fs::read_dir(folder.root())
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|kind| kind == "json"))
@@ -180,8 +180,13 @@ fn entries_are_fresh_for_between_half_the_ttl_and_the_ttl() {
             entry["max_age_ms"].as_f64().expect("an age") / 1000.0
         })
         .collect();
-    assert_eq!(ages.len(), 40);
+    assert_eq!(ages.len(), 60);
     assert!(ages.iter().all(|age| (TTL / 2.0..=TTL).contains(age)), "{ages:?}");
     let mean = ages.iter().sum::<f64>() / count(ages.len());
     assert!((0.65..0.85).contains(&(mean / TTL)), "they are spread evenly: {mean}");
+    ages.sort_unstable_by(f64::total_cmp);
+    assert!(ages[0] < 0.6 * TTL && ages[59] > 0.9 * TTL, "they are spread widely: {ages:?}");
+    // Two of them may be the same by chance.
+    ages.dedup();
+    assert!(ages.len() >= 55, "each entry has its own: {ages:?}");
 }
