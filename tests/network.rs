@@ -8,12 +8,14 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rustls::{ServerConnection, StreamOwned};
+
 use crate::support::job::Folder;
 use crate::support::network::{Zone, dns, isolate, response_to};
 use crate::support::tls::{Authority, server_params};
 use crate::support::{
-    Ended, MACHINE, eventually, finish, full_queue, http, kill, read_head, run, serve, serve_at, start,
-    testdata, token,
+    Ended, MACHINE, eventually, finish, full_queue, http, kill, read_head, read_head_of, run, serve,
+    serve_at, start, testdata, token,
 };
 
 const GOOD: &str = r#"{"target":{"urls":{"wss:///ndt/v7/download":"wss://ndt.example/ndt/v7/download?access_token=a.b.c"}}}"#;
@@ -203,7 +205,7 @@ fn a_flood_within_tls_does_not_hold_up_signals_or_the_deadline() {
     std::fs::write(folder.path("ca.pem"), authority.pem()).unwrap();
     for (piece, is_slow) in [("HTTP/1.1 103 Early Hints\r\n\r\n", false), ("x", true)] {
         let address = authority.issue(&server_params(&["127.0.0.1"])).serve(move |mut stream| {
-            crate::support::read_head_of(&mut stream);
+            read_head_of(&mut stream);
             if is_slow {
                 let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
             }
@@ -351,7 +353,7 @@ fn a_response_may_end_without_close_notify() {
         (format!("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{GOOD}"), false),
     ] {
         let address = authority.issue(&server_params(&["127.0.0.1"])).serve(move |mut stream| {
-            crate::support::read_head_of(&mut stream);
+            read_head_of(&mut stream);
             let _ = stream.write_all(answer.as_bytes());
             let _ = stream.flush();
             let _ = stream.sock.shutdown(Shutdown::Both);
@@ -630,7 +632,7 @@ fn tls_to_a_proxy_that_fails_blames_the_proxy() {
     let folder = Folder::new();
     std::fs::write(folder.path("ca.pem"), authority.pem()).unwrap();
     let address = authority.issue(&server_params(&["127.0.0.1"])).serve(|mut stream| {
-        let head = crate::support::read_head_of(&mut stream);
+        let head = read_head_of(&mut stream);
         assert!(head.starts_with("GET http://far.invalid/"), "{head}");
         let _ = stream.write_all(ok().as_bytes());
         let _ = stream.flush();
@@ -968,6 +970,73 @@ fn a_dead_address_costs_a_second() {
     let began = Instant::now();
     once(asks(&format!("http://two.test:{port}")).arg("-timeout=60s")).said(0, &["token sent to two.test"]);
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+}
+
+/// Each address of a proxy that took more than a second for the tunnel was given up.
+#[test]
+fn a_slow_tunnel_is_opened_once() {
+    let _etc = isolate(&[("hosts", "127.0.0.11 proxy.test\n127.0.0.12 proxy.test\n")]);
+    let authority = Authority::new("CA behind a proxy");
+    let folder = Folder::new();
+    std::fs::write(folder.path("ca.pem"), authority.pem()).unwrap();
+    for (scheme, origin) in [("http", "https://far.test"), ("socks5", "http://far.test")] {
+        let config = authority.issue(&server_params(&["far.test"])).config();
+        let connections = Arc::new(Mutex::new(0));
+        let count = Arc::clone(&connections);
+        let port = serve_at("0.0.0.0", move |mut stream| {
+            *count.lock().unwrap() += 1;
+            if scheme == "http" {
+                read_head(&mut stream);
+                std::thread::sleep(Duration::from_millis(1500));
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+                let inner = ServerConnection::new(Arc::clone(&config)).expect("a sound configuration");
+                let mut inner = StreamOwned::new(inner, stream);
+                read_head_of(&mut inner);
+                let _ = inner.write_all(ok().as_bytes());
+                return;
+            }
+            // RFC 1928: the greeting, then the request.
+            let _ = stream.read_exact(&mut [0; 3]);
+            let _ = stream.write_all(&[5, 0]);
+            let _ = stream.read(&mut [0; 300]);
+            std::thread::sleep(Duration::from_millis(1500));
+            let _ = stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+            read_head(&mut stream);
+            let _ = stream.write_all(ok().as_bytes());
+        })
+        .port();
+        let mut command = asks(origin);
+        for variable in ["HTTPS_PROXY", "HTTP_PROXY"] {
+            command.env(variable, format!("{scheme}://proxy.test:{port}"));
+        }
+        let ended = once(command.arg("-ca-file").arg(folder.path("ca.pem")));
+        assert_eq!(ended.status, 0, "{scheme}: {ended:?}");
+        assert_eq!(*connections.lock().unwrap(), 1, "{scheme}");
+    }
+}
+
+/// The second server was believed although the first one, which knows the names of the own network, was about to respond.
+#[test]
+fn a_denial_of_the_second_dns_server_waits_for_the_first_one() {
+    let _etc = isolate(&[("resolv.conf", "nameserver 127.0.0.9\nnameserver 127.0.0.2\n"), ("hosts", "")]);
+    dns("127.0.0.9", |name| {
+        if name == "none.test." {
+            return Zone::Silent;
+        }
+        std::thread::sleep(Duration::from_millis(1250));
+        Zone::Has(vec!["127.0.0.1".parse().unwrap()])
+    });
+    let second = dns("127.0.0.2", |name| match name {
+        "empty.test." => Zone::Has(Vec::new()),
+        _ => Zone::NoSuchHost,
+    });
+    let origin = answers(ok());
+    let port = origin.rsplit(':').next().unwrap();
+    for host in ["far.test", "empty.test"] {
+        once(&mut asks(&format!("http://{host}:{port}"))).said(0, &[&format!("token sent to {host}")]);
+        assert!(second.lock().unwrap().contains(&format!("{host}.")), "{host}");
+    }
+    once(&mut asks("http://none.test")).failed_with(125, &["cannot resolve none.test: no such host"]);
 }
 
 /// As in Go and glibc: the first server may be an authoritative one, or may have stopped to look up names for this machine.

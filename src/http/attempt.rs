@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::sys::descriptors::is_connected_to;
+
 /// The User-Agent (RFC 9110, section 10.1.5).
 pub(super) const PRODUCT: &str = concat!("monitoring-token/", env!("CARGO_PKG_VERSION"));
 
@@ -87,12 +89,13 @@ impl Progress {
     }
 
     /// True if the first hop has further addresses, and its first one has not accepted the connection for so long. The
-    /// next attempt begins with the second one.
+    /// next attempt begins with the second one. A proxy that still opens the tunnel has accepted it.
     pub(super) fn begins_elsewhere(&self, patience: Duration, rounds: usize) -> bool {
         self.note(|attempt| {
             let waits = attempt.phase == Phase::Connect && attempt.connected.is_none();
             let is_stuck = waits && attempt.began.is_some_and(|began| began.elapsed() >= patience);
-            let others = is_stuck && attempt.addresses.len() > rounds.max(1);
+            let has_others = is_stuck && attempt.addresses.len() > rounds.max(1);
+            let others = has_others && !is_connected_to(&attempt.addresses);
             if others {
                 attempt.known = std::mem::take(&mut attempt.addresses);
                 attempt.known.rotate_left(1);

@@ -1,8 +1,10 @@
 //! Descriptors: the inherited ones, which are known only by their numbers, and waiting for others on the tokio runtime.
 
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
 
 use rustix::io::{Errno, FdFlags, fcntl_getfd};
+use rustix::net::getpeername;
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -32,9 +34,26 @@ pub(crate) fn close_on_exec(descriptor: RawFd) {
     }
 }
 
-/// Limits the receive buffer of each socket that this process has opened, because the HTTP library does not expose its
-/// sockets. Inherited descriptors are not closed on exec, and are left alone.
+/// Limits the receive buffer of each socket that this process has opened.
 pub(crate) fn bound_receive_buffers(bytes: usize) {
+    for_each_own(|descriptor| {
+        let _ = set_socket_recv_buffer_size(descriptor, bytes);
+    });
+}
+
+/// True if a socket that this process has opened is connected to one of these hosts.
+pub(crate) fn is_connected_to(hosts: &[SocketAddr]) -> bool {
+    let mut found = false;
+    for_each_own(|descriptor| {
+        let peer = getpeername(descriptor).ok().flatten().and_then(|peer| SocketAddr::try_from(peer).ok());
+        found |= peer.is_some_and(|peer| hosts.iter().any(|host| host.ip() == peer.ip()));
+    });
+    found
+}
+
+/// Each descriptor that this process has opened, because the HTTP library does not expose its sockets. Inherited
+/// descriptors are not closed on exec, and are left alone.
+fn for_each_own(mut visit: impl FnMut(BorrowedFd<'_>)) {
     /// A socket takes the lowest number that is free, and few of those below it are closed before this is called.
     const MAX_GAPS: usize = 16;
     let mut gaps = 0;
@@ -42,9 +61,7 @@ pub(crate) fn bound_receive_buffers(bytes: usize) {
         // SAFETY: for a descriptor that is not open, these calls fail; no other thread opens or closes any.
         let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
         match fcntl_getfd(descriptor) {
-            Ok(flags) if flags.contains(FdFlags::CLOEXEC) => {
-                let _ = set_socket_recv_buffer_size(descriptor, bytes);
-            }
+            Ok(flags) if flags.contains(FdFlags::CLOEXEC) => visit(descriptor),
             Ok(_) => {}
             Err(Errno::BADF) if gaps < MAX_GAPS => gaps += 1,
             Err(_) => return,

@@ -104,8 +104,9 @@ async fn beside(
     }
 }
 
-/// Asks the servers in turn, the next one after an error or [`PATIENCE`], and takes the first response. All of them
-/// together have as long as in Go, which waits for each.
+/// Asks the servers in turn, the next one after an error or [`PATIENCE`], and takes the first address. A server's denial
+/// counts once those in front of it have failed: they may know names that it does not. All of them together have as
+/// long as in Go, which waits for each.
 async fn ask_all(config: &Config, name: &str, kind: u16) -> Result<Vec<IpAddr>, QueryError> {
     let servers = config.servers.len();
     let first = if config.rotate { fastrand::usize(..servers) } else { 0 };
@@ -113,24 +114,37 @@ async fn ask_all(config: &Config, name: &str, kind: u16) -> Result<Vec<IpAddr>, 
     let whole = config.timeout.saturating_mul(u32::try_from(tries).unwrap_or(u32::MAX));
     let (mut asked, mut failure) = (JoinSet::new(), QueryError::NoSuchHost);
     let (began, tcp) = (Instant::now(), config.tcp);
+    // The queries to each server that wait for a response, and the first server that denied the name.
+    let (mut open, mut denier) = (vec![0; servers], None);
     for number in 0..tries {
         let is_last = number + 1 == tries;
-        let server = config.servers[(first + number) % servers];
+        let place = number % servers;
+        let server = config.servers[(first + place) % servers];
         // A few servers and home routers refuse or drop queries with EDNS.
         let query = Query::new(name, kind, number < servers)?;
         let limit = if is_last { whole.saturating_sub(began.elapsed()) } else { config.timeout };
+        open[place] += 1;
         asked.spawn(async move {
-            timeout(limit, query.ask(tcp, server)).await.unwrap_or(Err(QueryError::NoAnswer(server)))
+            let answer = timeout(limit, query.ask(tcp, server)).await;
+            (place, answer.unwrap_or(Err(QueryError::NoAnswer(server))))
         });
-        let patience = if is_last { Duration::MAX } else { PATIENCE };
-        while let Ok(Some(Ok(answer))) = timeout(patience, asked.join_next()).await {
-            match answer {
+        let mut patience = if is_last { Duration::MAX } else { PATIENCE };
+        while let Ok(Some(Ok((place, answer)))) = timeout(patience, asked.join_next()).await {
+            open[place] -= 1;
+            let error = match answer {
                 Ok(addresses) => return Ok(addresses),
-                Err(error) if error.is_final() => return Err(error),
-                Err(error) => failure = error,
+                Err(error) => error,
+            };
+            if error.is_final() && denier.is_none_or(|denier| place <= denier) {
+                (denier, failure) = (Some(place), error);
+            } else if denier.is_none() {
+                failure = error;
             }
-            if !is_last {
-                break;
+            match denier {
+                Some(denier) if open[..denier].iter().all(|open| *open == 0) => return Err(failure),
+                Some(_) => patience = Duration::MAX,
+                None if is_last => {}
+                None => break,
             }
         }
     }
