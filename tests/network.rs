@@ -454,14 +454,31 @@ fn in_a_cgi_program_http_proxy_is_refused_as_in_go() {
     assert_eq!(heads.lock().unwrap().len(), 2);
 }
 
-/// The message said that the proxy refused (HTTP 200 OK).
+/// The message said that the proxy refused (HTTP 200 OK). It may have refused only at first, so it is asked again.
 #[test]
 fn a_tunnel_that_the_library_cannot_read_is_not_called_refused() {
     let headers = "X-Many: x\r\n".repeat(101);
     let (address, _) = counting(http("200 OK", &headers, ""));
-    once(asks("https://far.invalid").env("HTTPS_PROXY", format!("http://{address}"))).failed_with(
+    let through = |address, origin| {
+        let mut command = asks(origin);
+        command.env("HTTPS_PROXY", format!("http://{address}")).args(["-retries=1", "--", "true"]);
+        run(&mut command)
+    };
+    through(address, "https://far.invalid").failed_with(
         125,
-        &["did not connect to https://far.invalid: its response to CONNECT is not valid HTTP"],
+        &["did not connect to https://far.invalid: its response to CONNECT cannot be read", "tried 2 times"],
+    );
+    let (address, _) = counting(http("204 No Content", "", ""));
+    through(address, "https://far.invalid").failed_with(
+        125,
+        &["did not connect to https://far.invalid: it responded to CONNECT with HTTP 204 No Content instead of 200"],
+    );
+    // The proxy is not to blame for a host name that no certificate can have.
+    let (address, _) = counting("HTTP/1.1 200 OK\r\n\r\n");
+    let ended = through(address, "https://-a.example");
+    ended.failed_with(
+        125,
+        &["cannot connect to https://-a.example: a certificate cannot have this host name\n"],
     );
 }
 

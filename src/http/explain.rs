@@ -110,8 +110,11 @@ impl Circumstances<'_> {
             }
             Some(io) => self.connect(io),
             None if error.is_timeout() => self.connect(&io::ErrorKind::TimedOut.into()),
-            None if texts(error).any(|text| text.contains("invalid dns name")) => {
-                self.connect(&io::Error::other("a certificate cannot have this host name"))
+            // The second text is that of a connection through a proxy.
+            None if texts(error).any(|it| it.contains("invalid dns name") || it == "Invalid Server Name") => {
+                let at = origin(self.url);
+                let message = format!("cannot connect to {at}: a certificate cannot have this host name");
+                TransportError::unsent(Reason::ConnectionFailed, message, false)
             }
             None => self.connect(&io::Error::other("no connection")),
         }
@@ -303,8 +306,14 @@ impl Circumstances<'_> {
         if status == Some(407) {
             return self.unauthenticated_tunnel(proxy).await;
         }
-        if matches!(status, Some(200..=299)) {
-            return self.not_connected(proxy, "its response to CONNECT is not valid HTTP", false);
+        match status {
+            // Or it refused only at first.
+            Some(200) => return self.not_connected(proxy, "its response to CONNECT cannot be read", true),
+            Some(status @ 201..=299) => {
+                let why = format!("it responded to CONNECT with {} instead of 200", named_status(status));
+                return self.not_connected(proxy, &why, false);
+            }
+            _ => {}
         }
         let (shown, at, variable) = (proxy.shown(), origin(self.url), proxy.variable);
         let label = status.map(|status| format!(" ({})", named_status(status))).unwrap_or_default();
