@@ -596,6 +596,29 @@ fn if_the_clocks_are_days_apart_the_later_one_says_that_a_token_is_due() {
     timed.rotated.works();
 }
 
+/// The story: by a local clock that was days ahead, the previous token had expired, and was forgotten while it was valid.
+#[test]
+fn a_token_has_expired_only_if_both_clocks_say_so() {
+    let timed = Timed::new();
+    let rotated = &timed.rotated;
+    let rotate = |args: &[&str]| run(rotated.command(args).env("GAFAELFAWR_URL", &timed.url));
+    rotate(&[]).rotated();
+    rotated.sandbox.misbehave(&format!(r#"{{"status":403,"body":"","only":"{}"}}"#, GAFAELFAWR.delete));
+    assert_eq!(rotate(&[DUE]).status, 0);
+    rotated.sandbox.misbehave("{}");
+    let path = rotated.folder.path("token.state");
+    let mut state: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    let in_file = rotated.token();
+    let is_old = |token: &&mut Value| !in_file.contains(token["id"].as_str().unwrap());
+    let mut tokens = state["tokens"].as_array_mut().unwrap().iter_mut();
+    // By the local clock.
+    tokens.find(is_old).unwrap()["expires"] = (now() - 60).into();
+    fs::write(&path, state.to_string()).unwrap();
+    timed.ahead.store((-2 * 24 * 3600_i64).cast_unsigned(), Ordering::Relaxed);
+    rotate(&[]);
+    rotated.is_settled();
+}
+
 #[test]
 fn a_day_of_expiration_works_until_it_is_near() {
     let rotated = Rotated::missing(STACKSTATE);

@@ -92,9 +92,10 @@ fn interruption(supervised: &Supervised) -> Option<Reason> {
     }
 }
 
-/// The error if the command died because its output could not be written. A reader that has gone is none.
+/// The system's error if the command died because its output could not be written. A reader that is gone or slow is none.
 fn output_is_refused(supervised: &Supervised) -> Option<&io::Error> {
-    supervised.output.unwritten.as_ref().filter(|_| supervised.end == End::Died(Signal::PIPE))
+    let error = supervised.output.unwritten.as_ref()?;
+    (supervised.end == End::Died(Signal::PIPE) && error.raw_os_error().is_some()).then_some(error)
 }
 
 fn judge(run: &Run<'_>, supervised: &Supervised) -> Result<ExitStatus, Failure> {
@@ -113,7 +114,9 @@ fn judge(run: &Run<'_>, supervised: &Supervised) -> Result<ExitStatus, Failure> 
         return Err(match run.lost_time() {
             None => {
                 let message = format!("{timed_out}; {}", how());
-                Failure::timeout(Stage::Command, Reason::TimeoutCommand, message)
+                // It may have been about to end.
+                let reason = told.forwarded.map_or(Reason::TimeoutCommand, |_| Reason::Interrupted);
+                Failure::timeout(Stage::Command, reason, message)
             }
             Some((stage, reason, left)) => {
                 let left = duration::show(left);

@@ -478,11 +478,21 @@ impl Rotate<'_> {
 
     fn is_fresh(&self, created: Option<u64>, expires: Option<u64>) -> bool {
         expires.is_none_or(|expires| {
-            // If the clocks are days apart, one rotation too many does less harm than one too few.
-            let offset = self.issuer.api().client.clock_offset_seconds().unwrap_or_default();
-            let now = self.issuer.now().max(unix_now().saturating_add_signed(-offset));
+            // One rotation too many does less harm than one too few.
+            let now = self.clocks().into_iter().max().unwrap_or_default();
             expires > now.saturating_add(self.renew_before(created, expires))
         })
+    }
+
+    /// True if the token has expired by both clocks.
+    fn has_expired(&self, expires: u64) -> bool {
+        self.clocks().iter().all(|&now| expires <= now)
+    }
+
+    /// The time by the clock that counts, and by the issuer's, which differs only if the clocks are days apart.
+    fn clocks(&self) -> [u64; 2] {
+        let offset = self.issuer.api().client.clock_offset_seconds().unwrap_or_default();
+        [self.issuer.now(), unix_now().saturating_add_signed(-offset)]
     }
 
     /// How many seconds before its expiry this token is due.
@@ -559,7 +569,7 @@ impl Rotate<'_> {
         state.tokens = kept;
         let mut old = Vec::new();
         for known in others {
-            let is_over = known.expires.is_some_and(|expires| expires <= self.issuer.now());
+            let is_over = known.expires.is_some_and(|expires| self.has_expired(expires));
             if is_over || known.keep {
                 continue;
             }
@@ -593,7 +603,7 @@ impl Rotate<'_> {
     /// Looks for tokens whose creation was not confirmed.
     fn settle(&self, state: &mut State, in_file: Option<&str>, notes: &mut Notes) -> Result<(), Failure> {
         // Gafaelfawr lists a token for a while after it has expired.
-        state.attempts.retain(|attempt| attempt.expires > self.issuer.now());
+        state.attempts.retain(|attempt| !self.has_expired(attempt.expires));
         let mut open = Vec::new();
         let mut attempts = std::mem::take(&mut state.attempts).into_iter();
         let known = state.tokens.iter().map(|known| known.id.as_str());
