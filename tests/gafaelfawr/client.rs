@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::Value;
 
 use super::{CONTROL, cases};
+use crate::support::issuer::operand;
 use crate::support::{
     Ended, Sandbox, eventually, finish, full_pipe, http, into_no_reader, kill, read_head, run, serve,
     serve_bytes, start, token,
@@ -265,6 +266,12 @@ fn the_bootstrap_token_creates_but_cannot_list_tokens() {
 
 const CREATE: [&str; 4] = ["gafaelfawr", "create", "--username=bot-x", "--scopes=read:all"];
 
+fn has_socket(process: u32) -> bool {
+    let descriptors = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().flatten();
+    let mut targets = descriptors.filter_map(|descriptor| std::fs::read_link(descriptor.path()).ok());
+    targets.any(|target| target.to_string_lossy().starts_with("socket:"))
+}
+
 #[test]
 fn a_token_that_does_not_get_to_stdout_is_deleted_again() {
     let sandbox = Sandbox::start(&[]);
@@ -287,6 +294,7 @@ fn a_token_that_does_not_get_to_stdout_is_deleted_again() {
         let child = create.stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
         if let Some(signal) = signal {
             eventually("the token", || (!sandbox.made_tokens(CONTROL).is_empty()).then_some(()));
+            eventually("the end of the connection", || (!has_socket(child.id())).then_some(()));
             kill(child.id(), signal);
         }
         let why =
@@ -297,9 +305,7 @@ fn a_token_that_does_not_get_to_stdout_is_deleted_again() {
     sandbox.misbehave(r#"{"status":403,"body":"","only":"DELETE /auth/"}"#);
     let ended = finish(into_no_reader(sandbox.token().args(CREATE)));
     let key = sandbox.made_tokens(CONTROL)[0]["token"].as_str().unwrap().to_owned();
-    // A key may begin with a dash.
-    let end = if key.starts_with('-') { "-- " } else { "" };
-    ended.failed_with(125, &["the token is lost", &format!("delete --username bot-x {end}{key}")]);
+    ended.failed_with(125, &["the token is lost", &format!("delete --username bot-x {}", operand(&key))]);
 }
 
 #[test]

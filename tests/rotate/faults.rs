@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{DUE, Outcome as _, Rotated, Timed, expiry, later, now};
 use crate::support::api::{proxy, read_request, relay};
-use crate::support::issuer::{GAFAELFAWR, ISSUERS, Issuer, STACKSTATE, UNKNOWN_TOKEN};
+use crate::support::issuer::{GAFAELFAWR, ISSUERS, Issuer, STACKSTATE, UNKNOWN_TOKEN, operand};
 use crate::support::job::Folder;
 use crate::support::{
     Ended, PATIENCE, Sandbox, eventually, exchange, finish, http, kill, namespace, run, serve, start,
@@ -157,7 +157,7 @@ fn without_a_working_token_lost_creations_are_repeated_after_ever_longer_pauses(
         fails(&ended, &["did not rotate ", "rotate creates no new one before ", "holds no working token"]);
         let tokens = timed.rotated.tokens();
         for token in &tokens {
-            let line = format!("delete --username bot-x {}", token["token"].as_str().unwrap());
+            let line = format!("delete --username bot-x {}", operand(token["token"].as_str().unwrap()));
             assert!(ended.stderr.contains(&line), "{ended:?}");
         }
         assert_eq!(timed.rotated.issuer.creations(&timed.rotated.sandbox), tokens.len());

@@ -91,3 +91,9 @@ impl Issuer {
         assert!(requests.last().unwrap().starts_with(self.delete), "{requests:?}");
     }
 }
+
+/// The key of a token as the operand of a command line: a key may begin with a dash.
+pub fn operand(key: &str) -> String {
+    let end = if key.starts_with('-') { "-- " } else { "" };
+    format!("{end}{key}")
+}
