@@ -394,7 +394,7 @@ pub fn same_names() -> Vec<Case> {
             vec![generations[0].der.clone()],
             generations[3].leaf(&between, with_issuer_key),
         )
-        .unlike_openssl("it goes no further than a self-signed certificate that is no root"),
+        .unlike_openssl("it stops at a self-signed certificate that is not a root"),
         Case::new(
             "an impostor of the same name, then the root",
             vec![impostor.der.clone(), no_ca.der.clone(), root.der.clone()],
