@@ -6,7 +6,7 @@ use std::fmt::Display;
 
 use rustix::io::Errno;
 
-use crate::secret::redact_links;
+use crate::secret::{redact_links, shortened};
 
 pub use crate::reason::Reason;
 pub use crate::secret::printable;
@@ -236,13 +236,4 @@ pub(crate) fn or_list<S: Borrow<str> + Display>(names: &[S]) -> String {
         [names @ .., last] if !names.is_empty() => format!("{} or {last}", names.join(", ")),
         _ => names.concat(),
     }
-}
-
-/// `text`, cut off with an ellipsis if it has more than `max_chars`.
-pub fn shortened(mut text: String, max_chars: usize) -> String {
-    if let Some((end, _)) = text.char_indices().nth(max_chars) {
-        text.truncate(end);
-        text.push('…');
-    }
-    text
 }

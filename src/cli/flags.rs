@@ -11,8 +11,8 @@ use clap::{Arg, ArgAction, Args, Command, CommandFactory, Parser, ValueHint, val
 use super::parse::{command, with_usage};
 use super::syntax::{DEBUG_FLAG, JSON_FLAG, LOG_FORMAT_FLAG, LOG_FORMAT_VARIABLE};
 use super::values::{
-    Flag as _, Given, Preset, Why, anything, count, described, duration, filled, given, one_of, path,
-    positive_duration, read,
+    Flag as _, Given, PROGRAM, Preset, Why, anything, count, described, duration, filled, given, one_of,
+    path, positive_duration, read,
 };
 use crate::VERSION;
 use crate::child::OutputPolicy;
@@ -22,9 +22,6 @@ use crate::key::{ACCEPTED_EVERYWHERE, Algorithm};
 use crate::log::LogFormat;
 use crate::metrics;
 use crate::reason::Reason;
-
-/// The name of this program.
-pub(crate) const PROGRAM: &str = "monitoring-token";
 
 pub(super) const RUN: &str = "Running the command";
 const DIAGNOSTICS: &str = "Diagnostics";

@@ -12,11 +12,11 @@ pub mod syntax;
 mod token;
 pub(crate) mod values;
 
-pub(crate) use flags::PROGRAM;
 pub use flags::main_command;
 pub use parse::{Line, Stop, parse_untyped};
 pub(crate) use parse::{asks_for_json, command, finished, log_format, parse, raw_values};
 pub(crate) use token::{
     AdminFlags, EXEC_ENV_NAME, EXEC_OUTPUT, EXEC_TIMEOUT, ExecFlags, FORMAT, Format, LIFETIME, RotateFlags,
 };
+pub(crate) use values::PROGRAM;
 pub(crate) use values::described;

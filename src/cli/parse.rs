@@ -7,9 +7,8 @@ use clap::builder::Resettable;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches};
 
-use super::flags::PROGRAM;
 use super::syntax::{self, DEBUG_FLAG, JSON_FLAG, LOG_FORMAT_FLAG, LOG_FORMAT_VARIABLE, VERBOSE_FLAG};
-use super::values::{self, described, is_damaged_bool, is_described};
+use super::values::{self, PROGRAM, described, is_damaged_bool, is_described};
 use crate::failure::Failure;
 use crate::go::flag::parse_bool;
 use crate::issuer::locate::SERVICE_URL;

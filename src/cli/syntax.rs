@@ -11,8 +11,9 @@ use clap::{Arg, ArgAction, Command};
 
 use super::suggest;
 use super::values::spelled;
-use crate::failure::{Failure, brief, shortened};
+use crate::failure::{Failure, brief};
 use crate::go::flag::{Word, parse_bool};
+use crate::secret::shortened;
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Split {

@@ -20,6 +20,9 @@ use crate::go::flag::parse_bool;
 use crate::go::proxy::has_sound_host;
 use crate::secret::{is_file_name, shown_url};
 
+/// The name of this program.
+pub(crate) const PROGRAM: &str = "monitoring-token";
+
 pub(crate) enum Why {
     /// An explanation, shown after the value.
     Shown(Cow<'static, str>),

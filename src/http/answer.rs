@@ -1,11 +1,11 @@
 //! Reading a response, and the server's clock from its `Date`.
 
+use std::error::Error as StdError;
 use std::io;
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 
-use super::explain;
 use crate::secret::quoted;
 
 /// How much of a response body is read, unless the request sets another limit.
@@ -80,7 +80,7 @@ fn ends_with_connection(headers: &HeaderMap) -> bool {
 /// servers do it. An attacker could cut a response short that way, but only JSON is used, and no beginning of a JSON
 /// object parses.
 fn is_end_of_file(error: &reqwest::Error) -> bool {
-    explain::find::<io::Error>(error).is_some_and(|io| io.kind() == io::ErrorKind::UnexpectedEof)
+    find::<io::Error>(error).is_some_and(|io| io.kind() == io::ErrorKind::UnexpectedEof)
 }
 
 /// How far `now` is ahead of an HTTP date, in whole seconds like that date.
@@ -97,4 +97,22 @@ pub fn clock_offset_seconds(date: &str, now: SystemTime) -> Option<i64> {
 /// could make a token last for years.
 pub(crate) fn is_usable(clock_offset_seconds: i64) -> bool {
     clock_offset_seconds.unsigned_abs() <= 24 * 60 * 60
+}
+
+/// The innermost error of this type.
+pub(super) fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+    chain(error).filter_map(|error| error.downcast_ref::<T>()).last()
+}
+
+/// This error, and the errors that caused it.
+pub(super) fn chain<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        // An io::Error that wraps another error reports that error's source as its own.
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner as &(dyn StdError + 'static)),
+            None => error.source(),
+        }
+    })
 }

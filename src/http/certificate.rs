@@ -22,8 +22,8 @@ use x509_cert::name::Name;
 use x509_cert::serial_number::SerialNumber;
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
-use crate::failure::{Reason, shortened};
-use crate::secret::scrub;
+use crate::failure::Reason;
+use crate::secret::{scrub, shortened};
 
 /// id-kp-serverAuth and anyExtendedKeyUsage (RFC 5280, 4.2.1.12).
 pub(super) const FOR_SERVERS: [ObjectIdentifier; 2] =

@@ -4,7 +4,6 @@
 //! Some of the library's errors are types; of others, only the text is public. Where that says too little, the proxy or
 //! the server is asked once more ([`super::second_look`]).
 
-use std::error::Error as StdError;
 use std::io;
 use std::net::IpAddr;
 
@@ -15,7 +14,7 @@ use rustls::ClientConfig;
 use crate::failure::{Failure, Reason, Stage, io_words, is_out_of_resources, or_list};
 use crate::secret;
 
-use super::answer::Answer;
+use super::answer::{Answer, chain, find};
 use super::attempt::{Attempt, Phase};
 use super::connection::RefusedRedirect;
 use super::proxy::Proxy;
@@ -471,21 +470,6 @@ pub(super) fn is_head_too_large(error: &reqwest::Error) -> bool {
 /// The error's causes. It shows the URL itself, which may contain any words.
 fn texts(error: &reqwest::Error) -> impl Iterator<Item = String> {
     chain(error).skip(1).map(ToString::to_string)
-}
-
-fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |&error| {
-        // An io::Error that wraps another error reports that error's source as its own.
-        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner as &(dyn StdError + 'static)),
-            None => error.source(),
-        }
-    })
-}
-
-/// The innermost error of this type.
-pub(super) fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
-    chain(error).filter_map(|error| error.downcast_ref::<T>()).last()
 }
 
 fn unauthenticated(proxy: &Proxy, protocol: &str, offered: &[String]) -> TransportError {

@@ -9,11 +9,13 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde::de::IgnoredAny;
 use zeroize::Zeroizing;
 
-use super::stackstate::SERVICE_TOKEN_PREFIX;
 use crate::failure::{Failure, Reason, Stage, resource_advice, system_error};
 use crate::read::{self, NotText, ReadError, as_text};
 use crate::secret::{SecretString, protect};
 use crate::until::Until;
+
+/// How StackState's service tokens begin.
+pub(crate) const SERVICE_TOKEN_PREFIX: &str = "svctok-";
 
 const MAX_TOKEN_BYTES: usize = 64 * 1024;
 

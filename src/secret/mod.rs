@@ -176,7 +176,7 @@ fn shown_bytes(bytes: &[u8], max_chars: usize) -> String {
     if is_cut {
         words.push('…');
     }
-    printable(&crate::failure::shortened(words, max_chars))
+    printable(&shortened(words, max_chars))
 }
 
 /// A text of ours with foreign text in it (see [`shown`]), as it may be shown: scrubbed, on one line, not too long.
@@ -247,6 +247,15 @@ pub fn capped(mut text: String, max_bytes: usize) -> String {
 /// The last character boundary of `text` at or before `at`.
 fn floor(text: &str, at: usize) -> usize {
     (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or_default()
+}
+
+/// `text`, cut off with an ellipsis if it has more than `max_chars`.
+pub fn shortened(mut text: String, max_chars: usize) -> String {
+    if let Some((end, _)) = text.char_indices().nth(max_chars) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 #[cfg(test)]

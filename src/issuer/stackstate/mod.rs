@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::CreateError;
 use super::api::{Access, Api};
+use super::credential::SERVICE_TOKEN_PREFIX;
 use super::refusal::Doing;
 use crate::failure::Failure;
 use crate::secret::{ExposeSecret as _, SecretString, protect};
@@ -33,8 +34,6 @@ pub(crate) const CREDENTIALS: [&str; 3] = [API_TOKEN, SERVICE_TOKEN, K8S_TOKEN];
 pub(crate) const SKIP_SSL: &str = "STS_SKIP_SSL";
 /// The variable with the path of that token's file.
 pub(crate) const K8S_TOKEN_PATH: &str = "STS_CLI_K8S_SA_TOKEN_PATH";
-
-pub(crate) const SERVICE_TOKEN_PREFIX: &str = "svctok-";
 
 /// The kind of a credential, which decides its header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,13 +6,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{
-    API_TOKEN, CA_PATH, CONTEXT, K8S_TOKEN, K8S_TOKEN_PATH, NewToken, SERVICE_TOKEN, SERVICE_TOKEN_PREFIX,
-    StackState, URL,
+    API_TOKEN, CA_PATH, CONTEXT, K8S_TOKEN, K8S_TOKEN_PATH, NewToken, SERVICE_TOKEN, StackState, URL,
 };
 use crate::date::time;
 use crate::failure::{Failure, Reason, Stage, shell_word};
 use crate::issuer::api::Api;
 use crate::issuer::creation::{KNOWN_WITHIN, may_look_again};
+use crate::issuer::credential::SERVICE_TOKEN_PREFIX;
 use crate::issuer::{
     CreateError, Found, Issuer, Known, Lease, Lifetime, Others, PlannedCreation, Seen, Work,
 };
