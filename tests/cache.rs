@@ -238,18 +238,21 @@ fn a_run_that_a_signal_ended_is_never_kept() {
     assert_eq!((bench.runs(), bench.entries().len()), (6, 0));
 }
 
+/// An entry as if it had been written so many seconds earlier.
+fn aged(entry: &str, seconds: i64) -> String {
+    let mut json: Value = serde_json::from_str(entry).unwrap();
+    let ended = &mut json["kept"]["ended_unix_ms"];
+    *ended = (ended.as_i64().unwrap() - seconds * 1000).into();
+    json.to_string()
+}
+
 #[test]
 fn an_expired_future_or_torn_entry_is_ignored() {
     let bench = Bench::new();
     bench.run(TTL, ":").succeeded();
     let entry = bench.entry();
     let sound = fs::read_to_string(&entry).unwrap();
-    let with_age = |seconds: i64| {
-        let mut json: Value = serde_json::from_str(&sound).unwrap();
-        let ended = &mut json["kept"]["ended_unix_ms"];
-        *ended = (ended.as_i64().unwrap() - seconds * 1000).into();
-        json.to_string()
-    };
+    let with_age = |seconds| aged(&sound, seconds);
     let mut runs = 1;
     for (text, counts) in [
         (sound.clone(), true),
@@ -298,18 +301,12 @@ fn a_success_does_not_count_again_after_a_run_that_failed() {
         bench.run(TTL, &script).succeeded();
         let entry = bench.entry();
         let text = fs::read_to_string(&entry).unwrap();
-        let with_shift = |seconds: i64| {
-            let mut json: Value = serde_json::from_str(&text).unwrap();
-            let ended = &mut json["kept"]["ended_unix_ms"];
-            *ended = (ended.as_i64().unwrap() + seconds * 1000).into();
-            json.to_string()
-        };
-        fs::write(&entry, with_shift(ahead)).unwrap();
+        fs::write(&entry, aged(&text, -ahead)).unwrap();
         fs::write(bench.path("broken"), "").unwrap();
         assert_eq!(bench.run(&[&format!("-cache-ttl={ttl_of_failed_run}")], &script).status, 1);
         // The clock gets there.
         if entry.exists() {
-            fs::write(&entry, with_shift(0)).unwrap();
+            fs::write(&entry, &text).unwrap();
         }
         assert_eq!(bench.run(TTL, &script).status, 1, "{ahead}");
     }

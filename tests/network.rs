@@ -940,6 +940,9 @@ fn a_dns_server_that_is_silent_leaves_time_for_the_others() {
     assert!(!silent.lock().unwrap().is_empty());
 }
 
+/// An A record for the name in the question, with the address 127.0.0.1 (RFC 1035, 4.1.3).
+const LOOPBACK_RECORD: [u8; 16] = [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1];
+
 /// Each name was asked for five seconds from a dead server first: all the time that the deletion of a token has.
 #[test]
 fn a_dns_server_that_is_silent_costs_a_second() {
@@ -953,11 +956,10 @@ fn a_dns_server_that_is_silent_costs_a_second() {
         "four.test." => Zone::Sends(
             |query| {
                 let response = response_to(query, 1);
-                let record = [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1];
                 if response.ends_with(&[0, 28, 0, 1]) {
                     vec![]
                 } else {
-                    vec![[&response[..], &record].concat()]
+                    vec![[&response[..], &LOOPBACK_RECORD].concat()]
                 }
             },
             Vec::new(),
@@ -1084,9 +1086,8 @@ fn a_dns_server_that_only_refers_to_others_is_passed_over() {
 /// As in Go and glibc: what is not needed of a response need not be valid, and a truncated one may end anywhere.
 #[test]
 fn odd_dns_responses_are_read() {
-    const RECORD: [u8; 16] = [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1];
     fn good(query: &[u8]) -> Vec<u8> {
-        [&response_to(query, 1)[..], &RECORD].concat()
+        [&response_to(query, 1)[..], &LOOPBACK_RECORD].concat()
     }
     /// The good response with this at this place.
     fn with(query: &[u8], at: usize, byte: u8) -> Vec<u8> {
@@ -1097,7 +1098,7 @@ fn odd_dns_responses_are_read() {
     fn truncated(query: &[u8], records: usize) -> Vec<u8> {
         let mut out = response_to(query, 40);
         out[2] |= 2;
-        out.extend(RECORD.repeat(records));
+        out.extend(LOOPBACK_RECORD.repeat(records));
         out.truncate(512);
         out
     }
@@ -1112,7 +1113,7 @@ fn odd_dns_responses_are_read() {
         "no.tcp.test." => Zone::Sends(|query| vec![truncated(query, 0)], Vec::new()),
         "large.test." => Zone::Sends(
             |query| {
-                let whole = [response_to(query, 60), RECORD.repeat(60)].concat();
+                let whole = [response_to(query, 60), LOOPBACK_RECORD.repeat(60)].concat();
                 vec![if has_edns(query) { whole } else { truncated(query, 40) }]
             },
             Vec::new(),

@@ -11,7 +11,9 @@ use serde_json::Value;
 
 use crate::deploy::files;
 use crate::support::job::Folder;
-use crate::support::{Sandbox, http, kill, messages, run, serve, serve_bytes, start, testdata, token};
+use crate::support::{
+    Sandbox, file_line, finish, http, kill, messages, run, serve, serve_bytes, start, testdata, token,
+};
 
 /// Alerts, dashboards and scripts rely on these names: removing or renaming one is a breaking change.
 const NAMES: &[&str] = &[
@@ -193,9 +195,9 @@ fn the_metrics_have_the_reason_of_a_failure_and_none_after_a_success() {
     let ready = folder.path("ready");
     let script = format!("echo > {}; exec sleep 60", ready.display());
     let child = start(sandbox.token().args([&textfile, "--", "sh", "-c", &script]));
-    crate::support::file_line(&ready);
+    file_line(&ready);
     kill(child.id(), libc::SIGTERM);
-    assert_eq!(crate::support::finish(child).status, 143);
+    assert_eq!(finish(child).status, 143);
     assert_eq!(failure_info(&file), [("command".to_owned(), "interrupted".to_owned())]);
 }
 
@@ -225,9 +227,9 @@ fn a_signal_in_time_is_an_interruption_and_one_that_was_survived_is_not() {
             [&textfile, "-exchange=false", "-timeout=4s", "-kill-after=500ms", "--", "sh", "-c", script];
         let _ = fs::remove_file(folder.path("ready"));
         let child = start(sandbox.token().env("D", folder.root()).args(flags));
-        crate::support::file_line(&folder.path("ready"));
+        file_line(&folder.path("ready"));
         kill(child.id(), signal);
-        let ended = crate::support::finish(child);
+        let ended = finish(child);
         assert_eq!(ended.status, status, "{script}: {ended:?}");
         assert_eq!(failure_info(&file), info, "{script}");
         let text = fs::read_to_string(&file).unwrap();
@@ -254,8 +256,7 @@ fn a_full_disk_is_the_cause_if_the_command_dies_of_it() {
     let mut command = sandbox.token();
     command.arg(format!("-metrics-textfile={}", file.display()));
     let child = command.args(["-output=masked", "--", "seq", "1000000"]).stdout(full).stderr(Stdio::piped());
-    crate::support::finish(child.spawn().unwrap())
-        .failed_with(141, &["cannot write the output of seq: No space left"]);
+    finish(child.spawn().unwrap()).failed_with(141, &["cannot write the output of seq: No space left"]);
     assert_eq!(failure_info(&file), [("output".to_owned(), "output-failed".to_owned())]);
 }
 

@@ -94,8 +94,12 @@ impl Api {
         let Ok(headers) = admin_headers(self.dialect, self.scheme, credential, &self.base) else {
             return false;
         };
-        self.accepted.set(false);
-        headers != self.headers.replace(headers.clone())
+        let is_new = headers != *self.headers.borrow();
+        if is_new {
+            self.headers.replace(headers);
+            self.accepted.set(false);
+        }
+        is_new
     }
 
     /// From now on, repeats requests for as long as `deadline` allows: only the clean-up is left.

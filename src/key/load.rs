@@ -43,9 +43,11 @@ impl KeySource {
             }
             KeySource::Inline(jwk) => PrivateKey::from_jwk(jwk.expose_secret().as_bytes()),
             KeySource::File(path, origin) => {
-                let is_padded = path.to_str().is_some_and(|path| path.trim() != path);
-                let stray = if is_padded { ", which begins or ends with whitespace" } else { "" };
-                let advice = || format!("correct the path in {origin}{stray}");
+                let advice = || {
+                    let is_padded = path.to_str().is_some_and(|path| path.trim() != path);
+                    let stray = if is_padded { ", which begins or ends with whitespace" } else { "" };
+                    format!("correct the path in {origin}{stray}")
+                };
                 PrivateKey::from_jwk(&read_file(path, until, advice)?)
             }
         };

@@ -54,9 +54,7 @@ pub(super) fn conclude(run: &mut Run<'_>, ended: Ended<'_>) -> Result<ExitStatus
         let warning = "the parent process died; terminated the command (-die-with-parent)";
         run.report.warnings.push(Warning::new(Reason::ParentDied, warning));
     }
-    if let Some(error) =
-        supervised.output.unwritten.as_ref().filter(|_| output_is_refused(&supervised).is_none())
-    {
+    if let (Some(error), None) = (&supervised.output.unwritten, output_is_refused(&supervised)) {
         run.report.warnings.push(Warning::new(Reason::OutputFailed, unwritten(&name(), error)));
     }
     let left = supervised.left.as_ref().map(|left| format!("left running: {left}"));

@@ -168,15 +168,19 @@ impl<'a> Run<'a> {
         let Timeline { start, term_at, .. } = self.timeline;
         let began = self.report.command_began?;
         let (lost, left) = (began.saturating_duration_since(start), term_at.saturating_duration_since(began));
-        let (longest, seconds) =
-            [(Stage::Sign, Reason::TimeoutFile), (Stage::Exchange, Reason::TimeoutExchange)]
-                .map(|culprit| (culprit, self.report.seconds_of(culprit.0)))
-                .into_iter()
-                .max_by(|(_, a), (_, b)| a.total_cmp(b))?;
-        // The rest is waiting for another process.
-        let is_most = seconds * 2.0 > lost.as_secs_f64();
-        let (stage, reason) = if is_most { longest } else { (Stage::Prepare, Reason::TimeoutCache) };
-        (lost > left).then_some((stage, reason, left))
+        if lost <= left {
+            return None;
+        }
+        let took_most = |stage| self.report.seconds_of(stage) * 2.0 > lost.as_secs_f64();
+        let (stage, reason) = if took_most(Stage::Exchange) {
+            (Stage::Exchange, Reason::TimeoutExchange)
+        } else if took_most(Stage::Sign) {
+            (Stage::Sign, Reason::TimeoutFile)
+        } else {
+            // The rest is waiting for another process.
+            (Stage::Prepare, Reason::TimeoutCache)
+        };
+        Some((stage, reason, left))
     }
 
     /// Runs `work` until it finishes, or until the timeout, a signal or the death of the parent process ends the run.

@@ -113,11 +113,16 @@ fn read(path: &Path) -> Result<String, QueryError> {
 
 /// True if this machine has a route to the address. Nothing is sent.
 fn has_route(address: &IpAddr) -> bool {
-    let any: IpAddr = match address {
+    UdpSocket::bind(any_port(*address)).and_then(|socket| socket.connect((*address, 53))).is_ok()
+}
+
+/// Any port of this machine, for a socket that talks to `peer`.
+fn any_port(peer: IpAddr) -> SocketAddr {
+    let any: IpAddr = match peer {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    UdpSocket::bind((any, 0)).and_then(|socket| socket.connect((*address, 53))).is_ok()
+    SocketAddr::new(any, 0)
 }
 
 /// IPv6 comes first if this machine has a route for it (RFC 6724, rule 1).

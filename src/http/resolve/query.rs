@@ -2,7 +2,7 @@
 //! (`net/dnsclient_unix.go`): of a response, only what is needed has to be valid.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::config::{Config, MAX_NAME_BYTES};
-use super::has_route;
+use super::{any_port, has_route};
 use crate::failure::{io_words, is_out_of_resources, system_error};
 
 /// How long a lookup waits for one server, or for the other family, alone. The deletion of a token has five seconds.
@@ -204,11 +204,7 @@ impl Query {
     }
 
     async fn over_udp(&self, server: SocketAddr) -> io::Result<Vec<u8>> {
-        let any: IpAddr = match server {
-            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let socket = UdpSocket::bind((any, 0)).await?;
+        let socket = UdpSocket::bind(any_port(server.ip())).await?;
         socket.connect(server).await?;
         socket.send(&self.message).await?;
         let mut buffer = vec![0; MAX_UDP_BYTES];
