@@ -345,7 +345,7 @@ fn a_scraper_cannot_define_what_ricobergers_scripts_call() {
             let ended = run(command.env("STUB_STATUS", "7"));
             assert_eq!(ended.status, 7, "{version} {name}: {ended:?}");
             assert!(!proof.exists(), "{version} {name} ran a function of the scraper");
-            // Bash calls this one if there is no java.
+            // Bash calls the handler if it does not find java.
             fs::remove_file(clients.path("java")).unwrap();
             let body = format!("() {{ echo x > {}; }}", proof.display());
             command.env("BASH_FUNC_command_not_found_handle%%", body).env("PATH", clients.path(""));

@@ -34,7 +34,8 @@ pub(super) struct Context {
 }
 
 impl Context {
-    /// The context that the flags, `STS_CLI_CONTEXT` or the file select; `None` if there is no file and none `is_needed`.
+    /// The context that the flags, `STS_CLI_CONTEXT` or the file select. `None` if there is no file, and no context is
+    /// needed.
     pub(super) fn load(
         flags: &StsFlags,
         is_needed: bool,

@@ -109,7 +109,7 @@ impl Circumstances<'_> {
             }
             Some(io) => self.connect(io),
             None if error.is_timeout() => self.connect(&io::ErrorKind::TimedOut.into()),
-            // The second text is that of a connection through a proxy.
+            // The second text comes from a connection through a proxy.
             None if texts(error).any(|it| it.contains("invalid dns name") || it == "Invalid Server Name") => {
                 let at = origin(self.url);
                 let message = format!("cannot connect to {at}: a certificate cannot have this host name");

@@ -202,7 +202,7 @@ impl Leftover {
     }
 }
 
-/// Pauses before the issuer is asked again; false if there is no time left for that.
+/// Pauses before the issuer is asked again. If no time is left, returns false at once.
 pub(super) async fn may_look_again(api: &Api) -> bool {
     let has_time = Instant::now() + 2 * LOOK_AGAIN_AFTER < api.deadline();
     if has_time {

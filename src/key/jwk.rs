@@ -80,7 +80,8 @@ impl PrivateKey {
     }
 }
 
-/// The name in a JWK's or JWT's `alg` (RFC 7518, 3.1; RFC 8037, 3.1): that of jsonwebtoken's variant.
+/// The name of an algorithm in a JWK's or JWT's `alg` (RFC 7518, 3.1; RFC 8037, 3.1). jsonwebtoken names its variants the
+/// same way.
 pub(crate) fn name_of(algorithm: Algorithm) -> String {
     format!("{algorithm:?}")
 }

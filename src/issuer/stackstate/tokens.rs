@@ -132,7 +132,7 @@ impl Issuer for Installation {
                 (URL.into(), SecretString::from(self.admin.url())),
                 (SERVICE_TOKEN.into(), token.clone()),
             ],
-            // `sts` accepts only one of the tokens. The context may be of another file, and the path that of a pipe.
+            // `sts` accepts only one of the tokens. An inherited context may be in another file, and a CA path may be a pipe.
             remove: [API_TOKEN, K8S_TOKEN, K8S_TOKEN_PATH, CONTEXT, CA_PATH].map(OsString::from).into(),
         };
         let variables = self.admin.variables.iter();
